@@ -1,0 +1,42 @@
+//! An octave layer inside somebody else's engine: their device, their buffers, their encoder, their submission.
+//!
+//! cargo run --release --example embed
+
+use octconv::wgpu::{self, util::DeviceExt};
+use octconv::{Activation, EngineOptions, InputSize, Octconv, Options, Spec, Tensors, Weights};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // The engine.
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
+    let (device, queue) = pollster::block_on(adapter.request_device(&Default::default()))?;
+    let x = vec![0.5f32; 64 * 56 * 56];
+    let (contents, usage) = (bytemuck::cast_slice(&x), wgpu::BufferUsages::STORAGE);
+    let x_h = device.create_buffer_init(&wgpu::util::BufferInitDescriptor { label: Some("x_h"), contents, usage });
+    let output = |label, size| {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+        device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
+    };
+    let (y_h, y_l) = (output("y_h", 4 * 32 * 56 * 56), output("y_l", 4 * 32 * 28 * 28));
+
+    // The layer: the first of an octave network, 64 channels in, 32 high and 32 low out.
+    let octconv = Octconv::new(&device, EngineOptions::default());
+    let same = Spec::builder(64, 64).alpha(0.0, 0.5).kernel([3, 3]).same_padding();
+    let spec = same.activation(Activation::Relu).build()?;
+    let plan = octconv.plan(&spec, InputSize::image(1, 56, 56), &Options::default())?;
+    let w = vec![0.01f32; 32 * 64 * 9];
+    let weights = octconv.pack(&plan, &Weights { w_hh: Some(&w), w_hl: Some(&w), ..Default::default() })?;
+    let x_h = Some((&x_h).into());
+    let tensors = Tensors { x_h, y_h: Some((&y_h).into()), y_l: Some((&y_l).into()), ..Default::default() };
+    let layer = octconv.bind(&plan, &weights, &tensors)?;
+
+    // The engine's frame.
+    let mut encoder = device.create_command_encoder(&Default::default());
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    layer.record(&mut pass);
+    drop(pass);
+    queue.submit([encoder.finish()]);
+    device.poll(wgpu::PollType::wait_indefinitely())?;
+    println!("{}: {} in {} dispatches", plan.variant(), plan.kernels().join(", "), layer.dispatches());
+    Ok(())
+}

@@ -1,0 +1,215 @@
+// Octave convolution of any kernel size, dense, grouped or depthwise, in one dispatch and without workgroup memory.
+//
+//   Y_H = activate(conv(X_H, W_HH) + replicate(conv(X_L, W_LH)) + bias_h + residual_h)
+//   Y_L = activate(conv(X_L, W_LL) + conv(pool(X_H), W_HL) + bias_l + residual_l)
+//   Y_P = pool(Y_H)                                                   where the layer writes it
+//
+// Mapping. The first `high_workgroups` workgroups make Y_H, the others Y_L. In both, a workgroup has one block of
+// output channels, and a thread owns a block of positions of it: HIGH_ROWS x HIGH_COLS of Y_H by
+// HIGH_VECTORS * LANES channels, or LOW_ROWS x LOW_COLS of Y_L by LOW_VECTORS * LANES. Sums stay in registers until the
+// epilogue: no intermediate is stored.
+//   - L->H is computed at low resolution, (HIGH_ROWS/2) x (HIGH_COLS/2) positions a thread, and starts the accumulators
+//     of the 2x2 blocks above them (at stride 2 the two resolutions are the same, and it starts them one to one).
+//   - H->L averages X_H while it loads, unless the layer is given pool(X_H).
+// Weights are read at an address that is the same for the whole workgroup: scalar loads where hardware has them.
+//
+// Operands: X [n][c][t][h][w]; weights as shaders/path.wgsl says, behind the biases [block][oc] of H, then of L.
+//
+// The host guarantees: HIGH_ROWS and HIGH_COLS even where L->H is replicated or Y_P written; sizes, strides and weight
+// offsets of `shape` within their buffers; one workgroup for every `tiles * blocks` of both outputs (a grid folded
+// into x and y may have up to grid_x - 1 workgroups too many).
+
+struct PathShape {
+    channels: u32, // c_in of one group
+    source_channels: u32,
+    source_t: u32,
+    source_h: u32,
+    source_w: u32,
+    half_h: u32, // the source after one pooling
+    half_w: u32,
+    map_h: u32, // the source after PATH_LEVEL poolings: what is convolved
+    map_w: u32,
+    last_h: u32, // the last row and column of outputs; those beyond repeat it
+    last_w: u32,
+    outer_h: u32, // how many inner kernels make the kernel
+    outer_w: u32,
+    weights: u32, // in Lanes
+    unused_a: u32,
+    unused_b: u32,
+}
+
+struct OutputShape {
+    channels: u32,
+    t: u32,
+    h: u32,
+    w: u32,
+    rows: u32, // blocks of positions along h and w
+    cols: u32,
+    threads: u32, // n * t * rows * cols
+    tiles: u32, // workgroups for them
+    group_channels: u32, // c_out of one group
+    group_blocks: u32, // blocks of output channels of one group
+    bias: u32, // in blocks of f32 Lanes
+    pooled_h: u32,
+    pooled_w: u32,
+    unused_a: u32,
+    unused_b: u32,
+    unused_c: u32,
+}
+
+struct Shape {
+    hh: PathShape,
+    hl: PathShape,
+    lh: PathShape,
+    ll: PathShape,
+    high: OutputShape,
+    low: OutputShape,
+    grid_x: u32,
+    high_workgroups: u32,
+    workgroups: u32,
+    kernel_t: u32,
+    stride_t: u32,
+    padding_t: u32,
+    dilation_t: u32,
+    padding_h: u32,
+    padding_w: u32,
+    dilation_h: u32,
+    dilation_w: u32,
+    slope: f32,
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let workgroup = id.x + id.y * shape.grid_x;
+    if workgroup < shape.high_workgroups {
+        high(workgroup, local);
+    } else if workgroup < shape.workgroups {
+        low(workgroup - shape.high_workgroups, local);
+    }
+}
+
+// Which outputs a thread owns.
+struct Owner {
+    n: u32,
+    t: u32,
+    y: u32, // its first row and column, in blocks
+    x: u32,
+    group: u32,
+    block: u32, // of all groups
+    live: bool,
+}
+
+fn owner(o: OutputShape, workgroup: u32, local: u32) -> Owner {
+    let thread = (workgroup % o.tiles) * WORKGROUP + local;
+    let block = workgroup / o.tiles;
+    var own: Owner;
+    own.live = thread < o.threads;
+    own.x = thread % o.cols;
+    own.y = thread / o.cols % o.rows;
+    own.t = thread / (o.cols * o.rows) % o.t;
+    own.n = thread / (o.cols * o.rows * o.t);
+    own.group = block / o.group_blocks;
+    own.block = block;
+    return own;
+}
+
+fn high(workgroup: u32, local: u32) {
+    let o = shape.high;
+    let own = owner(o, workgroup, local);
+    if !own.live {
+        return;
+    }
+    let y = own.y * HIGH_ROWS;
+    let x = own.x * HIGH_COLS;
+
+    var from_low: array<Lane, LH_ACC>;
+    lh_accumulate(&from_low, shape.lh, own.n, own.t, own.group, own.block, y >> LH_SHIFT, x >> LH_SHIFT);
+    var acc: array<Lane, HH_ACC>;
+    for (var i = 0u; i < HIGH_ROWS; i++) {
+        for (var j = 0u; j < HIGH_COLS; j++) {
+            for (var v = 0u; v < HIGH_VECTORS; v++) {
+                let below = (i >> LH_SHIFT) * LH_COLS + (j >> LH_SHIFT);
+                acc[(i * HIGH_COLS + j) * HIGH_VECTORS + v] = from_low[below * HIGH_VECTORS + v];
+            }
+        }
+    }
+    hh_accumulate(&acc, shape.hh, own.n, own.t, own.group, own.block, y, x);
+
+    for (var v = 0u; v < HIGH_VECTORS; v++) {
+        let shift = bias(o.bias + own.block * HIGH_VECTORS + v);
+        let first = ((own.block % o.group_blocks) * HIGH_VECTORS + v) * LANES;
+        for (var k = 0u; k < live_lanes(first, o.group_channels); k++) {
+            let oc = first + k;
+            let plane = (own.n * o.channels + own.group * o.group_channels + oc) * o.t + own.t;
+            var out: array<f32, HIGH_ROWS * HIGH_COLS>;
+            for (var i = 0u; i < HIGH_ROWS; i++) {
+                for (var j = 0u; j < HIGH_COLS; j++) {
+                    let at = i * HIGH_COLS + j;
+                    let sum = lane(acc[at * HIGH_VECTORS + v], k) + lane(shift, k);
+                    if y + i < o.h && x + j < o.w {
+                        let index = (plane * o.h + y + i) * o.w + x + j;
+                        out[at] = activate(sum + load_residual_h(index), shape.slope);
+                        store_y_h(index, out[at]);
+                    }
+                }
+            }
+            if WRITES_Y_P {
+                pool_block(&out, plane, y, x);
+            }
+        }
+    }
+}
+
+// Writes the means of the 2x2 blocks of a thread's part of Y_H.
+fn pool_block(out: ptr<function, array<f32, HIGH_ROWS * HIGH_COLS>>, plane: u32, y: u32, x: u32) {
+    let o = shape.high;
+    for (var i = 0u; i < HIGH_ROWS; i += 2u) {
+        for (var j = 0u; j < HIGH_COLS; j += 2u) {
+            let row = (y + i) >> 1u;
+            let col = (x + j) >> 1u;
+            if row < o.pooled_h && col < o.pooled_w {
+                let at = i * HIGH_COLS + j;
+                // Beyond an odd edge the neighbour stands in, which leaves the mean of what exists.
+                let right = x + j + 1u < o.w;
+                let below = y + i + 1u < o.h;
+                let a = (*out)[at];
+                let b = select(a, (*out)[at + 1u], right);
+                let c = select(a, (*out)[at + HIGH_COLS], below);
+                let d = select(select(b, c, below), (*out)[at + HIGH_COLS + 1u], right && below);
+                store_y_p((plane * o.pooled_h + row) * o.pooled_w + col, 0.25 * (a + b + c + d));
+            }
+        }
+    }
+}
+
+fn low(workgroup: u32, local: u32) {
+    let o = shape.low;
+    let own = owner(o, workgroup, local);
+    if !own.live {
+        return;
+    }
+    let y = own.y * LOW_ROWS;
+    let x = own.x * LOW_COLS;
+
+    var acc: array<Lane, LL_ACC>;
+    ll_accumulate(&acc, shape.ll, own.n, own.t, own.group, own.block, y, x);
+    hl_accumulate(&acc, shape.hl, own.n, own.t, own.group, own.block, y, x);
+
+    for (var v = 0u; v < LOW_VECTORS; v++) {
+        let shift = bias(o.bias + own.block * LOW_VECTORS + v);
+        let first = ((own.block % o.group_blocks) * LOW_VECTORS + v) * LANES;
+        for (var k = 0u; k < live_lanes(first, o.group_channels); k++) {
+            let oc = first + k;
+            let plane = (own.n * o.channels + own.group * o.group_channels + oc) * o.t + own.t;
+            for (var i = 0u; i < LOW_ROWS; i++) {
+                for (var j = 0u; j < LOW_COLS; j++) {
+                    let sum = lane(acc[(i * LOW_COLS + j) * LOW_VECTORS + v], k) + lane(shift, k);
+                    if y + i < o.h && x + j < o.w {
+                        let index = (plane * o.h + y + i) * o.w + x + j;
+                        store_y_l(index, activate(sum + load_residual_l(index), shape.slope));
+                    }
+                }
+            }
+        }
+    }
+}

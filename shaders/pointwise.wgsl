@@ -1,0 +1,324 @@
+// 1x1 octave convolution in one dispatch: a GEMM over both resolutions at once, without workgroup memory.
+//
+//   Y_H[oc][y][x] = activate(sum_c W_HH[oc][c] F[c][y][x] + sum_c W_LH[oc][c] X_L[c][y/2][x/2] + bias_h + residual_h)
+//   Y_L[oc][y][x] = activate(sum_c W_HL[oc][c] C[c][y][x] + sum_c W_LL[oc][c] X_L[c][y][x]     + bias_l + residual_l)
+//   Y_P = pool(Y_H)                                                   where the layer writes it
+//
+// F is X_H at the resolution of Y_H (at stride 2 its 2x2 means), C is the mean of each 2x2 of F. A *cell* is 2x2
+// positions of F and Y_H with the one position of C, X_L and Y_L below them, so that one read of X_H serves both
+// outputs and its mean costs three additions: pool(X_H) is never wanted. At stride 2 X_L has the resolution of Y_H, and
+// is treated as F is.
+//
+// Mapping. GEMM M = output channels, N = cells of the batch, K = c_in. A thread owns CELL_ROWS x CELL_COLS cells by
+// HIGH_VECTORS * LANES channels of Y_H and LOW_VECTORS * LANES channels of Y_L; the host balances the two so that both
+// outputs have about as many blocks. A workgroup has one block of channels: weights are read at an address that is the
+// same for all its threads.
+//
+// Operands: X [n][c][t][h][w]; weights of each path [block][c][oc], behind the biases [block][oc] of H, then of L.
+//
+// The host guarantees: kernel 1x1x1, no padding, one group; sizes and weight offsets of `shape` within their buffers;
+// weights padded with zeros to `blocks` blocks on both outputs.
+
+struct Shape {
+    cell_rows: u32, // blocks of cells along h and w
+    cell_cols: u32,
+    threads: u32, // n * t * cell_rows * cell_cols
+    tiles: u32, // workgroups for them
+    blocks: u32, // blocks of output channels
+    grid_x: u32,
+    t_out: u32,
+    stride_t: u32,
+    high_in: u32, // c_in of X_H
+    high_t: u32, // X_H, or pool(X_H) where that is read instead
+    high_h: u32,
+    high_w: u32,
+    fine_h: u32, // the resolution of Y_H
+    fine_w: u32,
+    low_in: u32, // c_in of X_L
+    low_t: u32,
+    low_h: u32,
+    low_w: u32,
+    high_out: u32,
+    low_out: u32,
+    coarse_h: u32, // the resolution of Y_L and of pool(Y_H)
+    coarse_w: u32,
+    bias_high: u32, // in f32 Lanes
+    bias_low: u32,
+    hh: u32, // weights of each path, in Lanes
+    hl: u32,
+    lh: u32,
+    ll: u32,
+    slope: f32,
+    unused_a: u32,
+    unused_b: u32,
+    unused_c: u32,
+}
+
+const CELLS: u32 = CELL_ROWS * CELL_COLS;
+const FINE_ROWS: u32 = 2u * CELL_ROWS;
+const FINE_COLS: u32 = 2u * CELL_COLS;
+const FINE: u32 = FINE_ROWS * FINE_COLS;
+// Elements of X_H under one of F, along one axis.
+const SUB: u32 = 1u << HIGH_LEVEL;
+const MEAN: f32 = 1.0 / f32(SUB * SUB);
+// X_L is read at the resolution of Y_H at stride 2, of Y_L at stride 1.
+const LOW_ROWS: u32 = select(CELL_ROWS, FINE_ROWS, LOW_IS_FINE);
+const LOW_COLS: u32 = select(CELL_COLS, FINE_COLS, LOW_IS_FINE);
+const HIGH_ACC: u32 = max(FINE * HIGH_VECTORS, 1u);
+const FROM_LOW_ACC: u32 = max(LOW_ROWS * LOW_COLS * HIGH_VECTORS, 1u);
+const LOW_ACC: u32 = max(CELLS * LOW_VECTORS, 1u);
+
+// Row (or column) k of the SUB of X_H under row `at` of F; beyond an odd edge the neighbour again.
+fn under(at: u32, k: u32, size: u32) -> u32 {
+    return min(at * SUB * HIGH_STEP + k, size - 1u);
+}
+
+// One value for each cell out of a thread's part of F: the mean, or the first where the layer strides instead.
+fn coarse(fine: ptr<function, array<f32, FINE>>, i: u32, j: u32) -> f32 {
+    let at = 2u * i * FINE_COLS + 2u * j;
+    if STRIDED {
+        return (*fine)[at];
+    }
+    return 0.25 * ((*fine)[at] + (*fine)[at + 1u] + (*fine)[at + FINE_COLS] + (*fine)[at + FINE_COLS + 1u]);
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let workgroup = id.x + id.y * shape.grid_x;
+    let block = workgroup / shape.tiles;
+    let thread = (workgroup % shape.tiles) * WORKGROUP + local;
+    if block >= shape.blocks || thread >= shape.threads {
+        return;
+    }
+    let cell_x = thread % shape.cell_cols * CELL_COLS;
+    let cell_y = thread / shape.cell_cols % shape.cell_rows * CELL_ROWS;
+    let t = thread / (shape.cell_cols * shape.cell_rows) % shape.t_out;
+    let n = thread / (shape.cell_cols * shape.cell_rows * shape.t_out);
+
+    var high: array<Lane, HIGH_ACC>;
+    var low: array<Lane, LOW_ACC>;
+    if HAS_X_L {
+        from_low(&high, &low, block, n, t, cell_y, cell_x);
+    }
+    if HAS_X_H {
+        from_high(&high, &low, block, n, t, cell_y, cell_x);
+    }
+
+    for (var v = 0u; v < HIGH_VECTORS; v++) {
+        let shift = bias(shape.bias_high + block * HIGH_VECTORS + v);
+        let first = (block * HIGH_VECTORS + v) * LANES;
+        for (var k = 0u; k < live_lanes(first, shape.high_out); k++) {
+            let oc = first + k;
+            let plane = (n * shape.high_out + oc) * shape.t_out + t;
+            for (var i = 0u; i < CELL_ROWS; i++) {
+                for (var j = 0u; j < CELL_COLS; j++) {
+                    let at = 2u * i * FINE_COLS + 2u * j;
+                    let sums = vec4<f32>(
+                        lane(high[at * HIGH_VECTORS + v], k),
+                        lane(high[(at + 1u) * HIGH_VECTORS + v], k),
+                        lane(high[(at + FINE_COLS) * HIGH_VECTORS + v], k),
+                        lane(high[(at + FINE_COLS + 1u) * HIGH_VECTORS + v], k),
+                    );
+                    store_cell(sums + lane(shift, k), plane, cell_y + i, cell_x + j);
+                }
+            }
+        }
+    }
+    for (var v = 0u; v < LOW_VECTORS; v++) {
+        let shift = bias(shape.bias_low + block * LOW_VECTORS + v);
+        let first = (block * LOW_VECTORS + v) * LANES;
+        for (var k = 0u; k < live_lanes(first, shape.low_out); k++) {
+            let oc = first + k;
+            let plane = (n * shape.low_out + oc) * shape.t_out + t;
+            for (var i = 0u; i < CELL_ROWS; i++) {
+                for (var j = 0u; j < CELL_COLS; j++) {
+                    if cell_y + i < shape.coarse_h && cell_x + j < shape.coarse_w {
+                        let index = (plane * shape.coarse_h + cell_y + i) * shape.coarse_w + cell_x + j;
+                        let sum = lane(low[(i * CELL_COLS + j) * LOW_VECTORS + v], k) + lane(shift, k);
+                        store_y_l(index, activate(sum + load_residual_l(index), shape.slope));
+                    }
+                }
+            }
+        }
+    }
+}
+
+// Adds L->H and L->L. L->H comes first, so that at stride 1 it can start the accumulators of a cell.
+fn from_low(
+    high: ptr<function, array<Lane, HIGH_ACC>>,
+    low: ptr<function, array<Lane, LOW_ACC>>,
+    block: u32,
+    n: u32,
+    t: u32,
+    cell_y: u32,
+    cell_x: u32,
+) {
+    let plane_size = shape.low_h * shape.low_w;
+    var row_at: array<u32, LOW_ROWS>;
+    var col_at: array<u32, LOW_COLS>;
+    for (var i = 0u; i < LOW_ROWS; i++) {
+        row_at[i] = min(select(cell_y, 2u * cell_y, LOW_IS_FINE) + i, shape.low_h - 1u) * shape.low_w;
+    }
+    for (var j = 0u; j < LOW_COLS; j++) {
+        col_at[j] = min(select(cell_x, 2u * cell_x, LOW_IS_FINE) + j, shape.low_w - 1u);
+    }
+    var plane = (n * shape.low_in * shape.low_t + t * shape.stride_t) * plane_size;
+    var lh = shape.lh + block * shape.low_in * HIGH_VECTORS;
+    var ll = shape.ll + block * shape.low_in * LOW_VECTORS;
+    var to_high: array<Lane, FROM_LOW_ACC>;
+    for (var c = 0u; c < shape.low_in; c++) {
+        var x: array<f32, LOW_ROWS * LOW_COLS>;
+        for (var i = 0u; i < LOW_ROWS; i++) {
+            for (var j = 0u; j < LOW_COLS; j++) {
+                x[i * LOW_COLS + j] = load_x_l(plane + row_at[i] + col_at[j]);
+            }
+        }
+        if HAS_LH {
+            for (var v = 0u; v < HIGH_VECTORS; v++) {
+                let w = weight(lh + v);
+                for (var i = 0u; i < LOW_ROWS * LOW_COLS; i++) {
+                    to_high[i * HIGH_VECTORS + v] = to_high[i * HIGH_VECTORS + v] + Lane(x[i]) * w;
+                }
+            }
+        }
+        if HAS_LL {
+            for (var v = 0u; v < LOW_VECTORS; v++) {
+                let w = weight(ll + v);
+                for (var i = 0u; i < CELL_ROWS; i++) {
+                    for (var j = 0u; j < CELL_COLS; j++) {
+                        let at = (i * CELL_COLS + j) * LOW_VECTORS + v;
+                        (*low)[at] = (*low)[at] + Lane(low_under(&x, i, j)) * w;
+                    }
+                }
+            }
+        }
+        plane += shape.low_t * plane_size;
+        lh += HIGH_VECTORS;
+        ll += LOW_VECTORS;
+    }
+    for (var i = 0u; i < FINE_ROWS; i++) {
+        for (var j = 0u; j < FINE_COLS; j++) {
+            for (var v = 0u; v < HIGH_VECTORS; v++) {
+                let source = select((i >> 1u) * LOW_COLS + (j >> 1u), i * LOW_COLS + j, LOW_IS_FINE);
+                (*high)[(i * FINE_COLS + j) * HIGH_VECTORS + v] = to_high[source * HIGH_VECTORS + v];
+            }
+        }
+    }
+}
+
+// Adds H->H and H->L.
+fn from_high(
+    high: ptr<function, array<Lane, HIGH_ACC>>,
+    low: ptr<function, array<Lane, LOW_ACC>>,
+    block: u32,
+    n: u32,
+    t: u32,
+    cell_y: u32,
+    cell_x: u32,
+) {
+    let plane_size = shape.high_h * shape.high_w;
+    var row_at: array<u32, FINE_ROWS * SUB>;
+    var col_at: array<u32, FINE_COLS * SUB>;
+    for (var i = 0u; i < FINE_ROWS; i++) {
+        let row = min(2u * cell_y + i, shape.fine_h - 1u);
+        for (var k = 0u; k < SUB; k++) {
+            row_at[i * SUB + k] = under(row, k, shape.high_h) * shape.high_w;
+        }
+    }
+    for (var j = 0u; j < FINE_COLS; j++) {
+        let col = min(2u * cell_x + j, shape.fine_w - 1u);
+        for (var k = 0u; k < SUB; k++) {
+            col_at[j * SUB + k] = under(col, k, shape.high_w);
+        }
+    }
+    var plane = (n * shape.high_in * shape.high_t + t * shape.stride_t) * plane_size;
+    var hh = shape.hh + block * shape.high_in * HIGH_VECTORS;
+    var hl = shape.hl + block * shape.high_in * LOW_VECTORS;
+    for (var c = 0u; c < shape.high_in; c++) {
+        var x: array<f32, FINE>;
+        for (var i = 0u; i < FINE_ROWS; i++) {
+            for (var j = 0u; j < FINE_COLS; j++) {
+                var sum = 0.0;
+                for (var a = 0u; a < SUB; a++) {
+                    for (var b = 0u; b < SUB; b++) {
+                        sum += load_high(plane + row_at[i * SUB + a] + col_at[j * SUB + b]);
+                    }
+                }
+                x[i * FINE_COLS + j] = sum * MEAN;
+            }
+        }
+        if HAS_HH {
+            for (var v = 0u; v < HIGH_VECTORS; v++) {
+                let w = weight(hh + v);
+                for (var i = 0u; i < FINE; i++) {
+                    (*high)[i * HIGH_VECTORS + v] = (*high)[i * HIGH_VECTORS + v] + Lane(x[i]) * w;
+                }
+            }
+        }
+        if HAS_HL {
+            var mean: array<f32, CELLS>;
+            for (var i = 0u; i < CELL_ROWS; i++) {
+                for (var j = 0u; j < CELL_COLS; j++) {
+                    mean[i * CELL_COLS + j] = coarse(&x, i, j);
+                }
+            }
+            for (var v = 0u; v < LOW_VECTORS; v++) {
+                let w = weight(hl + v);
+                for (var i = 0u; i < CELLS; i++) {
+                    (*low)[i * LOW_VECTORS + v] = (*low)[i * LOW_VECTORS + v] + Lane(mean[i]) * w;
+                }
+            }
+        }
+        plane += shape.high_t * plane_size;
+        hh += HIGH_VECTORS;
+        hl += LOW_VECTORS;
+    }
+}
+
+// The value of X_L for a cell.
+fn low_under(x: ptr<function, array<f32, LOW_ROWS * LOW_COLS>>, i: u32, j: u32) -> f32 {
+    if !LOW_IS_FINE {
+        return (*x)[i * LOW_COLS + j];
+    }
+    let at = 2u * i * LOW_COLS + 2u * j;
+    if STRIDED {
+        return (*x)[at];
+    }
+    return 0.25 * ((*x)[at] + (*x)[at + 1u] + (*x)[at + LOW_COLS] + (*x)[at + LOW_COLS + 1u]);
+}
+
+// Finishes the 2x2 of Y_H over a cell, given row by row, and their mean.
+fn store_cell(sums: vec4<f32>, plane: u32, cell_y: u32, cell_x: u32) {
+    let y = 2u * cell_y;
+    let x = 2u * cell_x;
+    if y >= shape.fine_h || x >= shape.fine_w {
+        return;
+    }
+    let right = x + 1u < shape.fine_w;
+    let below = y + 1u < shape.fine_h;
+    let index = (plane * shape.fine_h + y) * shape.fine_w + x;
+    let a = finish_high(sums.x, index);
+    // Beyond an odd edge the neighbour stands in, which leaves the mean of what exists.
+    var b = a;
+    if right {
+        b = finish_high(sums.y, index + 1u);
+    }
+    var c = a;
+    var d = b;
+    if below {
+        c = finish_high(sums.z, index + shape.fine_w);
+        d = c;
+        if right {
+            d = finish_high(sums.w, index + shape.fine_w + 1u);
+        }
+    }
+    if WRITES_Y_P && cell_y < shape.coarse_h && cell_x < shape.coarse_w {
+        store_y_p((plane * shape.coarse_h + cell_y) * shape.coarse_w + cell_x, 0.25 * (a + b + c + d));
+    }
+}
+
+fn finish_high(sum: f32, index: u32) -> f32 {
+    let value = activate(sum + load_residual_h(index), shape.slope);
+    store_y_h(index, value);
+    return value;
+}

@@ -1,0 +1,288 @@
+//! `octconv bench`: layers on this machine's adapter, against themselves unfused and against the plain convolution.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use octconv::{
+    Context, ContextOptions, Dtype, Family, InputSize, Layer, Options, Path, Plan, Spec, Strategy, Tensors, Variant,
+    Weights,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::device::Device;
+use crate::output;
+
+/// Time layers: octave, unfused and plain, in turn in one run.
+///
+/// Milliseconds are device time where the adapter has timestamp queries, else host time, which stands beside it.
+/// Each round times the three forms one after the other; vs_unfused and vs_plain are the medians of the ratios within
+/// a round. Above 1 the octave layer is faster than the same layer with an operation a dispatch, and than the
+/// convolution without octaves.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A JSON list of {name, n, cin, cout, k, stride, alpha_in, alpha_out, h, w, groups}; padding is k/2, h and w are
+    /// of the high-frequency input
+    #[arg(long, value_name = "FILE.json")]
+    layers: PathBuf,
+    /// Also write a line of JSON a layer ("-" is standard output, in place of the table)
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
+    /// Type of activations and weights: f32 or f16
+    #[arg(long, default_value = "f32")]
+    dtype: Dtype,
+    /// Run this variant in place of the planner's choice (fused/direct, pool-first/direct, ...)
+    #[arg(long)]
+    variant: Option<Variant>,
+    /// Give each layer pool(X_H), and let it write pool(Y_H), as layers stand in a network
+    #[arg(long)]
+    pooled: bool,
+    /// Timed rounds; each times the three forms once
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rounds: u32,
+    /// Only layers whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+}
+
+/// One entry of the file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LayerEntry {
+    name: String,
+    n: u32,
+    cin: u32,
+    cout: u32,
+    k: u32,
+    stride: u32,
+    alpha_in: f64,
+    alpha_out: f64,
+    h: u32,
+    w: u32,
+    #[serde(default = "one")]
+    groups: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl LayerEntry {
+    fn spec(&self) -> Result<Spec, octconv::Error> {
+        let builder = Spec::builder(self.cin, self.cout)
+            .alpha(self.alpha_in, self.alpha_out)
+            .kernel([self.k; 2])
+            .padding([self.k / 2; 2])
+            .stride(self.stride);
+        let depthwise = self.groups == self.cin && self.cin > 1 && self.alpha_in == self.alpha_out;
+        if depthwise { builder.depthwise().build() } else { builder.groups(self.groups).build() }
+    }
+}
+
+/// One row of the results.
+#[derive(Debug, Serialize)]
+struct Row {
+    peer: &'static str,
+    layer: String,
+    ms: f64,
+    min_ms: f64,
+    host_ms: f64,
+    gflops: f64,
+    dispatches: usize,
+    kernel: String,
+    vs_unfused: f64,
+    vs_plain: f64,
+    macs_vs_plain: f64,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let shown = args.layers.display();
+    let text = std::fs::read_to_string(&args.layers).with_context(|| format!("reading {shown}"))?;
+    let mut entries: Vec<LayerEntry> = serde_json::from_str(&text).with_context(|| format!("reading {shown}"))?;
+    if let Some(only) = &args.only {
+        entries.retain(|entry| entry.name.contains(only.as_str()));
+    }
+    ensure!(!entries.is_empty(), "{shown} has no layer to time");
+    if let Some(path) = args.json.as_deref().filter(|path| path.as_os_str() != "-") {
+        output::check_target(path)?;
+    }
+    let device = Device::require(&ContextOptions::default())?;
+    let context = &device.context;
+
+    let bar = ProgressBar::new(entries.len() as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")?);
+    let mut rows = Vec::new();
+    for entry in &entries {
+        bar.set_message(entry.name.clone());
+        let row = time_layer(context, entry, args).with_context(|| format!("layer {}", entry.name))?;
+        if let Some(stray) = device.stray_error() {
+            bail!("layer {}: wgpu reported: {stray}", entry.name);
+        }
+        rows.push(row);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+
+    let mut lines = Vec::new();
+    for row in &rows {
+        serde_json::to_writer(&mut lines, row)?;
+        lines.push(b'\n');
+    }
+    match &args.json {
+        Some(path) if path.as_os_str() == "-" => return output::print(std::str::from_utf8(&lines)?),
+        Some(path) => output::write_file(path, &lines)?,
+        None => {}
+    }
+    print_table(context, args, &rows)
+}
+
+fn print_table(context: &Context, args: &Args, rows: &[Row]) -> Result<()> {
+    let info = context.adapter().get_info();
+    let mut out = String::new();
+    writeln!(out, "{} ({}), {}, median of {} rounds", info.name, info.driver_info, args.dtype, args.rounds)?;
+    writeln!(
+        out,
+        "{:<18} {:>9} {:>9} {:>9} {:>8} {:>10} {:>10} {:>9} {:>9}  kernels",
+        "layer", "ms", "min ms", "host ms", "GFLOP/s", "dispatches", "vs unfused", "vs plain", "MACs"
+    )?;
+    for row in rows {
+        writeln!(
+            out,
+            "{:<18} {:>9.3} {:>9.3} {:>9.3} {:>8.1} {:>10} {:>9.2}x {:>8.2}x {:>9.3}  {}",
+            row.layer,
+            row.ms,
+            row.min_ms,
+            row.host_ms,
+            row.gflops,
+            row.dispatches,
+            row.vs_unfused,
+            row.vs_plain,
+            row.macs_vs_plain,
+            row.kernel
+        )?;
+    }
+    let mean = |value: fn(&Row) -> f64| (rows.iter().map(|row| value(row).ln()).sum::<f64>() / rows.len() as f64).exp();
+    writeln!(
+        out,
+        "geometric mean: {:.2}x the speed of unfused, {:.2}x of plain, with {:.3} of its multiply-adds",
+        mean(|row| row.vs_unfused),
+        mean(|row| row.vs_plain),
+        mean(|row| row.macs_vs_plain)
+    )?;
+    output::print(&out)
+}
+
+fn time_layer(context: &Context, entry: &LayerEntry, args: &Args) -> Result<Row> {
+    let spec = entry.spec()?;
+    let size = InputSize::image(entry.n, entry.h, entry.w);
+    let types = Options { activations: args.dtype, weights: args.dtype, ..Options::default() };
+    let octconv = context.octconv();
+
+    let pools =
+        args.pooled && Plan::new(&spec, size, &Options { pooled_input: true, ..types }, octconv.facts()).is_ok();
+    let writes = args.pooled && spec.output().high > 0;
+    let options = Options { variant: args.variant, pooled_input: pools, pooled_output: writes, ..types };
+    let plan = octconv.plan(&spec, size, &options)?;
+    let unfused = [Family::Pointwise, Family::Direct]
+        .into_iter()
+        .map(|family| Options { variant: Some(Variant { strategy: Strategy::Unfused, family }), ..types })
+        .find_map(|options| octconv.plan(&spec, size, &options).ok())
+        .context("no unfused form")?;
+    let plain = octconv.plan(&spec.plain(), size, &types)?;
+
+    let mut bound = Vec::new();
+    for plan in [&plan, &unfused, &plain] {
+        bound.push(Bound::new(context, plan)?);
+    }
+    // Enough repetitions in one pass for the clock to be fine enough, the same for a form in every round.
+    let mut repeats = Vec::new();
+    for form in &bound {
+        let once = form.time(context, 1)?.device_or_host();
+        let _ = form.time(context, 1)?;
+        repeats.push(((0.01 / once.max(1e-6)) as usize).clamp(1, 64));
+    }
+    let mut device = [const { Vec::new() }; 3];
+    let mut host = Vec::new();
+    for _ in 0..args.rounds {
+        for (i, form) in bound.iter().enumerate() {
+            let timing = form.time(context, repeats[i])?;
+            device[i].push(timing.device_or_host() / repeats[i] as f64);
+            if i == 0 {
+                host.push(timing.host / repeats[i] as f64);
+            }
+        }
+    }
+    // Ratios within a round: the machine's speed drifts less in it than over the run.
+    let versus = |other: &[f64]| {
+        let mut ratios: Vec<f64> = other.iter().zip(&device[0]).map(|(other, octave)| other / octave).collect();
+        median(&mut ratios)
+    };
+    let (vs_unfused, vs_plain) = (versus(&device[1]), versus(&device[2]));
+    let octave = median(&mut device[0]);
+    let (cost, plain_cost) = (spec.cost(size)?, spec.plain().cost(size)?);
+    Ok(Row {
+        peer: "octconv",
+        layer: entry.name.clone(),
+        ms: octave * 1e3,
+        min_ms: device[0].first().copied().unwrap_or(octave) * 1e3,
+        host_ms: median(&mut host) * 1e3,
+        gflops: 2.0 * cost.macs as f64 / octave * 1e-9,
+        dispatches: plan.dispatches(),
+        kernel: format!("{}: {}", plan.variant(), plan.kernels().join(", ")),
+        vs_unfused,
+        vs_plain,
+        macs_vs_plain: cost.macs as f64 / plain_cost.macs as f64,
+    })
+}
+
+/// The median; sorts.
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    let (a, b) = (times[(times.len() - 1) / 2], times[times.len() / 2]);
+    (a + b) / 2.0
+}
+
+/// A layer with tensors of its own.
+struct Bound {
+    layer: Layer,
+}
+
+impl Bound {
+    fn new(context: &Context, plan: &Plan) -> Result<Self> {
+        let spec = plan.spec();
+        let mut seed = 1u32;
+        let mut values = |count: u64| -> Vec<f32> {
+            let next = |_| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (seed >> 8) as f32 / (1u32 << 23) as f32 - 1.0
+            };
+            (0..count).map(next).collect()
+        };
+        let weights = Path::ALL.map(|path| {
+            let count = spec.weight_shape(path).iter().map(|&d| u64::from(d)).product();
+            spec.has(path).then(|| values(count))
+        });
+        let [w_hh, w_hl, w_lh, w_ll] = weights.each_ref().map(|w| w.as_deref());
+        let weights = Weights { w_hh, w_hl, w_lh, w_ll, ..Weights::default() };
+        let packed = context.octconv().pack(plan, &weights)?;
+        let dtype = plan.options().activations;
+        let mut buffers = Vec::new();
+        for tensor in plan.tensors() {
+            let buffer = match tensor.written {
+                true => context.tensor(tensor.dims.elements(), dtype)?,
+                false => context.upload(&values(tensor.dims.elements()), dtype)?,
+            };
+            buffers.push((tensor.name, buffer));
+        }
+        let mut tensors = Tensors::default();
+        for (name, buffer) in &buffers {
+            tensors.set(name, buffer.into())?;
+        }
+        Ok(Self { layer: context.octconv().bind(plan, &packed, &tensors)? })
+    }
+
+    fn time(&self, context: &Context, repeats: usize) -> Result<octconv::Timing> {
+        Ok(context.time(&vec![&self.layer; repeats])?)
+    }
+}

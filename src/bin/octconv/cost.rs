@@ -1,0 +1,150 @@
+//! `octconv cost`: what a layer costs, beside the plain convolution of the same channels.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use octconv::{Cost, Dtype, Frequency, InputSize, Spec};
+use serde::Serialize;
+
+use crate::output::{print, print_json, thousands};
+use crate::size::Size;
+use crate::spec_file;
+
+/// Count a layer's multiply-adds, parameters, activations and bytes, beside the plain convolution's.
+///
+/// The plain convolution has the same channels, all of high frequency. Activations are the elements of inputs, outputs
+/// and residuals; bytes are those that any implementation must move: each activation and each parameter once.
+#[derive(clap::Args)]
+#[command(after_long_help = spec_file::HELP)]
+pub struct Args {
+    /// The layer: a JSON object (--help lists its fields)
+    #[arg(value_name = "SPEC.json")]
+    spec: PathBuf,
+    /// Height and width of the high-frequency input, in pixels; the low-frequency one has half of each
+    #[arg(long, value_name = "HxW")]
+    size: Size,
+    /// Frames of a clip
+    #[arg(long, value_name = "T", default_value_t = 1)]
+    frames: u32,
+    /// Images or clips in the batch
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    batch: u32,
+    /// Type of activations and parameters, for the bytes
+    #[arg(long, value_name = "f32|f16", default_value = "f32")]
+    dtype: Dtype,
+    /// Each output has a bias
+    #[arg(long)]
+    bias: bool,
+    /// Each output has a residual added
+    #[arg(long)]
+    residual: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What one of the two convolutions costs.
+#[derive(Serialize)]
+struct Counts {
+    macs: u64,
+    params: u64,
+    input_elements: u64,
+    output_elements: u64,
+    residual_elements: u64,
+    activations: u128,
+    min_bytes: u128,
+}
+
+impl Counts {
+    fn of(spec: &Spec, size: InputSize, dtype: Dtype) -> Result<Self> {
+        let Cost { macs, params, input_elements, output_elements, residual_elements } = spec.cost(size)?;
+        let counts = [macs, params, input_elements, output_elements, residual_elements];
+        ensure!(counts.iter().all(|&count| count < u64::MAX), "at this size the layer's counts exceed 64 bits");
+        let elements = [input_elements, output_elements, residual_elements];
+        let activations = elements.iter().map(|&elements| u128::from(elements)).sum::<u128>();
+        let min_bytes = (activations + u128::from(params)) * u128::from(dtype.bytes());
+        Ok(Self { macs, params, input_elements, output_elements, residual_elements, activations, min_bytes })
+    }
+}
+
+/// A line of the table: what is counted, and how it is found.
+type Row = (&'static str, fn(&Counts) -> u128);
+
+/// Octave over plain.
+#[derive(Serialize)]
+struct Ratios {
+    macs: f64,
+    params: f64,
+    activations: f64,
+    min_bytes: f64,
+}
+
+#[derive(Serialize)]
+struct Report {
+    spec: String,
+    n: u32,
+    t: u32,
+    h: u32,
+    w: u32,
+    dtype: String,
+    octave: Counts,
+    plain: Counts,
+    ratios: Ratios,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let file = args.spec.display();
+    let builder = spec_file::read(&args.spec)?.builder.bias(args.bias);
+    let output = builder.clone().build()?.output();
+    let residual = |frequency| args.residual && output.of(frequency) > 0;
+    let spec = builder.residual(residual(Frequency::High), residual(Frequency::Low)).build()?;
+    let size = InputSize::video(args.batch, args.frames, args.size.h, args.size.w);
+    let counts = |spec: &Spec| Counts::of(spec, size, args.dtype).with_context(|| file.to_string());
+    let (octave, plain) = (counts(&spec)?, counts(&spec.plain())?);
+    let ratio = |a: u128, b: u128| a as f64 / b as f64;
+    let ratios = Ratios {
+        macs: ratio(octave.macs.into(), plain.macs.into()),
+        params: ratio(octave.params.into(), plain.params.into()),
+        activations: ratio(octave.activations, plain.activations),
+        min_bytes: ratio(octave.min_bytes, plain.min_bytes),
+    };
+    let InputSize { n, t, h, w } = size;
+    let report = Report { spec: file.to_string(), n, t, h, w, dtype: args.dtype.to_string(), octave, plain, ratios };
+    if args.json {
+        print_json(&report)?
+    } else {
+        print(&report.table())?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Report {
+    fn table(&self) -> String {
+        let Self { n, t, h, w, .. } = self;
+        let frames = if *t == 1 { String::new() } else { format!("{t} frames of ") };
+        let mut out = format!("{}: {n} x {frames}{h}x{w}, {}\n", self.spec, self.dtype);
+        let (octave, plain) = (&self.octave, &self.plain);
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{:<20} {:>22} {:>22} {:>8}", "", "octave", "plain", "ratio");
+        let rows: [Row; 7] = [
+            ("multiply-adds", |c| c.macs.into()),
+            ("parameters", |c| c.params.into()),
+            ("input elements", |c| c.input_elements.into()),
+            ("output elements", |c| c.output_elements.into()),
+            ("residual elements", |c| c.residual_elements.into()),
+            ("activations", |c| c.activations),
+            ("bytes, at least", |c| c.min_bytes),
+        ];
+        for (name, count) in rows {
+            let (a, b) = (count(octave), count(plain));
+            if a == 0 && b == 0 {
+                continue;
+            }
+            let ratio = a as f64 / b as f64;
+            let _ = writeln!(out, "{name:<20} {:>22} {:>22} {ratio:>8.3}", thousands(a), thousands(b));
+        }
+        out
+    }
+}

@@ -1,0 +1,131 @@
+//! Safetensors files: names, shapes and f32 values.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use octconv::Dtype;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype as FileDtype, SafeTensors};
+
+/// The tensors of a file, by name; nothing is copied or converted yet.
+pub type Views<'a> = BTreeMap<String, TensorView<'a>>;
+
+/// A tensor of results.
+pub struct Named {
+    pub name: &'static str,
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
+}
+
+/// Finds the tensors in the bytes of a file.
+pub fn views(bytes: &[u8]) -> Result<Views<'_>> {
+    check_offsets(bytes)?;
+    Ok(SafeTensors::deserialize(bytes)?.tensors().into_iter().collect())
+}
+
+/// Refuses offsets beyond the file. The safetensors crate adds them up before it compares, which can overflow.
+fn check_offsets(bytes: &[u8]) -> Result<()> {
+    let Some((length, rest)) = bytes.split_first_chunk() else { return Ok(()) };
+    let header = usize::try_from(u64::from_le_bytes(*length)).ok().and_then(|length| rest.get(..length));
+    let Some(header) = header else { return Ok(()) };
+    let Ok(serde_json::Value::Object(header)) = serde_json::from_slice(header) else { return Ok(()) };
+    for (name, tensor) in &header {
+        let ends = tensor["data_offsets"].as_array().into_iter().flatten();
+        if ends.filter_map(serde_json::Value::as_u64).any(|end| end > rest.len() as u64) {
+            bail!("tensor {name} ends beyond the file, which is truncated or damaged");
+        }
+    }
+    Ok(())
+}
+
+/// Whether [`values`] can read this type.
+pub fn is_readable(dtype: FileDtype) -> bool {
+    matches!(dtype, FileDtype::F32 | FileDtype::F16)
+}
+
+/// The values of a tensor in f32.
+pub fn values(view: &TensorView) -> Result<Vec<f32>> {
+    let data = view.data();
+    match view.dtype() {
+        FileDtype::F32 => Ok(data.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()),
+        FileDtype::F16 => {
+            Ok(data.as_chunks().0.iter().map(|&bytes| half::f16::from_le_bytes(bytes).to_f32()).collect())
+        }
+        dtype => bail!("it is {dtype}: must be F32 or F16"),
+    }
+}
+
+/// The bytes of a file with these tensors.
+pub fn serialize(tensors: &[Named], dtype: Dtype) -> Result<Vec<u8>> {
+    let data: Vec<Vec<u8>> = tensors
+        .iter()
+        .map(|tensor| match dtype {
+            Dtype::F32 => tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            Dtype::F16 => tensor.values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+        })
+        .collect();
+    let file_dtype = match dtype {
+        Dtype::F32 => FileDtype::F32,
+        Dtype::F16 => FileDtype::F16,
+    };
+    let views = tensors.iter().zip(&data).map(|(tensor, data)| {
+        let view = TensorView::new(file_dtype, tensor.shape.clone(), data)?;
+        Ok((tensor.name, view))
+    });
+    let views = views.collect::<Result<Vec<_>>>()?;
+    safetensors::serialize(views, None).context("writing safetensors")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_types_come_back() {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            let tensor = Named { name: "y_h", shape: vec![1, 3], values: vec![1.0, -0.5, 2.25] };
+            let bytes = serialize(&[tensor], dtype).unwrap();
+            let views = views(&bytes).unwrap();
+            assert_eq!(views["y_h"].shape(), [1, 3]);
+            assert_eq!(values(&views["y_h"]).unwrap(), [1.0, -0.5, 2.25]);
+        }
+    }
+
+    #[test]
+    fn damaged_headers_are_refused() {
+        let file = |header: &str| {
+            let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+            bytes.extend(header.as_bytes());
+            bytes
+        };
+        // Offsets whose sum with the header's length overflows: eight tensors of 2^61 - 2^58 bytes and the rest.
+        let mut offset = 0u64;
+        let mut tensors = Vec::new();
+        for i in 0.. {
+            let elements = ((1u64 << 61) - 8).min(u64::MAX - offset);
+            tensors.push(format!(
+                r#""t{i}": {{"dtype": "U8", "shape": [{elements}], "data_offsets": [{offset}, {}]}}"#,
+                offset + elements
+            ));
+            offset += elements;
+            if offset == u64::MAX {
+                break;
+            }
+        }
+        let refused = [
+            Vec::new(),
+            vec![0; 7],
+            u64::MAX.to_le_bytes().to_vec(),
+            file(""),
+            file("{"),
+            file("[]"),
+            file(r#"{"x": 1}"#),
+            file(r#"{"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}"#),
+            file(r#"{"x": {"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 0]}}"#),
+            file(&format!("{{{}}}", tensors.join(","))),
+        ];
+        for bytes in refused {
+            assert!(views(&bytes).is_err(), "{}", String::from_utf8_lossy(&bytes));
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! Host twin of `shaders/direct.wgsl`: octave convolutions of any kernel, dense, grouped or depthwise.
+
+use super::wgsl::Source;
+use super::{Kernel, Types, activation_number, slope};
+use crate::error::Error;
+use crate::packing::{BiasPacking, Blocks, Packing, PathPacking};
+use crate::plan::{DeviceFacts, Grid, Job, Operand, OutputJob, PathJob, Step, TensorId};
+use crate::spec::{Frequency, Path, Spec};
+
+/// The outputs of one thread: positions by vectors of `lanes` channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Tile {
+    pub(crate) rows: u32,
+    pub(crate) cols: u32,
+    pub(crate) vectors: u32,
+}
+
+/// What distinguishes one path's instance of `shaders/path.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PathConstants {
+    /// Which of the inputs it reads.
+    input: usize,
+    level: u32,
+    step: u32,
+    inner: [u32; 2],
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Constants {
+    types: Types,
+    workgroup: u32,
+    lanes: u32,
+    high: Tile,
+    low: Tile,
+    inputs: usize,
+    /// In the order of [`Path::ALL`].
+    paths: [Option<PathConstants>; 4],
+    replicate_low: bool,
+    residual_high: bool,
+    residual_low: bool,
+    writes_high: bool,
+    writes_low: bool,
+    writes_pooled: bool,
+    activation: u32,
+}
+
+/// The largest window of inputs a thread keeps in registers; beside it stand up to 64 accumulators.
+const MAX_WINDOW: u32 = 40;
+
+/// The most loads a window may take where each of its elements is a mean of 4 or 16.
+const MAX_LOADS: u32 = 64;
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+struct PathShape {
+    channels: u32,
+    source_channels: u32,
+    source_t: u32,
+    source_h: u32,
+    source_w: u32,
+    half_h: u32,
+    half_w: u32,
+    map_h: u32,
+    map_w: u32,
+    last_h: u32,
+    last_w: u32,
+    outer_h: u32,
+    outer_w: u32,
+    weights: u32,
+    unused: [u32; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+struct OutputShape {
+    channels: u32,
+    t: u32,
+    h: u32,
+    w: u32,
+    rows: u32,
+    cols: u32,
+    threads: u32,
+    tiles: u32,
+    group_channels: u32,
+    group_blocks: u32,
+    bias: u32,
+    pooled_h: u32,
+    pooled_w: u32,
+    unused: [u32; 3],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Shape {
+    paths: [PathShape; 4],
+    high: OutputShape,
+    low: OutputShape,
+    grid_x: u32,
+    high_workgroups: u32,
+    workgroups: u32,
+    kernel_t: u32,
+    stride_t: u32,
+    padding_t: u32,
+    dilation_t: u32,
+    padding_h: u32,
+    padding_w: u32,
+    dilation_h: u32,
+    dilation_w: u32,
+    slope: f32,
+}
+
+impl Constants {
+    pub(crate) fn name(&self) -> String {
+        let tile = |t: Tile| format!("{}x{}x{}", t.rows, t.cols, t.vectors * self.lanes);
+        match (self.writes_high, self.writes_low) {
+            (true, true) => format!("direct {} + {}", tile(self.high), tile(self.low)),
+            (false, true) => format!("direct {}", tile(self.low)),
+            _ => format!("direct {}", tile(self.high)),
+        }
+    }
+
+    pub(crate) fn assemble(&self) -> Source {
+        let mut source = Source::new(self.types.activations, self.workgroup);
+        source.constant("ACTIVATION", self.activation);
+        for (name, tile) in [("HIGH", self.high), ("LOW", self.low)] {
+            source.constant(&format!("{name}_ROWS"), tile.rows);
+            source.constant(&format!("{name}_COLS"), tile.cols);
+            source.constant(&format!("{name}_VECTORS"), tile.vectors);
+        }
+        source.constant("LH_SHIFT", u32::from(self.replicate_low));
+        source.flag("WRITES_Y_P", self.writes_pooled);
+        source.weights(self.types.weights, self.lanes);
+        let inputs: Vec<_> = (0..self.inputs).map(|i| format!("x{i}")).collect();
+        for input in &inputs {
+            source.input(input);
+        }
+        source.optional_input("residual_h", self.residual_high);
+        source.optional_input("residual_l", self.residual_low);
+        source.output("y_h", self.writes_high);
+        source.output("y_l", self.writes_low);
+        source.output("y_p", self.writes_pooled);
+        source.file(include_str!("../../shaders/activate.wgsl"));
+        for (path, constants) in Path::ALL.into_iter().zip(self.paths) {
+            let name = format!("{path:?}");
+            let mut tile = if path.output() == Frequency::High { self.high } else { self.low };
+            if path == Path::LH && self.replicate_low {
+                (tile.rows, tile.cols) = (tile.rows / 2, tile.cols / 2);
+            }
+            source.constant(&format!("{name}_ROWS"), tile.rows);
+            source.constant(&format!("{name}_COLS"), tile.cols);
+            source.constant(&format!("{name}_VECTORS"), tile.vectors);
+            let name = name.to_lowercase();
+            let Some(constants) = constants else {
+                source.instance(include_str!("../../shaders/path_absent.wgsl"), &name);
+                continue;
+            };
+            source.loader(&format!("{name}_load"), Some(&inputs[constants.input]));
+            let upper = name.to_uppercase();
+            source.constant(&format!("{upper}_INNER_H"), constants.inner[0]);
+            source.constant(&format!("{upper}_INNER_W"), constants.inner[1]);
+            source.constant(&format!("{upper}_LEVEL"), constants.level);
+            source.constant(&format!("{upper}_STEP"), constants.step);
+            source.instance(include_str!("../../shaders/path.wgsl"), &name);
+        }
+        source.file(include_str!("../../shaders/direct.wgsl"));
+        source
+    }
+}
+
+/// Output channels that a vector holds: 4, or fewer where the groups are narrower.
+pub(crate) fn lanes(spec: &Spec, job: &Job) -> u32 {
+    let widest =
+        job.paths.iter().flatten().map(|p| spec.weight_shape(p.weights)[0] / spec.path_groups(p.weights)).max();
+    match widest {
+        Some(1) => 1,
+        Some(2) => 2,
+        _ => 4,
+    }
+}
+
+/// The taps that share a window: the whole kernel where its window fits into registers, else a row of it, else one tap.
+fn inner_kernel(spec: &Spec, tile: Tile, path: &PathJob, clamped: bool) -> [u32; 2] {
+    let [kh, kw] = spec.kernel();
+    let [dh, dw] = spec.dilation();
+    let adjacent = |k: u32, d: u32| k == 1 || d == 1;
+    if path.sampling.step > 1 || clamped {
+        return [1, 1];
+    }
+    let fits = |ih: u32, iw: u32| {
+        let window = u64::from(tile.rows + ih - 1) * u64::from(tile.cols + iw - 1);
+        let level = path.sampling.level;
+        window <= u64::from(MAX_WINDOW) && (level == 0 || window << (2 * level) <= u64::from(MAX_LOADS))
+    };
+    if adjacent(kh, dh) && adjacent(kw, dw) && fits(kh, kw) {
+        [kh, kw]
+    } else if adjacent(kw, dw) && fits(1, kw) {
+        [1, kw]
+    } else {
+        [1, 1]
+    }
+}
+
+/// The dispatch that does `job` with these tiles.
+pub(crate) fn step(
+    facts: &DeviceFacts,
+    spec: &Spec,
+    types: Types,
+    job: &Job,
+    lanes: u32,
+    [high, low]: [Tile; 2],
+) -> Result<Step, Error> {
+    let replicate_low = job.path(Path::LH).is_some_and(|p| p.sampling.upsample);
+    let mut inputs: Vec<TensorId> = Vec::new();
+    let mut paths = [None; 4];
+    let mut path_shapes = [PathShape::default(); 4];
+    let mut packing = Packing { dtype: types.weights, lanes, biases: Vec::new(), paths: Vec::new() };
+
+    let blocks = |output: &OutputJob, tile: Tile| {
+        let groups = output.groups;
+        let group_channels = output.y.dims.c / groups;
+        let block = tile.vectors * lanes;
+        Blocks { groups, group_channels, group_blocks: group_channels.div_ceil(block), block }
+    };
+    for (output, tile) in [(&job.high, high), (&job.low, low)] {
+        if let Some(output) = output {
+            packing.biases.push(BiasPacking { of: output.bias, blocks: blocks(output, tile) });
+        }
+    }
+    for (slot, path) in Path::ALL.into_iter().enumerate() {
+        let Some(path_job) = job.path(path) else { continue };
+        let (output, mut tile) = match path.output() {
+            Frequency::High => (&job.high, high),
+            Frequency::Low => (&job.low, low),
+        };
+        let Some(output) = output else { continue };
+        let path_blocks = blocks(output, tile);
+        if path == Path::LH && replicate_low {
+            (tile.rows, tile.cols) = (tile.rows / 2, tile.cols / 2);
+        }
+        let Operand { id, dims: source } = path_job.source;
+        let input = inputs.iter().position(|&other| other == id).unwrap_or_else(|| {
+            inputs.push(id);
+            inputs.len() - 1
+        });
+        // Where odd sizes are floored, the last row of Y_H has no row of its own below it, and repeats the last.
+        let extent = job.low_extent.filter(|_| path == Path::LH && replicate_low);
+        let clamped = extent.is_some_and(|low| low.h * 2 < output.y.dims.h || low.w * 2 < output.y.dims.w);
+        let inner = inner_kernel(spec, tile, path_job, clamped);
+        let level = path_job.sampling.level;
+        let half = source.pooled(spec.rounding());
+        let mut map = source;
+        for _ in 0..level {
+            map = map.pooled(spec.rounding());
+        }
+        let [_, channels, _, kh, kw] = spec.weight_shape(path_job.weights);
+        let unclamped = u32::MAX / 8;
+        path_shapes[slot] = PathShape {
+            channels,
+            source_channels: source.c,
+            source_t: source.t,
+            source_h: source.h,
+            source_w: source.w,
+            half_h: half.h,
+            half_w: half.w,
+            map_h: map.h,
+            map_w: map.w,
+            last_h: extent.filter(|_| clamped).map_or(unclamped, |low| low.h - 1),
+            last_w: extent.filter(|_| clamped).map_or(unclamped, |low| low.w - 1),
+            outer_h: kh / inner[0],
+            outer_w: kw / inner[1],
+            weights: 0,
+            unused: [0; 2],
+        };
+        paths[slot] = Some(PathConstants { input, level, step: path_job.sampling.step, inner });
+        packing.paths.push(PathPacking { path: path_job.weights, blocks: path_blocks, inner });
+    }
+
+    let offsets = packing.offsets(spec);
+    let present = path_shapes.iter_mut().zip(&paths).filter(|(_, path)| path.is_some());
+    for ((shape, _), &offset) in present.zip(&offsets.paths) {
+        shape.weights = offset;
+    }
+
+    let workgroup = facts.workgroup_for([&job.high, &job.low].into_iter().zip([high, low]).filter_map(|(o, tile)| {
+        let dims = o.as_ref()?.y.dims;
+        Some(u64::from(dims.n) * u64::from(dims.t) * u64::from(dims.h.div_ceil(tile.rows) * dims.w.div_ceil(tile.cols)))
+    }));
+    let mut biases = offsets.biases.iter();
+    let mut output_shape = |output: &Option<OutputJob>, tile: Tile| {
+        let Some(output) = output else { return OutputShape::default() };
+        let dims = output.y.dims;
+        let (rows, cols) = (dims.h.div_ceil(tile.rows), dims.w.div_ceil(tile.cols));
+        let threads = dims.n * dims.t * rows * cols;
+        let pooled = output.pooled.map(|p| p.dims);
+        let blocks = blocks(output, tile);
+        OutputShape {
+            channels: dims.c,
+            t: dims.t,
+            h: dims.h,
+            w: dims.w,
+            rows,
+            cols,
+            threads,
+            tiles: threads.div_ceil(workgroup),
+            group_channels: blocks.group_channels,
+            group_blocks: blocks.group_blocks,
+            bias: biases.next().copied().unwrap_or_default(),
+            pooled_h: pooled.map_or(0, |p| p.h),
+            pooled_w: pooled.map_or(0, |p| p.w),
+            unused: [0; 3],
+        }
+    };
+    let (high_shape, low_shape) = (output_shape(&job.high, high), output_shape(&job.low, low));
+    let count = |output: &Option<OutputJob>, shape: &OutputShape| {
+        output.as_ref().map_or(0, |o| u64::from(shape.tiles) * u64::from(o.groups) * u64::from(shape.group_blocks))
+    };
+    let high_workgroups = count(&job.high, &high_shape);
+    let workgroups = high_workgroups + count(&job.low, &low_shape);
+    let grid = Grid::fold(workgroups, facts)?;
+
+    let (time, padding, dilation) = (spec.time(), spec.padding(), spec.dilation());
+    let shape = Shape {
+        paths: path_shapes,
+        high: high_shape,
+        low: low_shape,
+        grid_x: grid.x,
+        high_workgroups: high_workgroups as u32,
+        workgroups: workgroups as u32,
+        kernel_t: time.kernel,
+        stride_t: time.stride,
+        padding_t: time.padding,
+        dilation_t: time.dilation,
+        padding_h: padding[0],
+        padding_w: padding[1],
+        dilation_h: dilation[0],
+        dilation_w: dilation[1],
+        slope: slope(job.activation),
+    };
+
+    let residual = |o: &Option<OutputJob>| o.as_ref().and_then(|o| o.residual);
+    let written = |o: &Option<OutputJob>| o.as_ref().map(|o| o.y.id);
+    let (residual_high, residual_low) = (residual(&job.high), residual(&job.low));
+    let (y_h, y_l) = (written(&job.high), written(&job.low));
+    let y_p = job.high.as_ref().and_then(|o| o.pooled).map(|p| p.id);
+    let constants = Constants {
+        types,
+        workgroup,
+        lanes,
+        high,
+        low,
+        inputs: inputs.len(),
+        paths,
+        replicate_low,
+        residual_high: residual_high.is_some(),
+        residual_low: residual_low.is_some(),
+        writes_high: y_h.is_some(),
+        writes_low: y_l.is_some(),
+        writes_pooled: y_p.is_some(),
+        activation: activation_number(job.activation),
+    };
+    let mut tensors = vec![TensorId::Weights];
+    tensors.extend(inputs);
+    tensors.extend([residual_high, residual_low, y_h, y_l, y_p].into_iter().flatten());
+    Ok(Step {
+        kernel: Kernel::Direct(constants),
+        shape: bytemuck::bytes_of(&shape).to_vec(),
+        tensors,
+        grid,
+        packing: Some(packing),
+    })
+}

@@ -1,0 +1,278 @@
+//! Host twin of `shaders/pointwise.wgsl`: 1x1 octave convolutions over cells of both resolutions.
+
+use super::wgsl::Source;
+use super::{Kernel, Types, activation_number, slope};
+use crate::error::Error;
+use crate::packing::{BiasPacking, Blocks, Packing, PathPacking};
+use crate::plan::{DeviceFacts, Grid, Job, Step, TensorId};
+use crate::spec::{Downsample, Frequency, Path, Spec};
+
+/// The cells of one thread, and its vectors of 4 channels of either output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Tile {
+    pub(crate) rows: u32,
+    pub(crate) cols: u32,
+    pub(crate) high_vectors: u32,
+    pub(crate) low_vectors: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Constants {
+    types: Types,
+    workgroup: u32,
+    tile: Tile,
+    /// In the order of [`Path::ALL`].
+    paths: [bool; 4],
+    high_level: u32,
+    high_step: u32,
+    low_is_fine: bool,
+    strided: bool,
+    residual_high: bool,
+    residual_low: bool,
+    writes_high: bool,
+    writes_low: bool,
+    writes_pooled: bool,
+    activation: u32,
+}
+
+/// Output channels of a vector.
+const LANES: u32 = 4;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Shape {
+    cell_rows: u32,
+    cell_cols: u32,
+    threads: u32,
+    tiles: u32,
+    blocks: u32,
+    grid_x: u32,
+    t_out: u32,
+    stride_t: u32,
+    high_in: u32,
+    high_t: u32,
+    high_h: u32,
+    high_w: u32,
+    fine_h: u32,
+    fine_w: u32,
+    low_in: u32,
+    low_t: u32,
+    low_h: u32,
+    low_w: u32,
+    high_out: u32,
+    low_out: u32,
+    coarse_h: u32,
+    coarse_w: u32,
+    bias_high: u32,
+    bias_low: u32,
+    /// Of hh, hl, lh, ll.
+    weights: [u32; 4],
+    slope: f32,
+    unused: [u32; 3],
+}
+
+impl Constants {
+    pub(crate) fn name(&self) -> String {
+        let Tile { rows, cols, high_vectors, low_vectors } = self.tile;
+        let (fine, coarse) = (format!("{}x{}x{}", 2 * rows, 2 * cols, 4 * high_vectors), format!("{rows}x{cols}"));
+        match (self.writes_high, self.writes_low) {
+            (true, true) => format!("pointwise {fine} + {coarse}x{}", 4 * low_vectors),
+            (false, true) => format!("pointwise {coarse}x{}", 4 * low_vectors),
+            _ => format!("pointwise {fine}"),
+        }
+    }
+
+    pub(crate) fn assemble(&self) -> Source {
+        let mut source = Source::new(self.types.activations, self.workgroup);
+        source.constant("ACTIVATION", self.activation);
+        source.constant("CELL_ROWS", self.tile.rows);
+        source.constant("CELL_COLS", self.tile.cols);
+        source.constant("HIGH_VECTORS", self.tile.high_vectors);
+        source.constant("LOW_VECTORS", self.tile.low_vectors);
+        source.constant("HIGH_LEVEL", self.high_level);
+        source.constant("HIGH_STEP", self.high_step);
+        source.flag("LOW_IS_FINE", self.low_is_fine);
+        source.flag("STRIDED", self.strided);
+        source.flag("WRITES_Y_P", self.writes_pooled);
+        let [hh, hl, lh, ll] = self.paths;
+        for (name, present) in [("HH", hh), ("HL", hl), ("LH", lh), ("LL", ll), ("X_H", hh || hl), ("X_L", lh || ll)] {
+            source.flag(&format!("HAS_{name}"), present);
+        }
+        source.weights(self.types.weights, LANES);
+        source.optional_input("high", hh || hl);
+        source.optional_input("x_l", lh || ll);
+        source.optional_input("residual_h", self.residual_high);
+        source.optional_input("residual_l", self.residual_low);
+        source.output("y_h", self.writes_high);
+        source.output("y_l", self.writes_low);
+        source.output("y_p", self.writes_pooled);
+        source.file(include_str!("../../shaders/activate.wgsl"));
+        source.file(include_str!("../../shaders/pointwise.wgsl"));
+        source
+    }
+}
+
+/// Why this kernel cannot do `job`, or nothing.
+pub(crate) fn refusal(spec: &Spec, job: &Job) -> Option<&'static str> {
+    let dense = job.paths.iter().flatten().all(|path| spec.path_groups(path.weights) == 1);
+    if spec.kernel() != [1, 1] || spec.time().kernel != 1 {
+        Some("the pointwise kernel needs a kernel of 1x1 (and 1 in time)")
+    } else if spec.padding() != [0, 0] || spec.time().padding != 0 {
+        Some("the pointwise kernel needs a padding of 0")
+    } else if !dense {
+        Some("the pointwise kernel needs one group")
+    } else if job.high.is_none() && job.path(Path::HL).is_none() {
+        Some("the pointwise kernel needs a high-frequency input or output")
+    } else {
+        None
+    }
+}
+
+/// The most vectors of one output a thread takes: with six, RADV leaves the epilogue's loop rolled, and the sums spill.
+const MAX_VECTORS: u32 = 4;
+
+/// Vectors of both outputs, so that both have about as many blocks of channels.
+pub(crate) fn balance(high_out: u32, low_out: u32) -> [u32; 2] {
+    let vectors = |c: u32| c.div_ceil(LANES);
+    let (high, low) = (vectors(high_out), vectors(low_out));
+    if low == 0 {
+        return [high.min(MAX_VECTORS), 0];
+    }
+    if high == 0 {
+        return [0, low.min(MAX_VECTORS)];
+    }
+    // The pair with the least work over all blocks, where a vector of Y_H weighs as much as four of Y_L; of equals the
+    // largest, which reads the input least often.
+    (1..=MAX_VECTORS)
+        .flat_map(|h| (1..=MAX_VECTORS).map(move |l| [h, l]))
+        .min_by_key(|&[h, l]| (high.div_ceil(h).max(low.div_ceil(l)) * (4 * h + l), 2 * MAX_VECTORS - h - l))
+        .unwrap_or([1, 1])
+}
+
+/// The dispatch that does `job`, which [`refusal`] has let pass.
+pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, tile: Tile) -> Result<Step, Error> {
+    let sampled = |path: Path| job.path(path).map(|p| (p.source, p.sampling));
+    // H->L is taken from what H->H reads, one more pooling down.
+    let high_source =
+        sampled(Path::HH).or_else(|| sampled(Path::HL).map(|(source, s)| (source, spec.sampling_before_half(s))));
+    let low_source = sampled(Path::LH).or(sampled(Path::LL));
+    let (high_level, high_step) = high_source.map_or((0, 1), |(_, s)| (s.level, s.step));
+    let low_is_fine = spec.stride() == 2;
+
+    let any = job.high.as_ref().or(job.low.as_ref()).map(|o| o.y.dims);
+    let (n, t_out) = any.map_or((1, 1), |dims| (dims.n, dims.t));
+    let fine = match (&job.high, high_source) {
+        (Some(high), _) => high.y.dims.extent(),
+        (None, Some((source, s))) => {
+            let mut map = source.dims;
+            for _ in 0..s.level {
+                map = map.pooled(spec.rounding());
+            }
+            crate::error::Extent { h: map.h.div_ceil(s.step), w: map.w.div_ceil(s.step) }
+        }
+        (None, None) => crate::error::Extent { h: 1, w: 1 },
+    };
+    let coarse = job.low.as_ref().map(|o| o.y.dims).or(job.high.as_ref().and_then(|o| o.pooled).map(|p| p.dims));
+    let (cell_rows, cell_cols) = (fine.h.div_ceil(2).div_ceil(tile.rows), fine.w.div_ceil(2).div_ceil(tile.cols));
+    let threads = n * t_out * cell_rows * cell_cols;
+    let workgroup = facts.workgroup_for([u64::from(threads)]);
+    let tiles = threads.div_ceil(workgroup);
+
+    let channels = |o: &Option<crate::plan::OutputJob>| o.as_ref().map_or(0, |o| o.y.dims.c);
+    let (high_out, low_out) = (channels(&job.high), channels(&job.low));
+    let per_block = |vectors: u32| (vectors * LANES).max(1);
+    let count = [(high_out, tile.high_vectors), (low_out, tile.low_vectors)]
+        .map(|(c, vectors)| c.div_ceil(per_block(vectors)))
+        .into_iter()
+        .max()
+        .unwrap_or(0);
+    let blocks =
+        |c: u32, vectors: u32| Blocks { groups: 1, group_channels: c, group_blocks: count, block: vectors * LANES };
+    let high_blocks = blocks(high_out, tile.high_vectors);
+    let low_blocks = blocks(low_out, tile.low_vectors);
+
+    let bias = |o: &Option<crate::plan::OutputJob>| o.as_ref().and_then(|o| o.bias);
+    let mut packing = Packing {
+        dtype: types.weights,
+        lanes: LANES,
+        biases: vec![
+            BiasPacking { of: bias(&job.high), blocks: high_blocks },
+            BiasPacking { of: bias(&job.low), blocks: low_blocks },
+        ],
+        paths: Vec::new(),
+    };
+    for path in Path::ALL {
+        if let Some(path_job) = job.path(path) {
+            let blocks = if path.output() == Frequency::High { high_blocks } else { low_blocks };
+            packing.paths.push(PathPacking { path: path_job.weights, blocks, inner: [1, 1] });
+        }
+    }
+    let offsets = packing.offsets(spec);
+    let mut next = offsets.paths.iter();
+    let weights = Path::ALL.map(|path| job.path(path).and_then(|_| next.next()).copied().unwrap_or(0));
+
+    let grid = Grid::fold(u64::from(tiles) * u64::from(count), facts)?;
+    let high_dims = high_source.map(|(source, _)| source.dims);
+    let low_dims = low_source.map(|(source, _)| source.dims);
+    let shape = Shape {
+        cell_rows,
+        cell_cols,
+        threads,
+        tiles,
+        blocks: count,
+        grid_x: grid.x,
+        t_out,
+        stride_t: spec.time().stride,
+        high_in: high_dims.map_or(0, |d| d.c),
+        high_t: high_dims.map_or(1, |d| d.t),
+        high_h: high_dims.map_or(1, |d| d.h),
+        high_w: high_dims.map_or(1, |d| d.w),
+        fine_h: fine.h,
+        fine_w: fine.w,
+        low_in: low_dims.map_or(0, |d| d.c),
+        low_t: low_dims.map_or(1, |d| d.t),
+        low_h: low_dims.map_or(1, |d| d.h),
+        low_w: low_dims.map_or(1, |d| d.w),
+        high_out,
+        low_out,
+        coarse_h: coarse.map_or(0, |d| d.h),
+        coarse_w: coarse.map_or(0, |d| d.w),
+        bias_high: offsets.biases[0],
+        bias_low: offsets.biases[1],
+        weights,
+        slope: slope(job.activation),
+        unused: [0; 3],
+    };
+
+    let residual_high = job.high.as_ref().and_then(|o| o.residual);
+    let residual_low = job.low.as_ref().and_then(|o| o.residual);
+    let y_h = job.high.as_ref().map(|o| o.y.id);
+    let y_l = job.low.as_ref().map(|o| o.y.id);
+    let y_p = job.high.as_ref().and_then(|o| o.pooled).map(|p| p.id);
+    let constants = Constants {
+        types,
+        workgroup,
+        tile,
+        paths: Path::ALL.map(|path| job.path(path).is_some()),
+        high_level,
+        high_step,
+        low_is_fine,
+        strided: spec.downsample() == Downsample::StridedConv,
+        residual_high: residual_high.is_some(),
+        residual_low: residual_low.is_some(),
+        writes_high: y_h.is_some(),
+        writes_low: y_l.is_some(),
+        writes_pooled: y_p.is_some(),
+        activation: activation_number(job.activation),
+    };
+    let mut tensors = vec![TensorId::Weights];
+    let inputs = [high_source.map(|(s, _)| s.id), low_source.map(|(s, _)| s.id)];
+    tensors.extend(inputs.into_iter().chain([residual_high, residual_low, y_h, y_l, y_p]).flatten());
+    Ok(Step {
+        kernel: Kernel::Pointwise(constants),
+        shape: bytemuck::bytes_of(&shape).to_vec(),
+        tensors,
+        grid,
+        packing: Some(packing),
+    })
+}

@@ -1,0 +1,55 @@
+//! Host twin of `shaders/pool.wgsl`.
+
+use super::wgsl::Source;
+use super::{ELEMENTWISE_WORKGROUP, Kernel};
+use crate::error::Error;
+use crate::plan::{DeviceFacts, Dtype, Grid, Operand, Step};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Constants {
+    pub(crate) activations: Dtype,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Shape {
+    threads: u32,
+    grid_x: u32,
+    h: u32,
+    w: u32,
+    pooled_h: u32,
+    pooled_w: u32,
+    unused: [u32; 2],
+}
+
+impl Constants {
+    pub(crate) fn assemble(&self) -> Source {
+        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP);
+        source.input("x");
+        source.output("y", true);
+        source.file(include_str!("../../shaders/pool.wgsl"));
+        source
+    }
+}
+
+/// Pools `x` into `y`.
+pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Operand, y: Operand) -> Result<Step, Error> {
+    let threads = y.dims.elements() as u32;
+    let grid = Grid::fold(u64::from(threads.div_ceil(ELEMENTWISE_WORKGROUP)), facts)?;
+    let shape = Shape {
+        threads,
+        grid_x: grid.x,
+        h: x.dims.h,
+        w: x.dims.w,
+        pooled_h: y.dims.h,
+        pooled_w: y.dims.w,
+        unused: [0; 2],
+    };
+    Ok(Step {
+        kernel: Kernel::Pool(Constants { activations }),
+        shape: bytemuck::bytes_of(&shape).to_vec(),
+        tensors: vec![x.id, y.id],
+        grid,
+        packing: None,
+    })
+}

@@ -1,0 +1,131 @@
+//! Puts a kernel's source together: constants and bindings as text in front, then the files of `shaders/` as they are.
+
+use std::fmt::Write;
+
+use super::Access;
+use crate::plan::Dtype;
+
+/// A WGSL source under assembly.
+pub(crate) struct Source {
+    text: String,
+    accesses: Vec<Access>,
+    activations: Dtype,
+}
+
+impl Source {
+    /// Starts a source whose tensors have elements of type `activations`. Binding 0 is the uniform `shape`.
+    pub(crate) fn new(activations: Dtype, workgroup: u32) -> Self {
+        let mut source = Self { text: String::new(), accesses: Vec::new(), activations };
+        if activations == Dtype::F16 {
+            source.line("enable f16;");
+        }
+        source.line("@group(0) @binding(0) var<uniform> shape: Shape;");
+        source.constant("WORKGROUP", workgroup);
+        source
+    }
+
+    pub(crate) fn text(self) -> String {
+        self.text
+    }
+
+    pub(crate) fn accesses(self) -> Vec<Access> {
+        self.accesses
+    }
+
+    pub(crate) fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    pub(crate) fn constant(&mut self, name: &str, value: u32) {
+        let _ = writeln!(self.text, "const {name}: u32 = {value}u;");
+    }
+
+    pub(crate) fn flag(&mut self, name: &str, value: bool) {
+        let _ = writeln!(self.text, "const {name}: bool = {value};");
+    }
+
+    /// Appends a file of `shaders/`.
+    pub(crate) fn file(&mut self, text: &str) {
+        self.text.push('\n');
+        self.text.push_str(text);
+    }
+
+    /// Appends a template with `path_` and `PATH_` renamed to `name` and its upper case.
+    pub(crate) fn instance(&mut self, template: &str, name: &str) {
+        let upper = name.to_uppercase();
+        self.file(&template.replace("path_", &format!("{name}_")).replace("PATH_", &format!("{upper}_")));
+    }
+
+    fn binding(&mut self, access: Access, name: &str, element: &str) {
+        self.accesses.push(access);
+        let mode = match access {
+            Access::Read => "read",
+            Access::Write => "read_write",
+        };
+        let index = self.accesses.len();
+        let _ = writeln!(self.text, "@group(0) @binding({index}) var<storage, {mode}> {name}: array<{element}>;");
+    }
+
+    /// A tensor that is read, with `load_NAME(i) -> f32`.
+    pub(crate) fn input(&mut self, name: &str) {
+        self.binding(Access::Read, name, self.activations.wgsl());
+        self.loader(&format!("load_{name}"), Some(name));
+    }
+
+    /// `NAME(i) -> f32` over an input, or over nothing: zero.
+    pub(crate) fn loader(&mut self, function: &str, input: Option<&str>) {
+        let value = input.map_or("0.0".into(), |input| format!("f32({input}[i])"));
+        let _ = writeln!(self.text, "fn {function}(i: u32) -> f32 {{ return {value}; }}");
+    }
+
+    /// A tensor that may be read: `load_NAME` gives zero where it is absent.
+    pub(crate) fn optional_input(&mut self, name: &str, present: bool) {
+        if present { self.input(name) } else { self.loader(&format!("load_{name}"), None) }
+    }
+
+    /// A tensor that may be written, with `store_NAME(i, value)`, which does nothing where it is absent.
+    pub(crate) fn output(&mut self, name: &str, present: bool) {
+        let element = self.activations.wgsl();
+        let mut body = String::new();
+        if present {
+            self.binding(Access::Write, name, element);
+            body = format!("{name}[i] = {element}(value);");
+        }
+        let _ = writeln!(self.text, "fn store_{name}(i: u32, value: f32) {{ {body} }}");
+    }
+
+    /// The packed weights: `Lane` (LANES output channels), `weight(i) -> Lane`, `bias(i) -> Lane`, `lane(v, k)`
+    /// and what `shaders/lanes.wgsl` has.
+    ///
+    /// Halves are kept as bits and unpacked, which needs no device feature. Biases are f32 in any case.
+    pub(crate) fn weights(&mut self, dtype: Dtype, lanes: u32) {
+        let lane = match lanes {
+            1 => "f32",
+            2 => "vec2<f32>",
+            _ => "vec4<f32>",
+        };
+        self.constant("LANES", lanes);
+        self.line(&format!("alias Lane = {lane};"));
+        let (element, weight, bias) = match (dtype, lanes) {
+            (Dtype::F32, _) => (lane, "weights[i]", "weights[i]"),
+            (Dtype::F16, 1) => ("u32", "unpack2x16float(weights[i >> 1u])[i & 1u]", "bitcast<f32>(weights[i])"),
+            (Dtype::F16, 2) => (
+                "u32",
+                "unpack2x16float(weights[i])",
+                "vec2(bitcast<f32>(weights[2u * i]), bitcast<f32>(weights[2u * i + 1u]))",
+            ),
+            (Dtype::F16, _) => (
+                "vec2<u32>",
+                "vec4(unpack2x16float(weights[i].x), unpack2x16float(weights[i].y))",
+                "vec4(bitcast<vec2<f32>>(weights[2u * i]), bitcast<vec2<f32>>(weights[2u * i + 1u]))",
+            ),
+        };
+        self.binding(Access::Read, "weights", element);
+        self.line(&format!("fn weight(i: u32) -> Lane {{ return {weight}; }}"));
+        self.line(&format!("fn bias(i: u32) -> Lane {{ return {bias}; }}"));
+        let index = if lanes == 1 { "v" } else { "v[k]" };
+        self.line(&format!("fn lane(v: Lane, k: u32) -> f32 {{ return {index}; }}"));
+        self.file(include_str!("../../shaders/lanes.wgsl"));
+    }
+}

@@ -1,0 +1,42 @@
+//! Octave convolution as one GPU operator: WGSL compute shaders on wgpu that fuse the four convolutions of an octave
+//! layer with its pooling, upsampling and epilogue, and a CPU reference that says what is right.
+//!
+//! A layer is specified ([`Spec`]), planned ([`Plan`]), packed ([`Octconv::pack`]), bound ([`Octconv::bind`]) and
+//! recorded ([`Layer::record`]) into a compute pass of yours. See [`Octconv`] for the whole of it in ten lines, and
+//! `docs/architecture.md` for the rooms.
+//!
+//! # Features
+//!
+//! - `context`: `Context`, an adapter, device and queue of one's own, with every native backend of wgpu.
+//! - `verify`: random layers against the reference.
+//! - `cli`, the default: the `octconv` command, and both of the above.
+//!
+//! Without any, the library neither picks adapters nor enables backends: those are the embedder's.
+//!
+//! # Source
+//!
+//! Chen et al., *Drop an Octave: Reducing Spatial Redundancy in Convolutional Neural Networks with Octave Convolution*,
+//! 2019, arXiv 1904.05049, and the official implementations for what the paper leaves open.
+#![warn(missing_docs)]
+
+#[cfg(feature = "context")]
+pub mod context;
+mod error;
+mod gpu;
+mod kernels;
+mod packing;
+mod plan;
+pub mod reference;
+mod spec;
+#[cfg(feature = "verify")]
+pub mod verify;
+mod weights;
+
+#[cfg(feature = "context")]
+pub use context::{Context, ContextOptions, Timing};
+pub use error::{Error, Extent};
+pub use gpu::{AdapterFacts, CHECKED_VARIABLE, EngineOptions, Layer, Octconv, PackedWeights, TensorBinding, Tensors};
+pub use plan::{DeviceFacts, Dtype, Family, Options, Plan, PlanTensor, Strategy, Variant};
+pub use spec::*;
+pub use weights::{BatchNorm, Weights};
+pub use wgpu;

@@ -1,0 +1,175 @@
+//! How weights lie in the buffer that a kernel reads, and the packing of a checkpoint's tensors into it.
+//!
+//! A packed buffer holds the biases of Y_H, then of Y_L, in f32, `[block][oc]`; then the kernel of each path,
+//! `[group][block][kt][outer h][outer w][c_in][inner h][inner w][oc]` in f32 or f16. A block is `vectors * lanes`
+//! output channels of one group; the last block of a group is padded with zeros. An *inner* kernel is the part of the
+//! kernel that shares one window of the input; outer x inner is the kernel.
+
+use half::f16;
+
+use crate::plan::Dtype;
+use crate::spec::{Frequency, Path, Spec};
+use crate::weights::Weights;
+
+/// Everything about a packed buffer that a kernel depends on. Independent of the input's size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Packing {
+    pub(crate) dtype: Dtype,
+    /// Output channels that are adjacent in the buffer: 1, 2 or 4.
+    pub(crate) lanes: u32,
+    /// The outputs whose biases lead the buffer.
+    pub(crate) biases: Vec<BiasPacking>,
+    /// The paths behind them.
+    pub(crate) paths: Vec<PathPacking>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BiasPacking {
+    /// Whose bias; `None` packs zeros (a partial sum that gets its bias elsewhere).
+    pub(crate) of: Option<Frequency>,
+    pub(crate) blocks: Blocks,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PathPacking {
+    pub(crate) path: Path,
+    pub(crate) blocks: Blocks,
+    /// Taps along h and w that share a window.
+    pub(crate) inner: [u32; 2],
+}
+
+/// The output channels of one output, cut into blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Blocks {
+    pub(crate) groups: u32,
+    /// Output channels of one group.
+    pub(crate) group_channels: u32,
+    /// Blocks of one group; the last may be padded, or stand wholly for padding.
+    pub(crate) group_blocks: u32,
+    /// Output channels of a block.
+    pub(crate) block: u32,
+}
+
+impl Blocks {
+    /// All blocks.
+    pub(crate) fn count(self) -> u32 {
+        self.groups * self.group_blocks
+    }
+
+    /// The channel of each slot of each block, in order; `None` where it is padding.
+    fn channels(self) -> impl Iterator<Item = Option<u32>> {
+        (0..self.count()).flat_map(move |block| {
+            let (group, first) = (block / self.group_blocks, block % self.group_blocks * self.block);
+            (first..first + self.block)
+                .map(move |oc| (oc < self.group_channels).then_some(group * self.group_channels + oc))
+        })
+    }
+}
+
+/// Where the parts of a packed buffer begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Offsets {
+    /// Of each bias, in f32 Lanes.
+    pub(crate) biases: Vec<u32>,
+    /// Of each path, in Lanes of the weights' type.
+    pub(crate) paths: Vec<u32>,
+    /// Of the whole buffer.
+    pub(crate) bytes: u64,
+}
+
+impl Packing {
+    /// Bytes of one Lane of weights.
+    fn lane_bytes(&self) -> u64 {
+        self.dtype.bytes() * u64::from(self.lanes)
+    }
+
+    pub(crate) fn offsets(&self, spec: &Spec) -> Offsets {
+        let mut bytes = 0u64;
+        let mut biases = Vec::new();
+        for bias in &self.biases {
+            biases.push((bytes / (4 * u64::from(self.lanes))) as u32);
+            bytes += 4 * u64::from(bias.blocks.count()) * u64::from(bias.blocks.block);
+        }
+        // A bias is a whole number of f32 Lanes, so every path begins at a whole Lane of either type.
+        let mut paths = Vec::new();
+        for path in &self.paths {
+            paths.push((bytes / self.lane_bytes()) as u32);
+            let [_, c_in, kt, kh, kw] = spec.weight_shape(path.path).map(u64::from);
+            let slots = u64::from(path.blocks.count()) * u64::from(path.blocks.block);
+            bytes += slots * c_in * kt * kh * kw * self.dtype.bytes();
+            bytes = bytes.next_multiple_of(self.lane_bytes());
+        }
+        Offsets { biases, paths, bytes: bytes.next_multiple_of(16).max(16) }
+    }
+
+    /// Writes validated weights as this packing lays them out.
+    pub(crate) fn pack(&self, spec: &Spec, weights: &Weights) -> Vec<u8> {
+        let offsets = self.offsets(spec);
+        let mut out = Vec::with_capacity(offsets.bytes as usize);
+        for bias in &self.biases {
+            let affine = bias.of.map(|frequency| weights.affine(spec, frequency));
+            for channel in bias.blocks.channels() {
+                let value = channel.zip(affine.as_ref()).map_or(0.0, |(c, affine)| affine[c as usize].1);
+                out.extend((value as f32).to_le_bytes());
+            }
+        }
+        for (path, &offset) in self.paths.iter().zip(&offsets.paths) {
+            out.resize(offset as usize * self.lane_bytes() as usize, 0);
+            self.pack_path(spec, weights, path, &mut out);
+        }
+        out.resize(offsets.bytes as usize, 0);
+        out
+    }
+
+    fn pack_path(&self, spec: &Spec, weights: &Weights, packing: &PathPacking, out: &mut Vec<u8>) {
+        let [_, c_in, kt, kh, kw] = spec.weight_shape(packing.path).map(|d| d as usize);
+        let [inner_h, inner_w] = packing.inner.map(|d| d as usize);
+        let source = weights.path(packing.path).unwrap_or_default();
+        let affine = weights.affine(spec, packing.path.output());
+        let channels: Vec<_> = packing.blocks.channels().collect();
+        for block in channels.chunks(packing.blocks.block as usize) {
+            for t in 0..kt {
+                for (r, s) in product(kh / inner_h, kw / inner_w) {
+                    for c in 0..c_in {
+                        for (dr, ds) in product(inner_h, inner_w) {
+                            let (h, w) = (r * inner_h + dr, s * inner_w + ds);
+                            for channel in block {
+                                let value = channel.map_or(0.0, |oc| {
+                                    let oc = oc as usize;
+                                    let weight = source[(((oc * c_in + c) * kt + t) * kh + h) * kw + w];
+                                    f64::from(weight) * affine[oc].0
+                                });
+                                match self.dtype {
+                                    Dtype::F32 => out.extend((value as f32).to_le_bytes()),
+                                    Dtype::F16 => out.extend(f16::from_f64(value).to_le_bytes()),
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn product(rows: usize, cols: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..rows).flat_map(move |r| (0..cols).map(move |c| (r, c)))
+}
+
+impl std::fmt::Display for Packing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} x{}", self.dtype, self.lanes)?;
+        for PathPacking { path, blocks, inner } in &self.paths {
+            write!(
+                f,
+                " {path:?}[{}x{} of {}, taps {}x{}]",
+                blocks.count(),
+                blocks.block,
+                blocks.groups,
+                inner[0],
+                inner[1]
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,835 @@
+//! The choice of kernels: a pure function from specification, size, options and device facts to a [`Plan`].
+//!
+//! Nothing here touches a device, so that a plan can be made, printed and compared anywhere.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Extent};
+use crate::kernels::{Kernel, Types, add, direct, pointwise, pool, upsample};
+use crate::packing::Packing;
+use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Sampling, Shapes, Spec};
+
+/// The type of stored elements. Sums are f32 in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// 16-bit floats. As activations they need the device feature `SHADER_F16`; as weights no feature, only what every
+    /// WebGPU device has (`DownlevelFlags::SHADER_F16_IN_F32`).
+    F16,
+}
+
+impl Dtype {
+    /// Bytes an element.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    pub(crate) fn wgsl(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.wgsl())
+    }
+}
+
+impl FromStr for Dtype {
+    type Err = Error;
+
+    fn from_str(s: &str) -> Result<Self, Error> {
+        match s {
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            _ => Err(Error::argument("dtype", s, "must be f32 or f16")),
+        }
+    }
+}
+
+/// Into how many dispatches a layer is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// All paths and the epilogue of both outputs in one dispatch.
+    Fused,
+    /// Every pooled map first, into scratch, a dispatch each; then one dispatch that reads them.
+    PoolFirst,
+    /// One dispatch an output: fewer bindings each, for layers with more tensors than a small device can bind.
+    Split,
+    /// Pool, four convolutions, upsample and adds, each its own dispatch: what fusing is measured against.
+    Unfused,
+}
+
+/// Which kernel convolves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// `shaders/direct.wgsl`: any layer.
+    Direct,
+    /// `shaders/pointwise.wgsl`: 1x1.
+    Pointwise,
+}
+
+/// One way to run a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Variant {
+    /// Into how many dispatches it is cut.
+    pub strategy: Strategy,
+    /// Which kernel convolves.
+    pub family: Family,
+}
+
+impl Variant {
+    /// Every variant there is; [`Plan::candidates`] tells which a layer can have.
+    pub const ALL: [Self; 8] = {
+        let mut all = [Self { strategy: Strategy::Fused, family: Family::Direct }; 8];
+        let strategies = [Strategy::Fused, Strategy::PoolFirst, Strategy::Split, Strategy::Unfused];
+        let mut i = 0;
+        while i < 8 {
+            all[i].strategy = strategies[i / 2];
+            all[i].family = if i % 2 == 0 { Family::Direct } else { Family::Pointwise };
+            i += 1;
+        }
+        all
+    };
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let strategy = match self.strategy {
+            Strategy::Fused => "fused",
+            Strategy::PoolFirst => "pool-first",
+            Strategy::Split => "split",
+            Strategy::Unfused => "unfused",
+        };
+        let family = match self.family {
+            Family::Direct => "direct",
+            Family::Pointwise => "pointwise",
+        };
+        write!(f, "{strategy}/{family}")
+    }
+}
+
+impl FromStr for Variant {
+    type Err = Error;
+
+    fn from_str(s: &str) -> Result<Self, Error> {
+        let names = || Self::ALL.map(|v| v.to_string()).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|v| v.to_string() == s)
+            .ok_or_else(|| Error::argument("variant", s, format!("must be one of {}", names())))
+    }
+}
+
+/// What a caller wants of a layer beside its specification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The type of all tensors but the weights.
+    pub activations: Dtype,
+    /// The type of packed weights; biases stay f32.
+    pub weights: Dtype,
+    /// The caller has pool(X_H) at hand. At stride 2 the layer then does not read X_H at all.
+    pub pooled_input: bool,
+    /// The layer also writes pool(Y_H).
+    pub pooled_output: bool,
+    /// Runs this variant or fails, instead of the planner's choice.
+    pub variant: Option<Variant>,
+}
+
+/// What the planner needs to know of a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceFacts {
+    /// The limits the device was created with.
+    pub limits: wgpu::Limits,
+    /// The features the device was created with.
+    pub features: wgpu::Features,
+    /// Whether it is a software device: narrow vectors, no latency to hide.
+    pub software: bool,
+}
+
+/// The features that octconv has a use for; it needs none of them.
+pub(crate) const USEFUL_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16.union(wgpu::Features::TIMESTAMP_QUERY);
+
+impl Default for DeviceFacts {
+    /// A GPU with wgpu's default limits and no features: what an embedder gets who asks for nothing.
+    fn default() -> Self {
+        Self { limits: wgpu::Limits::default(), features: wgpu::Features::empty(), software: false }
+    }
+}
+
+impl DeviceFacts {
+    /// The facts of a device at hand.
+    pub fn of(device: &wgpu::Device) -> Self {
+        Self {
+            limits: device.limits(),
+            features: device.features(),
+            software: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
+        }
+    }
+
+    /// The facts of a device with all limits of this adapter, and those of its features that octconv has a use for.
+    pub fn of_adapter(adapter: &wgpu::Adapter) -> Self {
+        Self {
+            limits: adapter.limits(),
+            features: adapter.features() & USEFUL_FEATURES,
+            software: adapter.get_info().device_type == wgpu::DeviceType::Cpu,
+        }
+    }
+
+    /// Threads that run in step: a GPU's wave is 32 or 64 of them, a software device's vector 4 or 8.
+    fn vector(&self) -> u32 {
+        if self.software { 8 } else { 32 }
+    }
+
+    /// Threads of a workgroup for outputs that need so many threads each: the largest size that wastes little.
+    pub(crate) fn workgroup_for(&self, threads: impl IntoIterator<Item = u64>) -> u32 {
+        let threads: Vec<u64> = threads.into_iter().collect();
+        let allowed = self.limits.max_compute_invocations_per_workgroup.min(self.limits.max_compute_workgroup_size_x);
+        let smallest = self.vector();
+        let padded = |size: u32| threads.iter().map(|t| t.next_multiple_of(u64::from(size))).sum::<u64>();
+        let sizes = [64, 32, 16, 8].into_iter().filter(|&size| size >= smallest && size <= allowed);
+        let least = sizes.clone().map(padded).min().unwrap_or(0);
+        sizes.into_iter().find(|&size| padded(size) * 10 <= least * 11).unwrap_or(allowed.clamp(1, 64))
+    }
+}
+
+/// A tensor of a layer, or a buffer of its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TensorId {
+    Weights,
+    XH,
+    XL,
+    XP,
+    ResidualH,
+    ResidualL,
+    YH,
+    YL,
+    YP,
+    Scratch(usize),
+}
+
+impl TensorId {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Weights => "weights",
+            Self::XH => "x_h",
+            Self::XL => "x_l",
+            Self::XP => "x_p",
+            Self::ResidualH => "residual_h",
+            Self::ResidualL => "residual_l",
+            Self::YH => "y_h",
+            Self::YL => "y_l",
+            Self::YP => "y_p",
+            Self::Scratch(_) => "scratch",
+        }
+    }
+}
+
+/// A tensor that a caller binds for a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanTensor {
+    /// `x_h`, `x_l`, `x_p`, `residual_h`, `residual_l`, `y_h`, `y_l` or `y_p`.
+    pub name: &'static str,
+    /// Its shape.
+    pub dims: Dims,
+    /// Whether the layer writes it; otherwise it reads it.
+    pub written: bool,
+}
+
+/// A tensor with its shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Operand {
+    pub(crate) id: TensorId,
+    pub(crate) dims: Dims,
+}
+
+/// What one convolving dispatch has to do. The slots are those of the kernels, in the order of [`Path::ALL`]: the
+/// unfused strategy runs every path in the slot of H->H.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Job {
+    pub(crate) paths: [Option<PathJob>; 4],
+    pub(crate) high: Option<OutputJob>,
+    pub(crate) low: Option<OutputJob>,
+    pub(crate) activation: Activation,
+    /// Rows and columns of the L->H convolution before it is replicated.
+    pub(crate) low_extent: Option<Extent>,
+}
+
+impl Job {
+    pub(crate) fn path(&self, path: Path) -> Option<&PathJob> {
+        self.paths[path as usize].as_ref()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PathJob {
+    pub(crate) source: Operand,
+    pub(crate) sampling: Sampling,
+    /// Whose weights it uses.
+    pub(crate) weights: Path,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutputJob {
+    pub(crate) y: Operand,
+    pub(crate) groups: u32,
+    /// Whose bias it adds; `None` for a partial sum.
+    pub(crate) bias: Option<Frequency>,
+    pub(crate) residual: Option<TensorId>,
+    /// pool(y), where it is written too.
+    pub(crate) pooled: Option<Operand>,
+}
+
+/// Workgroups in two dimensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grid {
+    pub(crate) x: u32,
+    pub(crate) y: u32,
+}
+
+impl Grid {
+    /// As few rows as fit: kernels count workgroups as x + y * grid_x, and skip those beyond the last.
+    pub(crate) fn fold(workgroups: u64, facts: &DeviceFacts) -> Result<Self, Error> {
+        let most = u64::from(facts.limits.max_compute_workgroups_per_dimension.max(1));
+        let y = workgroups.div_ceil(most).max(1);
+        let x = workgroups.div_ceil(y).max(1);
+        if y > most || x * y > u64::from(u32::MAX) {
+            return Err(Error::Limit {
+                what: "the layer's output, in workgroups,".into(),
+                needs: workgroups,
+                limit: "max_compute_workgroups_per_dimension squared",
+                allowed: (most * most).min(u64::from(u32::MAX)),
+            });
+        }
+        Ok(Self { x: x as u32, y: y as u32 })
+    }
+}
+
+/// One dispatch.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Step {
+    pub(crate) kernel: Kernel,
+    /// The bytes of its uniform.
+    pub(crate) shape: Vec<u8>,
+    /// What is bound, in binding order behind the uniform.
+    pub(crate) tensors: Vec<TensorId>,
+    pub(crate) grid: Grid,
+    /// How it wants its weights, where it has any.
+    pub(crate) packing: Option<Packing>,
+}
+
+/// A layer at a size, cut into dispatches for a device. Make one with [`Plan::new`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub(crate) spec: Spec,
+    pub(crate) size: InputSize,
+    pub(crate) options: Options,
+    pub(crate) shapes: Shapes,
+    pub(crate) variant: Variant,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) scratch: Vec<Dims>,
+}
+
+impl Plan {
+    /// Plans a layer: the variant that `options` forces, or else the first of [`Plan::candidates`].
+    pub fn new(spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Result<Self, Error> {
+        if let Some(variant) = options.variant {
+            return Self::with_variant(spec, size, options, facts, variant);
+        }
+        let mut first_error = None;
+        for variant in ranked(spec) {
+            match Self::with_variant(spec, size, options, facts, variant) {
+                Ok(plan) => return Ok(plan),
+                // What is in the way of a variant that applies says more than why another does not apply.
+                Err(error) if matches!(first_error, None | Some(Error::Variant { .. })) => first_error = Some(error),
+                Err(_) => {}
+            }
+        }
+        Err(first_error.unwrap_or_else(|| Error::argument("variant", "none", "at least one must be legal")))
+    }
+
+    /// Every legal plan of a layer, the best first.
+    pub fn candidates(spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Vec<Self> {
+        let options = Options { variant: None, ..*options };
+        let plan = |variant| Self::with_variant(spec, size, &options, facts, variant).ok();
+        ranked(spec).into_iter().filter_map(plan).collect()
+    }
+
+    /// The specification.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// The size it was planned for.
+    pub fn size(&self) -> InputSize {
+        self.size
+    }
+
+    /// The options it was planned with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The shapes of all tensors.
+    pub fn shapes(&self) -> &Shapes {
+        &self.shapes
+    }
+
+    /// The variant it runs.
+    pub fn variant(&self) -> Variant {
+        self.variant
+    }
+
+    /// Number of dispatches.
+    pub fn dispatches(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// The kernels in the order of their dispatches, with their tiles.
+    pub fn kernels(&self) -> Vec<String> {
+        self.steps.iter().map(|step| step.kernel.name()).collect()
+    }
+
+    /// The WGSL sources in the order of their dispatches, as they go to the device.
+    pub fn sources(&self) -> Vec<String> {
+        self.steps.iter().map(|step| step.kernel.source()).collect()
+    }
+
+    /// Bytes of intermediate maps, 0 for a fused layer.
+    pub fn scratch_bytes(&self) -> u64 {
+        self.scratch.iter().map(|dims| dims.elements() * self.options.activations.bytes()).sum()
+    }
+
+    /// The tensors that the caller binds, those of [`Tensors`](crate::Tensors) that are not `None`.
+    pub fn tensors(&self) -> Vec<PlanTensor> {
+        let tensor = |(id, dims, written): (TensorId, Dims, bool)| PlanTensor { name: id.name(), dims, written };
+        self.interface().into_iter().map(tensor).collect()
+    }
+
+    /// The tensors that the caller binds: id, shape, and whether the layer writes it.
+    pub(crate) fn interface(&self) -> Vec<(TensorId, Dims, bool)> {
+        interface(&self.spec, &self.shapes, &self.options)
+    }
+
+    /// The buffers of packed weights, one for each convolving dispatch.
+    pub(crate) fn packings(&self) -> Vec<&Packing> {
+        self.steps.iter().filter_map(|step| step.packing.as_ref()).collect()
+    }
+
+    fn with_variant(
+        spec: &Spec,
+        size: InputSize,
+        options: &Options,
+        facts: &DeviceFacts,
+        variant: Variant,
+    ) -> Result<Self, Error> {
+        let shapes = spec.shapes(size)?;
+        validate_options(spec, &shapes, options, facts)?;
+        check_interface(spec, &shapes, options, facts)?;
+        let mut planner = Planner { spec, shapes, options, facts, family: variant.family, scratch: Vec::new() };
+        let steps = planner.steps(variant)?;
+        let scratch = planner.scratch;
+        let plan = Self { spec: spec.clone(), size, options: *options, shapes, variant, steps, scratch };
+        plan.check_limits(facts)?;
+        Ok(plan)
+    }
+
+    /// Refuses scratch, weights and bindings that exceed the device; the caller's tensors have been checked.
+    fn check_limits(&self, facts: &DeviceFacts) -> Result<(), Error> {
+        for &dims in &self.scratch {
+            let bytes = dims.elements().saturating_mul(self.options.activations.bytes());
+            check_size(&format!("a scratch map of {dims}"), dims.elements(), bytes, facts)?;
+        }
+        for step in &self.steps {
+            if let Some(packing) = &step.packing {
+                let bytes = packing.offsets(&self.spec).bytes;
+                check_size("the packed weights", bytes / packing.dtype.bytes(), bytes, facts)?;
+            }
+            let needs = step.tensors.len() as u64;
+            let allowed = u64::from(facts.limits.max_storage_buffers_per_shader_stage);
+            if needs > allowed {
+                let what = format!("a dispatch of {} with its storage buffers", self.variant);
+                let limit = "max_storage_buffers_per_shader_stage";
+                return Err(Error::Limit { what, needs, limit, allowed });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses tensors that the device could not bind, or the kernels could not index.
+fn check_interface(spec: &Spec, shapes: &Shapes, options: &Options, facts: &DeviceFacts) -> Result<(), Error> {
+    for (id, dims, _) in interface(spec, shapes, options) {
+        let bytes = dims.elements().saturating_mul(options.activations.bytes());
+        check_size(&format!("tensor {} of {dims}", id.name()), dims.elements(), bytes, facts)?;
+    }
+    // A kernel's weights are checked once they are packed, which only adds to them; here so that counts stay small.
+    let cost = Path::ALL.into_iter().filter(|&path| spec.has(path)).fold(0u64, |sum, path| {
+        let weights = spec.weight_shape(path).iter().fold(1u64, |all, &d| all.saturating_mul(u64::from(d)));
+        sum.saturating_add(weights)
+    });
+    check_size("the weights", cost, cost.saturating_mul(options.weights.bytes()), facts)
+}
+
+/// Refuses a buffer that cannot be bound whole, or whose elements 32-bit indices do not reach.
+fn check_size(what: &str, elements: u64, bytes: u64, facts: &DeviceFacts) -> Result<(), Error> {
+    let index = u64::from(u32::MAX / 2);
+    if elements > index {
+        let limit = "the number of elements that 32-bit indices reach";
+        return Err(Error::Limit { what: what.into(), needs: elements, limit, allowed: index });
+    }
+    let binding = facts.limits.max_storage_buffer_binding_size.min(facts.limits.max_buffer_size);
+    if bytes > binding {
+        let (what, limit) = (format!("{what}, in bytes,"), "max_storage_buffer_binding_size");
+        return Err(Error::Limit { what, needs: bytes, limit, allowed: binding });
+    }
+    Ok(())
+}
+
+/// The tensors that a caller binds for a layer with these options.
+fn interface(spec: &Spec, shapes: &Shapes, options: &Options) -> Vec<(TensorId, Dims, bool)> {
+    let full = Path::ALL.into_iter().any(|path| {
+        spec.has(path) && path.input() == Frequency::High && (!options.pooled_input || spec.sampling(path).level == 0)
+    });
+    let read = |frequency| spec.reads(frequency);
+    [
+        (TensorId::XH, shapes.x_h, full, false),
+        (TensorId::XL, shapes.x_l, read(Frequency::Low), false),
+        (TensorId::XP, shapes.x_p, options.pooled_input && read(Frequency::High), false),
+        (TensorId::ResidualH, shapes.y_h, spec.has_residual(Frequency::High), false),
+        (TensorId::ResidualL, shapes.y_l, spec.has_residual(Frequency::Low), false),
+        (TensorId::YH, shapes.y_h, true, true),
+        (TensorId::YL, shapes.y_l, true, true),
+        (TensorId::YP, shapes.y_p, options.pooled_output, true),
+    ]
+    .into_iter()
+    .filter(|&(_, _, wanted, _)| wanted)
+    .filter_map(|(id, dims, _, written)| Some((id, dims?, written)))
+    .collect()
+}
+
+fn validate_options(spec: &Spec, shapes: &Shapes, options: &Options, facts: &DeviceFacts) -> Result<(), Error> {
+    if options.activations == Dtype::F16 && !facts.features.contains(wgpu::Features::SHADER_F16) {
+        return Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" });
+    }
+    if options.pooled_input {
+        if spec.downsample() == Downsample::StridedConv {
+            let allowed = "must be off where the layer strides instead of pooling";
+            return Err(Error::argument("pooled_input", "on", allowed));
+        }
+        let pools = |path| spec.has(path) && spec.sampling(path).level > 0;
+        if shapes.x_p.is_none() || ![Path::HH, Path::HL].into_iter().any(pools) {
+            return Err(Error::argument("pooled_input", "on", "must be off where the layer does not pool X_H"));
+        }
+    }
+    if options.pooled_output && shapes.y_p.is_none() {
+        return Err(Error::argument("pooled_output", "on", "must be off where the layer has no Y_H to pool"));
+    }
+    Ok(())
+}
+
+/// All variants, those to be tried first in front.
+fn ranked(spec: &Spec) -> Vec<Variant> {
+    let one_by_one = spec.kernel() == [1, 1];
+    // The mean over a cell is free to the pointwise kernel; what lies below that is averaged for each channel block.
+    let spared = u32::from(one_by_one);
+    let pools = Path::ALL
+        .into_iter()
+        .any(|path| spec.has(path) && spec.sampling(path).level > if path == Path::HH { 0 } else { spared });
+    let mut variants = Variant::ALL.to_vec();
+    variants.sort_by_key(|variant| {
+        let strategy = match variant.strategy {
+            // On load, a window over pooled X_H averages every element again for each channel block that reads it.
+            Strategy::PoolFirst if pools => 0,
+            Strategy::Fused => 1,
+            Strategy::PoolFirst => 2,
+            Strategy::Split => 3,
+            Strategy::Unfused => 4,
+        };
+        let family = match variant.family {
+            Family::Pointwise if one_by_one => 0,
+            Family::Direct => 1,
+            Family::Pointwise => 2,
+        };
+        (strategy, family)
+    });
+    variants
+}
+
+/// Pooled maps in scratch, and the dispatches that make them.
+#[derive(Default)]
+struct Pools {
+    maps: Vec<(Operand, Operand)>,
+    steps: Vec<Step>,
+}
+
+struct Planner<'a> {
+    spec: &'a Spec,
+    shapes: Shapes,
+    options: &'a Options,
+    facts: &'a DeviceFacts,
+    family: Family,
+    scratch: Vec<Dims>,
+}
+
+impl Planner<'_> {
+    fn steps(&mut self, variant: Variant) -> Result<Vec<Step>, Error> {
+        match variant.strategy {
+            Strategy::Fused => {
+                let job = self.job(self.given_pool(variant.family));
+                Ok(vec![self.convolve(variant, &job)?])
+            }
+            Strategy::Split => {
+                let job = self.job(self.given_pool(variant.family));
+                self.split(variant, job)
+            }
+            Strategy::PoolFirst => self.pool_first(variant),
+            Strategy::Unfused => self.unfused(variant),
+        }
+    }
+
+    /// pool(X_H) as the caller gives it, where the kernel has a use for it.
+    fn given_pool(&self, family: Family) -> Option<Operand> {
+        // The pointwise kernel has pool(X_H) for three additions, and at stride 1 reads X_H anyhow.
+        let useful = family == Family::Direct || self.spec.stride() == 2 || !self.spec.has(Path::HH);
+        let dims = self.shapes.x_p.filter(|_| self.options.pooled_input && useful)?;
+        Some(Operand { id: TensorId::XP, dims })
+    }
+
+    fn refuse(&self, variant: Variant, reason: impl ToString) -> Error {
+        Error::Variant { variant: variant.to_string(), reason: reason.to_string() }
+    }
+
+    /// The whole layer as one job; with `pooled`, every pooling of X_H starts there.
+    fn job(&self, pooled: Option<Operand>) -> Job {
+        let (spec, shapes) = (self.spec, &self.shapes);
+        let mut job = Job { activation: spec.activation(), ..Job::default() };
+        for path in Path::ALL.into_iter().filter(|&path| spec.has(path)) {
+            let mut sampling = spec.sampling(path);
+            let source = match (path.input(), pooled) {
+                (Frequency::High, Some(pooled)) if sampling.level > 0 => {
+                    sampling.level -= 1;
+                    Some(pooled)
+                }
+                (Frequency::High, _) => shapes.x_h.map(|dims| Operand { id: TensorId::XH, dims }),
+                (Frequency::Low, _) => shapes.x_l.map(|dims| Operand { id: TensorId::XL, dims }),
+            };
+            job.paths[path as usize] = source.map(|source| PathJob { source, sampling, weights: path });
+        }
+        let groups = |frequency| match spec.groups() {
+            Groups::Count(count) => count,
+            Groups::Depthwise => spec.input().of(frequency),
+        };
+        let residual = |frequency, id| spec.has_residual(frequency).then_some(id);
+        job.high = shapes.y_h.map(|dims| OutputJob {
+            y: Operand { id: TensorId::YH, dims },
+            groups: groups(Frequency::High),
+            bias: Some(Frequency::High),
+            residual: residual(Frequency::High, TensorId::ResidualH),
+            pooled: shapes.y_p.filter(|_| self.options.pooled_output).map(|dims| Operand { id: TensorId::YP, dims }),
+        });
+        job.low = shapes.y_l.map(|dims| OutputJob {
+            y: Operand { id: TensorId::YL, dims },
+            groups: groups(Frequency::Low),
+            bias: Some(Frequency::Low),
+            residual: residual(Frequency::Low, TensorId::ResidualL),
+            pooled: None,
+        });
+        job.low_extent = shapes.y_h.map(|dims| dims.pooled(spec.rounding()).extent());
+        job
+    }
+
+    /// One dispatch for a job.
+    fn convolve(&self, variant: Variant, job: &Job) -> Result<Step, Error> {
+        let types = Types { activations: self.options.activations, weights: self.options.weights };
+        match self.family {
+            Family::Direct => {
+                let lanes = direct::lanes(self.spec, job);
+                direct::step(self.facts, self.spec, types, job, lanes, direct_tiles(self.facts, job, lanes))
+            }
+            Family::Pointwise => {
+                let pooled_only = job.path(Path::HH).is_none()
+                    && self.spec.stride() == 1
+                    && job.path(Path::HL).is_some_and(|path| path.source.id == TensorId::XP);
+                let reason = pointwise::refusal(self.spec, job)
+                    .or(pooled_only.then_some("the pointwise kernel pools X_H itself, which this layer does not bind"));
+                if let Some(reason) = reason {
+                    return Err(self.refuse(variant, reason));
+                }
+                pointwise::step(self.facts, self.spec, types, job, pointwise_tile(job))
+            }
+        }
+    }
+
+    /// A dispatch for each output.
+    fn split(&self, variant: Variant, job: Job) -> Result<Vec<Step>, Error> {
+        if job.high.is_none() || job.low.is_none() {
+            return Err(self.refuse(variant, "a split needs two outputs"));
+        }
+        let part = |frequency: Frequency| {
+            let mut part = job.clone();
+            for path in Path::ALL.into_iter().filter(|path| path.output() != frequency) {
+                part.paths[path as usize] = None;
+            }
+            match frequency {
+                Frequency::High => part.low = None,
+                Frequency::Low => part.high = None,
+            }
+            part
+        };
+        Ok(vec![self.convolve(variant, &part(Frequency::High))?, self.convolve(variant, &part(Frequency::Low))?])
+    }
+
+    fn pool_first(&mut self, variant: Variant) -> Result<Vec<Step>, Error> {
+        let mut pools = Pools::default();
+        let mut job = self.job(self.given_pool(variant.family));
+        // The pointwise kernel has the mean of what it reads for three additions, and wants one pooling less.
+        let spared = u32::from(variant.family == Family::Pointwise);
+        for path in [Path::HH, Path::HL, Path::LL] {
+            let Some(mut path_job) = job.paths[path as usize] else { continue };
+            let own = if path == Path::HH { 0 } else { spared };
+            let levels = path_job.sampling.level.saturating_sub(own);
+            path_job.source = self.pooled(&mut pools, path_job.source, levels)?;
+            path_job.sampling.level -= levels;
+            job.paths[path as usize] = Some(path_job);
+        }
+        let mut steps = pools.steps;
+        if steps.is_empty() {
+            return Err(self.refuse(variant, "nothing that its kernel reads is to be pooled"));
+        }
+        let fused = self.convolve(variant, &job)?;
+        if fused.tensors.len() as u32 <= self.facts.limits.max_storage_buffers_per_shader_stage {
+            steps.push(fused);
+        } else {
+            steps.extend(self.split(variant, job)?);
+        }
+        Ok(steps)
+    }
+
+    /// `source` after `levels` poolings, each a dispatch into scratch that paths share.
+    fn pooled(&mut self, pools: &mut Pools, mut source: Operand, levels: u32) -> Result<Operand, Error> {
+        for _ in 0..levels {
+            let known = pools.maps.iter().find(|(from, _)| *from == source).map(|&(_, to)| to);
+            source = match known {
+                Some(to) => to,
+                None => {
+                    let to = self.allocate(source.dims.pooled(self.spec.rounding()));
+                    pools.steps.push(pool::step(self.facts, self.options.activations, source, to)?);
+                    pools.maps.push((source, to));
+                    to
+                }
+            };
+        }
+        Ok(source)
+    }
+
+    /// One dispatch an operation, as engines without a fused octave convolution run it.
+    fn unfused(&mut self, variant: Variant) -> Result<Vec<Step>, Error> {
+        let activations = self.options.activations;
+        let job = self.job(self.given_pool(Family::Direct));
+        let mut steps = Vec::new();
+        let mut pools = Pools::default();
+        for (frequency, output) in [(Frequency::High, job.high), (Frequency::Low, job.low)] {
+            let Some(output) = output else { continue };
+            let paths: Vec<_> = Path::ALL
+                .into_iter()
+                .filter(|path| path.output() == frequency)
+                .filter_map(|path| job.path(path).copied())
+                .collect();
+            let mut parts: Vec<Operand> = Vec::new();
+            for (i, path) in paths.iter().enumerate() {
+                let source = self.pooled(&mut pools, path.source, path.sampling.level)?;
+                steps.append(&mut pools.steps);
+                let dims = match path.sampling.upsample {
+                    true => output.y.dims.pooled(self.spec.rounding()),
+                    false => output.y.dims,
+                };
+                let alone = paths.len() == 1 && !path.sampling.upsample;
+                let y = if alone { output.y } else { self.allocate(dims) };
+                let sampling = Sampling { level: 0, step: path.sampling.step, upsample: false };
+                let conv = Job {
+                    paths: [Some(PathJob { source, sampling, weights: path.weights }), None, None, None],
+                    high: Some(OutputJob {
+                        y,
+                        groups: output.groups,
+                        bias: output.bias.filter(|_| i == 0),
+                        residual: output.residual.filter(|_| alone),
+                        pooled: None,
+                    }),
+                    low: None,
+                    activation: if alone { self.spec.activation() } else { Activation::None },
+                    low_extent: None,
+                };
+                steps.push(self.convolve(variant, &conv)?);
+                let mut part = y;
+                if path.sampling.upsample {
+                    part = self.allocate(output.y.dims);
+                    steps.push(upsample::step(self.facts, activations, y, part)?);
+                }
+                parts.push(part);
+            }
+            let parts: Vec<_> = parts.into_iter().map(|part| part.id).filter(|&id| id != output.y.id).collect();
+            if let Some((&a, rest)) = parts.split_first() {
+                let b = rest.first().copied();
+                let (residual, activation) = (output.residual, self.spec.activation());
+                steps.push(add::step(self.facts, activations, a, b, residual, activation, output.y)?);
+            }
+            if let Some(y_p) = output.pooled {
+                steps.push(pool::step(self.facts, activations, output.y, y_p)?);
+            }
+        }
+        Ok(steps)
+    }
+
+    fn allocate(&mut self, dims: Dims) -> Operand {
+        self.scratch.push(dims);
+        Operand { id: TensorId::Scratch(self.scratch.len() - 1), dims }
+    }
+}
+
+/// The outputs of a thread of the direct kernel, for either output: 4x4 positions by one vector of channels where that
+/// fills the device's vectors of threads, else 2x2 by two.
+fn direct_tiles(facts: &DeviceFacts, job: &Job, lanes: u32) -> [direct::Tile; 2] {
+    let large = direct::Tile { rows: 4, cols: 4, vectors: 1 };
+    let small = direct::Tile { rows: 2, cols: 2, vectors: if lanes == 4 { 2 } else { 1 } };
+    [(&job.high, [Path::HH, Path::LH]), (&job.low, [Path::HL, Path::LL])].map(|(output, paths)| {
+        let Some(output) = output else { return small };
+        if paths.iter().any(|&path| job.path(path).is_some_and(|path| path.sampling.level > 0)) {
+            // Every element of the window is a mean of 4 or 16: many channels to share it.
+            let channels = output.y.dims.c / output.groups;
+            return direct::Tile { vectors: if lanes == 4 { channels.div_ceil(4).min(4) } else { 1 }, ..small };
+        }
+        let Dims { n, t, h, w, .. } = output.y.dims;
+        // Positions worked on for each channel, those of idle threads and beyond the edges included.
+        let positions = |tile: direct::Tile| {
+            let threads =
+                u64::from(n) * u64::from(t) * u64::from(h.div_ceil(tile.rows)) * u64::from(w.div_ceil(tile.cols));
+            threads.next_multiple_of(u64::from(facts.vector())) * u64::from(tile.rows * tile.cols)
+        };
+        // Measured on 56x56: a small tile takes 1.25 of the time, for its more loads a multiply-add.
+        if positions(large) * 4 <= positions(small) * 5 { large } else { small }
+    })
+}
+
+/// The outputs of a thread of the pointwise kernel.
+fn pointwise_tile(job: &Job) -> pointwise::Tile {
+    let channels = |o: &Option<OutputJob>| o.as_ref().map_or(0, |o| o.y.dims.c);
+    let [high_vectors, low_vectors] = pointwise::balance(channels(&job.high), channels(&job.low));
+    pointwise::Tile { rows: 1, cols: 1, high_vectors, low_vectors }
+}
+
+impl Spec {
+    /// What is left of H->L's sampling at the resolution of Y_H: one halving less.
+    pub(crate) fn sampling_before_half(&self, sampling: Sampling) -> Sampling {
+        Sampling { level: sampling.level.saturating_sub(1), step: (sampling.step / 2).max(1), upsample: false }
+    }
+}

@@ -1,0 +1,181 @@
+//! What the tests on a device share: one device a test binary, and cases run in every variant.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
+use std::sync::OnceLock;
+
+use octconv::reference::Tensor;
+use octconv::verify::Case;
+use octconv::{Context, ContextOptions, Downsample, Dtype, Frequency, Groups, InputSize, Options, Path, Plan};
+use octconv::{Error, Spec, SpecBuilder, Split, Weights, wgpu};
+
+/// The device of this test binary. Without an adapter its tests fail, and say what to install.
+pub fn context() -> &'static Context {
+    static CONTEXT: OnceLock<Context> = OnceLock::new();
+    CONTEXT.get_or_init(|| open(&ContextOptions::default()))
+}
+
+/// A device of a test's own.
+pub fn open(options: &ContextOptions) -> Context {
+    Context::new(options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub fn has_f16(context: &Context) -> bool {
+    context.octconv().facts().features.contains(wgpu::Features::SHADER_F16)
+}
+
+/// A builder with these channels of high and low frequency.
+pub fn split(input: (u32, u32), output: (u32, u32)) -> SpecBuilder {
+    let [input, output] = [input, output].map(|(high, low)| Split { high, low });
+    Spec::builder(input.channels(), output.channels()).split(input, output)
+}
+
+/// A layer to be compared, with f32 tensors and no batch norm.
+pub fn case(spec: SpecBuilder, size: InputSize) -> Case {
+    let built = spec.clone().build().unwrap_or_else(|error| panic!("{error}: {spec:?}"));
+    Case { spec: built, size, options: Options::default(), batch_norm: false, seed: 1 }
+}
+
+/// As [`case`], for one image.
+pub fn image(spec: SpecBuilder, h: u32, w: u32) -> Case {
+    case(spec, InputSize::image(1, h, w))
+}
+
+/// Runs the case in every variant that the planner has for it on this binary's device, each against the reference, and
+/// returns the kernels that ran. The variants that documentation promises must be among them.
+pub fn check(case: &Case) -> Vec<String> {
+    check_on(context(), case)
+}
+
+/// As [`check`], on another device.
+pub fn check_on(context: &Context, case: &Case) -> Vec<String> {
+    let plans = Plan::candidates(&case.spec, case.size, &case.options, context.octconv().facts());
+    let names: Vec<_> = plans.iter().map(|plan| plan.variant().to_string()).collect();
+    for promised in promised(&case.spec, &case.options) {
+        assert!(names.contains(&promised), "{promised} is not among {names:?} for {case:?}");
+    }
+    let mut kernels = Vec::new();
+    for plan in plans {
+        let options = Options { variant: Some(plan.variant()), ..case.options };
+        kernels.extend(check_one(context, &Case { options, ..case.clone() }));
+    }
+    kernels
+}
+
+/// Runs the case as its options say, against the reference, and returns the kernels that ran.
+pub fn check_one(context: &Context, case: &Case) -> Vec<String> {
+    let outcome = case.run(context).unwrap_or_else(|error| panic!("{error}: {case:?}"));
+    if let Some(forced) = case.options.variant {
+        assert_eq!(outcome.variant, forced, "{case:?}");
+    }
+    assert!(outcome.failure.is_none(), "{}: {outcome:?}: {case:?}", outcome.variant);
+    outcome.kernels
+}
+
+/// The variants that a layer must have where the device binds enough buffers.
+fn promised(spec: &Spec, options: &Options) -> Vec<String> {
+    let pooled = spec.downsample() == Downsample::AveragePool;
+    let two = spec.stride() == 2;
+    // Where the layer, and not its caller, pools what the direct kernel reads.
+    let pools = pooled
+        && ((spec.has(Path::HH) && two && !options.pooled_input)
+            || (spec.has(Path::HL) && (two || !options.pooled_input))
+            || (spec.has(Path::LL) && two));
+    // The pointwise kernel takes the last mean on its own.
+    let pools_for_cells = pooled && two && !options.pooled_input && spec.reads(Frequency::High);
+    let has = |frequency| spec.output().of(frequency) > 0;
+    let both = has(Frequency::High) && has(Frequency::Low);
+
+    let mut names = vec!["fused/direct", "unfused/direct"];
+    if both {
+        names.push("split/direct");
+    }
+    if pools {
+        names.push("pool-first/direct");
+    }
+    let time = spec.time();
+    let dense = spec.groups() == Groups::Count(1);
+    let one_tap = spec.kernel() == [1, 1] && spec.padding() == [0, 0] && time.kernel == 1 && time.padding == 0;
+    if dense && one_tap {
+        names.push("unfused/pointwise");
+        let means_given = options.pooled_input && !two && !spec.has(Path::HH);
+        if (has(Frequency::High) || spec.has(Path::HL)) && !means_given {
+            names.push("fused/pointwise");
+            if pools_for_cells {
+                names.push("pool-first/pointwise");
+            }
+            if both && spec.has(Path::HL) {
+                names.push("split/pointwise");
+            }
+        }
+    }
+    names.into_iter().map(String::from).collect()
+}
+
+/// All that a layer can be told about types: activations, then weights.
+pub const TYPES: [[Dtype; 2]; 4] =
+    [[Dtype::F32, Dtype::F32], [Dtype::F32, Dtype::F16], [Dtype::F16, Dtype::F32], [Dtype::F16, Dtype::F16]];
+
+/// Runs the case in all types. A device without `SHADER_F16` must refuse f16 activations, in words.
+pub fn check_types(case: &Case) {
+    for [activations, weights] in TYPES {
+        let case = Case { options: Options { activations, weights, ..case.options }, ..case.clone() };
+        if activations == Dtype::F16 && !has_f16(context()) {
+            let refused = context().octconv().plan(&case.spec, case.size, &case.options);
+            assert_eq!(refused, Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" }));
+            continue;
+        }
+        check(&case);
+    }
+}
+
+/// The shares of low-frequency channels that a layer can have on both sides.
+pub const ALPHAS: [[f64; 2]; 9] =
+    [[0.0, 0.0], [0.0, 0.5], [0.5, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0], [0.5, 1.0], [1.0, 0.5], [0.5, 0.5]];
+
+/// `count` numbers in [-1, 1), the same for the same `seed`.
+pub fn values(seed: u64, count: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(next).collect()
+}
+
+/// Weights of a layer on the host, which give outputs about as large as the inputs.
+pub struct HostWeights {
+    paths: [Option<Vec<f32>>; 4],
+    biases: [Option<Vec<f32>>; 2],
+}
+
+impl HostWeights {
+    pub fn new(spec: &Spec, seed: u64) -> Self {
+        let kernel = |path| {
+            let shape = spec.weight_shape(path).map(u64::from);
+            let scale = 1.0 / (shape[1..].iter().product::<u64>() as f32).sqrt();
+            values(seed + path as u64, shape.iter().product()).iter().map(|value| scale * value).collect()
+        };
+        let bias = |frequency| {
+            let channels = u64::from(spec.output().of(frequency));
+            (spec.has_bias() && channels > 0).then(|| values(seed + 5, channels))
+        };
+        let paths = Path::ALL.map(|path| spec.has(path).then(|| kernel(path)));
+        Self { paths, biases: [Frequency::High, Frequency::Low].map(bias) }
+    }
+
+    pub fn weights(&self) -> Weights<'_> {
+        let [w_hh, w_hl, w_lh, w_ll] = self.paths.each_ref().map(|kernel| kernel.as_deref());
+        let [bias_h, bias_l] = self.biases.each_ref().map(|bias| bias.as_deref());
+        Weights { w_hh, w_hl, w_lh, w_ll, bias_h, bias_l, ..Weights::default() }
+    }
+}
+
+/// Asserts that every element is within 1e-5 of the reference, absolute up to 1 and relative beyond: for layers with
+/// [`HostWeights`], whose sums are of that size, a hundred times what f32 rounds off and far less than one wrong tap.
+pub fn assert_close(name: &str, found: &[f32], expected: &Tensor) {
+    assert_eq!(found.len(), expected.data.len(), "{name}");
+    for (i, (found, expected)) in found.iter().zip(&expected.data).enumerate() {
+        let error = (f64::from(*found) - expected).abs();
+        assert!(error <= 1e-5 * expected.abs().max(1.0), "{name}[{i}] is {found}, the reference {expected}");
+    }
+}

@@ -1,0 +1,444 @@
+//! The library as an engine uses it: many layers in one pass, other work beside them, threads, devices of any kind.
+#![cfg(feature = "verify")]
+
+mod common;
+
+use std::sync::Barrier;
+
+use common::{HostWeights, assert_close, check_on, check_one, context, has_f16, image, open, split, values};
+use octconv::reference::{Inputs, Outputs, Tensor, octave_conv};
+use octconv::verify::Case;
+use octconv::{Activation, Context, ContextOptions, Dtype, EngineOptions, Error, InputSize, Layer, Octconv, Options};
+use octconv::{PackedWeights, Plan, Rounding, Spec, SpecBuilder, TensorBinding, Tensors, wgpu};
+
+fn build(builder: SpecBuilder) -> Spec {
+    builder.build().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Names and bindings.
+fn tensors<'a>(bindings: &[(&'static str, impl Into<TensorBinding<'a>> + Copy)]) -> Tensors<'a> {
+    let mut tensors = Tensors::default();
+    bindings.iter().for_each(|&(name, binding)| tensors.set(name, binding.into()).unwrap());
+    tensors
+}
+
+/// All elements of a tensor.
+fn read(context: &Context, buffer: &wgpu::Buffer, like: &Tensor) -> Vec<f32> {
+    context.read(buffer, 0, like.dims.elements(), Dtype::F32).unwrap()
+}
+
+/// An f32 tensor that is NaN until something writes it.
+fn unwritten(context: &Context, plan: &Plan, name: &str) -> wgpu::Buffer {
+    let tensor = plan.tensors().into_iter().find(|tensor| tensor.name == name).unwrap();
+    context.upload(&vec![f32::NAN; tensor.dims.elements() as usize], Dtype::F32).unwrap()
+}
+
+/// A 3x3 layer on X_H alone, ready to run.
+struct Simple {
+    spec: Spec,
+    plan: Plan,
+    host: HostWeights,
+    packed: PackedWeights,
+    x: Vec<f32>,
+    x_h: wgpu::Buffer,
+    y_h: wgpu::Buffer,
+    y_l: wgpu::Buffer,
+}
+
+impl Simple {
+    const SIZE: InputSize = InputSize { n: 1, t: 1, h: 8, w: 7 };
+
+    fn new(context: &Context, octconv: &Octconv, builder: SpecBuilder, seed: u64) -> Self {
+        let spec = build(builder);
+        let plan = octconv.plan(&spec, Self::SIZE, &Options::default()).unwrap();
+        let host = HostWeights::new(&spec, seed);
+        let packed = octconv.pack(&plan, &host.weights()).unwrap();
+        let x = values(seed, plan.shapes().x_h.unwrap().elements());
+        let x_h = context.upload(&x, Dtype::F32).unwrap();
+        let [y_h, y_l] = ["y_h", "y_l"].map(|name| unwritten(context, &plan, name));
+        Self { spec, plan, host, packed, x, x_h, y_h, y_l }
+    }
+
+    fn tensors(&self) -> Tensors<'_> {
+        tensors(&[("x_h", &self.x_h), ("y_h", &self.y_h), ("y_l", &self.y_l)])
+    }
+
+    fn bind(&self, octconv: &Octconv) -> Layer {
+        octconv.bind(&self.plan, &self.packed, &self.tensors()).unwrap()
+    }
+
+    fn reference(&self, x: &[f32]) -> Outputs {
+        let inputs = Inputs { x_h: Some(x), ..Inputs::default() };
+        octave_conv(&self.spec, Self::SIZE, &self.host.weights(), &inputs).unwrap()
+    }
+
+    fn assert_outputs(&self, context: &Context, expected: &Outputs) {
+        for (name, buffer, expected) in [("y_h", &self.y_h, &expected.y_h), ("y_l", &self.y_l, &expected.y_l)] {
+            let expected = expected.as_ref().unwrap();
+            assert_close(name, &read(context, buffer, expected), expected);
+        }
+    }
+}
+
+fn simple() -> SpecBuilder {
+    split((3, 0), (4, 2)).kernel([3, 3]).same_padding().bias(true)
+}
+
+#[test]
+fn a_layer_reads_what_the_one_before_wrote() {
+    let context = context();
+    let octconv = context.octconv();
+    let size = InputSize::image(2, 9, 10);
+    let first = build(simple().activation(Activation::Relu));
+    let second = build(split((4, 2), (3, 5)).kernel([3, 3]).same_padding().activation(Activation::HardSwish));
+    let first_plan = octconv.plan(&first, size, &Options { pooled_output: true, ..Options::default() }).unwrap();
+    let second_plan = octconv.plan(&second, size, &Options { pooled_input: true, ..Options::default() }).unwrap();
+    let [first_host, second_host] = [&first, &second].map(|spec| HostWeights::new(spec, 3));
+    let x = values(7, 2 * 3 * 90);
+
+    let x_h = context.upload(&x, Dtype::F32).unwrap();
+    let [a_h, a_l, a_p] = ["y_h", "y_l", "y_p"].map(|name| unwritten(context, &first_plan, name));
+    let [b_h, b_l] = ["y_h", "y_l"].map(|name| unwritten(context, &second_plan, name));
+    let first_packed = octconv.pack(&first_plan, &first_host.weights()).unwrap();
+    let second_packed = octconv.pack(&second_plan, &second_host.weights()).unwrap();
+    let first_tensors = tensors(&[("x_h", &x_h), ("y_h", &a_h), ("y_l", &a_l), ("y_p", &a_p)]);
+    let second_tensors = tensors(&[("x_h", &a_h), ("x_l", &a_l), ("x_p", &a_p), ("y_h", &b_h), ("y_l", &b_l)]);
+    let first_layer = octconv.bind(&first_plan, &first_packed, &first_tensors).unwrap();
+    let second_layer = octconv.bind(&second_plan, &second_packed, &second_tensors).unwrap();
+    context.run(&[&first_layer, &second_layer]).unwrap();
+
+    let a = octave_conv(&first, size, &first_host.weights(), &Inputs { x_h: Some(&x), ..Inputs::default() }).unwrap();
+    let [mid_h, mid_l] = [&a.y_h, &a.y_l].map(|y| y.as_ref().unwrap().to_f32());
+    let inputs = Inputs { x_h: Some(&mid_h), x_l: Some(&mid_l), ..Inputs::default() };
+    let b = octave_conv(&second, size, &second_host.weights(), &inputs).unwrap();
+    for (name, buffer, expected) in [
+        ("first y_h", &a_h, a.y_h),
+        ("first y_l", &a_l, a.y_l),
+        ("first y_p", &a_p, a.y_p),
+        ("second y_h", &b_h, b.y_h),
+        ("second y_l", &b_l, b.y_l),
+    ] {
+        let expected = expected.unwrap();
+        assert_close(name, &read(context, buffer, &expected), &expected);
+    }
+}
+
+#[test]
+fn two_hundred_layers_in_one_pass() {
+    const LAYERS: u64 = 200;
+    let context = open(&ContextOptions::default());
+    let octconv = context.octconv();
+    let size = InputSize::image(1, 6, 5);
+    let spec = build(split((4, 2), (4, 2)).bias(true).activation(Activation::LeakyRelu { slope: 0.5 }));
+    let plan = octconv.plan(&spec, size, &Options::default()).unwrap();
+
+    // Ping and pong.
+    let start = [values(1, 4 * 30), values(2, 2 * 9)];
+    let maps = [0, 1].map(|_| start.each_ref().map(|map| context.upload(map, Dtype::F32).unwrap()));
+    let hosts: Vec<_> = (0..LAYERS).map(|seed| HostWeights::new(&spec, 10 * seed)).collect();
+    let layers: Vec<_> = hosts
+        .iter()
+        .enumerate()
+        .map(|(i, host)| {
+            let packed = octconv.pack(&plan, &host.weights()).unwrap();
+            let ([x_h, x_l], [y_h, y_l]) = (&maps[i % 2], &maps[(i + 1) % 2]);
+            octconv.bind(&plan, &packed, &tensors(&[("x_h", x_h), ("x_l", x_l), ("y_h", y_h), ("y_l", y_l)])).unwrap()
+        })
+        .collect();
+    assert_eq!(octconv.pipelines(), 1);
+    context.run(&layers.iter().collect::<Vec<_>>()).unwrap();
+
+    let [mut x_h, mut x_l] = start;
+    let mut expected = Outputs::default();
+    for host in &hosts {
+        let inputs = Inputs { x_h: Some(&x_h), x_l: Some(&x_l), ..Inputs::default() };
+        expected = octave_conv(&spec, size, &host.weights(), &inputs).unwrap();
+        [x_h, x_l] = [&expected.y_h, &expected.y_l].map(|y| y.as_ref().unwrap().to_f32());
+    }
+    let [y_h, y_l] = &maps[LAYERS as usize % 2];
+    for (name, buffer, expected) in [("y_h", y_h, expected.y_h), ("y_l", y_l, expected.y_l)] {
+        let expected = expected.unwrap();
+        assert_close(name, &read(&context, buffer, &expected), &expected);
+    }
+}
+
+#[test]
+fn recorded_again_gives_the_same() {
+    let context = context();
+    let simple = Simple::new(context, context.octconv(), simple(), 11);
+    let layer = simple.bind(context.octconv());
+    let expected = simple.reference(&simple.x);
+    context.run(&[&layer]).unwrap();
+    let dims = expected.y_h.as_ref().unwrap();
+    let first = read(context, &simple.y_h, dims);
+    context.run(&[&layer, &layer]).unwrap();
+    assert_eq!(read(context, &simple.y_h, dims), first);
+    simple.assert_outputs(context, &expected);
+}
+
+#[test]
+fn threads_share_one_octconv() {
+    const THREADS: u64 = 4;
+    let context = open(&ContextOptions::default());
+    let octconv = context.octconv();
+    let together = Barrier::new(THREADS as usize);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (context, octconv, together) = (&context, octconv.clone(), &together);
+            scope.spawn(move || {
+                let simple = Simple::new(context, &octconv, simple(), 100 * thread);
+                // All of them need the same pipeline, which nobody has made.
+                together.wait();
+                let layer = simple.bind(&octconv);
+                let mut encoder = context.device().create_command_encoder(&Default::default());
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                for _ in 0..20 {
+                    layer.record(&mut pass);
+                }
+                drop(pass);
+                context.queue().submit([encoder.finish()]);
+                simple.assert_outputs(context, &simple.reference(&simple.x));
+            });
+        }
+    });
+    let plan = octconv.plan(&build(simple()), Simple::SIZE, &Options::default()).unwrap();
+    assert_eq!(octconv.pipelines(), plan.dispatches());
+}
+
+#[test]
+fn packed_weights_serve_other_sizes() {
+    let context = context();
+    let octconv = context.octconv();
+    for (kernel, all) in [([1, 1], true), ([3, 3], false)] {
+        let spec = build(split((5, 3), (6, 4)).kernel(kernel).same_padding());
+        let host = HostWeights::new(&spec, 5);
+        let plan = |size| octconv.plan(&spec, size, &Options::default()).unwrap();
+        let packed = octconv.pack(&plan(InputSize::image(1, 8, 8)), &host.weights()).unwrap();
+        let mut served = 0;
+        for size in [InputSize::image(1, 5, 6), InputSize::image(1, 4, 4), InputSize::image(2, 3, 5)] {
+            let plan = plan(size);
+            let shapes = *plan.shapes();
+            let x = [shapes.x_h, shapes.x_l].map(|dims| values(9, dims.unwrap().elements()));
+            let [x_h, x_l] = x.each_ref().map(|x| context.upload(x, Dtype::F32).unwrap());
+            let [y_h, y_l] = ["y_h", "y_l"].map(|name| unwritten(context, &plan, name));
+            let tensors = tensors(&[("x_h", &x_h), ("x_l", &x_l), ("y_h", &y_h), ("y_l", &y_l)]);
+            let layer = match octconv.bind(&plan, &packed, &tensors) {
+                Ok(layer) => layer,
+                Err(Error::Packing { .. }) if !all => continue,
+                Err(error) => panic!("{error}"),
+            };
+            context.run(&[&layer]).unwrap();
+            let inputs = Inputs { x_h: Some(&x[0]), x_l: Some(&x[1]), ..Inputs::default() };
+            let expected = octave_conv(&spec, size, &host.weights(), &inputs).unwrap();
+            for (name, buffer, expected) in [("y_h", &y_h, expected.y_h), ("y_l", &y_l, expected.y_l)] {
+                let expected = expected.unwrap();
+                assert_close(name, &read(context, buffer, &expected), &expected);
+            }
+            served += 1;
+        }
+        assert!(served == 3 || (!all && served > 0), "{kernel:?}: {served} of 3 sizes");
+    }
+}
+
+#[test]
+fn a_device_with_nothing_but_defaults() {
+    let context = open(&ContextOptions { default_device: true, ..ContextOptions::default() });
+    let facts = context.octconv().facts();
+    assert_eq!(facts.features, wgpu::Features::empty());
+    assert_eq!(
+        facts.limits.max_compute_workgroup_storage_size,
+        wgpu::Limits::default().max_compute_workgroup_storage_size
+    );
+    assert!(!has_f16(&context));
+    check_on(&context, &image(simple(), 9, 10));
+    check_on(&context, &image(split((5, 4), (6, 3)), 9, 10));
+    let halves = Options { weights: Dtype::F16, pooled_output: true, ..Options::default() };
+    let case = image(split((4, 2), (8, 4)).kernel([3, 3]).same_padding().groups(2).residual(true, true), 7, 8);
+    check_on(&context, &Case { options: halves, ..case });
+}
+
+#[test]
+fn other_work_in_the_same_pass() {
+    const DOUBLE: &str = "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+        @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+            if id.x < arrayLength(&x) { x[id.x] = 2.0 * x[id.x]; }
+        }";
+    let context = context();
+    let device = context.device();
+    let simple = Simple::new(context, context.octconv(), simple(), 21);
+    let layer = simple.bind(context.octconv());
+
+    let source = wgpu::ShaderSource::Wgsl(DOUBLE.into());
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
+    let double = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: None,
+        module: &module,
+        entry_point: None,
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    let groups = [&simple.x_h, &simple.y_l].map(|buffer| {
+        let entries = [wgpu::BindGroupEntry { binding: 0, resource: buffer.as_entire_binding() }];
+        let layout = &double.get_bind_group_layout(0);
+        device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
+    });
+    let mut encoder = device.create_command_encoder(&Default::default());
+    encoder.clear_buffer(&simple.y_h, 0, None);
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    for group in &groups {
+        pass.set_pipeline(&double);
+        pass.set_bind_group(0, group, &[]);
+        pass.dispatch_workgroups(8, 1, 1);
+        layer.record(&mut pass);
+    }
+    // The last time the layer has written Y_L again.
+    pass.set_pipeline(&double);
+    pass.set_bind_group(0, &groups[1], &[]);
+    pass.dispatch_workgroups(8, 1, 1);
+    drop(pass);
+    let copy = context.tensor(simple.y_h.size() / 4, Dtype::F32).unwrap();
+    encoder.copy_buffer_to_buffer(&simple.y_h, 0, &copy, 0, simple.y_h.size());
+    context.queue().submit([encoder.finish()]);
+
+    let doubled: Vec<_> = simple.x.iter().map(|x| 2.0 * x).collect();
+    let mut expected = simple.reference(&doubled);
+    expected.y_l.as_mut().unwrap().data.iter_mut().for_each(|y| *y *= 2.0);
+    simple.assert_outputs(context, &expected);
+    let y_h = expected.y_h.unwrap();
+    assert_close("copy of y_h", &read(context, &copy, &y_h), &y_h);
+}
+
+#[test]
+fn tensors_inside_of_shared_buffers() {
+    let context = context();
+    let octconv = context.octconv();
+    let alignment = u64::from(octconv.facts().limits.min_storage_buffer_offset_alignment);
+    let size = InputSize::image(1, 7, 9);
+    let spec = build(split((3, 2), (4, 3)).kernel([3, 3]).same_padding().residual(true, false));
+    let options = Options { pooled_output: true, ..Options::default() };
+    let plan = octconv.plan(&spec, size, &options).unwrap();
+    let host = HostWeights::new(&spec, 2);
+
+    // Inputs in one buffer and outputs in another, each behind a gap.
+    let mut ends = [0u64; 2];
+    let mut places = Vec::new();
+    for tensor in plan.tensors() {
+        let end = &mut ends[usize::from(tensor.written)];
+        let offset = (*end + 4).next_multiple_of(alignment);
+        *end = offset + 4 * tensor.dims.elements();
+        places.push((tensor, offset));
+    }
+    let [mut inputs, outputs] = ends.map(|end| vec![f32::NAN; (end / 4) as usize + 1]);
+    let mut given = Vec::new();
+    for (tensor, offset) in places.iter().filter(|(tensor, _)| !tensor.written) {
+        let x = values(*offset, tensor.dims.elements());
+        inputs[(offset / 4) as usize..][..x.len()].copy_from_slice(&x);
+        given.push((tensor.name, x));
+    }
+    let buffers = [inputs, outputs].map(|values| context.upload(&values, Dtype::F32).unwrap());
+    let mut tensors = Tensors::default();
+    for &(tensor, offset) in &places {
+        let buffer = &buffers[usize::from(tensor.written)];
+        tensors.set(tensor.name, TensorBinding { buffer, offset }).unwrap();
+    }
+    let packed = octconv.pack(&plan, &host.weights()).unwrap();
+    context.run(&[&octconv.bind(&plan, &packed, &tensors).unwrap()]).unwrap();
+
+    let given = |name| given.iter().find(|(other, _)| *other == name).map(|(_, x)| x.as_slice());
+    let inputs = Inputs { x_h: given("x_h"), x_l: given("x_l"), residual_h: given("residual_h"), ..Inputs::default() };
+    let expected = octave_conv(&spec, size, &host.weights(), &inputs).unwrap();
+    let found = context.read(&buffers[1], 0, ends[1] / 4, Dtype::F32).unwrap();
+    let mut gaps = found.clone();
+    for (name, expected) in [("y_h", expected.y_h), ("y_l", expected.y_l), ("y_p", expected.y_p)] {
+        let offset = places.iter().find(|(tensor, _)| tensor.name == name).map(|&(_, offset)| offset / 4).unwrap();
+        let (expected, at) = (expected.unwrap(), offset as usize);
+        let body = at..at + expected.data.len();
+        assert_close(name, &found[body.clone()], &expected);
+        gaps[body].fill(f32::NAN);
+    }
+    assert!(gaps.iter().all(|gap| gap.is_nan()), "something wrote between the outputs");
+}
+
+#[test]
+fn checked_kernels_agree_too() {
+    for checked in [true, false] {
+        let context = open(&ContextOptions { checked: Some(checked), ..ContextOptions::default() });
+        assert_eq!(context.octconv().is_checked(), checked);
+        check_one(&context, &image(split((2, 1), (2, 1)).kernel([3, 3]).same_padding(), 9, 10));
+        check_one(&context, &image(split((5, 4), (6, 3)).rounding(Rounding::Floor), 9, 11));
+        check_one(&context, &image(split((4, 2), (4, 2)).kernel([3, 1]).same_padding().depthwise().stride(2), 5, 4));
+    }
+}
+
+#[test]
+fn everything_goes_between_threads() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Octconv>();
+    shared::<Layer>();
+    shared::<Plan>();
+    shared::<PackedWeights>();
+    shared::<Spec>();
+    shared::<Error>();
+    shared::<Context>();
+}
+
+/// After its destruction a device makes nothing more, without a panic: what is made from data is an error, and the rest
+/// is as invalid as the device.
+#[test]
+fn a_destroyed_device() {
+    let context = open(&ContextOptions::default());
+    let octconv = context.octconv();
+    let simple = Simple::new(&context, octconv, simple(), 31);
+    let layer = simple.bind(octconv);
+    let unfused = Options { variant: Some("unfused/direct".parse().unwrap()), ..Options::default() };
+    let unfused = octconv.plan(&simple.spec, Simple::SIZE, &unfused).unwrap();
+    context.device().destroy();
+
+    assert_eq!(octconv.compile(&simple.plan), Ok(()));
+    assert_eq!(octconv.compile(&unfused), Ok(()));
+    let lost = |outcome: Result<(), Error>, made: &str| match outcome {
+        Err(Error::Gpu { operation, message }) => {
+            assert!(operation.starts_with(&format!("creating {made} of ")), "{operation}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+        other => panic!("{other:?}"),
+    };
+    lost(octconv.pack(&simple.plan, &simple.host.weights()).map(drop), "octconv weights");
+    lost(octconv.bind(&simple.plan, &simple.packed, &simple.tensors()).map(drop), "octconv shape");
+    // Recording is for wgpu to ignore; only submitting would tell.
+    let mut encoder = context.device().create_command_encoder(&Default::default());
+    layer.record(&mut encoder.begin_compute_pass(&Default::default()));
+}
+
+/// A device that executes nothing still plans, packs, binds and records: good for an engine's own tests.
+#[test]
+fn a_device_that_executes_nothing() {
+    let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+    let octconv = Octconv::new(&device, EngineOptions::default());
+    let buffer = |elements: u64| {
+        let usage = wgpu::BufferUsages::STORAGE;
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 4 * elements,
+            usage,
+            mapped_at_creation: false,
+        })
+    };
+    let spec = build(split((4, 2), (6, 2)).kernel([3, 3]).same_padding().bias(true));
+    let host = HostWeights::new(&spec, 1);
+    let size = InputSize::image(1, 12, 10);
+    for plan in Plan::candidates(&spec, size, &Options::default(), octconv.facts()) {
+        let packed = octconv.pack(&plan, &host.weights()).unwrap();
+        assert!(packed.bytes() >= 4 * (9 * (4 + 2) * (6 + 2) + 8));
+        let buffers: Vec<_> =
+            plan.tensors().iter().map(|tensor| (tensor.name, buffer(tensor.dims.elements()))).collect();
+        let bindings: Vec<_> = buffers.iter().map(|(name, buffer)| (*name, buffer)).collect();
+        let layer = octconv.bind(&plan, &packed, &tensors(&bindings)).unwrap();
+        assert_eq!(layer.dispatches(), plan.dispatches());
+        let mut encoder = device.create_command_encoder(&Default::default());
+        layer.record(&mut encoder.begin_compute_pass(&Default::default()));
+        queue.submit([encoder.finish()]);
+    }
+    assert!(octconv.pipelines() > 4);
+}

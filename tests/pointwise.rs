@@ -1,0 +1,186 @@
+//! The pointwise kernel, against the reference: each theme in every variant that the planner has for its layers.
+#![cfg(feature = "verify")]
+
+mod common;
+
+use common::{ALPHAS, case, check, check_on, check_types, image, open, split};
+use octconv::verify::Case;
+use octconv::{
+    Activation, ContextOptions, Downsample, InputSize, Options, Rounding, Spec, SpecBuilder, TimeAxis, wgpu,
+};
+
+/// 1x1, half of the channels at half of the resolution.
+fn k1() -> SpecBuilder {
+    split((5, 4), (6, 3))
+}
+
+#[test]
+fn alpha_at_both_ends_and_between() {
+    for [alpha_in, alpha_out] in ALPHAS {
+        check(&image(Spec::builder(10, 12).alpha(alpha_in, alpha_out).bias(true), 10, 12));
+    }
+}
+
+#[test]
+fn stride_two() {
+    for [alpha_in, alpha_out] in ALPHAS {
+        check(&image(Spec::builder(8, 10).alpha(alpha_in, alpha_out).stride(2), 12, 8));
+    }
+}
+
+#[test]
+fn odd_sizes_rounded_up_and_down() {
+    for rounding in [Rounding::Ceil, Rounding::Floor] {
+        for (h, w) in [(9, 11), (7, 10), (10, 7)] {
+            check(&image(k1().rounding(rounding), h, w));
+            check(&image(k1().rounding(rounding).stride(2), h, w));
+        }
+        check(&image(k1().rounding(rounding).stride(2), 6, 13));
+    }
+}
+
+#[test]
+fn one_sided_layers_of_odd_sizes() {
+    for rounding in [Rounding::Ceil, Rounding::Floor] {
+        for (input, output) in [((4, 0), (3, 2)), ((2, 3), (4, 0)), ((0, 3), (4, 2)), ((4, 0), (0, 3))] {
+            check(&image(split(input, output).rounding(rounding), 9, 7));
+        }
+    }
+}
+
+#[test]
+fn one_pixel_and_one_row() {
+    for (h, w) in [(1, 1), (1, 9), (9, 1), (2, 1), (1, 2), (3, 1)] {
+        check(&image(k1(), h, w));
+        check(&image(k1().stride(2), h, w));
+    }
+    for (h, w) in [(2, 2), (3, 2), (2, 9)] {
+        check(&image(k1().rounding(Rounding::Floor), h, w));
+    }
+}
+
+#[test]
+fn channels_that_fill_no_vector() {
+    for (input, output) in [((1, 2), (3, 5)), ((7, 1), (2, 7)), ((5, 3), (1, 1)), ((3, 7), (7, 3)), ((13, 6), (9, 17))]
+    {
+        check(&image(split(input, output).bias(true), 8, 6));
+    }
+}
+
+#[test]
+fn many_blocks_of_channels_and_positions() {
+    let kernels = check(&image(Spec::builder(24, 70).alpha(0.5, 0.5), 14, 14));
+    assert!(kernels.iter().any(|kernel| kernel.starts_with("pointwise")), "{kernels:?}");
+    // Many more blocks on one side than on the other.
+    check(&image(split((9, 3), (70, 2)), 6, 6));
+    check(&image(split((9, 3), (2, 70)), 6, 6));
+}
+
+#[test]
+fn batches_and_frames() {
+    let time = TimeAxis { kernel: 1, stride: 2, padding: 0, dilation: 1 };
+    check(&case(k1(), InputSize::image(3, 7, 6)));
+    check(&case(k1(), InputSize::video(2, 3, 5, 6)));
+    check(&case(k1().time(time), InputSize::video(2, 5, 5, 6)));
+    check(&case(k1().time(time).stride(2), InputSize::video(2, 4, 6, 5)));
+}
+
+#[test]
+fn frames_before_and_after() {
+    // Padding or a kernel in time is not for the pointwise kernel.
+    for (kernel, padding) in [(1, 1), (3, 1)] {
+        let time = TimeAxis { kernel, stride: 1, padding, dilation: 1 };
+        let kernels = check(&case(k1().time(time), InputSize::video(1, 3, 4, 6)));
+        assert!(!kernels.iter().any(|kernel| kernel.starts_with("pointwise")), "{kernels:?}");
+    }
+}
+
+#[test]
+fn activations_and_batch_norm() {
+    for activation in [
+        Activation::Relu,
+        Activation::Relu6,
+        Activation::Silu,
+        Activation::HardSwish,
+        Activation::LeakyRelu { slope: 0.1 },
+        Activation::LeakyRelu { slope: -1.5 },
+    ] {
+        let spec = split((2, 1), (2, 1)).bias(true).activation(activation);
+        let options = Options { variant: Some("fused/pointwise".parse().unwrap()), ..Options::default() };
+        let case = Case { batch_norm: true, options, ..image(spec, 8, 8) };
+        common::check_one(common::context(), &case);
+    }
+    check(&Case { batch_norm: true, ..image(k1().activation(Activation::Relu), 8, 8) });
+}
+
+#[test]
+fn residuals() {
+    for (high, low) in [(true, false), (false, true), (true, true)] {
+        let options = Options { pooled_output: high, ..Options::default() };
+        let spec = k1().residual(high, low).activation(Activation::Relu);
+        check(&Case { options, ..image(spec.clone(), 7, 9) });
+        check(&Case { options, ..image(spec.stride(2), 8, 9) });
+    }
+}
+
+#[test]
+fn pooled_input() {
+    let options = Options { pooled_input: true, ..Options::default() };
+    for rounding in [Rounding::Ceil, Rounding::Floor] {
+        for (input, output) in [((5, 4), (6, 3)), ((5, 0), (6, 3)), ((5, 4), (0, 3))] {
+            let spec = split(input, output).rounding(rounding);
+            check(&Case { options, ..image(spec.clone(), 9, 6) });
+            check(&Case { options, ..image(spec.stride(2), 9, 6) });
+        }
+    }
+}
+
+#[test]
+fn pooled_output() {
+    let options = Options { pooled_output: true, ..Options::default() };
+    for rounding in [Rounding::Ceil, Rounding::Floor] {
+        for (h, w) in [(8, 12), (9, 13), (2, 3)] {
+            check(&Case { options, ..image(k1().rounding(rounding).activation(Activation::Relu), h, w) });
+        }
+        check(&Case { options, ..image(k1().rounding(rounding).stride(2), 13, 10) });
+        // The means of Y_H where the layer has no Y_L beside it.
+        check(&Case { options, ..image(split((3, 2), (5, 0)).rounding(rounding), 7, 7) });
+    }
+}
+
+#[test]
+fn strided_ablation() {
+    for (rounding, h, w) in [(Rounding::Ceil, 8, 12), (Rounding::Ceil, 9, 11), (Rounding::Floor, 8, 12)] {
+        let spec = k1().rounding(rounding).downsample(Downsample::StridedConv);
+        check(&image(spec.clone(), h, w));
+        check(&image(spec.stride(2), h, w));
+    }
+}
+
+#[test]
+fn exchange_switched_off() {
+    for (high_to_low, low_to_high) in [(false, true), (true, false), (false, false)] {
+        let spec = k1().high_to_low(high_to_low).low_to_high(low_to_high);
+        check(&image(spec.clone(), 9, 6));
+        check(&image(spec.stride(2), 8, 7));
+    }
+}
+
+#[test]
+fn types() {
+    check_types(&image(k1().bias(true), 9, 8));
+    let options = Options { pooled_input: true, pooled_output: true, ..Options::default() };
+    let spec = k1().residual(true, true).stride(2).activation(Activation::Relu);
+    check_types(&Case { options, batch_norm: true, ..image(spec, 9, 7) });
+}
+
+#[test]
+fn folded_grids() {
+    let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 3, ..wgpu::Limits::default() };
+    let context = open(&ContextOptions { limits: Some(limits), ..ContextOptions::default() });
+    let case = image(split((3, 2), (40, 9)).bias(true), 4, 3);
+    let options = Options { variant: Some("fused/pointwise".parse().unwrap()), ..case.options };
+    let plan = context.octconv().plan(&case.spec, case.size, &options).unwrap();
+    assert!(!format!("{plan:?}").contains("y: 1 }"), "no fold in {plan:?}");
+    check_on(&context, &case);
+}

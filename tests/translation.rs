@@ -1,0 +1,259 @@
+//! Every WGSL source that the planner can come up with, through naga: parsed, validated, and written for every backend.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module};
+use octconv::{
+    Activation, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Rounding, Spec, SpecBuilder, Split,
+};
+use octconv::{TimeAxis, wgpu};
+
+/// A source that naga has parsed and validated.
+struct Shader {
+    source: String,
+    module: Module,
+    info: ModuleInfo,
+}
+
+/// All distinct sources of [`plans`].
+fn shaders() -> &'static [Shader] {
+    static SHADERS: OnceLock<Vec<Shader>> = OnceLock::new();
+    SHADERS.get_or_init(|| {
+        let mut sources = BTreeSet::new();
+        plans(|plan| sources.extend(plan.sources()));
+        sources.into_iter().map(parse).collect()
+    })
+}
+
+fn parse(source: String) -> Shader {
+    let module = naga::front::wgsl::parse_str(&source);
+    let module = module.unwrap_or_else(|error| panic!("{}\n{source}", error.emit_to_string(&source)));
+    // Halves as bits need no feature; as a type they do, and the source has to say so.
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    if source.starts_with("enable f16;") {
+        capabilities |= Capabilities::SHADER_FLOAT16;
+    }
+    let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
+    let info = info.unwrap_or_else(|error| panic!("{}\n{source}", error.emit_to_string(&source)));
+    Shader { source, module, info }
+}
+
+/// A GPU and a software device, each with wgpu's defaults and with all that octconv has a use for.
+fn devices() -> [DeviceFacts; 4] {
+    let [gpu, cpu] = [false, true].map(|software| {
+        let small = DeviceFacts { software, ..DeviceFacts::default() };
+        let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 16, ..wgpu::Limits::default() };
+        [small, DeviceFacts { features: wgpu::Features::SHADER_F16, limits, software }]
+    });
+    let ([small, full], [software, full_software]) = (gpu, cpu);
+    [small, full, software, full_software]
+}
+
+fn split(input: [u32; 2], output: [u32; 2]) -> SpecBuilder {
+    let [input, output] = [input, output].map(|[high, low]| Split { high, low });
+    Spec::builder(input.channels(), output.channels()).split(input, output)
+}
+
+/// Layers that differ in what the kernels are specialised for.
+fn layers() -> Vec<Spec> {
+    const CHANNELS: [[u32; 2]; 3] = [[24, 20], [24, 0], [0, 20]];
+    let mut builders = Vec::new();
+    let mut vary = |spec: SpecBuilder| {
+        for stride in [1, 2] {
+            for downsample in [Downsample::AveragePool, Downsample::StridedConv] {
+                for rounding in [Rounding::Ceil, Rounding::Floor] {
+                    builders.push(spec.clone().stride(stride).downsample(downsample).rounding(rounding));
+                }
+            }
+        }
+    };
+    for input in CHANNELS {
+        for output in CHANNELS {
+            for kernel in [[1, 1], [3, 3]] {
+                vary(split(input, output).kernel(kernel).same_padding());
+            }
+        }
+    }
+    for kernel in [[1, 3], [3, 1], [5, 5], [7, 7], [1, 11], [9, 9], [3, 5]] {
+        vary(split([8, 8], [8, 8]).kernel(kernel).same_padding());
+    }
+    vary(split([8, 8], [8, 8]).kernel([2, 2]));
+    vary(split([8, 8], [8, 8]).kernel([3, 3]).dilation([2, 2]).same_padding());
+    vary(split([8, 8], [8, 8]).kernel([3, 3]).dilation([2, 1]).same_padding());
+    for (high_to_low, low_to_high) in [(true, false), (false, true), (false, false)] {
+        for kernel in [[1, 1], [3, 3]] {
+            let spec = split([8, 8], [8, 8]).kernel(kernel).same_padding();
+            vary(spec.high_to_low(high_to_low).low_to_high(low_to_high));
+        }
+    }
+    for (input, output) in [([1, 1], [1, 1]), ([2, 1], [1, 2]), ([3, 5], [2, 2]), ([5, 3], [70, 1]), ([5, 3], [2, 70])]
+    {
+        for kernel in [[1, 1], [3, 3]] {
+            vary(split(input, output).kernel(kernel).same_padding());
+        }
+    }
+    for (groups, per_group) in [(2, 1), (2, 2), (4, 3), (8, 8)] {
+        let channels = [groups * per_group; 2];
+        vary(split(channels, channels).kernel([3, 3]).same_padding().groups(groups));
+    }
+    for multiple in [1, 2, 4] {
+        vary(split([6, 4], [6 * multiple, 4 * multiple]).kernel([3, 3]).same_padding().depthwise());
+    }
+    let time = TimeAxis { kernel: 3, stride: 2, padding: 1, dilation: 1 };
+    vary(split([8, 8], [8, 8]).kernel([3, 3]).same_padding().time(time));
+
+    // What only the epilogue sees.
+    for kernel in [[1, 1], [3, 3]] {
+        let spec = split([8, 8], [8, 8]).kernel(kernel).same_padding();
+        for activation in [
+            Activation::Relu,
+            Activation::Relu6,
+            Activation::Silu,
+            Activation::HardSwish,
+            Activation::LeakyRelu { slope: 0.1 },
+        ] {
+            builders.push(spec.clone().activation(activation));
+        }
+        for (high, low) in [(true, false), (false, true), (true, true)] {
+            builders.push(spec.clone().residual(high, low).activation(Activation::Relu));
+            builders.push(spec.clone().residual(high, low).stride(2).bias(true));
+        }
+    }
+    builders.into_iter().map(|builder| builder.build().unwrap_or_else(|error| panic!("{error}"))).collect()
+}
+
+/// Every plan of every layer: at several sizes on every kind of device, and in all types and with all pooled maps.
+fn plans(mut each: impl FnMut(&Plan)) {
+    let mut all_options = Vec::new();
+    for activations in [Dtype::F32, Dtype::F16] {
+        for weights in [Dtype::F32, Dtype::F16] {
+            all_options.push(Options { activations, weights, ..Options::default() });
+        }
+    }
+    for (pooled_input, pooled_output) in [(true, false), (false, true), (true, true)] {
+        all_options.push(Options { pooled_input, pooled_output, ..Options::default() });
+    }
+    let [small, full, software, full_software] = devices();
+    let mut plan = |spec: &Spec, size, options: &Options, facts: &DeviceFacts| {
+        Plan::candidates(spec, size, options, facts).iter().for_each(&mut each);
+    };
+    for (spec, i) in layers().iter().zip(0usize..) {
+        for size in [InputSize::image(1, 56, 56), InputSize::video(2, 3, 6, 4)] {
+            plan(spec, size, &Options::default(), [&small, &software][i % 2]);
+        }
+        // Any two layers in a row differ in little, so that each needs a part of the options alone.
+        for (options, j) in all_options.iter().zip(0usize..) {
+            if (i / 2 + j) % 3 == 0 {
+                plan(spec, InputSize::image(1, 9, 11), options, [&full, &full_software][j % 2]);
+            }
+        }
+    }
+}
+
+/// Among the sources is each kernel, and each alternative of what they are specialised for.
+#[test]
+fn the_table_has_every_kernel_and_constant() {
+    let sources: Vec<&str> = shaders().iter().map(|shader| shader.source.as_str()).collect();
+    assert!(sources.len() > 1000, "only {} sources", sources.len());
+    let mut wanted: Vec<String> = [
+        "// Octave convolution of any kernel size",
+        "// 1x1 octave convolution in one dispatch",
+        "// pool(X):",
+        "// Nearest replication",
+        "// Y = activate(A + B + residual)",
+        "enable f16;",
+        "unpack2x16float(weights[i >> 1u])",
+        "unpack2x16float(weights[i])",
+        "unpack2x16float(weights[i].x)",
+        "const LH_SHIFT: u32 = 0u",
+        "const LH_SHIFT: u32 = 1u",
+        "const WRITES_Y_P: bool = true",
+        "const WRITES_Y_P: bool = false",
+        "read_write> y_p",
+        "read> residual_h",
+        "read> residual_l",
+        "const LOW_IS_FINE: bool = true",
+        "const STRIDED: bool = true",
+    ]
+    .map(String::from)
+    .into();
+    let mut constant = |name: &str, values: &[u32]| {
+        wanted.extend(values.iter().map(|value| format!("const {name}: u32 = {value}u;")));
+    };
+    constant("ACTIVATION", &[0, 1, 2, 3, 4, 5]);
+    constant("WORKGROUP", &[8, 16, 32, 64]);
+    constant("LANES", &[1, 2, 4]);
+    constant("HH_STEP", &[1, 2]);
+    constant("HL_STEP", &[1, 2, 4]);
+    constant("HH_LEVEL", &[0, 1]);
+    constant("HL_LEVEL", &[0, 1, 2]);
+    constant("LL_LEVEL", &[0, 1]);
+    constant("HH_INNER_H", &[1, 3]);
+    constant("HH_INNER_W", &[1, 3, 5, 7]);
+    constant("HIGH_ROWS", &[2, 4]);
+    constant("HIGH_VECTORS", &[1, 2]);
+    constant("HIGH_LEVEL", &[0, 1]);
+    constant("HIGH_STEP", &[1, 2]);
+    for text in wanted {
+        assert!(sources.iter().any(|source| source.contains(&text)), "no source has {text:?}");
+    }
+}
+
+/// What wgpu does not check: what a workgroup takes, and what an embedder's device grants.
+#[test]
+fn fits_the_default_limits() {
+    let limits = wgpu::Limits::default();
+    for Shader { source, module, .. } in shaders() {
+        let [entry] = module.entry_points.as_slice() else {
+            panic!("{} entries in {source}", module.entry_points.len())
+        };
+        assert_eq!(entry.name, "main");
+        let [x, y, z] = entry.workgroup_size;
+        assert!(x * y * z <= limits.max_compute_invocations_per_workgroup, "{x}x{y}x{z} threads in {source}");
+        assert!(x <= limits.max_compute_workgroup_size_x && y <= limits.max_compute_workgroup_size_y);
+        let shared = module.global_variables.iter().filter(|(_, variable)| variable.space == AddressSpace::WorkGroup);
+        let bytes: u32 = shared.map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx())).sum();
+        assert!(bytes <= limits.max_compute_workgroup_storage_size, "{bytes} bytes of workgroup memory in {source}");
+        let buffers = module.global_variables.iter().filter(|(_, v)| matches!(v.space, AddressSpace::Storage { .. }));
+        assert!(buffers.count() <= 16, "{source}");
+    }
+}
+
+#[test]
+fn writes_spirv() {
+    for Shader { source, module, info } in shaders() {
+        let words = spv::write_vec(module, info, &spv::Options::default(), None);
+        let words = words.unwrap_or_else(|error| panic!("{error}\n{source}"));
+        assert_eq!(words[0], 0x0723_0203);
+    }
+}
+
+#[test]
+fn writes_msl() {
+    let options = msl::Options { lang_version: (2, 0), ..msl::Options::default() };
+    for Shader { source, module, info } in shaders() {
+        let written = msl::write_string(module, info, &options, &msl::PipelineOptions::default());
+        let (text, translation) = written.unwrap_or_else(|error| panic!("{error}\n{source}"));
+        let entry = translation.entry_point_names[0].as_ref().unwrap_or_else(|error| panic!("{error}\n{source}"));
+        assert!(text.contains(&format!("kernel void {entry}(")), "{text}");
+    }
+}
+
+#[test]
+fn writes_hlsl() {
+    for Shader { source, module, info } in shaders() {
+        // What Direct3D's own compiler takes, and for halves what DXC does.
+        let f16 = source.starts_with("enable f16;");
+        let shader_model = if f16 { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V5_1 };
+        let options = hlsl::Options { shader_model, ..hlsl::Options::default() };
+        let mut text = String::new();
+        let written =
+            hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default()).write(module, info, None);
+        let reflection = written.unwrap_or_else(|error| panic!("{error}\n{source}"));
+        let entry = reflection.entry_point_names[0].as_ref().unwrap_or_else(|error| panic!("{error}\n{source}"));
+        assert!(text.contains(&format!("void {entry}(")), "{text}");
+    }
+}
