@@ -39,7 +39,7 @@ struct PathShape {
 }
 
 struct OutputShape {
-    channels: u32,
+    channels: u32, // of the tensor
     t: u32,
     h: u32,
     w: u32,
@@ -52,9 +52,9 @@ struct OutputShape {
     bias: u32, // in blocks of f32 Lanes
     pooled_h: u32,
     pooled_w: u32,
+    first: u32, // channel of the tensor where the layer's begin
     unused_a: u32,
     unused_b: u32,
-    unused_c: u32,
 }
 
 struct Shape {
@@ -140,7 +140,7 @@ fn high(workgroup: u32, local: u32) {
         let first = ((own.block % o.group_blocks) * HIGH_VECTORS + v) * LANES;
         for (var k = 0u; k < live_lanes(first, o.group_channels); k++) {
             let oc = first + k;
-            let plane = (own.n * o.channels + own.group * o.group_channels + oc) * o.t + own.t;
+            let plane = (own.n * o.channels + o.first + own.group * o.group_channels + oc) * o.t + own.t;
             var out: array<f32, HIGH_ROWS * HIGH_COLS>;
             for (var i = 0u; i < HIGH_ROWS; i++) {
                 for (var j = 0u; j < HIGH_COLS; j++) {
@@ -200,7 +200,7 @@ fn low(workgroup: u32, local: u32) {
         let first = ((own.block % o.group_blocks) * LOW_VECTORS + v) * LANES;
         for (var k = 0u; k < live_lanes(first, o.group_channels); k++) {
             let oc = first + k;
-            let plane = (own.n * o.channels + own.group * o.group_channels + oc) * o.t + own.t;
+            let plane = (own.n * o.channels + o.first + own.group * o.group_channels + oc) * o.t + own.t;
             for (var i = 0u; i < LOW_ROWS; i++) {
                 for (var j = 0u; j < LOW_COLS; j++) {
                     let sum = lane(acc[(i * LOW_COLS + j) * LOW_VECTORS + v], k) + lane(shift, k);

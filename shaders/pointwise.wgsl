@@ -49,6 +49,10 @@ struct Shape {
     lh: u32,
     ll: u32,
     slope: f32,
+    high_of: u32, // channels of the tensor Y_H, and where the layer's begin
+    high_first: u32,
+    low_of: u32,
+    low_first: u32,
     unused_a: u32,
     unused_b: u32,
     unused_c: u32,
@@ -109,7 +113,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         let first = (block * HIGH_VECTORS + v) * LANES;
         for (var k = 0u; k < live_lanes(first, shape.high_out); k++) {
             let oc = first + k;
-            let plane = (n * shape.high_out + oc) * shape.t_out + t;
+            let plane = (n * shape.high_of + shape.high_first + oc) * shape.t_out + t;
             for (var i = 0u; i < CELL_ROWS; i++) {
                 for (var j = 0u; j < CELL_COLS; j++) {
                     let at = 2u * i * FINE_COLS + 2u * j;
@@ -129,7 +133,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         let first = (block * LOW_VECTORS + v) * LANES;
         for (var k = 0u; k < live_lanes(first, shape.low_out); k++) {
             let oc = first + k;
-            let plane = (n * shape.low_out + oc) * shape.t_out + t;
+            let plane = (n * shape.low_of + shape.low_first + oc) * shape.t_out + t;
             for (var i = 0u; i < CELL_ROWS; i++) {
                 for (var j = 0u; j < CELL_COLS; j++) {
                     if cell_y + i < shape.coarse_h && cell_x + j < shape.coarse_w {

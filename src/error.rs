@@ -121,6 +121,30 @@ pub enum Error {
         plan: String,
     },
 
+    /// A network's description does not hold together.
+    #[error("{problem}")]
+    Description {
+        /// What is wrong, with the name and what is allowed.
+        problem: String,
+    },
+
+    /// Something is wrong with a node of a network.
+    #[error("node {node}: {error}")]
+    Node {
+        /// The node's name.
+        node: String,
+        /// What is wrong with it.
+        #[source]
+        error: Box<Error>,
+    },
+
+    /// A checkpoint is not one of this network.
+    #[error("the checkpoint does not fit the network: {}", problems.join("; "))]
+    Checkpoint {
+        /// Every tensor that is missing, surplus or of another shape, with the shapes.
+        problems: Vec<String>,
+    },
+
     /// There is no adapter to open.
     #[error("no GPU adapter found; {hint}")]
     NoAdapter {

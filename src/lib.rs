@@ -24,6 +24,8 @@ pub mod context;
 mod error;
 mod gpu;
 mod kernels;
+#[cfg(feature = "network")]
+pub mod network;
 mod packing;
 mod plan;
 pub mod reference;
@@ -36,7 +38,7 @@ mod weights;
 pub use context::{Context, ContextOptions, Timing};
 pub use error::{Error, Extent};
 pub use gpu::{AdapterFacts, CHECKED_VARIABLE, EngineOptions, Layer, Octconv, PackedWeights, TensorBinding, Tensors};
-pub use plan::{DeviceFacts, Dtype, Family, Options, Plan, PlanTensor, Strategy, Variant};
+pub use plan::{DeviceFacts, Dtype, Family, Options, Plan, PlanTensor, Slice, Strategy, Variant};
 pub use spec::*;
 pub use weights::{BatchNorm, Weights};
 pub use wgpu;

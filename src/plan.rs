@@ -141,8 +141,28 @@ pub struct Options {
     pub pooled_input: bool,
     /// The layer also writes pool(Y_H).
     pub pooled_output: bool,
+    /// Y_H is these channels of a larger tensor: a concatenation without a copy. Not with a residual or `pooled_output`.
+    pub high_slice: Option<Slice>,
+    /// Y_L is these channels of a larger tensor.
+    pub low_slice: Option<Slice>,
     /// Runs this variant or fails, instead of the planner's choice.
     pub variant: Option<Variant>,
+}
+
+/// Channels of a larger tensor: from `first` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slice {
+    /// Channels in front of the slice.
+    pub first: u32,
+    /// Channels of the whole tensor.
+    pub of: u32,
+}
+
+impl Slice {
+    /// A tensor that is all there is.
+    pub(crate) fn whole(channels: u32) -> Self {
+        Self { first: 0, of: channels }
+    }
 }
 
 /// What the planner needs to know of a device.
@@ -282,6 +302,8 @@ pub(crate) struct PathJob {
 pub(crate) struct OutputJob {
     pub(crate) y: Operand,
     pub(crate) groups: u32,
+    /// Where in the tensor `y` its channels lie.
+    pub(crate) slice: Slice,
     /// Whose bias it adds; `None` for a partial sum.
     pub(crate) bias: Option<Frequency>,
     pub(crate) residual: Option<TensorId>,
@@ -501,14 +523,15 @@ fn interface(spec: &Spec, shapes: &Shapes, options: &Options) -> Vec<(TensorId, 
         spec.has(path) && path.input() == Frequency::High && (!options.pooled_input || spec.sampling(path).level == 0)
     });
     let read = |frequency| spec.reads(frequency);
+    let whole = |dims: Option<Dims>, slice: Option<Slice>| dims.map(|d| d.with_channels(slice.map_or(d.c, |s| s.of)));
     [
         (TensorId::XH, shapes.x_h, full, false),
         (TensorId::XL, shapes.x_l, read(Frequency::Low), false),
         (TensorId::XP, shapes.x_p, options.pooled_input && read(Frequency::High), false),
         (TensorId::ResidualH, shapes.y_h, spec.has_residual(Frequency::High), false),
         (TensorId::ResidualL, shapes.y_l, spec.has_residual(Frequency::Low), false),
-        (TensorId::YH, shapes.y_h, true, true),
-        (TensorId::YL, shapes.y_l, true, true),
+        (TensorId::YH, whole(shapes.y_h, options.high_slice), true, true),
+        (TensorId::YL, whole(shapes.y_l, options.low_slice), true, true),
         (TensorId::YP, shapes.y_p, options.pooled_output, true),
     ]
     .into_iter()
@@ -529,6 +552,21 @@ fn validate_options(spec: &Spec, shapes: &Shapes, options: &Options, facts: &Dev
         let pools = |path| spec.has(path) && spec.sampling(path).level > 0;
         if shapes.x_p.is_none() || ![Path::HH, Path::HL].into_iter().any(pools) {
             return Err(Error::argument("pooled_input", "on", "must be off where the layer does not pool X_H"));
+        }
+    }
+    for (name, slice, dims, frequency) in [
+        ("high_slice", options.high_slice, shapes.y_h, Frequency::High),
+        ("low_slice", options.low_slice, shapes.y_l, Frequency::Low),
+    ] {
+        let Some(Slice { first, of }) = slice else { continue };
+        let value = format!("{first}.. of {of}");
+        let channels = dims.map_or(0, |dims| dims.c);
+        if channels == 0 || first.checked_add(channels).is_none_or(|end| end > of) {
+            let allowed = format!("must hold the {channels} channels of the output");
+            return Err(Error::argument(name, value, allowed));
+        }
+        if spec.has_residual(frequency) || (options.pooled_output && frequency == Frequency::High) {
+            return Err(Error::argument(name, value, "must be absent where a residual is read or pool(Y_H) written"));
         }
     }
     if options.pooled_output && shapes.y_p.is_none() {
@@ -632,6 +670,7 @@ impl Planner<'_> {
         let residual = |frequency, id| spec.has_residual(frequency).then_some(id);
         job.high = shapes.y_h.map(|dims| OutputJob {
             y: Operand { id: TensorId::YH, dims },
+            slice: self.options.high_slice.unwrap_or(Slice::whole(dims.c)),
             groups: groups(Frequency::High),
             bias: Some(Frequency::High),
             residual: residual(Frequency::High, TensorId::ResidualH),
@@ -639,6 +678,7 @@ impl Planner<'_> {
         });
         job.low = shapes.y_l.map(|dims| OutputJob {
             y: Operand { id: TensorId::YL, dims },
+            slice: self.options.low_slice.unwrap_or(Slice::whole(dims.c)),
             groups: groups(Frequency::Low),
             bias: Some(Frequency::Low),
             residual: residual(Frequency::Low, TensorId::ResidualL),
@@ -734,6 +774,9 @@ impl Planner<'_> {
 
     /// One dispatch an operation, as engines without a fused octave convolution run it.
     fn unfused(&mut self, variant: Variant) -> Result<Vec<Step>, Error> {
+        if self.options.high_slice.is_some() || self.options.low_slice.is_some() {
+            return Err(self.refuse(variant, "its adds write whole tensors, not slices"));
+        }
         let activations = self.options.activations;
         let job = self.job(self.given_pool(Family::Direct));
         let mut steps = Vec::new();
@@ -760,6 +803,7 @@ impl Planner<'_> {
                     paths: [Some(PathJob { source, sampling, weights: path.weights }), None, None, None],
                     high: Some(OutputJob {
                         y,
+                        slice: Slice::whole(y.dims.c),
                         groups: output.groups,
                         bias: output.bias.filter(|_| i == 0),
                         residual: output.residual.filter(|_| alone),

@@ -113,6 +113,8 @@ impl Path {
 
 /// The low size of an odd high size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "network", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "network", serde(rename_all = "snake_case"))]
 pub enum Rounding {
     /// ceil(h / 2): the last pooled row averages the rows that exist (the official Gluon code).
     #[default]
@@ -134,16 +136,22 @@ impl Rounding {
 
 /// How resolution is halved, for H->L and for stride 2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "network", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "network", serde(rename_all = "snake_case"))]
 pub enum Downsample {
     /// A 2x2 average, then a convolution of stride 1.
     #[default]
+    #[cfg_attr(feature = "network", serde(rename = "average"))]
     AveragePool,
     /// The paper's ablation: no average, a convolution of stride 2 (of stride 4 for H->L in a layer of stride 2).
+    #[cfg_attr(feature = "network", serde(rename = "strided"))]
     StridedConv,
 }
 
 /// The function applied to each output after the sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "network", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "network", serde(rename_all = "snake_case"))]
 pub enum Activation {
     /// y = x.
     #[default]
@@ -198,6 +206,7 @@ impl Activation {
 
 /// The time axis of a video layer, kept whole in both frequencies: neither pooled nor upsampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "network", derive(serde::Serialize, serde::Deserialize))]
 pub struct TimeAxis {
     /// Kernel length in frames.
     pub kernel: u32,
@@ -599,6 +608,20 @@ impl Spec {
             y_l,
             y_p: y_h.and_then(pooled),
         })
+    }
+
+    /// The size of the output at full resolution, also where the layer has no Y_H: what the next layer is given.
+    pub fn output_size(&self, size: InputSize) -> Result<InputSize, Error> {
+        let shapes = self.shapes(size)?;
+        let (any, extent) = match (shapes.y_h, shapes.y_l) {
+            (Some(y_h), _) => (y_h, y_h.extent()),
+            (None, Some(y_l)) => {
+                let full = Dims { n: size.n, c: 1, t: size.t, h: size.h, w: size.w };
+                (y_l, self.path_extent(Path::HH, full)?)
+            }
+            (None, None) => return Err(Error::argument("out_channels", 0, "must be at least 1")),
+        };
+        Ok(InputSize { n: any.n, t: any.t, h: extent.h, w: extent.w })
     }
 
     /// What the layer costs for an input of `size`.

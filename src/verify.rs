@@ -25,7 +25,7 @@ use rand_pcg::Pcg64Mcg;
 use crate::context::{Context, decode, encode};
 use crate::error::Error;
 use crate::gpu::{TensorBinding, Tensors};
-use crate::plan::{Dtype, Options, Plan, TensorId, Variant};
+use crate::plan::{Dtype, Options, Plan, Slice, TensorId, Variant};
 use crate::reference::{self, Inputs, Outputs, Tensor};
 use crate::spec::{Activation, Dims, Downsample, Frequency, InputSize, Path, Rounding, Spec, Split, TimeAxis};
 use crate::weights::{BatchNorm, Weights};
@@ -97,7 +97,14 @@ impl Case {
         let guard = u64::from(octconv.facts().limits.min_storage_buffer_offset_alignment).max(256);
         let mut buffers = Vec::new();
         for &(id, dims, written) in &interface {
-            let bytes = guarded(data.tensor(id), dims, written, dtype, guard);
+            let mut bytes = guarded(data.tensor(id), dims, written, dtype, guard);
+            if let Some(slice) = self.slice(id) {
+                let own = self.channels(&plan, id);
+                let size = dtype.bytes() as usize;
+                for i in (0..dims.elements() as usize).filter(|&i| slice_index(dims, slice, own, i).is_none()) {
+                    bytes[guard as usize + i * size..][..size].fill(0xa5);
+                }
+            }
             let buffer = context.tensor(bytes.len() as u64 / 4, Dtype::F32)?;
             context.queue().write_buffer(&buffer, 0, &bytes);
             buffers.push((id, buffer, bytes));
@@ -139,8 +146,18 @@ impl Case {
                 continue;
             }
             let (Some(expected), Some(bound)) = (output(&expected, id), output(&bounds, id)) else { continue };
-            let found = decode(&after[body], dtype);
-            for (i, &found) in found.iter().enumerate() {
+            let size = dtype.bytes() as usize;
+            let (own, slice) = (expected.dims.c, self.slice(id).unwrap_or(Slice::whole(expected.dims.c)));
+            let found = decode(&after[body.clone()], dtype);
+            for (at, &found) in found.iter().enumerate() {
+                let bytes = body.start + at * size..body.start + (at + 1) * size;
+                let Some(i) = slice_index(dims, slice, own, at) else {
+                    if after[bytes.clone()] != before[bytes] {
+                        outcome.failure =
+                            Some(format!("{} wrote outside of its channels, at {}", id.name(), place(dims, at)));
+                    }
+                    continue;
+                };
                 let error = (f64::from(found) - expected.data[i]).abs();
                 let ratio = error / bound.data[i];
                 // A NaN, wherever it comes from, is no ratio at all.
@@ -150,7 +167,7 @@ impl Case {
                         outcome.failure = Some(format!(
                             "{} is {found} at {}, the reference {}, more than {:.3e} apart",
                             id.name(),
-                            place(dims, i),
+                            place(dims, at),
                             expected.data[i],
                             bound.data[i],
                         ));
@@ -159,6 +176,19 @@ impl Case {
             }
         }
         Ok(outcome)
+    }
+
+    fn slice(&self, id: TensorId) -> Option<Slice> {
+        match id {
+            TensorId::YH => self.options.high_slice,
+            TensorId::YL => self.options.low_slice,
+            _ => None,
+        }
+    }
+
+    fn channels(&self, plan: &Plan, id: TensorId) -> u32 {
+        let dims = if id == TensorId::YH { plan.shapes().y_h } else { plan.shapes().y_l };
+        dims.map_or(0, |dims| dims.c)
     }
 
     /// The largest error allowed for each element, as this module's documentation derives it.
@@ -208,6 +238,14 @@ impl Case {
         let y_l = low.zip(expected.y_l.as_ref()).map(|(bound, y)| stored(y, bound));
         Outputs { y_h, y_l, y_p }
     }
+}
+
+/// Which element of an output of `own` channels element `i` of the tensor `whole` is, of which it is a slice.
+fn slice_index(whole: Dims, slice: Slice, own: u32, i: usize) -> Option<usize> {
+    let plane = (whole.t * whole.h * whole.w) as usize;
+    let (at, c, n) = (i % plane, (i / plane) as u32 % whole.c, i / plane / whole.c as usize);
+    let c = c.checked_sub(slice.first).filter(|&c| c < own)?;
+    Some((n * own as usize + c as usize) * plane + at)
 }
 
 fn output(outputs: &Outputs, id: TensorId) -> Option<&Tensor> {
@@ -333,6 +371,14 @@ fn choose<T: Clone>(rng: &mut impl Rng, from: &[T]) -> T {
     from[rng.random_range(0..from.len())].clone()
 }
 
+/// Sometimes a place for an output in a larger tensor, where it may have one.
+fn slice(rng: &mut impl Rng, spec: &Spec, frequency: Frequency) -> Option<Slice> {
+    let channels = spec.output().of(frequency);
+    let (first, behind) = (RngExt::random_range(rng, 0..=5), RngExt::random_range(rng, 0..=3));
+    let sliced = RngExt::random_bool(rng, 0.15) && channels > 0 && !spec.has_residual(frequency);
+    sliced.then_some(Slice { first, of: first + channels + behind })
+}
+
 /// One draw; many are no valid specification, and are drawn again.
 fn draw(rng: &mut impl Rng, f16: bool, seed: u64) -> Case {
     loop {
@@ -406,6 +452,8 @@ fn draw(rng: &mut impl Rng, f16: bool, seed: u64) -> Case {
             weights: if rng.random_bool(0.3) { Dtype::F16 } else { Dtype::F32 },
             pooled_input: rng.random_bool(0.25),
             pooled_output: rng.random_bool(0.3),
+            high_slice: slice(rng, &spec, Frequency::High),
+            low_slice: slice(rng, &spec, Frequency::Low),
             variant: None,
         };
         return Case { spec, size, options, batch_norm: rng.random_bool(0.3), seed };

@@ -6,7 +6,7 @@ mod common;
 use common::{ALPHAS, case, check, check_on, check_one, check_types, image, open, split};
 use octconv::verify::Case;
 use octconv::{
-    Activation, ContextOptions, Downsample, InputSize, Options, Plan, Rounding, Spec, SpecBuilder, TimeAxis,
+    Activation, ContextOptions, Downsample, InputSize, Options, Plan, Rounding, Slice, Spec, SpecBuilder, TimeAxis,
 };
 use octconv::{DeviceFacts, wgpu};
 
@@ -357,5 +357,18 @@ fn eight_storage_buffers() {
     assert_eq!(names, ["split/direct", "unfused/direct"]);
     for plan in plans {
         check_one(&context, &Case { options: Options { variant: Some(plan.variant()), ..options }, ..case.clone() });
+    }
+}
+
+#[test]
+fn slices_of_larger_tensors() {
+    let [high_slice, low_slice] = [Slice { first: 3, of: 12 }, Slice { first: 0, of: 5 }].map(Some);
+    for options in [
+        Options { high_slice, low_slice, ..Options::default() },
+        Options { low_slice, pooled_output: true, ..Options::default() },
+    ] {
+        let spec = split((3, 2), (6, 5)).kernel([3, 3]).same_padding().bias(true);
+        check(&Case { options, ..case(spec.clone(), InputSize::image(2, 9, 6)) });
+        check(&Case { options, ..case(spec.stride(2), InputSize::image(2, 8, 7)) });
     }
 }

@@ -2,7 +2,9 @@
 //! would have been accepted.
 
 use octconv::{DeviceFacts, Downsample, Error, TensorBinding, Tensors, Variant, Weights, wgpu};
-use octconv::{Dtype, EngineOptions, InputSize, Octconv, Options, PackedWeights, Plan, Spec, SpecBuilder, Split};
+use octconv::{
+    Dtype, EngineOptions, InputSize, Octconv, Options, PackedWeights, Plan, Slice, Spec, SpecBuilder, Split,
+};
 
 /// The message of a refusal.
 #[track_caller]
@@ -95,6 +97,32 @@ mod options {
         let message = "pooled_input is on: must be off where the layer strides instead of pooling";
         assert_eq!(refusal(plan(k3().downsample(Downsample::StridedConv), options)), message);
         assert!(plan(k3(), options).is_ok());
+    }
+
+    #[test]
+    fn slices_that_do_not_hold_the_output() {
+        let high = |first, of| Options { high_slice: Some(Slice { first, of }), ..Options::default() };
+        let low = |first, of| Options { low_slice: Some(Slice { first, of }), ..Options::default() };
+        let message = "high_slice is 1.. of 4: must hold the 4 channels of the output";
+        assert_eq!(refusal(plan(k3(), high(1, 4))), message);
+        let message = format!("low_slice is {}.. of 4: must hold the 2 channels of the output", u32::MAX);
+        assert_eq!(refusal(plan(k3(), low(u32::MAX, 4))), message);
+        let message = "low_slice is 0.. of 4: must hold the 0 channels of the output";
+        assert_eq!(refusal(plan(split((4, 0), (4, 0)), low(0, 4))), message);
+    }
+
+    #[test]
+    fn slices_beside_what_is_read_or_pooled_in_place() {
+        let slice = Some(Slice { first: 1, of: 6 });
+        let message = "must be absent where a residual is read or pool(Y_H) written";
+        let high = Options { high_slice: slice, ..Options::default() };
+        let expected = format!("high_slice is 1.. of 6: {message}");
+        assert_eq!(refusal(plan(k3().residual(true, false), high)), expected);
+        assert_eq!(refusal(plan(k3(), Options { pooled_output: true, ..high })), expected);
+        let low = Options { low_slice: slice, ..Options::default() };
+        assert_eq!(refusal(plan(k3().residual(false, true), low)), format!("low_slice is 1.. of 6: {message}"));
+        let unfused = Options { variant: Some("unfused/direct".parse().unwrap()), ..low };
+        assert!(refusal(plan(k3(), unfused)).contains("its adds write whole tensors, not slices"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod common;
 use common::{ALPHAS, case, check, check_on, check_types, image, open, split};
 use octconv::verify::Case;
 use octconv::{
-    Activation, ContextOptions, Downsample, InputSize, Options, Rounding, Spec, SpecBuilder, TimeAxis, wgpu,
+    Activation, ContextOptions, Downsample, InputSize, Options, Rounding, Slice, Spec, SpecBuilder, TimeAxis, wgpu,
 };
 
 /// 1x1, half of the channels at half of the resolution.
@@ -183,4 +183,17 @@ fn folded_grids() {
     let plan = context.octconv().plan(&case.spec, case.size, &options).unwrap();
     assert!(!format!("{plan:?}").contains("y: 1 }"), "no fold in {plan:?}");
     check_on(&context, &case);
+}
+
+#[test]
+fn slices_of_larger_tensors() {
+    let [high_slice, low_slice] = [Slice { first: 3, of: 12 }, Slice { first: 0, of: 5 }].map(Some);
+    for options in [
+        Options { high_slice, low_slice, ..Options::default() },
+        Options { low_slice, pooled_output: true, ..Options::default() },
+    ] {
+        let spec = split((3, 2), (6, 5)).bias(true);
+        check(&Case { options, ..case(spec.clone(), InputSize::image(2, 9, 6)) });
+        check(&Case { options, ..case(spec.stride(2), InputSize::image(2, 8, 7)) });
+    }
 }

@@ -86,7 +86,8 @@ struct OutputShape {
     bias: u32,
     pooled_h: u32,
     pooled_w: u32,
-    unused: [u32; 3],
+    first: u32,
+    unused: [u32; 2],
 }
 
 #[repr(C)]
@@ -294,7 +295,7 @@ pub(crate) fn step(
         let pooled = output.pooled.map(|p| p.dims);
         let blocks = blocks(output, tile);
         OutputShape {
-            channels: dims.c,
+            channels: output.slice.of,
             t: dims.t,
             h: dims.h,
             w: dims.w,
@@ -307,7 +308,8 @@ pub(crate) fn step(
             bias: biases.next().copied().unwrap_or_default(),
             pooled_h: pooled.map_or(0, |p| p.h),
             pooled_w: pooled.map_or(0, |p| p.w),
-            unused: [0; 3],
+            first: output.slice.first,
+            unused: [0; 2],
         }
     };
     let (high_shape, low_shape) = (output_shape(&job.high, high), output_shape(&job.low, low));

@@ -4,7 +4,7 @@ use super::wgsl::Source;
 use super::{Kernel, Types, activation_number, slope};
 use crate::error::Error;
 use crate::packing::{BiasPacking, Blocks, Packing, PathPacking};
-use crate::plan::{DeviceFacts, Grid, Job, Step, TensorId};
+use crate::plan::{DeviceFacts, Grid, Job, Slice, Step, TensorId};
 use crate::spec::{Downsample, Frequency, Path, Spec};
 
 /// The cells of one thread, and its vectors of 4 channels of either output.
@@ -68,6 +68,10 @@ struct Shape {
     /// Of hh, hl, lh, ll.
     weights: [u32; 4],
     slope: f32,
+    high_of: u32,
+    high_first: u32,
+    low_of: u32,
+    low_first: u32,
     unused: [u32; 3],
 }
 
@@ -180,6 +184,8 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
 
     let channels = |o: &Option<crate::plan::OutputJob>| o.as_ref().map_or(0, |o| o.y.dims.c);
     let (high_out, low_out) = (channels(&job.high), channels(&job.low));
+    let slice = |o: &Option<crate::plan::OutputJob>| o.as_ref().map_or(Slice { first: 0, of: 0 }, |o| o.slice);
+    let (high_slice, low_slice) = (slice(&job.high), slice(&job.low));
     let per_block = |vectors: u32| (vectors * LANES).max(1);
     let count = [(high_out, tile.high_vectors), (low_out, tile.low_vectors)]
         .map(|(c, vectors)| c.div_ceil(per_block(vectors)))
@@ -241,6 +247,10 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
         bias_low: offsets.biases[1],
         weights,
         slope: slope(job.activation),
+        high_of: high_slice.of,
+        high_first: high_slice.first,
+        low_of: low_slice.of,
+        low_first: low_slice.first,
         unused: [0; 3],
     };
 

@@ -85,7 +85,11 @@ fn promised(spec: &Spec, options: &Options) -> Vec<String> {
     let has = |frequency| spec.output().of(frequency) > 0;
     let both = has(Frequency::High) && has(Frequency::Low);
 
-    let mut names = vec!["fused/direct", "unfused/direct"];
+    let mut names = vec!["fused/direct"];
+    let unfused = options.high_slice.is_none() && options.low_slice.is_none();
+    if unfused {
+        names.push("unfused/direct");
+    }
     if both {
         names.push("split/direct");
     }
@@ -96,7 +100,9 @@ fn promised(spec: &Spec, options: &Options) -> Vec<String> {
     let dense = spec.groups() == Groups::Count(1);
     let one_tap = spec.kernel() == [1, 1] && spec.padding() == [0, 0] && time.kernel == 1 && time.padding == 0;
     if dense && one_tap {
-        names.push("unfused/pointwise");
+        if unfused {
+            names.push("unfused/pointwise");
+        }
         let means_given = options.pooled_input && !two && !spec.has(Path::HH);
         if (has(Frequency::High) || spec.has(Path::HL)) && !means_given {
             names.push("fused/pointwise");

@@ -185,6 +185,7 @@ impl Layer {
             pooled_input,
             pooled_output: args.pooled_output,
             variant: args.variant,
+            ..Options::default()
         };
         let layer = Self { spec, size, options, eps: file.eps, clips, tensors };
         layer.weights().validate(&layer.spec)?;
