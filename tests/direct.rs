@@ -3,12 +3,22 @@
 
 mod common;
 
-use common::{ALPHAS, case, check, check_on, check_one, check_types, image, open, split};
+use common::{ALPHAS, case, check_on, check_one, context, image, open, split};
 use octconv::verify::Case;
 use octconv::{
-    Activation, ContextOptions, Downsample, InputSize, Options, Plan, Rounding, Slice, Spec, SpecBuilder, TimeAxis,
+    Activation, ContextOptions, Downsample, Family, InputSize, Options, Plan, Rounding, Slice, Spec, SpecBuilder,
+    TimeAxis,
 };
 use octconv::{DeviceFacts, wgpu};
+
+/// In all variants with this kernel.
+fn check(case: &Case) -> Vec<String> {
+    check_on(context(), case, |variant| variant.family == Family::Direct)
+}
+
+fn check_types(case: &Case) {
+    common::check_types(case, |variant| variant.family == Family::Direct);
+}
 
 /// 3x3 with the padding that keeps sizes, half of the channels at half of the resolution.
 fn k3() -> SpecBuilder {
@@ -329,7 +339,7 @@ fn folded_grids() {
     // Pooling, replicating and adding fold too.
     let options = Options { pooled_output: true, ..Options::default() };
     let case = Case { options, ..image(split((60, 2), (24, 2)), 4, 4) };
-    let kernels = check_on(&context, &case);
+    let kernels = check_on(&context, &case, |variant| variant.family == Family::Direct);
     for kernel in ["pool", "upsample", "add"] {
         assert!(kernels.iter().any(|name| name == kernel), "no {kernel} in {kernels:?}");
     }

@@ -3,11 +3,21 @@
 
 mod common;
 
-use common::{ALPHAS, case, check, check_on, check_types, image, open, split};
+use common::{ALPHAS, case, check_on, context, image, open, split};
 use octconv::verify::Case;
 use octconv::{
-    Activation, ContextOptions, Downsample, InputSize, Options, Rounding, Slice, Spec, SpecBuilder, TimeAxis, wgpu,
+    Activation, ContextOptions, Downsample, Family, InputSize, Options, Rounding, Slice, Spec, SpecBuilder, TimeAxis,
+    wgpu,
 };
+
+/// In all variants with this kernel.
+fn check(case: &Case) -> Vec<String> {
+    check_on(context(), case, |variant| variant.family == Family::Pointwise)
+}
+
+fn check_types(case: &Case) {
+    common::check_types(case, |variant| variant.family == Family::Pointwise);
+}
 
 /// 1x1, half of the channels at half of the resolution.
 fn k1() -> SpecBuilder {
@@ -182,7 +192,7 @@ fn folded_grids() {
     let options = Options { variant: Some("fused/pointwise".parse().unwrap()), ..case.options };
     let plan = context.octconv().plan(&case.spec, case.size, &options).unwrap();
     assert!(!format!("{plan:?}").contains("y: 1 }"), "no fold in {plan:?}");
-    check_on(&context, &case);
+    check_on(&context, &case, |variant| variant.family == Family::Pointwise);
 }
 
 #[test]

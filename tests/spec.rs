@@ -319,7 +319,10 @@ mod shapes {
         // At low resolution only.
         refused(at(valid(0.5, 0.5), 4, 9), &["kernel is 3 with dilation 1", "the height that", ", 2 with padding 0"]);
         let clip = k3(8, 0.5, 0.5).time(TimeAxis { kernel: 3, ..TimeAxis::IMAGE }).build().unwrap();
-        refused(clip.shapes(InputSize::video(1, 2, 8, 8)), &["kernel is 3 with dilation 1", "frames 2 with padding 0"]);
+        refused(
+            clip.shapes(InputSize::video(1, 2, 8, 8)),
+            &["kernel is 3 with dilation 1", "number of frames that the layer reads, 2 with padding 0"],
+        );
     }
 
     #[test]

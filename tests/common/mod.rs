@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use octconv::reference::Tensor;
 use octconv::verify::Case;
 use octconv::{Context, ContextOptions, Downsample, Dtype, Frequency, Groups, InputSize, Options, Path, Plan};
-use octconv::{Error, Spec, SpecBuilder, Split, Weights, wgpu};
+use octconv::{Error, Spec, SpecBuilder, Split, Variant, Weights, wgpu};
 
 /// The device of this test binary. Without an adapter its tests fail, and say what to install.
 pub fn context() -> &'static Context {
@@ -40,21 +40,19 @@ pub fn image(spec: SpecBuilder, h: u32, w: u32) -> Case {
     case(spec, InputSize::image(1, h, w))
 }
 
-/// Runs the case in every variant that the planner has for it on this binary's device, each against the reference, and
-/// returns the kernels that ran. The variants that documentation promises must be among them.
-pub fn check(case: &Case) -> Vec<String> {
-    check_on(context(), case)
-}
+/// Which variants a test is about: those of others have tests of their own, and kernels take long to compile.
+pub type Wanted = fn(Variant) -> bool;
 
-/// As [`check`], on another device.
-pub fn check_on(context: &Context, case: &Case) -> Vec<String> {
+/// Runs the case in every wanted variant that the planner has for it, each against the reference, and returns the
+/// kernels that ran. The variants that documentation promises must be among the planner's.
+pub fn check_on(context: &Context, case: &Case, wanted: Wanted) -> Vec<String> {
     let plans = Plan::candidates(&case.spec, case.size, &case.options, context.octconv().facts());
     let names: Vec<_> = plans.iter().map(|plan| plan.variant().to_string()).collect();
     for promised in promised(&case.spec, &case.options) {
         assert!(names.contains(&promised), "{promised} is not among {names:?} for {case:?}");
     }
     let mut kernels = Vec::new();
-    for plan in plans {
+    for plan in plans.into_iter().filter(|plan| wanted(plan.variant())) {
         let options = Options { variant: Some(plan.variant()), ..case.options };
         kernels.extend(check_one(context, &Case { options, ..case.clone() }));
     }
@@ -122,7 +120,7 @@ pub const TYPES: [[Dtype; 2]; 4] =
     [[Dtype::F32, Dtype::F32], [Dtype::F32, Dtype::F16], [Dtype::F16, Dtype::F32], [Dtype::F16, Dtype::F16]];
 
 /// Runs the case in all types. A device without `SHADER_F16` must refuse f16 activations, in words.
-pub fn check_types(case: &Case) {
+pub fn check_types(case: &Case, wanted: Wanted) {
     for [activations, weights] in TYPES {
         let case = Case { options: Options { activations, weights, ..case.options }, ..case.clone() };
         if activations == Dtype::F16 && !has_f16(context()) {
@@ -130,7 +128,7 @@ pub fn check_types(case: &Case) {
             assert_eq!(refused, Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" }));
             continue;
         }
-        check(&case);
+        check_on(context(), &case, wanted);
     }
 }
 
