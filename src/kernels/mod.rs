@@ -5,11 +5,25 @@
 
 pub(crate) mod add;
 pub(crate) mod direct;
+#[cfg(feature = "network")]
+pub(crate) mod excite;
+#[cfg(feature = "network")]
+pub(crate) mod global_pool;
+#[cfg(feature = "network")]
+pub(crate) mod linear;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
+#[cfg(feature = "network")]
+pub(crate) mod scale;
+#[cfg(feature = "network")]
+pub(crate) mod softmax;
 pub(crate) mod upsample;
 pub(crate) mod wgsl;
+#[cfg(feature = "network")]
+pub(crate) mod window_pool;
 
+#[cfg(feature = "network")]
+use crate::plan::DeviceFacts;
 use crate::plan::Dtype;
 use crate::spec::Activation;
 use wgsl::Source;
@@ -22,6 +36,18 @@ pub(crate) enum Kernel {
     Pool(pool::Constants),
     Upsample(upsample::Constants),
     Add(add::Constants),
+    #[cfg(feature = "network")]
+    WindowPool(window_pool::Constants),
+    #[cfg(feature = "network")]
+    Scale(scale::Constants),
+    #[cfg(feature = "network")]
+    GlobalPool(global_pool::Constants),
+    #[cfg(feature = "network")]
+    Excite(excite::Constants),
+    #[cfg(feature = "network")]
+    Linear(linear::Constants),
+    #[cfg(feature = "network")]
+    Softmax(softmax::Constants),
 }
 
 /// How a kernel uses a storage buffer.
@@ -50,6 +76,18 @@ impl Kernel {
             Self::Pool(_) => "pool".into(),
             Self::Upsample(_) => "upsample".into(),
             Self::Add(_) => "add".into(),
+            #[cfg(feature = "network")]
+            Self::WindowPool(c) => c.name(),
+            #[cfg(feature = "network")]
+            Self::Scale(c) => c.name(),
+            #[cfg(feature = "network")]
+            Self::GlobalPool(c) => c.name(),
+            #[cfg(feature = "network")]
+            Self::Excite(c) => c.name(),
+            #[cfg(feature = "network")]
+            Self::Linear(c) => c.name(),
+            #[cfg(feature = "network")]
+            Self::Softmax(_) => "softmax".into(),
         }
     }
 
@@ -60,12 +98,34 @@ impl Kernel {
             Self::Pool(c) => c.assemble(),
             Self::Upsample(c) => c.assemble(),
             Self::Add(c) => c.assemble(),
+            #[cfg(feature = "network")]
+            Self::WindowPool(c) => c.assemble(),
+            #[cfg(feature = "network")]
+            Self::Scale(c) => c.assemble(),
+            #[cfg(feature = "network")]
+            Self::GlobalPool(c) => c.assemble(),
+            #[cfg(feature = "network")]
+            Self::Excite(c) => c.assemble(),
+            #[cfg(feature = "network")]
+            Self::Linear(c) => c.assemble(),
+            #[cfg(feature = "network")]
+            Self::Softmax(c) => c.assemble(),
         }
     }
 }
 
 /// Threads of a workgroup of the kernels that make one element a thread.
 pub(crate) const ELEMENTWISE_WORKGROUP: u32 = 64;
+
+/// Threads of a workgroup that adds up in workgroup memory, with so many bytes a thread: a power of two, the `wanted` one
+/// where the device allows it.
+#[cfg(feature = "network")]
+pub(crate) fn reduction_workgroup(facts: &DeviceFacts, wanted: u32, bytes: u32) -> u32 {
+    let limits = &facts.limits;
+    let threads = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
+    let allowed = threads.min(limits.max_compute_workgroup_storage_size / bytes).max(1);
+    1 << wanted.min(allowed).ilog2()
+}
 
 /// The number of an activation in shaders/activate.wgsl.
 pub(crate) fn activation_number(activation: Activation) -> u32 {

@@ -57,7 +57,8 @@ impl Source {
         self.file(&template.replace("path_", &format!("{name}_")).replace("PATH_", &format!("{upper}_")));
     }
 
-    fn binding(&mut self, access: Access, name: &str, element: &str) {
+    /// A storage buffer, whatever the type of activations.
+    pub(crate) fn binding(&mut self, access: Access, name: &str, element: &str) {
         self.accesses.push(access);
         let mode = match access {
             Access::Read => "read",

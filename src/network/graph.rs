@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::description::{Conv, INPUT, Network, Node, Op, PoolKind};
 use crate::error::Error;
+use crate::kernels::window_pool::Window;
 use crate::spec::{Activation, Dims, Frequency, InputSize, Path, Rounding, Spec, Split};
 
 /// The index of a value: 0 is the network's input, i + 1 what node i makes.
@@ -76,14 +77,6 @@ pub(crate) enum Task {
     GlobalPool,
     Linear { bias: bool },
     Softmax,
-}
-
-/// A pool's windows over frames, rows, columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Window {
-    pub(crate) kernel: [u32; 3],
-    pub(crate) stride: [u32; 3],
-    pub(crate) padding: [u32; 3],
 }
 
 /// What a tensor of a checkpoint is, as far as its values are concerned.

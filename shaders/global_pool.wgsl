@@ -1,0 +1,50 @@
+// The mean of every plane of X, into a slice of a vector.
+//
+//   V[n][first + c] = mean of X[n][c] over frames, rows and columns
+//
+// Mapping. A team of TEAM threads adds up a plane, each every TEAM-th element, and then halves the partial sums in
+// workgroup memory; a workgroup has as many teams as fit. The host gives a small plane to one thread, which shares
+// nothing, and a large one to a whole workgroup.
+//
+// Operands: X [n][channels][size]; V [n][of], f32.
+//
+// The host guarantees: `planes` = n * channels; TEAM and WORKGROUP are powers of two, TEAM the smaller or equal.
+
+struct Shape {
+    planes: u32,
+    grid_x: u32,
+    size: u32, // t * h * w
+    channels: u32,
+    first: u32,
+    of: u32,
+    unused_a: u32,
+    unused_b: u32,
+}
+
+var<workgroup> partial: array<f32, WORKGROUP>;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let plane = (id.x + id.y * shape.grid_x) * (WORKGROUP / TEAM) + local / TEAM;
+    let member = local % TEAM;
+    // Teams beyond the last plane add up nothing, but meet the others at the barriers.
+    let size = select(0u, shape.size, plane < shape.planes);
+    var sum = 0.0;
+    for (var i = member; i < size; i += TEAM) {
+        sum += load_x(plane * shape.size + i);
+    }
+    if TEAM > 1u {
+        partial[local] = sum;
+        workgroupBarrier();
+        for (var half = TEAM / 2u; half > 0u; half /= 2u) {
+            if member < half {
+                partial[local] += partial[local + half];
+            }
+            workgroupBarrier();
+        }
+        sum = partial[local];
+    }
+    if member == 0u && plane < shape.planes {
+        vector[plane / shape.channels * shape.of + shape.first + plane % shape.channels] = sum / f32(shape.size);
+    }
+}

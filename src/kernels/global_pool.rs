@@ -1,0 +1,70 @@
+//! Host twin of `shaders/global_pool.wgsl`: means of whole planes.
+
+use super::wgsl::Source;
+use super::{Access, ELEMENTWISE_WORKGROUP, Kernel, reduction_workgroup};
+use crate::error::Error;
+use crate::plan::{DeviceFacts, Dtype, Grid, Slice, Step, TensorId};
+use crate::spec::Dims;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Constants {
+    activations: Dtype,
+    workgroup: u32,
+    team: u32,
+}
+
+/// Elements of a plane that are worth a thread: fewer, and the barriers cost more than the sums.
+const ELEMENTS_A_THREAD: u32 = 16;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Shape {
+    planes: u32,
+    grid_x: u32,
+    size: u32,
+    channels: u32,
+    first: u32,
+    of: u32,
+    unused: [u32; 2],
+}
+
+impl Constants {
+    pub(crate) fn name(&self) -> String {
+        format!("global pool x{}", self.team)
+    }
+
+    pub(crate) fn assemble(&self) -> Source {
+        let mut source = Source::new(self.activations, self.workgroup);
+        source.constant("TEAM", self.team);
+        source.input("x");
+        source.binding(Access::Write, "vector", "f32");
+        source.file(include_str!("../../shaders/global_pool.wgsl"));
+        source
+    }
+}
+
+/// The means of X (`XH`) into `slice` of a vector (`YH`), which is f32.
+pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Dims, slice: Slice) -> Result<Step, Error> {
+    let size = x.t * x.h * x.w;
+    let largest = reduction_workgroup(facts, 256, 4);
+    let team = (size / ELEMENTS_A_THREAD).clamp(1, largest).next_power_of_two();
+    let workgroup = team.max(largest.min(ELEMENTWISE_WORKGROUP));
+    let planes = u64::from(x.n) * u64::from(x.c);
+    let grid = Grid::fold(planes.div_ceil(u64::from(workgroup / team)), facts)?;
+    let shape = Shape {
+        planes: planes as u32,
+        grid_x: grid.x,
+        size,
+        channels: x.c,
+        first: slice.first,
+        of: slice.of,
+        unused: [0; 2],
+    };
+    Ok(Step {
+        kernel: Kernel::GlobalPool(Constants { activations, workgroup, team }),
+        shape: bytemuck::bytes_of(&shape).to_vec(),
+        tensors: vec![TensorId::XH, TensorId::YH],
+        grid,
+        packing: None,
+    })
+}
