@@ -4,6 +4,7 @@
 
 mod description;
 mod graph;
+pub mod zoo;
 
 pub use description::*;
 pub use graph::{Graph, NetworkCost, Role, TensorSpec, ValueShape};

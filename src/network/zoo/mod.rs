@@ -1,0 +1,205 @@
+//! The networks that this library knows by name, as descriptions. `docs/networks.md` says what each looks like.
+
+mod cifar;
+mod densenet;
+mod mobilenet;
+mod resnet;
+mod video;
+
+use super::description::{Conv, Input, Invert, Network, Node, Op, Picture, Resize};
+use crate::error::Error;
+use crate::spec::{Activation, InputSize, Rounding};
+
+/// The names that [`build`] knows.
+pub const NAMES: &[&str] = &[
+    "resnet26",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnet200",
+    "resnext50",
+    "resnext101",
+    "se-resnet50",
+    "densenet121",
+    "mobilenet-v1",
+    "mobilenet-v2",
+    "cifar-resnet20",
+    "cifar-resnet44",
+    "cifar-resnet56",
+    "c2d-resnet50",
+    "i3d-resnet50",
+];
+
+/// What a built-in network leaves open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The share of low-frequency channels, in [0, 1]; 0 is the plain network.
+    pub alpha: f64,
+    /// A factor of all channels, in [1/32, 16]. Networks other than MobileNets have none, and want 1.
+    pub width: f64,
+    /// Channels of the input: 3 where not given.
+    pub input_channels: Option<u32>,
+    /// Outputs: 1000 where not given, 10 of CIFAR networks, 400 of video networks.
+    pub classes: Option<u32>,
+}
+
+impl Default for Settings {
+    /// The plain network as it was published.
+    fn default() -> Self {
+        Self { alpha: 0.0, width: 1.0, input_channels: None, classes: None }
+    }
+}
+
+/// Describes a built-in network.
+///
+/// Its stages are the ends of its layers. Its `picture` is a default that suits weights trained in the usual way: for
+/// ImageNet networks a crop of 224x224 with ImageNet's mean and deviation, for CIFAR networks the whole picture at
+/// 32x32 with a mean of 0.5 and a deviation of 0.25. There is none for clips, nor for inputs of neither 1 nor 3
+/// channels.
+///
+/// # Errors
+///
+/// [`Error::Argument`] for a name that is not in [`NAMES`], an alpha outside of [0, 1], and a width that the network
+/// does not have. Whether alpha suits the network's groups is for [`Graph::new`](super::Graph::new) to say.
+pub fn build(name: &str, settings: &Settings) -> Result<Network, Error> {
+    let &Settings { alpha, width, input_channels, classes } = settings;
+    let family = Family::of(name)?;
+    if !(0.0..=1.0).contains(&alpha) {
+        return Err(Error::argument("alpha", alpha, "must be in [0, 1]"));
+    }
+    if !matches!(family, Family::MobilenetV1 | Family::MobilenetV2) && width != 1.0 {
+        return Err(Error::argument("width", width, format!("must be 1: {name} has no width multiplier")));
+    }
+    if !(1.0 / 32.0..=16.0).contains(&width) {
+        return Err(Error::argument("width", width, "must be in [0.03125, 16]"));
+    }
+
+    let mut nodes = Nodes::default();
+    let map = match &family {
+        Family::Resnet(shape) => resnet::build(&mut nodes, shape, alpha),
+        Family::Densenet => densenet::build(&mut nodes, alpha),
+        Family::MobilenetV1 => mobilenet::v1(&mut nodes, alpha, width),
+        Family::MobilenetV2 => mobilenet::v2(&mut nodes, alpha, width),
+        Family::Cifar { blocks } => cifar::build(&mut nodes, *blocks, alpha),
+        Family::Video { inflated } => video::build(&mut nodes, *inflated, alpha),
+    };
+    let pooled = nodes.add("avgpool", Op::GlobalPool { input: map });
+    let outputs = classes.unwrap_or(family.classes());
+    let scores = nodes.add("fc", Op::Linear { input: pooled, outputs, bias: true });
+    nodes.end_stage(&scores);
+    let output = nodes.add("prob", Op::Softmax { input: scores });
+
+    let channels = input_channels.unwrap_or(3);
+    Ok(Network {
+        name: name.into(),
+        input: Input { channels },
+        rounding: Rounding::Ceil,
+        norm_eps: 1e-5,
+        nodes: nodes.nodes,
+        output,
+        stages: nodes.stages,
+        picture: family.picture(channels),
+    })
+}
+
+/// The size that a built-in network was made for, a batch of 1: 224x224, 32x32 for CIFAR, 8 frames of 224x224 for clips.
+///
+/// # Errors
+///
+/// [`Error::Argument`] for a name that is not in [`NAMES`].
+pub fn default_size(name: &str) -> Result<InputSize, Error> {
+    Ok(match Family::of(name)? {
+        Family::Cifar { .. } => InputSize::image(1, 32, 32),
+        Family::Video { .. } => InputSize::video(1, 8, 224, 224),
+        _ => InputSize::image(1, 224, 224),
+    })
+}
+
+enum Family {
+    Resnet(resnet::Shape),
+    Densenet,
+    MobilenetV1,
+    MobilenetV2,
+    Cifar { blocks: usize },
+    Video { inflated: bool },
+}
+
+impl Family {
+    fn of(name: &str) -> Result<Self, Error> {
+        let plain = |blocks| resnet::Shape { blocks, groups: 1, inner: 1, excite: false };
+        let wide = |blocks| resnet::Shape { groups: 32, inner: 2, ..plain(blocks) };
+        Ok(match name {
+            "resnet26" => Self::Resnet(plain([2, 2, 2, 2])),
+            "resnet50" => Self::Resnet(plain([3, 4, 6, 3])),
+            "resnet101" => Self::Resnet(plain([3, 4, 23, 3])),
+            "resnet152" => Self::Resnet(plain([3, 8, 36, 3])),
+            "resnet200" => Self::Resnet(plain([3, 24, 36, 3])),
+            "resnext50" => Self::Resnet(wide([3, 4, 6, 3])),
+            "resnext101" => Self::Resnet(wide([3, 4, 23, 3])),
+            "se-resnet50" => Self::Resnet(resnet::Shape { excite: true, ..plain([3, 4, 6, 3]) }),
+            "densenet121" => Self::Densenet,
+            "mobilenet-v1" => Self::MobilenetV1,
+            "mobilenet-v2" => Self::MobilenetV2,
+            "cifar-resnet20" => Self::Cifar { blocks: 3 },
+            "cifar-resnet44" => Self::Cifar { blocks: 7 },
+            "cifar-resnet56" => Self::Cifar { blocks: 9 },
+            "c2d-resnet50" => Self::Video { inflated: false },
+            "i3d-resnet50" => Self::Video { inflated: true },
+            _ => return Err(Error::argument("network", name, format!("must be one of {}", NAMES.join(", ")))),
+        })
+    }
+
+    fn classes(&self) -> u32 {
+        match self {
+            Self::Cifar { .. } => 10,
+            Self::Video { .. } => 400,
+            _ => 1000,
+        }
+    }
+
+    fn picture(&self, channels: u32) -> Option<Picture> {
+        let (side, resize, mean, std) = match (self, channels) {
+            (Self::Video { .. }, _) => return None,
+            (Self::Cifar { .. }, 1 | 3) => {
+                (32, Resize::Fit, vec![0.5; channels as usize], vec![0.25; channels as usize])
+            }
+            (_, 3) => (224, Resize::Crop, vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
+            (_, 1) => (224, Resize::Crop, vec![0.449], vec![0.226]),
+            _ => return None,
+        };
+        Some(Picture { height: side, width: side, channels, resize, mean, std, invert: Invert::Never })
+    }
+}
+
+/// Nodes as they come. What adds one gives back its name, for the next to read.
+#[derive(Default)]
+struct Nodes {
+    nodes: Vec<Node>,
+    stages: Vec<String>,
+}
+
+impl Nodes {
+    fn add(&mut self, name: impl Into<String>, op: Op) -> String {
+        let name = name.into();
+        self.nodes.push(Node { name: name.clone(), op });
+        name
+    }
+
+    fn conv(&mut self, name: impl Into<String>, conv: Conv) -> String {
+        self.add(name, Op::Conv(conv))
+    }
+
+    fn end_stage(&mut self, name: &str) {
+        self.stages.push(name.into());
+    }
+}
+
+/// What nearly every convolution is: 1x1 of `input` to `channels`, batch norm, ReLU.
+fn conv1x1(input: &str, channels: u32, alpha: f64) -> Conv {
+    Conv { alpha, norm: true, activation: Activation::Relu, ..Conv::new(input, channels) }
+}
+
+/// The same with 3x3.
+fn conv3x3(input: &str, channels: u32, alpha: f64, stride: u32) -> Conv {
+    Conv { kernel: [3, 3], stride, padding: [1, 1], ..conv1x1(input, channels, alpha) }
+}

@@ -1,0 +1,34 @@
+//! ResNet-50 over clips: C2D, frame by frame, and I3D, with convolutions inflated in time.
+
+use super::{Nodes, resnet};
+use crate::network::description::{Axes, Conv, Op, Pool, PoolKind};
+use crate::spec::TimeAxis;
+
+const SHAPE: resnet::Shape = resnet::Shape { blocks: [3, 4, 6, 3], groups: 1, inner: 1, excite: false };
+
+pub(super) fn build(nodes: &mut Nodes, inflated: bool, alpha: f64) -> String {
+    let frames = |kernel| TimeAxis { kernel, padding: kernel / 2, ..TimeAxis::IMAGE };
+    let max_pool = |nodes: &mut Nodes, name: &str, input: String, kernel: [u32; 3], stride: [u32; 3]| {
+        let (kind, padding) = (PoolKind::Max, Axes::Video([0, 0, 0]));
+        let (kernel, stride) = (Axes::Video(kernel), Axes::Video(stride));
+        let map = nodes.add(name, Op::Pool(Pool { input, kind, kernel, stride, padding }));
+        nodes.end_stage(&map);
+        map
+    };
+    let map = nodes.conv("conv1", Conv { time: inflated.then(|| frames(5)), ..resnet::stem_conv() });
+    nodes.end_stage(&map);
+    let mut map = max_pool(nodes, "maxpool", map, [1, 3, 3], [1, 2, 2]);
+    for layer in 1..=4 {
+        // Every block of layer 1, and every second one of the others.
+        let in_time = |block: usize| match layer {
+            1 => true,
+            4 => block % 2 == 1,
+            _ => block % 2 == 0,
+        };
+        map = resnet::layer(nodes, &SHAPE, layer, map, alpha, |block| (inflated && in_time(block)).then(|| frames(3)));
+        if layer == 1 {
+            map = max_pool(nodes, "pool2", map, [2, 1, 1], [2, 1, 1]);
+        }
+    }
+    map
+}
