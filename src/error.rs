@@ -145,6 +145,13 @@ pub enum Error {
         problems: Vec<String>,
     },
 
+    /// A file of tensors cannot be read or written.
+    #[error("not a usable safetensors file: {problem}")]
+    File {
+        /// What is wrong, with the tensor's name where it is one of them.
+        problem: String,
+    },
+
     /// There is no adapter to open.
     #[error("no GPU adapter found; {hint}")]
     NoAdapter {

@@ -2,9 +2,11 @@
 //! weights ([`Model`]) and bound to buffers ([`Inference`]), which is recorded like a layer. `docs/networks.md` has the
 //! description's fields, the names of tensors, and the built-in networks.
 
+mod checkpoint;
 mod description;
 mod graph;
 pub mod zoo;
 
+pub use checkpoint::{Checkpoint, HostTensor, check_safetensors, random_input};
 pub use description::*;
 pub use graph::{Graph, NetworkCost, Role, TensorSpec, ValueShape};

@@ -19,23 +19,8 @@ pub struct Named {
 
 /// Finds the tensors in the bytes of a file.
 pub fn views(bytes: &[u8]) -> Result<Views<'_>> {
-    check_offsets(bytes)?;
+    octconv::network::check_safetensors(bytes)?;
     Ok(SafeTensors::deserialize(bytes)?.tensors().into_iter().collect())
-}
-
-/// Refuses offsets beyond the file. The safetensors crate adds them up before it compares, which can overflow.
-fn check_offsets(bytes: &[u8]) -> Result<()> {
-    let Some((length, rest)) = bytes.split_first_chunk() else { return Ok(()) };
-    let header = usize::try_from(u64::from_le_bytes(*length)).ok().and_then(|length| rest.get(..length));
-    let Some(header) = header else { return Ok(()) };
-    let Ok(serde_json::Value::Object(header)) = serde_json::from_slice(header) else { return Ok(()) };
-    for (name, tensor) in &header {
-        let ends = tensor["data_offsets"].as_array().into_iter().flatten();
-        if ends.filter_map(serde_json::Value::as_u64).any(|end| end > rest.len() as u64) {
-            bail!("tensor {name} ends beyond the file, which is truncated or damaged");
-        }
-    }
-    Ok(())
 }
 
 /// Whether [`values`] can read this type.
