@@ -17,6 +17,8 @@ pub(crate) mod pool;
 pub(crate) mod scale;
 #[cfg(feature = "network")]
 pub(crate) mod softmax;
+#[cfg(all(test, feature = "network", feature = "context"))]
+pub(crate) mod testing;
 pub(crate) mod upsample;
 pub(crate) mod wgsl;
 #[cfg(feature = "network")]
