@@ -152,10 +152,5 @@ pub(crate) fn translate(step: &Step) -> String {
     let pipeline = hlsl::PipelineOptions::default();
     let written = hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
     written.unwrap_or_else(|error| panic!("{error}\n{source}"));
-    if let Ok(folder) = std::env::var("OCTCONV_TEST_SOURCES") {
-        let name = step.kernel.name().replace(' ', "-");
-        let hash = source.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
-        std::fs::write(format!("{folder}/{name}-{hash:08x}.wgsl"), &source).unwrap_or_else(|error| panic!("{error}"));
-    }
     source
 }
