@@ -5,7 +5,8 @@
 //   y[n][c] = sigmoid(sum_k E[c][k] r[k] + bias_e[c])
 //
 // Mapping. Both matrices lie transposed, so that threads side by side read weights side by side. The sums of r are cut
-// into PARTS where there are threads for it, and added up in workgroup memory; then a thread makes every WORKGROUP-th y.
+// into PARTS where there are threads for it, and added up in workgroup memory; a thread then makes every WORKGROUP-th
+// of y.
 //
 // Operands: x, y [n][channels]; weights S [channels][REDUCED], bias_s [REDUCED], E [REDUCED][channels], bias_e
 // [channels]. All f32.

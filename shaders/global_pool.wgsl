@@ -1,12 +1,12 @@
 // The mean of every plane of X, into a slice of a vector.
 //
-//   V[n][first + c] = mean of X[n][c] over frames, rows and columns
+//   V[n][y_first + c] = mean of X[n][c] over frames, rows and columns
 //
 // Mapping. A team of TEAM threads adds up a plane, each every TEAM-th element, and then halves the partial sums in
 // workgroup memory; a workgroup has as many teams as fit. The host gives a small plane to one thread, which shares
 // nothing, and a large one to a whole workgroup.
 //
-// Operands: X [n][channels][size]; V [n][of], f32.
+// Operands: X [n][channels][size]; V [n][y_of], f32.
 //
 // The host guarantees: `planes` = n * channels; TEAM and WORKGROUP are powers of two, TEAM the smaller or equal.
 
@@ -15,8 +15,8 @@ struct Shape {
     grid_x: u32,
     size: u32, // t * h * w
     channels: u32,
-    first: u32,
-    of: u32,
+    y_first: u32,
+    y_of: u32,
     unused_a: u32,
     unused_b: u32,
 }
@@ -45,6 +45,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         sum = partial[local];
     }
     if member == 0u && plane < shape.planes {
-        vector[plane / shape.channels * shape.of + shape.first + plane % shape.channels] = sum / f32(shape.size);
+        vector[plane / shape.channels * shape.y_of + shape.y_first + plane % shape.channels] = sum / f32(shape.size);
     }
 }

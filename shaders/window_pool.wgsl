@@ -1,11 +1,11 @@
 // Y = the maximum or the mean over windows of X; a thread makes one element.
 //
-//   Y[n][first + c][t][y][x] = max or mean of X[n][c][t'][y'][x']
+//   Y[n][y_first + c][t][y][x] = max or mean of X[n][c][t'][y'][x']
 //                              over t' in t * stride_t - padding_t .. + kernel_t, and so for y' and x'
 //
 // of the elements that exist: what lies outside of the map counts neither as a maximum nor in a mean.
 //
-// Operands: X [n][channels][t][h][w]; Y [n][of][t][h][w], of which the slice of `channels` from `first` on is written.
+// Operands: X [n][channels][t][h][w]; Y [n][y_of][t][h][w], of which `channels` from `y_first` on are written.
 //
 // The host guarantees: `threads` elements of the slice; every window has an element; padding less than the kernel.
 
@@ -13,8 +13,8 @@ struct Shape {
     threads: u32, // n * channels * t_out * h_out * w_out
     grid_x: u32,
     channels: u32,
-    first: u32,
-    of: u32,
+    y_first: u32,
+    y_of: u32,
     t: u32,
     h: u32,
     w: u32,
@@ -70,5 +70,5 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
     let n = plane / shape.channels;
     let c = plane % shape.channels;
-    store_y((n * shape.of + shape.first + c) * map + thread % map, value);
+    store_y((n * shape.y_of + shape.y_first + c) * map + thread % map, value);
 }

@@ -180,11 +180,11 @@ impl PackedWeights {
 /// A layer bound to its tensors, ready to be recorded any number of times.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    dispatches: Vec<Dispatch>,
+    pub(crate) dispatches: Vec<Dispatch>,
 }
 
 #[derive(Clone, Debug)]
-struct Dispatch {
+pub(crate) struct Dispatch {
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     grid: [u32; 2],
@@ -303,33 +303,41 @@ impl Octconv {
         let mut packed = weights.parts.iter().map(|(_, buffer)| buffer);
         let mut dispatches = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
-            let Pipeline { pipeline, layout } = self.pipeline(step)?;
-            let uniform = self.buffer_with("octconv shape", wgpu::BufferUsages::UNIFORM, &step.shape)?;
-            let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: uniform.as_entire_binding() }];
-            for (&id, binding) in step.tensors.iter().zip(1..) {
-                let resource = match id {
-                    TensorId::Weights => packed.next().map(|buffer| buffer.as_entire_binding()),
-                    TensorId::Scratch(i) => scratch.get(i).map(|buffer| buffer.as_entire_binding()),
-                    id => tensors.get(id).zip(shapes.get(&id)).map(|(tensor, &dims)| {
-                        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                            buffer: tensor.buffer,
-                            offset: tensor.offset,
-                            size: std::num::NonZeroU64::new(tensor_bytes(plan, dims)),
-                        })
-                    }),
-                };
-                let missing = Error::Presence { tensor: id.name(), found: "missing", wants: "needs" };
-                entries.push(wgpu::BindGroupEntry { binding, resource: resource.ok_or(missing)? });
-            }
-            let name = step.kernel.name();
-            let label = format!("octconv {name}");
-            let descriptor = wgpu::BindGroupDescriptor { label: Some(&label), layout: &layout, entries: &entries };
-            let bind_group = scoped(&self.shared.device, &format!("binding {name}"), || {
-                self.shared.device.create_bind_group(&descriptor)
-            })?;
-            dispatches.push(Dispatch { pipeline, bind_group, grid: [step.grid.x, step.grid.y] });
+            dispatches.push(self.dispatch(step, |id| match id {
+                TensorId::Weights => packed.next().map(|buffer| buffer.as_entire_binding()),
+                TensorId::Scratch(i) => scratch.get(i).map(|buffer| buffer.as_entire_binding()),
+                id => tensors.get(id).zip(shapes.get(&id)).map(|(tensor, &dims)| {
+                    wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer: tensor.buffer,
+                        offset: tensor.offset,
+                        size: std::num::NonZeroU64::new(tensor_bytes(plan, dims)),
+                    })
+                }),
+            })?);
         }
         Ok(Layer { dispatches })
+    }
+
+    /// Binds a step to the resources that `bind` has for its tensors.
+    pub(crate) fn dispatch<'a>(
+        &self,
+        step: &Step,
+        mut bind: impl FnMut(TensorId) -> Option<wgpu::BindingResource<'a>>,
+    ) -> Result<Dispatch, Error> {
+        let Pipeline { pipeline, layout } = self.pipeline(step)?;
+        let uniform = self.buffer_with("octconv shape", wgpu::BufferUsages::UNIFORM, &step.shape)?;
+        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: uniform.as_entire_binding() }];
+        for (&id, binding) in step.tensors.iter().zip(1..) {
+            let missing = Error::Presence { tensor: id.name(), found: "missing", wants: "needs" };
+            entries.push(wgpu::BindGroupEntry { binding, resource: bind(id).ok_or(missing)? });
+        }
+        let name = step.kernel.name();
+        let label = format!("octconv {name}");
+        let descriptor = wgpu::BindGroupDescriptor { label: Some(&label), layout: &layout, entries: &entries };
+        let bind_group = scoped(&self.shared.device, &format!("binding {name}"), || {
+            self.shared.device.create_bind_group(&descriptor)
+        })?;
+        Ok(Dispatch { pipeline, bind_group, grid: [step.grid.x, step.grid.y] })
     }
 
     fn validate_tensors(&self, plan: &Plan, tensors: &Tensors) -> Result<(), Error> {

@@ -63,7 +63,7 @@ pub(crate) fn step(facts: &DeviceFacts, n: u32, channels: u32, reduced: u32) -> 
 /// A matrix `[outputs][inputs]` and its bias `[outputs]`.
 pub(crate) type Affine<'a> = (&'a [f32], &'a [f32]);
 
-/// Both matrices transposed, each with its bias behind it. The rows of `excite` may come in several parts, H's, then L's.
+/// Both matrices transposed, each with its bias behind it. The rows of `excite` may come in parts: H's, then L's.
 pub(crate) fn pack(squeeze: Affine<'_>, excite: &[Affine<'_>]) -> Vec<u8> {
     let reduced = squeeze.1.len();
     let channels = squeeze.0.len() / reduced.max(1);
@@ -76,4 +76,71 @@ pub(crate) fn pack(squeeze: Affine<'_>, excite: &[Affine<'_>]) -> Vec<u8> {
         .chain(excite.iter().flat_map(|(_, bias)| bias.iter().copied()))
         .flat_map(f32::to_le_bytes)
         .collect()
+}
+
+#[cfg(all(test, feature = "context"))]
+mod tests {
+    use super::super::testing::{Wanted, check, contexts, facts, values};
+    use super::*;
+    use crate::context::encode;
+
+    #[test]
+    fn excites() {
+        for (n, [high, low], reduced) in [
+            (1, [1, 0], 1),
+            (3, [40, 24], 4),
+            (1, [0, 5], 1),
+            (2, [9, 5], 7),
+            (1, [1024, 1024], 128),
+            (2, [10, 3], 300),
+            (70, [3, 2], 2),
+            (1, [3, 2], 4096),
+        ] {
+            let channels = high + low;
+            let floats = |seed, elements: u32| values(seed, u64::from(elements), Dtype::F32);
+            // Sums as large as trained ones, whatever their number of terms.
+            let scaled = |seed, outputs: u32, inputs: u32| -> Vec<f32> {
+                floats(seed, outputs * inputs).iter().map(|v| v * 4.0 / (inputs as f32).sqrt()).collect()
+            };
+            let (squeeze, squeeze_bias) = (scaled(1, reduced, channels), floats(2, reduced));
+            let (excite, excite_bias) = (scaled(3, channels, reduced), floats(4, channels));
+            let x = floats(5, n * channels);
+            let product = |weight: &[f32], bias: &[f32], x: &[f64]| -> Vec<f64> {
+                let rows = weight.chunks_exact(x.len()).zip(bias);
+                rows.map(|(row, &bias)| {
+                    row.iter().zip(x).map(|(&w, x)| f64::from(w) * x).sum::<f64>() + f64::from(bias)
+                })
+                .collect()
+            };
+            let wanted = x.chunks_exact(channels as usize).flat_map(|x| {
+                let x: Vec<f64> = x.iter().copied().map(f64::from).collect();
+                let hidden: Vec<f64> = product(&squeeze, &squeeze_bias, &x).into_iter().map(|r| r.max(0.0)).collect();
+                product(&excite, &excite_bias, &hidden).into_iter().map(|e| 1.0 / (1.0 + (-e).exp()))
+            });
+            let wanted = Wanted::whole(wanted, 2e-5);
+            let (weight_h, weight_l) = excite.split_at(high as usize * reduced as usize);
+            let (bias_h, bias_l) = excite_bias.split_at(high as usize);
+            let weights = pack((&squeeze, &squeeze_bias), &[(weight_h, bias_h), (weight_l, bias_l)]);
+            let inputs = [(TensorId::XH, encode(&x, Dtype::F32)), (TensorId::Weights, weights)];
+            for context in contexts() {
+                for facts in facts(context) {
+                    match step(&facts, n, channels, reduced) {
+                        Ok(step) => {
+                            check(&format!("{n}x{channels} to {reduced}"), context, &step, &inputs, &wanted);
+                        }
+                        Err(error) => {
+                            assert!(matches!(error, Error::Limit { .. }), "{error}");
+                            assert!(reduced * 4 > facts.limits.max_compute_workgroup_storage_size);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_workgroup_memory_does_not_hold() {
+        let error = step(&DeviceFacts::default(), 1, 8, 4097).unwrap_err();
+        assert!(matches!(error, Error::Limit { needs: 16388, allowed: 16384, .. }), "{error}");
+    }
 }

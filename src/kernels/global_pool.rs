@@ -68,3 +68,45 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Dims, slice: Slic
         packing: None,
     })
 }
+
+#[cfg(all(test, feature = "context"))]
+mod tests {
+    use super::super::testing::{Wanted, check, contexts, facts, values};
+    use super::*;
+    use crate::context::encode;
+
+    #[test]
+    fn means_of_planes() {
+        for ([n, c, t, h, w], [first, of]) in [
+            ([1, 1, 1, 1, 1], [0, 1]),
+            ([3, 5, 1, 1, 1], [2, 9]),
+            ([1, 70, 1, 3, 5], [0, 70]),
+            ([2, 33, 1, 4, 8], [1, 40]),
+            ([3, 19, 1, 7, 7], [5, 30]),
+            ([1, 9, 1, 8, 8], [0, 9]),
+            ([2, 3, 4, 7, 7], [0, 8]),
+            ([1, 5, 1, 29, 31], [4, 9]),
+            ([3, 1, 1, 56, 56], [1, 3]),
+            ([1, 2, 2, 61, 67], [0, 2]),
+        ] {
+            let dims = Dims { n, c, t, h, w };
+            let size = t as usize * h as usize * w as usize;
+            for activations in [Dtype::F32, Dtype::F16] {
+                let x = values(1, dims.elements(), activations);
+                let mut wanted = vec![None; n as usize * of as usize];
+                for (plane, elements) in x.chunks_exact(size).enumerate() {
+                    let mean = elements.iter().copied().map(f64::from).sum::<f64>() / size as f64;
+                    wanted[plane / c as usize * of as usize + first as usize + plane % c as usize] = Some(mean);
+                }
+                let wanted = Wanted { dtype: Dtype::F32, values: wanted, error: 2e-6 };
+                for context in contexts() {
+                    for facts in facts(context) {
+                        let step = step(&facts, activations, dims, Slice { first, of }).unwrap();
+                        let case = format!("{dims} to {first} of {of}, {activations}, {}", step.kernel.name());
+                        check(&case, context, &step, &[(TensorId::XH, encode(&x, activations))], &wanted);
+                    }
+                }
+            }
+        }
+    }
+}

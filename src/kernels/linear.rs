@@ -111,3 +111,62 @@ pub(crate) fn pack(weight: &[f32], bias: Option<&[f32]>, outputs: usize, inputs:
     }
     bytes
 }
+
+#[cfg(all(test, feature = "context"))]
+mod tests {
+    use super::super::testing::{Wanted, check, contexts, facts, round, values};
+    use super::*;
+    use crate::context::encode;
+
+    #[test]
+    fn multiplies() {
+        for (n, outputs, inputs) in [
+            (1u32, 1u32, 1u32),
+            (3, 1, 1),
+            (1, 7, 1),
+            (1, 1, 5000),
+            (3, 5, 7),
+            (1, 3, 1000),
+            (5, 10, 64),
+            (2, 401, 33),
+            (9, 130, 259),
+            (70, 600, 20),
+            (1, 1000, 2048),
+        ] {
+            let floats = |seed, elements: u32| values(seed, u64::from(elements), Dtype::F32);
+            for (dtype, biased) in [(Dtype::F32, true), (Dtype::F16, true), (Dtype::F32, false)] {
+                let weight = floats(1, outputs * inputs);
+                let bias = biased.then(|| floats(2, outputs));
+                let x = floats(3, n * inputs);
+                let packed = pack(&weight, bias.as_deref(), outputs as usize, inputs as usize, dtype);
+                assert_eq!(packed.len() as u64, packed_bytes(outputs, inputs, dtype));
+                let rounded = round(&weight, dtype);
+                let wanted = x.chunks_exact(inputs as usize).flat_map(|x| {
+                    let rows = rounded.chunks_exact(inputs as usize).enumerate();
+                    let bias = |o: usize| bias.as_ref().map_or(0.0, |bias| f64::from(bias[o]));
+                    rows.map(move |(o, row)| {
+                        row.iter().zip(x).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum::<f64>() + bias(o)
+                    })
+                    .collect::<Vec<_>>()
+                });
+                let wanted = Wanted::whole(wanted, 1e-6 * (16.0 + 8.0 * f64::from(inputs).sqrt()));
+                let inputs_of = [(TensorId::XH, encode(&x, Dtype::F32)), (TensorId::Weights, packed)];
+                for context in contexts() {
+                    for facts in facts(context) {
+                        let step = step(&facts, dtype, n, outputs, inputs).unwrap();
+                        let case = format!("{n}: {inputs} to {outputs}, {dtype}, {}", step.kernel.name());
+                        check(&case, context, &step, &inputs_of, &wanted);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fills_a_device_at_one_sample() {
+        let facts = DeviceFacts::default();
+        let grid = |n, outputs| step(&facts, Dtype::F32, n, outputs, 2048).unwrap().grid;
+        assert_eq!(grid(1, 1000), Grid { x: 125, y: 1 });
+        assert_eq!(grid(64, 1000), Grid { x: 256, y: 1 });
+    }
+}

@@ -17,6 +17,8 @@ pub(crate) mod pool;
 pub(crate) mod scale;
 #[cfg(feature = "network")]
 pub(crate) mod softmax;
+#[cfg(all(test, feature = "network", feature = "context"))]
+pub(crate) mod testing;
 pub(crate) mod upsample;
 pub(crate) mod wgsl;
 #[cfg(feature = "network")]
@@ -117,8 +119,8 @@ impl Kernel {
 /// Threads of a workgroup of the kernels that make one element a thread.
 pub(crate) const ELEMENTWISE_WORKGROUP: u32 = 64;
 
-/// Threads of a workgroup that adds up in workgroup memory, with so many bytes a thread: a power of two, the `wanted` one
-/// where the device allows it.
+/// Threads of a workgroup that adds up in workgroup memory, with so many bytes a thread: a power of two, `wanted` where
+/// the device allows it.
 #[cfg(feature = "network")]
 pub(crate) fn reduction_workgroup(facts: &DeviceFacts, wanted: u32, bytes: u32) -> u32 {
     let limits = &facts.limits;

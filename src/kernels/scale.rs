@@ -129,3 +129,104 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, job: &Job) -> Result
 pub(crate) fn pack(affine: impl IntoIterator<Item = (f32, f32)>) -> Vec<u8> {
     affine.into_iter().flat_map(|(factor, shift)| [factor, shift]).flat_map(f32::to_le_bytes).collect()
 }
+
+#[cfg(all(test, feature = "context"))]
+mod tests {
+    use super::super::testing::{Wanted, check, contexts, facts, values};
+    use super::*;
+    use crate::context::encode;
+
+    fn activate(x: f64, activation: Activation) -> f64 {
+        match activation {
+            Activation::None => x,
+            Activation::Relu => x.max(0.0),
+            Activation::Relu6 => x.clamp(0.0, 6.0),
+            Activation::Silu => x / (1.0 + (-x).exp()),
+            Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            Activation::LeakyRelu { slope } if x < 0.0 => f64::from(slope) * x,
+            Activation::LeakyRelu { .. } => x,
+        }
+    }
+
+    fn compare(job: &Job, activations: Dtype) {
+        let Job { dims, x, y, form, factors, residual, activation } = *job;
+        let plane = u64::from(dims.t * dims.h * dims.w);
+        let x_values = values(1, dims.with_channels(x.of).elements(), activations);
+        let residuals = values(2, dims.elements(), activations);
+        let params = values(3, 2 * u64::from(dims.c), Dtype::F32);
+        let excitation = values(4, u64::from(dims.n * factors.of), Dtype::F32);
+        let mut wanted = vec![None; dims.with_channels(y.of).elements() as usize];
+        for n in 0..u64::from(dims.n) {
+            for c in 0..u64::from(dims.c) {
+                let (factor, shift) = match form {
+                    Form::Copy => (1.0, 0.0),
+                    Form::Channel => (params[2 * c as usize], params[2 * c as usize + 1]),
+                    Form::Sample => {
+                        (excitation[(n * u64::from(factors.of) + u64::from(factors.first) + c) as usize], 0.0)
+                    }
+                };
+                let at = |slice: Slice| ((n * u64::from(slice.of) + u64::from(slice.first) + c) * plane) as usize;
+                for i in 0..plane as usize {
+                    let mut value = f64::from(x_values[at(x) + i]) * f64::from(factor) + f64::from(shift);
+                    if residual {
+                        value += f64::from(residuals[at(Slice::whole(dims.c)) + i]);
+                    }
+                    wanted[at(y) + i] = Some(activate(value, activation));
+                }
+            }
+        }
+        let inputs = [
+            (TensorId::XH, encode(&x_values, activations)),
+            (TensorId::Weights, pack(params.chunks_exact(2).map(|pair| (pair[0], pair[1])))),
+            (TensorId::XP, encode(&excitation, Dtype::F32)),
+            (TensorId::ResidualH, encode(&residuals, activations)),
+        ];
+        let error = if form == Form::Copy && !residual && activation == Activation::None { 0.0 } else { 2e-6 };
+        let wanted = Wanted { dtype: activations, values: wanted, error };
+        for context in contexts() {
+            for facts in facts(context) {
+                let step = step(&facts, activations, job).unwrap();
+                check(&format!("{job:?}, {activations}"), context, &step, &inputs, &wanted);
+            }
+        }
+    }
+
+    fn job([n, c, t, h, w]: [u32; 5], form: Form) -> Job {
+        Job {
+            dims: Dims { n, c, t, h, w },
+            x: Slice::whole(c),
+            y: Slice::whole(c),
+            form,
+            factors: Slice::whole(c),
+            residual: false,
+            activation: Activation::None,
+        }
+    }
+
+    #[test]
+    fn scales_slices_of_maps() {
+        for form in [Form::Copy, Form::Channel, Form::Sample] {
+            for residual in [false, true] {
+                for activations in [Dtype::F32, Dtype::F16] {
+                    let whole = Job { residual, ..job([1, 1, 1, 1, 1], form) };
+                    let odd = Job { residual, activation: Activation::Relu, ..job([3, 5, 1, 7, 3], form) };
+                    let [x, y] = [Slice { first: 0, of: 7 }, Slice { first: 2, of: 8 }];
+                    let factors = Slice { first: 4, of: 9 };
+                    compare(&whole, activations);
+                    compare(&odd, activations);
+                    compare(&Job { x, y, factors, ..odd }, activations);
+                    let clip = Job { residual, ..job([2, 3, 3, 2, 5], form) };
+                    compare(&Job { x: Slice { first: 1, of: 4 }, ..clip }, activations);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn activates() {
+        let leaky = Activation::LeakyRelu { slope: 0.1 };
+        for activation in [Activation::Relu6, Activation::Silu, Activation::HardSwish, leaky] {
+            compare(&Job { activation, residual: true, ..job([1, 2, 1, 5, 5], Form::Channel) }, Dtype::F32);
+        }
+    }
+}

@@ -42,3 +42,34 @@ pub(crate) fn step(facts: &DeviceFacts, n: u32, length: u32) -> Result<Step, Err
         packing: None,
     })
 }
+
+#[cfg(all(test, feature = "context"))]
+mod tests {
+    use super::super::testing::{Wanted, check, contexts, facts, values};
+    use super::*;
+    use crate::context::encode;
+
+    #[test]
+    fn sums_to_one() {
+        for (n, length) in [(1, 1), (3, 1), (1, 2), (3, 10), (1, 255), (2, 257), (3, 1000), (1, 5000), (70, 3)] {
+            // The largest of them would overflow without the subtraction of the maximum.
+            for scale in [1.0, 30.0, 1e4] {
+                let x: Vec<f32> = values(1, u64::from(n * length), Dtype::F32).iter().map(|v| v * scale).collect();
+                let wanted = x.chunks_exact(length as usize).flat_map(|row| {
+                    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                    let exps: Vec<f64> = row.iter().map(|&v| (f64::from(v) - f64::from(largest)).exp()).collect();
+                    let sum: f64 = exps.iter().sum();
+                    exps.into_iter().map(move |e| e / sum)
+                });
+                let wanted = Wanted::whole(wanted, 1e-5);
+                for context in contexts() {
+                    for facts in facts(context) {
+                        let step = step(&facts, n, length).unwrap();
+                        let inputs = [(TensorId::XH, encode(&x, Dtype::F32))];
+                        check(&format!("{n}x{length} times {scale}"), context, &step, &inputs, &wanted);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -81,3 +81,98 @@ pub(crate) fn step(
         packing: None,
     })
 }
+
+#[cfg(all(test, feature = "context"))]
+mod tests {
+    use super::super::testing::{Wanted, check, contexts, facts, values};
+    use super::*;
+    use crate::context::encode;
+    use crate::plan::TensorId;
+    use crate::spec::Dims;
+
+    /// Over the elements that exist, in f64.
+    fn pooled(window: Window, average: bool, x: &[f32], from: Dims, to: Dims, slice: Slice) -> Vec<Option<f64>> {
+        let (size, out) = ([from.t, from.h, from.w], [to.t, to.h, to.w]);
+        let mut y = vec![None; to.with_channels(slice.of).elements() as usize];
+        let mut each = |n: u32, c: u32, at: [u32; 3]| {
+            let ranges: Vec<_> = (0..3)
+                .map(|i| {
+                    let begin = i64::from(at[i] * window.stride[i]) - i64::from(window.padding[i]);
+                    (begin..begin + i64::from(window.kernel[i])).filter(move |&k| 0 <= k && k < i64::from(size[i]))
+                })
+                .collect();
+            let mut elements = Vec::new();
+            for t in ranges[0].clone() {
+                for h in ranges[1].clone() {
+                    for w in ranges[2].clone() {
+                        let plane = i64::from(n * from.c + c) * i64::from(from.t) + t;
+                        let index = (plane * i64::from(from.h) + h) * i64::from(from.w) + w;
+                        elements.push(f64::from(x[index as usize]));
+                    }
+                }
+            }
+            assert!(!elements.is_empty());
+            let value = match average {
+                true => elements.iter().sum::<f64>() / elements.len() as f64,
+                false => elements.into_iter().fold(f64::NEG_INFINITY, f64::max),
+            };
+            let plane = (n * slice.of + slice.first + c) * out[0] + at[0];
+            y[((plane * out[1] + at[1]) * out[2] + at[2]) as usize] = Some(value);
+        };
+        for n in 0..to.n {
+            for c in 0..to.c {
+                for t in 0..to.t {
+                    (0..to.h).for_each(|h| (0..to.w).for_each(|w| each(n, c, [t, h, w])));
+                }
+            }
+        }
+        y
+    }
+
+    #[test]
+    fn agrees_with_the_definition() {
+        let square = |kernel: u32, stride: u32, padding: u32| Window {
+            kernel: [1, kernel, kernel],
+            stride: [1, stride, stride],
+            padding: [0, padding, padding],
+        };
+        // Window, batch, channels, sizes of X and of Y, and the slice.
+        let clips = Window { kernel: [2, 1, 1], stride: [2, 1, 1], padding: [0; 3] };
+        let all = Window { kernel: [3, 2, 5], stride: [2, 3, 1], padding: [1, 1, 4] };
+        for (window, [n, c], from, to, [first, of]) in [
+            (square(3, 2, 1), [1, 3], [1, 8, 10], [1, 4, 5], [0, 3]),
+            (square(3, 2, 1), [3, 2], [1, 7, 5], [1, 4, 3], [3, 7]),
+            (square(2, 2, 0), [1, 5], [1, 7, 5], [1, 3, 2], [1, 6]),
+            (square(2, 2, 0), [2, 1], [1, 7, 5], [1, 4, 3], [0, 2]),
+            (square(3, 1, 1), [3, 1], [1, 1, 1], [1, 1, 1], [2, 5]),
+            (square(3, 1, 2), [1, 1], [1, 1, 1], [1, 3, 3], [0, 1]),
+            (square(1, 3, 0), [1, 2], [1, 4, 4], [1, 2, 2], [0, 2]),
+            (square(1024, 1, 1023), [1, 1], [1, 3, 2], [1, 3, 2], [0, 1]),
+            (square(3, 2, 0), [1, 2], [2, 9, 9], [2, 4, 4], [0, 2]),
+            (clips, [1, 2], [5, 3, 3], [3, 3, 3], [1, 3]),
+            (all, [3, 2], [5, 6, 4], [3, 3, 8], [1, 4]),
+        ] {
+            let dims = |[t, h, w]: [u32; 3]| Dims { n, c, t, h, w };
+            let (from, to, slice) = (dims(from), dims(to), Slice { first, of });
+            for (average, activations) in
+                [(false, Dtype::F32), (true, Dtype::F32), (false, Dtype::F16), (true, Dtype::F16)]
+            {
+                // Without a zero among them, a zero from outside shows.
+                let x: Vec<f32> = values(1, from.elements(), activations).iter().map(|v| v.abs() - 2.0).collect();
+                let x = super::super::testing::round(&x, activations);
+                let values = pooled(window, average, &x, from, to, slice);
+                let error = if average { 1e-5 } else { 0.0 };
+                for context in contexts() {
+                    for facts in facts(context) {
+                        let (x_h, y_h) =
+                            (Operand { id: TensorId::XH, dims: from }, Operand { id: TensorId::YH, dims: to });
+                        let step = step(&facts, activations, average, window, x_h, y_h, slice).unwrap();
+                        let wanted = Wanted { dtype: activations, values: values.clone(), error };
+                        let case = format!("{window:?} from {from} to {to}, average {average}, {activations}");
+                        check(&case, context, &step, &[(TensorId::XH, encode(&x, activations))], &wanted);
+                    }
+                }
+            }
+        }
+    }
+}

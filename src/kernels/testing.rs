@@ -1,0 +1,156 @@
+//! Runs single steps for the tests of kernels, and has naga write them for every backend.
+//!
+//! Every tensor lies between guard bands, and outputs start as NaN: a read outside shows in the result, a write outside
+//! in the bands.
+
+use std::sync::OnceLock;
+
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+use crate::context::{Context, ContextOptions, decode, encode};
+use crate::gpu::Layer;
+use crate::plan::{DeviceFacts, Dtype, Step, TensorId};
+
+/// Bytes of guards and of outputs to be written: a NaN in either type.
+const POISON: u8 = 0xff;
+
+/// A device with wgpu's default limits and no features, and one with all that the adapter has.
+pub(crate) fn contexts() -> &'static [Context; 2] {
+    static CONTEXTS: OnceLock<[Context; 2]> = OnceLock::new();
+    CONTEXTS.get_or_init(|| {
+        [true, false].map(|default_device| {
+            let options = ContextOptions { default_device, ..ContextOptions::default() };
+            Context::new(&options).unwrap_or_else(|error| panic!("{error}"))
+        })
+    })
+}
+
+/// The facts of a device; and those of a small one, with small workgroups and grids that fold.
+pub(crate) fn facts(context: &Context) -> [DeviceFacts; 2] {
+    let facts = context.octconv().facts().clone();
+    let mut small = facts.clone();
+    small.limits.max_compute_invocations_per_workgroup = 32;
+    small.limits.max_compute_workgroup_storage_size = 2048;
+    small.limits.max_compute_workgroups_per_dimension = 61;
+    [facts, small]
+}
+
+/// Numbers in [-1, 1), rounded to `dtype`.
+pub(crate) fn values(seed: u64, elements: u64, dtype: Dtype) -> Vec<f32> {
+    let values: Vec<f32> = (0..elements)
+        .map(|i| {
+            let mut z = (seed << 40).wrapping_add(i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            ((z ^ (z >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect();
+    round(&values, dtype)
+}
+
+/// `values` as `dtype` holds them.
+pub(crate) fn round(values: &[f32], dtype: Dtype) -> Vec<f32> {
+    let mut rounded = decode(&encode(values, dtype), dtype);
+    rounded.truncate(values.len());
+    rounded
+}
+
+/// What a step should write into `YH`.
+pub(crate) struct Wanted {
+    pub(crate) dtype: Dtype,
+    /// `None` where nothing may be written.
+    pub(crate) values: Vec<Option<f64>>,
+    /// The error of sums in f32; that of storing in `dtype` comes on top.
+    pub(crate) error: f64,
+}
+
+impl Wanted {
+    pub(crate) fn whole(values: impl IntoIterator<Item = f64>, error: f64) -> Self {
+        Self { dtype: Dtype::F32, values: values.into_iter().map(Some).collect(), error }
+    }
+}
+
+/// Runs a step and compares. `case` says which, where it fails. On a device without f16 a step that needs it is only
+/// written for the backends.
+pub(crate) fn check(case: &str, context: &Context, step: &Step, inputs: &[(TensorId, Vec<u8>)], wanted: &Wanted) {
+    let source = translate(step);
+    if source.starts_with("enable f16;") && !context.device().features().contains(wgpu::Features::SHADER_F16) {
+        return;
+    }
+    let guard = u64::from(context.device().limits().min_storage_buffer_offset_alignment);
+    let bytes = (wanted.values.len() as u64 * wanted.dtype.bytes()).next_multiple_of(4);
+    let place = |contents: &[u8]| {
+        let size = contents.len() as u64 + 2 * guard;
+        let buffer = context.tensor(size / 4, Dtype::F32).unwrap_or_else(|error| panic!("{case}: {error}"));
+        context.queue().write_buffer(&buffer, 0, &vec![POISON; size as usize]);
+        context.queue().write_buffer(&buffer, guard, contents);
+        (buffer, contents.len() as u64)
+    };
+    let y = place(&vec![POISON; bytes as usize]);
+    let inputs: Vec<_> = inputs.iter().map(|(id, contents)| (*id, place(contents))).collect();
+    let dispatch = context.octconv().dispatch(step, |id| {
+        let (buffer, size) = match id {
+            TensorId::YH => &y,
+            id => &inputs.iter().find(|(other, _)| *other == id)?.1,
+        };
+        let size = std::num::NonZeroU64::new(*size);
+        Some(wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: guard, size }))
+    });
+    let layer = Layer { dispatches: vec![dispatch.unwrap_or_else(|error| panic!("{case}: {error}"))] };
+    let read = context.run(&[&layer]).and_then(|()| context.read_bytes(&y.0, 0, bytes + 2 * guard));
+    let read = read.unwrap_or_else(|error| panic!("{case}: {error}"));
+
+    let (before, rest) = read.split_at(guard as usize);
+    let (inside, behind) = rest.split_at(bytes as usize);
+    assert!(before.iter().chain(behind).all(|&byte| byte == POISON), "{case}: wrote outside of its output");
+    let element = wanted.dtype.bytes() as usize;
+    let found = decode(inside, wanted.dtype);
+    for (i, (wanted_value, raw)) in wanted.values.iter().zip(inside.chunks_exact(element)).enumerate() {
+        match *wanted_value {
+            None => assert!(raw.iter().all(|&byte| byte == POISON), "{case}: wrote element {i}, outside of its slice"),
+            Some(value) => {
+                // As in src/verify.rs: either rounding is right, and subnormals may be zero.
+                let storing = if wanted.dtype == Dtype::F16 { value.abs() / 1024.0 + 1.0 / 16384.0 } else { 0.0 };
+                let error = (f64::from(found[i]) - value).abs();
+                assert!(error <= wanted.error + storing, "{case}: element {i} is {}, not {value}", found[i]);
+            }
+        }
+    }
+}
+
+/// Has naga parse a step's source, validate it and write it as SPIR-V, MSL and HLSL; compares what host and shader must
+/// agree on. Returns the source.
+pub(crate) fn translate(step: &Step) -> String {
+    let source = step.kernel.source();
+    let module = naga::front::wgsl::parse_str(&source);
+    let module = module.unwrap_or_else(|error| panic!("{}\n{source}", error.emit_to_string(&source)));
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    if source.starts_with("enable f16;") {
+        capabilities |= Capabilities::SHADER_FLOAT16;
+    }
+    let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
+    let info = info.unwrap_or_else(|error| panic!("{}\n{source}", error.emit_to_string(&source)));
+
+    let size = |space: naga::AddressSpace| {
+        let variables = module.global_variables.iter().filter(move |(_, variable)| variable.space == space);
+        variables.map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx())).sum::<u32>()
+    };
+    assert_eq!(size(naga::AddressSpace::Uniform), step.shape.len() as u32, "{source}");
+    assert!(step.shape.len().is_multiple_of(16), "{source}");
+    assert!(size(naga::AddressSpace::WorkGroup) <= wgpu::Limits::default().max_compute_workgroup_storage_size);
+    assert_eq!(step.kernel.accesses().len(), step.tensors.len(), "{source}");
+
+    spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap_or_else(|error| panic!("{error}\n{source}"));
+    let options = msl::Options { lang_version: (2, 0), ..msl::Options::default() };
+    let written = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default());
+    written.unwrap_or_else(|error| panic!("{error}\n{source}"));
+    let f16 = source.starts_with("enable f16;");
+    let shader_model = if f16 { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V5_1 };
+    let options = hlsl::Options { shader_model, ..hlsl::Options::default() };
+    let mut text = String::new();
+    let pipeline = hlsl::PipelineOptions::default();
+    let written = hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
+    written.unwrap_or_else(|error| panic!("{error}\n{source}"));
+    source
+}
