@@ -1,12 +1,15 @@
 //! What is right: the octave convolution on the CPU, in f64, written to be read.
 //!
 //! Every map is materialised as the paper writes it: pool, convolve four times, replicate, add. Threads share the
-//! output channels; nothing else is done for speed.
+//! channels, and loops run over what is inside of the map; nothing else is done for speed.
+
+use std::borrow::Cow;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::spec::{Dims, Frequency, InputSize, Path, Rounding, Sampling, Spec};
+use crate::spec::{Dims, Frequency, InputSize, Path, Rounding, Sampling, Shapes, Spec};
 use crate::weights::{Weights, check_slice};
 
 /// Borrowed inputs of one layer, each contiguous in NCTHW.
@@ -45,7 +48,7 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    fn new(dims: Dims, data: &[f32]) -> Self {
+    pub(crate) fn new(dims: Dims, data: &[f32]) -> Self {
         Self { dims, data: data.iter().map(|&v| f64::from(v)).collect() }
     }
 
@@ -65,23 +68,36 @@ impl Tensor {
 
 /// Computes a layer. Padding, splits and roundings are as `spec` says; batch norm is folded as on the GPU.
 pub fn octave_conv(spec: &Spec, size: InputSize, weights: &Weights, inputs: &Inputs) -> Result<Outputs, Error> {
-    let shapes = spec.shapes(size)?;
-    weights.validate(spec)?;
-    validate_inputs(spec, size, inputs)?;
-    Ok(Layer { spec, shapes, weights, absolute: false }.run(inputs))
+    Layer::new(spec, size, weights, false)?.outputs(inputs)
 }
 
 /// For every output the sum of |w * x| over its terms, with |bias| and |residual|: what rounding errors scale with.
 pub fn magnitude(spec: &Spec, size: InputSize, weights: &Weights, inputs: &Inputs) -> Result<Outputs, Error> {
-    let shapes = spec.shapes(size)?;
-    weights.validate(spec)?;
-    validate_inputs(spec, size, inputs)?;
-    Ok(Layer { spec, shapes, weights, absolute: true }.run(inputs))
+    Layer::new(spec, size, weights, true)?.outputs(inputs)
 }
 
-/// Checks every input slice against the shapes of `spec` at `size`, and that the outputs are of a size to allocate.
-fn validate_inputs(spec: &Spec, size: InputSize, inputs: &Inputs) -> Result<(), Error> {
-    let shapes = spec.shapes(size)?;
+/// The inputs of one layer in f64.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Maps<'a> {
+    pub(crate) x_h: Option<&'a Tensor>,
+    pub(crate) x_l: Option<&'a Tensor>,
+    pub(crate) x_p: Option<&'a Tensor>,
+    pub(crate) residual_h: Option<&'a Tensor>,
+    pub(crate) residual_l: Option<&'a Tensor>,
+}
+
+/// Y_H and Y_L of a layer amid others, whose inputs are known to have the right shapes.
+pub(crate) fn octave_conv_f64(
+    spec: &Spec,
+    size: InputSize,
+    weights: &Weights,
+    maps: &Maps,
+) -> Result<[Option<Tensor>; 2], Error> {
+    Ok(Layer::new(spec, size, weights, false)?.run(maps))
+}
+
+/// Checks that the outputs are of a size to allocate.
+fn check_outputs(shapes: &Shapes) -> Result<(), Error> {
     for (name, y) in [("Y_H", shapes.y_h), ("Y_L", shapes.y_l)] {
         let needs = y.map_or(0, Dims::elements);
         let allowed = u64::from(u32::MAX);
@@ -90,6 +106,11 @@ fn validate_inputs(spec: &Spec, size: InputSize, inputs: &Inputs) -> Result<(), 
             return Err(Error::Limit { what: format!("output {name}"), needs, limit, allowed });
         }
     }
+    Ok(())
+}
+
+/// Checks every input slice against the shapes of `spec`.
+fn check_inputs(spec: &Spec, shapes: &Shapes, inputs: &Inputs) -> Result<(), Error> {
     let none = Dims { n: 0, c: 0, t: 0, h: 0, w: 0 };
     // A pooled map may stand in for X_H where nothing reads X_H at full resolution.
     let pooled = inputs.x_p.is_some();
@@ -112,52 +133,64 @@ fn validate_inputs(spec: &Spec, size: InputSize, inputs: &Inputs) -> Result<(), 
 
 struct Layer<'a> {
     spec: &'a Spec,
-    shapes: crate::spec::Shapes,
+    shapes: Shapes,
     weights: &'a Weights<'a>,
     /// Takes the absolute value of everything, and no activation.
     absolute: bool,
 }
 
-impl Layer<'_> {
+impl<'a> Layer<'a> {
+    fn new(spec: &'a Spec, size: InputSize, weights: &'a Weights, absolute: bool) -> Result<Self, Error> {
+        let shapes = spec.shapes(size)?;
+        weights.validate(spec)?;
+        check_outputs(&shapes)?;
+        Ok(Self { spec, shapes, weights, absolute })
+    }
+
     fn value(&self, v: f64) -> f64 {
         if self.absolute { v.abs() } else { v }
     }
 
-    fn run(&self, inputs: &Inputs) -> Outputs {
+    fn outputs(&self, inputs: &Inputs) -> Result<Outputs, Error> {
+        check_inputs(self.spec, &self.shapes, inputs)?;
         let tensor = |dims: Option<Dims>, data: Option<&[f32]>| {
             let mut tensor = Tensor::new(dims?, data?);
             tensor.data.iter_mut().for_each(|v| *v = self.value(*v));
             Some(tensor)
         };
-        let x_h = tensor(self.shapes.x_h, inputs.x_h);
-        let x_l = tensor(self.shapes.x_l, inputs.x_l);
-        let x_p = tensor(self.shapes.x_p, inputs.x_p);
-        let residual_h = tensor(self.shapes.y_h, inputs.residual_h);
-        let residual_l = tensor(self.shapes.y_l, inputs.residual_l);
-
-        let high = [Path::HH, Path::LH].map(|path| self.path(path, &x_h, &x_l, &x_p));
-        let low = [Path::HL, Path::LL].map(|path| self.path(path, &x_h, &x_l, &x_p));
-        let y_h = self.shapes.y_h.map(|dims| self.finish(Frequency::High, dims, &high, &residual_h));
-        let y_l = self.shapes.y_l.map(|dims| self.finish(Frequency::Low, dims, &low, &residual_l));
+        let [y_h, y_l] = self.run(&Maps {
+            x_h: tensor(self.shapes.x_h, inputs.x_h).as_ref(),
+            x_l: tensor(self.shapes.x_l, inputs.x_l).as_ref(),
+            x_p: tensor(self.shapes.x_p, inputs.x_p).as_ref(),
+            residual_h: tensor(self.shapes.y_h, inputs.residual_h).as_ref(),
+            residual_l: tensor(self.shapes.y_l, inputs.residual_l).as_ref(),
+        });
         let y_p = self.shapes.y_p.and(y_h.as_ref()).map(|y_h| average_pool(y_h, self.spec.rounding()));
-        Outputs { y_h, y_l, y_p }
+        Ok(Outputs { y_h, y_l, y_p })
+    }
+
+    fn run(&self, maps: &Maps) -> [Option<Tensor>; 2] {
+        let high = [Path::HH, Path::LH].map(|path| self.path(path, maps));
+        let low = [Path::HL, Path::LL].map(|path| self.path(path, maps));
+        let y_h = self.shapes.y_h.map(|dims| self.finish(Frequency::High, dims, &high, maps.residual_h));
+        let y_l = self.shapes.y_l.map(|dims| self.finish(Frequency::Low, dims, &low, maps.residual_l));
+        [y_h, y_l]
     }
 
     /// One of the four convolutions, at the resolution of its output.
-    fn path(&self, path: Path, x_h: &Option<Tensor>, x_l: &Option<Tensor>, x_p: &Option<Tensor>) -> Option<Tensor> {
+    fn path(&self, path: Path, maps: &Maps) -> Option<Tensor> {
         if !self.spec.has(path) {
             return None;
         }
         let rounding = self.spec.rounding();
         let Sampling { level, step, upsample } = self.spec.sampling(path);
-        let (mut source, mut pooled) = match path.input() {
-            Frequency::High if level > 0 && x_p.is_some() => (x_p.clone()?, 1),
-            Frequency::High => (x_h.clone()?, 0),
-            Frequency::Low => (x_l.clone()?, 0),
+        let (mut source, pooled) = match path.input() {
+            Frequency::High if level > 0 && maps.x_p.is_some() => (Cow::Borrowed(maps.x_p?), 1),
+            Frequency::High => (Cow::Borrowed(maps.x_h?), 0),
+            Frequency::Low => (Cow::Borrowed(maps.x_l?), 0),
         };
-        while pooled < level {
-            source = average_pool(&source, rounding);
-            pooled += 1;
+        for _ in pooled..level {
+            source = Cow::Owned(average_pool(&source, rounding));
         }
         let convolved = self.conv(path, &source, step);
         match (upsample, self.shapes.y_h) {
@@ -184,26 +217,25 @@ impl Layer<'_> {
         let affine = self.weights.affine(spec, path.output());
         let per_group = c_out / spec.path_groups(path) as usize;
         let mut data = vec![0.0; dims.elements() as usize];
+        let (h, w) = (h as usize, w as usize);
         // One task a channel of a sample.
-        data.par_chunks_mut((t * h * w) as usize).enumerate().for_each(|(index, volume)| {
+        data.par_chunks_mut(t as usize * h * w).enumerate().for_each(|(index, volume)| {
             let (sample, oc) = (index / c_out, index % c_out);
             let group = oc / per_group;
-            for ic in 0..c_in {
-                for (zt, zh, zw) in taps(kt, kh, kw) {
+            for (zt, zh, zw) in taps(kt, kh, kw) {
+                // Outputs whose tap is not in the padding, and where the first of them reads.
+                let (frames, t_first) = inside(t as usize, time.stride, zt, time.dilation, time.padding, t_in);
+                let (rows, h_first) = inside(h, step, zh, dilation[0], pad[0], h_in);
+                let (columns, w_first) = inside(w, step, zw, dilation[1], pad[1], w_in);
+                for ic in 0..c_in {
                     let weight = weights[(((oc * c_in + ic) * kt + zt) * kh + zh) * kw + zw];
                     let weight = self.value(f64::from(weight) * affine[oc].0);
-                    for ot in 0..t {
-                        let Some(it) = tap(ot, time.stride, zt, time.dilation, time.padding, t_in) else { continue };
-                        let plane = source.plane(sample, group * c_in + ic, it);
-                        for oh in 0..h {
-                            let Some(ih) = tap(oh, step, zh, dilation[0], pad[0], h_in) else { continue };
-                            let row = &plane[ih * w_in as usize..][..w_in as usize];
-                            let out = &mut volume[((ot * h + oh) * w) as usize..][..w as usize];
-                            for (ow, y) in out.iter_mut().enumerate() {
-                                if let Some(iw) = tap(ow as u32, step, zw, dilation[1], pad[1], w_in) {
-                                    *y += weight * row[iw];
-                                }
-                            }
+                    for (i, frame) in volume.chunks_exact_mut(h * w).take(frames.end).skip(frames.start).enumerate() {
+                        let plane = source.plane(sample, group * c_in + ic, t_first + i * time.stride as usize);
+                        let from = plane.chunks_exact(w_in as usize).skip(h_first).step_by(step as usize);
+                        let to = frame.chunks_exact_mut(w).take(rows.end).skip(rows.start);
+                        for (y, x) in to.zip(from) {
+                            add_row(&mut y[columns.clone()], weight, &x[w_first..], step as usize);
                         }
                     }
                 }
@@ -218,18 +250,22 @@ impl Layer<'_> {
         frequency: Frequency,
         dims: Dims,
         paths: &[Option<Tensor>; 2],
-        residual: &Option<Tensor>,
+        residual: Option<&Tensor>,
     ) -> Tensor {
         let affine = self.weights.affine(self.spec, frequency);
-        let volume = (dims.t * dims.h * dims.w) as usize;
+        let volume = ((dims.t * dims.h * dims.w) as usize).max(1);
         let activation = self.spec.activation();
-        let data = (0..dims.elements() as usize)
-            .map(|i| {
-                let shift = self.value(affine[i / volume % dims.c as usize].1);
-                let sum = paths.iter().chain([residual]).flatten().map(|path| path.data[i]).sum::<f64>() + shift;
-                if self.absolute { sum } else { activation.apply(sum) }
-            })
-            .collect();
+        let mut data = vec![0.0; dims.elements() as usize];
+        data.par_chunks_mut(volume).enumerate().for_each(|(index, volume)| {
+            let shift = self.value(affine[index % dims.c as usize].1);
+            let start = index * volume.len();
+            for path in paths.iter().flatten().chain(residual) {
+                volume.iter_mut().zip(&path.data[start..]).for_each(|(y, x)| *y += x);
+            }
+            for y in volume {
+                *y = if self.absolute { *y + shift } else { activation.apply(*y + shift) };
+            }
+        });
         Tensor { dims, data }
     }
 }
@@ -238,39 +274,50 @@ fn taps(kt: usize, kh: usize, kw: usize) -> impl Iterator<Item = (usize, usize, 
     (0..kt).flat_map(move |t| (0..kh).flat_map(move |h| (0..kw).map(move |w| (t, h, w))))
 }
 
-/// Where tap `k` of output `o` reads, or `None` in the padding.
-fn tap(o: u32, stride: u32, k: usize, dilation: u32, padding: u32, size: u32) -> Option<usize> {
-    let at = i64::from(o) * i64::from(stride) + k as i64 * i64::from(dilation) - i64::from(padding);
-    (0..i64::from(size)).contains(&at).then_some(at as usize)
+/// The outputs whose tap `k` reads inside of a map of `size`, and where the first of them reads.
+fn inside(outputs: usize, stride: u32, k: usize, dilation: u32, padding: u32, size: u32) -> (Range<usize>, usize) {
+    let (stride, shift) = (i64::from(stride), k as i64 * i64::from(dilation) - i64::from(padding));
+    // From the first o with o * stride + shift >= 0 to the first with o * stride + shift >= size.
+    let reaching = |at: i64| ((at - shift).max(0) + stride - 1) / stride;
+    let end = reaching(i64::from(size)).min(outputs as i64);
+    let start = reaching(0).min(end);
+    (start as usize..end as usize, (start * stride + shift).clamp(0, i64::from(size)) as usize)
+}
+
+/// y += weight * x, over every `step`th element of x.
+fn add_row(y: &mut [f64], weight: f64, x: &[f64], step: usize) {
+    if step == 1 {
+        y.iter_mut().zip(x).for_each(|(y, x)| *y += weight * x);
+    } else {
+        y.iter_mut().zip(x.iter().step_by(step)).for_each(|(y, x)| *y += weight * x);
+    }
 }
 
 /// The mean of every 2x2 block; at an odd edge with [`Rounding::Ceil`], of the elements that exist.
 pub fn average_pool(x: &Tensor, rounding: Rounding) -> Tensor {
     let dims = x.dims.pooled(rounding);
     let (h_in, w_in) = (x.dims.h as usize, x.dims.w as usize);
-    let (h, w) = (dims.h as usize, dims.w as usize);
-    let mut data = vec![0.0; dims.elements() as usize];
-    for (out, plane) in data.chunks_mut((h * w).max(1)).zip(x.data.chunks((h_in * w_in).max(1))) {
-        for (i, y) in out.iter_mut().enumerate() {
-            let (row, col) = (2 * (i / w), 2 * (i % w));
-            let block = (row..(row + 2).min(h_in)).flat_map(|r| (col..(col + 2).min(w_in)).map(move |c| (r, c)));
-            let (sum, count) = block.fold((0.0, 0.0), |(s, n), (r, c)| (s + plane[r * w_in + c], n + 1.0));
-            *y = sum / count;
-        }
-    }
-    Tensor { dims, data }
+    each_plane(x, dims, |plane, row, column| {
+        let (rows, columns) = (2 * row..(2 * row + 2).min(h_in), 2 * column..(2 * column + 2).min(w_in));
+        let count = (rows.len() * columns.len()) as f64;
+        rows.map(|r| plane[r * w_in..][columns.clone()].iter().sum::<f64>()).sum::<f64>() / count
+    })
 }
 
 /// Nearest replication 2x2, cropped to `to`; a last odd row or column beyond the source takes its nearest neighbour.
 fn replicate(x: &Tensor, to: Dims) -> Tensor {
     let (h_in, w_in) = (x.dims.h as usize, x.dims.w as usize);
-    let (h, w) = (to.h as usize, to.w as usize);
+    each_plane(x, to, |plane, row, column| plane[(row / 2).min(h_in - 1) * w_in + (column / 2).min(w_in - 1)])
+}
+
+/// A map of as many planes as `x`, each value made of x's plane, and the row and column.
+fn each_plane(x: &Tensor, to: Dims, value: impl Fn(&[f64], usize, usize) -> f64 + Sync) -> Tensor {
+    let area = |dims: Dims| (dims.h as usize * dims.w as usize).max(1);
     let mut data = vec![0.0; to.elements() as usize];
-    for (out, plane) in data.chunks_mut(h * w).zip(x.data.chunks(h_in * w_in)) {
-        for (i, y) in out.iter_mut().enumerate() {
-            let (row, col) = ((i / w / 2).min(h_in - 1), (i % w / 2).min(w_in - 1));
-            *y = plane[row * w_in + col];
+    data.par_chunks_mut(area(to)).zip(x.data.par_chunks(area(x.dims))).for_each(|(out, plane)| {
+        for (row, out) in out.chunks_exact_mut(to.w as usize).enumerate() {
+            out.iter_mut().enumerate().for_each(|(column, y)| *y = value(plane, row, column));
         }
-    }
+    });
     Tensor { dims: to, data }
 }

@@ -18,6 +18,23 @@ pub struct BatchNorm<'a> {
     pub eps: f32,
 }
 
+impl BatchNorm<'_> {
+    /// Refuses variances that have no square root to divide by; `name` is what the caller calls them.
+    pub(crate) fn check_variance(&self, name: &'static str) -> Result<(), Error> {
+        let positive = |var: f32| (var + self.eps).partial_cmp(&0.0).is_some_and(|order| order.is_gt());
+        match self.var.iter().find(|&&var| !positive(var)) {
+            Some(var) => Err(Error::argument(name, format!("{var} + eps {}", self.eps), "must be positive")),
+            None => Ok(()),
+        }
+    }
+
+    /// Factor and shift of a channel to which `bias` was to be added: y = x * factor + shift.
+    pub(crate) fn affine(&self, c: usize, bias: f64) -> (f64, f64) {
+        let factor = f64::from(self.gamma[c]) / (f64::from(self.var[c]) + f64::from(self.eps)).sqrt();
+        (factor, (bias - f64::from(self.mean[c])) * factor + f64::from(self.beta[c]))
+    }
+}
+
 /// Borrowed weights of one layer. Kernels are `[c_out, c_in / groups, (kt,) kh, kw]`, contiguous; a path's kernel is
 /// given exactly where [`Spec::has`] it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,11 +102,7 @@ impl<'a> Weights<'a> {
                 for (name, slice) in norm.into_iter().zip([bn.gamma, bn.beta, bn.mean, bn.var]) {
                     check_slice(name, Some(slice), channels > 0, shape)?;
                 }
-                let positive = |var: f32| (var + bn.eps).partial_cmp(&0.0).is_some_and(|order| order.is_gt());
-                if let Some(var) = bn.var.iter().find(|&&var| !positive(var)) {
-                    let value = format!("{var} + eps {}", bn.eps);
-                    return Err(Error::argument(norm[3], value, "must be positive"));
-                }
+                bn.check_variance(norm[3])?;
             }
         }
         Ok(())
@@ -101,8 +114,7 @@ impl<'a> Weights<'a> {
             .map(|c| {
                 let bias = self.bias(frequency).map_or(0.0, |b| f64::from(b[c]));
                 let Some(bn) = self.norm(frequency) else { return (1.0, bias) };
-                let factor = f64::from(bn.gamma[c]) / (f64::from(bn.var[c]) + f64::from(bn.eps)).sqrt();
-                (factor, (bias - f64::from(bn.mean[c])) * factor + f64::from(bn.beta[c]))
+                bn.affine(c, bias)
             })
             .collect()
     }

@@ -5,6 +5,7 @@
 mod checkpoint;
 mod description;
 mod graph;
+pub mod reference;
 pub mod zoo;
 
 pub use checkpoint::{Checkpoint, HostTensor, check_safetensors, random_input};
