@@ -114,8 +114,50 @@ impl Context {
 
     /// Submits one compute pass with these layers in order, and waits for it.
     pub fn run(&self, layers: &[&Layer]) -> Result<(), Error> {
-        self.submit(layers, None)?;
+        self.run_pass(|pass| layers.iter().for_each(|layer| layer.record(pass)))
+    }
+
+    /// Submits one compute pass with what `record` records, and waits for it.
+    pub fn run_pass(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<(), Error> {
+        self.submit(record, None)?;
         self.wait()
+    }
+
+    /// Gives a network its input, runs it in one submission, waits, and reads its answer: a vector, or the high, then
+    /// the low part of a map. `input` is `[n, c, t, h, w]`.
+    #[cfg(feature = "network")]
+    pub fn infer(&self, inference: &crate::network::Inference, input: &[f32]) -> Result<Vec<f32>, Error> {
+        self.give_input(inference, input)?;
+        self.run_pass(|pass| inference.record(pass))?;
+        match inference.output() {
+            Some(value) => self.read_value(&value),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Writes the input of an inference, for submissions to come.
+    #[cfg(feature = "network")]
+    pub fn give_input(&self, inference: &crate::network::Inference, input: &[f32]) -> Result<(), Error> {
+        if let Some(view) = inference.input() {
+            if input.len() as u64 != view.dims.elements() {
+                return Err(Error::Length { tensor: "input", found: input.len() as u64, shape: view.dims });
+            }
+            self.queue.write_buffer(view.buffer, 0, &encode(input, view.dtype));
+        }
+        Ok(())
+    }
+
+    /// The elements of a value: a vector's, or a map's high, then its low ones. Waits for the device.
+    #[cfg(feature = "network")]
+    pub fn read_value(&self, value: &crate::network::ValueView<'_>) -> Result<Vec<f32>, Error> {
+        use crate::network::ValueView;
+        let views = match *value {
+            ValueView::Map { high, low } => [high, low],
+            ValueView::Vector(vector) => [Some(vector), None],
+        };
+        let read = |view: crate::network::TensorView| self.read(view.buffer, 0, view.dims.elements(), view.dtype);
+        let parts = views.into_iter().flatten().map(read).collect::<Result<Vec<_>, Error>>()?;
+        Ok(parts.concat())
     }
 
     /// The `elements` of a tensor from byte `offset` on, as f32. Waits for the device.
@@ -146,6 +188,11 @@ impl Context {
     /// Runs the layers once, in one pass, and returns the time on the device and on the host around submission and
     /// wait, both in seconds. Device time is `None` where the device has no timestamp queries.
     pub fn time(&self, layers: &[&Layer]) -> Result<Timing, Error> {
+        self.time_pass(|pass| layers.iter().for_each(|layer| layer.record(pass)))
+    }
+
+    /// As [`Context::time`], for what `record` records into one pass.
+    pub fn time_pass(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<Timing, Error> {
         let queries = self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| {
             self.device.create_query_set(&wgpu::QuerySetDescriptor {
                 label: Some("octconv timestamps"),
@@ -154,7 +201,7 @@ impl Context {
             })
         });
         let start = std::time::Instant::now();
-        self.submit(layers, queries.as_ref())?;
+        self.submit(record, queries.as_ref())?;
         self.wait()?;
         let host = start.elapsed().as_secs_f64();
         let device = match &queries {
@@ -181,11 +228,15 @@ impl Context {
         self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("octconv") })
     }
 
-    fn submit(&self, layers: &[&Layer], queries: Option<&wgpu::QuerySet>) -> Result<(), Error> {
-        scoped(&self.device, "submitting", || self.record_and_submit(layers, queries))
+    fn submit(
+        &self,
+        record: impl FnOnce(&mut wgpu::ComputePass<'_>),
+        queries: Option<&wgpu::QuerySet>,
+    ) -> Result<(), Error> {
+        scoped(&self.device, "submitting", || self.record_and_submit(record, queries))
     }
 
-    fn record_and_submit(&self, layers: &[&Layer], queries: Option<&wgpu::QuerySet>) {
+    fn record_and_submit(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>), queries: Option<&wgpu::QuerySet>) {
         let mut encoder = self.encoder();
         let timestamp_writes = queries.map(|query_set| wgpu::ComputePassTimestampWrites {
             query_set,
@@ -194,7 +245,7 @@ impl Context {
         });
         let descriptor = wgpu::ComputePassDescriptor { label: Some("octconv"), timestamp_writes };
         let mut pass = encoder.begin_compute_pass(&descriptor);
-        layers.iter().for_each(|layer| layer.record(&mut pass));
+        record(&mut pass);
         drop(pass);
         self.queue.submit([encoder.finish()]);
     }

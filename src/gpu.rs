@@ -71,9 +71,9 @@ struct Shared {
 }
 
 #[derive(Clone, Debug)]
-struct Pipeline {
-    pipeline: wgpu::ComputePipeline,
-    layout: wgpu::BindGroupLayout,
+pub(crate) struct Pipeline {
+    pub(crate) pipeline: wgpu::ComputePipeline,
+    pub(crate) layout: wgpu::BindGroupLayout,
 }
 
 /// Where a tensor lies: contiguous from `offset` on, which is in bytes and a multiple of the device's
@@ -397,7 +397,7 @@ impl Octconv {
     }
 
     /// The pipeline of a step, made if it is not there yet.
-    fn pipeline(&self, step: &Step) -> Result<Pipeline, Error> {
+    pub(crate) fn pipeline(&self, step: &Step) -> Result<Pipeline, Error> {
         let lock = || self.shared.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipeline) = lock().get(&step.kernel) {
             return Ok(pipeline.clone());
@@ -461,7 +461,12 @@ impl Octconv {
     }
 
     /// A buffer with contents, written without a queue.
-    fn buffer_with(&self, label: &str, usage: wgpu::BufferUsages, bytes: &[u8]) -> Result<wgpu::Buffer, Error> {
+    pub(crate) fn buffer_with(
+        &self,
+        label: &str,
+        usage: wgpu::BufferUsages,
+        bytes: &[u8],
+    ) -> Result<wgpu::Buffer, Error> {
         let descriptor = wgpu::BufferDescriptor {
             label: Some(label),
             size: (bytes.len() as u64).next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT),

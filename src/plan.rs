@@ -503,7 +503,7 @@ fn check_interface(spec: &Spec, shapes: &Shapes, options: &Options, facts: &Devi
 }
 
 /// Refuses a buffer that cannot be bound whole, or whose elements 32-bit indices do not reach.
-fn check_size(what: &str, elements: u64, bytes: u64, facts: &DeviceFacts) -> Result<(), Error> {
+pub(crate) fn check_size(what: &str, elements: u64, bytes: u64, facts: &DeviceFacts) -> Result<(), Error> {
     let index = u64::from(u32::MAX / 2);
     if elements > index {
         let limit = "the number of elements that 32-bit indices reach";

@@ -10,6 +10,9 @@ use crate::spec::{Activation, Dims, Frequency, InputSize, Path, Rounding, Spec, 
 /// The index of a value: 0 is the network's input, i + 1 what node i makes.
 pub(crate) type ValueId = usize;
 
+/// The network's input.
+pub(crate) const INPUT_ID: ValueId = 0;
+
 /// What a value is, whatever the size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -265,32 +268,42 @@ impl Graph {
         Ok(shape)
     }
 
+    /// The number of classes, where the answer is a vector.
+    pub fn classes(&self) -> Option<u32> {
+        match self.kind(self.output) {
+            Kind::Vector(c) => Some(c),
+            Kind::Map(_) => None,
+        }
+    }
+
+    /// The shape of the answer, of those of all values.
+    pub fn output_shape(&self, shapes: &[ValueShape]) -> ValueShape {
+        shapes[self.output]
+    }
+
+    /// Multiply-adds of each node.
+    pub fn macs(&self, size: InputSize) -> Result<Vec<u64>, Error> {
+        let shapes = self.shapes(size)?;
+        let macs = self.nodes.iter().map(|node| match (&node.task, node.kind, shapes[node.inputs[0]]) {
+            (Task::Conv { spec, .. }, _, ValueShape::Map { size, .. }) => Ok(spec.cost(size)?.macs),
+            (Task::Linear { .. }, Kind::Vector(outputs), ValueShape::Vector { n, c }) => {
+                Ok(u64::from(n) * u64::from(c) * u64::from(outputs))
+            }
+            (Task::Excite { reduced, .. }, Kind::Map(split), ValueShape::Map { size, .. }) => {
+                Ok(2 * u64::from(size.n) * u64::from(split.channels()) * u64::from(*reduced))
+            }
+            _ => Ok(0),
+        });
+        macs.collect()
+    }
+
     /// Multiply-adds and parameters.
     pub fn cost(&self, size: InputSize) -> Result<NetworkCost, Error> {
-        let shapes = self.shapes(size)?;
-        let mut cost = NetworkCost::default();
-        for node in &self.nodes {
-            match (&node.task, shapes[node.inputs[0]]) {
-                (Task::Conv { spec, .. }, ValueShape::Map { size, .. }) => {
-                    cost.macs = cost.macs.saturating_add(spec.cost(size)?.macs);
-                }
-                (Task::Linear { .. }, ValueShape::Vector { n, c }) => {
-                    if let Kind::Vector(outputs) = node.kind {
-                        cost.macs += u64::from(n) * u64::from(c) * u64::from(outputs);
-                    }
-                }
-                (Task::Excite { reduced, .. }, ValueShape::Map { size, .. }) => {
-                    if let Kind::Map(split) = node.kind {
-                        cost.macs += 2 * u64::from(size.n) * u64::from(split.channels()) * u64::from(*reduced);
-                    }
-                }
-                _ => {}
-            }
-        }
+        let macs = self.macs(size)?.into_iter().fold(0, u64::saturating_add);
         let trained = |spec: &TensorSpec| !matches!(spec.role, Role::Mean | Role::Var);
         let elements = |spec: &TensorSpec| spec.shape.iter().map(|&d| d as u64).product::<u64>();
-        cost.params = self.tensors().iter().filter(|spec| trained(spec)).map(elements).sum();
-        Ok(cost)
+        let params = self.tensors().iter().filter(|spec| trained(spec)).map(elements).sum();
+        Ok(NetworkCost { macs, params })
     }
 
     /// Every tensor that a checkpoint must have, in the order of the nodes.

@@ -5,9 +5,14 @@
 mod checkpoint;
 mod description;
 mod graph;
+mod memory;
+mod model;
+mod plan;
 pub mod reference;
 pub mod zoo;
 
 pub use checkpoint::{Checkpoint, HostTensor, check_safetensors, random_input};
 pub use description::*;
 pub use graph::{Graph, NetworkCost, Role, TensorSpec, ValueShape};
+pub use model::{Inference, Model, Progress, TensorView, ValueView};
+pub use plan::{NetworkOptions, NetworkPlan, Stage};

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::checkpoint::Checkpoint;
-use super::graph::{Graph, GraphNode, Task, ValueId, ValueShape, Window};
+use super::graph::{Graph, GraphNode, Task, ValueId, ValueShape};
 use super::{INPUT, PoolKind};
 use crate::error::Error;
+use crate::kernels::window_pool::Window;
 use crate::reference::{Maps, Tensor, octave_conv_f64};
 use crate::spec::{Activation, Dims, Frequency, InputSize};
 use rayon::prelude::*;
@@ -32,6 +33,14 @@ pub enum Value {
 }
 
 impl Value {
+    /// Its elements: a vector's, or a map's high, then its low ones.
+    pub fn to_f32(&self) -> Vec<f32> {
+        match self {
+            Self::Map { high, low } => [high, low].into_iter().flatten().flat_map(Tensor::to_f32).collect(),
+            Self::Vector { data, .. } => data.iter().map(|&v| v as f32).collect(),
+        }
+    }
+
     /// Both frequencies, of a map.
     fn parts(&self) -> [Option<&Tensor>; 2] {
         match self {

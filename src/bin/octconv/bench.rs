@@ -1,4 +1,5 @@
-//! `octconv bench`: layers on this machine's adapter, against themselves unfused and against the plain convolution.
+//! `octconv bench`: layers on this machine's adapter, against themselves unfused and against the plain convolution. Whole
+//! networks are in `bench_network.rs`.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -12,10 +13,13 @@ use octconv::{
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
-use crate::output;
+use crate::{bench_network, output};
 
-/// Time layers: octave, unfused and plain, in turn in one run.
+/// Time a whole network against its plain form, or layers: octave, unfused and plain, in turn in one run.
 ///
+/// With NETWORK: octave against plain, a row a stage, beside the ratio of their multiply-adds; weights are random.
+///
+/// With --layers:
 /// Milliseconds are device time where the adapter has timestamp queries, else host time, which stands beside it.
 /// Each round times the three forms one after the other; vs_unfused and vs_plain are the medians of the ratios within
 /// a round. Above 1 the octave layer is faster than the same layer with an operation a dispatch, and than the
@@ -24,8 +28,13 @@ use crate::output;
 pub struct Args {
     /// A JSON list of {name, n, cin, cout, k, stride, alpha_in, alpha_out, h, w, groups}; padding is k/2, h and w are
     /// of the high-frequency input
-    #[arg(long, value_name = "FILE.json")]
-    layers: PathBuf,
+    #[arg(long, value_name = "FILE.json", required_unless_present = "network", conflicts_with = "network")]
+    layers: Option<PathBuf>,
+    /// A built-in network, or a description (FILE.json)
+    #[arg(value_name = "NETWORK")]
+    network: Option<String>,
+    #[command(flatten)]
+    whole: bench_network::Args,
     /// Also write a line of JSON a layer ("-" is standard output, in place of the table)
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
@@ -33,16 +42,16 @@ pub struct Args {
     #[arg(long, default_value = "f32")]
     dtype: Dtype,
     /// Run this variant in place of the planner's choice (fused/direct, pool-first/direct, ...)
-    #[arg(long)]
+    #[arg(long, requires = "layers")]
     variant: Option<Variant>,
     /// Give each layer pool(X_H), and let it write pool(Y_H), as layers stand in a network
-    #[arg(long)]
+    #[arg(long, requires = "layers")]
     pooled: bool,
     /// Timed rounds; each times the three forms once
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
     /// Only layers whose name contains this
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", requires = "layers")]
     only: Option<String>,
 }
 
@@ -97,8 +106,19 @@ struct Row {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let shown = args.layers.display();
-    let text = std::fs::read_to_string(&args.layers).with_context(|| format!("reading {shown}"))?;
+    match (&args.network, &args.layers) {
+        (Some(network), _) => {
+            let Args { dtype, rounds, json, .. } = args;
+            bench_network::run(network, &args.whole, *dtype, *rounds, json.as_deref())
+        }
+        (None, Some(file)) => layers(args, file),
+        (None, None) => bail!("name a network, or layers with --layers FILE.json"),
+    }
+}
+
+fn layers(args: &Args, file: &std::path::Path) -> Result<()> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading {shown}"))?;
     let mut entries: Vec<LayerEntry> = serde_json::from_str(&text).with_context(|| format!("reading {shown}"))?;
     if let Some(only) = &args.only {
         entries.retain(|entry| entry.name.contains(only.as_str()));
@@ -237,7 +257,7 @@ fn time_layer(context: &Context, entry: &LayerEntry, args: &Args) -> Result<Row>
 }
 
 /// The median; sorts.
-fn median(times: &mut [f64]) -> f64 {
+pub fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     let (a, b) = (times[(times.len() - 1) / 2], times[times.len() / 2]);
     (a + b) / 2.0

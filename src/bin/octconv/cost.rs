@@ -1,43 +1,50 @@
-//! `octconv cost`: what a layer costs, beside the plain convolution of the same channels.
+//! `octconv cost`: what a layer costs, beside the plain convolution of the same channels. Networks are in
+//! `cost_network.rs`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use octconv::{Cost, Dtype, Frequency, InputSize, Spec};
 use serde::Serialize;
 
+use crate::network_source::Settings;
 use crate::output::{print, print_json, thousands};
 use crate::size::Size;
-use crate::spec_file;
+use crate::{cost_network, network_source, spec_file};
 
-/// Count a layer's multiply-adds, parameters, activations and bytes, beside the plain convolution's.
+/// Count the multiply-adds, parameters and activations of a network or a layer, beside its plain form's.
 ///
-/// The plain convolution has the same channels, all of high frequency. Activations are the elements of inputs, outputs
+/// Of a network: multiply-adds of convolutions and matrices, parameters, and the bytes of all buffers of activations that
+/// an inference needs at once.
+///
+/// Of a layer: the plain convolution has the same channels, all of high frequency. Activations are the elements of inputs, outputs
 /// and residuals; bytes are those that any implementation must move: each activation and each parameter once.
 #[derive(clap::Args)]
 #[command(after_long_help = spec_file::HELP)]
 pub struct Args {
-    /// The layer: a JSON object (--help lists its fields)
-    #[arg(value_name = "SPEC.json")]
-    spec: PathBuf,
-    /// Height and width of the high-frequency input, in pixels; the low-frequency one has half of each
-    #[arg(long, value_name = "HxW")]
-    size: Size,
+    /// A built-in network, its description, or a layer: a JSON object (--help lists its fields)
+    #[arg(value_name = "NETWORK|SPEC.json")]
+    subject: String,
+    #[command(flatten)]
+    settings: Settings,
+    /// Height and width of the high-frequency input, in pixels; a network has a usual one
+    #[arg(long, value_name = "HxW|S")]
+    size: Option<Size>,
     /// Frames of a clip
-    #[arg(long, value_name = "T", default_value_t = 1)]
-    frames: u32,
+    #[arg(long, value_name = "T")]
+    frames: Option<u32>,
     /// Images or clips in the batch
     #[arg(long, value_name = "N", default_value_t = 1)]
     batch: u32,
     /// Type of activations and parameters, for the bytes
     #[arg(long, value_name = "f32|f16", default_value = "f32")]
     dtype: Dtype,
-    /// Each output has a bias
+    /// Each output of the layer has a bias
     #[arg(long)]
     bias: bool,
-    /// Each output has a residual added
+    /// Each output of the layer has a residual added
     #[arg(long)]
     residual: bool,
     /// Print one JSON object
@@ -95,12 +102,21 @@ struct Report {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let file = args.spec.display();
-    let builder = spec_file::read(&args.spec)?.builder.bias(args.bias);
+    let file = &args.subject;
+    if !network_source::is_file(file) || describes_network(file)? {
+        ensure!(!args.bias && !args.residual, "--bias and --residual are for layers, and {file} is a network");
+        let Args { settings, size, frames, batch, dtype, json, .. } = args;
+        return cost_network::run(file, settings, *size, *frames, *batch, *dtype, *json);
+    }
+    let Settings { alpha, width, classes } = &args.settings;
+    let given = alpha.is_some() || width.is_some() || classes.is_some();
+    ensure!(!given, "--alpha, --width and --classes are for networks, and {file} is a layer");
+    let size = args.size.context("a layer needs --size HxW")?;
+    let builder = spec_file::read(Path::new(file))?.builder.bias(args.bias);
     let output = builder.clone().build()?.output();
     let residual = |frequency| args.residual && output.of(frequency) > 0;
     let spec = builder.residual(residual(Frequency::High), residual(Frequency::Low)).build()?;
-    let size = InputSize::video(args.batch, args.frames, args.size.h, args.size.w);
+    let size = InputSize::video(args.batch, args.frames.unwrap_or(1), size.h, size.w);
     let counts = |spec: &Spec| Counts::of(spec, size, args.dtype).with_context(|| file.to_string());
     let (octave, plain) = (counts(&spec)?, counts(&spec.plain())?);
     let ratio = |a: u128, b: u128| a as f64 / b as f64;
@@ -111,13 +127,20 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         min_bytes: ratio(octave.min_bytes, plain.min_bytes),
     };
     let InputSize { n, t, h, w } = size;
-    let report = Report { spec: file.to_string(), n, t, h, w, dtype: args.dtype.to_string(), octave, plain, ratios };
+    let report = Report { spec: file.clone(), n, t, h, w, dtype: args.dtype.to_string(), octave, plain, ratios };
     if args.json {
         print_json(&report)?
     } else {
         print(&report.table())?
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a file is a network's description, and not a layer's.
+fn describes_network(file: &str) -> Result<bool> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
+    let value: serde_json::Value = serde_json::from_str(&text).with_context(|| file.to_owned())?;
+    Ok(value.get("nodes").is_some())
 }
 
 impl Report {

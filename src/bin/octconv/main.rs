@@ -8,10 +8,18 @@ use clap::{Parser, Subcommand};
 
 mod apply;
 mod bench;
+mod bench_network;
+mod classify;
 mod cost;
+mod cost_network;
 mod device;
+mod evaluate;
+mod features;
 mod info;
+mod network_source;
 mod output;
+mod picture;
+mod predictor;
 mod size;
 mod spec_file;
 mod tensor_file;
@@ -30,6 +38,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Classify(classify::Args),
+    Evaluate(evaluate::Args),
     Info(info::Args),
     Verify(verify::Args),
     Apply(apply::Args),
@@ -39,6 +49,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match &Cli::parse().command {
+        Command::Classify(args) => classify::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
         Command::Info(args) => info::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Apply(args) => apply::run(args),

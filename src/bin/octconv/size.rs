@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-/// Height and width in pixels, written HxW.
+/// Height and width in pixels, written HxW, or one number for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     pub h: u32,
@@ -13,8 +13,11 @@ impl FromStr for Size {
     type Err = &'static str;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
+        if let Ok(side) = s.parse() {
+            return Ok(Self { h: side, w: side });
+        }
         let size = s.split_once('x').and_then(|(h, w)| Some(Self { h: h.parse().ok()?, w: w.parse().ok()? }));
-        size.ok_or("must be HEIGHTxWIDTH, such as 56x56")
+        size.ok_or("must be HEIGHTxWIDTH, such as 56x56, or one number for both")
     }
 }
 
@@ -25,7 +28,8 @@ mod tests {
     #[test]
     fn height_stands_first() {
         assert_eq!("7x12".parse(), Ok(Size { h: 7, w: 12 }));
-        for text in ["", "7", "x", "7x", "7x12x3", "-7x12", "7 x 12"] {
+        assert_eq!("7".parse(), Ok(Size { h: 7, w: 7 }));
+        for text in ["", "-7", "x", "7x", "7x12x3", "-7x12", "7 x 12"] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
     }

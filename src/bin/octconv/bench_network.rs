@@ -1,0 +1,205 @@
+//! `octconv bench NETWORK`: a whole network on this machine's adapter, against its plain form.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use octconv::network::{Checkpoint, Graph, Inference, Model, Network, NetworkOptions};
+use octconv::{Context, ContextOptions, Dtype, InputSize};
+use serde::Serialize;
+
+use crate::bench::median;
+use crate::device::Device;
+use crate::network_source::{self, Settings};
+use crate::output::{self, thousands};
+use crate::predictor::compile;
+use crate::size::Size;
+
+/// What a bench of a network takes beside what all benches do.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    settings: Settings,
+    /// Height and width of the input, in place of the network's usual ones
+    #[arg(long, value_name = "HxW", conflicts_with = "layers")]
+    size: Option<Size>,
+    /// Pictures or clips in a submission
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "layers", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    batch: u32,
+    /// Also list every dispatch of the octave network: its node, its kernel, and its time alone
+    #[arg(long, conflicts_with = "layers")]
+    trace: bool,
+}
+
+/// One of the two networks, compiled.
+struct Form {
+    inference: Inference,
+    macs: Vec<u64>,
+}
+
+/// One row of the results: a stage, or the whole.
+#[derive(Debug, Serialize)]
+struct Row {
+    peer: &'static str,
+    network: String,
+    stage: String,
+    dispatches: usize,
+    ms: f64,
+    min_ms: f64,
+    plain_ms: f64,
+    /// The octave network's time over the plain one's.
+    ratio: f64,
+    /// The octave network's multiply-adds over the plain one's.
+    macs_ratio: f64,
+    gflops: f64,
+}
+
+pub fn run(name: &str, args: &Args, dtype: Dtype, rounds: u32, json: Option<&Path>) -> Result<()> {
+    let source = network_source::load(name, &args.settings)?;
+    let InputSize { t, h, w, .. } = source.size;
+    let (h, w) = args.size.map_or((h, w), |size| (size.h, size.w));
+    let size = InputSize::video(args.batch, t, h, w);
+    let plain = source.plain.with_context(|| format!("{name} has no plain form to compare with: must be built in"))?;
+    if let Some(path) = json.filter(|path| path.as_os_str() != "-") {
+        output::check_target(path)?;
+    }
+    let device = Device::require(&ContextOptions::default())?;
+    let context = &device.context;
+    let forms = [prepare(context, &source.network, size, dtype)?, prepare(context, &plain, size, dtype)?];
+
+    let [octave, other] = &forms;
+    let stages = [&octave.inference, &other.inference].map(|inference| inference.plan().stages());
+    let names: Vec<_> = stages[0].iter().map(|stage| stage.name.clone()).collect();
+    ensure!(names.iter().eq(stages[1].iter().map(|stage| &stage.name)), "the two forms have different stages");
+    // The whole, then each stage.
+    let ranges = |i: usize| {
+        let whole = 0..forms[i].inference.plan().dispatches();
+        std::iter::once(whole).chain(stages[i].iter().map(|stage| stage.steps.clone())).collect::<Vec<_>>()
+    };
+    let ranges = [ranges(0), ranges(1)];
+    let mut times = [0, 1].map(|i: usize| vec![Vec::new(); ranges[i].len()]);
+
+    let time = |form: &Form, range: std::ops::Range<usize>| {
+        Ok::<f64, octconv::Error>(context.time_pass(|pass| form.inference.record_range(pass, range))?.device_or_host())
+    };
+    let bar = ProgressBar::new(u64::from(rounds) + 1);
+    bar.set_style(ProgressStyle::with_template("timing {bar:30} {pos}/{len} rounds")?);
+    for round in 0..=rounds {
+        for part in 0..ranges[0].len() {
+            for i in [0, 1] {
+                let seconds = time(&forms[i], ranges[i][part].clone())?;
+                // The first round compiles and warms up.
+                if round > 0 {
+                    times[i][part].push(seconds);
+                }
+            }
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if let Some(stray) = device.stray_error() {
+        bail!("wgpu reported: {stray}");
+    }
+
+    let mut rows = Vec::new();
+    for part in 0..ranges[0].len() {
+        let nodes = |i: usize| match part {
+            0 => 0..forms[i].macs.len(),
+            part => stages[i][part - 1].nodes.clone(),
+        };
+        let macs = [0, 1].map(|i| forms[i].macs[nodes(i)].iter().sum::<u64>() as f64);
+        let mut ratios: Vec<f64> = times[0][part].iter().zip(&times[1][part]).map(|(a, b)| a / b).collect();
+        let [seconds, plain_seconds] = [0, 1].map(|i: usize| median(&mut times[i][part]));
+        rows.push(Row {
+            peer: "octconv",
+            network: source.network.name.clone(),
+            stage: part.checked_sub(1).map_or("all".into(), |stage| names[stage].clone()),
+            dispatches: ranges[0][part].len(),
+            ms: seconds * 1e3,
+            min_ms: times[0][part].first().copied().unwrap_or(seconds) * 1e3,
+            plain_ms: plain_seconds * 1e3,
+            ratio: median(&mut ratios),
+            macs_ratio: if macs[1] > 0.0 { macs[0] / macs[1] } else { 1.0 },
+            gflops: 2.0 * macs[0] / seconds * 1e-9,
+        });
+    }
+    // The whole is what the stages lead up to.
+    rows.rotate_left(1);
+
+    let mut lines = Vec::new();
+    for row in &rows {
+        serde_json::to_writer(&mut lines, row)?;
+        lines.push(b'\n');
+    }
+    match json {
+        Some(path) if path.as_os_str() == "-" => return output::print(std::str::from_utf8(&lines)?),
+        Some(path) => output::write_file(path, &lines)?,
+        None => {}
+    }
+    let info = context.adapter().get_info();
+    let heading = format!(
+        "{} at {}x{h}x{w}, {dtype}, on {} ({}), median of {rounds} rounds\n",
+        source.network.name, args.batch, info.name, info.driver_info
+    );
+    let bytes = [octave, other].map(|form| form.inference.plan().activation_bytes());
+    let memory = format!(
+        "activations: {} bytes, of {} of the plain network: {:.3}\n",
+        thousands(bytes[0].into()),
+        thousands(bytes[1].into()),
+        bytes[0] as f64 / bytes[1] as f64
+    );
+    output::print(&(heading + &table(&rows) + &memory))?;
+    if args.trace {
+        output::print(&trace(context, octave, rounds)?)?;
+    }
+    Ok(())
+}
+
+fn prepare(context: &Context, network: &Network, size: InputSize, dtype: Dtype) -> Result<Form> {
+    let graph = Graph::new(network)?;
+    let macs = graph.macs(size)?;
+    let checkpoint = Checkpoint::random(&graph, 1);
+    let model = Model::new(context.octconv(), graph, checkpoint)?;
+    let options = NetworkOptions { activations: dtype, weights: dtype, keep: Vec::new() };
+    let plan = model.plan(size, &options)?;
+    let inference = compile(&model, plan)?;
+    let elements = inference.input().map_or(0, |view| view.dims.elements());
+    let input: Vec<f32> = (0..elements).map(|i| ((i * 2_654_435_761) % 2001) as f32 / 1000.0 - 1.0).collect();
+    context.give_input(&inference, &input)?;
+    // All of it once: a stage alone reads what the one before has left.
+    context.run_pass(|pass| inference.record(pass))?;
+    Ok(Form { inference, macs })
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        out,
+        "{:<24} {:>10} {:>9} {:>9} {:>9} {:>8} {:>7} {:>7}",
+        "stage, up to", "dispatches", "ms", "min ms", "plain ms", "GFLOP/s", "ratio", "MACs"
+    );
+    for row in rows {
+        let _ = writeln!(
+            out,
+            "{:<24} {:>10} {:>9.3} {:>9.3} {:>9.3} {:>8.1} {:>7.3} {:>7.3}",
+            row.stage, row.dispatches, row.ms, row.min_ms, row.plain_ms, row.gflops, row.ratio, row.macs_ratio
+        );
+    }
+    out
+}
+
+/// Every dispatch with its time alone.
+fn trace(context: &Context, form: &Form, rounds: u32) -> Result<String> {
+    let mut out = String::new();
+    for (i, (node, kernel)) in form.inference.plan().trace().into_iter().enumerate() {
+        let mut times = Vec::new();
+        for _ in 0..rounds {
+            let timing = context.time_pass(|pass| form.inference.record_range(pass, i..i + 1))?;
+            times.push(timing.device_or_host());
+        }
+        let _ = writeln!(out, "{i:>4} {:>9.3} ms  {node:<28} {kernel}", median(&mut times) * 1e3);
+    }
+    Ok(out)
+}

@@ -1,0 +1,142 @@
+//! `octconv classify`: pictures in, answers out.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::network_source::{Trained, TrainedArgs};
+use crate::output::{self, one_line};
+use crate::predictor::{Predictor, RunArgs, picture_size, top};
+use crate::{features, picture};
+
+/// Say what pictures show.
+///
+/// PNG and JPEG of any size; of a folder, those in it. Without --network the shipped network reads handwritten digits.
+/// Pictures that cannot be read are reported, a line each, after the others; the exit code is then 1.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Pictures, or folders of pictures
+    #[arg(value_name = "PICTURE", required = true)]
+    pictures: Vec<PathBuf>,
+    #[command(flatten)]
+    trained: TrainedArgs,
+    #[command(flatten)]
+    run: RunArgs,
+    /// Answers a picture
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    top: u32,
+    /// Pictures in one submission
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    batch: u32,
+    /// Print one JSON object a picture, a line each
+    #[arg(long)]
+    json: bool,
+    /// Also draw what the network sees of the first picture: the high- and low-frequency maps of a node, side by side
+    #[arg(long, value_name = "OUT.png")]
+    features: Option<PathBuf>,
+    /// The node to draw; without it the first that ends a stage with both frequencies
+    #[arg(long, value_name = "NODE", requires = "features")]
+    node: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    label: String,
+    class: usize,
+    probability: f32,
+}
+
+#[derive(Serialize)]
+struct Answered {
+    picture: String,
+    answers: Vec<Answer>,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let files = picture::expand(&args.pictures)?;
+    if let Some(path) = &args.features {
+        output::check_target(path)?;
+    }
+    let Trained { graph, checkpoint, labels, picture: rule } = args.trained.load()?;
+    let name = graph.network().name.clone();
+    let size = picture_size(&rule, args.batch.min(files.len() as u32));
+    ensure!(graph.classes().is_some(), "{name} answers with a map, and not with classes");
+    let node = match (&args.features, &args.node) {
+        (None, _) => None,
+        (Some(_), Some(node)) => Some(node.clone()),
+        (Some(_), None) => Some(features::default_node(&graph, size)?),
+    };
+    let predictor = Predictor::new(&graph, checkpoint, size, &args.run, node.iter().cloned().collect())?;
+
+    let mut answered = Vec::new();
+    let mut broken = Vec::new();
+    let mut first = None;
+    let bar = ProgressBar::new(files.len() as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} pictures")?);
+    for files in files.chunks(size.n as usize) {
+        let mut names = Vec::new();
+        let mut inputs = Vec::new();
+        for file in files {
+            match picture::read(file) {
+                Ok(picture) => {
+                    names.push(file.display().to_string());
+                    inputs.push(picture::to_input(&picture, &rule));
+                }
+                Err(error) => broken.push(error),
+            }
+        }
+        if inputs.is_empty() {
+            continue;
+        }
+        for (picture, values) in names.into_iter().zip(predictor.answer(&inputs)?) {
+            let label = |class: usize| labels.get(class).map_or_else(|| format!("class {class}"), |l| one_line(l));
+            let answer = |(class, probability)| Answer { label: label(class), class, probability };
+            let answers = top(&values, args.top as usize).into_iter().map(answer).collect();
+            answered.push(Answered { picture, answers });
+        }
+        first.get_or_insert_with(|| inputs.swap_remove(0));
+        bar.inc(files.len() as u64);
+    }
+    bar.finish_and_clear();
+
+    if args.json {
+        let mut lines = String::new();
+        for row in &answered {
+            lines.push_str(&serde_json::to_string(row)?);
+            lines.push('\n');
+        }
+        output::print(&lines)?;
+    } else if !answered.is_empty() {
+        let heading = format!("{name}, {}x{}, on {}\n", rule.height, rule.width, predictor.describe());
+        output::print(&(heading + &table(&answered)))?;
+    }
+    if let (Some(path), Some(node), Some(input)) = (&args.features, &node, &first) {
+        let maps = predictor.features(input, node)?;
+        output::write_file(path, &features::draw(&maps).with_context(|| format!("drawing {node}"))?)?;
+        if !args.json {
+            output::print(&format!("{node} of the first picture is drawn in {}\n", path.display()))?;
+        }
+    }
+    let Some(last) = broken.pop() else { return Ok(ExitCode::SUCCESS) };
+    for error in broken {
+        eprintln!("error: {}", one_line(&format!("{error:#}")));
+    }
+    bail!(last)
+}
+
+fn table(rows: &[Answered]) -> String {
+    let width = rows.iter().map(|row| row.picture.chars().count()).max().unwrap_or(0);
+    let mut out = String::new();
+    for Answered { picture, answers } in rows {
+        let _ = write!(out, "{picture:<width$}");
+        for Answer { label, probability, .. } in answers {
+            let _ = write!(out, "   {label} {:.2}%", 100.0 * probability);
+        }
+        out.push('\n');
+    }
+    out
+}

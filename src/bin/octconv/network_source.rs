@@ -1,0 +1,189 @@
+//! Which network a command is about: a built-in one, one from a file, or the digits that are shipped.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use octconv::InputSize;
+use octconv::network::{Checkpoint, Graph, Network, Picture, zoo};
+use serde::Deserialize;
+
+/// How a built-in network is built.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Settings {
+    /// Share of low-frequency channels, from 0 (the plain network) to 1
+    #[arg(long, value_name = "A")]
+    pub alpha: Option<f64>,
+    /// Width multiplier of a MobileNet
+    #[arg(long, value_name = "W")]
+    pub width: Option<f64>,
+    /// Number of classes, in place of the network's usual one
+    #[arg(long, value_name = "N")]
+    pub classes: Option<u32>,
+}
+
+impl Settings {
+    fn zoo(&self, alpha: f64) -> zoo::Settings {
+        zoo::Settings {
+            alpha: self.alpha.unwrap_or(alpha),
+            width: self.width.unwrap_or(1.0),
+            classes: self.classes,
+            input_channels: None,
+        }
+    }
+}
+
+/// The share of low-frequency channels of a built-in network where none is asked for.
+pub const DEFAULT_ALPHA: f64 = 0.5;
+
+/// A network, and the size it is usually given.
+pub struct Source {
+    pub network: Network,
+    pub size: InputSize,
+    /// The same network without octaves, where it is a built-in one.
+    pub plain: Option<Network>,
+}
+
+/// Whether a name is that of a file.
+pub fn is_file(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "json")
+}
+
+/// A network by its name, or from a file.
+pub fn load(name: &str, settings: &Settings) -> Result<Source> {
+    if is_file(name) {
+        if settings.alpha.is_some() || settings.width.is_some() || settings.classes.is_some() {
+            bail!("--alpha, --width and --classes are for built-in networks; {name} says its own");
+        }
+        let text = fs::read_to_string(name).with_context(|| format!("reading {name}"))?;
+        let network: Network = serde_json::from_str(&text).with_context(|| format!("reading {name}"))?;
+        let (h, w) = network.picture.as_ref().map_or((224, 224), |picture| (picture.height, picture.width));
+        return Ok(Source { network, size: InputSize::image(1, h, w), plain: None });
+    }
+    let network = zoo::build(name, &settings.zoo(DEFAULT_ALPHA))?;
+    let plain = zoo::build(name, &zoo::Settings { alpha: 0.0, ..settings.zoo(0.0) })?;
+    Ok(Source { network, size: zoo::default_size(name)?, plain: Some(plain) })
+}
+
+/// Weights from a file.
+pub fn read_weights(path: &Path) -> Result<Checkpoint> {
+    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    Checkpoint::from_safetensors(&bytes).with_context(|| format!("reading {}", path.display()))
+}
+
+/// A network with weights and the names of its classes.
+pub struct Trained {
+    pub graph: Graph,
+    pub checkpoint: Checkpoint,
+    pub labels: Vec<String>,
+    pub picture: Picture,
+}
+
+/// The network, weights and labels of a command that looks at pictures.
+#[derive(clap::Args, Clone, Debug)]
+pub struct TrainedArgs {
+    /// A built-in network, or a description (FILE.json); without it the shipped network for handwritten digits
+    #[arg(long, value_name = "NAME|FILE.json", requires = "weights")]
+    pub network: Option<String>,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Its weights
+    #[arg(long, value_name = "FILE.safetensors", requires = "network")]
+    pub weights: Option<PathBuf>,
+    /// Names of its classes, a line each
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+}
+
+impl TrainedArgs {
+    pub fn load(&self) -> Result<Trained> {
+        let (network, checkpoint, labels) = match (&self.network, &self.weights) {
+            (Some(name), Some(weights)) => (load(name, &self.settings)?.network, read_weights(weights)?, None),
+            _ => {
+                let own = &self.settings;
+                if own.alpha.is_some() || own.width.is_some() || own.classes.is_some() {
+                    bail!("--alpha, --width and --classes need --network");
+                }
+                (digits::network()?, digits::checkpoint()?, Some(digits::LABELS.to_owned()))
+            }
+        };
+        let Some(picture) = network.picture.clone() else {
+            bail!("{} does not say how a picture becomes its input (picture)", network.name);
+        };
+        let channels = picture.channels;
+        if channels != network.input.channels || picture.mean.len() != picture.std.len() {
+            bail!(
+                "picture of {}: channels, mean and std must agree with the input's {} channels",
+                network.name,
+                network.input.channels
+            );
+        }
+        if !matches!(channels, 1 | 3) || picture.mean.len() != channels as usize {
+            bail!(
+                "picture of {}: channels is {channels}: must be 1 or 3, with as many numbers in mean and std",
+                network.name
+            );
+        }
+        if picture.height == 0 || picture.width == 0 || picture.height > 1 << 14 || picture.width > 1 << 14 {
+            bail!("picture of {}: height and width must be 1 to 16384", network.name);
+        }
+        let labels = match &self.labels {
+            Some(path) => fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?,
+            None => labels.unwrap_or_default(),
+        };
+        let labels = labels.lines().map(str::to_owned).collect();
+        Ok(Trained { graph: Graph::new(&network)?, checkpoint, labels, picture })
+    }
+}
+
+/// The network that is shipped: handwritten digits.
+pub mod digits {
+    use super::*;
+
+    const WEIGHTS: &[u8] = include_bytes!("../../../assets/digits/weights.safetensors");
+    const ANSWERS: &str = include_str!("../../../assets/digits/answers.json");
+    /// Its classes, a line each.
+    pub const LABELS: &str = include_str!("../../../assets/digits/labels.txt");
+    /// The held-out pictures that `answers.json` names, in its order.
+    pub const SHEETS: [(&str, &[u8]); 2] = [
+        ("test-0.png", include_bytes!("../../../assets/digits/test-0.png")),
+        ("test-1.png", include_bytes!("../../../assets/digits/test-1.png")),
+    ];
+
+    pub fn network() -> Result<Network> {
+        let answers = answers()?;
+        let settings = zoo::Settings {
+            alpha: answers.alpha,
+            width: 1.0,
+            input_channels: Some(answers.picture.channels),
+            classes: Some(LABELS.lines().count() as u32),
+        };
+        let mut network = zoo::build(&answers.network, &settings)?;
+        network.picture = Some(answers.picture);
+        Ok(network)
+    }
+
+    pub fn checkpoint() -> Result<Checkpoint> {
+        Ok(Checkpoint::from_safetensors(WEIGHTS)?)
+    }
+
+    pub fn answers() -> Result<Answers> {
+        serde_json::from_str(ANSWERS).context("the shipped answers")
+    }
+}
+
+/// Held-out pictures on sheets, their labels, and the answers of the implementation that trained the network.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Answers {
+    pub network: String,
+    pub alpha: f64,
+    pub picture: Picture,
+    /// File names, beside this file.
+    pub sheets: Vec<String>,
+    /// Pictures of a sheet along a row and down a column.
+    pub columns: u32,
+    pub rows: u32,
+    pub labels: Vec<usize>,
+    pub answers: Vec<usize>,
+    pub accuracy: f64,
+}

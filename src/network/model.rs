@@ -1,0 +1,270 @@
+//! A network on a device: weights packed once, and inferences bound to buffers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::checkpoint::Checkpoint;
+use super::graph::{Graph, GraphNode, INPUT_ID, Kind, Task, ValueId};
+use super::plan::{NetworkOptions, NetworkPlan, Params, Part, PlannedStep};
+use crate::error::Error;
+use crate::gpu::{Octconv, scoped};
+use crate::kernels::{excite, linear, scale};
+use crate::plan::{Dtype, TensorId};
+use crate::spec::{Dims, InputSize};
+
+/// A network with its weights on a device. All inferences of it, for whatever sizes, share weights and pipelines.
+#[derive(Debug)]
+pub struct Model {
+    octconv: Octconv,
+    graph: Graph,
+    checkpoint: Arc<Checkpoint>,
+    /// What has been packed so far, for which node.
+    params: Mutex<Vec<(usize, Params, wgpu::Buffer)>>,
+}
+
+/// How far [`Model::compile`] has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Dispatches that are ready.
+    pub done: usize,
+    /// Dispatches of an inference.
+    pub of: usize,
+}
+
+/// A network bound to buffers for one size, ready to be recorded any number of times.
+#[derive(Debug)]
+pub struct Inference {
+    plan: NetworkPlan,
+    buffers: Vec<wgpu::Buffer>,
+    dispatches: Vec<Dispatch>,
+}
+
+#[derive(Debug)]
+struct Dispatch {
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    grid: [u32; 2],
+}
+
+/// A tensor of an inference: contiguous from the start of its buffer on.
+#[derive(Clone, Copy, Debug)]
+pub struct TensorView<'a> {
+    /// The buffer, which has the usages `STORAGE`, `COPY_SRC` and `COPY_DST`.
+    pub buffer: &'a wgpu::Buffer,
+    /// `[n, c, t, h, w]`; a vector is `[n, c, 1, 1, 1]`.
+    pub dims: Dims,
+    /// The type of its elements.
+    pub dtype: Dtype,
+}
+
+/// A value of an inference.
+#[derive(Clone, Copy, Debug)]
+pub enum ValueView<'a> {
+    /// A map; either part may be absent.
+    Map {
+        /// The part of high frequency.
+        high: Option<TensorView<'a>>,
+        /// The part of low frequency.
+        low: Option<TensorView<'a>>,
+    },
+    /// A vector a sample.
+    Vector(TensorView<'a>),
+}
+
+impl Model {
+    /// A network with the weights of `checkpoint`, which may speak any dialect that `docs/networks.md` lists. An error
+    /// lists every tensor that is missing, surplus or of another shape. Nothing is put on the device yet.
+    pub fn new(octconv: &Octconv, graph: Graph, checkpoint: Checkpoint) -> Result<Self, Error> {
+        let checkpoint = Arc::new(checkpoint.fit(&graph)?);
+        Ok(Self { octconv: octconv.clone(), graph, checkpoint, params: Mutex::default() })
+    }
+
+    /// The network.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The weights.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Bytes of weights on the device so far.
+    pub fn weight_bytes(&self) -> u64 {
+        self.params.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(.., buffer)| buffer.size()).sum()
+    }
+
+    /// Plans an inference for this device. Pure: see [`NetworkPlan::new`].
+    pub fn plan(&self, size: InputSize, options: &NetworkOptions) -> Result<NetworkPlan, Error> {
+        NetworkPlan::new(&self.graph, size, options, self.octconv.facts())
+    }
+
+    /// Makes pipelines, weights, buffers and bind groups where they are missing, which takes milliseconds to seconds,
+    /// and reports after every dispatch. The plan must be one of [`Model::plan`].
+    pub fn compile(&self, plan: NetworkPlan, mut progress: impl FnMut(Progress)) -> Result<Inference, Error> {
+        let device = self.octconv.device();
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let count = plan.memory.bytes.len();
+        let buffers = plan.memory.bytes.iter().enumerate().map(|(i, &size)| {
+            let label = format!("octconv activations {i}");
+            let descriptor = wgpu::BufferDescriptor { label: Some(&label), size, usage, mapped_at_creation: false };
+            let operation = format!("creating buffer {} of {count} for activations, of {size} bytes", i + 1);
+            scoped(device, &operation, || device.create_buffer(&descriptor))
+        });
+        let buffers = buffers.collect::<Result<Vec<_>, Error>>()?;
+
+        // One buffer holds all uniforms, each at an offset that can be bound.
+        let alignment = self.octconv.facts().limits.min_uniform_buffer_offset_alignment as usize;
+        let mut uniforms = Vec::new();
+        let mut offsets = Vec::with_capacity(plan.steps.len());
+        for step in &plan.steps {
+            uniforms.resize(uniforms.len().next_multiple_of(alignment), 0);
+            offsets.push(uniforms.len() as u64);
+            uniforms.extend_from_slice(&step.step.shape);
+        }
+        let shapes = self.octconv.buffer_with("octconv shapes", wgpu::BufferUsages::UNIFORM, &uniforms)?;
+
+        let mut dispatches = Vec::with_capacity(plan.steps.len());
+        for (planned, &offset) in plan.steps.iter().zip(&offsets) {
+            let node = &self.graph.nodes[planned.node];
+            let inner = |error: Error| Error::Node { node: node.name.clone(), error: Box::new(error) };
+            dispatches.push(self.dispatch(&plan, planned, &buffers, &shapes, offset).map_err(inner)?);
+            progress(Progress { done: dispatches.len(), of: plan.steps.len() });
+        }
+        Ok(Inference { plan, buffers, dispatches })
+    }
+
+    fn dispatch(
+        &self,
+        plan: &NetworkPlan,
+        planned: &PlannedStep,
+        buffers: &[wgpu::Buffer],
+        shapes: &wgpu::Buffer,
+        offset: u64,
+    ) -> Result<Dispatch, Error> {
+        let step = &planned.step;
+        let pipeline = self.octconv.pipeline(step)?;
+        let params = match &planned.params {
+            Some(params) => Some(self.params(planned.node, params)?),
+            None => None,
+        };
+        let uniform =
+            wgpu::BufferBinding { buffer: shapes, offset, size: std::num::NonZeroU64::new(step.shape.len() as u64) };
+        let uniform = wgpu::BindingResource::Buffer(uniform);
+        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: uniform }];
+        for (&id, binding) in step.tensors.iter().zip(1..) {
+            let tensor = planned.tensors.iter().find(|(other, _)| *other == id).map(|&(_, tensor)| tensor);
+            let buffer = match id {
+                TensorId::Weights => params.as_ref(),
+                _ => tensor.and_then(|tensor| buffers.get(plan.memory.buffers[tensor])),
+            };
+            let missing = Error::Presence { tensor: id.name(), found: "missing", wants: "needs" };
+            let buffer = buffer.ok_or(missing)?;
+            // As large as the tensor and not as the buffer: checked kernels clamp to what is bound.
+            let size = tensor.and_then(|tensor| std::num::NonZeroU64::new(plan.tensors[tensor]));
+            let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size });
+            entries.push(wgpu::BindGroupEntry { binding, resource });
+        }
+        let label = format!("octconv {} {}", self.graph.nodes[planned.node].name, step.kernel.name());
+        let descriptor = wgpu::BindGroupDescriptor { label: Some(&label), layout: &pipeline.layout, entries: &entries };
+        let device = self.octconv.device();
+        let bind_group = scoped(device, &format!("binding {label}"), || device.create_bind_group(&descriptor))?;
+        Ok(Dispatch { pipeline: pipeline.pipeline, bind_group, grid: [step.grid.x, step.grid.y] })
+    }
+
+    /// What a node's steps read beside activations, packed the first time it is asked for.
+    fn params(&self, node: usize, params: &Params) -> Result<wgpu::Buffer, Error> {
+        let lock = || self.params.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = |entry: &&(usize, Params, wgpu::Buffer)| entry.0 == node && entry.1 == *params;
+        if let Some((.., buffer)) = lock().iter().find(known) {
+            return Ok(buffer.clone());
+        }
+        let bytes = self.pack(&self.graph.nodes[node], params)?;
+        let label = format!("octconv weights {}", self.graph.nodes[node].name);
+        let buffer = self.octconv.buffer_with(&label, wgpu::BufferUsages::STORAGE, &bytes)?;
+        lock().push((node, params.clone(), buffer.clone()));
+        Ok(buffer)
+    }
+
+    fn pack(&self, node: &GraphNode, params: &Params) -> Result<Vec<u8>, Error> {
+        let eps = self.graph.network.norm_eps;
+        match (params, &node.task) {
+            (Params::Conv(packing), Task::Conv { spec, .. }) => {
+                let weights = self.checkpoint.conv_weights(&node.name, eps);
+                weights.validate(spec)?;
+                Ok(packing.pack(spec, &weights))
+            }
+            (Params::Norm(frequency), _) => {
+                let norm = self.checkpoint.norm(&node.name, *frequency, eps);
+                let pairs = norm.iter().flat_map(|norm| (0..norm.gamma.len()).map(|c| norm.affine(c, 0.0)));
+                Ok(scale::pack(pairs.map(|(factor, shift)| (factor as f32, shift as f32))))
+            }
+            (Params::Excite, _) => {
+                let tensor = |name: &str| self.checkpoint.get(&format!("{}.{name}", node.name)).unwrap_or_default();
+                let affine = |part: &str| (tensor(&format!("{part}.weight")), tensor(&format!("{part}.bias")));
+                Ok(excite::pack(affine("squeeze"), &["excite_h", "excite_l"].map(affine)))
+            }
+            (Params::Linear(dtype), _) => {
+                let Kind::Vector(outputs) = node.kind else { return Ok(Vec::new()) };
+                let Kind::Vector(inputs) = self.graph.kind(node.inputs[0]) else { return Ok(Vec::new()) };
+                let weight = self.checkpoint.get(&format!("{}.weight", node.name)).unwrap_or_default();
+                let bias = self.checkpoint.get(&format!("{}.bias", node.name));
+                Ok(linear::pack(weight, bias, outputs as usize, inputs as usize, *dtype))
+            }
+            (Params::Conv(_), _) => Ok(Vec::new()),
+        }
+    }
+}
+
+impl Inference {
+    /// The plan it was compiled from.
+    pub fn plan(&self) -> &NetworkPlan {
+        &self.plan
+    }
+
+    /// Records all dispatches into the caller's pass. Leaves its pipeline and bind group 0 set.
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.record_range(pass, 0..self.dispatches.len());
+    }
+
+    /// Records some of the dispatches, for measuring: they are those of [`NetworkPlan::trace`].
+    pub fn record_range(&self, pass: &mut wgpu::ComputePass<'_>, range: std::ops::Range<usize>) {
+        for dispatch in self.dispatches.get(range).unwrap_or_default() {
+            pass.set_pipeline(&dispatch.pipeline);
+            pass.set_bind_group(0, &dispatch.bind_group, &[]);
+            pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], 1);
+        }
+    }
+
+    /// Where the input goes before a submission.
+    pub fn input(&self) -> Option<TensorView<'_>> {
+        match self.view(INPUT_ID)? {
+            ValueView::Map { high, .. } => high,
+            ValueView::Vector(_) => None,
+        }
+    }
+
+    /// Where the answer is after a submission.
+    pub fn output(&self) -> Option<ValueView<'_>> {
+        self.view(self.plan.graph.output)
+    }
+
+    /// The value of a node that [`NetworkOptions::keep`] names, after a submission; also the answer.
+    pub fn value(&self, node: &str) -> Option<ValueView<'_>> {
+        let id = self.plan.graph.find(node)?;
+        let kept = id == self.plan.graph.output || self.plan.options.keep.iter().any(|name| name == node);
+        if kept { self.view(id) } else { None }
+    }
+
+    fn view(&self, id: ValueId) -> Option<ValueView<'_>> {
+        let place = self.plan.places.get(id)?;
+        let tensor = |part: Part, dtype: Dtype| {
+            let buffer = self.buffers.get(*self.plan.memory.buffers.get(part.tensor)?)?;
+            Some(TensorView { buffer, dims: part.dims, dtype })
+        };
+        if let Some(vector) = place.vector {
+            return Some(ValueView::Vector(tensor(vector, Dtype::F32)?));
+        }
+        let map = |part: Option<Part>| part.and_then(|part| tensor(part, self.plan.options.activations));
+        Some(ValueView::Map { high: map(place.high), low: map(place.low) })
+    }
+}

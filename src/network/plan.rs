@@ -1,0 +1,546 @@
+//! A network at a size, on a device: every dispatch, and every buffer. Pure, so that it can be made and asked anywhere.
+
+use std::collections::HashMap;
+
+use super::graph::{Graph, GraphNode, Kind, Task, ValueId, ValueShape};
+use super::memory::{self, Lifetime};
+use crate::error::Error;
+use crate::kernels::{excite, global_pool, linear, pool, scale, softmax, window_pool};
+use crate::packing::Packing;
+use crate::plan::{self, DeviceFacts, Dtype, Operand, Options, Plan, Slice, Step, TensorId};
+use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Spec};
+
+/// What a caller wants of a network beside its description.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkOptions {
+    /// The type of maps. Vectors are f32 in any case.
+    pub activations: Dtype,
+    /// The type of packed weights.
+    pub weights: Dtype,
+    /// Nodes whose values stay readable to the end, at the price of memory.
+    pub keep: Vec<String>,
+}
+
+/// Host data that a step reads, made once for all sizes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Params {
+    /// A convolution's weights.
+    Conv(Packing),
+    /// Factors and shifts of a norm.
+    Norm(Frequency),
+    /// Both products of an excitation.
+    Excite,
+    /// A matrix.
+    Linear(Dtype),
+}
+
+/// A dispatch with what it binds.
+#[derive(Clone, Debug)]
+pub(crate) struct PlannedStep {
+    /// Which node it works for.
+    pub(crate) node: usize,
+    pub(crate) step: Step,
+    pub(crate) params: Option<Params>,
+    /// The tensor behind each id of the step but the params, and its bytes.
+    pub(crate) tensors: Vec<(TensorId, usize)>,
+}
+
+/// Where a map's frequency, or a vector, lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) tensor: usize,
+    pub(crate) dims: Dims,
+    pub(crate) slice: Slice,
+}
+
+impl Part {
+    fn is_whole(&self) -> bool {
+        self.slice == Slice::whole(self.dims.c)
+    }
+}
+
+/// Where a value lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) high: Option<Part>,
+    pub(crate) low: Option<Part>,
+    /// pool of the high part, where somebody wants it.
+    pub(crate) pooled: Option<Part>,
+    pub(crate) vector: Option<Part>,
+}
+
+/// A network cut into dispatches for a size and a device.
+#[derive(Clone, Debug)]
+pub struct NetworkPlan {
+    pub(crate) graph: Graph,
+    pub(crate) options: NetworkOptions,
+    pub(crate) size: InputSize,
+    pub(crate) shapes: Vec<ValueShape>,
+    pub(crate) places: Vec<Place>,
+    pub(crate) steps: Vec<PlannedStep>,
+    /// Bytes of each tensor.
+    pub(crate) tensors: Vec<u64>,
+    /// The buffer of each tensor, and bytes of each buffer.
+    pub(crate) memory: memory::Assignment,
+}
+
+impl NetworkPlan {
+    /// Plans `graph` for an input of `size`. Errors name the node.
+    pub fn new(graph: &Graph, size: InputSize, options: &NetworkOptions, facts: &DeviceFacts) -> Result<Self, Error> {
+        let shapes = graph.shapes(size)?;
+        for name in &options.keep {
+            if graph.find(name).is_none() {
+                return Err(Error::argument("keep", name, "must be the name of a node"));
+            }
+        }
+        let mut planner = Planner {
+            graph,
+            options,
+            facts,
+            shapes: &shapes,
+            wants_pool: wants_pool(graph),
+            places: vec![Place::default(); shapes.len()],
+            tensors: Vec::new(),
+            steps: Vec::new(),
+        };
+        planner.place_concats();
+        for id in 0..shapes.len() {
+            planner.place(id);
+        }
+        for index in 0..graph.nodes.len() {
+            let node = &graph.nodes[index];
+            let inner = |error: Error| Error::Node { node: node.name.clone(), error: Box::new(error) };
+            planner.node(index).map_err(inner)?;
+        }
+        let Planner { places, tensors, steps, .. } = planner;
+        let memory = memory::assign(&lifetimes(graph, options, &places, &tensors, &steps));
+        Ok(Self { graph: graph.clone(), options: options.clone(), size, shapes, places, steps, tensors, memory })
+    }
+
+    /// The network.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The size it was planned for.
+    pub fn size(&self) -> InputSize {
+        self.size
+    }
+
+    /// The shapes of all values, the input's first, then one a node.
+    pub fn shapes(&self) -> &[ValueShape] {
+        &self.shapes
+    }
+
+    /// Number of dispatches of an inference.
+    pub fn dispatches(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Each dispatch: the name of its node, and its kernel.
+    pub fn trace(&self) -> Vec<(&str, String)> {
+        let row = |step: &PlannedStep| (self.graph.nodes[step.node].name.as_str(), step.step.kernel.name());
+        self.steps.iter().map(row).collect()
+    }
+
+    /// The dispatches of each stage that the network names, in order; what follows the last is one more, unless empty.
+    pub fn stages(&self) -> Vec<Stage> {
+        let ends = self.graph.network.stages.iter().filter_map(|name| Some((name.as_str(), self.graph.find(name)?)));
+        let mut stages = Vec::new();
+        let (mut node, mut step) = (0, 0);
+        for (name, end) in ends.chain([("end", self.graph.nodes.len())]) {
+            let behind = self.steps.partition_point(|step| step.node < end);
+            if end > node {
+                stages.push(Stage { name: name.to_owned(), nodes: node..end, steps: step..behind });
+                (node, step) = (end, behind);
+            }
+        }
+        stages
+    }
+
+    /// Bytes of all buffers of activations: input, answer, pooled copies and scratch among them.
+    pub fn activation_bytes(&self) -> u64 {
+        self.memory.bytes.iter().sum()
+    }
+}
+
+/// A part of a network between two nodes that end stages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// The node that ends it.
+    pub name: String,
+    /// Its nodes.
+    pub nodes: std::ops::Range<usize>,
+    /// Its dispatches.
+    pub steps: std::ops::Range<usize>,
+}
+
+/// Which values are wanted pooled by a convolution that has no cheaper way to the mean.
+fn wants_pool(graph: &Graph) -> Vec<bool> {
+    let mut wants = vec![false; graph.nodes.len() + 1];
+    for node in &graph.nodes {
+        if let Task::Conv { spec, .. } = &node.task {
+            wants[node.inputs[0]] |= reads_pooled(spec);
+        }
+    }
+    // The input is given; a layer that wants it pooled does it on its own.
+    wants[0] = false;
+    wants
+}
+
+/// Whether a layer is better off with pool(X_H) at hand. The pointwise kernel has it for three additions at stride 1.
+fn reads_pooled(spec: &Spec) -> bool {
+    let pointwise = spec.kernel() == [1, 1] && spec.groups() == Groups::Count(1) && spec.time().kernel == 1;
+    let pools = |path| spec.has(path) && spec.sampling(path).level > 0;
+    spec.downsample() == Downsample::AveragePool
+        && (!pointwise || spec.stride() == 2)
+        && (pools(Path::HH) || pools(Path::HL))
+}
+
+struct Planner<'a> {
+    graph: &'a Graph,
+    options: &'a NetworkOptions,
+    facts: &'a DeviceFacts,
+    shapes: &'a [ValueShape],
+    wants_pool: Vec<bool>,
+    places: Vec<Place>,
+    /// Bytes of each.
+    tensors: Vec<u64>,
+    steps: Vec<PlannedStep>,
+}
+
+impl Planner<'_> {
+    fn tensor(&mut self, bytes: u64) -> usize {
+        self.tensors.push(bytes.next_multiple_of(4).max(4));
+        self.tensors.len() - 1
+    }
+
+    /// A tensor of its own for a map.
+    fn own(&mut self, dims: Dims) -> Part {
+        let tensor = self.tensor(dims.elements().saturating_mul(self.options.activations.bytes()));
+        Part { tensor, dims, slice: Slice::whole(dims.c) }
+    }
+
+    fn maps(&self, id: ValueId) -> [Option<Dims>; 2] {
+        match self.shapes[id] {
+            ValueShape::Map { high, low, .. } => [high, low],
+            ValueShape::Vector { .. } => [None, None],
+        }
+    }
+
+    /// Concatenation without a copy: what is concatenated is written where it belongs, if its maker can write there and
+    /// its readers can read there. Later nodes first, so that a concatenation inside of another finds its place.
+    fn place_concats(&mut self) {
+        let graph = self.graph;
+        let mut readers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len() + 1];
+        for (index, node) in graph.nodes.iter().enumerate() {
+            for &id in node.inputs.iter().chain(&node.residual) {
+                readers[id].push(index);
+            }
+        }
+        for index in (0..graph.nodes.len()).rev() {
+            let node = &graph.nodes[index];
+            if !matches!(node.task, Task::Concat) {
+                continue;
+            }
+            self.place(index + 1);
+            let place = self.places[index + 1];
+            let mut first = [0, 0];
+            for &id in &node.inputs {
+                let dims = self.maps(id);
+                let within = |part: Option<Part>, dims: Option<Dims>, first: u32| {
+                    let slice = |part: Part| Slice { first: part.slice.first + first, of: part.slice.of };
+                    part.zip(dims).map(|(part, dims)| Part { tensor: part.tensor, dims, slice: slice(part) })
+                };
+                let spot = Place {
+                    high: within(place.high, dims[0], first[0]),
+                    low: within(place.low, dims[1], first[1]),
+                    ..Place::default()
+                };
+                for (first, dims) in first.iter_mut().zip(dims) {
+                    *first += dims.map_or(0, |dims| dims.c);
+                }
+                // A second concatenation would be of another tensor, and would have to copy out of this one.
+                let concats = readers[id].iter().filter(|&&r| matches!(graph.nodes[r].task, Task::Concat)).count();
+                let readable =
+                    readers[id].iter().all(|&r| matches!(graph.nodes[r].task, Task::Concat | Task::Norm { .. }));
+                let kept = self.options.keep.iter().any(|name| name == graph.name(id));
+                if id > 0 && concats == 1 && readable && !kept && !self.wants_pool[id] && self.writes_slices(id) {
+                    self.places[id] = spot;
+                }
+            }
+        }
+        // One dispatch cannot read and write one buffer.
+        for (index, node) in graph.nodes.iter().enumerate() {
+            let own = self.places[index + 1];
+            let tensors = |place: Place| [place.high, place.low].into_iter().flatten().map(|part| part.tensor);
+            let mut read = node.inputs.iter().flat_map(|&id| tensors(self.places[id]));
+            if !matches!(node.task, Task::Concat) && read.any(|tensor| tensors(own).any(|own| own == tensor)) {
+                self.places[index + 1] = Place::default();
+            }
+        }
+    }
+
+    /// Whether the maker of a value can write it as channels of a larger tensor.
+    fn writes_slices(&self, id: ValueId) -> bool {
+        let node = &self.graph.nodes[id - 1];
+        match node.task {
+            Task::Conv { .. } | Task::Excite { .. } => node.residual.is_none(),
+            Task::Pool { .. } | Task::Norm { .. } | Task::Concat => true,
+            Task::GlobalPool | Task::Linear { .. } | Task::Softmax => false,
+        }
+    }
+
+    /// Gives a value tensors of its own, where it has no place yet.
+    fn place(&mut self, id: ValueId) {
+        match self.shapes[id] {
+            ValueShape::Map { high, low, .. } => {
+                if self.places[id].high.is_none() && self.places[id].low.is_none() {
+                    self.places[id].high = high.map(|dims| self.own(dims));
+                    self.places[id].low = low.map(|dims| self.own(dims));
+                }
+                if self.wants_pool[id]
+                    && self.places[id].pooled.is_none()
+                    && let Some(dims) = high
+                {
+                    let pooled = dims.pooled(self.graph.network.rounding);
+                    if pooled.h > 0 && pooled.w > 0 {
+                        self.places[id].pooled = Some(self.own(pooled));
+                    }
+                }
+            }
+            ValueShape::Vector { n, c } => {
+                if self.places[id].vector.is_none() {
+                    let dims = Dims { n, c, t: 1, h: 1, w: 1 };
+                    let tensor = self.tensor(dims.elements().saturating_mul(4));
+                    self.places[id].vector = Some(Part { tensor, dims, slice: Slice::whole(c) });
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, node: usize, step: Step, params: Option<Params>, tensors: Vec<(TensorId, usize)>) {
+        self.steps.push(PlannedStep { node, step, params, tensors });
+    }
+
+    fn node(&mut self, index: usize) -> Result<(), Error> {
+        let node = &self.graph.nodes[index];
+        let (input, output) = (self.places[node.inputs[0]], self.places[index + 1]);
+        for part in [output.high, output.low, output.pooled].into_iter().flatten() {
+            let whole = part.dims.with_channels(part.slice.of);
+            let bytes = whole.elements().saturating_mul(self.options.activations.bytes());
+            plan::check_size(&format!("a map of {whole}"), whole.elements(), bytes, self.facts)?;
+        }
+        let both = |input: Place| [(input.high, output.high), (input.low, output.low)];
+        let mut pooled = false;
+        match &node.task {
+            Task::Conv { spec, .. } => pooled = self.conv(index, node, spec, input, output)?,
+            Task::Pool { kind, window } => {
+                for (x, y) in both(input).into_iter().filter_map(|(x, y)| x.zip(y)) {
+                    let average = *kind == super::description::PoolKind::Average;
+                    let (x, x_tensor, y_tensor) = (operand(TensorId::XH, x), x.tensor, y.tensor);
+                    let to = operand(TensorId::YH, y);
+                    let step =
+                        window_pool::step(self.facts, self.options.activations, average, *window, x, to, y.slice)?;
+                    self.push(index, step, None, vec![(TensorId::XH, x_tensor), (TensorId::YH, y_tensor)]);
+                }
+            }
+            Task::Norm { activation } => {
+                let frequencies = [Frequency::High, Frequency::Low];
+                for ((x, y), frequency) in both(input).into_iter().zip(frequencies) {
+                    let Some((x, y)) = x.zip(y) else { continue };
+                    let step = self.scale(scale::Form::Channel, *activation, x, y, None, false)?;
+                    let tensors = vec![(TensorId::XH, x.tensor), (TensorId::YH, y.tensor)];
+                    self.push(index, step, Some(Params::Norm(frequency)), tensors);
+                }
+            }
+            Task::Concat => {
+                let mut first = [0, 0];
+                for &id in &node.inputs {
+                    let from = self.places[id];
+                    for (i, (x, y)) in both(from).into_iter().enumerate() {
+                        let Some((x, y)) = x.zip(y) else { continue };
+                        let slice = Slice { first: y.slice.first + first[i], of: y.slice.of };
+                        let y = Part { dims: x.dims, slice, ..y };
+                        first[i] += x.dims.c;
+                        if (x.tensor, x.slice) != (y.tensor, y.slice) {
+                            let step = self.scale(scale::Form::Copy, Activation::None, x, y, None, false)?;
+                            let tensors = vec![(TensorId::XH, x.tensor), (TensorId::YH, y.tensor)];
+                            self.push(index, step, None, tensors);
+                        }
+                    }
+                }
+            }
+            Task::Excite { reduced, activation } => {
+                self.excite(index, node, *reduced, *activation, input, output)?;
+            }
+            Task::GlobalPool => {
+                if let Some(vector) = output.vector {
+                    self.means(index, input, vector)?;
+                }
+            }
+            Task::Linear { .. } => {
+                if let (Some(x), Some(y)) = (input.vector, output.vector) {
+                    let bytes = linear::packed_bytes(y.dims.c, x.dims.c, self.options.weights);
+                    plan::check_size("the matrix", u64::from(y.dims.c) * u64::from(x.dims.c), bytes, self.facts)?;
+                    let step = linear::step(self.facts, self.options.weights, y.dims.n, y.dims.c, x.dims.c)?;
+                    let tensors = vec![(TensorId::XH, x.tensor), (TensorId::YH, y.tensor)];
+                    self.push(index, step, Some(Params::Linear(self.options.weights)), tensors);
+                }
+            }
+            Task::Softmax => {
+                if let (Some(x), Some(y)) = (input.vector, output.vector) {
+                    let step = softmax::step(self.facts, y.dims.n, y.dims.c)?;
+                    self.push(index, step, None, vec![(TensorId::XH, x.tensor), (TensorId::YH, y.tensor)]);
+                }
+            }
+        }
+        if let (Some(x), Some(y), false) = (output.high, output.pooled, pooled) {
+            let (from, to) = (operand(TensorId::XH, x), operand(TensorId::YH, y));
+            let step = pool::step(self.facts, self.options.activations, from, to)?;
+            self.push(index, step, None, vec![(TensorId::XH, x.tensor), (TensorId::YH, y.tensor)]);
+        }
+        Ok(())
+    }
+
+    /// A layer; returns whether it also writes the pooled output.
+    fn conv(&mut self, index: usize, node: &GraphNode, spec: &Spec, x: Place, y: Place) -> Result<bool, Error> {
+        let ValueShape::Map { size, .. } = self.shapes[node.inputs[0]] else { return Ok(false) };
+        let residual = node.residual.map(|id| self.places[id]).unwrap_or_default();
+        let slice = |part: Option<Part>| part.filter(|part| !part.is_whole()).map(|part| part.slice);
+        let options = Options {
+            activations: self.options.activations,
+            weights: self.options.weights,
+            pooled_input: x.pooled.is_some() && reads_pooled(spec),
+            pooled_output: y.pooled.is_some(),
+            high_slice: slice(y.high),
+            low_slice: slice(y.low),
+            variant: None,
+        };
+        let plan = Plan::new(spec, size, &options, self.facts)?;
+        let scratch: Vec<Part> = plan.scratch.iter().map(|&dims| self.own(dims)).collect();
+        let tensor = |id: TensorId| {
+            let part = match id {
+                TensorId::XH => x.high,
+                TensorId::XL => x.low,
+                TensorId::XP => x.pooled,
+                TensorId::ResidualH => residual.high,
+                TensorId::ResidualL => residual.low,
+                TensorId::YH => y.high,
+                TensorId::YL => y.low,
+                TensorId::YP => y.pooled,
+                TensorId::Scratch(i) => scratch.get(i).copied(),
+                TensorId::Weights => None,
+            };
+            part.map(|part| (id, part.tensor))
+        };
+        for step in plan.steps {
+            let tensors = step.tensors.iter().filter_map(|&id| tensor(id)).collect();
+            let params = step.packing.clone().map(Params::Conv);
+            self.push(index, step, params, tensors);
+        }
+        Ok(options.pooled_output)
+    }
+
+    fn scale(
+        &self,
+        form: scale::Form,
+        activation: Activation,
+        x: Part,
+        y: Part,
+        factors: Option<Slice>,
+        residual: bool,
+    ) -> Result<Step, Error> {
+        let factors = factors.unwrap_or(Slice::whole(0));
+        let job = scale::Job { dims: x.dims, x: x.slice, y: y.slice, form, factors, residual, activation };
+        scale::step(self.facts, self.options.activations, &job)
+    }
+
+    /// The means of a map's channels, H's in front of L's.
+    fn means(&mut self, index: usize, x: Place, vector: Part) -> Result<(), Error> {
+        let mut first = 0;
+        for part in [x.high, x.low].into_iter().flatten() {
+            let slice = Slice { first, of: vector.dims.c };
+            let step = global_pool::step(self.facts, self.options.activations, part.dims, slice)?;
+            self.push(index, step, None, vec![(TensorId::XH, part.tensor), (TensorId::YH, vector.tensor)]);
+            first += part.dims.c;
+        }
+        Ok(())
+    }
+
+    fn excite(
+        &mut self,
+        index: usize,
+        node: &GraphNode,
+        reduced: u32,
+        activation: Activation,
+        x: Place,
+        y: Place,
+    ) -> Result<(), Error> {
+        let Kind::Map(split) = node.kind else { return Ok(()) };
+        let n = [x.high, x.low].into_iter().flatten().map(|part| part.dims.n).max().unwrap_or(1);
+        let dims = Dims { n, c: split.channels(), t: 1, h: 1, w: 1 };
+        let mut vector =
+            || Part { tensor: self.tensor(dims.elements().saturating_mul(4)), dims, slice: Slice::whole(dims.c) };
+        let (means, factors) = (vector(), vector());
+        self.means(index, x, means)?;
+        let step = excite::step(self.facts, n, dims.c, reduced)?;
+        let tensors = vec![(TensorId::XH, means.tensor), (TensorId::YH, factors.tensor)];
+        self.push(index, step, Some(Params::Excite), tensors);
+
+        let residual = node.residual.map(|id| self.places[id]).unwrap_or_default();
+        let mut first = 0;
+        for (x, y, residual) in [(x.high, y.high, residual.high), (x.low, y.low, residual.low)] {
+            let Some((x, y)) = x.zip(y) else { continue };
+            let factors_slice = Some(Slice { first, of: dims.c });
+            let step = self.scale(scale::Form::Sample, activation, x, y, factors_slice, residual.is_some())?;
+            let mut tensors = vec![(TensorId::XH, x.tensor), (TensorId::XP, factors.tensor), (TensorId::YH, y.tensor)];
+            tensors.extend(residual.map(|residual| (TensorId::ResidualH, residual.tensor)));
+            self.push(index, step, None, tensors);
+            first += x.dims.c;
+        }
+        Ok(())
+    }
+}
+
+fn operand(id: TensorId, part: Part) -> Operand {
+    Operand { id, dims: part.dims }
+}
+
+/// From which step to which each tensor must keep its contents. The input and the answer are there all the time: an
+/// inference can be recorded again without giving the input again.
+fn lifetimes(
+    graph: &Graph,
+    options: &NetworkOptions,
+    places: &[Place],
+    tensors: &[u64],
+    steps: &[PlannedStep],
+) -> Vec<Lifetime> {
+    let mut spans: HashMap<usize, (usize, usize)> = HashMap::new();
+    for (at, step) in steps.iter().enumerate() {
+        for &(_, tensor) in &step.tensors {
+            let span = spans.entry(tensor).or_insert((at, at));
+            span.1 = at;
+        }
+    }
+    let mut lifetimes: Vec<Lifetime> = tensors
+        .iter()
+        .enumerate()
+        .map(|(tensor, &bytes)| {
+            let (first, last) = spans.get(&tensor).copied().unwrap_or((0, 0));
+            Lifetime { bytes, first, last }
+        })
+        .collect();
+    let kept = options.keep.iter().filter_map(|name| graph.find(name));
+    for id in [0, graph.output].into_iter().chain(kept) {
+        let Place { high, low, vector, .. } = places[id];
+        for part in [high, low, vector].into_iter().flatten() {
+            let lifetime = &mut lifetimes[part.tensor];
+            lifetime.last = steps.len();
+            if id == 0 {
+                lifetime.first = 0;
+            }
+        }
+    }
+    lifetimes
+}

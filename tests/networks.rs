@@ -1,0 +1,207 @@
+//! Whole networks on a device, against what an independent PyTorch implementation computes (tests/networks/*.json, written
+//! by tests/networks/make_fixtures.py): logits, and every stage on the way, so that a difference shows where it starts.
+#![cfg(all(feature = "network", feature = "context"))]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, TensorView, ValueView, random_input, zoo};
+use octconv::{Context, ContextOptions, Dtype, InputSize, wgpu};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Fixture {
+    network: String,
+    alpha: f64,
+    width: f64,
+    /// n c t h w
+    input: [u32; 5],
+    seed: u64,
+    /// Of one sample behind the other.
+    logits: Vec<f64>,
+    stages: Vec<Stage>,
+}
+
+#[derive(Deserialize)]
+struct Stage {
+    node: String,
+    h: Option<Summary>,
+    l: Option<Summary>,
+}
+
+#[derive(Deserialize)]
+struct Summary {
+    shape: Vec<u32>,
+    mean_abs: f64,
+    samples: Vec<f64>,
+}
+
+fn context() -> &'static Context {
+    static CONTEXT: OnceLock<Context> = OnceLock::new();
+    CONTEXT.get_or_init(|| Context::new(&ContextOptions::default()).unwrap_or_else(|error| panic!("{error}")))
+}
+
+fn fixtures() -> Vec<(String, Fixture)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/networks");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    let read = |path: PathBuf| {
+        let fixture = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        (path.file_stem().unwrap().to_string_lossy().into_owned(), fixture)
+    };
+    files.into_iter().map(read).collect()
+}
+
+impl Fixture {
+    fn graph(&self) -> Graph {
+        let settings = zoo::Settings { alpha: self.alpha, width: self.width, ..Default::default() };
+        let mut network = zoo::build(&self.network, &settings).unwrap();
+        // Logits are compared, and not what softmax leaves of them.
+        network.output = "fc".into();
+        network.nodes.retain(|node| node.name != "prob");
+        Graph::new(&network).unwrap()
+    }
+
+    fn size(&self) -> InputSize {
+        let [n, _, t, h, w] = self.input;
+        InputSize { n, t, h, w }
+    }
+
+    fn input(&self) -> Vec<f32> {
+        random_input(self.input.iter().product::<u32>() as usize, self.seed)
+    }
+
+    fn infer(&self, dtype: Dtype) -> (Inference, Vec<f32>) {
+        let context = context();
+        let graph = self.graph();
+        let checkpoint = Checkpoint::random(&graph, self.seed);
+        let model = Model::new(context.octconv(), graph, checkpoint).unwrap();
+        let keep = match dtype {
+            Dtype::F32 => self.stages.iter().map(|stage| stage.node.clone()).collect(),
+            Dtype::F16 => Vec::new(),
+        };
+        let options = NetworkOptions { activations: dtype, weights: dtype, keep };
+        let plan = model.plan(self.size(), &options).unwrap();
+        let inference = model.compile(plan, |_| {}).unwrap();
+        let logits = context.infer(&inference, &self.input()).unwrap();
+        (inference, logits)
+    }
+
+    /// The first stage that differs, with how far it is off.
+    fn differing_stage(&self, inference: &Inference) -> Option<String> {
+        // An excitation's residual is not scaled down: sums grow, and with them what f32 rounds off.
+        let tolerance = if self.network.starts_with("se-") { 3e-4 } else { 1e-4 };
+        self.stages.iter().find_map(|stage| {
+            let Some(ValueView::Map { high, low }) = inference.value(&stage.node) else {
+                return Some(format!("{} is no map", stage.node));
+            };
+            [("H", high, &stage.h), ("L", low, &stage.l)].into_iter().find_map(|(name, view, expected)| {
+                let problem = compare(view, expected.as_ref(), tolerance)?;
+                Some(format!("{} {name}: {problem}", stage.node))
+            })
+        })
+    }
+}
+
+fn compare(view: Option<TensorView>, expected: Option<&Summary>, tolerance: f64) -> Option<String> {
+    let (view, expected) = match (view, expected) {
+        (None, None) => return None,
+        (Some(view), Some(expected)) => (view, expected),
+        (view, _) => return Some(format!("is there: {}", view.is_some())),
+    };
+    let dims = view.dims;
+    if [dims.n, dims.c, dims.t, dims.h, dims.w].iter().product::<u32>() != expected.shape.iter().product::<u32>() {
+        return Some(format!("{dims} in place of {:?}", expected.shape));
+    }
+    let values = context().read(view.buffer, 0, dims.elements(), view.dtype).unwrap();
+    let mean_abs = values.iter().map(|&v| f64::from(v.abs())).sum::<f64>() / values.len() as f64;
+    if !((mean_abs - expected.mean_abs).abs() <= tolerance * expected.mean_abs) {
+        return Some(format!("mean of absolutes {mean_abs} in place of {}", expected.mean_abs));
+    }
+    expected.samples.iter().enumerate().find_map(|(k, &sample)| {
+        let at = k * values.len() / expected.samples.len();
+        let apart = (f64::from(values[at]) - sample).abs();
+        let near = apart <= tolerance * expected.mean_abs.max(sample.abs());
+        (!near).then(|| format!("element {at} is {} in place of {sample}", values[at]))
+    })
+}
+
+fn argmax(values: impl IntoIterator<Item = f64>) -> usize {
+    values.into_iter().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap().0
+}
+
+fn check(fixture: &Fixture) {
+    let (inference, logits) = fixture.infer(Dtype::F32);
+    assert_eq!(fixture.differing_stage(&inference), None);
+    let expected = &fixture.logits;
+    assert_eq!(logits.len(), expected.len());
+    let largest = expected.iter().fold(0.0f64, |most, v| most.max(v.abs()));
+    for (i, (found, expected)) in logits.iter().zip(expected).enumerate() {
+        let apart = (f64::from(*found) - expected).abs() / largest;
+        assert!(apart < 1e-4, "logit {i} is {found} in place of {expected}");
+    }
+}
+
+/// Top-1 in f16, of every sample.
+fn check_halves(fixture: &Fixture) {
+    if !context().octconv().facts().features.contains(wgpu::Features::SHADER_F16) {
+        let graph = fixture.graph();
+        let checkpoint = Checkpoint::random(&graph, fixture.seed);
+        let model = Model::new(context().octconv(), graph, checkpoint).unwrap();
+        let options = NetworkOptions { activations: Dtype::F16, weights: Dtype::F16, keep: Vec::new() };
+        let message = model.plan(fixture.size(), &options).unwrap_err().to_string();
+        assert!(message.contains("SHADER_F16"), "{message}");
+        return;
+    }
+    let (_, logits) = fixture.infer(Dtype::F16);
+    let classes = fixture.logits.len() / fixture.size().n as usize;
+    for (found, expected) in logits.chunks(classes).zip(fixture.logits.chunks(classes)) {
+        let found = found.iter().map(|&v| f64::from(v));
+        assert_eq!(argmax(found), argmax(expected.iter().copied()));
+    }
+}
+
+/// One test a network, so that one can be run alone.
+macro_rules! networks {
+    ($($name:ident: $network:literal)*) => {
+        $(#[test]
+        fn $name() {
+            let mut count = 0;
+            for (name, fixture) in fixtures().into_iter().filter(|(_, fixture)| fixture.network == $network) {
+                let started = std::time::Instant::now();
+                check(&fixture);
+                check_halves(&fixture);
+                println!("{name}: {:.1} s", started.elapsed().as_secs_f64());
+                count += 1;
+            }
+            assert!(count > 0, "no fixture of {}", $network);
+        })*
+
+        #[test]
+        fn every_network_has_a_fixture() {
+            let tested = [$($network),*];
+            assert_eq!(tested.as_slice(), zoo::NAMES);
+        }
+    };
+}
+
+networks! {
+    resnet26: "resnet26"
+    resnet50: "resnet50"
+    resnet101: "resnet101"
+    resnet152: "resnet152"
+    resnet200: "resnet200"
+    resnext50: "resnext50"
+    resnext101: "resnext101"
+    se_resnet50: "se-resnet50"
+    densenet121: "densenet121"
+    mobilenet_v1: "mobilenet-v1"
+    mobilenet_v2: "mobilenet-v2"
+    cifar_resnet20: "cifar-resnet20"
+    cifar_resnet44: "cifar-resnet44"
+    cifar_resnet56: "cifar-resnet56"
+    c2d_resnet50: "c2d-resnet50"
+    i3d_resnet50: "i3d-resnet50"
+}
