@@ -26,14 +26,15 @@ pub(crate) fn contexts() -> &'static [Context; 2] {
     })
 }
 
-/// The facts of a device; and those of a small one, with small workgroups and grids that fold.
-pub(crate) fn facts(context: &Context) -> [DeviceFacts; 2] {
-    let facts = context.octconv().facts().clone();
-    let mut small = facts.clone();
+/// The facts of a device, as a GPU and as a software device; and those of a small GPU, with small workgroups and grids
+/// that fold.
+pub(crate) fn facts(context: &Context) -> [DeviceFacts; 3] {
+    let [gpu, software] = [false, true].map(|software| DeviceFacts { software, ..context.octconv().facts().clone() });
+    let mut small = gpu.clone();
     small.limits.max_compute_invocations_per_workgroup = 32;
     small.limits.max_compute_workgroup_storage_size = 2048;
     small.limits.max_compute_workgroups_per_dimension = 61;
-    [facts, small]
+    [gpu, software, small]
 }
 
 /// Numbers in [-1, 1), rounded to `dtype`.
