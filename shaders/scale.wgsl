@@ -3,16 +3,20 @@
 // affine(n, c) gives (factor, shift). The host writes it in front of this file, in one of three forms: (1, 0), a copy;
 // params[c], a batch norm; or (factors[n][factors_first + c], 0), an excitation.
 //
+// Mapping. A thread takes ELEMENTS elements of one plane, and finds channel and factor once for all of them. They lie
+// `stride` apart: threads side by side take elements side by side.
+//
 // Operands: X [n][x_of][plane] and Y [n][y_of][plane], each with the slice of `channels` from its `first` on; residual
 // [n][channels][plane]; params [channels] of (factor, shift); factors [n][factors_of]. Params and factors are f32.
 //
-// The host guarantees: `threads` elements of the slices; slices within their tensors.
+// The host guarantees: stride = plane / ELEMENTS, rounded up; slices within their tensors.
 
 struct Shape {
-    threads: u32, // n * channels * plane
+    threads: u32, // n * channels * stride
     grid_x: u32,
     channels: u32,
     plane: u32, // t * h * w
+    stride: u32,
     x_first: u32,
     x_of: u32,
     y_first: u32,
@@ -20,7 +24,6 @@ struct Shape {
     factors_first: u32,
     factors_of: u32,
     slope: f32,
-    unused: u32,
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -29,11 +32,18 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     if thread >= shape.threads {
         return;
     }
-    let at = thread % shape.plane;
-    let c = thread / shape.plane % shape.channels;
-    let n = thread / (shape.plane * shape.channels);
-    let x = load_x((n * shape.x_of + shape.x_first + c) * shape.plane + at);
+    let first = thread % shape.stride;
+    let c = thread / shape.stride % shape.channels;
+    let n = thread / (shape.stride * shape.channels);
     let scale = affine(n, c);
-    let value = activate(x * scale.x + scale.y + load_residual(thread), shape.slope);
-    store_y((n * shape.y_of + shape.y_first + c) * shape.plane + at, value);
+    let x = (n * shape.x_of + shape.x_first + c) * shape.plane;
+    let y = (n * shape.y_of + shape.y_first + c) * shape.plane;
+    let residual = (n * shape.channels + c) * shape.plane;
+    for (var k = 0u; k < ELEMENTS; k++) {
+        let at = first + k * shape.stride;
+        if at < shape.plane {
+            let value = load_x(x + at) * scale.x + scale.y + load_residual(residual + at);
+            store_y(y + at, activate(value, shape.slope));
+        }
+    }
 }

@@ -46,9 +46,10 @@ impl Constants {
 /// The means of X (`XH`) into `slice` of a vector (`YH`), which is f32.
 pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Dims, slice: Slice) -> Result<Step, Error> {
     let size = x.t * x.h * x.w;
-    let largest = reduction_workgroup(facts, 256, 4);
+    // A software device has one vector for a team, and no other threads to hide a barrier behind.
+    let largest = reduction_workgroup(facts, if facts.software { 8 } else { 256 }, 4);
     let team = (size / ELEMENTS_A_THREAD).clamp(1, largest).next_power_of_two();
-    let workgroup = team.max(largest.min(ELEMENTWISE_WORKGROUP));
+    let workgroup = team.max(reduction_workgroup(facts, ELEMENTWISE_WORKGROUP, 4));
     let planes = u64::from(x.n) * u64::from(x.c);
     let grid = Grid::fold(planes.div_ceil(u64::from(workgroup / team)), facts)?;
     let shape = Shape {

@@ -17,6 +17,9 @@ pub(crate) enum Form {
     Sample,
 }
 
+/// Elements of a thread: 256x56x56 takes 3.4 ms on lavapipe, and 12.7 ms with one, most of it in divisions.
+const ELEMENTS: u32 = 4;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
     activations: Dtype,
@@ -32,6 +35,7 @@ struct Shape {
     grid_x: u32,
     channels: u32,
     plane: u32,
+    stride: u32,
     x_first: u32,
     x_of: u32,
     y_first: u32,
@@ -39,7 +43,6 @@ struct Shape {
     factors_first: u32,
     factors_of: u32,
     slope: f32,
-    unused: u32,
 }
 
 impl Constants {
@@ -54,6 +57,7 @@ impl Constants {
     pub(crate) fn assemble(&self) -> Source {
         let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP);
         source.constant("ACTIVATION", self.activation);
+        source.constant("ELEMENTS", ELEMENTS);
         source.input("x");
         let value = match self.form {
             Form::Copy => "vec2(1.0, 0.0)",
@@ -94,13 +98,16 @@ pub(crate) struct Job {
 /// Scales X (`XH`) by params (`Weights`) or factors (`XP`) into Y (`YH`), adding the residual (`ResidualH`).
 pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, job: &Job) -> Result<Step, Error> {
     let Job { dims, x, y, form, factors, residual, activation } = *job;
-    let threads = dims.elements();
+    let plane = dims.t * dims.h * dims.w;
+    let stride = plane.div_ceil(ELEMENTS);
+    let threads = u64::from(dims.n) * u64::from(dims.c) * u64::from(stride);
     let grid = Grid::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)?;
     let shape = Shape {
         threads: threads as u32,
         grid_x: grid.x,
         channels: dims.c,
-        plane: dims.t * dims.h * dims.w,
+        plane,
+        stride,
         x_first: x.first,
         x_of: x.of,
         y_first: y.first,
@@ -108,7 +115,6 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, job: &Job) -> Result
         factors_first: factors.first,
         factors_of: factors.of,
         slope: slope(activation),
-        unused: 0,
     };
     let by = match form {
         Form::Copy => None,
