@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::checkpoint::Checkpoint;
 use super::graph::{Graph, GraphNode, Task, ValueId, ValueShape, Window};
 use super::{INPUT, PoolKind};
 use crate::error::Error;
 use crate::reference::{Maps, Tensor, octave_conv_f64};
 use crate::spec::{Activation, Dims, Frequency, InputSize};
-use rayon::prelude::*;
 
 /// What a node makes, in f64.
 #[derive(Clone, Debug, PartialEq)]
