@@ -230,12 +230,13 @@ impl<'a> Layer<'a> {
                 for ic in 0..c_in {
                     let weight = weights[(((oc * c_in + ic) * kt + zt) * kh + zh) * kw + zw];
                     let weight = self.value(f64::from(weight) * affine[oc].0);
-                    for (i, frame) in volume.chunks_exact_mut(h * w).take(frames.end).skip(frames.start).enumerate() {
+                    for (i, ot) in frames.clone().enumerate() {
                         let plane = source.plane(sample, group * c_in + ic, t_first + i * time.stride as usize);
-                        let from = plane.chunks_exact(w_in as usize).skip(h_first).step_by(step as usize);
-                        let to = frame.chunks_exact_mut(w).take(rows.end).skip(rows.start);
-                        for (y, x) in to.zip(from) {
-                            add_row(&mut y[columns.clone()], weight, &x[w_first..], step as usize);
+                        let frame = &mut volume[ot * h * w..(ot + 1) * h * w];
+                        for (i, oh) in rows.clone().enumerate() {
+                            let row = &plane[(h_first + i * step as usize) * w_in as usize..][..w_in as usize];
+                            let out = &mut frame[oh * w..(oh + 1) * w];
+                            add_row(&mut out[columns.clone()], weight, &row[w_first..], step as usize);
                         }
                     }
                 }

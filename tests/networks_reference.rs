@@ -5,18 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use octconv::InputSize;
 use octconv::network::reference::{Value, run};
 use octconv::network::zoo::{self, Settings};
-use octconv::network::{Checkpoint, Graph, random_input};
+use octconv::network::{Checkpoint, Graph, HostTensor, TensorSpec, random_input};
 use octconv::reference::Tensor;
+use octconv::{Error, InputSize};
 use serde::Deserialize;
 
 /// How many cases `make_fixtures.py` writes.
 const CASES: usize = 29;
 
 /// Over the largest |logit|, or a stage's mean of |x|.
-const TOLERANCE: f64 = 1e-5;
+const TOLERANCE: f64 = 1e-6;
 
 #[derive(Deserialize)]
 struct Case {
@@ -76,6 +76,7 @@ fn failures(file: &Path) -> Vec<String> {
                 [disagreement(high.as_ref(), stage.h.as_ref()), disagreement(low.as_ref(), stage.l.as_ref())]
             }
             (Value::Vector { data, .. }, None) if node == "fc" => {
+                seen += 1;
                 let largest = case.logits.iter().fold(0.0, |max: f64, v| max.max(v.abs()));
                 [Some(compare(data, &case.logits, largest)).filter(|p| !p.is_empty()), None]
             }
@@ -89,8 +90,9 @@ fn failures(file: &Path) -> Vec<String> {
     let Value::Vector { data, .. } = output else { panic!("{name}: the output is no vector") };
     let sums = data.chunks(data.len() / n as usize).map(|row| row.iter().sum::<f64>());
     failures.extend(sums.filter(|sum| (sum - 1.0).abs() > 1e-12).map(|sum| format!("{name}: prob sums to {sum}")));
-    if seen != case.stages.len() {
-        failures.push(format!("{name}: {seen} of {} stages", case.stages.len()));
+    // The logits too.
+    if seen != case.stages.len() + 1 {
+        failures.push(format!("{name}: {seen} of {} values", case.stages.len() + 1));
     }
     println!("{name}: {:.2} s", start.elapsed().as_secs_f64());
     failures
@@ -131,4 +133,64 @@ fn compare(ours: &[f64], theirs: &[f64], scale: f64) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// A network of one conv of weight 1, and a pool of both frequencies.
+fn pooled(kind: &str, kernel: u32, rounding: &str) -> Graph {
+    let json = format!(
+        r#"{{"name": "pooled", "input": {{"channels": 1}}, "rounding": "{rounding}", "output": "pool", "nodes": [
+            {{"name": "split", "op": "conv", "input": "input", "channels": 2, "alpha": 0.5}},
+            {{"name": "pool", "op": "pool", "input": "split", "kind": "{kind}",
+              "kernel": [{kernel}, {kernel}], "stride": [2, 2], "padding": [0, 0]}},
+            {{"name": "unread", "op": "global_pool", "input": "pool"}}]}}"#
+    );
+    Graph::new(&serde_json::from_str(&json).unwrap()).unwrap()
+}
+
+fn ones(graph: &Graph) -> Checkpoint {
+    let tensor = |spec: TensorSpec| {
+        let data = vec![1.0; spec.shape.iter().product()];
+        (spec.name, HostTensor { shape: spec.shape, data })
+    };
+    Checkpoint { tensors: graph.tensors().into_iter().map(tensor).collect() }
+}
+
+#[test]
+fn windows_that_reach_beyond_low_frequency_are_partial() {
+    let input: Vec<f32> = (0..36).map(|v| v as f32).collect();
+    // H is 6x6 and L 3x3. Windows of 3: H has 2x2, so L has 1. Windows of 2: H has 3x3, so L has 2x2, of which all but
+    // the first are partial.
+    for (kind, kernel, high, low) in [
+        ("max", 3, vec![14.0, 16.0, 26.0, 28.0], vec![31.5]),
+        ("average", 2, vec![3.5, 5.5, 7.5, 15.5, 17.5, 19.5, 27.5, 29.5, 31.5], vec![10.5, 13.5, 28.5, 31.5]),
+    ] {
+        let graph = pooled(kind, kernel, "ceil");
+        let size = InputSize::image(1, 6, 6);
+        let value = run(&graph, &ones(&graph), size, &input, &mut |_, _| {}).unwrap();
+        let Value::Map { high: Some(h), low: Some(l) } = value else { panic!("{value:?}") };
+        assert_eq!((h.data, l.data), (high, low), "{kind}");
+    }
+}
+
+#[test]
+fn mistakes_are_errors() {
+    let graph = pooled("max", 2, "floor");
+    let size = InputSize::image(1, 4, 4);
+    let attempt = |checkpoint: &Checkpoint, size: InputSize, length: usize| {
+        run(&graph, checkpoint, size, &vec![0.0; length], &mut |_, _| {}).map(drop)
+    };
+    let whole = ones(&graph);
+    assert_eq!(attempt(&whole, size, 16), Ok(()));
+    assert!(matches!(attempt(&whole, size, 15), Err(Error::Length { tensor: "input", found: 15, .. })));
+    assert!(
+        matches!(attempt(&Checkpoint::default(), size, 16), Err(Error::Checkpoint { problems }) if problems.len() == 2)
+    );
+    assert!(matches!(attempt(&whole, InputSize::image(1, 0, 4), 0), Err(Error::Argument { .. })));
+    assert!(matches!(attempt(&whole, InputSize::image(1 << 20, 1 << 10, 1 << 10), 0), Err(Error::Limit { .. })));
+
+    let graph = Graph::new(&zoo::build("cifar-resnet20", &Settings::default()).unwrap()).unwrap();
+    let mut checkpoint = Checkpoint::random(&graph, 1);
+    checkpoint.tensors.get_mut("layer2.0.conv1.norm_h.var").unwrap().data[3] = -1.0;
+    let refusal = run(&graph, &checkpoint, InputSize::image(1, 8, 8), &[0.0; 192], &mut |_, _| {});
+    assert!(matches!(refusal, Err(Error::Node { node, .. }) if node == "layer2.0.conv1"));
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::checkpoint::Checkpoint;
 use super::graph::{Graph, GraphNode, Task, ValueId, ValueShape};
 use super::{INPUT, PoolKind};
@@ -9,7 +11,6 @@ use crate::error::Error;
 use crate::kernels::window_pool::Window;
 use crate::reference::{Maps, Tensor, octave_conv_f64};
 use crate::spec::{Activation, Dims, Frequency, InputSize};
-use rayon::prelude::*;
 
 /// What a node makes, in f64.
 #[derive(Clone, Debug, PartialEq)]

@@ -22,8 +22,8 @@ pub(super) fn build(nodes: &mut Nodes, inflated: bool, alpha: f64) -> String {
         // Every block of layer 1, and every second one of the others.
         let in_time = |block: usize| match layer {
             1 => true,
-            4 => block % 2 == 1,
-            _ => block % 2 == 0,
+            4 => !block.is_multiple_of(2),
+            _ => block.is_multiple_of(2),
         };
         map = resnet::layer(nodes, &SHAPE, layer, map, alpha, |block| (inflated && in_time(block)).then(|| frames(3)));
         if layer == 1 {
