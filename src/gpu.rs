@@ -190,14 +190,18 @@ pub(crate) struct Dispatch {
     grid: [u32; 2],
 }
 
+impl Dispatch {
+    pub(crate) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
+    }
+}
+
 impl Layer {
     /// Records the layer's dispatches into the caller's pass. Leaves its pipeline and bind group 0 set.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        for dispatch in &self.dispatches {
-            pass.set_pipeline(&dispatch.pipeline);
-            pass.set_bind_group(0, &dispatch.bind_group, &[]);
-            pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], 1);
-        }
+        self.dispatches.iter().for_each(|dispatch| dispatch.record(pass));
     }
 
     /// Number of dispatches that [`Layer::record`] records.
@@ -303,7 +307,8 @@ impl Octconv {
         let mut packed = weights.parts.iter().map(|(_, buffer)| buffer);
         let mut dispatches = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
-            dispatches.push(self.dispatch(step, |id| match id {
+            let uniform = self.uniform(step)?;
+            dispatches.push(self.dispatch(step, uniform.as_entire_binding(), |id| match id {
                 TensorId::Weights => packed.next().map(|buffer| buffer.as_entire_binding()),
                 TensorId::Scratch(i) => scratch.get(i).map(|buffer| buffer.as_entire_binding()),
                 id => tensors.get(id).zip(shapes.get(&id)).map(|(tensor, &dims)| {
@@ -318,15 +323,20 @@ impl Octconv {
         Ok(Layer { dispatches })
     }
 
-    /// Binds a step to the resources that `bind` has for its tensors.
+    /// The uniform of a step, in a buffer of its own.
+    pub(crate) fn uniform(&self, step: &Step) -> Result<wgpu::Buffer, Error> {
+        self.buffer_with("octconv shape", wgpu::BufferUsages::UNIFORM, &step.shape)
+    }
+
+    /// Binds a step to its uniform and to the resources that `bind` has for its tensors.
     pub(crate) fn dispatch<'a>(
         &self,
         step: &Step,
+        uniform: wgpu::BindingResource<'a>,
         mut bind: impl FnMut(TensorId) -> Option<wgpu::BindingResource<'a>>,
     ) -> Result<Dispatch, Error> {
         let Pipeline { pipeline, layout } = self.pipeline(step)?;
-        let uniform = self.buffer_with("octconv shape", wgpu::BufferUsages::UNIFORM, &step.shape)?;
-        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: uniform.as_entire_binding() }];
+        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: uniform }];
         for (&id, binding) in step.tensors.iter().zip(1..) {
             let missing = Error::Presence { tensor: id.name(), found: "missing", wants: "needs" };
             entries.push(wgpu::BindGroupEntry { binding, resource: bind(id).ok_or(missing)? });

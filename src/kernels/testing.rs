@@ -90,7 +90,8 @@ pub(crate) fn check(case: &str, context: &Context, step: &Step, inputs: &[(Tenso
     };
     let y = place(&vec![POISON; bytes as usize]);
     let inputs: Vec<_> = inputs.iter().map(|(id, contents)| (*id, place(contents))).collect();
-    let dispatch = context.octconv().dispatch(step, |id| {
+    let uniform = context.octconv().uniform(step).unwrap();
+    let dispatch = context.octconv().dispatch(step, uniform.as_entire_binding(), |id| {
         let buffer = match id {
             TensorId::YH => &y,
             id => &inputs.iter().find(|(other, _)| *other == id)?.1,

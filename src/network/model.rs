@@ -6,7 +6,7 @@ use super::checkpoint::Checkpoint;
 use super::graph::{Graph, GraphNode, INPUT_ID, Kind, Task, ValueId};
 use super::plan::{NetworkOptions, NetworkPlan, Params, Part, PlannedStep};
 use crate::error::Error;
-use crate::gpu::{Octconv, scoped};
+use crate::gpu::{Dispatch, Octconv, scoped};
 use crate::kernels::{excite, linear, scale};
 use crate::plan::{Dtype, TensorId};
 use crate::spec::{Dims, InputSize};
@@ -36,13 +36,6 @@ pub struct Inference {
     plan: NetworkPlan,
     buffers: Vec<wgpu::Buffer>,
     dispatches: Vec<Dispatch>,
-}
-
-#[derive(Debug)]
-struct Dispatch {
-    pipeline: wgpu::ComputePipeline,
-    bind_group: wgpu::BindGroup,
-    grid: [u32; 2],
 }
 
 /// A tensor of an inference: contiguous from the start of its buffer on.
@@ -142,33 +135,23 @@ impl Model {
         offset: u64,
     ) -> Result<Dispatch, Error> {
         let step = &planned.step;
-        let pipeline = self.octconv.pipeline(step)?;
         let params = match &planned.params {
             Some(params) => Some(self.params(planned.node, params)?),
             None => None,
         };
-        let uniform =
-            wgpu::BufferBinding { buffer: shapes, offset, size: std::num::NonZeroU64::new(step.shape.len() as u64) };
-        let uniform = wgpu::BindingResource::Buffer(uniform);
-        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: uniform }];
-        for (&id, binding) in step.tensors.iter().zip(1..) {
-            let tensor = planned.tensors.iter().find(|(other, _)| *other == id).map(|&(_, tensor)| tensor);
-            let buffer = match id {
-                TensorId::Weights => params.as_ref(),
-                _ => tensor.and_then(|tensor| buffers.get(plan.memory.buffers[tensor])),
-            };
-            let missing = Error::Presence { tensor: id.name(), found: "missing", wants: "needs" };
-            let buffer = buffer.ok_or(missing)?;
+        let binding = |buffer, offset, size| {
+            let size = std::num::NonZeroU64::new(size);
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size })
+        };
+        let uniform = binding(shapes, offset, step.shape.len() as u64);
+        self.octconv.dispatch(step, uniform, |id| {
+            if id == TensorId::Weights {
+                return params.as_ref().map(|buffer| buffer.as_entire_binding());
+            }
+            let &(_, tensor) = planned.tensors.iter().find(|(other, _)| *other == id)?;
             // As large as the tensor and not as the buffer: checked kernels clamp to what is bound.
-            let size = tensor.and_then(|tensor| std::num::NonZeroU64::new(plan.tensors[tensor]));
-            let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size });
-            entries.push(wgpu::BindGroupEntry { binding, resource });
-        }
-        let label = format!("octconv {} {}", self.graph.nodes[planned.node].name, step.kernel.name());
-        let descriptor = wgpu::BindGroupDescriptor { label: Some(&label), layout: &pipeline.layout, entries: &entries };
-        let device = self.octconv.device();
-        let bind_group = scoped(device, &format!("binding {label}"), || device.create_bind_group(&descriptor))?;
-        Ok(Dispatch { pipeline: pipeline.pipeline, bind_group, grid: [step.grid.x, step.grid.y] })
+            Some(binding(buffers.get(*plan.memory.buffers.get(tensor)?)?, 0, *plan.tensors.get(tensor)?))
+        })
     }
 
     /// What a node's steps read beside activations, packed the first time it is asked for.
@@ -228,11 +211,7 @@ impl Inference {
 
     /// Records some of the dispatches, for measuring: they are those of [`NetworkPlan::trace`].
     pub fn record_range(&self, pass: &mut wgpu::ComputePass<'_>, range: std::ops::Range<usize>) {
-        for dispatch in self.dispatches.get(range).unwrap_or_default() {
-            pass.set_pipeline(&dispatch.pipeline);
-            pass.set_bind_group(0, &dispatch.bind_group, &[]);
-            pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], 1);
-        }
+        self.dispatches.get(range).unwrap_or_default().iter().for_each(|dispatch| dispatch.record(pass));
     }
 
     /// Where the input goes before a submission.
