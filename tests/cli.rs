@@ -341,7 +341,7 @@ fn costs_are_counted() {
     }
     let huge = ["--size", "1048576x1048576", "--batch", "1048576", "--frames", "1048576"];
     Outcome::of(octconv().args(["cost", spec]).args(huge)).assert_refused("exceed 64 bits");
-    assert_eq!(Outcome::of(octconv().args(["cost", spec, "--size", "56"])).code, 2);
+    assert_eq!(Outcome::of(octconv().args(["cost", spec, "--size", "56x"])).code, 2);
 }
 
 #[test]

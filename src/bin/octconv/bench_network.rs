@@ -18,6 +18,7 @@ use crate::size::Size;
 
 /// What a bench of a network takes beside what all benches do.
 #[derive(clap::Args, Clone, Debug)]
+#[group(id = "whole")]
 pub struct Args {
     #[command(flatten)]
     settings: Settings,
