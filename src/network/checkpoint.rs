@@ -1,6 +1,6 @@
 //! A network's tensors by name: read, made from a seed, translated from other namings, checked against the network.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rayon::prelude::*;
 use safetensors::tensor::TensorView;
@@ -155,7 +155,7 @@ impl Checkpoint {
         wanted.iter().filter_map(problem).collect()
     }
 
-    /// The weights of a conv node; its name and whether it has what a checked checkpoint has.
+    /// The weights of a conv node, as far as they are there.
     pub(crate) fn conv_weights(&self, node: &str, eps: f32) -> Weights<'_> {
         let get = |name: &str| self.get(&format!("{node}.{name}"));
         Weights {
@@ -286,7 +286,7 @@ fn aliases(graph: &Graph) -> HashMap<String, Alias> {
         }
     }
     // Names of absent frequencies mean nothing.
-    let wanted: std::collections::HashSet<String> = graph.tensors().into_iter().map(|tensor| tensor.name).collect();
+    let wanted: HashSet<String> = graph.tensors().into_iter().map(|tensor| tensor.name).collect();
     aliases.retain(|_, alias| !matches!(alias, Alias::Of(target) if !wanted.contains(target)));
     aliases
 }
