@@ -142,7 +142,7 @@ impl Context {
             if input.len() as u64 != view.dims.elements() {
                 return Err(Error::Length { tensor: "input", found: input.len() as u64, shape: view.dims });
             }
-            self.queue.write_buffer(view.buffer, 0, &encode(input, view.dtype));
+            self.queue.write_buffer(view.buffer, view.offset, &encode(input, view.dtype));
         }
         Ok(())
     }
@@ -155,7 +155,8 @@ impl Context {
             ValueView::Map { high, low } => [high, low],
             ValueView::Vector(vector) => [Some(vector), None],
         };
-        let read = |view: crate::network::TensorView| self.read(view.buffer, 0, view.dims.elements(), view.dtype);
+        let read =
+            |view: crate::network::TensorView| self.read(view.buffer, view.offset, view.dims.elements(), view.dtype);
         let parts = views.into_iter().flatten().map(read).collect::<Result<Vec<_>, Error>>()?;
         Ok(parts.concat())
     }

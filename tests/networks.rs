@@ -131,7 +131,7 @@ fn compare(view: Option<TensorView>, expected: Option<&Summary>, tolerance: f64)
     if [dims.n, dims.c, dims.t, dims.h, dims.w].iter().product::<u32>() != expected.shape.iter().product::<u32>() {
         return Some(format!("{dims} in place of {:?}", expected.shape));
     }
-    let values = context().read(view.buffer, 0, dims.elements(), view.dtype).unwrap();
+    let values = context().read(view.buffer, view.offset, dims.elements(), view.dtype).unwrap();
     let mean_abs = values.iter().map(|&v| f64::from(v.abs())).sum::<f64>() / values.len() as f64;
     if !((mean_abs - expected.mean_abs).abs() <= tolerance * expected.mean_abs) {
         return Some(format!("mean of absolutes {mean_abs} in place of {}", expected.mean_abs));

@@ -1,51 +1,133 @@
-//! Buffers by lifetime: tensors that are never alive together share one, whole, since WebGPU tracks whole buffers.
+//! Buffers by lifetime: tensors that are never alive together share memory.
+//!
+//! WebGPU tracks whole buffers: a dispatch cannot read one part of a buffer and write another. So tensors share a buffer
+//! only where no dispatch reads one and writes the other, and each dispatch finds what it writes in other buffers than
+//! what it reads.
 
-/// A tensor of a plan: how large, and from which step to which it must keep its contents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A tensor of a plan: how large, which steps use it and how, and from which step to which it must keep its contents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lifetime {
     pub(crate) bytes: u64,
-    /// The step that first writes it.
     pub(crate) first: usize,
-    /// The last step that reads or writes it.
     pub(crate) last: usize,
+    /// Steps in order, and whether they write it.
+    pub(crate) accesses: Vec<(usize, bool)>,
 }
 
 impl Lifetime {
-    /// Whether both are alive in some step: one dispatch cannot read and write one buffer.
+    /// Whether both are alive in some step.
     fn overlaps(&self, other: &Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
+
+    /// Whether some step reads one and writes the other.
+    fn clashes(&self, other: &Self) -> bool {
+        let (mut a, mut b) = (self.accesses.iter().peekable(), other.accesses.iter().peekable());
+        while let (Some(&&(i, write)), Some(&&(j, other_write))) = (a.peek(), b.peek()) {
+            if i == j && write != other_write {
+                return true;
+            }
+            if i <= j {
+                a.next()
+            } else {
+                b.next()
+            };
+        }
+        false
+    }
 }
 
-/// Which buffer each tensor gets, and how large the buffers are.
+/// Where a tensor lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) buffer: usize,
+    pub(crate) offset: u64,
+}
+
+/// Where each tensor lies, and how large the buffers are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Assignment {
-    /// The buffer of each tensor.
-    pub(crate) buffers: Vec<usize>,
+    pub(crate) spots: Vec<Spot>,
     /// Bytes of each buffer.
     pub(crate) bytes: Vec<u64>,
 }
 
-/// The largest tensors choose first, each the smallest buffer that is free all its life: a buffer is as large as the
-/// first tensor in it, so nothing grows.
-pub(crate) fn assign(tensors: &[Lifetime]) -> Assignment {
-    let mut order: Vec<usize> = (0..tensors.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(tensors[i].bytes), tensors[i].first));
-    let mut buffers = vec![0; tensors.len()];
+/// The most bytes that are alive in one step.
+pub(crate) fn live_bytes(tensors: &[Lifetime]) -> u64 {
+    let alive = |step: usize| tensors.iter().filter(move |t| t.first <= step && step <= t.last).map(|t| t.bytes);
+    tensors.iter().map(|t| alive(t.first).fold(0, u64::saturating_add)).max().unwrap_or(0)
+}
+
+/// The best of a few greedy orders: which one packs a network tightest depends on where its largest maps are. Offsets
+/// are multiples of `alignment`; a buffer has at most `most` bytes, unless one tensor alone has more.
+pub(crate) fn assign(tensors: &[Lifetime], alignment: u64, most: u64) -> Assignment {
+    let order = |key: &dyn Fn(&Lifetime) -> (u64, u64)| {
+        let mut order: Vec<usize> = (0..tensors.len()).collect();
+        order.sort_by_key(|&i| (key(&tensors[i]), i));
+        order
+    };
+    let largest_first = |t: &Lifetime| u64::MAX - t.bytes;
+    let longest_first = |t: &Lifetime| u64::MAX - t.bytes.saturating_mul((t.last - t.first + 1) as u64);
+    let orders = [
+        order(&|t| (largest_first(t), t.first as u64)),
+        order(&|t| (longest_first(t), t.first as u64)),
+        order(&|t| (t.first as u64, largest_first(t))),
+        order(&|t| (u64::MAX - t.last as u64, largest_first(t))),
+    ];
+    let total = |assignment: &Assignment| assignment.bytes.iter().fold(0, |sum: u64, &bytes| sum.saturating_add(bytes));
+    let all = orders.iter().map(|order| assign_in(order, tensors, alignment, most));
+    all.min_by_key(total).unwrap_or_else(|| Assignment { spots: Vec::new(), bytes: Vec::new() })
+}
+
+/// In this order, each tensor takes the place for which a buffer has to grow least, and of those that need no growth the
+/// one in the smallest buffer.
+fn assign_in(order: &[usize], tensors: &[Lifetime], alignment: u64, most: u64) -> Assignment {
+    let mut spots = vec![Spot::default(); tensors.len()];
     let mut bytes: Vec<u64> = Vec::new();
     let mut residents: Vec<Vec<usize>> = Vec::new();
-    for i in order {
-        let free = |buffer: &usize| !residents[*buffer].iter().any(|&other| tensors[i].overlaps(&tensors[other]));
-        // Later buffers are smaller, and closer in size to what is still to come.
-        let buffer = (0..bytes.len()).rev().find(free).unwrap_or_else(|| {
-            bytes.push(tensors[i].bytes);
-            residents.push(Vec::new());
-            bytes.len() - 1
-        });
-        residents[buffer].push(i);
-        buffers[i] = buffer;
+    for &i in order {
+        let tensor = &tensors[i];
+        let candidate = |buffer: usize| {
+            let here = &residents[buffer];
+            if here.iter().any(|&other| tensor.clashes(&tensors[other])) {
+                return None;
+            }
+            let taken = here.iter().filter(|&&other| tensor.overlaps(&tensors[other]));
+            let offset = gap(taken.map(|&other| (spots[other].offset, tensors[other].bytes)), tensor.bytes, alignment);
+            let end = offset.saturating_add(tensor.bytes);
+            let fits = end <= most || offset == 0;
+            fits.then_some((end.saturating_sub(bytes[buffer]), bytes[buffer], Spot { buffer, offset }))
+        };
+        let best = (0..bytes.len()).filter_map(candidate).min_by_key(|&(growth, size, _)| (growth, size));
+        // A place that has to be made is as good in a buffer of its own, and leaves more choice.
+        let spot = match best {
+            Some((growth, _, spot)) if growth < tensor.bytes => spot,
+            _ => {
+                bytes.push(0);
+                residents.push(Vec::new());
+                Spot { buffer: bytes.len() - 1, offset: 0 }
+            }
+        };
+        residents[spot.buffer].push(i);
+        bytes[spot.buffer] = bytes[spot.buffer].max(spot.offset + tensor.bytes);
+        spots[i] = spot;
     }
-    Assignment { buffers, bytes }
+    Assignment { spots, bytes }
+}
+
+/// The lowest aligned offset with room for `bytes` between what is taken.
+fn gap(taken: impl Iterator<Item = (u64, u64)>, bytes: u64, alignment: u64) -> u64 {
+    let mut taken: Vec<_> = taken.collect();
+    taken.sort_unstable();
+    let mut offset = 0u64;
+    for (start, length) in taken {
+        if offset.saturating_add(bytes) <= start {
+            break;
+        }
+        let end = start.saturating_add(length);
+        offset = offset.max(end.checked_next_multiple_of(alignment).unwrap_or(u64::MAX));
+    }
+    offset
 }
 
 #[cfg(test)]
@@ -53,34 +135,58 @@ mod tests {
     use super::*;
 
     fn lifetime(bytes: u64, first: usize, last: usize) -> Lifetime {
-        Lifetime { bytes, first, last }
+        Lifetime { bytes, first, last, accesses: vec![(first, true), (last, false)] }
+    }
+
+    fn total(assignment: &Assignment) -> u64 {
+        assignment.bytes.iter().sum()
     }
 
     #[test]
     fn a_chain_takes_two_buffers() {
         let chain: Vec<_> = (0..10).map(|i| lifetime(100 - i as u64, i, i + 1)).collect();
-        let assignment = assign(&chain);
-        assert_eq!(assignment.bytes, [100, 99]);
-        for pair in assignment.buffers.windows(2) {
-            assert_ne!(pair[0], pair[1]);
-        }
+        let assignment = assign(&chain, 1, u64::MAX);
+        assert_eq!((assignment.bytes.len(), total(&assignment)), (2, 199));
+    }
+
+    #[test]
+    fn what_is_read_together_shares_a_buffer() {
+        // A large tensor, then three small ones in its place, the third of them written while the others are read.
+        let large = lifetime(1000, 0, 1);
+        let small = |first| Lifetime { bytes: 400, first, last: 4, accesses: vec![(first, true), (4, false)] };
+        let written = Lifetime { bytes: 400, first: 4, last: 5, accesses: vec![(4, true), (5, false)] };
+        let assignment = assign(&[large, small(2), small(3), written], 256, u64::MAX);
+        assert_eq!(total(&assignment), 1400);
+        assert_eq!(assignment.spots[1].buffer, assignment.spots[2].buffer);
+        assert_ne!(assignment.spots[3].buffer, assignment.spots[1].buffer);
     }
 
     #[test]
     fn what_lives_together_is_apart() {
         let tensors: Vec<_> =
-            (0..60).map(|i: usize| lifetime((i * 7919 % 101) as u64 + 1, i, i + i * 31 % 7)).collect();
-        let assignment = assign(&tensors);
-        for (i, a) in tensors.iter().enumerate() {
-            assert!(assignment.bytes[assignment.buffers[i]] >= a.bytes);
-            for (j, b) in tensors.iter().enumerate().skip(i + 1) {
-                assert!(!a.overlaps(b) || assignment.buffers[i] != assignment.buffers[j], "{a:?} {b:?}");
+            (0..60).map(|i: usize| lifetime((i * 7919 % 101) as u64 + 1, i, i + 1 + i * 31 % 7)).collect();
+        for (alignment, most) in [(1, u64::MAX), (16, 200)] {
+            let assignment = assign(&tensors, alignment, most);
+            let range = |i: usize| {
+                let Spot { offset, .. } = assignment.spots[i];
+                offset..offset + tensors[i].bytes
+            };
+            for (i, a) in tensors.iter().enumerate() {
+                assert!(range(i).end <= assignment.bytes[assignment.spots[i].buffer].min(most));
+                assert_eq!(range(i).start % alignment, 0);
+                for (j, b) in tensors.iter().enumerate().skip(i + 1) {
+                    if assignment.spots[i].buffer == assignment.spots[j].buffer {
+                        assert!(!a.clashes(b), "{a:?} {b:?}");
+                        let apart = range(i).end <= range(j).start || range(j).end <= range(i).start;
+                        assert!(!a.overlaps(b) || apart, "{a:?} {b:?}");
+                    }
+                }
             }
+            // No plan takes less than what is alive at once.
+            let alive =
+                |step| tensors.iter().filter(|t| t.first <= step && step <= t.last).map(|t| t.bytes).sum::<u64>();
+            let peak = (0..70).map(alive).max().unwrap();
+            assert!((peak..=peak * 3 / 2).contains(&total(&assignment)), "{} for {peak}", total(&assignment));
         }
-        // No plan takes less than what is alive at once.
-        let alive = |step| tensors.iter().filter(|t| t.first <= step && step <= t.last).map(|t| t.bytes).sum::<u64>();
-        let peak = (0..70).map(alive).max().unwrap();
-        let total: u64 = assignment.bytes.iter().sum();
-        assert!((peak..=peak * 3 / 2).contains(&total), "{total} for a peak of {peak}");
     }
 }

@@ -38,11 +38,13 @@ pub struct Inference {
     dispatches: Vec<Dispatch>,
 }
 
-/// A tensor of an inference: contiguous from the start of its buffer on.
+/// A tensor of an inference, contiguous.
 #[derive(Clone, Copy, Debug)]
 pub struct TensorView<'a> {
     /// The buffer, which has the usages `STORAGE`, `COPY_SRC` and `COPY_DST`.
     pub buffer: &'a wgpu::Buffer,
+    /// Bytes of the buffer before its first element.
+    pub offset: u64,
     /// `[n, c, t, h, w]`; a vector is `[n, c, 1, 1, 1]`.
     pub dims: Dims,
     /// The type of its elements.
@@ -148,9 +150,10 @@ impl Model {
             if id == TensorId::Weights {
                 return params.as_ref().map(|buffer| buffer.as_entire_binding());
             }
-            let &(_, tensor) = planned.tensors.iter().find(|(other, _)| *other == id)?;
+            let &(_, span) = planned.tensors.iter().find(|(other, _)| *other == id)?;
+            let spot = plan.memory.spots.get(span.tensor)?;
             // As large as the tensor and not as the buffer: checked kernels clamp to what is bound.
-            Some(binding(buffers.get(*plan.memory.buffers.get(tensor)?)?, 0, *plan.tensors.get(tensor)?))
+            Some(binding(buffers.get(spot.buffer)?, spot.offset + span.offset, span.bytes))
         })
     }
 
@@ -237,8 +240,9 @@ impl Inference {
     fn view(&self, id: ValueId) -> Option<ValueView<'_>> {
         let place = self.plan.places.get(id)?;
         let tensor = |part: Part, dtype: Dtype| {
-            let buffer = self.buffers.get(*self.plan.memory.buffers.get(part.tensor)?)?;
-            Some(TensorView { buffer, dims: part.dims, dtype })
+            let spot = self.plan.memory.spots.get(part.span.tensor)?;
+            let buffer = self.buffers.get(spot.buffer)?;
+            Some(TensorView { buffer, offset: spot.offset + part.span.offset, dims: part.dims, dtype })
         };
         if let Some(vector) = place.vector {
             return Some(ValueView::Vector(tensor(vector, Dtype::F32)?));

@@ -1,11 +1,9 @@
 //! A network at a size, on a device: every dispatch, and every buffer. Pure, so that it can be made and asked anywhere.
 
-use std::collections::HashMap;
-
 use super::graph::{Graph, GraphNode, Kind, Task, ValueId, ValueShape};
 use super::memory::{self, Lifetime};
 use crate::error::Error;
-use crate::kernels::{excite, global_pool, linear, pool, scale, softmax, window_pool};
+use crate::kernels::{Access, excite, global_pool, linear, pool, scale, softmax, window_pool};
 use crate::packing::Packing;
 use crate::plan::{self, DeviceFacts, Dtype, Operand, Options, Plan, Slice, Step, TensorId};
 use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Spec};
@@ -41,14 +39,23 @@ pub(crate) struct PlannedStep {
     pub(crate) node: usize,
     pub(crate) step: Step,
     pub(crate) params: Option<Params>,
-    /// The tensor behind each id of the step but the params, and its bytes.
-    pub(crate) tensors: Vec<(TensorId, usize)>,
+    /// What lies behind each id of the step but the params.
+    pub(crate) tensors: Vec<(TensorId, Span)>,
+}
+
+/// Bytes of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) tensor: usize,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Where a map's frequency, or a vector, lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
-    pub(crate) tensor: usize,
+    /// Of all channels of `slice`.
+    pub(crate) span: Span,
     pub(crate) dims: Dims,
     pub(crate) slice: Slice,
 }
@@ -78,10 +85,9 @@ pub struct NetworkPlan {
     pub(crate) shapes: Vec<ValueShape>,
     pub(crate) places: Vec<Place>,
     pub(crate) steps: Vec<PlannedStep>,
-    /// Bytes of each tensor.
-    pub(crate) tensors: Vec<u64>,
-    /// The buffer of each tensor, and bytes of each buffer.
+    /// Where each tensor lies, and bytes of each buffer.
     pub(crate) memory: memory::Assignment,
+    live_bytes: u64,
 }
 
 impl NetworkPlan {
@@ -113,8 +119,11 @@ impl NetworkPlan {
             planner.node(index).map_err(inner)?;
         }
         let Planner { places, tensors, steps, .. } = planner;
-        let memory = memory::assign(&lifetimes(graph, options, &places, &tensors, &steps));
-        Ok(Self { graph: graph.clone(), options: options.clone(), size, shapes, places, steps, tensors, memory })
+        let alignment = u64::from(facts.limits.min_storage_buffer_offset_alignment.max(4));
+        let lifetimes = lifetimes(graph, options, &places, &tensors, &steps);
+        let live_bytes = memory::live_bytes(&lifetimes);
+        let memory = memory::assign(&lifetimes, alignment, facts.limits.max_buffer_size);
+        Ok(Self { graph: graph.clone(), options: options.clone(), size, shapes, places, steps, memory, live_bytes })
     }
 
     /// The network.
@@ -156,6 +165,11 @@ impl NetworkPlan {
             }
         }
         stages
+    }
+
+    /// Bytes that hold values at once, at most: what no allocation can do without. Input and answer are among them.
+    pub fn live_bytes(&self) -> u64 {
+        self.live_bytes
     }
 
     /// Bytes of all buffers of activations: input, answer, pooled copies and scratch among them.
@@ -210,15 +224,33 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn tensor(&mut self, bytes: u64) -> usize {
-        self.tensors.push(bytes.next_multiple_of(4).max(4));
-        self.tensors.len() - 1
+    fn tensor(&mut self, bytes: u64) -> Span {
+        let bytes = bytes.checked_next_multiple_of(4).unwrap_or(u64::MAX).max(4);
+        self.tensors.push(bytes);
+        Span { tensor: self.tensors.len() - 1, offset: 0, bytes }
     }
 
     /// A tensor of its own for a map.
     fn own(&mut self, dims: Dims) -> Part {
-        let tensor = self.tensor(dims.elements().saturating_mul(self.options.activations.bytes()));
-        Part { tensor, dims, slice: Slice::whole(dims.c) }
+        let span = self.tensor(dims.elements().saturating_mul(self.options.activations.bytes()));
+        Part { span, dims, slice: Slice::whole(dims.c) }
+    }
+
+    /// A tensor for both frequencies of a map, one behind the other: they come and go together, and a large buffer that
+    /// an all-high map has left then holds both.
+    fn own_map(&mut self, high: Option<Dims>, low: Option<Dims>) -> [Option<Part>; 2] {
+        let (Some(high), Some(low)) = (high, low) else {
+            return [high, low].map(|dims| dims.map(|dims| self.own(dims)));
+        };
+        let element = self.options.activations.bytes();
+        let bytes =
+            |dims: Dims| dims.elements().saturating_mul(element).checked_next_multiple_of(4).unwrap_or(u64::MAX);
+        let alignment = u64::from(self.facts.limits.min_storage_buffer_offset_alignment.max(4));
+        let offset = bytes(high).checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
+        let tensor = self.tensor(offset.saturating_add(bytes(low))).tensor;
+        [(high, 0), (low, offset)].map(|(dims, offset)| {
+            Some(Part { span: Span { tensor, offset, bytes: bytes(dims) }, dims, slice: Slice::whole(dims.c) })
+        })
     }
 
     fn maps(&self, id: ValueId) -> [Option<Dims>; 2] {
@@ -250,7 +282,7 @@ impl Planner<'_> {
                 let dims = self.maps(id);
                 let within = |part: Option<Part>, dims: Option<Dims>, first: u32| {
                     let slice = |part: Part| Slice { first: part.slice.first + first, of: part.slice.of };
-                    part.zip(dims).map(|(part, dims)| Part { tensor: part.tensor, dims, slice: slice(part) })
+                    part.zip(dims).map(|(part, dims)| Part { span: part.span, dims, slice: slice(part) })
                 };
                 let spot = Place {
                     high: within(place.high, dims[0], first[0]),
@@ -273,7 +305,7 @@ impl Planner<'_> {
         // One dispatch cannot read and write one buffer.
         for (index, node) in graph.nodes.iter().enumerate() {
             let own = self.places[index + 1];
-            let tensors = |place: Place| [place.high, place.low].into_iter().flatten().map(|part| part.tensor);
+            let tensors = |place: Place| [place.high, place.low].into_iter().flatten().map(|part| part.span.tensor);
             let mut read = node.inputs.iter().flat_map(|&id| tensors(self.places[id]));
             if !matches!(node.task, Task::Concat) && read.any(|tensor| tensors(own).any(|own| own == tensor)) {
                 self.places[index + 1] = Place::default();
@@ -296,8 +328,7 @@ impl Planner<'_> {
         match self.shapes[id] {
             ValueShape::Map { high, low, .. } => {
                 if self.places[id].high.is_none() && self.places[id].low.is_none() {
-                    self.places[id].high = high.map(|dims| self.own(dims));
-                    self.places[id].low = low.map(|dims| self.own(dims));
+                    [self.places[id].high, self.places[id].low] = self.own_map(high, low);
                 }
                 if self.wants_pool[id]
                     && self.places[id].pooled.is_none()
@@ -312,14 +343,14 @@ impl Planner<'_> {
             ValueShape::Vector { n, c } => {
                 if self.places[id].vector.is_none() {
                     let dims = Dims { n, c, t: 1, h: 1, w: 1 };
-                    let tensor = self.tensor(dims.elements().saturating_mul(4));
-                    self.places[id].vector = Some(Part { tensor, dims, slice: Slice::whole(c) });
+                    let span = self.tensor(dims.elements().saturating_mul(4));
+                    self.places[id].vector = Some(Part { span, dims, slice: Slice::whole(c) });
                 }
             }
         }
     }
 
-    fn push(&mut self, node: usize, step: Step, params: Option<Params>, tensors: Vec<(TensorId, usize)>) {
+    fn push(&mut self, node: usize, step: Step, params: Option<Params>, tensors: Vec<(TensorId, Span)>) {
         self.steps.push(PlannedStep { node, step, params, tensors });
     }
 
@@ -338,7 +369,7 @@ impl Planner<'_> {
             Task::Pool { kind, window } => {
                 for (x, y) in both(input).into_iter().filter_map(|(x, y)| x.zip(y)) {
                     let average = *kind == super::description::PoolKind::Average;
-                    let (x, x_tensor, y_tensor) = (operand(TensorId::XH, x), x.tensor, y.tensor);
+                    let (x, x_tensor, y_tensor) = (operand(TensorId::XH, x), x.span, y.span);
                     let to = operand(TensorId::YH, y);
                     let step =
                         window_pool::step(self.facts, self.options.activations, average, *window, x, to, y.slice)?;
@@ -350,7 +381,7 @@ impl Planner<'_> {
                 for ((x, y), frequency) in both(input).into_iter().zip(frequencies) {
                     let Some((x, y)) = x.zip(y) else { continue };
                     let step = self.scale(scale::Form::Channel, *activation, x, y, None, false)?;
-                    let tensors = vec![(TensorId::XH, x.tensor), (TensorId::YH, y.tensor)];
+                    let tensors = vec![(TensorId::XH, x.span), (TensorId::YH, y.span)];
                     self.push(index, step, Some(Params::Norm(frequency)), tensors);
                 }
             }
@@ -363,9 +394,9 @@ impl Planner<'_> {
                         let slice = Slice { first: y.slice.first + first[i], of: y.slice.of };
                         let y = Part { dims: x.dims, slice, ..y };
                         first[i] += x.dims.c;
-                        if (x.tensor, x.slice) != (y.tensor, y.slice) {
+                        if (x.span, x.slice) != (y.span, y.slice) {
                             let step = self.scale(scale::Form::Copy, Activation::None, x, y, None, false)?;
-                            let tensors = vec![(TensorId::XH, x.tensor), (TensorId::YH, y.tensor)];
+                            let tensors = vec![(TensorId::XH, x.span), (TensorId::YH, y.span)];
                             self.push(index, step, None, tensors);
                         }
                     }
@@ -384,21 +415,21 @@ impl Planner<'_> {
                     let bytes = linear::packed_bytes(y.dims.c, x.dims.c, self.options.weights);
                     plan::check_size("the matrix", u64::from(y.dims.c) * u64::from(x.dims.c), bytes, self.facts)?;
                     let step = linear::step(self.facts, self.options.weights, y.dims.n, y.dims.c, x.dims.c)?;
-                    let tensors = vec![(TensorId::XH, x.tensor), (TensorId::YH, y.tensor)];
+                    let tensors = vec![(TensorId::XH, x.span), (TensorId::YH, y.span)];
                     self.push(index, step, Some(Params::Linear(self.options.weights)), tensors);
                 }
             }
             Task::Softmax => {
                 if let (Some(x), Some(y)) = (input.vector, output.vector) {
                     let step = softmax::step(self.facts, y.dims.n, y.dims.c)?;
-                    self.push(index, step, None, vec![(TensorId::XH, x.tensor), (TensorId::YH, y.tensor)]);
+                    self.push(index, step, None, vec![(TensorId::XH, x.span), (TensorId::YH, y.span)]);
                 }
             }
         }
         if let (Some(x), Some(y), false) = (output.high, output.pooled, pooled) {
             let (from, to) = (operand(TensorId::XH, x), operand(TensorId::YH, y));
             let step = pool::step(self.facts, self.options.activations, from, to)?;
-            self.push(index, step, None, vec![(TensorId::XH, x.tensor), (TensorId::YH, y.tensor)]);
+            self.push(index, step, None, vec![(TensorId::XH, x.span), (TensorId::YH, y.span)]);
         }
         Ok(())
     }
@@ -432,7 +463,7 @@ impl Planner<'_> {
                 TensorId::Scratch(i) => scratch.get(i).copied(),
                 TensorId::Weights => None,
             };
-            part.map(|part| (id, part.tensor))
+            part.map(|part| (id, part.span))
         };
         for step in plan.steps {
             let tensors = step.tensors.iter().filter_map(|&id| tensor(id)).collect();
@@ -462,7 +493,7 @@ impl Planner<'_> {
         for part in [x.high, x.low].into_iter().flatten() {
             let slice = Slice { first, of: vector.dims.c };
             let step = global_pool::step(self.facts, self.options.activations, part.dims, slice)?;
-            self.push(index, step, None, vec![(TensorId::XH, part.tensor), (TensorId::YH, vector.tensor)]);
+            self.push(index, step, None, vec![(TensorId::XH, part.span), (TensorId::YH, vector.span)]);
             first += part.dims.c;
         }
         Ok(())
@@ -481,11 +512,11 @@ impl Planner<'_> {
         let n = [x.high, x.low].into_iter().flatten().map(|part| part.dims.n).max().unwrap_or(1);
         let dims = Dims { n, c: split.channels(), t: 1, h: 1, w: 1 };
         let mut vector =
-            || Part { tensor: self.tensor(dims.elements().saturating_mul(4)), dims, slice: Slice::whole(dims.c) };
+            || Part { span: self.tensor(dims.elements().saturating_mul(4)), dims, slice: Slice::whole(dims.c) };
         let (means, factors) = (vector(), vector());
         self.means(index, x, means)?;
         let step = excite::step(self.facts, n, dims.c, reduced)?;
-        let tensors = vec![(TensorId::XH, means.tensor), (TensorId::YH, factors.tensor)];
+        let tensors = vec![(TensorId::XH, means.span), (TensorId::YH, factors.span)];
         self.push(index, step, Some(Params::Excite), tensors);
 
         let residual = node.residual.map(|id| self.places[id]).unwrap_or_default();
@@ -494,8 +525,8 @@ impl Planner<'_> {
             let Some((x, y)) = x.zip(y) else { continue };
             let factors_slice = Some(Slice { first, of: dims.c });
             let step = self.scale(scale::Form::Sample, activation, x, y, factors_slice, residual.is_some())?;
-            let mut tensors = vec![(TensorId::XH, x.tensor), (TensorId::XP, factors.tensor), (TensorId::YH, y.tensor)];
-            tensors.extend(residual.map(|residual| (TensorId::ResidualH, residual.tensor)));
+            let mut tensors = vec![(TensorId::XH, x.span), (TensorId::XP, factors.span), (TensorId::YH, y.span)];
+            tensors.extend(residual.map(|residual| (TensorId::ResidualH, residual.span)));
             self.push(index, step, None, tensors);
             first += x.dims.c;
         }
@@ -516,26 +547,25 @@ fn lifetimes(
     tensors: &[u64],
     steps: &[PlannedStep],
 ) -> Vec<Lifetime> {
-    let mut spans: HashMap<usize, (usize, usize)> = HashMap::new();
-    for (at, step) in steps.iter().enumerate() {
-        for &(_, tensor) in &step.tensors {
-            let span = spans.entry(tensor).or_insert((at, at));
-            span.1 = at;
+    let mut lifetimes: Vec<Lifetime> =
+        tensors.iter().map(|&bytes| Lifetime { bytes, first: usize::MAX, ..Lifetime::default() }).collect();
+    for (at, planned) in steps.iter().enumerate() {
+        for (id, access) in planned.step.tensors.iter().zip(planned.step.kernel.accesses()) {
+            let Some((_, span)) = planned.tensors.iter().find(|(other, _)| other == id) else { continue };
+            let lifetime = &mut lifetimes[span.tensor];
+            (lifetime.first, lifetime.last) = (lifetime.first.min(at), at);
+            lifetime.accesses.push((at, access == Access::Write));
         }
     }
-    let mut lifetimes: Vec<Lifetime> = tensors
-        .iter()
-        .enumerate()
-        .map(|(tensor, &bytes)| {
-            let (first, last) = spans.get(&tensor).copied().unwrap_or((0, 0));
-            Lifetime { bytes, first, last }
-        })
-        .collect();
+    for lifetime in &mut lifetimes {
+        // What no step uses, such as a part of an input that no layer reads.
+        lifetime.first = lifetime.first.min(lifetime.last);
+    }
     let kept = options.keep.iter().filter_map(|name| graph.find(name));
     for id in [0, graph.output].into_iter().chain(kept) {
         let Place { high, low, vector, .. } = places[id];
         for part in [high, low, vector].into_iter().flatten() {
-            let lifetime = &mut lifetimes[part.tensor];
+            let lifetime = &mut lifetimes[part.span.tensor];
             lifetime.last = steps.len();
             if id == 0 {
                 lifetime.first = 0;

@@ -16,7 +16,10 @@ use crate::size::Size;
 struct Counts {
     macs: u64,
     params: u64,
+    /// Of all buffers.
     activation_bytes_peak: u64,
+    /// Holding values at once, at most.
+    activation_bytes_live: u64,
 }
 
 impl Counts {
@@ -28,7 +31,12 @@ impl Counts {
         let limits = wgpu_limits();
         let facts = DeviceFacts { limits, features: octconv::wgpu::Features::all(), software: false };
         let plan = NetworkPlan::new(&graph, size, &options, &facts)?;
-        Ok(Self { macs: cost.macs, params: cost.params, activation_bytes_peak: plan.activation_bytes() })
+        Ok(Self {
+            macs: cost.macs,
+            params: cost.params,
+            activation_bytes_peak: plan.activation_bytes(),
+            activation_bytes_live: plan.live_bytes(),
+        })
     }
 }
 
@@ -65,14 +73,15 @@ pub fn run(
     let rows = [
         ("multiply-adds", counts.macs, plain.as_ref().map(|p| p.macs)),
         ("parameters", counts.params, plain.as_ref().map(|p| p.params)),
-        ("activations, bytes", counts.activation_bytes_peak, plain.as_ref().map(|p| p.activation_bytes_peak)),
+        ("bytes of activations", counts.activation_bytes_peak, plain.as_ref().map(|p| p.activation_bytes_peak)),
+        ("alive at once", counts.activation_bytes_live, plain.as_ref().map(|p| p.activation_bytes_live)),
     ];
     // Writing to a String cannot fail.
     if plain.is_some() {
-        let _ = writeln!(out, "{:<20} {:>18} {:>18} {:>8}", "", "octave", "plain", "ratio");
+        let _ = writeln!(out, "{:<21} {:>18} {:>18} {:>8}", "", "octave", "plain", "ratio");
     }
     for (name, count, plain) in rows {
-        let _ = write!(out, "{name:<20} {:>18}", thousands(count.into()));
+        let _ = write!(out, "{name:<21} {:>18}", thousands(count.into()));
         if let Some(plain) = plain {
             let _ = write!(out, " {:>18} {:>8.3}", thousands(plain.into()), count as f64 / plain as f64);
         }

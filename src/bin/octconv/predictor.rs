@@ -113,7 +113,7 @@ impl Predictor {
                 for (part, view) in parts.iter_mut().zip([high, low]) {
                     let Some(view) = view else { continue };
                     let one = u64::from(view.dims.c) * u64::from(view.dims.h) * u64::from(view.dims.w);
-                    let values = device.context.read(view.buffer, 0, one, view.dtype)?;
+                    let values = device.context.read(view.buffer, view.offset, one, view.dtype)?;
                     *part = Some(([view.dims.c, view.dims.h, view.dims.w], values));
                 }
                 Ok(parts)
