@@ -465,7 +465,8 @@ impl Octconv {
         // SAFETY: the source comes from this crate's shaders alone, whose loops are bounded by sizes in their uniform
         // and whose indices stay inside their tensors for every `shape` that a Plan holds: `Spec::shapes` and
         // `Plan::check_limits` bound all sizes, `Packing::offsets` places the weights, and `validate_tensors` has
-        // checked that each binding is as large as its tensor. The test suite also runs with checks on
+        // checked that each binding is as large as its tensor; of networks, `NetworkPlan::new` checks every map and
+        // matrix in the same way and `Model::compile` binds as many bytes. The test suite also runs with checks on
         // (OCTCONV_CHECKED=1), and guards every output with sentinels.
         unsafe { self.shared.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     }

@@ -3,13 +3,14 @@
 //!
 //! A layer is specified ([`Spec`]), planned ([`Plan`]), packed ([`Octconv::pack`]), bound ([`Octconv::bind`]) and
 //! recorded ([`Layer::record`]) into a compute pass of yours. See [`Octconv`] for the whole of it in ten lines, and
-//! `docs/architecture.md` for the rooms.
+//! `docs/architecture.md` for the rooms. Whole networks are in the module `network`.
 //!
 //! # Features
 //!
 //! - `context`: `Context`, an adapter, device and queue of one's own, with every native backend of wgpu.
+//! - `network`: whole networks, from a description and a checkpoint to an answer.
 //! - `verify`: random layers against the reference.
-//! - `cli`, the default: the `octconv` command, and both of the above.
+//! - `cli`, the default: the `octconv` command, and all of the above.
 //!
 //! Without any, the library neither picks adapters nor enables backends: those are the embedder's.
 //!
