@@ -87,6 +87,7 @@ pub(crate) struct Maps<'a> {
 }
 
 /// Y_H and Y_L of a layer amid others, whose inputs are known to have the right shapes.
+#[cfg(feature = "network")]
 pub(crate) fn octave_conv_f64(
     spec: &Spec,
     size: InputSize,
