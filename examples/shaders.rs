@@ -1,11 +1,12 @@
-//! Writes the WGSL of every kernel that some typical layers get, as it goes to the device: for reading, and for
-//! compilers that take WGSL (naga, tint, or a driver's own statistics).
+//! Writes the WGSL of every kernel that some typical layers and networks get, as it goes to the device: for reading, and
+//! for compilers that take WGSL (naga, tint, or a driver's own statistics).
 //!
 //! cargo run --example shaders -- FOLDER
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use octconv::network::{Graph, NetworkOptions, NetworkPlan, zoo};
 use octconv::{DeviceFacts, Dtype, InputSize, Options, Plan, Spec};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,6 +40,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     if seen.insert(source.clone()) {
                         std::fs::write(folder.join(format!("{name}-{dtype}-{variant}-{i}.wgsl")), source)?;
                     }
+                }
+            }
+        }
+    }
+    for (name, alpha) in [("resnet50", 0.5), ("se-resnet50", 0.5), ("densenet121", 0.25), ("mobilenet-v2", 0.375)] {
+        let graph = Graph::new(&zoo::build(name, &zoo::Settings { alpha, ..Default::default() })?)?;
+        for dtype in [Dtype::F32, Dtype::F16] {
+            let options = NetworkOptions { activations: dtype, weights: dtype, ..Default::default() };
+            let plan = NetworkPlan::new(&graph, InputSize::image(1, 224, 224), &options, &facts)?;
+            for (kernel, source) in plan.sources() {
+                if seen.insert(source.clone()) {
+                    let kernel = kernel.replace(' ', "-");
+                    std::fs::write(folder.join(format!("{name}-{dtype}-{kernel}-{}.wgsl", seen.len())), source)?;
                 }
             }
         }

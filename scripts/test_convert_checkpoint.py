@@ -13,16 +13,12 @@ import unittest
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors.numpy import load_file
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import convert_checkpoint  # noqa: E402
-
-try:
-    import torch
-except ImportError:
-    torch = None
 
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 FLAGS = {"float32": 0, "float64": 1, "float16": 2, "uint8": 3, "int32": 4}
@@ -272,7 +268,6 @@ class MXNet(Case):
         self.refused(mxnet_file(changed), "not finite")
 
 
-@unittest.skipIf(torch is None, "needs torch")
 class PyTorch(Case):
     def setUp(self):
         super().setUp()

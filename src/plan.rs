@@ -598,7 +598,9 @@ fn ranked(spec: &Spec) -> Vec<Variant> {
             Family::Direct => 1,
             Family::Pointwise => 2,
         };
-        (strategy, family)
+        // A 1x1 layer is the pointwise kernel's in whatever form it can have: with pool(X_H) given nothing is left to
+        // pool first, and pooling for the direct kernel instead would be three dispatches in place of one.
+        if one_by_one { (family, strategy) } else { (strategy, family) }
     });
     variants
 }

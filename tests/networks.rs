@@ -1,13 +1,16 @@
 //! Whole networks on a device, against what an independent PyTorch implementation computes (tests/networks/*.json, written
 //! by tests/networks/make_fixtures.py): logits, and every stage on the way, so that a difference shows where it starts.
-#![cfg(all(feature = "network", feature = "context"))]
+#![cfg(all(feature = "network", feature = "verify"))]
+
+mod common;
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+
+use common::{context, has_f16};
 
 use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, TensorView, ValueView, random_input, zoo};
-use octconv::{Context, ContextOptions, Dtype, InputSize, wgpu};
+use octconv::{Dtype, InputSize};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -50,11 +53,6 @@ const ON_CPU_ALONE: [&str; 9] = [
     "resnet50-a0.25-64x64",
     "resnet50-a0.75-64x64",
 ];
-
-fn context() -> &'static Context {
-    static CONTEXT: OnceLock<Context> = OnceLock::new();
-    CONTEXT.get_or_init(|| Context::new(&ContextOptions::default()).unwrap_or_else(|error| panic!("{error}")))
-}
 
 fn fixtures() -> Vec<(String, Fixture)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/networks");
@@ -163,7 +161,7 @@ fn check(fixture: &Fixture) {
 
 /// Top-1 in f16, of every sample.
 fn check_halves(fixture: &Fixture) {
-    if !context().octconv().facts().features.contains(wgpu::Features::SHADER_F16) {
+    if !has_f16(context()) {
         let graph = fixture.graph();
         let checkpoint = Checkpoint::random(&graph, fixture.seed);
         let model = Model::new(context().octconv(), graph, checkpoint).unwrap();
@@ -180,45 +178,60 @@ fn check_halves(fixture: &Fixture) {
     }
 }
 
-/// One test a network, so that one can be run alone.
+fn check_network(network: &str) {
+    let mut count = 0;
+    for (name, fixture) in fixtures().into_iter().filter(|(_, fixture)| fixture.network == network) {
+        let started = std::time::Instant::now();
+        check(&fixture);
+        check_halves(&fixture);
+        println!("{name}: {:.1} s", started.elapsed().as_secs_f64());
+        count += 1;
+    }
+    assert!(count > 0, "no fixture of {network}");
+}
+
+/// One test a network, so that one can be run alone. The others are relatives of these, made of the same layers in other
+/// numbers: a software device compiles kernels of their own for them, for minutes.
 macro_rules! networks {
-    ($($name:ident: $network:literal)*) => {
+    ($($name:ident: $network:literal)* others $($other:ident: $other_network:literal)*) => {
         $(#[test]
         fn $name() {
-            let mut count = 0;
-            for (name, fixture) in fixtures().into_iter().filter(|(_, fixture)| fixture.network == $network) {
-                let started = std::time::Instant::now();
-                check(&fixture);
-                check_halves(&fixture);
-                println!("{name}: {:.1} s", started.elapsed().as_secs_f64());
-                count += 1;
-            }
-            assert!(count > 0, "no fixture of {}", $network);
+            check_network($network);
+        })*
+
+        $(#[test]
+        #[ignore = "minutes of compiling kernels: cargo test --test networks -- --include-ignored"]
+        fn $other() {
+            check_network($other_network);
         })*
 
         #[test]
-        fn every_network_has_a_fixture() {
-            let tested = [$($network),*];
-            assert_eq!(tested.as_slice(), zoo::NAMES);
+        fn every_network_has_a_test() {
+            let mut tested = vec![$($network,)* $($other_network),*];
+            let mut names = zoo::NAMES.to_vec();
+            tested.sort();
+            names.sort();
+            assert_eq!(tested, names);
         }
     };
 }
 
 networks! {
-    resnet26: "resnet26"
     resnet50: "resnet50"
+    resnext50: "resnext50"
+    se_resnet50: "se-resnet50"
+    densenet121: "densenet121"
+    mobilenet_v2: "mobilenet-v2"
+    cifar_resnet20: "cifar-resnet20"
+    i3d_resnet50: "i3d-resnet50"
+    others
+    resnet26: "resnet26"
     resnet101: "resnet101"
     resnet152: "resnet152"
     resnet200: "resnet200"
-    resnext50: "resnext50"
     resnext101: "resnext101"
-    se_resnet50: "se-resnet50"
-    densenet121: "densenet121"
     mobilenet_v1: "mobilenet-v1"
-    mobilenet_v2: "mobilenet-v2"
-    cifar_resnet20: "cifar-resnet20"
     cifar_resnet44: "cifar-resnet44"
     cifar_resnet56: "cifar-resnet56"
     c2d_resnet50: "c2d-resnet50"
-    i3d_resnet50: "i3d-resnet50"
 }

@@ -6,17 +6,22 @@ mod common;
 use common::{ALPHAS, case, check_on, context, image, open, split};
 use octconv::verify::Case;
 use octconv::{
-    Activation, ContextOptions, Downsample, Family, InputSize, Options, Rounding, Slice, Spec, SpecBuilder, TimeAxis,
-    wgpu,
+    Activation, ContextOptions, Downsample, Family, InputSize, Options, Rounding, Slice, Spec, SpecBuilder, Strategy,
+    TimeAxis, Variant, wgpu,
 };
 
-/// In all variants with this kernel.
+/// With this kernel, fused and with pooling or outputs apart. The unfused form, which is this kernel's plain
+/// convolutions with pools, upsampling and adds between, is for the tests of those and for tests/property.rs.
+fn own(variant: Variant) -> bool {
+    variant.family == Family::Pointwise && variant.strategy != Strategy::Unfused
+}
+
 fn check(case: &Case) -> Vec<String> {
-    check_on(context(), case, |variant| variant.family == Family::Pointwise)
+    check_on(context(), case, own)
 }
 
 fn check_types(case: &Case) {
-    common::check_types(case, |variant| variant.family == Family::Pointwise);
+    common::check_types(case, own);
 }
 
 /// 1x1, half of the channels at half of the resolution.

@@ -1,4 +1,5 @@
 //! Every WGSL source that the planner can come up with, through naga: parsed, validated, and written for every backend.
+#![cfg(feature = "network")]
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -6,6 +7,7 @@ use std::sync::OnceLock;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module};
+use octconv::network::{Graph, NetworkOptions, NetworkPlan, zoo};
 use octconv::{
     Activation, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Rounding, Spec, SpecBuilder, Split,
 };
@@ -24,6 +26,7 @@ fn shaders() -> &'static [Shader] {
     SHADERS.get_or_init(|| {
         let mut sources = BTreeSet::new();
         plans(|plan| sources.extend(plan.sources()));
+        networks(|plan| sources.extend(plan.sources().into_iter().map(|(_, source)| source)));
         sources.into_iter().map(parse).collect()
     })
 }
@@ -50,6 +53,24 @@ fn devices() -> [DeviceFacts; 4] {
     });
     let ([small, full], [software, full_software]) = (gpu, cpu);
     [small, full, software, full_software]
+}
+
+/// Networks that have every kernel between them.
+fn networks(mut visit: impl FnMut(NetworkPlan)) {
+    for (name, alpha) in [("se-resnet50", 0.5), ("densenet121", 0.25), ("mobilenet-v2", 0.375), ("i3d-resnet50", 0.5)] {
+        let network = zoo::build(name, &zoo::Settings { alpha, ..Default::default() }).unwrap();
+        let graph = Graph::new(&network).unwrap();
+        let size = if name.starts_with("i3d") { InputSize::video(1, 8, 64, 64) } else { InputSize::image(1, 72, 80) };
+        for facts in devices() {
+            for dtype in [Dtype::F32, Dtype::F16] {
+                let options = NetworkOptions { activations: dtype, weights: dtype, ..Default::default() };
+                // Without the feature there is no f16.
+                if let Ok(plan) = NetworkPlan::new(&graph, size, &options, &facts) {
+                    visit(plan);
+                }
+            }
+        }
+    }
 }
 
 fn split(input: [u32; 2], output: [u32; 2]) -> SpecBuilder {
@@ -164,6 +185,12 @@ fn the_table_has_every_kernel_and_constant() {
         "// pool(X):",
         "// Nearest replication",
         "// Y = activate(A + B + residual)",
+        "// Y = the maximum or the mean over windows of X",
+        "// Y = activate(X * factor + shift + residual)",
+        "// The mean of every plane of X",
+        "// The excitation of a squeeze-and-excitation block",
+        "// Y = W X + b",
+        "// Softmax of every row",
         "enable f16;",
         "unpack2x16float(weights[i >> 1u])",
         "unpack2x16float(weights[i])",

@@ -152,6 +152,11 @@ impl NetworkPlan {
         self.steps.iter().map(row).collect()
     }
 
+    /// The kernels and WGSL sources in the order of their dispatches, as they go to the device.
+    pub fn sources(&self) -> Vec<(String, String)> {
+        self.steps.iter().map(|step| (step.step.kernel.name(), step.step.kernel.source())).collect()
+    }
+
     /// The dispatches of each stage that the network names, in order; what follows the last is one more, unless empty.
     pub fn stages(&self) -> Vec<Stage> {
         let ends = self.graph.network.stages.iter().filter_map(|name| Some((name.as_str(), self.graph.find(name)?)));

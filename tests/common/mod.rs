@@ -2,16 +2,20 @@
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use octconv::reference::Tensor;
 use octconv::verify::Case;
 use octconv::{Context, ContextOptions, Downsample, Dtype, Frequency, Groups, InputSize, Options, Path, Plan};
 use octconv::{Error, Spec, SpecBuilder, Split, Variant, Weights, wgpu};
 
-/// The device of this test binary. Without an adapter its tests fail, and say what to install.
+/// A device of this test binary, the same for all of a thread. Without an adapter its tests fail, and say what to
+/// install. There are two: software devices compile kernels in the one thread of their queue.
 pub fn context() -> &'static Context {
-    static CONTEXT: OnceLock<Context> = OnceLock::new();
-    CONTEXT.get_or_init(|| open(&ContextOptions::default()))
+    static CONTEXTS: [OnceLock<Context>; 2] = [OnceLock::new(), OnceLock::new()];
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static DEVICE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % CONTEXTS.len());
+    CONTEXTS[DEVICE.with(|device| *device)].get_or_init(|| open(&ContextOptions::default()))
 }
 
 /// A device of a test's own.

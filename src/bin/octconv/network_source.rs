@@ -1,9 +1,11 @@
 //! Which network a command is about: a built-in one, one from a file, or the digits that are shipped.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
 use octconv::InputSize;
 use octconv::network::{Checkpoint, Graph, Network, Picture, zoo};
 use serde::Deserialize;
@@ -67,8 +69,15 @@ pub fn load(name: &str, settings: &Settings) -> Result<Source> {
 
 /// Weights from a file.
 pub fn read_weights(path: &Path) -> Result<Checkpoint> {
-    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    Checkpoint::from_safetensors(&bytes).with_context(|| format!("reading {}", path.display()))
+    let reading = || format!("reading {}", path.display());
+    let file = fs::File::open(path).with_context(reading)?;
+    let length = file.metadata().with_context(reading)?.len();
+    let bar = ProgressBar::new(length);
+    bar.set_style(ProgressStyle::with_template("loading {bar:30} {bytes}/{total_bytes}")?);
+    let mut bytes = Vec::new();
+    bar.wrap_read(file).read_to_end(&mut bytes).with_context(reading)?;
+    bar.finish_and_clear();
+    Checkpoint::from_safetensors(&bytes).with_context(reading)
 }
 
 /// A network with weights and the names of its classes.
