@@ -100,8 +100,8 @@ impl HeldOut {
 fn held_out_pictures_are_answered_as_pytorch_answers() {
     let report = one(&["evaluate", &HeldOut::new(400).path(), "--json"]);
     assert_eq!((&report["pictures"], &report["different"]), (&json!(400), &json!([])));
-    assert!(report["accuracy"].as_f64().unwrap() > 0.99);
-    assert_eq!(report["expected_accuracy"], json!(0.9945));
+    // Of all 2,000 the network has 99.45% right; five of its eleven mistakes are among these.
+    assert_eq!((&report["correct"], &report["expected_accuracy"]), (&json!(395), &json!(0.9945)));
 }
 
 #[test]
