@@ -190,51 +190,36 @@ fn check_network(network: &str) {
     assert!(count > 0, "no fixture of {network}");
 }
 
-/// One test a network, so that one can be run alone. The others are relatives of these, made of the same layers in other
-/// numbers: a software device compiles kernels of their own for them, for minutes.
+/// One test a network, so that one can be run alone.
 macro_rules! networks {
-    (here { $($name:ident: $network:literal)* } on_request { $($other:ident: $other_network:literal)* }) => {
+    ($($name:ident: $network:literal)*) => {
         $(#[test]
         fn $name() {
             check_network($network);
         })*
 
-        $(#[test]
-        #[ignore = "minutes of compiling kernels: cargo test --test networks -- --include-ignored"]
-        fn $other() {
-            check_network($other_network);
-        })*
-
         #[test]
         fn every_network_has_a_test() {
-            let mut tested = vec![$($network,)* $($other_network),*];
-            let mut names = zoo::NAMES.to_vec();
-            tested.sort();
-            names.sort();
-            assert_eq!(tested, names);
+            assert_eq!([$($network),*].as_slice(), zoo::NAMES);
         }
     };
 }
 
 networks! {
-    here {
-        resnet50: "resnet50"
-        resnext50: "resnext50"
-        se_resnet50: "se-resnet50"
-        densenet121: "densenet121"
-        mobilenet_v2: "mobilenet-v2"
-        cifar_resnet20: "cifar-resnet20"
-        i3d_resnet50: "i3d-resnet50"
-    }
-    on_request {
-        resnet26: "resnet26"
-        resnet101: "resnet101"
-        resnet152: "resnet152"
-        resnet200: "resnet200"
-        resnext101: "resnext101"
-        mobilenet_v1: "mobilenet-v1"
-        cifar_resnet44: "cifar-resnet44"
-        cifar_resnet56: "cifar-resnet56"
-        c2d_resnet50: "c2d-resnet50"
-    }
+    resnet26: "resnet26"
+    resnet50: "resnet50"
+    resnet101: "resnet101"
+    resnet152: "resnet152"
+    resnet200: "resnet200"
+    resnext50: "resnext50"
+    resnext101: "resnext101"
+    se_resnet50: "se-resnet50"
+    densenet121: "densenet121"
+    mobilenet_v1: "mobilenet-v1"
+    mobilenet_v2: "mobilenet-v2"
+    cifar_resnet20: "cifar-resnet20"
+    cifar_resnet44: "cifar-resnet44"
+    cifar_resnet56: "cifar-resnet56"
+    c2d_resnet50: "c2d-resnet50"
+    i3d_resnet50: "i3d-resnet50"
 }
