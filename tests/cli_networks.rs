@@ -12,12 +12,17 @@ fn asset(name: &str) -> PathBuf {
 }
 
 fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_octconv"));
     // Without one Mesa's device selection complains on standard error.
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     }
-    command.args(arguments).output().unwrap()
+    command.args(arguments);
+    command
 }
 
 #[track_caller]
@@ -201,4 +206,12 @@ fn mistakes_are_refused_in_a_line() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
     assert!(String::from_utf8_lossy(&output.stderr).contains("b.png"));
+
+    // With nobody at the other end of standard error too: of two broken pictures, each is a line there.
+    fs::copy(path("cut.png"), path("some/c.png")).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command(&["classify", &path("some"), "--reference", "--json"]).stderr(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
 }

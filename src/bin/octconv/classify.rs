@@ -1,6 +1,7 @@
 //! `octconv classify`: pictures in, answers out.
 
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -123,7 +124,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let Some(last) = broken.pop() else { return Ok(ExitCode::SUCCESS) };
     for error in broken {
-        eprintln!("error: {}", one_line(&format!("{error:#}")));
+        // Nobody is left to be told where standard error is gone.
+        let _ = writeln!(io::stderr(), "error: {}", one_line(&format!("{error:#}")));
     }
     bail!(last)
 }
