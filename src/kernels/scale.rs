@@ -142,18 +142,6 @@ mod tests {
     use super::*;
     use crate::context::encode;
 
-    fn activate(x: f64, activation: Activation) -> f64 {
-        match activation {
-            Activation::None => x,
-            Activation::Relu => x.max(0.0),
-            Activation::Relu6 => x.clamp(0.0, 6.0),
-            Activation::Silu => x / (1.0 + (-x).exp()),
-            Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
-            Activation::LeakyRelu { slope } if x < 0.0 => f64::from(slope) * x,
-            Activation::LeakyRelu { .. } => x,
-        }
-    }
-
     fn compare(job: &Job, activations: Dtype) {
         let Job { dims, x, y, form, factors, residual, activation } = *job;
         let plane = u64::from(dims.t * dims.h * dims.w);
@@ -177,7 +165,7 @@ mod tests {
                     if residual {
                         value += f64::from(residuals[at(Slice::whole(dims.c)) + i]);
                     }
-                    wanted[at(y) + i] = Some(activate(value, activation));
+                    wanted[at(y) + i] = Some(activation.apply(value));
                 }
             }
         }

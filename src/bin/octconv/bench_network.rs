@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use octconv::network::{Checkpoint, Graph, Inference, Model, Network, NetworkOptions};
+use octconv::network::{Checkpoint, Graph, Inference, Model, Network, NetworkOptions, random_input};
 use octconv::{Context, ContextOptions, Dtype, InputSize};
 use serde::Serialize;
 
@@ -166,8 +166,7 @@ fn prepare(context: &Context, network: &Network, size: InputSize, dtype: Dtype) 
     let plan = model.plan(size, &options)?;
     let inference = compile(&model, plan)?;
     let elements = inference.input().map_or(0, |view| view.dims.elements());
-    let input: Vec<f32> = (0..elements).map(|i| ((i * 2_654_435_761) % 2001) as f32 / 1000.0 - 1.0).collect();
-    context.give_input(&inference, &input)?;
+    context.give_input(&inference, &random_input(elements as usize, 1))?;
     // All of it once: a stage alone reads what the one before has left.
     context.run_pass(|pass| inference.record(pass))?;
     Ok(Form { inference, macs })
