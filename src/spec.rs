@@ -191,6 +191,14 @@ impl Activation {
         }
     }
 
+    /// Refuses a slope that is no number, or infinite.
+    pub(crate) fn check(self) -> Result<(), Error> {
+        match self {
+            Self::LeakyRelu { slope } if !slope.is_finite() => Err(Error::argument("slope", slope, "must be finite")),
+            _ => Ok(()),
+        }
+    }
+
     /// A bound on |d apply / dx|.
     pub fn lipschitz(self) -> f64 {
         match self {
@@ -870,11 +878,7 @@ impl SpecBuilder {
         if !matches!(spec.stride, 1 | 2) {
             return Err(Error::argument("stride", spec.stride, "must be 1 or 2"));
         }
-        if let Activation::LeakyRelu { slope } = spec.activation
-            && !slope.is_finite()
-        {
-            return Err(Error::argument("slope", slope, "must be finite"));
-        }
+        spec.activation.check()?;
         let (input, output) = (spec.input, spec.output);
         match spec.groups {
             Groups::Count(0) => return Err(Error::argument("groups", 0, "must be at least 1")),

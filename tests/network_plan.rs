@@ -114,6 +114,24 @@ mod descriptions {
         let graph = Graph::new(&network(vec![conv("a", Conv::new("input", 4)), strided, residual])).unwrap();
         assert_eq!(refusal(graph.shapes(InputSize::image(1, 8, 8))), "node c: its residual b has another size");
     }
+
+    #[test]
+    fn more_channels_than_can_be_counted() {
+        let concat = |inputs: Vec<String>| Node { name: "c".into(), op: Op::Concat { inputs } };
+        let graph = |channels, nodes| refusal(Graph::new(&Network { input: Input { channels }, ..network(nodes) }));
+        let message = "node c: its inputs have more than 4294967295 channels together";
+        assert_eq!(graph(1 << 31, vec![concat(vec!["input".into(); 2])]), message);
+        // Of high frequency as many as can be, and half a million of low frequency.
+        let inputs = [vec!["input".into(); 4095], vec!["a".into()]].concat();
+        assert_eq!(graph(1 << 20, vec![octave("a", "input", 1 << 20), concat(inputs)]), message);
+    }
+
+    #[test]
+    fn slopes_that_are_no_numbers() {
+        let activation = Activation::LeakyRelu { slope: f32::NAN };
+        let norm = Node { name: "n".into(), op: Op::Norm { input: "input".into(), activation } };
+        assert_eq!(refusal(Graph::new(&network(vec![norm]))), "node n: slope is NaN: must be finite");
+    }
 }
 
 #[test]

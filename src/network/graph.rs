@@ -133,6 +133,10 @@ pub struct Graph {
     pub(crate) output: ValueId,
 }
 
+fn saturating_product<const N: usize>(factors: [u32; N]) -> u64 {
+    factors.into_iter().fold(1, |all: u64, factor| all.saturating_mul(u64::from(factor)))
+}
+
 fn refuse(problem: impl Into<String>) -> Error {
     Error::Description { problem: problem.into() }
 }
@@ -287,10 +291,10 @@ impl Graph {
         let macs = self.nodes.iter().map(|node| match (&node.task, node.kind, shapes[node.inputs[0]]) {
             (Task::Conv { spec, .. }, _, ValueShape::Map { size, .. }) => Ok(spec.cost(size)?.macs),
             (Task::Linear { .. }, Kind::Vector(outputs), ValueShape::Vector { n, c }) => {
-                Ok(u64::from(n) * u64::from(c) * u64::from(outputs))
+                Ok(saturating_product([n, c, outputs]))
             }
             (Task::Excite { reduced, .. }, Kind::Map(split), ValueShape::Map { size, .. }) => {
-                Ok(2 * u64::from(size.n) * u64::from(split.channels()) * u64::from(*reduced))
+                Ok(saturating_product([2, size.n, split.channels(), *reduced]))
             }
             _ => Ok(0),
         });
@@ -301,8 +305,8 @@ impl Graph {
     pub fn cost(&self, size: InputSize) -> Result<NetworkCost, Error> {
         let macs = self.macs(size)?.into_iter().fold(0, u64::saturating_add);
         let trained = |spec: &TensorSpec| !matches!(spec.role, Role::Mean | Role::Var);
-        let elements = |spec: &TensorSpec| spec.shape.iter().map(|&d| d as u64).product::<u64>();
-        let params = self.tensors().iter().filter(|spec| trained(spec)).map(elements).sum();
+        let elements = |spec: &TensorSpec| spec.shape.iter().fold(1u64, |all, &d| all.saturating_mul(d as u64));
+        let params = self.tensors().iter().filter(|spec| trained(spec)).map(elements).fold(0, u64::saturating_add);
         Ok(NetworkCost { macs, params })
     }
 
@@ -335,8 +339,10 @@ impl Graph {
                         let fan_in = Path::ALL
                             .into_iter()
                             .filter(|&other| other.output() == path.output() && spec.has(other))
-                            .map(|other| spec.weight_shape(other)[1..].iter().product::<u32>())
-                            .sum();
+                            .map(|other| {
+                                spec.weight_shape(other)[1..].iter().fold(1, |all: u32, &d| all.saturating_mul(d))
+                            })
+                            .fold(0, u32::saturating_add);
                         add(path.weight_name().into(), shape, Role::Weight { fan_in });
                     }
                     for (name, frequency) in [("bias_h", Frequency::High), ("bias_l", Frequency::Low)] {
@@ -462,6 +468,7 @@ fn resolve(network: &Network, node: &Node, ids: &HashMap<&str, ValueId>, kinds: 
             (vec![id(&pool.input)?], None, Task::Pool { kind: pool.kind, window }, kind)
         }
         Op::Norm { input, activation } => {
+            activation.check()?;
             let kind = Kind::Map(map(input)?);
             (vec![id(input)?], None, Task::Norm { activation: *activation }, kind)
         }
@@ -470,8 +477,12 @@ fn resolve(network: &Network, node: &Node, ids: &HashMap<&str, ValueId>, kinds: 
                 return Err(refuse("inputs is empty: must name at least one map"));
             }
             let splits = inputs.iter().map(|name| map(name)).collect::<Result<Vec<_>, _>>()?;
-            let sum = |part: fn(&Split) -> u32| splits.iter().map(part).sum();
-            let split = Split { high: sum(|s| s.high), low: sum(|s| s.low) };
+            let sum = |part: fn(&Split) -> u32| splits.iter().map(part).try_fold(0, u32::checked_add);
+            let split = sum(|s| s.high).zip(sum(|s| s.low)).filter(|(high, low)| high.checked_add(*low).is_some());
+            let Some((high, low)) = split else {
+                return Err(refuse(format!("its inputs have more than {} channels together", u32::MAX)));
+            };
+            let split = Split { high, low };
             let inputs = inputs.iter().map(|name| id(name)).collect::<Result<Vec<_>, _>>()?;
             (inputs, None, Task::Concat, Kind::Map(split))
         }
@@ -480,6 +491,7 @@ fn resolve(network: &Network, node: &Node, ids: &HashMap<&str, ValueId>, kinds: 
             if excite.reduced == 0 {
                 return Err(Error::argument("reduced", 0, "must be at least 1"));
             }
+            excite.activation.check()?;
             let task = Task::Excite { reduced: excite.reduced, activation: excite.activation };
             (vec![id(&excite.input)?], residual(&excite.residual, split)?, task, Kind::Map(split))
         }
