@@ -1,10 +1,12 @@
 //! Descriptions of networks and what plans make of them: what is refused and in which words, what is folded into which
-//! dispatch, what is copied, and how much memory it takes. Nothing here needs a device but the last test.
+//! dispatch, what is copied, and how much memory it takes; at the end, what becomes of plans on a device.
 #![cfg(all(feature = "network", feature = "context"))]
+
+use std::sync::OnceLock;
 
 use octconv::network::{
     Axes, Checkpoint, Conv, Graph, Input, Model, Network, NetworkOptions, NetworkPlan, Node, Op, Pool, PoolKind,
-    ValueView, reference, zoo,
+    ValueView, random_input, reference, zoo,
 };
 use octconv::{Activation, Context, ContextOptions, DeviceFacts, Error, InputSize, wgpu};
 
@@ -41,6 +43,37 @@ fn plan(network: &Network, size: InputSize, options: &NetworkOptions) -> Network
 
 fn built_in(name: &str, alpha: f64) -> Network {
     zoo::build(name, &zoo::Settings { alpha, ..Default::default() }).unwrap()
+}
+
+fn open(options: &ContextOptions) -> Context {
+    Context::new(options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The device of those tests that need no special one.
+fn context() -> &'static Context {
+    static CONTEXT: OnceLock<Context> = OnceLock::new();
+    CONTEXT.get_or_init(|| open(&ContextOptions::default()))
+}
+
+/// The answer on a device, and the reference's, to the same input with the same weights.
+fn infer(context: &Context, network: &Network, size: InputSize) -> (Vec<f32>, Vec<f32>) {
+    let graph = Graph::new(network).unwrap();
+    let checkpoint = Checkpoint::random(&graph, 1);
+    let InputSize { n, t, h, w } = size;
+    let input = random_input((n * network.input.channels * t * h * w) as usize, 1);
+    let expected = reference::run(&graph, &checkpoint, size, &input, &mut |_, _| {}).unwrap().to_f32();
+    let model = Model::new(context.octconv(), graph, checkpoint).unwrap();
+    let plan = model.plan(size, &NetworkOptions::default()).unwrap();
+    let inference = model.compile(plan, |_| {}).unwrap();
+    (context.infer(&inference, &input).unwrap(), expected)
+}
+
+#[track_caller]
+fn close(what: &str, found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-4, "{what}: {found} in place of {expected}");
+    }
 }
 
 mod descriptions {
@@ -210,11 +243,40 @@ fn kept_values_stay() {
     assert_eq!(message, "keep is b: must be the name of a node");
 }
 
+#[test]
+fn an_output_that_is_concatenated_is_whole() {
+    let nodes = |output: &str| {
+        let inputs = vec!["a".into(), "b".into()];
+        let concat = Node { name: "both".into(), op: Op::Concat { inputs } };
+        Network { output: output.into(), ..network(vec![octave("a", "input", 8), octave("b", "input", 4), concat]) }
+    };
+    let copies = |output: &str| {
+        let plan = plan(&nodes(output), InputSize::image(2, 8, 6), &NetworkOptions::default());
+        plan.trace().into_iter().filter(|(_, kernel)| kernel.contains("copy")).count()
+    };
+    // Both frequencies of b, which would else be written where they belong in both.
+    assert_eq!((copies("both"), copies("b")), (0, 2));
+    let (found, expected) = infer(context(), &nodes("b"), InputSize::image(2, 8, 6));
+    close("b", &found, &expected);
+}
+
+/// Each frequency fits into a buffer, and both together do not.
+#[test]
+fn frequencies_are_apart_where_no_buffer_holds_both() {
+    let limits = wgpu::Limits { max_buffer_size: 1 << 16, ..Default::default() };
+    let context = open(&ContextOptions { limits: Some(limits), ..ContextOptions::default() });
+    assert_eq!(context.octconv().facts().limits.max_buffer_size, 1 << 16);
+    let network = network(vec![octave("a", "input", 16), octave("b", "a", 2)]);
+    // 61,440 and 15,360 bytes of a.
+    let (found, expected) = infer(&context, &network, InputSize::image(1, 48, 40));
+    close("b", &found, &expected);
+}
+
 /// A small network with every way to connect nodes: two sizes share weights and pipelines, and each, recorded twice,
 /// gives what the reference gives, in kept values too.
 #[test]
 fn sizes_share_weights_and_pipelines() {
-    let context = Context::new(&ContextOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    let context = context();
     let relu = |node: Node| match node.op {
         Op::Conv(conv) => {
             Node { op: Op::Conv(Conv { norm: true, bias: true, activation: Activation::Relu, ..conv }), ..node }
@@ -244,12 +306,6 @@ fn sizes_share_weights_and_pipelines() {
         assert_eq!(*after_first.get_or_insert(known), known);
 
         let input: Vec<f32> = (0..3 * n * h * w).map(|i| (f64::from(i) * 0.7).sin() as f32).collect();
-        let close = |what: &str, found: &[f32], expected: &[f32]| {
-            assert_eq!(found.len(), expected.len(), "{what}");
-            for (found, expected) in found.iter().zip(expected) {
-                assert!((found - expected).abs() < 1e-4, "{what}: {found} in place of {expected}");
-            }
-        };
         let mut kept = Vec::new();
         let expected = reference::run(&graph, model.checkpoint(), size, &input, &mut |node, value| {
             if ["both", "b"].contains(&node) {

@@ -242,17 +242,23 @@ impl Planner<'_> {
     }
 
     /// A tensor for both frequencies of a map, one behind the other: they come and go together, and a large buffer that
-    /// an all-high map has left then holds both.
+    /// an all-high map has left then holds both. Two tensors where no buffer would hold both.
     fn own_map(&mut self, high: Option<Dims>, low: Option<Dims>) -> [Option<Part>; 2] {
+        let apart = |planner: &mut Self| [high, low].map(|dims| dims.map(|dims| planner.own(dims)));
         let (Some(high), Some(low)) = (high, low) else {
-            return [high, low].map(|dims| dims.map(|dims| self.own(dims)));
+            return apart(self);
         };
         let element = self.options.activations.bytes();
         let bytes =
             |dims: Dims| dims.elements().saturating_mul(element).checked_next_multiple_of(4).unwrap_or(u64::MAX);
         let alignment = u64::from(self.facts.limits.min_storage_buffer_offset_alignment.max(4));
         let offset = bytes(high).checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
-        let tensor = self.tensor(offset.saturating_add(bytes(low))).tensor;
+        let together = offset.saturating_add(bytes(low));
+        // Parts are bound apart, so that how much can be bound at once is no limit to their sum.
+        if together > self.facts.limits.max_buffer_size {
+            return apart(self);
+        }
+        let tensor = self.tensor(together).tensor;
         [(high, 0), (low, offset)].map(|(dims, offset)| {
             Some(Part { span: Span { tensor, offset, bytes: bytes(dims) }, dims, slice: Slice::whole(dims.c) })
         })
@@ -301,7 +307,8 @@ impl Planner<'_> {
                 let concats = readers[id].iter().filter(|&&r| matches!(graph.nodes[r].task, Task::Concat)).count();
                 let readable =
                     readers[id].iter().all(|&r| matches!(graph.nodes[r].task, Task::Concat | Task::Norm { .. }));
-                let kept = self.options.keep.iter().any(|name| name == graph.name(id));
+                // What is read back has to be whole.
+                let kept = id == graph.output || self.options.keep.iter().any(|name| name == graph.name(id));
                 if id > 0 && concats == 1 && readable && !kept && !self.wants_pool[id] && self.writes_slices(id) {
                     self.places[id] = spot;
                 }
