@@ -121,6 +121,13 @@ pub enum Error {
         plan: String,
     },
 
+    /// A network's plan was made for another network, or for another device.
+    #[error("the plan does not fit the model: {problem}; make it with Model::plan")]
+    Plan {
+        /// In what it differs, with the network's name or the kind of fact.
+        problem: String,
+    },
+
     /// A network's description does not hold together.
     #[error("{problem}")]
     Description {

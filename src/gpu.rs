@@ -456,18 +456,23 @@ impl Octconv {
         })
     }
 
-    /// The one place where shader modules are made.
+    /// The one place where shader modules are made, of sources that come from this crate's shaders alone.
+    ///
+    /// Unless the engine is checked, kernels run without bounds checks. Their loops are bounded by sizes in their
+    /// uniform, and their indices stay inside of their tensors for every uniform that a plan holds. Of a layer,
+    /// `Spec::shapes` and `Plan::check_limits` bound all sizes, `Packing::offsets` places the weights, and
+    /// `validate_tensors` has checked that each binding is as large as its tensor. Of a network, `NetworkPlan::new`
+    /// checks every map, vector and matrix in the same way, and `Model::compile` takes plans of its own network and
+    /// device alone and binds as many bytes. The test suite also runs with checks on (`OCTCONV_CHECKED=1`), and guards
+    /// every output with sentinels.
     fn create_module(&self, label: Option<&str>, source: String) -> wgpu::ShaderModule {
         let descriptor = wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.into()) };
         if self.shared.checked {
             return self.shared.device.create_shader_module(descriptor);
         }
-        // SAFETY: the source comes from this crate's shaders alone, whose loops are bounded by sizes in their uniform
-        // and whose indices stay inside their tensors for every `shape` that a Plan holds: `Spec::shapes` and
-        // `Plan::check_limits` bound all sizes, `Packing::offsets` places the weights, and `validate_tensors` has
-        // checked that each binding is as large as its tensor; of networks, `NetworkPlan::new` checks every map and
-        // matrix in the same way and `Model::compile` binds as many bytes. The test suite also runs with checks on
-        // (OCTCONV_CHECKED=1), and guards every output with sentinels.
+        // SAFETY: the source is one of this crate's shaders, whose loops end and whose indices stay inside of their
+        // tensors for the uniform of every plan; plans bound all sizes, and bindings have been checked to be as large
+        // as their tensors. Which check has which part is said above.
         unsafe { self.shared.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     }
 

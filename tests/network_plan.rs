@@ -272,6 +272,57 @@ fn frequencies_are_apart_where_no_buffer_holds_both() {
     close("b", &found, &expected);
 }
 
+#[test]
+fn plans_of_other_networks_and_devices_are_refused() {
+    let octconv = context().octconv();
+    let size = InputSize::image(1, 8, 8);
+    let model = |network: &Network| {
+        let graph = Graph::new(network).unwrap();
+        Model::new(octconv, graph.clone(), Checkpoint::random(&graph, 1)).unwrap()
+    };
+    let ours = network(vec![octave("a", "input", 4)]);
+    let wider = network(vec![octave("a", "input", 8)]);
+    let named = Network { name: "other".into(), ..ours.clone() };
+    let facts = octconv.facts();
+    let compile = |network: &Network, facts: &DeviceFacts| {
+        let graph = Graph::new(network).unwrap();
+        let plan = NetworkPlan::new(&graph, size, &NetworkOptions::default(), facts).unwrap();
+        model(&ours).compile(plan, |_| {}).map(drop)
+    };
+    assert_eq!(compile(&ours, facts), Ok(()));
+    let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 60000, ..facts.limits.clone() };
+    let software = DeviceFacts { software: !facts.software, ..facts.clone() };
+    let features = facts.features ^ wgpu::Features::SHADER_F16;
+    for (network, facts, problem) in [
+        (&wider, facts, "its network has the name test, as the model's, but another description"),
+        (&named, facts, "its network is other, and the model's test"),
+        (&ours, &DeviceFacts { limits, ..facts.clone() }, "it was made for a device with other limits"),
+        (&ours, &DeviceFacts { features, ..facts.clone() }, "it was made for the features "),
+        (&ours, &software, "it was made for software being "),
+    ] {
+        let error = compile(network, facts).unwrap_err();
+        assert!(matches!(&error, Error::Plan { problem: found } if found.starts_with(problem)), "{error}");
+    }
+}
+
+/// In the words of the reference, whichever node has it.
+#[test]
+fn variances_without_a_root_are_refused() {
+    let norm = Node { name: "n".into(), op: Op::Norm { input: "a".into(), activation: Activation::None } };
+    let network = network(vec![octave("a", "input", 4), norm]);
+    let graph = Graph::new(&network).unwrap();
+    let size = InputSize::image(1, 8, 8);
+    for (frequency, var) in [("h", -1.0), ("l", f32::NAN)] {
+        let mut checkpoint = Checkpoint::random(&graph, 1);
+        checkpoint.tensors.get_mut(&format!("n.norm_{frequency}.var")).unwrap().data[1] = var;
+        let expected = reference::run(&graph, &checkpoint, size, &[0.0; 192], &mut |_, _| {}).unwrap_err();
+        assert!(matches!(&expected, Error::Node { node, .. } if node == "n"), "{expected}");
+        let model = Model::new(context().octconv(), graph.clone(), checkpoint).unwrap();
+        let plan = model.plan(size, &NetworkOptions::default()).unwrap();
+        assert_eq!(model.compile(plan, |_| {}).unwrap_err(), expected);
+    }
+}
+
 /// A small network with every way to connect nodes: two sizes share weights and pipelines, and each, recorded twice,
 /// gives what the reference gives, in kept values too.
 #[test]

@@ -94,8 +94,15 @@ impl Model {
     }
 
     /// Makes pipelines, weights, buffers and bind groups where they are missing, which takes milliseconds to seconds,
-    /// and reports after every dispatch. The plan must be one of [`Model::plan`].
+    /// and reports after every dispatch.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] of a plan that is not as [`Model::plan`] makes it: of another network, or for other facts of the
+    /// device. [`Error::Node`] where weights cannot be folded, such as a batch norm whose variance is negative, and
+    /// [`Error::Gpu`] of what the device refuses.
     pub fn compile(&self, plan: NetworkPlan, mut progress: impl FnMut(Progress)) -> Result<Inference, Error> {
+        plan.check_fits(&self.graph, self.octconv.facts())?;
         let device = self.octconv.device();
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let count = plan.memory.bytes.len();
@@ -181,6 +188,7 @@ impl Model {
             }
             (Params::Norm(frequency), _) => {
                 let norm = self.checkpoint.norm(&node.name, *frequency, eps);
+                norm.as_ref().map_or(Ok(()), |norm| norm.check_variance("var"))?;
                 let pairs = norm.iter().flat_map(|norm| (0..norm.gamma.len()).map(|c| norm.affine(c, 0.0)));
                 Ok(scale::pack(pairs.map(|(factor, shift)| (factor as f32, shift as f32))))
             }

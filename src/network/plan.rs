@@ -81,6 +81,8 @@ pub(crate) struct Place {
 pub struct NetworkPlan {
     pub(crate) graph: Graph,
     pub(crate) options: NetworkOptions,
+    /// Of the device that it was planned for.
+    facts: DeviceFacts,
     pub(crate) size: InputSize,
     pub(crate) shapes: Vec<ValueShape>,
     pub(crate) places: Vec<Place>,
@@ -123,7 +125,28 @@ impl NetworkPlan {
         let lifetimes = lifetimes(graph, options, &places, &tensors, &steps);
         let live_bytes = memory::live_bytes(&lifetimes);
         let memory = memory::assign(&lifetimes, alignment, facts.limits.max_buffer_size);
-        Ok(Self { graph: graph.clone(), options: options.clone(), size, shapes, places, steps, memory, live_bytes })
+        let (graph, options, facts) = (graph.clone(), options.clone(), facts.clone());
+        Ok(Self { graph, options, facts, size, shapes, places, steps, memory, live_bytes })
+    }
+
+    /// Refuses a plan of another network, or for a device of which other facts hold: its kernels, which check no bounds,
+    /// would find other weights than they were made for, or other limits.
+    pub(crate) fn check_fits(&self, graph: &Graph, facts: &DeviceFacts) -> Result<(), Error> {
+        let (name, wanted) = (&self.graph.network.name, &graph.network.name);
+        let problem = if name != wanted {
+            format!("its network is {name}, and the model's {wanted}")
+        } else if self.graph.network != graph.network {
+            format!("its network has the name {name}, as the model's, but another description")
+        } else if self.facts.limits != facts.limits {
+            "it was made for a device with other limits".into()
+        } else if self.facts.features != facts.features {
+            format!("it was made for the features {:?}, and the device has {:?}", self.facts.features, facts.features)
+        } else if self.facts != *facts {
+            format!("it was made for software being {}, and the device's is {}", self.facts.software, facts.software)
+        } else {
+            return Ok(());
+        };
+        Err(Error::Plan { problem })
     }
 
     /// The network.
