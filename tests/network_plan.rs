@@ -5,10 +5,10 @@
 use std::sync::OnceLock;
 
 use octconv::network::{
-    Axes, Checkpoint, Conv, Graph, Input, Model, Network, NetworkOptions, NetworkPlan, Node, Op, Pool, PoolKind,
-    ValueView, random_input, reference, zoo,
+    Axes, Checkpoint, Conv, Excite, Graph, Input, Model, Network, NetworkOptions, NetworkPlan, Node, Op, Pool,
+    PoolKind, ValueView, random_input, reference, zoo,
 };
-use octconv::{Activation, Context, ContextOptions, DeviceFacts, Error, InputSize, wgpu};
+use octconv::{Activation, Context, ContextOptions, DeviceFacts, Dtype, Error, InputSize, wgpu};
 
 fn conv(name: &str, conv: Conv) -> Node {
     Node { name: name.into(), op: Op::Conv(conv) }
@@ -179,7 +179,37 @@ fn a_model_that_does_not_fit_is_refused_with_the_figure() {
         "node conv1: a map of 1x64x112x112, in bytes, needs 3211264, but max_storage_buffer_binding_size is 1048576";
     assert_eq!(message, wanted);
     let message = refusal(plan(InputSize::image(1 << 12, 1 << 12, 1 << 12), wgpu::Limits::default()));
-    assert!(message.starts_with("node conv1: a map of 4096x64x2048x2048 needs 1099511627776"), "{message}");
+    assert!(message.starts_with("the input of 4096x3x4096x4096 needs 206158430208"), "{message}");
+}
+
+#[test]
+fn what_exceeds_a_binding_is_refused_with_the_figure() {
+    let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 14, ..Default::default() };
+    let facts = DeviceFacts { limits, ..DeviceFacts::default() };
+    let means = Node { name: "means".into(), op: Op::GlobalPool { input: "input".into() } };
+    let fc = Node { name: "fc".into(), op: Op::Linear { input: "means".into(), outputs: 10, bias: true } };
+    let excite = Excite { input: "input".into(), reduced: 2000, residual: None, activation: Activation::None };
+    let excite = Node { name: "se".into(), op: Op::Excite(excite) };
+    let norm = Node { name: "bn".into(), op: Op::Norm { input: "input".into(), activation: Activation::None } };
+    for (nodes, channels, (n, side), what, bytes) in [
+        (vec![means.clone()], 3, (1, 64), "the input of 1x3x64x64", 49152),
+        (vec![means.clone()], 5, (1000, 1), "the input of 1000x5x1x1", 20000),
+        (vec![means.clone(), fc], 3, (1000, 1), "node fc: a vector of 1000x10", 40000),
+        (vec![excite], 3, (1, 8), "node se: the matrices", 56012),
+        (vec![norm], 3000, (1, 1), "node bn: the factors and shifts", 24000),
+    ] {
+        let graph = Graph::new(&Network { input: Input { channels }, ..network(nodes) }).unwrap();
+        let size = InputSize::image(n, side, side);
+        let plan = |facts: &DeviceFacts| NetworkPlan::new(&graph, size, &NetworkOptions::default(), facts);
+        let wanted = format!("{what}, in bytes, needs {bytes}, but max_storage_buffer_binding_size is 16384");
+        assert_eq!(refusal(plan(&facts)), wanted);
+        plan(&DeviceFacts::default()).unwrap();
+    }
+    // No convolution is needed for the type to be refused.
+    let graph = Graph::new(&network(vec![means])).unwrap();
+    let options = NetworkOptions { activations: Dtype::F16, ..Default::default() };
+    let error = NetworkPlan::new(&graph, InputSize::image(1, 8, 8), &options, &facts).unwrap_err();
+    assert_eq!(error, Error::Feature { what: "f16 activations", feature: "SHADER_F16" });
 }
 
 #[test]

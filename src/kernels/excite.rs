@@ -63,6 +63,12 @@ pub(crate) fn step(facts: &DeviceFacts, n: u32, channels: u32, reduced: u32) -> 
 /// A matrix `[outputs][inputs]` and its bias `[outputs]`.
 pub(crate) type Affine<'a> = (&'a [f32], &'a [f32]);
 
+/// Elements that [`pack`] makes.
+pub(crate) fn packed_elements(channels: u32, reduced: u32) -> u64 {
+    let (channels, reduced) = (u64::from(channels), u64::from(reduced));
+    (2 * channels).saturating_mul(reduced).saturating_add(channels + reduced)
+}
+
 /// Both matrices transposed, each with its bias behind it. The rows of `excite` may come in parts: H's, then L's.
 pub(crate) fn pack(squeeze: Affine<'_>, excite: &[Affine<'_>]) -> Vec<u8> {
     let reduced = squeeze.1.len();
@@ -121,6 +127,7 @@ mod tests {
             let (weight_h, weight_l) = excite.split_at(high as usize * reduced as usize);
             let (bias_h, bias_l) = excite_bias.split_at(high as usize);
             let weights = pack((&squeeze, &squeeze_bias), &[(weight_h, bias_h), (weight_l, bias_l)]);
+            assert_eq!(weights.len() as u64, 4 * packed_elements(channels, reduced));
             let inputs = [(TensorId::XH, encode(&x, Dtype::F32)), (TensorId::Weights, weights)];
             for context in contexts() {
                 for facts in facts(context) {

@@ -1,6 +1,6 @@
 //! A network at a size, on a device: every dispatch, and every buffer. Pure, so that it can be made and asked anywhere.
 
-use super::graph::{Graph, GraphNode, Kind, Task, ValueId, ValueShape};
+use super::graph::{Graph, GraphNode, INPUT_ID, Kind, Task, ValueId, ValueShape};
 use super::memory::{self, Lifetime};
 use crate::error::Error;
 use crate::kernels::{Access, excite, global_pool, linear, pool, scale, softmax, window_pool};
@@ -93,8 +93,11 @@ pub struct NetworkPlan {
 }
 
 impl NetworkPlan {
-    /// Plans `graph` for an input of `size`. Errors name the node.
+    /// Plans `graph` for an input of `size`. Errors name the node, unless they are about the input or the options.
     pub fn new(graph: &Graph, size: InputSize, options: &NetworkOptions, facts: &DeviceFacts) -> Result<Self, Error> {
+        if options.activations == Dtype::F16 && !facts.features.contains(wgpu::Features::SHADER_F16) {
+            return Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" });
+        }
         let shapes = graph.shapes(size)?;
         for name in &options.keep {
             if graph.find(name).is_none() {
@@ -115,6 +118,7 @@ impl NetworkPlan {
         for id in 0..shapes.len() {
             planner.place(id);
         }
+        planner.check_sizes(planner.places[INPUT_ID], "the input")?;
         for index in 0..graph.nodes.len() {
             let node = &graph.nodes[index];
             let inner = |error: Error| Error::Node { node: node.name.clone(), error: Box::new(error) };
@@ -385,6 +389,24 @@ impl Planner<'_> {
         }
     }
 
+    /// Refuses maps, which are called `map` in the error, and vectors that the device could not bind or the kernels not
+    /// index.
+    fn check_sizes(&self, place: Place, map: &str) -> Result<(), Error> {
+        for part in [place.high, place.low, place.pooled].into_iter().flatten() {
+            let whole = part.dims.with_channels(part.slice.of);
+            let bytes = whole.elements().saturating_mul(self.options.activations.bytes());
+            plan::check_size(&format!("{map} of {whole}"), whole.elements(), bytes, self.facts)?;
+        }
+        place.vector.map_or(Ok(()), |vector| self.check_vector(vector.dims))
+    }
+
+    /// As [`Self::check_sizes`], of a vector, which is f32.
+    fn check_vector(&self, dims: Dims) -> Result<(), Error> {
+        let elements = dims.elements();
+        let what = format!("a vector of {}x{}", dims.n, dims.c);
+        plan::check_size(&what, elements, elements.saturating_mul(4), self.facts)
+    }
+
     fn push(&mut self, node: usize, step: Step, params: Option<Params>, tensors: Vec<(TensorId, Span)>) {
         self.steps.push(PlannedStep { node, step, params, tensors });
     }
@@ -392,11 +414,7 @@ impl Planner<'_> {
     fn node(&mut self, index: usize) -> Result<(), Error> {
         let node = &self.graph.nodes[index];
         let (input, output) = (self.places[node.inputs[0]], self.places[index + 1]);
-        for part in [output.high, output.low, output.pooled].into_iter().flatten() {
-            let whole = part.dims.with_channels(part.slice.of);
-            let bytes = whole.elements().saturating_mul(self.options.activations.bytes());
-            plan::check_size(&format!("a map of {whole}"), whole.elements(), bytes, self.facts)?;
-        }
+        self.check_sizes(output, "a map")?;
         let both = |input: Place| [(input.high, output.high), (input.low, output.low)];
         let mut pooled = false;
         match &node.task {
@@ -413,6 +431,10 @@ impl Planner<'_> {
             }
             Task::Norm { activation } => {
                 let frequencies = [Frequency::High, Frequency::Low];
+                for part in [output.high, output.low].into_iter().flatten() {
+                    let elements = 2 * u64::from(part.dims.c);
+                    plan::check_size("the factors and shifts", elements, 4 * elements, self.facts)?;
+                }
                 for ((x, y), frequency) in both(input).into_iter().zip(frequencies) {
                     let Some((x, y)) = x.zip(y) else { continue };
                     let step = self.scale(scale::Form::Channel, *activation, x, y, None, false)?;
@@ -549,6 +571,9 @@ impl Planner<'_> {
         let mut vector =
             || Part { span: self.tensor(dims.elements().saturating_mul(4)), dims, slice: Slice::whole(dims.c) };
         let (means, factors) = (vector(), vector());
+        self.check_vector(dims)?;
+        let elements = excite::packed_elements(dims.c, reduced);
+        plan::check_size("the matrices", elements, elements.saturating_mul(4), self.facts)?;
         self.means(index, x, means)?;
         let step = excite::step(self.facts, n, dims.c, reduced)?;
         let tensors = vec![(TensorId::XH, means.span), (TensorId::YH, factors.span)];
