@@ -3,26 +3,20 @@
 
 mod common;
 
-use common::{ALPHAS, case, check_on, check_one, context, image, open, split};
+use common::{ALPHAS, case, check_on, check_one, context, image, of_kernel, open, split};
 use octconv::verify::Case;
 use octconv::{
     Activation, ContextOptions, Downsample, Family, InputSize, Options, Plan, Rounding, Slice, Spec, SpecBuilder,
-    Strategy, TimeAxis, Variant,
+    TimeAxis,
 };
 use octconv::{DeviceFacts, wgpu};
 
-/// With this kernel, fused and with pooling or outputs apart. The unfused form, which is this kernel's plain
-/// convolutions with pools, upsampling and adds between, is for the tests of those and for tests/property.rs.
-fn own(variant: Variant) -> bool {
-    variant.family == Family::Direct && variant.strategy != Strategy::Unfused
-}
-
 fn check(case: &Case) -> Vec<String> {
-    check_on(context(), case, own)
+    check_on(context(), case, of_kernel(Family::Direct))
 }
 
 fn check_types(case: &Case) {
-    common::check_types(case, own);
+    common::check_types(case, of_kernel(Family::Direct));
 }
 
 /// 3x3 with the padding that keeps sizes, half of the channels at half of the resolution.

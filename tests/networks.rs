@@ -3,42 +3,13 @@
 #![cfg(all(feature = "network", feature = "verify"))]
 
 mod common;
-
-use std::fs;
-use std::path::PathBuf;
+#[path = "networks/fixture.rs"]
+mod fixture;
 
 use common::{context, has_f16};
-
-use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, TensorView, ValueView, random_input, zoo};
-use octconv::{Dtype, InputSize};
-use serde::Deserialize;
-
-#[derive(Deserialize)]
-struct Fixture {
-    network: String,
-    alpha: f64,
-    width: f64,
-    /// n c t h w
-    input: [u32; 5],
-    seed: u64,
-    /// Of one sample behind the other.
-    logits: Vec<f64>,
-    stages: Vec<Stage>,
-}
-
-#[derive(Deserialize)]
-struct Stage {
-    node: String,
-    h: Option<Summary>,
-    l: Option<Summary>,
-}
-
-#[derive(Deserialize)]
-struct Summary {
-    shape: Vec<u32>,
-    mean_abs: f64,
-    samples: Vec<f64>,
-}
+use fixture::{Fixture, Summary};
+use octconv::Dtype;
+use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, TensorView, ValueView, zoo};
 
 /// Cases of networks that have others: they are compared on the CPU alone (tests/networks_reference.rs). Another alpha
 /// means other kernels to compile, minutes of them, which the tests of kernels have gone through by themselves.
@@ -55,36 +26,18 @@ const ON_CPU_ALONE: [&str; 9] = [
 ];
 
 fn fixtures() -> Vec<(String, Fixture)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/networks");
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    files.sort();
-    let read = |path: PathBuf| {
-        let fixture = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-        (path.file_stem().unwrap().to_string_lossy().into_owned(), fixture)
-    };
-    let all: Vec<_> = files.into_iter().map(read).collect();
+    let all = fixture::all();
     assert!(ON_CPU_ALONE.iter().all(|alone| all.iter().any(|(name, _)| name == alone)), "a case is missing");
     all.into_iter().filter(|(name, _)| !ON_CPU_ALONE.contains(&name.as_str())).collect()
 }
 
 impl Fixture {
     fn graph(&self) -> Graph {
-        let settings = zoo::Settings { alpha: self.alpha, width: self.width, ..Default::default() };
-        let mut network = zoo::build(&self.network, &settings).unwrap();
+        let mut network = self.network();
         // Logits are compared, and not what softmax leaves of them.
         network.output = "fc".into();
         network.nodes.retain(|node| node.name != "prob");
         Graph::new(&network).unwrap()
-    }
-
-    fn size(&self) -> InputSize {
-        let [n, _, t, h, w] = self.input;
-        InputSize { n, t, h, w }
-    }
-
-    fn input(&self) -> Vec<f32> {
-        random_input(self.input.iter().product::<u32>() as usize, self.seed)
     }
 
     fn infer(&self, dtype: Dtype) -> (Inference, Vec<f32>) {
@@ -126,7 +79,7 @@ fn compare(view: Option<TensorView>, expected: Option<&Summary>, tolerance: f64)
         (view, _) => return Some(format!("is there: {}", view.is_some())),
     };
     let dims = view.dims;
-    if [dims.n, dims.c, dims.t, dims.h, dims.w].iter().product::<u32>() != expected.shape.iter().product::<u32>() {
+    if [dims.n, dims.c, dims.t, dims.h, dims.w] != expected.shape {
         return Some(format!("{dims} in place of {:?}", expected.shape));
     }
     let values = context().read(view.buffer, view.offset, dims.elements(), view.dtype).unwrap();

@@ -1,16 +1,17 @@
 //! Whole networks on the CPU against PyTorch's: the files that `tests/networks/make_fixtures.py` wrote.
 
+#[path = "networks/fixture.rs"]
+mod fixture;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use fixture::{Fixture, Stage, Summary};
 use octconv::network::reference::{Value, run};
 use octconv::network::zoo::{self, Settings};
-use octconv::network::{Checkpoint, Graph, HostTensor, TensorSpec, random_input};
+use octconv::network::{Checkpoint, Graph, HostTensor, TensorSpec};
 use octconv::reference::Tensor;
 use octconv::{Error, InputSize};
-use serde::Deserialize;
 
 /// How many cases `make_fixtures.py` writes.
 const CASES: usize = 29;
@@ -18,52 +19,18 @@ const CASES: usize = 29;
 /// Over the largest |logit|, or a stage's mean of |x|.
 const TOLERANCE: f64 = 1e-6;
 
-#[derive(Deserialize)]
-struct Case {
-    network: String,
-    alpha: f64,
-    width: f64,
-    input: [u32; 5],
-    seed: u64,
-    logits: Vec<f64>,
-    stages: Vec<Stage>,
-}
-
-#[derive(Deserialize)]
-struct Stage {
-    node: String,
-    h: Option<Summary>,
-    l: Option<Summary>,
-}
-
-#[derive(Deserialize)]
-struct Summary {
-    shape: [u32; 5],
-    mean_abs: f64,
-    samples: Vec<f64>,
-}
-
 #[test]
 fn agrees_with_pytorch() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/networks");
-    let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    files.sort();
-    assert_eq!(files.len(), CASES, "fixtures in {}", folder.display());
-    let failures: Vec<String> = files.iter().flat_map(|file| failures(file)).collect();
+    let fixtures = fixture::all();
+    assert_eq!(fixtures.len(), CASES);
+    let failures: Vec<String> = fixtures.iter().flat_map(|(name, fixture)| failures(name, fixture)).collect();
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
 /// Everything in which a run and a file disagree.
-fn failures(file: &Path) -> Vec<String> {
+fn failures(name: &str, case: &Fixture) -> Vec<String> {
     let start = Instant::now();
-    let name = file.file_stem().unwrap().to_string_lossy();
-    let case: Case = serde_json::from_slice(&fs::read(file).unwrap()).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let settings = Settings { alpha: case.alpha, width: case.width, ..Settings::default() };
-    let graph = Graph::new(&zoo::build(&case.network, &settings).unwrap()).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let [n, c, t, h, w] = case.input;
-    let input = random_input((n * c * t * h * w) as usize, case.seed);
+    let graph = Graph::new(&case.network()).unwrap_or_else(|e| panic!("{name}: {e}"));
     let checkpoint = Checkpoint::random(&graph, case.seed);
 
     let mut failures = Vec::new();
@@ -85,10 +52,10 @@ fn failures(file: &Path) -> Vec<String> {
         };
         failures.extend(problems.into_iter().flatten().map(|problem| format!("{name}: {node} {problem}")));
     };
-    let size = InputSize { n, t, h, w };
-    let output = run(&graph, &checkpoint, size, &input, &mut visit).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let output =
+        run(&graph, &checkpoint, case.size(), &case.input(), &mut visit).unwrap_or_else(|e| panic!("{name}: {e}"));
     let Value::Vector { data, .. } = output else { panic!("{name}: the output is no vector") };
-    let sums = data.chunks(data.len() / n as usize).map(|row| row.iter().sum::<f64>());
+    let sums = data.chunks(data.len() / case.size().n as usize).map(|row| row.iter().sum::<f64>());
     failures.extend(sums.filter(|sum| (sum - 1.0).abs() > 1e-12).map(|sum| format!("{name}: prob sums to {sum}")));
     // The logits too.
     if seen != case.stages.len() + 1 {

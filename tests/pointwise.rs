@@ -3,25 +3,19 @@
 
 mod common;
 
-use common::{ALPHAS, case, check_on, context, image, open, split};
+use common::{ALPHAS, case, check_on, context, image, of_kernel, open, split};
 use octconv::verify::Case;
 use octconv::{
-    Activation, ContextOptions, Downsample, Family, InputSize, Options, Rounding, Slice, Spec, SpecBuilder, Strategy,
-    TimeAxis, Variant, wgpu,
+    Activation, ContextOptions, Downsample, Family, InputSize, Options, Rounding, Slice, Spec, SpecBuilder, TimeAxis,
+    wgpu,
 };
 
-/// With this kernel, fused and with pooling or outputs apart. The unfused form, which is this kernel's plain
-/// convolutions with pools, upsampling and adds between, is for the tests of those and for tests/property.rs.
-fn own(variant: Variant) -> bool {
-    variant.family == Family::Pointwise && variant.strategy != Strategy::Unfused
-}
-
 fn check(case: &Case) -> Vec<String> {
-    check_on(context(), case, own)
+    check_on(context(), case, of_kernel(Family::Pointwise))
 }
 
 fn check_types(case: &Case) {
-    common::check_types(case, own);
+    common::check_types(case, of_kernel(Family::Pointwise));
 }
 
 /// 1x1, half of the channels at half of the resolution.

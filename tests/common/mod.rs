@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use octconv::reference::Tensor;
 use octconv::verify::Case;
-use octconv::{Context, ContextOptions, Downsample, Dtype, Frequency, Groups, InputSize, Options, Path, Plan};
-use octconv::{Error, Spec, SpecBuilder, Split, Variant, Weights, wgpu};
+use octconv::{Context, ContextOptions, Downsample, Dtype, Family, Frequency, Groups, InputSize, Options, Path, Plan};
+use octconv::{Error, Spec, SpecBuilder, Split, Strategy, Variant, Weights, wgpu};
 
 /// A device of this test binary, the same for all of a thread. Without an adapter its tests fail, and say what to
 /// install. There are two: software devices compile kernels in the one thread of their queue.
@@ -44,12 +44,17 @@ pub fn image(spec: SpecBuilder, h: u32, w: u32) -> Case {
     case(spec, InputSize::image(1, h, w))
 }
 
-/// Which variants a test is about: those of others have tests of their own, and kernels take long to compile.
-pub type Wanted = fn(Variant) -> bool;
+/// Whether a variant is for the tests of this kernel: those that run it fused, and with pooling or outputs apart. The
+/// unfused form, which is its plain convolutions with pools, upsampling and adds between, is for the tests of those and
+/// for tests/property.rs.
+pub fn of_kernel(family: Family) -> impl Fn(Variant) -> bool {
+    move |variant| variant.family == family && variant.strategy != Strategy::Unfused
+}
 
-/// Runs the case in every wanted variant that the planner has for it, each against the reference, and returns the
-/// kernels that ran. The variants that documentation promises must be among the planner's.
-pub fn check_on(context: &Context, case: &Case, wanted: Wanted) -> Vec<String> {
+/// Runs the case in every variant that the planner has for it and the test is about, each against the reference, and
+/// returns the kernels that ran. The variants that documentation promises must be among the planner's. Variants that a
+/// test is not about have tests of their own, and kernels take long to compile.
+pub fn check_on(context: &Context, case: &Case, wanted: impl Fn(Variant) -> bool) -> Vec<String> {
     let plans = Plan::candidates(&case.spec, case.size, &case.options, context.octconv().facts());
     let names: Vec<_> = plans.iter().map(|plan| plan.variant().to_string()).collect();
     for promised in promised(&case.spec, &case.options) {
@@ -124,7 +129,7 @@ pub const TYPES: [[Dtype; 2]; 4] =
     [[Dtype::F32, Dtype::F32], [Dtype::F32, Dtype::F16], [Dtype::F16, Dtype::F32], [Dtype::F16, Dtype::F16]];
 
 /// Runs the case in all types. A device without `SHADER_F16` must refuse f16 activations, in words.
-pub fn check_types(case: &Case, wanted: Wanted) {
+pub fn check_types(case: &Case, wanted: impl Fn(Variant) -> bool) {
     for [activations, weights] in TYPES {
         let case = Case { options: Options { activations, weights, ..case.options }, ..case.clone() };
         if activations == Dtype::F16 && !has_f16(context()) {
@@ -132,7 +137,7 @@ pub fn check_types(case: &Case, wanted: Wanted) {
             assert_eq!(refused, Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" }));
             continue;
         }
-        check_on(context(), &case, wanted);
+        check_on(context(), &case, &wanted);
     }
 }
 
