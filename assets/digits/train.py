@@ -213,6 +213,12 @@ def train(pictures, labels, epochs, batch):
 # --- the files ---
 
 
+def stored(tensor):
+    """Kernels and the matrix as f16, which halves the file; what there is one of a channel as f32."""
+    tensor = tensor.detach().contiguous()
+    return tensor.half() if tensor.dim() > 1 else tensor
+
+
 def write_sheets(pictures):
     per_sheet, names = COLUMNS * ROWS, []
     for sheet in range(len(pictures) // per_sheet):
@@ -297,7 +303,7 @@ def main():
     weights = HERE / "weights.safetensors"
     if not arguments.no_train:
         trained = train(pictures, labels, arguments.epochs, arguments.batch)
-        save_file({name: t.detach().contiguous() for name, t in trained.state_dict().items()}, weights)
+        save_file({name: stored(t) for name, t in trained.state_dict().items()}, weights)
 
     model = ResNet20()
     model.load_state_dict(load_file(weights))
