@@ -150,7 +150,9 @@ def _layer(op):
     if op.kind == "conv":
         cout, _, k, _ = op.weight.shape
         parameters = [f"0={cout}", f"1={k}", f"3={op.stride}", f"4={k // 2}", f"6={op.weight.size}"]
-        return ("Convolution", parameters) if op.groups == 1 else ("ConvolutionDepthWise", [*parameters, f"7={op.groups}"])
+        if op.groups == 1:
+            return "Convolution", parameters
+        return "ConvolutionDepthWise", [*parameters, f"7={op.groups}"]
     if op.kind == "pool":
         return "Pooling", ["0=1", "1=2", "2=2"]
     if op.kind == "up":

@@ -138,7 +138,7 @@ def _nodes(form, op, inputs, constants):
 
 
 def _upsample(op, inputs, constants):
-    """In the convolutions' layout, so that it needs no transposes; by Expand, which is faster than Resize, if it can."""
+    """In the convolutions' layout, which spares transposes; by Expand, which is faster than Resize, if it can."""
     n, c, h, w = op.shape
     name = lambda part: f"{op.output}_{part}"
 

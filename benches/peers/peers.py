@@ -2,8 +2,8 @@
 """Layers of `octconv bench --layers` in ONNX Runtime (WebGPU) and ncnn (Vulkan), beside octconv's own rows.
 
 Each layer runs in two forms: octave (pools, up to four convolutions, upsample, adds, as a graph of the peer's own
-operators) and plain (one convolution of all channels). Inputs and outputs stay on the device: transfers are not counted.
-Outputs are compared with a float64 reference. All are in f32, on the one Vulkan device that the loader shows.
+operators) and plain (one convolution of all channels). Transfers are not counted. Outputs are compared with a float64
+reference. All are in f32, on the one Vulkan device that the loader shows.
 """
 
 import argparse
@@ -195,7 +195,10 @@ def row(layer, peer, name, form, _, error, samples):
 
 
 def tables(layers, peers, octconv, rows, count):
-    """Two Markdown tables, a form each, with geometric means. "-" is a form that a peer does not run, or no other way."""
+    """Two Markdown tables, a form each, with geometric means.
+
+    "-" is a form that a peer does not run, or runs as another peer does.
+    """
     times = {(row["layer"], row["form"], row["peer"]): row for row in rows}
     versions = ", ".join(dict.fromkeys(f"{peer.label.split(',')[0]} {peer.version}" for peer in peers))
     lines = [f"{peers[0].device}; {versions}; f32, medians of {count} rounds. Cells: ms (GFLOP/s)."]
@@ -238,8 +241,10 @@ def markdown(heads, body):
 
 def check_target(path):
     folder = os.path.dirname(path) or "."
-    if os.path.isdir(path) or not os.path.isdir(folder):
-        raise InputError(f"writing {path}: {'it is a folder' if os.path.isdir(path) else f'there is no folder {folder}'}")
+    if os.path.isdir(path):
+        raise InputError(f"writing {path}: it is a folder")
+    if not os.path.isdir(folder):
+        raise InputError(f"writing {path}: there is no folder {folder}")
 
 
 def write_whole(path, text):
