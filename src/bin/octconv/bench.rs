@@ -93,8 +93,11 @@ impl LayerEntry {
 #[derive(Debug, Serialize)]
 struct Row {
     peer: &'static str,
+    device: String,
+    dtype: String,
     layer: String,
     ms: f64,
+    plain_ms: f64,
     min_ms: f64,
     host_ms: f64,
     gflops: f64,
@@ -239,12 +242,15 @@ fn time_layer(context: &Context, entry: &LayerEntry, args: &Args) -> Result<Row>
         median(&mut ratios)
     };
     let (vs_unfused, vs_plain) = (versus(&device[1]), versus(&device[2]));
-    let octave = median(&mut device[0]);
+    let [octave, _, plain_time] = device.each_mut().map(|times| median(times));
     let (cost, plain_cost) = (spec.cost(size)?, spec.plain().cost(size)?);
     Ok(Row {
         peer: "octconv",
+        device: output::one_line(&context.adapter().get_info().name),
+        dtype: args.dtype.to_string(),
         layer: entry.name.clone(),
         ms: octave * 1e3,
+        plain_ms: plain_time * 1e3,
         min_ms: device[0].first().copied().unwrap_or(octave) * 1e3,
         host_ms: median(&mut host) * 1e3,
         gflops: 2.0 * cost.macs as f64 / octave * 1e-9,

@@ -1,0 +1,240 @@
+"""A layer of a layers file as a small graph of pools, convolutions, upsamples and adds, and what it must give.
+
+Arrays are [n, c, h, w]. Every peer translates the same graph.
+"""
+
+from dataclasses import dataclass, field, fields
+import json
+
+import numpy as np
+
+
+class InputError(Exception):
+    """What is wrong with the arguments or the files, in one line."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    name: str
+    n: int
+    cin: int
+    cout: int
+    k: int
+    stride: int
+    alpha_in: float
+    alpha_out: float
+    h: int
+    w: int
+    groups: int = 1
+
+    def splits(self):
+        """((high, low) channels of the input, the same of the output)."""
+        split = lambda channels, alpha: (channels - int(alpha * channels), int(alpha * channels))
+        return split(self.cin, self.alpha_in), split(self.cout, self.alpha_out)
+
+    def depthwise(self):
+        return self.groups == self.cin and self.cin > 1 and self.alpha_in == self.alpha_out
+
+    def refusal(self):
+        """Why this is no layer, or None."""
+        for name in ("n", "cin", "cout", "k", "h", "w", "groups"):
+            if type(getattr(self, name)) is not int or getattr(self, name) < 1:
+                return f"{name} is {getattr(self, name)!r}: must be a whole number, at least 1"
+        if type(self.stride) is not int or self.stride not in (1, 2):
+            return f"stride is {self.stride!r}: must be 1 or 2"
+        if self.k % 2 == 0:
+            return f"k is {self.k}: must be odd"
+        for name in ("alpha_in", "alpha_out"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0 <= value <= 1:
+                return f"{name} is {value!r}: must be a number from 0 to 1"
+        (high_in, low_in), (high_out, low_out) = self.splits()
+        if self.depthwise():
+            return None if self.cin == self.cout else f"cout is {self.cout}: must be cin where groups is cin"
+        for channels in (high_in, low_in, high_out, low_out):
+            if channels % self.groups:
+                return f"groups is {self.groups}: must divide the {channels} channels of each high and low part"
+        return None
+
+
+def read_layers(path, only):
+    """The layers of a file whose names contain `only`."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            entries = json.load(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"reading {path}: {error}") from None
+    if not isinstance(entries, list):
+        raise InputError(f"reading {path}: must be a list of layers")
+    known = {field.name for field in fields(Layer)}
+    layers = []
+    for i, entry in enumerate(entries):
+        where = f"{path}, layer {entry.get('name', i) if isinstance(entry, dict) else i}"
+        if not isinstance(entry, dict):
+            raise InputError(f"{where}: must be an object")
+        if wrong := (known - {"groups"} - entry.keys()) or (entry.keys() - known):
+            raise InputError(f"{where}: {sorted(wrong)[0]} is {'missing' if wrong <= known else 'no field of a layer'}")
+        layer = Layer(**entry)
+        if not isinstance(layer.name, str):
+            raise InputError(f"{where}: name must be a text")
+        if refusal := layer.refusal():
+            raise InputError(f"{where}: {refusal}")
+        if any(layer.name == other.name for other in layers):
+            raise InputError(f"{where}: a second layer of this name")
+        layers.append(layer)
+    layers = [layer for layer in layers if only in layer.name]
+    if not layers:
+        raise InputError(f"{path} has no layer to time")
+    return layers
+
+
+@dataclass(frozen=True)
+class Op:
+    """`kind` is pool (2x2 average, the last row or column alone where the size is odd), conv, up (nearest) or add."""
+
+    kind: str
+    inputs: tuple
+    output: str
+    shape: tuple
+    weight: np.ndarray | None = None
+    groups: int = 1
+    stride: int = 1
+
+
+@dataclass
+class Form:
+    """The octave or the plain form of a layer, with its data."""
+
+    inputs: dict = field(default_factory=dict)
+    ops: list = field(default_factory=list)
+    outputs: list = field(default_factory=list)
+
+    def shape(self, name):
+        if name in self.inputs:
+            return self.inputs[name].shape
+        return next(op.shape for op in self.ops if op.output == name)
+
+    def macs(self):
+        """Multiply-adds of direct convolutions, whatever algorithm a peer takes."""
+        return sum(int(np.prod(op.shape)) * int(np.prod(op.weight.shape[1:])) for op in self.ops if op.kind == "conv")
+
+    def _op(self, kind, inputs, shape, **more):
+        op = Op(kind, tuple(inputs), f"t{len(self.ops)}", tuple(shape), **more)
+        self.ops.append(op)
+        return op.output
+
+    def _pool(self, name):
+        n, c, h, w = self.shape(name)
+        return self._op("pool", [name], (n, c, -(-h // 2), -(-w // 2)))
+
+    def _conv(self, name, weight, groups, stride=1):
+        n, _, h, w = self.shape(name)
+        size = lambda length: (length - 1) // stride + 1
+        shape = (n, weight.shape[0], size(h), size(w))
+        return self._op("conv", [name], shape, weight=weight, groups=groups, stride=stride)
+
+    def _sum(self, parts):
+        return parts[0] if len(parts) == 1 else self._op("add", parts, self.shape(parts[0]))
+
+
+class _Data:
+    """Uniform random data; weights are scaled so that outputs are about as large as inputs."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(1)
+
+    def tensor(self, *shape):
+        return self.rng.uniform(-1, 1, shape).astype(np.float32)
+
+    def weight(self, cout, cin, groups, k):
+        return self.tensor(cout, cin // groups, k, k) * np.float32((cin // groups * k * k) ** -0.5)
+
+
+def plain(layer):
+    """One convolution of all channels; at stride 2 a strided one, as networks without octaves have it."""
+    data, form = _Data(), Form()
+    form.inputs["x"] = data.tensor(layer.n, layer.cin, layer.h, layer.w)
+    weight = data.weight(layer.cout, layer.cin, layer.groups, layer.k)
+    form.outputs.append(form._conv("x", weight, layer.groups, layer.stride))
+    return form
+
+
+def octave(layer):
+    """Up to four convolutions, with the pools, the upsample and the adds between them."""
+    data, form = _Data(), Form()
+    (high_in, low_in), (high_out, low_out) = layer.splits()
+    half = lambda length: -(-length // 2)
+    high = low = None
+    if high_in:
+        high = "xh"
+        form.inputs[high] = data.tensor(layer.n, high_in, layer.h, layer.w)
+    if low_in:
+        low = "xl"
+        form.inputs[low] = data.tensor(layer.n, low_in, half(layer.h), half(layer.w))
+
+    def conv(source, cin, cout):
+        groups = cin if layer.depthwise() else layer.groups
+        return form._conv(source, data.weight(cout, cin, groups, layer.k), groups)
+
+    across = not layer.depthwise()
+    # At stride 2 both inputs are pooled for their own frequency; low to high reads the low input as it is, which has
+    # the size of the high output already.
+    strided = layer.stride == 2
+    own_high = form._pool(high) if high and (high_out or low_out) and strided else high
+    to_high, to_low = [], []
+    if high and high_out:
+        to_high.append(conv(own_high, high_in, high_out))
+    if low and high_out and across:
+        part = conv(low, low_in, high_out)
+        if not strided:
+            part = form._op("up", [part], (layer.n, high_out, layer.h, layer.w))
+        to_high.append(part)
+    if low and low_out:
+        to_low.append(conv(form._pool(low) if strided else low, low_in, low_out))
+    if high and low_out and across:
+        to_low.append(conv(form._pool(own_high), high_in, low_out))
+    form.outputs = [form._sum(parts) for parts in (to_high, to_low) if parts]
+    return form
+
+
+def reference(form):
+    """The outputs in float64."""
+    values = {name: array.astype(np.float64) for name, array in form.inputs.items()}
+    for op in form.ops:
+        a, *rest = (values[name] for name in op.inputs)
+        if op.kind == "conv":
+            result = _conv(a, op)
+        elif op.kind == "pool":
+            result = _pool(a)
+        elif op.kind == "up":
+            result = a.repeat(2, axis=2).repeat(2, axis=3)[:, :, : op.shape[2], : op.shape[3]]
+        else:
+            result = a + rest[0]
+        values[op.output] = result
+    return [values[name] for name in form.outputs]
+
+
+def _pool(x):
+    n, c, h, w = x.shape
+    total = np.zeros((n, c, -(-h // 2), -(-w // 2)))
+    count = np.zeros(total.shape[2:])
+    for i in range(2):
+        for j in range(2):
+            part = x[:, :, i::2, j::2]
+            total[:, :, : part.shape[2], : part.shape[3]] += part
+            count[: part.shape[2], : part.shape[3]] += 1
+    return total / count
+
+
+def _conv(x, op):
+    n, cin, _, _ = x.shape
+    _, cout, h, w = op.shape
+    k, s, g = op.weight.shape[2], op.stride, op.groups
+    weight = op.weight.astype(np.float64).reshape(g, cout // g, cin // g, k, k)
+    padded = np.pad(x, ((0, 0), (0, 0), (k // 2, k // 2), (k // 2, k // 2)))
+    out = np.zeros((n, g, cout // g, h * w))
+    for i in range(k):
+        for j in range(k):
+            tap = padded[:, :, i : i + s * (h - 1) + 1 : s, j : j + s * (w - 1) + 1 : s]
+            out += weight[:, :, :, i, j] @ tap.reshape(n, g, cin // g, h * w)
+    return out.reshape(op.shape)
