@@ -46,7 +46,7 @@ struct OutputShape {
     rows: u32, // blocks of positions along h and w
     cols: u32,
     threads: u32, // n * t * rows * cols
-    tiles: u32, // workgroups for them
+    blocks: u32, // of output channels, of all groups
     group_channels: u32, // c_out of one group
     group_blocks: u32, // blocks of output channels of one group
     bias: u32, // in blocks of f32 Lanes
@@ -100,8 +100,9 @@ struct Owner {
 }
 
 fn owner(o: OutputShape, workgroup: u32, local: u32) -> Owner {
-    let thread = (workgroup % o.tiles) * WORKGROUP + local;
-    let block = workgroup / o.tiles;
+    // The blocks of channels over the same positions follow one another: they read the same inputs.
+    let thread = (workgroup / o.blocks) * WORKGROUP + local;
+    let block = workgroup % o.blocks;
     var own: Owner;
     own.live = thread < o.threads;
     own.x = thread % o.cols;
@@ -122,14 +123,15 @@ fn high(workgroup: u32, local: u32) {
     let y = own.y * HIGH_ROWS;
     let x = own.x * HIGH_COLS;
 
-    var from_low: array<Lane, LH_ACC>;
+    var from_low: array<array<array<array<f32, LH_COLS>, LH_ROWS>, LANES>, HIGH_VECTORS>;
     lh_accumulate(&from_low, shape.lh, own.n, own.t, own.group, own.block, y >> LH_SHIFT, x >> LH_SHIFT);
-    var acc: array<Lane, HH_ACC>;
-    for (var i = 0u; i < HIGH_ROWS; i++) {
-        for (var j = 0u; j < HIGH_COLS; j++) {
-            for (var v = 0u; v < HIGH_VECTORS; v++) {
-                let below = (i >> LH_SHIFT) * LH_COLS + (j >> LH_SHIFT);
-                acc[(i * HIGH_COLS + j) * HIGH_VECTORS + v] = from_low[below * HIGH_VECTORS + v];
+    var acc: array<array<array<array<f32, HIGH_COLS>, HIGH_ROWS>, LANES>, HIGH_VECTORS>;
+    for (var v = 0u; v < HIGH_VECTORS; v++) {
+        for (var k = 0u; k < LANES; k++) {
+            for (var i = 0u; i < HIGH_ROWS; i++) {
+                for (var j = 0u; j < HIGH_COLS; j++) {
+                    acc[v][k][i][j] = from_low[v][k][i >> LH_SHIFT][j >> LH_SHIFT];
+                }
             }
         }
     }
@@ -145,10 +147,16 @@ fn high(workgroup: u32, local: u32) {
             for (var i = 0u; i < HIGH_ROWS; i++) {
                 for (var j = 0u; j < HIGH_COLS; j++) {
                     let at = i * HIGH_COLS + j;
-                    let sum = lane(acc[at * HIGH_VECTORS + v], k) + lane(shift, k);
+                    var sum = lane(shift, k);
+                    for (var m = 0u; m < LANES; m++) {
+                        sum += select(0.0, acc[v][m][i][j], m == k);
+                    }
                     if y + i < o.h && x + j < o.w {
                         let index = (plane * o.h + y + i) * o.w + x + j;
-                        out[at] = activate(sum + load_residual_h(index), shape.slope);
+                        out[at] = sum;
+                        if !HIGH_IS_PARTIAL {
+                            out[at] = activate(sum + load_residual_h(index), shape.slope);
+                        }
                         store_y_h(index, out[at]);
                     }
                 }
@@ -191,7 +199,7 @@ fn low(workgroup: u32, local: u32) {
     let y = own.y * LOW_ROWS;
     let x = own.x * LOW_COLS;
 
-    var acc: array<Lane, LL_ACC>;
+    var acc: array<array<array<array<f32, LOW_COLS>, LOW_ROWS>, LANES>, LOW_VECTORS>;
     ll_accumulate(&acc, shape.ll, own.n, own.t, own.group, own.block, y, x);
     hl_accumulate(&acc, shape.hl, own.n, own.t, own.group, own.block, y, x);
 
@@ -203,7 +211,10 @@ fn low(workgroup: u32, local: u32) {
             let plane = (own.n * o.channels + o.first + own.group * o.group_channels + oc) * o.t + own.t;
             for (var i = 0u; i < LOW_ROWS; i++) {
                 for (var j = 0u; j < LOW_COLS; j++) {
-                    let sum = lane(acc[(i * LOW_COLS + j) * LOW_VECTORS + v], k) + lane(shift, k);
+                    var sum = lane(shift, k);
+                    for (var m = 0u; m < LANES; m++) {
+                        sum += select(0.0, acc[v][m][i][j], m == k);
+                    }
                     if y + i < o.h && x + j < o.w {
                         let index = (plane * o.h + y + i) * o.w + x + j;
                         store_y_l(index, activate(sum + load_residual_l(index), shape.slope));

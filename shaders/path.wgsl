@@ -6,7 +6,8 @@
 //   const PATH_VECTORS: u32             its output channels, in units of Lane
 //   const PATH_INNER_H, PATH_INNER_W    the taps that share a window: the kernel, a row of it, or one tap
 //   const PATH_LEVEL: u32               how many 2x2 averages lie between the tensor and the convolution: 0, 1, 2
-//   const PATH_STEP: u32                stride over the sampled map: 1; 2 and 4 in the strided ablation, inner 1x1 then
+//   const PATH_STEP: u32                stride over the sampled map
+//   const PATH_UNROLL: u32              channels whose windows are read together
 //
 // Sampled map S = the tensor after PATH_LEVEL poolings. For a block of outputs at (y, x) of frame t
 //
@@ -17,14 +18,20 @@
 // order, at an address that is the same for all threads of a workgroup.
 //
 // The host guarantees: ROWS and COLS as declared; channels of `group` exist in the tensor; an inner kernel larger than
-// one tap only where dilation and STEP are 1; all sizes of PathShape at least 1.
+// one tap along an axis only where the dilation along it is 1, and outputs beyond the last do not repeat it; channels of a
+// group divisible by UNROLL; all sizes of PathShape at least 1.
 
-const PATH_WINDOW_H: u32 = PATH_ROWS + PATH_INNER_H - 1u;
-const PATH_WINDOW_W: u32 = PATH_COLS + PATH_INNER_W - 1u;
+// From one output to the next in the window, which has only what its taps read.
+const PATH_STRIDE_H: u32 = select(PATH_STEP, 1u, PATH_INNER_H == 1u);
+const PATH_STRIDE_W: u32 = select(PATH_STEP, 1u, PATH_INNER_W == 1u);
+const PATH_WINDOW_H: u32 = (PATH_ROWS - 1u) * PATH_STRIDE_H + PATH_INNER_H;
+const PATH_WINDOW_W: u32 = (PATH_COLS - 1u) * PATH_STRIDE_W + PATH_INNER_W;
+const PATH_TAPS: u32 = PATH_INNER_H * PATH_INNER_W;
 // Elements of the tensor under one element of S, along one axis.
 const PATH_SUB: u32 = 1u << PATH_LEVEL;
 const PATH_MEAN: f32 = 1.0 / f32(PATH_SUB * PATH_SUB);
-const PATH_ACC: u32 = PATH_ROWS * PATH_COLS * PATH_VECTORS;
+// Sums by vector, lane, row and column. Each level is indexed by the counter of a loop of its very length: drivers then
+// unroll the loop whatever its size, and the sums are registers.
 
 // Row (or column) k of the PATH_SUB that an element of S averages. An element beyond an odd edge is its neighbour
 // again, so that the mean of four equals the mean of those that exist.
@@ -39,7 +46,7 @@ fn path_under(at: u32, k: u32, half: u32, size: u32) -> u32 {
 }
 
 fn path_accumulate(
-    acc: ptr<function, array<Lane, PATH_ACC>>,
+    acc: ptr<function, array<array<array<array<f32, PATH_COLS>, PATH_ROWS>, LANES>, PATH_VECTORS>>,
     p: PathShape,
     n: u32,
     t: u32,
@@ -66,7 +73,8 @@ fn path_accumulate(
             var row_at: array<u32, PATH_WINDOW_H * PATH_SUB>;
             var row_in: array<bool, PATH_WINDOW_H>;
             for (var i = 0u; i < PATH_WINDOW_H; i++) {
-                let row = i32(min(y + i, p.last_h) * PATH_STEP + r * shape.dilation_h) - i32(shape.padding_h);
+                let first = select(y * PATH_STEP + i, min(y + i, p.last_h) * PATH_STEP, PATH_INNER_H == 1u);
+                let row = i32(first + r * PATH_INNER_H * shape.dilation_h) - i32(shape.padding_h);
                 row_in[i] = frame_in && row >= 0 && row < i32(p.map_h);
                 let inside = u32(clamp(row, 0, i32(p.map_h) - 1));
                 for (var k = 0u; k < PATH_SUB; k++) {
@@ -77,7 +85,8 @@ fn path_accumulate(
                 var col_at: array<u32, PATH_WINDOW_W * PATH_SUB>;
                 var col_in: array<bool, PATH_WINDOW_W>;
                 for (var j = 0u; j < PATH_WINDOW_W; j++) {
-                    let col = i32(min(x + j, p.last_w) * PATH_STEP + s * shape.dilation_w) - i32(shape.padding_w);
+                    let first = select(x * PATH_STEP + j, min(x + j, p.last_w) * PATH_STEP, PATH_INNER_W == 1u);
+                    let col = i32(first + s * PATH_INNER_W * shape.dilation_w) - i32(shape.padding_w);
                     col_in[j] = col >= 0 && col < i32(p.map_w);
                     let inside = u32(clamp(col, 0, i32(p.map_w) - 1));
                     for (var k = 0u; k < PATH_SUB; k++) {
@@ -86,36 +95,52 @@ fn path_accumulate(
                 }
 
                 var plane = first_channel + frame_at * plane_size;
-                for (var c = 0u; c < p.channels; c++) {
-                    var window: array<f32, PATH_WINDOW_H * PATH_WINDOW_W>;
-                    for (var i = 0u; i < PATH_WINDOW_H; i++) {
-                        for (var j = 0u; j < PATH_WINDOW_W; j++) {
-                            var sum = 0.0;
-                            for (var a = 0u; a < PATH_SUB; a++) {
-                                for (var b = 0u; b < PATH_SUB; b++) {
-                                    sum += path_load(plane + row_at[i * PATH_SUB + a] + col_at[j * PATH_SUB + b]);
+                for (var c = 0u; c < p.channels; c += PATH_UNROLL) {
+                    var window: array<array<array<f32, PATH_WINDOW_W>, PATH_WINDOW_H>, PATH_UNROLL>;
+                    for (var u = 0u; u < PATH_UNROLL; u++) {
+                        for (var i = 0u; i < PATH_WINDOW_H; i++) {
+                            for (var j = 0u; j < PATH_WINDOW_W; j++) {
+                                var sum = 0.0;
+                                for (var a = 0u; a < PATH_SUB; a++) {
+                                    for (var b = 0u; b < PATH_SUB; b++) {
+                                        sum += path_load(plane + row_at[i * PATH_SUB + a] + col_at[j * PATH_SUB + b]);
+                                    }
+                                }
+                                // select and not a product with zero: what lies at the clamped address may be infinite.
+                                window[u][i][j] = select(0.0, sum * PATH_MEAN, row_in[i] && col_in[j]);
+                            }
+                        }
+                        plane += channel_size;
+                    }
+                    for (var v = 0u; v < PATH_VECTORS; v++) {
+                        var w: array<array<array<Lane, PATH_INNER_W>, PATH_INNER_H>, PATH_UNROLL>;
+                        for (var u = 0u; u < PATH_UNROLL; u++) {
+                            for (var dr = 0u; dr < PATH_INNER_H; dr++) {
+                                for (var ds = 0u; ds < PATH_INNER_W; ds++) {
+                                    let tap = (u * PATH_INNER_H + dr) * PATH_INNER_W + ds;
+                                    w[u][dr][ds] = weight(next + tap * PATH_VECTORS + v);
                                 }
                             }
-                            // select and not a product with zero: what lies at the clamped address may be infinite.
-                            window[i * PATH_WINDOW_W + j] = select(0.0, sum * PATH_MEAN, row_in[i] && col_in[j]);
                         }
-                    }
-                    for (var dr = 0u; dr < PATH_INNER_H; dr++) {
-                        for (var ds = 0u; ds < PATH_INNER_W; ds++) {
-                            for (var v = 0u; v < PATH_VECTORS; v++) {
-                                let w = weight(next);
-                                next++;
-                                for (var i = 0u; i < PATH_ROWS; i++) {
-                                    for (var j = 0u; j < PATH_COLS; j++) {
-                                        let at = (i * PATH_COLS + j) * PATH_VECTORS + v;
-                                        let value = window[(i + dr) * PATH_WINDOW_W + j + ds];
-                                        (*acc)[at] = (*acc)[at] + Lane(value) * w;
+                        // Channel by channel, so that few sums are worked on at a time: a software device, which runs
+                        // this order, keeps them in registers.
+                        for (var k = 0u; k < LANES; k++) {
+                            for (var u = 0u; u < PATH_UNROLL; u++) {
+                                for (var dr = 0u; dr < PATH_INNER_H; dr++) {
+                                    for (var ds = 0u; ds < PATH_INNER_W; ds++) {
+                                        let value = lane(w[u][dr][ds], k);
+                                        for (var i = 0u; i < PATH_ROWS; i++) {
+                                            for (var j = 0u; j < PATH_COLS; j++) {
+                                                let input = window[u][i * PATH_STRIDE_H + dr][j * PATH_STRIDE_W + ds];
+                                                (*acc)[v][k][i][j] += input * value;
+                                            }
+                                        }
                                     }
                                 }
                             }
                         }
                     }
-                    plane += channel_size;
+                    next += PATH_UNROLL * PATH_TAPS * PATH_VECTORS;
                 }
             }
         }

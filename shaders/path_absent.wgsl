@@ -1,9 +1,7 @@
 // What stands in for shaders/path.wgsl where the layer does not have the path.
 
-const PATH_ACC: u32 = PATH_ROWS * PATH_COLS * PATH_VECTORS;
-
 fn path_accumulate(
-    acc: ptr<function, array<Lane, PATH_ACC>>,
+    acc: ptr<function, array<array<array<array<f32, PATH_COLS>, PATH_ROWS>, LANES>, PATH_VECTORS>>,
     p: PathShape,
     n: u32,
     t: u32,

@@ -58,40 +58,49 @@ struct Shape {
     unused_c: u32,
 }
 
-const CELLS: u32 = CELL_ROWS * CELL_COLS;
 const FINE_ROWS: u32 = 2u * CELL_ROWS;
 const FINE_COLS: u32 = 2u * CELL_COLS;
-const FINE: u32 = FINE_ROWS * FINE_COLS;
 // Elements of X_H under one of F, along one axis.
 const SUB: u32 = 1u << HIGH_LEVEL;
 const MEAN: f32 = 1.0 / f32(SUB * SUB);
-// X_L is read at the resolution of Y_H at stride 2, of Y_L at stride 1.
+// Elements of X_L under a cell along an axis: it has the resolution of Y_H at stride 2, of Y_L at stride 1.
+const LOW_STEP: u32 = select(1u, 2u, LOW_IS_FINE);
 const LOW_ROWS: u32 = select(CELL_ROWS, FINE_ROWS, LOW_IS_FINE);
 const LOW_COLS: u32 = select(CELL_COLS, FINE_COLS, LOW_IS_FINE);
-const HIGH_ACC: u32 = max(FINE * HIGH_VECTORS, 1u);
-const FROM_LOW_ACC: u32 = max(LOW_ROWS * LOW_COLS * HIGH_VECTORS, 1u);
-const LOW_ACC: u32 = max(CELLS * LOW_VECTORS, 1u);
+// Inputs by row and column; sums by vector, lane, row and column. Each level is indexed by the counter of a loop of its
+// very length: drivers then unroll the loop whatever its size, and the sums are registers.
+alias Fine = array<array<f32, FINE_COLS>, FINE_ROWS>;
+alias Coarse = array<array<f32, CELL_COLS>, CELL_ROWS>;
+alias FromLow = array<array<f32, LOW_COLS>, LOW_ROWS>;
+alias HighSums = array<array<Fine, LANES>, max(HIGH_VECTORS, 1u)>;
+alias FromLowSums = array<array<FromLow, LANES>, max(HIGH_VECTORS, 1u)>;
+alias LowSums = array<array<Coarse, LANES>, max(LOW_VECTORS, 1u)>;
 
 // Row (or column) k of the SUB of X_H under row `at` of F; beyond an odd edge the neighbour again.
 fn under(at: u32, k: u32, size: u32) -> u32 {
     return min(at * SUB * HIGH_STEP + k, size - 1u);
 }
 
-// One value for each cell out of a thread's part of F: the mean, or the first where the layer strides instead.
-fn coarse(fine: ptr<function, array<f32, FINE>>, i: u32, j: u32) -> f32 {
-    let at = 2u * i * FINE_COLS + 2u * j;
-    if STRIDED {
-        return (*fine)[at];
+// One value for each cell of channel u at hand: the mean of the 2x2 over it, or the first of them where the layer strides instead.
+fn coarse(fine: ptr<function, array<Fine, HIGH_UNROLL>>, u: u32) -> Coarse {
+    var cells: Coarse;
+    for (var i = 0u; i < CELL_ROWS; i++) {
+        for (var j = 0u; j < CELL_COLS; j++) {
+            let first = (*fine)[u][2u * i][2u * j];
+            let others = (*fine)[u][2u * i][2u * j + 1u] + (*fine)[u][2u * i + 1u][2u * j] + (*fine)[u][2u * i + 1u][2u * j + 1u];
+            cells[i][j] = select(0.25 * (first + others), first, STRIDED);
+        }
     }
-    return 0.25 * ((*fine)[at] + (*fine)[at + 1u] + (*fine)[at + FINE_COLS] + (*fine)[at + FINE_COLS + 1u]);
+    return cells;
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = id.x + id.y * shape.grid_x;
-    let block = workgroup / shape.tiles;
-    let thread = (workgroup % shape.tiles) * WORKGROUP + local;
-    if block >= shape.blocks || thread >= shape.threads {
+    // The blocks of channels over the same cells follow one another: they read the same inputs.
+    let block = workgroup % shape.blocks;
+    let thread = (workgroup / shape.blocks) * WORKGROUP + local;
+    if thread >= shape.threads {
         return;
     }
     let cell_x = thread % shape.cell_cols * CELL_COLS;
@@ -99,8 +108,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let t = thread / (shape.cell_cols * shape.cell_rows) % shape.t_out;
     let n = thread / (shape.cell_cols * shape.cell_rows * shape.t_out);
 
-    var high: array<Lane, HIGH_ACC>;
-    var low: array<Lane, LOW_ACC>;
+    var high: HighSums;
+    var low: LowSums;
     if HAS_X_L {
         from_low(&high, &low, block, n, t, cell_y, cell_x);
     }
@@ -116,14 +125,17 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
             let plane = (n * shape.high_of + shape.high_first + oc) * shape.t_out + t;
             for (var i = 0u; i < CELL_ROWS; i++) {
                 for (var j = 0u; j < CELL_COLS; j++) {
-                    let at = 2u * i * FINE_COLS + 2u * j;
-                    let sums = vec4<f32>(
-                        lane(high[at * HIGH_VECTORS + v], k),
-                        lane(high[(at + 1u) * HIGH_VECTORS + v], k),
-                        lane(high[(at + FINE_COLS) * HIGH_VECTORS + v], k),
-                        lane(high[(at + FINE_COLS + 1u) * HIGH_VECTORS + v], k),
-                    );
-                    store_cell(sums + lane(shift, k), plane, cell_y + i, cell_x + j);
+                    var sums = vec4(lane(shift, k));
+                    for (var m = 0u; m < LANES; m++) {
+                        let cell = vec4(
+                            high[v][m][2u * i][2u * j],
+                            high[v][m][2u * i][2u * j + 1u],
+                            high[v][m][2u * i + 1u][2u * j],
+                            high[v][m][2u * i + 1u][2u * j + 1u],
+                        );
+                        sums += select(vec4(0.0), cell, m == k);
+                    }
+                    store_cell(sums, plane, cell_y + i, cell_x + j);
                 }
             }
         }
@@ -138,7 +150,10 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
                 for (var j = 0u; j < CELL_COLS; j++) {
                     if cell_y + i < shape.coarse_h && cell_x + j < shape.coarse_w {
                         let index = (plane * shape.coarse_h + cell_y + i) * shape.coarse_w + cell_x + j;
-                        let sum = lane(low[(i * CELL_COLS + j) * LOW_VECTORS + v], k) + lane(shift, k);
+                        var sum = lane(shift, k);
+                        for (var m = 0u; m < LANES; m++) {
+                            sum += select(0.0, low[v][m][i][j], m == k);
+                        }
                         store_y_l(index, activate(sum + load_residual_l(index), shape.slope));
                     }
                 }
@@ -149,8 +164,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
 
 // Adds L->H and L->L. L->H comes first, so that at stride 1 it can start the accumulators of a cell.
 fn from_low(
-    high: ptr<function, array<Lane, HIGH_ACC>>,
-    low: ptr<function, array<Lane, LOW_ACC>>,
+    high: ptr<function, HighSums>,
+    low: ptr<function, LowSums>,
     block: u32,
     n: u32,
     t: u32,
@@ -169,42 +184,64 @@ fn from_low(
     var plane = (n * shape.low_in * shape.low_t + t * shape.stride_t) * plane_size;
     var lh = shape.lh + block * shape.low_in * HIGH_VECTORS;
     var ll = shape.ll + block * shape.low_in * LOW_VECTORS;
-    var to_high: array<Lane, FROM_LOW_ACC>;
-    for (var c = 0u; c < shape.low_in; c++) {
-        var x: array<f32, LOW_ROWS * LOW_COLS>;
-        for (var i = 0u; i < LOW_ROWS; i++) {
-            for (var j = 0u; j < LOW_COLS; j++) {
-                x[i * LOW_COLS + j] = load_x_l(plane + row_at[i] + col_at[j]);
+    var to_high: FromLowSums;
+    for (var c = 0u; c < shape.low_in; c += LOW_UNROLL) {
+        var x: array<FromLow, LOW_UNROLL>;
+        for (var u = 0u; u < LOW_UNROLL; u++) {
+            for (var i = 0u; i < LOW_ROWS; i++) {
+                for (var j = 0u; j < LOW_COLS; j++) {
+                    x[u][i][j] = load_x_l(plane + row_at[i] + col_at[j]);
+                }
             }
+            plane += shape.low_t * plane_size;
         }
         if HAS_LH {
             for (var v = 0u; v < HIGH_VECTORS; v++) {
-                let w = weight(lh + v);
-                for (var i = 0u; i < LOW_ROWS * LOW_COLS; i++) {
-                    to_high[i * HIGH_VECTORS + v] = to_high[i * HIGH_VECTORS + v] + Lane(x[i]) * w;
+                var w: array<Lane, LOW_UNROLL>;
+                for (var u = 0u; u < LOW_UNROLL; u++) {
+                    w[u] = weight(lh + u * HIGH_VECTORS + v);
                 }
-            }
-        }
-        if HAS_LL {
-            for (var v = 0u; v < LOW_VECTORS; v++) {
-                let w = weight(ll + v);
-                for (var i = 0u; i < CELL_ROWS; i++) {
-                    for (var j = 0u; j < CELL_COLS; j++) {
-                        let at = (i * CELL_COLS + j) * LOW_VECTORS + v;
-                        (*low)[at] = (*low)[at] + Lane(low_under(&x, i, j)) * w;
+                for (var k = 0u; k < LANES; k++) {
+                    for (var u = 0u; u < LOW_UNROLL; u++) {
+                        for (var i = 0u; i < LOW_ROWS; i++) {
+                            for (var j = 0u; j < LOW_COLS; j++) {
+                                to_high[v][k][i][j] += x[u][i][j] * lane(w[u], k);
+                            }
+                        }
                     }
                 }
             }
         }
-        plane += shape.low_t * plane_size;
-        lh += HIGH_VECTORS;
-        ll += LOW_VECTORS;
+        if HAS_LL {
+            var cells: array<Coarse, LOW_UNROLL>;
+            for (var u = 0u; u < LOW_UNROLL; u++) {
+                cells[u] = low_cells(&x, u);
+            }
+            for (var v = 0u; v < LOW_VECTORS; v++) {
+                var w: array<Lane, LOW_UNROLL>;
+                for (var u = 0u; u < LOW_UNROLL; u++) {
+                    w[u] = weight(ll + u * LOW_VECTORS + v);
+                }
+                for (var k = 0u; k < LANES; k++) {
+                    for (var u = 0u; u < LOW_UNROLL; u++) {
+                        for (var i = 0u; i < CELL_ROWS; i++) {
+                            for (var j = 0u; j < CELL_COLS; j++) {
+                                (*low)[v][k][i][j] += cells[u][i][j] * lane(w[u], k);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        lh += LOW_UNROLL * HIGH_VECTORS;
+        ll += LOW_UNROLL * LOW_VECTORS;
     }
-    for (var i = 0u; i < FINE_ROWS; i++) {
-        for (var j = 0u; j < FINE_COLS; j++) {
-            for (var v = 0u; v < HIGH_VECTORS; v++) {
-                let source = select((i >> 1u) * LOW_COLS + (j >> 1u), i * LOW_COLS + j, LOW_IS_FINE);
-                (*high)[(i * FINE_COLS + j) * HIGH_VECTORS + v] = to_high[source * HIGH_VECTORS + v];
+    for (var v = 0u; v < HIGH_VECTORS; v++) {
+        for (var k = 0u; k < LANES; k++) {
+            for (var i = 0u; i < FINE_ROWS; i++) {
+                for (var j = 0u; j < FINE_COLS; j++) {
+                    (*high)[v][k][i][j] = to_high[v][k][i * LOW_STEP / 2u][j * LOW_STEP / 2u];
+                }
             }
         }
     }
@@ -212,8 +249,8 @@ fn from_low(
 
 // Adds H->H and H->L.
 fn from_high(
-    high: ptr<function, array<Lane, HIGH_ACC>>,
-    low: ptr<function, array<Lane, LOW_ACC>>,
+    high: ptr<function, HighSums>,
+    low: ptr<function, LowSums>,
     block: u32,
     n: u32,
     t: u32,
@@ -238,57 +275,83 @@ fn from_high(
     var plane = (n * shape.high_in * shape.high_t + t * shape.stride_t) * plane_size;
     var hh = shape.hh + block * shape.high_in * HIGH_VECTORS;
     var hl = shape.hl + block * shape.high_in * LOW_VECTORS;
-    for (var c = 0u; c < shape.high_in; c++) {
-        var x: array<f32, FINE>;
-        for (var i = 0u; i < FINE_ROWS; i++) {
-            for (var j = 0u; j < FINE_COLS; j++) {
-                var sum = 0.0;
-                for (var a = 0u; a < SUB; a++) {
-                    for (var b = 0u; b < SUB; b++) {
-                        sum += load_high(plane + row_at[i * SUB + a] + col_at[j * SUB + b]);
+    for (var c = 0u; c < shape.high_in; c += HIGH_UNROLL) {
+        var x: array<Fine, HIGH_UNROLL>;
+        for (var u = 0u; u < HIGH_UNROLL; u++) {
+            for (var i = 0u; i < FINE_ROWS; i++) {
+                for (var j = 0u; j < FINE_COLS; j++) {
+                    var sum = 0.0;
+                    for (var a = 0u; a < SUB; a++) {
+                        for (var b = 0u; b < SUB; b++) {
+                            sum += load_high(plane + row_at[i * SUB + a] + col_at[j * SUB + b]);
+                        }
                     }
+                    x[u][i][j] = sum * MEAN;
                 }
-                x[i * FINE_COLS + j] = sum * MEAN;
             }
+            plane += shape.high_t * plane_size;
         }
+        // Channel by channel, so that few sums are worked on at a time: a software device, which runs this order, keeps
+        // them in registers.
         if HAS_HH {
             for (var v = 0u; v < HIGH_VECTORS; v++) {
-                let w = weight(hh + v);
-                for (var i = 0u; i < FINE; i++) {
-                    (*high)[i * HIGH_VECTORS + v] = (*high)[i * HIGH_VECTORS + v] + Lane(x[i]) * w;
+                var w: array<Lane, HIGH_UNROLL>;
+                for (var u = 0u; u < HIGH_UNROLL; u++) {
+                    w[u] = weight(hh + u * HIGH_VECTORS + v);
+                }
+                for (var k = 0u; k < LANES; k++) {
+                    for (var u = 0u; u < HIGH_UNROLL; u++) {
+                        for (var i = 0u; i < FINE_ROWS; i++) {
+                            for (var j = 0u; j < FINE_COLS; j++) {
+                                (*high)[v][k][i][j] += x[u][i][j] * lane(w[u], k);
+                            }
+                        }
+                    }
                 }
             }
         }
         if HAS_HL {
-            var mean: array<f32, CELLS>;
-            for (var i = 0u; i < CELL_ROWS; i++) {
-                for (var j = 0u; j < CELL_COLS; j++) {
-                    mean[i * CELL_COLS + j] = coarse(&x, i, j);
-                }
+            var cells: array<Coarse, HIGH_UNROLL>;
+            for (var u = 0u; u < HIGH_UNROLL; u++) {
+                cells[u] = coarse(&x, u);
             }
             for (var v = 0u; v < LOW_VECTORS; v++) {
-                let w = weight(hl + v);
-                for (var i = 0u; i < CELLS; i++) {
-                    (*low)[i * LOW_VECTORS + v] = (*low)[i * LOW_VECTORS + v] + Lane(mean[i]) * w;
+                var w: array<Lane, HIGH_UNROLL>;
+                for (var u = 0u; u < HIGH_UNROLL; u++) {
+                    w[u] = weight(hl + u * LOW_VECTORS + v);
+                }
+                for (var k = 0u; k < LANES; k++) {
+                    for (var u = 0u; u < HIGH_UNROLL; u++) {
+                        for (var i = 0u; i < CELL_ROWS; i++) {
+                            for (var j = 0u; j < CELL_COLS; j++) {
+                                (*low)[v][k][i][j] += cells[u][i][j] * lane(w[u], k);
+                            }
+                        }
+                    }
                 }
             }
         }
-        plane += shape.high_t * plane_size;
-        hh += HIGH_VECTORS;
-        hl += LOW_VECTORS;
+        hh += HIGH_UNROLL * HIGH_VECTORS;
+        hl += HIGH_UNROLL * LOW_VECTORS;
     }
 }
 
-// The value of X_L for a cell.
-fn low_under(x: ptr<function, array<f32, LOW_ROWS * LOW_COLS>>, i: u32, j: u32) -> f32 {
-    if !LOW_IS_FINE {
-        return (*x)[i * LOW_COLS + j];
+// The values of X_L for the cells, of channel u at hand.
+fn low_cells(x: ptr<function, array<FromLow, LOW_UNROLL>>, u: u32) -> Coarse {
+    var cells: Coarse;
+    for (var i = 0u; i < CELL_ROWS; i++) {
+        for (var j = 0u; j < CELL_COLS; j++) {
+            let top = LOW_STEP * i;
+            let left = LOW_STEP * j;
+            let first = (*x)[u][top][left];
+            // The other three of a cell's four; the first again where there is but one.
+            let others = (*x)[u][top][left + LOW_STEP - 1u]
+                + (*x)[u][top + LOW_STEP - 1u][left]
+                + (*x)[u][top + LOW_STEP - 1u][left + LOW_STEP - 1u];
+            cells[i][j] = select(first, 0.25 * (first + others), LOW_IS_FINE && !STRIDED);
+        }
     }
-    let at = 2u * i * LOW_COLS + 2u * j;
-    if STRIDED {
-        return (*x)[at];
-    }
-    return 0.25 * ((*x)[at] + (*x)[at + 1u] + (*x)[at + LOW_COLS] + (*x)[at + LOW_COLS + 1u]);
+    return cells;
 }
 
 // Finishes the 2x2 of Y_H over a cell, given row by row, and their mean.

@@ -23,6 +23,7 @@
 #[cfg(feature = "context")]
 pub mod context;
 mod error;
+mod estimate;
 mod gpu;
 mod kernels;
 #[cfg(feature = "network")]

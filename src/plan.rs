@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Extent};
+use crate::estimate::Work;
 use crate::kernels::{Kernel, Types, add, direct, pointwise, pool, upsample};
 use crate::packing::Packing;
 use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Sampling, Shapes, Spec};
@@ -65,6 +66,9 @@ pub enum Strategy {
     PoolFirst,
     /// One dispatch an output: fewer bindings each, for layers with more tensors than a small device can bind.
     Split,
+    /// What is done at low resolution first, Y_L and the sums of L->H, in scratch; then Y_H, which starts from them. Each
+    /// weight then serves as many positions as in a convolution without octaves.
+    LowFirst,
     /// Pool, four convolutions, upsample and adds, each its own dispatch: what fusing is measured against.
     Unfused,
 }
@@ -78,6 +82,41 @@ pub enum Family {
     Pointwise,
 }
 
+impl Strategy {
+    /// All there are.
+    pub const ALL: [Self; 5] = [Self::Fused, Self::PoolFirst, Self::Split, Self::LowFirst, Self::Unfused];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fused => "fused",
+            Self::PoolFirst => "pool-first",
+            Self::Split => "split",
+            Self::LowFirst => "low-first",
+            Self::Unfused => "unfused",
+        }
+    }
+}
+
+impl Family {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Direct, Self::Pointwise];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Pointwise => "pointwise",
+        }
+    }
+
+    /// The names of its tiles: how much of the output a thread makes.
+    pub fn tiles(self) -> Vec<&'static str> {
+        match self {
+            Self::Direct => direct::TILES.iter().map(|&(name, _)| name).collect(),
+            Self::Pointwise => pointwise::TILES.iter().map(|&(name, _)| name).collect(),
+        }
+    }
+}
+
 /// One way to run a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Variant {
@@ -85,48 +124,54 @@ pub struct Variant {
     pub strategy: Strategy,
     /// Which kernel convolves.
     pub family: Family,
+    /// How much of the output a thread makes, one of [`Family::tiles`]; `None` leaves it to the planner. A plan's own
+    /// variant always has it.
+    pub tile: Option<&'static str>,
 }
 
 impl Variant {
-    /// Every variant there is; [`Plan::candidates`] tells which a layer can have.
-    pub const ALL: [Self; 8] = {
-        let mut all = [Self { strategy: Strategy::Fused, family: Family::Direct }; 8];
-        let strategies = [Strategy::Fused, Strategy::PoolFirst, Strategy::Split, Strategy::Unfused];
-        let mut i = 0;
-        while i < 8 {
-            all[i].strategy = strategies[i / 2];
-            all[i].family = if i % 2 == 0 { Family::Direct } else { Family::Pointwise };
-            i += 1;
-        }
-        all
-    };
+    /// Every strategy with every family, the tile left to the planner; [`Plan::candidates`] tells which a layer can
+    /// have.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let pair = |strategy| Family::ALL.into_iter().map(move |family| Self { strategy, family, tile: None });
+        Strategy::ALL.into_iter().flat_map(pair)
+    }
+
+    /// The variant with the tile left to the planner.
+    pub fn untiled(self) -> Self {
+        Self { tile: None, ..self }
+    }
+
+    /// The variant with each of its family's tiles.
+    fn tiled(self) -> impl Iterator<Item = Self> {
+        self.family.tiles().into_iter().map(move |tile| Self { tile: Some(tile), ..self })
+    }
 }
 
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let strategy = match self.strategy {
-            Strategy::Fused => "fused",
-            Strategy::PoolFirst => "pool-first",
-            Strategy::Split => "split",
-            Strategy::Unfused => "unfused",
-        };
-        let family = match self.family {
-            Family::Direct => "direct",
-            Family::Pointwise => "pointwise",
-        };
-        write!(f, "{strategy}/{family}")
+        write!(f, "{}/{}", self.strategy.name(), self.family.name())?;
+        self.tile.map_or(Ok(()), |tile| write!(f, "/{tile}"))
     }
 }
 
 impl FromStr for Variant {
     type Err = Error;
 
+    /// `STRATEGY/FAMILY` or `STRATEGY/FAMILY/TILE`.
     fn from_str(s: &str) -> Result<Self, Error> {
-        let names = || Self::ALL.map(|v| v.to_string()).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|v| v.to_string() == s)
-            .ok_or_else(|| Error::argument("variant", s, format!("must be one of {}", names())))
+        let names = || Self::all().map(|v| v.to_string()).collect::<Vec<_>>().join(", ");
+        let unknown = || Error::argument("variant", s, format!("must be one of {}", names()));
+        let mut parts = s.splitn(3, '/');
+        let (strategy, family) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let variant =
+            Self::all().find(|v| v.strategy.name() == strategy && v.family.name() == family).ok_or_else(unknown)?;
+        let Some(wanted) = parts.next() else { return Ok(variant) };
+        let tiles = variant.family.tiles();
+        let tile = tiles.iter().copied().find(|&tile| tile == wanted).ok_or_else(|| {
+            Error::argument("variant", s, format!("must have a tile of its family: {}", tiles.join(", ")))
+        })?;
+        Ok(Self { tile: Some(tile), ..variant })
     }
 }
 
@@ -223,7 +268,7 @@ impl DeviceFacts {
 }
 
 /// A tensor of a layer, or a buffer of its plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum TensorId {
     Weights,
     XH,
@@ -282,11 +327,27 @@ pub(crate) struct Job {
     pub(crate) activation: Activation,
     /// Rows and columns of the L->H convolution before it is replicated.
     pub(crate) low_extent: Option<Extent>,
+    /// The sums of L->H, where an earlier dispatch has made them. The path itself is absent then.
+    pub(crate) low_sums: Option<Operand>,
 }
 
 impl Job {
     pub(crate) fn path(&self, path: Path) -> Option<&PathJob> {
         self.paths[path as usize].as_ref()
+    }
+
+    /// Bytes of all tensors but the weights, each counted once.
+    pub(crate) fn bytes(&self, dtype: Dtype) -> u64 {
+        let mut tensors: Vec<Operand> = self.paths.iter().flatten().map(|path| path.source).collect();
+        for output in [&self.high, &self.low].into_iter().flatten() {
+            tensors.push(output.y);
+            tensors.extend(output.residual.map(|id| Operand { id, ..output.y }));
+            tensors.extend(output.pooled);
+        }
+        tensors.extend(self.low_sums);
+        tensors.sort_by_key(|operand| operand.id);
+        tensors.dedup_by_key(|operand| operand.id);
+        tensors.iter().map(|operand| operand.dims.elements().saturating_mul(dtype.bytes())).sum()
     }
 }
 
@@ -347,6 +408,8 @@ pub(crate) struct Step {
     pub(crate) grid: Grid,
     /// How it wants its weights, where it has any.
     pub(crate) packing: Option<Packing>,
+    /// What it asks of a device.
+    pub(crate) work: Work,
 }
 
 /// A layer at a size, cut into dispatches for a device. Make one with [`Plan::new`].
@@ -364,26 +427,52 @@ pub struct Plan {
 impl Plan {
     /// Plans a layer: the variant that `options` forces, or else the first of [`Plan::candidates`].
     pub fn new(spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Result<Self, Error> {
-        if let Some(variant) = options.variant {
-            return Self::with_variant(spec, size, options, facts, variant);
-        }
+        let wanted = |variant: &Variant| match options.variant {
+            None => true,
+            Some(forced) => {
+                variant.untiled() == forced.untiled() && forced.tile.is_none_or(|t| Some(t) == variant.tile)
+            }
+        };
+        let mut best: Option<(f64, Self)> = None;
         let mut first_error = None;
-        for variant in ranked(spec) {
+        for variant in Variant::all().flat_map(Variant::tiled).filter(wanted) {
             match Self::with_variant(spec, size, options, facts, variant) {
-                Ok(plan) => return Ok(plan),
+                Ok(plan) => {
+                    let cost = plan.rank(facts);
+                    if best.as_ref().is_none_or(|&(least, _)| cost < least) {
+                        best = Some((cost, plan));
+                    }
+                }
                 // What is in the way of a variant that applies says more than why another does not apply.
                 Err(error) if matches!(first_error, None | Some(Error::Variant { .. })) => first_error = Some(error),
                 Err(_) => {}
             }
         }
-        Err(first_error.unwrap_or_else(|| Error::argument("variant", "none", "at least one must be legal")))
+        let none = || first_error.unwrap_or_else(|| Error::argument("variant", "none", "at least one must be legal"));
+        best.map(|(_, plan)| plan).ok_or_else(none)
     }
 
-    /// Every legal plan of a layer, the best first.
+    /// Every legal plan of a layer, the best by the planner's estimate first; those of the unfused strategy, which are
+    /// there to be compared with, last.
     pub fn candidates(spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Vec<Self> {
         let options = Options { variant: None, ..*options };
         let plan = |variant| Self::with_variant(spec, size, &options, facts, variant).ok();
-        ranked(spec).into_iter().filter_map(plan).collect()
+        let mut plans: Vec<_> = Variant::all().flat_map(Variant::tiled).filter_map(plan).collect();
+        plans.sort_by(|a, b| a.rank(facts).total_cmp(&b.rank(facts)));
+        plans
+    }
+
+    /// Microseconds that the planner expects the layer to take on a nominal device of the kind that `facts` tell:
+    /// good for comparing plans, no prediction of a time.
+    pub fn estimate(&self, facts: &DeviceFacts) -> f64 {
+        self.steps.iter().map(|step| step.work.estimate(facts)).sum()
+    }
+
+    /// By what candidates are sorted.
+    fn rank(&self, facts: &DeviceFacts) -> f64 {
+        // Never the planner's choice, whatever it estimates: what fusing is measured against.
+        let handicap = if self.variant.strategy == Strategy::Unfused { 1e6 } else { 0.0 };
+        self.estimate(facts) + handicap
     }
 
     /// The specification.
@@ -457,8 +546,8 @@ impl Plan {
         let shapes = spec.shapes(size)?;
         validate_options(spec, &shapes, options, facts)?;
         check_interface(spec, &shapes, options, facts)?;
-        let mut planner = Planner { spec, shapes, options, facts, family: variant.family, scratch: Vec::new() };
-        let steps = planner.steps(variant)?;
+        let mut planner = Planner { spec, shapes, options, facts, variant, scratch: Vec::new() };
+        let steps = planner.steps()?;
         let scratch = planner.scratch;
         let plan = Self { spec: spec.clone(), size, options: *options, shapes, variant, steps, scratch };
         plan.check_limits(facts)?;
@@ -479,7 +568,7 @@ impl Plan {
             let needs = step.tensors.len() as u64;
             let allowed = u64::from(facts.limits.max_storage_buffers_per_shader_stage);
             if needs > allowed {
-                let what = format!("a dispatch of {} with its storage buffers", self.variant);
+                let what = format!("a dispatch of {} with its storage buffers", self.variant.untiled());
                 let limit = "max_storage_buffers_per_shader_stage";
                 return Err(Error::Limit { what, needs, limit, allowed });
             }
@@ -575,36 +664,6 @@ fn validate_options(spec: &Spec, shapes: &Shapes, options: &Options, facts: &Dev
     Ok(())
 }
 
-/// All variants, those to be tried first in front.
-fn ranked(spec: &Spec) -> Vec<Variant> {
-    let one_by_one = spec.kernel() == [1, 1];
-    // The mean over a cell is free to the pointwise kernel; what lies below that is averaged for each channel block.
-    let spared = u32::from(one_by_one);
-    let pools = Path::ALL
-        .into_iter()
-        .any(|path| spec.has(path) && spec.sampling(path).level > if path == Path::HH { 0 } else { spared });
-    let mut variants = Variant::ALL.to_vec();
-    variants.sort_by_key(|variant| {
-        let strategy = match variant.strategy {
-            // On load, a window over pooled X_H averages every element again for each channel block that reads it.
-            Strategy::PoolFirst if pools => 0,
-            Strategy::Fused => 1,
-            Strategy::PoolFirst => 2,
-            Strategy::Split => 3,
-            Strategy::Unfused => 4,
-        };
-        let family = match variant.family {
-            Family::Pointwise if one_by_one => 0,
-            Family::Direct => 1,
-            Family::Pointwise => 2,
-        };
-        // A 1x1 layer is the pointwise kernel's in whatever form it can have: with pool(X_H) given nothing is left to
-        // pool first, and pooling for the direct kernel instead would be three dispatches in place of one.
-        if one_by_one { (family, strategy) } else { (strategy, family) }
-    });
-    variants
-}
-
 /// Pooled maps in scratch, and the dispatches that make them.
 #[derive(Default)]
 struct Pools {
@@ -617,23 +676,24 @@ struct Planner<'a> {
     shapes: Shapes,
     options: &'a Options,
     facts: &'a DeviceFacts,
-    family: Family,
+    variant: Variant,
     scratch: Vec<Dims>,
 }
 
 impl Planner<'_> {
-    fn steps(&mut self, variant: Variant) -> Result<Vec<Step>, Error> {
-        match variant.strategy {
+    fn steps(&mut self) -> Result<Vec<Step>, Error> {
+        match self.variant.strategy {
             Strategy::Fused => {
-                let job = self.job(self.given_pool(variant.family));
-                Ok(vec![self.convolve(variant, &job)?])
+                let job = self.job(self.given_pool(self.variant.family));
+                Ok(vec![self.convolve(&job)?])
             }
             Strategy::Split => {
-                let job = self.job(self.given_pool(variant.family));
-                self.split(variant, job)
+                let job = self.job(self.given_pool(self.variant.family));
+                self.split(job)
             }
-            Strategy::PoolFirst => self.pool_first(variant),
-            Strategy::Unfused => self.unfused(variant),
+            Strategy::PoolFirst => self.pool_first(),
+            Strategy::LowFirst => self.low_first(),
+            Strategy::Unfused => self.unfused(),
         }
     }
 
@@ -645,8 +705,8 @@ impl Planner<'_> {
         Some(Operand { id: TensorId::XP, dims })
     }
 
-    fn refuse(&self, variant: Variant, reason: impl ToString) -> Error {
-        Error::Variant { variant: variant.to_string(), reason: reason.to_string() }
+    fn refuse(&self, reason: impl ToString) -> Error {
+        Error::Variant { variant: self.variant.untiled().to_string(), reason: reason.to_string() }
     }
 
     /// The whole layer as one job; with `pooled`, every pooling of X_H starts there.
@@ -691,12 +751,14 @@ impl Planner<'_> {
     }
 
     /// One dispatch for a job.
-    fn convolve(&self, variant: Variant, job: &Job) -> Result<Step, Error> {
+    fn convolve(&self, job: &Job) -> Result<Step, Error> {
         let types = Types { activations: self.options.activations, weights: self.options.weights };
-        match self.family {
+        let tile = self.variant.tile.unwrap_or_default();
+        match self.variant.family {
             Family::Direct => {
                 let lanes = direct::lanes(self.spec, job);
-                direct::step(self.facts, self.spec, types, job, lanes, direct_tiles(self.facts, job, lanes))
+                let tiles = direct::tiles(tile, job, lanes).ok_or_else(|| self.refuse("it has no such tile"))?;
+                direct::step(self.facts, self.spec, types, job, lanes, tiles)
             }
             Family::Pointwise => {
                 let pooled_only = job.path(Path::HH).is_none()
@@ -705,17 +767,18 @@ impl Planner<'_> {
                 let reason = pointwise::refusal(self.spec, job)
                     .or(pooled_only.then_some("the pointwise kernel pools X_H itself, which this layer does not bind"));
                 if let Some(reason) = reason {
-                    return Err(self.refuse(variant, reason));
+                    return Err(self.refuse(reason));
                 }
-                pointwise::step(self.facts, self.spec, types, job, pointwise_tile(job))
+                let tile = pointwise::tile(tile, self.facts, job).ok_or_else(|| self.refuse("it has no such tile"))?;
+                pointwise::step(self.facts, self.spec, types, job, tile)
             }
         }
     }
 
     /// A dispatch for each output.
-    fn split(&self, variant: Variant, job: Job) -> Result<Vec<Step>, Error> {
+    fn split(&self, job: Job) -> Result<Vec<Step>, Error> {
         if job.high.is_none() || job.low.is_none() {
-            return Err(self.refuse(variant, "a split needs two outputs"));
+            return Err(self.refuse("a split needs two outputs"));
         }
         let part = |frequency: Frequency| {
             let mut part = job.clone();
@@ -728,14 +791,14 @@ impl Planner<'_> {
             }
             part
         };
-        Ok(vec![self.convolve(variant, &part(Frequency::High))?, self.convolve(variant, &part(Frequency::Low))?])
+        Ok(vec![self.convolve(&part(Frequency::High))?, self.convolve(&part(Frequency::Low))?])
     }
 
-    fn pool_first(&mut self, variant: Variant) -> Result<Vec<Step>, Error> {
+    fn pool_first(&mut self) -> Result<Vec<Step>, Error> {
         let mut pools = Pools::default();
-        let mut job = self.job(self.given_pool(variant.family));
+        let mut job = self.job(self.given_pool(self.variant.family));
         // The pointwise kernel has the mean of what it reads for three additions, and wants one pooling less.
-        let spared = u32::from(variant.family == Family::Pointwise);
+        let spared = u32::from(self.variant.family == Family::Pointwise);
         for path in [Path::HH, Path::HL, Path::LL] {
             let Some(mut path_job) = job.paths[path as usize] else { continue };
             let own = if path == Path::HH { 0 } else { spared };
@@ -746,14 +809,58 @@ impl Planner<'_> {
         }
         let mut steps = pools.steps;
         if steps.is_empty() {
-            return Err(self.refuse(variant, "nothing that its kernel reads is to be pooled"));
+            return Err(self.refuse("nothing that its kernel reads is to be pooled"));
         }
-        let fused = self.convolve(variant, &job)?;
+        let fused = self.convolve(&job)?;
         if fused.tensors.len() as u32 <= self.facts.limits.max_storage_buffers_per_shader_stage {
             steps.push(fused);
         } else {
-            steps.extend(self.split(variant, job)?);
+            steps.extend(self.split(job)?);
         }
+        Ok(steps)
+    }
+
+    /// The low resolution in a dispatch, the high one in the next.
+    fn low_first(&mut self) -> Result<Vec<Step>, Error> {
+        if self.variant.family != Family::Direct {
+            return Err(self.refuse("only the direct kernel adds to sums that are given"));
+        }
+        let mut high = self.job(self.given_pool(Family::Direct));
+        let Some((output, from_low)) = high.high.zip(high.path(Path::LH).copied()) else {
+            return Err(self.refuse("there is no L->H to do first"));
+        };
+        if !from_low.sampling.upsample {
+            return Err(self.refuse("L->H has the resolution of Y_H"));
+        }
+        let mut pools = Pools::default();
+        if let Some(path) = high.paths[Path::HL as usize].as_mut() {
+            path.source = self.pooled(&mut pools, path.source, path.sampling.level)?;
+            path.sampling.level = 0;
+        }
+        let sums = self.allocate(output.y.dims.pooled(self.spec.rounding()));
+        let [_, hl, _, ll] = high.paths;
+        let sampling = Sampling { upsample: false, ..from_low.sampling };
+        // L->H alone, in the slot of H->H.
+        let low = Job {
+            paths: [Some(PathJob { sampling, ..from_low }), hl, None, ll],
+            high: Some(OutputJob {
+                y: sums,
+                slice: Slice::whole(sums.dims.c),
+                groups: output.groups,
+                bias: None,
+                residual: None,
+                pooled: None,
+            }),
+            low: high.low.take(),
+            activation: high.activation,
+            low_extent: None,
+            low_sums: None,
+        };
+        high.paths = [high.paths[Path::HH as usize], None, None, None];
+        high.low_sums = Some(sums);
+        let mut steps = pools.steps;
+        steps.push(self.convolve(&low)?);
+        steps.push(self.convolve(&high)?);
         Ok(steps)
     }
 
@@ -775,9 +882,9 @@ impl Planner<'_> {
     }
 
     /// One dispatch an operation, as engines without a fused octave convolution run it.
-    fn unfused(&mut self, variant: Variant) -> Result<Vec<Step>, Error> {
+    fn unfused(&mut self) -> Result<Vec<Step>, Error> {
         if self.options.high_slice.is_some() || self.options.low_slice.is_some() {
-            return Err(self.refuse(variant, "its adds write whole tensors, not slices"));
+            return Err(self.refuse("its adds write whole tensors, not slices"));
         }
         let activations = self.options.activations;
         let job = self.job(self.given_pool(Family::Direct));
@@ -814,8 +921,9 @@ impl Planner<'_> {
                     low: None,
                     activation: if alone { self.spec.activation() } else { Activation::None },
                     low_extent: None,
+                    low_sums: None,
                 };
-                steps.push(self.convolve(variant, &conv)?);
+                steps.push(self.convolve(&conv)?);
                 let mut part = y;
                 if path.sampling.upsample {
                     part = self.allocate(output.y.dims);
@@ -840,37 +948,6 @@ impl Planner<'_> {
         self.scratch.push(dims);
         Operand { id: TensorId::Scratch(self.scratch.len() - 1), dims }
     }
-}
-
-/// The outputs of a thread of the direct kernel, for either output: 4x4 positions by one vector of channels where that
-/// fills the device's vectors of threads, else 2x2 by two.
-fn direct_tiles(facts: &DeviceFacts, job: &Job, lanes: u32) -> [direct::Tile; 2] {
-    let large = direct::Tile { rows: 4, cols: 4, vectors: 1 };
-    let small = direct::Tile { rows: 2, cols: 2, vectors: if lanes == 4 { 2 } else { 1 } };
-    [(&job.high, [Path::HH, Path::LH]), (&job.low, [Path::HL, Path::LL])].map(|(output, paths)| {
-        let Some(output) = output else { return small };
-        if paths.iter().any(|&path| job.path(path).is_some_and(|path| path.sampling.level > 0)) {
-            // Every element of the window is a mean of 4 or 16: many channels to share it.
-            let channels = output.y.dims.c / output.groups;
-            return direct::Tile { vectors: if lanes == 4 { channels.div_ceil(4).min(4) } else { 1 }, ..small };
-        }
-        let Dims { n, t, h, w, .. } = output.y.dims;
-        // Positions worked on for each channel, those of idle threads and beyond the edges included.
-        let positions = |tile: direct::Tile| {
-            let threads =
-                u64::from(n) * u64::from(t) * u64::from(h.div_ceil(tile.rows)) * u64::from(w.div_ceil(tile.cols));
-            threads.next_multiple_of(u64::from(facts.vector())) * u64::from(tile.rows * tile.cols)
-        };
-        // Measured on 56x56: a small tile takes 1.25 of the time, for its more loads a multiply-add.
-        if positions(large) * 4 <= positions(small) * 5 { large } else { small }
-    })
-}
-
-/// The outputs of a thread of the pointwise kernel.
-fn pointwise_tile(job: &Job) -> pointwise::Tile {
-    let channels = |o: &Option<OutputJob>| o.as_ref().map_or(0, |o| o.y.dims.c);
-    let [high_vectors, low_vectors] = pointwise::balance(channels(&job.high), channels(&job.low));
-    pointwise::Tile { rows: 1, cols: 1, high_vectors, low_vectors }
 }
 
 impl Spec {

@@ -3,11 +3,13 @@
 
 mod common;
 
-use common::{ALPHAS, case, check_on, check_one, context, image, of_kernel, open, split};
+use std::collections::HashSet;
+
+use common::{ALPHAS, case, check_on, check_one, check_tiles, context, image, of_kernel, open, split};
 use octconv::verify::Case;
 use octconv::{
     Activation, ContextOptions, Downsample, Family, InputSize, Options, Plan, Rounding, Slice, Spec, SpecBuilder,
-    TimeAxis,
+    Strategy, TimeAxis,
 };
 use octconv::{DeviceFacts, wgpu};
 
@@ -90,9 +92,9 @@ fn channels_that_fill_no_vector() {
 #[test]
 fn many_blocks_of_channels_and_positions() {
     let kernels = check(&image(Spec::builder(24, 40).alpha(0.5, 0.25).kernel([3, 3]).same_padding(), 28, 28));
-    assert!(kernels.iter().any(|kernel| kernel.starts_with("direct 4x4x4")), "{kernels:?}");
+    assert!(kernels.iter().any(|kernel| kernel.starts_with("direct 4x4")), "{kernels:?}");
     let kernels = check(&image(Spec::builder(6, 70).alpha(0.5, 0.5).kernel([3, 3]).same_padding(), 4, 4));
-    assert!(kernels.iter().all(|kernel| !kernel.contains("4x4x4")), "{kernels:?}");
+    assert!(kernels.iter().all(|kernel| !kernel.contains("4x4")), "{kernels:?}");
 }
 
 #[test]
@@ -330,7 +332,9 @@ fn folded_grids() {
     // the second sample.
     for (output, grid) in [((16, 4), "x: 3, y: 1"), ((24, 9), "x: 3, y: 2"), ((40, 9), "x: 3, y: 3")] {
         let spec = split((3, 2), output).kernel([3, 3]).same_padding().bias(true);
-        let case = case(spec, InputSize::image(2, 4, 3));
+        let variant = Some("fused/direct/2x2x8+2x2x8".parse().unwrap());
+        let options = Options { variant, ..Options::default() };
+        let case = Case { options, ..case(spec, InputSize::image(2, 4, 3)) };
         let plan = context.octconv().plan(&case.spec, case.size, &case.options).unwrap();
         assert!(format!("{plan:?}").contains(&format!("Grid {{ {grid} }}")), "{grid} is not in {plan:?}");
         check_one(&context, &case);
@@ -362,11 +366,23 @@ fn eight_storage_buffers() {
     let options = Options { pooled_input: true, pooled_output: true, ..Options::default() };
     let case = Case { options, ..image(k3().residual(true, true), 8, 9) };
     let plans = Plan::candidates(&case.spec, case.size, &case.options, context.octconv().facts());
-    let names: Vec<_> = plans.iter().map(|plan| plan.variant().to_string()).collect();
-    assert_eq!(names, ["split/direct", "unfused/direct"]);
-    for plan in plans {
-        check_one(&context, &Case { options: Options { variant: Some(plan.variant()), ..options }, ..case.clone() });
+    let strategies: HashSet<_> = plans.iter().map(|plan| plan.variant().strategy).collect();
+    assert_eq!(strategies, HashSet::from([Strategy::Split, Strategy::LowFirst, Strategy::Unfused]));
+    check_tiles(&context, &case, |variant| variant.tile == Some("2x2x8+2x2x8"));
+}
+
+/// Every tile, on maps that none of them divides, with every path and every kind of output.
+#[test]
+fn every_tile() {
+    let options = Options { pooled_output: true, ..Options::default() };
+    let residuals = split((6, 8), (21, 19)).kernel([3, 3]).same_padding().bias(true).residual(true, true);
+    let narrow = split((4, 4), (12, 4)).kernel([3, 3]).same_padding().groups(2);
+    for spec in [residuals, split((8, 4), (36, 20)), narrow] {
+        check_tiles(context(), &Case { options, ..image(spec, 11, 13) }, of_kernel(Family::Direct));
     }
+    check_tiles(context(), &image(split((4, 2), (20, 6)).kernel([3, 3]).stride(2).same_padding(), 11, 13), |variant| {
+        variant.strategy == Strategy::PoolFirst && variant.family == Family::Direct
+    });
 }
 
 #[test]

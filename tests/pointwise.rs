@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{ALPHAS, case, check_on, context, image, of_kernel, open, split};
+use common::{ALPHAS, case, check_on, check_tiles, context, image, of_kernel, open, split};
 use octconv::verify::Case;
 use octconv::{
     Activation, ContextOptions, Downsample, Family, InputSize, Options, Rounding, Slice, Spec, SpecBuilder, TimeAxis,
@@ -115,7 +115,7 @@ fn activations_and_batch_norm() {
         Activation::LeakyRelu { slope: -1.5 },
     ] {
         let spec = split((2, 1), (2, 1)).bias(true).activation(activation);
-        let options = Options { variant: Some("fused/pointwise".parse().unwrap()), ..Options::default() };
+        let options = Options { variant: Some("fused/pointwise/2x2x8".parse().unwrap()), ..Options::default() };
         let case = Case { batch_norm: true, options, ..image(spec, 8, 8) };
         common::check_one(common::context(), &case);
     }
@@ -204,5 +204,20 @@ fn slices_of_larger_tensors() {
         let spec = split((3, 2), (6, 5)).bias(true);
         check(&Case { options, ..case(spec.clone(), InputSize::image(2, 9, 6)) });
         check(&Case { options, ..case(spec.stride(2), InputSize::image(2, 8, 7)) });
+    }
+}
+
+/// Every tile, on maps that none of them divides, with channels for wide tiles and all that unroll differently.
+#[test]
+fn every_tile() {
+    let options = Options { pooled_output: true, ..Options::default() };
+    let cases = [
+        (split((8, 4), (40, 36)).bias(true).residual(true, true), options),
+        (split((6, 3), (40, 9)), options),
+        (split((4, 8), (9, 40)).stride(2), Options::default()),
+        (split((7, 0), (33, 0)), Options::default()),
+    ];
+    for (spec, options) in cases {
+        check_tiles(context(), &Case { options, ..image(spec, 11, 13) }, of_kernel(Family::Pointwise));
     }
 }

@@ -3,6 +3,7 @@
 use super::wgsl::Source;
 use super::{ELEMENTWISE_WORKGROUP, Kernel, activation_number, slope};
 use crate::error::Error;
+use crate::estimate::Work;
 use crate::plan::{DeviceFacts, Dtype, Grid, Operand, Step, TensorId};
 use crate::spec::Activation;
 
@@ -56,11 +57,13 @@ pub(crate) fn step(
         residual: residual.is_some(),
         activation: activation_number(activation),
     };
+    let sources = 1 + u64::from(b.is_some()) + u64::from(residual.is_some());
     Ok(Step {
         kernel: Kernel::Add(constants),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: [Some(a), b, residual, Some(y.id)].into_iter().flatten().collect(),
         grid,
         packing: None,
+        work: Work::elementwise(y.dims.elements(), sources, (sources + 1) * activations.bytes() * y.dims.elements()),
     })
 }

@@ -3,9 +3,10 @@
 use super::wgsl::Source;
 use super::{Kernel, Types, activation_number, slope};
 use crate::error::Error;
+use crate::estimate::{Part, Work};
 use crate::packing::{BiasPacking, Blocks, Packing, PathPacking};
 use crate::plan::{DeviceFacts, Grid, Job, Operand, OutputJob, PathJob, Step, TensorId};
-use crate::spec::{Frequency, Path, Spec};
+use crate::spec::{Frequency, Path, Sampling, Spec};
 
 /// The outputs of one thread: positions by vectors of `lanes` channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +24,8 @@ pub(crate) struct PathConstants {
     level: u32,
     step: u32,
     inner: [u32; 2],
+    /// Channels whose windows a thread reads together.
+    unroll: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,12 +39,45 @@ pub(crate) struct Constants {
     /// In the order of [`Path::ALL`].
     paths: [Option<PathConstants>; 4],
     replicate_low: bool,
+    /// Which of the inputs has the sums of L->H, where they are given.
+    low_sums: Option<usize>,
+    /// Y_H is a partial sum, to be added to elsewhere.
+    high_is_partial: bool,
     residual_high: bool,
     residual_low: bool,
     writes_high: bool,
     writes_low: bool,
     writes_pooled: bool,
     activation: u32,
+}
+
+/// The outputs of a thread for Y_H, and for Y_L, with 4 lanes. Four positions share a fetched input or weight with each
+/// other; more positions suit large maps, more channels small ones and windows that are expensive to fetch.
+pub(crate) const TILES: [(&str, [[u32; 3]; 2]); 8] = [
+    ("4x4x4+4x4x4", [[4, 4, 1], [4, 4, 1]]),
+    ("4x4x4+2x2x8", [[4, 4, 1], [2, 2, 2]]),
+    ("4x4x8+4x4x8", [[4, 4, 2], [4, 4, 2]]),
+    ("4x4x8+2x2x16", [[4, 4, 2], [2, 2, 4]]),
+    ("4x4x4+2x2x16", [[4, 4, 1], [2, 2, 4]]),
+    ("2x2x4+2x2x4", [[2, 2, 1], [2, 2, 1]]),
+    ("2x2x8+2x2x8", [[2, 2, 2], [2, 2, 2]]),
+    ("2x2x16+2x2x16", [[2, 2, 4], [2, 2, 4]]),
+];
+
+/// The named tiles for a job, none wider than a group of channels. Nothing where that makes them another's.
+pub(crate) fn tiles(name: &str, job: &Job, lanes: u32) -> Option<[Tile; 2]> {
+    let clipped = |tiles: [[u32; 3]; 2]| {
+        let of = |[rows, cols, vectors]: [u32; 3], output: &Option<OutputJob>| {
+            // An output that is not there has the smallest tile.
+            let Some(output) = output else { return Tile { rows: 2, cols: 2, vectors: 1 } };
+            Tile { rows, cols, vectors: vectors.min((output.y.dims.c / output.groups).div_ceil(lanes)) }
+        };
+        [of(tiles[0], &job.high), of(tiles[1], &job.low)]
+    };
+    let mut before = TILES.iter().take_while(|&&(other, _)| other != name);
+    let (_, tiles) = TILES.iter().find(|&&(other, _)| other == name)?;
+    let tiles = clipped(*tiles);
+    before.all(|&(_, other)| clipped(other) != tiles).then_some(tiles)
 }
 
 /// The largest window of inputs a thread keeps in registers; beside it stand up to 64 accumulators.
@@ -80,7 +116,7 @@ struct OutputShape {
     rows: u32,
     cols: u32,
     threads: u32,
-    tiles: u32,
+    blocks: u32,
     group_channels: u32,
     group_blocks: u32,
     bias: u32,
@@ -110,6 +146,27 @@ struct Shape {
     slope: f32,
 }
 
+impl PathConstants {
+    /// Adds what a thread does for the path to `part`.
+    fn count(&self, channels: u32, spec: &Spec, tile: Tile, lanes: u32, part: &mut Part) {
+        let [kh, kw] = spec.kernel();
+        let turns = u64::from(channels * spec.time().kernel) * u64::from(kh / self.inner[0] * (kw / self.inner[1]));
+        let window = u64::from(self.window(tile.rows, 0)) * u64::from(self.window(tile.cols, 1));
+        let taps = u64::from(self.inner[0] * self.inner[1]);
+        let wide = u64::from(tile.vectors * lanes);
+        let sums = u64::from(tile.rows * tile.cols) * wide;
+        part.loads += (turns * window) << (2 * self.level);
+        part.uniform_loads += turns * taps * wide;
+        part.multiplies += turns * taps * sums;
+        part.carried += turns / u64::from(self.unroll) * sums;
+    }
+
+    /// Elements of a window along an axis, for so many outputs.
+    fn window(&self, outputs: u32, axis: usize) -> u32 {
+        window(outputs, self.inner[axis], self.step)
+    }
+}
+
 impl Constants {
     pub(crate) fn name(&self) -> String {
         let tile = |t: Tile| format!("{}x{}x{}", t.rows, t.cols, t.vectors * self.lanes);
@@ -130,6 +187,7 @@ impl Constants {
         }
         source.constant("LH_SHIFT", u32::from(self.replicate_low));
         source.flag("WRITES_Y_P", self.writes_pooled);
+        source.flag("HIGH_IS_PARTIAL", self.high_is_partial);
         source.weights(self.types.weights, self.lanes);
         let inputs: Vec<_> = (0..self.inputs).map(|i| format!("x{i}")).collect();
         for input in &inputs {
@@ -152,6 +210,11 @@ impl Constants {
             source.constant(&format!("{name}_VECTORS"), tile.vectors);
             let name = name.to_lowercase();
             let Some(constants) = constants else {
+                if let Some(input) = self.low_sums.filter(|_| path == Path::LH) {
+                    source.loader("lh_load", Some(&inputs[input]));
+                    source.instance(include_str!("../../shaders/path_given.wgsl"), &name);
+                    continue;
+                }
                 source.instance(include_str!("../../shaders/path_absent.wgsl"), &name);
                 continue;
             };
@@ -159,6 +222,7 @@ impl Constants {
             let upper = name.to_uppercase();
             source.constant(&format!("{upper}_INNER_H"), constants.inner[0]);
             source.constant(&format!("{upper}_INNER_W"), constants.inner[1]);
+            source.constant(&format!("{upper}_UNROLL"), constants.unroll);
             source.constant(&format!("{upper}_LEVEL"), constants.level);
             source.constant(&format!("{upper}_STEP"), constants.step);
             source.instance(include_str!("../../shaders/path.wgsl"), &name);
@@ -179,17 +243,22 @@ pub(crate) fn lanes(spec: &Spec, job: &Job) -> u32 {
     }
 }
 
+/// Elements along an axis that so many outputs read with so many taps.
+fn window(outputs: u32, taps: u32, step: u32) -> u32 {
+    (outputs - 1) * if taps == 1 { 1 } else { step } + taps
+}
+
 /// The taps that share a window: the whole kernel where its window fits into registers, else a row of it, else one tap.
 fn inner_kernel(spec: &Spec, tile: Tile, path: &PathJob, clamped: bool) -> [u32; 2] {
     let [kh, kw] = spec.kernel();
     let [dh, dw] = spec.dilation();
     let adjacent = |k: u32, d: u32| k == 1 || d == 1;
-    if path.sampling.step > 1 || clamped {
+    if clamped {
         return [1, 1];
     }
+    let Sampling { level, step, .. } = path.sampling;
     let fits = |ih: u32, iw: u32| {
-        let window = u64::from(tile.rows + ih - 1) * u64::from(tile.cols + iw - 1);
-        let level = path.sampling.level;
+        let window = u64::from(window(tile.rows, ih, step)) * u64::from(window(tile.cols, iw, step));
         window <= u64::from(MAX_WINDOW) && (level == 0 || window << (2 * level) <= u64::from(MAX_LOADS))
     };
     if adjacent(kh, dh) && adjacent(kw, dw) && fits(kh, kw) {
@@ -210,7 +279,7 @@ pub(crate) fn step(
     lanes: u32,
     [high, low]: [Tile; 2],
 ) -> Result<Step, Error> {
-    let replicate_low = job.path(Path::LH).is_some_and(|p| p.sampling.upsample);
+    let replicate_low = job.low_sums.is_some() || job.path(Path::LH).is_some_and(|p| p.sampling.upsample);
     let mut inputs: Vec<TensorId> = Vec::new();
     let mut paths = [None; 4];
     let mut path_shapes = [PathShape::default(); 4];
@@ -272,11 +341,38 @@ pub(crate) fn step(
             weights: 0,
             unused: [0; 2],
         };
-        paths[slot] = Some(PathConstants { input, level, step: path_job.sampling.step, inner });
+        let step = path_job.sampling.step;
+        let size = u64::from(window(tile.rows, inner[0], step) * window(tile.cols, inner[1], step)) << (2 * level);
+        let fits = |&u: &u32| channels.is_multiple_of(u) && u64::from(u) * size <= u64::from(MAX_WINDOW);
+        let unroll = [4, 2].into_iter().find(fits).unwrap_or(1);
+        paths[slot] = Some(PathConstants { input, level, step, inner, unroll });
         packing.paths.push(PathPacking { path: path_job.weights, blocks: path_blocks, inner });
     }
 
+    let low_sums = job.low_sums.map(|Operand { id, dims }| {
+        path_shapes[Path::LH as usize] = PathShape {
+            source_channels: dims.c,
+            source_t: dims.t,
+            source_h: dims.h,
+            source_w: dims.w,
+            ..PathShape::default()
+        };
+        inputs.push(id);
+        inputs.len() - 1
+    });
     let offsets = packing.offsets(spec);
+    let mut work = [Part::default(); 2];
+    for (path, constants) in Path::ALL.into_iter().zip(&paths) {
+        let Some(constants) = constants else { continue };
+        let (mut tile, part) = match path.output() {
+            Frequency::High => (high, &mut work[0]),
+            Frequency::Low => (low, &mut work[1]),
+        };
+        if path == Path::LH && replicate_low {
+            (tile.rows, tile.cols) = (tile.rows / 2, tile.cols / 2);
+        }
+        constants.count(path_shapes[path as usize].channels, spec, tile, lanes, part);
+    }
     let present = path_shapes.iter_mut().zip(&paths).filter(|(_, path)| path.is_some());
     for ((shape, _), &offset) in present.zip(&offsets.paths) {
         shape.weights = offset;
@@ -302,7 +398,7 @@ pub(crate) fn step(
             rows,
             cols,
             threads,
-            tiles: threads.div_ceil(workgroup),
+            blocks: blocks.count(),
             group_channels: blocks.group_channels,
             group_blocks: blocks.group_blocks,
             bias: biases.next().copied().unwrap_or_default(),
@@ -313,11 +409,9 @@ pub(crate) fn step(
         }
     };
     let (high_shape, low_shape) = (output_shape(&job.high, high), output_shape(&job.low, low));
-    let count = |output: &Option<OutputJob>, shape: &OutputShape| {
-        output.as_ref().map_or(0, |o| u64::from(shape.tiles) * u64::from(o.groups) * u64::from(shape.group_blocks))
-    };
-    let high_workgroups = count(&job.high, &high_shape);
-    let workgroups = high_workgroups + count(&job.low, &low_shape);
+    let count = |shape: &OutputShape| u64::from(shape.threads.div_ceil(workgroup)) * u64::from(shape.blocks);
+    let high_workgroups = count(&high_shape);
+    let workgroups = high_workgroups + count(&low_shape);
     let grid = Grid::fold(workgroups, facts)?;
 
     let (time, padding, dilation) = (spec.time(), spec.padding(), spec.dilation());
@@ -353,6 +447,8 @@ pub(crate) fn step(
         inputs: inputs.len(),
         paths,
         replicate_low,
+        low_sums,
+        high_is_partial: job.high.as_ref().is_some_and(|o| o.bias.is_none()),
         residual_high: residual_high.is_some(),
         residual_low: residual_low.is_some(),
         writes_high: y_h.is_some(),
@@ -363,11 +459,20 @@ pub(crate) fn step(
     let mut tensors = vec![TensorId::Weights];
     tensors.extend(inputs);
     tensors.extend([residual_high, residual_low, y_h, y_l, y_p].into_iter().flatten());
+    if low_sums.is_some() {
+        work[0].loads += u64::from(high.rows * high.cols / 4 * high.vectors * lanes);
+    }
+    for (part, (shape, tile)) in work.iter_mut().zip([(&high_shape, high), (&low_shape, low)]) {
+        part.threads = count(shape) * u64::from(workgroup);
+        part.stores = u64::from(tile.rows * tile.cols * tile.vectors * lanes);
+    }
+    let work = Work { parts: work.to_vec(), bytes: job.bytes(types.activations) + offsets.bytes };
     Ok(Step {
         kernel: Kernel::Direct(constants),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors,
         grid,
         packing: Some(packing),
+        work,
     })
 }

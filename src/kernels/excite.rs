@@ -3,6 +3,7 @@
 use super::wgsl::Source;
 use super::{Kernel, reduction_workgroup};
 use crate::error::Error;
+use crate::estimate::Work;
 use crate::plan::{DeviceFacts, Dtype, Grid, Step, TensorId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +58,7 @@ pub(crate) fn step(facts: &DeviceFacts, n: u32, channels: u32, reduced: u32) -> 
         tensors: vec![TensorId::XH, TensorId::Weights, TensorId::YH],
         grid,
         packing: None,
+        work: Work::default(),
     })
 }
 

@@ -3,6 +3,7 @@
 use super::wgsl::Source;
 use super::{Access, ELEMENTWISE_WORKGROUP, Kernel, reduction_workgroup};
 use crate::error::Error;
+use crate::estimate::Work;
 use crate::plan::{DeviceFacts, Dtype, Grid, Slice, Step, TensorId};
 use crate::spec::Dims;
 
@@ -67,6 +68,7 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Dims, slice: Slic
         tensors: vec![TensorId::XH, TensorId::YH],
         grid,
         packing: None,
+        work: Work::default(),
     })
 }
 

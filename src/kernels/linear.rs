@@ -5,6 +5,7 @@ use half::f16;
 use super::wgsl::Source;
 use super::{Kernel, reduction_workgroup};
 use crate::error::Error;
+use crate::estimate::Work;
 use crate::plan::{DeviceFacts, Dtype, Grid, Step, TensorId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +83,7 @@ pub(crate) fn step(facts: &DeviceFacts, weights: Dtype, n: u32, outputs: u32, in
         tensors: vec![TensorId::Weights, TensorId::XH, TensorId::YH],
         grid,
         packing: None,
+        work: Work::default(),
     })
 }
 

@@ -3,6 +3,7 @@
 use super::wgsl::Source;
 use super::{Kernel, Types, activation_number, slope};
 use crate::error::Error;
+use crate::estimate::{Part, Work};
 use crate::packing::{BiasPacking, Blocks, Packing, PathPacking};
 use crate::plan::{DeviceFacts, Grid, Job, Slice, Step, TensorId};
 use crate::spec::{Downsample, Frequency, Path, Spec};
@@ -23,6 +24,8 @@ pub(crate) struct Constants {
     tile: Tile,
     /// In the order of [`Path::ALL`].
     paths: [bool; 4],
+    /// Channels of X_H and of X_L whose inputs a thread holds at once.
+    unroll: [u32; 2],
     high_level: u32,
     high_step: u32,
     low_is_fine: bool,
@@ -93,6 +96,8 @@ impl Constants {
         source.constant("CELL_COLS", self.tile.cols);
         source.constant("HIGH_VECTORS", self.tile.high_vectors);
         source.constant("LOW_VECTORS", self.tile.low_vectors);
+        source.constant("HIGH_UNROLL", self.unroll[0]);
+        source.constant("LOW_UNROLL", self.unroll[1]);
         source.constant("HIGH_LEVEL", self.high_level);
         source.constant("HIGH_STEP", self.high_step);
         source.flag("LOW_IS_FINE", self.low_is_fine);
@@ -132,26 +137,54 @@ pub(crate) fn refusal(spec: &Spec, job: &Job) -> Option<&'static str> {
     }
 }
 
-/// The most vectors of one output a thread takes: with six, RADV leaves the epilogue's loop rolled, and the sums spill.
-const MAX_VECTORS: u32 = 4;
+/// The cells of a thread, and the most vectors of one output it takes.
+pub(crate) const TILES: [(&str, [u32; 3]); 5] =
+    [("2x2x16", [1, 1, 4]), ("2x2x8", [1, 1, 2]), ("2x4x16", [1, 2, 4]), ("2x2x32", [1, 1, 8]), ("2x4x8", [1, 2, 2])];
 
-/// Vectors of both outputs, so that both have about as many blocks of channels.
-pub(crate) fn balance(high_out: u32, low_out: u32) -> [u32; 2] {
+/// The most vectors of one output on a GPU: with six, RADV leaves the epilogue's loop rolled, and the sums spill.
+const MAX_VECTORS_OF_GPU: u32 = 4;
+
+/// The named tile for a job. Nothing where that makes it another's.
+pub(crate) fn tile(name: &str, facts: &DeviceFacts, job: &Job) -> Option<Tile> {
+    let channels = |o: &Option<crate::plan::OutputJob>| o.as_ref().map_or(0, |o| o.y.dims.c);
+    let balanced = |[rows, cols, most]: [u32; 3]| {
+        let [high_vectors, low_vectors] = balance(channels(&job.high), channels(&job.low), most);
+        Tile { rows, cols, high_vectors, low_vectors }
+    };
+    let mut before = TILES.iter().take_while(|&&(other, _)| other != name);
+    let &(_, tile) =
+        TILES.iter().find(|&&(other, [.., most])| other == name && (facts.software || most <= MAX_VECTORS_OF_GPU))?;
+    let tile = balanced(tile);
+    before.all(|&(_, other)| balanced(other) != tile).then_some(tile)
+}
+
+/// Vectors of both outputs, at most so many of either, so that both have about as many blocks of channels.
+pub(crate) fn balance(high_out: u32, low_out: u32, most: u32) -> [u32; 2] {
     let vectors = |c: u32| c.div_ceil(LANES);
     let (high, low) = (vectors(high_out), vectors(low_out));
     if low == 0 {
-        return [high.min(MAX_VECTORS), 0];
+        return [high.min(most), 0];
     }
     if high == 0 {
-        return [0, low.min(MAX_VECTORS)];
+        return [0, low.min(most)];
     }
     // The pair with the least work over all blocks, where a vector of Y_H weighs as much as four of Y_L; of equals the
     // largest, which reads the input least often.
-    (1..=MAX_VECTORS)
-        .flat_map(|h| (1..=MAX_VECTORS).map(move |l| [h, l]))
-        .min_by_key(|&[h, l]| (high.div_ceil(h).max(low.div_ceil(l)) * (4 * h + l), 2 * MAX_VECTORS - h - l))
+    (1..=most)
+        .flat_map(|h| (1..=most).map(move |l| [h, l]))
+        .min_by_key(|&[h, l]| (high.div_ceil(h).max(low.div_ceil(l)) * (4 * h + l), 2 * most - h - l))
         .unwrap_or([1, 1])
 }
+
+/// Channels that a thread takes at once, of whose inputs it then holds so many a channel: their loads are under way
+/// together, and on a software device, which keeps sums in memory between turns of a loop, each sum is fetched once for
+/// all of them.
+fn unroll(channels: u32, inputs: u32) -> u32 {
+    [4, 2].into_iter().find(|&u| channels.is_multiple_of(u) && u * inputs <= MAX_INPUTS).unwrap_or(1)
+}
+
+/// The most inputs a thread holds at a time.
+const MAX_INPUTS: u32 = 16;
 
 /// The dispatch that does `job`, which [`refusal`] has let pass.
 pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, tile: Tile) -> Result<Step, Error> {
@@ -259,11 +292,32 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
     let y_h = job.high.as_ref().map(|o| o.y.id);
     let y_l = job.low.as_ref().map(|o| o.y.id);
     let y_p = job.high.as_ref().and_then(|o| o.pooled).map(|p| p.id);
+    let has = |path: Path| u64::from(job.path(path).is_some());
+    let cells = u64::from(tile.rows * tile.cols);
+    let (fine, wide_high, wide_low) =
+        (4 * cells, u64::from(tile.high_vectors * LANES), u64::from(tile.low_vectors * LANES));
+    let low_read = if low_is_fine { fine } else { cells };
+    let [high_in, low_in] = [shape.high_in, shape.low_in].map(u64::from);
+    let unroll = [unroll(shape.high_in, fine as u32), unroll(shape.low_in, low_read as u32)];
+    let [high_turns, low_turns] = [high_in / u64::from(unroll[0]), low_in / u64::from(unroll[1])];
+    let part = Part {
+        threads: u64::from(tiles) * u64::from(workgroup) * u64::from(count),
+        multiplies: high_in * (has(Path::HH) * fine * wide_high + has(Path::HL) * cells * wide_low)
+            + low_in * (has(Path::LH) * low_read * wide_high + has(Path::LL) * cells * wide_low),
+        loads: ((high_in * fine) << (2 * high_level)) + low_in * low_read,
+        uniform_loads: high_in * (has(Path::HH) * wide_high + has(Path::HL) * wide_low)
+            + low_in * (has(Path::LH) * wide_high + has(Path::LL) * wide_low),
+        stores: fine * wide_high + cells * wide_low,
+        carried: high_turns * (has(Path::HH) * fine * wide_high + has(Path::HL) * cells * wide_low)
+            + low_turns * (has(Path::LH) * low_read * wide_high + has(Path::LL) * cells * wide_low),
+    };
+    let work = Work { parts: vec![part], bytes: job.bytes(types.activations) + offsets.bytes };
     let constants = Constants {
         types,
         workgroup,
         tile,
         paths: Path::ALL.map(|path| job.path(path).is_some()),
+        unroll,
         high_level,
         high_step,
         low_is_fine,
@@ -284,5 +338,6 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
         tensors,
         grid,
         packing: Some(packing),
+        work,
     })
 }

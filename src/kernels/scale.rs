@@ -3,6 +3,7 @@
 use super::wgsl::Source;
 use super::{Access, ELEMENTWISE_WORKGROUP, Kernel, activation_number, slope};
 use crate::error::Error;
+use crate::estimate::Work;
 use crate::plan::{DeviceFacts, Dtype, Grid, Slice, Step, TensorId};
 use crate::spec::{Activation, Dims};
 
@@ -128,6 +129,7 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, job: &Job) -> Result
         tensors: tensors.into_iter().flatten().collect(),
         grid,
         packing: None,
+        work: Work::default(),
     })
 }
 

@@ -3,6 +3,7 @@
 use super::wgsl::Source;
 use super::{ELEMENTWISE_WORKGROUP, Kernel};
 use crate::error::Error;
+use crate::estimate::Work;
 use crate::plan::{DeviceFacts, Dtype, Grid, Operand, Step};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,5 +45,6 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Operand, y: Opera
         tensors: vec![x.id, y.id],
         grid,
         packing: None,
+        work: Work::elementwise(u64::from(threads), 1, activations.bytes() * (x.dims.elements() + y.dims.elements())),
     })
 }

@@ -3,6 +3,7 @@
 use super::wgsl::Source;
 use super::{ELEMENTWISE_WORKGROUP, Kernel};
 use crate::error::Error;
+use crate::estimate::Work;
 use crate::plan::{DeviceFacts, Dtype, Grid, Operand, Slice, Step};
 
 /// A pool's windows over frames, rows, columns.
@@ -79,6 +80,7 @@ pub(crate) fn step(
         tensors: vec![x.id, y.id],
         grid,
         packing: None,
+        work: Work::default(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! What the tests on a device share: one device a test binary, and cases run in every variant.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+use std::collections::HashSet;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -55,24 +56,37 @@ pub fn of_kernel(family: Family) -> impl Fn(Variant) -> bool {
 /// returns the kernels that ran. The variants that documentation promises must be among the planner's. Variants that a
 /// test is not about have tests of their own, and kernels take long to compile.
 pub fn check_on(context: &Context, case: &Case, wanted: impl Fn(Variant) -> bool) -> Vec<String> {
-    let plans = Plan::candidates(&case.spec, case.size, &case.options, context.octconv().facts());
-    let names: Vec<_> = plans.iter().map(|plan| plan.variant().to_string()).collect();
+    let mut variants: Vec<Variant> = candidates(context, case);
+    // Of each the tile that the planner likes best: all of them are for `check_tiles`.
+    let mut seen = HashSet::new();
+    variants.retain(|variant| seen.insert(variant.untiled()));
+    let names: Vec<_> = variants.iter().map(|variant| variant.untiled().to_string()).collect();
     for promised in promised(&case.spec, &case.options) {
         assert!(names.contains(&promised), "{promised} is not among {names:?} for {case:?}");
     }
-    let mut kernels = Vec::new();
-    for plan in plans.into_iter().filter(|plan| wanted(plan.variant())) {
-        let options = Options { variant: Some(plan.variant()), ..case.options };
-        kernels.extend(check_one(context, &Case { options, ..case.clone() }));
-    }
-    kernels
+    check_variants(context, case, variants.into_iter().filter(|&variant| wanted(variant)))
+}
+
+/// Runs the case in every tile of every variant that the planner has for it and the test is about.
+pub fn check_tiles(context: &Context, case: &Case, wanted: impl Fn(Variant) -> bool) -> Vec<String> {
+    check_variants(context, case, candidates(context, case).into_iter().filter(|&variant| wanted(variant)))
+}
+
+fn candidates(context: &Context, case: &Case) -> Vec<Variant> {
+    let plans = Plan::candidates(&case.spec, case.size, &case.options, context.octconv().facts());
+    plans.iter().map(Plan::variant).collect()
+}
+
+fn check_variants(context: &Context, case: &Case, variants: impl Iterator<Item = Variant>) -> Vec<String> {
+    let forced = |variant| Case { options: Options { variant: Some(variant), ..case.options }, ..case.clone() };
+    variants.flat_map(|variant| check_one(context, &forced(variant))).collect()
 }
 
 /// Runs the case as its options say, against the reference, and returns the kernels that ran.
 pub fn check_one(context: &Context, case: &Case) -> Vec<String> {
     let outcome = case.run(context).unwrap_or_else(|error| panic!("{error}: {case:?}"));
     if let Some(forced) = case.options.variant {
-        assert_eq!(outcome.variant, forced, "{case:?}");
+        assert_eq!(outcome.variant.untiled(), forced.untiled(), "{case:?}");
     }
     assert!(outcome.failure.is_none(), "{}: {outcome:?}: {case:?}", outcome.variant);
     outcome.kernels
@@ -102,6 +116,9 @@ fn promised(spec: &Spec, options: &Options) -> Vec<String> {
     }
     if pools {
         names.push("pool-first/direct");
+    }
+    if spec.has(Path::LH) && !two {
+        names.push("low-first/direct");
     }
     let time = spec.time();
     let dense = spec.groups() == Groups::Count(1);

@@ -209,7 +209,7 @@ fn time_layer(context: &Context, entry: &LayerEntry, args: &Args) -> Result<Row>
     let plan = octconv.plan(&spec, size, &options)?;
     let unfused = [Family::Pointwise, Family::Direct]
         .into_iter()
-        .map(|family| Options { variant: Some(Variant { strategy: Strategy::Unfused, family }), ..types })
+        .map(|family| Options { variant: Some(Variant { strategy: Strategy::Unfused, family, tile: None }), ..types })
         .find_map(|options| octconv.plan(&spec, size, &options).ok())
         .context("no unfused form")?;
     let plain = octconv.plan(&spec.plain(), size, &types)?;

@@ -1,0 +1,29 @@
+// What stands in for shaders/path.wgsl where an earlier dispatch has done the path's convolution: reads its sums.
+//
+// The sums P [n][oc][t][h][w], of the layer's output channels, lie where `path_load` reads. Positions beyond the last
+// row or column repeat it, as do channels that pad the last block: neither is stored.
+
+fn path_accumulate(
+    acc: ptr<function, array<array<array<array<f32, PATH_COLS>, PATH_ROWS>, LANES>, PATH_VECTORS>>,
+    p: PathShape,
+    n: u32,
+    t: u32,
+    group: u32,
+    block: u32,
+    y: u32,
+    x: u32,
+) {
+    let o = shape.high;
+    for (var v = 0u; v < PATH_VECTORS; v++) {
+        for (var k = 0u; k < LANES; k++) {
+            let oc = min(((block % o.group_blocks) * PATH_VECTORS + v) * LANES + k, o.group_channels - 1u);
+            let plane = (n * p.source_channels + group * o.group_channels + oc) * p.source_t + t;
+            for (var i = 0u; i < PATH_ROWS; i++) {
+                for (var j = 0u; j < PATH_COLS; j++) {
+                    let row = plane * p.source_h + min(y + i, p.source_h - 1u);
+                    (*acc)[v][k][i][j] = path_load(row * p.source_w + min(x + j, p.source_w - 1u));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a dispatch asks of a device, and how long that takes on a nominal one.
+//!
+//! Two machines are modelled. A *software device* runs 8 threads as the lanes of a vector, one vector after another on
+//! two cores; it fetches each lane's elements one by one, so loads weigh most, and at every turn of a loop fetches and
+//! masks each sum, which it keeps in memory. A *GPU* issues one instruction for a wave of 32 threads a cycle on each of
+//! its processors and hides the latency of loads behind other waves, if there are any. The numbers are of lavapipe on
+//! x86-64 with 256-bit vectors, read off its machine code, and of no GPU in particular.
+
+use crate::plan::DeviceFacts;
+
+/// What one dispatch asks for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Work {
+    /// Kinds of threads, one after the other.
+    pub(crate) parts: Vec<Part>,
+    /// Bytes of all tensors and weights, each counted once.
+    pub(crate) bytes: u64,
+}
+
+/// Threads that do the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Part {
+    /// Threads, the idle ones of each workgroup included.
+    pub(crate) threads: u64,
+    /// What each of them does: multiply-adds,
+    pub(crate) multiplies: u64,
+    /// loads from an address of its own,
+    pub(crate) loads: u64,
+    /// loads of one scalar from an address that its workgroup shares,
+    pub(crate) uniform_loads: u64,
+    /// stores,
+    pub(crate) stores: u64,
+    /// sums carried from one turn of a loop to the next, over all turns.
+    pub(crate) carried: u64,
+}
+
+impl Work {
+    /// Threads that make an element each out of `loads` others.
+    pub(crate) fn elementwise(threads: u64, loads: u64, bytes: u64) -> Self {
+        Self { parts: vec![Part { threads, multiplies: loads, loads, stores: 1, ..Part::default() }], bytes }
+    }
+
+    /// Microseconds on the nominal device.
+    pub(crate) fn estimate(&self, facts: &DeviceFacts) -> f64 {
+        if facts.software { self.on_software() } else { self.on_gpu() }
+    }
+
+    fn on_software(&self) -> f64 {
+        let cycles = |part: &Part| {
+            let each = 0.7 * part.multiplies as f64
+                + 14.0 * part.loads as f64
+                + 2.5 * part.uniform_loads as f64
+                + 1.0 * part.carried as f64
+                + 20.0 * part.stores as f64
+                + 300.0;
+            part.threads.div_ceil(8) as f64 * each
+        };
+        let (cycles_a_microsecond, cores, launch) = (3000.0, 2.0, 15.0);
+        let memory = self.bytes as f64 / 15_000.0;
+        let compute = self.parts.iter().map(cycles).sum::<f64>() / (cycles_a_microsecond * cores);
+        launch + compute.max(memory)
+    }
+
+    fn on_gpu(&self) -> f64 {
+        let (processors, resident, latency, cycles_a_microsecond) = (128.0, 8.0, 400.0, 2000.0);
+        let (launch, bytes_a_microsecond) = (4.0, 400_000.0);
+        let cycles = |part: &Part| {
+            let waves = part.threads.div_ceil(32) as f64;
+            let issued = part.multiplies as f64
+                + 3.0 * part.loads as f64
+                + 0.25 * part.uniform_loads as f64
+                + 3.0 * part.stores as f64
+                + 100.0;
+            // Of a wave on its own, a few loads are under way at once.
+            let alone = issued + latency * (part.loads as f64 / 16.0 + 2.0);
+            (issued * (waves / processors).ceil()).max(alone * (waves / (processors * resident)).ceil())
+        };
+        let compute = self.parts.iter().map(cycles).sum::<f64>() / cycles_a_microsecond;
+        launch + compute.max(self.bytes as f64 / bytes_a_microsecond)
+    }
+}
