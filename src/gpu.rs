@@ -18,7 +18,7 @@ pub const CHECKED_VARIABLE: &str = "OCTCONV_CHECKED";
 /// Facts of the adapter that its device does not know.
 #[derive(Clone, Debug, Default)]
 pub struct AdapterFacts {
-    /// The matrix shapes of `Adapter::cooperative_matrix_properties`. No kernel uses them yet.
+    /// The matrix shapes of `Adapter::cooperative_matrix_properties`.
     pub cooperative_matrices: Vec<wgpu::CooperativeMatrixProperties>,
 }
 
@@ -217,7 +217,7 @@ impl Octconv {
         Self {
             shared: Arc::new(Shared {
                 device: device.clone(),
-                facts: DeviceFacts::of(device),
+                facts: DeviceFacts::of(device).with_adapter(&options.adapter),
                 adapter: options.adapter,
                 checked: options.checked.unwrap_or_else(variable),
                 pipelines: Mutex::new(HashMap::new()),

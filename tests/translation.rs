@@ -49,7 +49,7 @@ fn devices() -> [DeviceFacts; 4] {
     let [gpu, cpu] = [false, true].map(|software| {
         let small = DeviceFacts { software, ..DeviceFacts::default() };
         let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 16, ..wgpu::Limits::default() };
-        [small, DeviceFacts { features: wgpu::Features::SHADER_F16, limits, software }]
+        [small, DeviceFacts { features: wgpu::Features::SHADER_F16, limits, software, matrix: None }]
     });
     let ([small, full], [software, full_software]) = (gpu, cpu);
     [small, full, software, full_software]
