@@ -462,12 +462,10 @@ impl Octconv {
         if self.shared.checked {
             return self.shared.device.create_shader_module(descriptor);
         }
-        // SAFETY: the source comes from this crate's shaders alone, whose loops are bounded by sizes in their uniform
-        // and whose indices stay inside their tensors for every `shape` that a Plan holds: `Spec::shapes` and
-        // `Plan::check_limits` bound all sizes, `Packing::offsets` places the weights, and `validate_tensors` has
-        // checked that each binding is as large as its tensor; of networks, `NetworkPlan::new` checks every map and
-        // matrix in the same way and `Model::compile` binds as many bytes. The test suite also runs with checks on
-        // (OCTCONV_CHECKED=1), and guards every output with sentinels.
+        // SAFETY: all sources are this crate's. Loops end at, and indices stay inside, what `Spec::shapes`,
+        // `Plan::check_limits` and `NetworkPlan::new` bound; `validate_tensors` and `Model::compile` bind as many bytes;
+        // `roofline.rs` makes its buffers for what its probes touch. The suite also runs checked (OCTCONV_CHECKED=1),
+        // and guards every output with sentinels.
         unsafe { self.shared.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     }
 

@@ -184,6 +184,7 @@ pub struct DeviceFacts {
 /// The features that octconv has a use for; it needs none of them.
 pub(crate) const USEFUL_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::TIMESTAMP_QUERY)
+    .union(wgpu::Features::SUBGROUP)
     .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 
 impl Default for DeviceFacts {

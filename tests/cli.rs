@@ -376,6 +376,31 @@ fn info_lists_adapters_and_choices() {
 }
 
 #[test]
+fn the_roofline_is_measured() {
+    let roofline = json_of(&["roofline", "--json", "-"]);
+    let positive = |value: &Value| assert!(value.as_f64().is_some_and(|v| v > 0.0 && v.is_finite()), "{roofline}");
+    let arithmetic = roofline["arithmetic"].as_array().unwrap();
+    assert_eq!((&arithmetic[0]["factors"], &arithmetic[0]["matrix"]), (&json!("f32"), &Value::Null));
+    arithmetic.iter().for_each(|arithmetic| positive(&arithmetic["gflops"]));
+    for number in [&roofline["read"]["gb_per_s"], &roofline["copy"]["gb_per_s"], &roofline["launch_us"]] {
+        positive(number);
+    }
+    let adapter = &json_of(&["info", "--json"])["adapters"][0];
+    assert!(roofline["device"].as_str().unwrap().contains(adapter["name"].as_str().unwrap()), "{roofline}");
+    let halves = arithmetic.iter().any(|a| a["factors"] == "f16" && a["matrix"].is_null());
+    assert_eq!(halves, adapter["features"]["shader_f16"] == true);
+}
+
+#[test]
+fn rooflines_are_refused_in_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    Outcome::of(octconv().arg("roofline").env(NO_ADAPTER.0, NO_ADAPTER.1)).assert_refused("no GPU adapter");
+    let nowhere = folder.path().join("nowhere/roofline.json");
+    Outcome::of(octconv().args(["roofline", "--json"]).arg(&nowhere)).assert_refused("nowhere");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_reader_that_leaves_is_no_error() {
     let folder = Folder::new(&json!({"in_channels": 2, "out_channels": 2}), &Tensors::new());
     let spec = folder.spec();

@@ -20,6 +20,7 @@ mod network_source;
 mod output;
 mod picture;
 mod predictor;
+mod roofline;
 mod size;
 mod spec_file;
 mod tensor_file;
@@ -45,6 +46,7 @@ enum Command {
     Apply(apply::Args),
     Cost(cost::Args),
     Bench(bench::Args),
+    Roofline(roofline::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Apply(args) => apply::run(args),
         Command::Cost(args) => cost::run(args),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Roofline(args) => roofline::run(args),
     };
     match outcome {
         Ok(code) => code,
