@@ -15,8 +15,8 @@ use crate::plan::{DeviceFacts, Dtype, TensorId};
 /// How much to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// What has proved fastest, for a second or two: what `octconv bench` needs.
-    Brief,
+    /// What has proved fastest, and bounds layers of this type: for a second or two.
+    Brief(Dtype),
     /// Every configuration and every kind of arithmetic.
     Full,
 }
@@ -89,7 +89,7 @@ impl fmt::Display for Bound {
 }
 
 impl Roofline {
-    /// Measures the context's device. Submits and waits, for one to ten seconds; takes at most 512 MiB of its memory.
+    /// Measures the context's device. Submits and waits, for one to fifteen seconds; takes at most 512 MiB of its memory.
     pub fn measure(context: &Context, effort: Effort) -> Result<Self, Error> {
         let prober = Prober { context, effort };
         let mut arithmetic = vec![prober.multiply_adds(Dtype::F32)?];
@@ -98,7 +98,7 @@ impl Roofline {
             arithmetic.push(prober.multiply_adds(Dtype::F16)?);
         }
         for (side, sums) in matrix_shapes(context) {
-            if effort == Effort::Full || sums == Dtype::F32 {
+            if effort == Effort::Full || (effort, sums) == (Effort::Brief(Dtype::F16), Dtype::F32) {
                 arithmetic.push(prober.matrices(side, sums)?);
             }
         }
@@ -196,7 +196,7 @@ impl Prober<'_> {
     fn fills(&self) -> &'static [u32] {
         match (self.facts().software, self.effort) {
             (true, _) => &[64],
-            (false, Effort::Brief) => &[2048],
+            (false, Effort::Brief(_)) => &[2048],
             (false, Effort::Full) => &[512, 2048, 8192],
         }
     }
@@ -257,15 +257,15 @@ impl Prober<'_> {
         let bytes = x.size();
         let tensors = [(TensorId::XH, &x), (TensorId::YH, &y)];
         // GPUs fetch for neighbouring threads at once; a processor's core is best at long runs.
-        let rounds: &[u32] = match (self.facts().software, self.effort) {
-            (true, Effort::Brief) => &[64],
-            (true, Effort::Full) => &[8, 32, 64, 128],
-            (false, Effort::Brief) => &[8],
-            (false, Effort::Full) => &[2, 8, 32],
+        let (rounds, forms): (&[u32], &[Form]) = match (self.facts().software, self.effort) {
+            (true, Effort::Brief(_)) => (&[64], &[Form::Runs]),
+            (true, Effort::Full) => (&[8, 32, 64, 128], &Form::ALL),
+            (false, Effort::Brief(_)) => (&[8], &[Form::Grid, Form::Blocks]),
+            (false, Effort::Full) => (&[2, 8, 32], &Form::ALL),
         };
         let (mut read, mut copy) = (Best::default(), Best::default());
         for &rounds in rounds {
-            for form in Form::ALL {
+            for form in forms {
                 let Some((walk, workgroups)) = form.walk(bytes, rounds) else { continue };
                 let name = || format!("{}, {} x 16 bytes a thread", form.name(), rounds * ELEMENTS_A_ROUND);
                 let time = |constants| self.fastest(&self.dispatch(constants, walk, workgroups, &tensors)?, 1);
@@ -330,10 +330,11 @@ impl Prober<'_> {
 
     /// The least seconds of one of the dispatches of a pass: of several passes, or of two where they take long.
     fn fastest(&self, dispatch: &Dispatch, repeats: u32) -> Result<f64, Error> {
-        let (passes, budget) = if self.effort == Effort::Full { (9, 0.2) } else { (5, 0.05) };
+        const PASSES: u32 = 12;
+        const BUDGET: f64 = 0.12;
         let (mut fastest, mut spent) = (f64::INFINITY, 0.0);
-        for pass in 0..passes {
-            if pass >= 2 && spent > budget {
+        for pass in 0..PASSES {
+            if pass >= 2 && spent > BUDGET {
                 break;
             }
             let seconds = self.seconds(dispatch, repeats)?;

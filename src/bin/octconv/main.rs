@@ -19,6 +19,7 @@ mod info;
 mod network_source;
 mod output;
 mod picture;
+mod plot;
 mod predictor;
 mod roofline;
 mod size;

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use octconv::ContextOptions;
-use octconv::roofline::{Effort, Rate, Roofline};
+use octconv::roofline::{Bound, Effort, Rate, Roofline};
+use octconv::{ContextOptions, Dtype};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::device::{Device, describe};
@@ -61,6 +62,48 @@ fn table(name: &str, roofline: &Roofline) -> String {
     }
     line("an empty dispatch", roofline.launch * 1e6, "us", "one of many in a pass");
     out
+}
+
+/// The roofline in a line, as rows of `octconv bench` are measured against it.
+pub fn summary(roofline: &Roofline, dtype: Dtype) -> String {
+    format!(
+        "roofline: {:.1} GFLOP/s, {:.1} GB/s, {:.1} us a dispatch",
+        roofline.flops(dtype) * 1e-9,
+        roofline.bandwidth() * 1e-9,
+        roofline.launch * 1e6
+    )
+}
+
+/// How near a measured time is to what the device allows; empty without a roofline.
+#[derive(Debug, Default, Serialize)]
+pub struct Reached {
+    /// What the multiply-adds or the bytes take at least.
+    bound_ms: Option<f64>,
+    /// That over the time measured.
+    roofline_percent: Option<f64>,
+    /// "arithmetic", "memory" or "launch".
+    bound: Option<String>,
+}
+
+impl Reached {
+    pub fn new(bound_seconds: f64, bound: Bound, measured_seconds: f64) -> Self {
+        Self {
+            bound_ms: Some(bound_seconds * 1e3),
+            roofline_percent: Some(100.0 * bound_seconds / measured_seconds),
+            bound: Some(bound.to_string()),
+        }
+    }
+
+    /// The names of [`Reached::columns`].
+    pub const HEADING: &str = "% of roofline  bound     ";
+
+    /// Two columns of a table.
+    pub fn columns(&self) -> String {
+        match (self.roofline_percent, &self.bound) {
+            (Some(percent), Some(bound)) => format!("{percent:>13.1}  {bound:<10}"),
+            _ => format!("{:>13}  {:<10}", "-", "-"),
+        }
+    }
 }
 
 fn to_json(name: &str, roofline: &Roofline) -> Value {
