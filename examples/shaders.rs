@@ -1,5 +1,5 @@
-//! Writes the WGSL of every kernel that some typical layers and networks get, as it goes to the device: for reading, and
-//! for compilers that take WGSL (naga, tint, or a driver's own statistics).
+//! Writes the WGSL of every kernel that some typical layers and networks get, and of the roofline's probes, as it goes to
+//! the device: for reading, and for compilers that take WGSL (naga, tint, or a driver's own statistics).
 //!
 //! cargo run --example shaders -- FOLDER
 
@@ -56,6 +56,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
         }
+    }
+    for (name, source) in octconv::roofline::sources() {
+        std::fs::write(folder.join(format!("{}.wgsl", name.replace(", ", "-").replace(' ', "-"))), source)?;
     }
     println!("{} kernels in {}", seen.len(), folder.display());
     Ok(())

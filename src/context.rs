@@ -56,8 +56,20 @@ impl Context {
             false => (facts.features, facts.limits),
         };
         let required_limits = options.limits.clone().unwrap_or(required_limits);
-        let descriptor =
-            wgpu::DeviceDescriptor { label: Some("octconv"), required_features, required_limits, ..Default::default() };
+        let experimental_features = match required_features.intersects(wgpu::Features::all_experimental_mask()) {
+            // SAFETY: the one experimental feature in USEFUL_FEATURES is the cooperative matrix. This crate's shaders
+            // alone use it, in uniform control flow, in shapes that the adapter lists, on buffers whose sizes the
+            // host has checked.
+            true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+            false => wgpu::ExperimentalFeatures::disabled(),
+        };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("octconv"),
+            required_features,
+            required_limits,
+            experimental_features,
+            ..Default::default()
+        };
         let failed = |message: String| Error::Gpu { operation: "opening the device".into(), message };
         let (device, queue) =
             pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| failed(error.to_string()))?;

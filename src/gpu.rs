@@ -18,7 +18,7 @@ pub const CHECKED_VARIABLE: &str = "OCTCONV_CHECKED";
 /// Facts of the adapter that its device does not know.
 #[derive(Clone, Debug, Default)]
 pub struct AdapterFacts {
-    /// The matrix shapes of `Adapter::cooperative_matrix_properties`. No kernel uses them yet.
+    /// The matrix shapes of `Adapter::cooperative_matrix_properties`.
     pub cooperative_matrices: Vec<wgpu::CooperativeMatrixProperties>,
 }
 
@@ -217,7 +217,7 @@ impl Octconv {
         Self {
             shared: Arc::new(Shared {
                 device: device.clone(),
-                facts: DeviceFacts::of(device),
+                facts: DeviceFacts::of(device).with_adapter(&options.adapter),
                 adapter: options.adapter,
                 checked: options.checked.unwrap_or_else(variable),
                 pipelines: Mutex::new(HashMap::new()),
@@ -470,9 +470,10 @@ impl Octconv {
         if self.shared.checked {
             return self.shared.device.create_shader_module(descriptor);
         }
-        // SAFETY: the source is one of this crate's shaders, whose loops end and whose indices stay inside of their
-        // tensors for the uniform of every plan; plans bound all sizes, and bindings have been checked to be as large
-        // as their tensors. Which check has which part is said above.
+        // SAFETY: all sources are this crate's. Loops end at, and indices stay inside, what `Spec::shapes`,
+        // `Plan::check_limits` and `NetworkPlan::new` bound; `validate_tensors` and `Model::compile` bind as many bytes;
+        // `roofline.rs` makes its buffers for what its probes touch. The suite also runs checked (OCTCONV_CHECKED=1),
+        // and guards every output with sentinels.
         unsafe { self.shared.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     }
 

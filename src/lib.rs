@@ -31,6 +31,8 @@ pub mod network;
 mod packing;
 mod plan;
 pub mod reference;
+#[cfg(feature = "context")]
+pub mod roofline;
 mod spec;
 #[cfg(feature = "verify")]
 pub mod verify;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Extent};
 use crate::estimate::Work;
+use crate::gpu::AdapterFacts;
 use crate::kernels::{Kernel, Types, add, direct, pointwise, pool, upsample};
 use crate::packing::Packing;
 use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Sampling, Shapes, Spec};
@@ -219,25 +220,33 @@ pub struct DeviceFacts {
     pub features: wgpu::Features,
     /// Whether it is a software device: narrow vectors, no latency to hide.
     pub software: bool,
+    /// Rows, columns and depth of the largest square matrices that the device multiplies at once, with f16 factors and
+    /// f32 sums: 8 or 16. `None` where it cannot, lacks `SHADER_F16` or `EXPERIMENTAL_COOPERATIVE_MATRIX`, or where
+    /// nobody told: a device does not know, its adapter does.
+    pub matrix: Option<u32>,
 }
 
 /// The features that octconv has a use for; it needs none of them.
-pub(crate) const USEFUL_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16.union(wgpu::Features::TIMESTAMP_QUERY);
+pub(crate) const USEFUL_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
+    .union(wgpu::Features::TIMESTAMP_QUERY)
+    .union(wgpu::Features::SUBGROUP)
+    .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 
 impl Default for DeviceFacts {
     /// A GPU with wgpu's default limits and no features: what an embedder gets who asks for nothing.
     fn default() -> Self {
-        Self { limits: wgpu::Limits::default(), features: wgpu::Features::empty(), software: false }
+        Self { limits: wgpu::Limits::default(), features: wgpu::Features::empty(), software: false, matrix: None }
     }
 }
 
 impl DeviceFacts {
-    /// The facts of a device at hand.
+    /// The facts of a device at hand. Those that only the adapter knows are missing: see [`DeviceFacts::with_adapter`].
     pub fn of(device: &wgpu::Device) -> Self {
         Self {
             limits: device.limits(),
             features: device.features(),
             software: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
+            matrix: None,
         }
     }
 
@@ -247,7 +256,22 @@ impl DeviceFacts {
             limits: adapter.limits(),
             features: adapter.features() & USEFUL_FEATURES,
             software: adapter.get_info().device_type == wgpu::DeviceType::Cpu,
+            matrix: None,
         }
+        .with_adapter(&AdapterFacts::of(adapter))
+    }
+
+    /// Adds what only the adapter knows, as far as the device's features allow its use.
+    pub fn with_adapter(self, adapter: &AdapterFacts) -> Self {
+        use wgpu::CooperativeScalarType::{F16, F32};
+        let needs = wgpu::Features::SHADER_F16 | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        let shapes = adapter.cooperative_matrices.iter().filter(|shape| {
+            let square = shape.m_size == shape.n_size && shape.n_size == shape.k_size;
+            // WGSL has the types coop_mat8x8 and coop_mat16x16.
+            square && matches!(shape.m_size, 8 | 16) && (shape.ab_type, shape.cr_type) == (F16, F32)
+        });
+        let matrix = shapes.map(|shape| shape.m_size).max().filter(|_| self.features.contains(needs));
+        Self { matrix, ..self }
     }
 
     /// Threads that run in step: a GPU's wave is 32 or 64 of them, a software device's vector 4 or 8.

@@ -376,6 +376,83 @@ fn info_lists_adapters_and_choices() {
 }
 
 #[test]
+fn the_roofline_is_measured() {
+    let roofline = json_of(&["roofline", "--json", "-"]);
+    let positive = |value: &Value| assert!(value.as_f64().is_some_and(|v| v > 0.0 && v.is_finite()), "{roofline}");
+    let arithmetic = roofline["arithmetic"].as_array().unwrap();
+    assert_eq!((&arithmetic[0]["factors"], &arithmetic[0]["matrix"]), (&json!("f32"), &Value::Null));
+    arithmetic.iter().for_each(|arithmetic| positive(&arithmetic["gflops"]));
+    for number in [&roofline["read"]["gb_per_s"], &roofline["copy"]["gb_per_s"], &roofline["launch_us"]] {
+        positive(number);
+    }
+    let adapter = &json_of(&["info", "--json"])["adapters"][0];
+    assert!(roofline["device"].as_str().unwrap().contains(adapter["name"].as_str().unwrap()), "{roofline}");
+    let halves = arithmetic.iter().any(|a| a["factors"] == "f16" && a["matrix"].is_null());
+    assert_eq!(halves, adapter["features"]["shader_f16"] == true);
+}
+
+#[test]
+fn rooflines_are_refused_in_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    Outcome::of(octconv().arg("roofline").env(NO_ADAPTER.0, NO_ADAPTER.1)).assert_refused("no GPU adapter");
+    let nowhere = folder.path().join("nowhere/roofline.json");
+    Outcome::of(octconv().args(["roofline", "--json"]).arg(&nowhere)).assert_refused("nowhere");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// Two small layers to be timed, one after the other.
+fn layers(folder: &TempDir) -> PathBuf {
+    let layer = |name: &str, k: u32| json!({"name": name, "n": 1, "cin": 8, "cout": 8, "k": k, "stride": 1, "alpha_in": 0.5, "alpha_out": 0.5, "h": 8, "w": 8});
+    let path = folder.path().join("layers.json");
+    fs::write(&path, json!([layer("one by one", 1), layer("three <by> three", 3)]).to_string()).unwrap();
+    path
+}
+
+#[test]
+fn layers_are_timed_bounded_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let plot = folder.path().join("plot.svg");
+    let bench = |flags: &[&str]| {
+        let mut command = octconv();
+        command.args(["bench", "--rounds", "2", "--json", "-", "--layers"]).arg(layers(&folder)).args(flags);
+        let outcome = Outcome::of(&mut command);
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    let rows = bench(&["--plot", plot.to_str().unwrap()]);
+    assert_eq!(rows.len(), 2);
+    for row in &rows {
+        let number = |name: &str| row[name].as_f64().unwrap_or_else(|| panic!("{name} in {row}"));
+        let percent = 100.0 * number("bound_ms") / number("ms");
+        assert!(percent > 0.0 && (number("roofline_percent") / percent - 1.0).abs() < 1e-9, "{row}");
+        assert!(["arithmetic", "memory", "launch"].contains(&row["bound"].as_str().unwrap()), "{row}");
+        assert!(number("plain_ms") > 0.0);
+    }
+    let svg = fs::read_to_string(&plot).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
+    let device = &json_of(&["info", "--json"])["adapters"][0]["name"];
+    for text in ["one by one", "three &lt;by&gt; three", "milliseconds", device.as_str().unwrap()] {
+        assert!(svg.contains(text), "{text} is not in {svg}");
+    }
+
+    let without = bench(&["--no-roofline"]);
+    assert!(without.iter().all(|row| row["bound"].is_null() && row["roofline_percent"].is_null()), "{without:?}");
+}
+
+#[test]
+fn plots_are_refused_in_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = layers(&folder);
+    for target in [folder.path().join("nowhere/plot.svg"), folder.path().to_owned()] {
+        for of in [vec!["--layers", file.to_str().unwrap()], vec!["cifar-resnet20"]] {
+            let outcome = Outcome::of(octconv().arg("bench").args(of).arg("--plot").arg(&target));
+            outcome.assert_refused(target.to_str().unwrap());
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn a_reader_that_leaves_is_no_error() {
     let folder = Folder::new(&json!({"in_channels": 2, "out_channels": 2}), &Tensors::new());
     let spec = folder.spec();

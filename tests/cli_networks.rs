@@ -158,7 +158,16 @@ fn costs_of_networks_are_those_of_the_paper() {
 
 #[test]
 fn a_network_is_timed_against_its_plain_form() {
-    let rows = lines(&["bench", "cifar-resnet20", "--alpha", "0.25", "--size", "16", "--rounds", "2", "--json", "-"]);
+    let folder = tempfile::tempdir().unwrap();
+    let plot = folder.path().join("plot.svg");
+    let bench =
+        ["bench", "cifar-resnet20", "--alpha", "0.25", "--size", "16", "--rounds", "2", "--json", "-", "--plot"];
+    let rows = lines(&[&bench[..], &[plot.to_str().unwrap()]].concat());
+    let svg = fs::read_to_string(&plot).unwrap();
+    for row in &rows {
+        assert!(row["roofline_percent"].as_f64().unwrap() > 0.0 && row["bound"].is_string(), "{row}");
+        assert_eq!(svg.contains(&format!("\n{}\n", row["stage"].as_str().unwrap())), row["stage"] != "all", "{svg}");
+    }
     let all = rows.last().unwrap();
     assert_eq!(all["stage"], "all");
     assert_eq!(

@@ -8,8 +8,10 @@ use std::sync::Barrier;
 use common::{HostWeights, assert_close, check_on, check_one, context, has_f16, image, open, split, values};
 use octconv::reference::{Inputs, Outputs, Tensor, octave_conv};
 use octconv::verify::Case;
-use octconv::{Activation, Context, ContextOptions, Dtype, EngineOptions, Error, InputSize, Layer, Octconv, Options};
-use octconv::{PackedWeights, Plan, Rounding, Spec, SpecBuilder, TensorBinding, Tensors, wgpu};
+use octconv::{Activation, AdapterFacts, Context, ContextOptions, DeviceFacts, Dtype, EngineOptions, Error, InputSize};
+use octconv::{
+    Layer, Octconv, Options, PackedWeights, Plan, Rounding, Spec, SpecBuilder, TensorBinding, Tensors, wgpu,
+};
 
 fn build(builder: SpecBuilder) -> Spec {
     builder.build().unwrap_or_else(|error| panic!("{error}"))
@@ -441,4 +443,38 @@ fn a_device_that_executes_nothing() {
         queue.submit([encoder.finish()]);
     }
     assert!(octconv.pipelines() > 4);
+}
+
+/// Matrix units are usable in the largest square shape of f16 factors and f32 sums, where the device has what it takes.
+#[test]
+fn matrices_take_features_and_a_shape() {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let shape = |size: u32, k_size, ab_type, cr_type| wgpu::CooperativeMatrixProperties {
+        m_size: size,
+        n_size: size,
+        k_size,
+        ab_type,
+        cr_type,
+        saturating_accumulation: false,
+    };
+    let needs = wgpu::Features::SHADER_F16 | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    let matrix = |features, shapes: &[wgpu::CooperativeMatrixProperties]| {
+        let facts = DeviceFacts { features, ..DeviceFacts::default() };
+        facts.with_adapter(&AdapterFacts { cooperative_matrices: shapes.to_vec() }).matrix
+    };
+    let (small, large) = (shape(8, 8, F16, F32), shape(16, 16, F16, F32));
+    assert_eq!(matrix(needs, &[large, small, shape(32, 32, F16, F32)]), Some(16));
+    assert_eq!(matrix(needs, &[shape(16, 8, F16, F32), shape(16, 16, F16, F16), small]), Some(8));
+    assert_eq!(matrix(needs, &[shape(16, 16, F32, F32)]), None);
+    for lacking in [wgpu::Features::SHADER_F16, wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX] {
+        assert_eq!(matrix(needs - lacking, &[large, small]), None);
+    }
+
+    // A context has asked for the features; an embedder who asked for nothing has none.
+    let context = context();
+    let told = DeviceFacts::of(context.device()).with_adapter(&AdapterFacts::of(context.adapter()));
+    assert_eq!(context.octconv().facts().matrix, told.matrix);
+    assert_eq!(DeviceFacts::of_adapter(context.adapter()).matrix, told.matrix);
+    let modest = open(&ContextOptions { default_device: true, ..Default::default() });
+    assert_eq!(modest.octconv().facts().matrix, None);
 }

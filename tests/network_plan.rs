@@ -213,6 +213,27 @@ fn what_exceeds_a_binding_is_refused_with_the_figure() {
 }
 
 #[test]
+fn bytes_are_those_of_each_tensor_once() {
+    let nodes = vec![
+        octave("a", "input", 4),
+        conv("b", Conv { residual: Some("a".into()), alpha: 0.5, ..Conv::new("a", 4) }),
+        Node { name: "mean".into(), op: Op::GlobalPool { input: "b".into() } },
+        Node { name: "fc".into(), op: Op::Linear { input: "mean".into(), outputs: 10, bias: false } },
+        Node { name: "softmax".into(), op: Op::Softmax { input: "fc".into() } },
+    ];
+    let graph = Graph::new(&network(nodes)).unwrap();
+    // 8x8: a map of 2 + 2 channels has 2 * 64 + 2 * 16 elements.
+    let map = 160;
+    let halves = graph.min_bytes(InputSize::image(1, 8, 8), 2, 2).unwrap();
+    let a = 2 * (3 * 64 + map + 9 * 3 * 4);
+    // Its input, the residual, its output, and 4x4 weights.
+    let b = 2 * (3 * map + 16);
+    assert_eq!(halves, [a, b, 2 * (map + 4), 4 * (4 + 10) + 2 * 40, 4 * 20]);
+    let floats = graph.min_bytes(InputSize::image(1, 8, 8), 4, 4).unwrap();
+    assert_eq!(floats[..2], [2 * a, 2 * b]);
+}
+
+#[test]
 fn pooled_inputs_are_written_by_the_layer_before() {
     let nodes = vec![octave("a", "input", 8), octave("b", "a", 8), octave("c", "b", 8)];
     let plan = plan(&network(nodes), InputSize::image(1, 32, 32), &NetworkOptions::default());

@@ -13,6 +13,9 @@ use octconv::{
 };
 use octconv::{TimeAxis, wgpu};
 
+/// What a source has that only Vulkan and Metal can run.
+const MATRICES: &str = "enable wgpu_cooperative_matrix;";
+
 /// A source that naga has parsed and validated.
 struct Shader {
     source: String,
@@ -27,6 +30,8 @@ fn shaders() -> &'static [Shader] {
         let mut sources = BTreeSet::new();
         plans(|plan| sources.extend(plan.sources()));
         networks(|plan| sources.extend(plan.sources().into_iter().map(|(_, source)| source)));
+        #[cfg(feature = "context")]
+        sources.extend(octconv::roofline::sources().into_iter().map(|(_, source)| source));
         sources.into_iter().map(parse).collect()
     })
 }
@@ -39,6 +44,9 @@ fn parse(source: String) -> Shader {
     if source.starts_with("enable f16;") {
         capabilities |= Capabilities::SHADER_FLOAT16;
     }
+    if source.contains(MATRICES) {
+        capabilities |= Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP;
+    }
     let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
     let info = info.unwrap_or_else(|error| panic!("{}\n{source}", error.emit_to_string(&source)));
     Shader { source, module, info }
@@ -49,7 +57,7 @@ fn devices() -> [DeviceFacts; 4] {
     let [gpu, cpu] = [false, true].map(|software| {
         let small = DeviceFacts { software, ..DeviceFacts::default() };
         let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 16, ..wgpu::Limits::default() };
-        [small, DeviceFacts { features: wgpu::Features::SHADER_F16, limits, software }]
+        [small, DeviceFacts { features: wgpu::Features::SHADER_F16, limits, software, matrix: None }]
     });
     let ([small, full], [software, full_software]) = (gpu, cpu);
     [small, full, software, full_software]
@@ -260,8 +268,9 @@ fn writes_spirv() {
 
 #[test]
 fn writes_msl() {
-    let options = msl::Options { lang_version: (2, 0), ..msl::Options::default() };
     for Shader { source, module, info } in shaders() {
+        let lang_version = if source.contains(MATRICES) { (2, 3) } else { (2, 0) };
+        let options = msl::Options { lang_version, ..msl::Options::default() };
         let written = msl::write_string(module, info, &options, &msl::PipelineOptions::default());
         let (text, translation) = written.unwrap_or_else(|error| panic!("{error}\n{source}"));
         let entry = translation.entry_point_names[0].as_ref().unwrap_or_else(|error| panic!("{error}\n{source}"));
@@ -271,7 +280,7 @@ fn writes_msl() {
 
 #[test]
 fn writes_hlsl() {
-    for Shader { source, module, info } in shaders() {
+    for Shader { source, module, info } in shaders().iter().filter(|shader| !shader.source.contains(MATRICES)) {
         // What Direct3D's own compiler takes, and for halves what DXC does.
         let f16 = source.starts_with("enable f16;");
         let shader_model = if f16 { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V5_1 };

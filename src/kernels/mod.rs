@@ -13,6 +13,8 @@ pub(crate) mod global_pool;
 pub(crate) mod linear;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
+#[cfg(feature = "context")]
+pub(crate) mod probe;
 #[cfg(feature = "network")]
 pub(crate) mod scale;
 #[cfg(feature = "network")]
@@ -38,6 +40,8 @@ pub(crate) enum Kernel {
     Pool(pool::Constants),
     Upsample(upsample::Constants),
     Add(add::Constants),
+    #[cfg(feature = "context")]
+    Probe(probe::Constants),
     #[cfg(feature = "network")]
     WindowPool(window_pool::Constants),
     #[cfg(feature = "network")]
@@ -78,6 +82,8 @@ impl Kernel {
             Self::Pool(_) => "pool".into(),
             Self::Upsample(_) => "upsample".into(),
             Self::Add(_) => "add".into(),
+            #[cfg(feature = "context")]
+            Self::Probe(c) => c.name(),
             #[cfg(feature = "network")]
             Self::WindowPool(c) => c.name(),
             #[cfg(feature = "network")]
@@ -100,6 +106,8 @@ impl Kernel {
             Self::Pool(c) => c.assemble(),
             Self::Upsample(c) => c.assemble(),
             Self::Add(c) => c.assemble(),
+            #[cfg(feature = "context")]
+            Self::Probe(c) => c.assemble(),
             #[cfg(feature = "network")]
             Self::WindowPool(c) => c.assemble(),
             #[cfg(feature = "network")]

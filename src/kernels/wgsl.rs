@@ -15,9 +15,20 @@ pub(crate) struct Source {
 impl Source {
     /// Starts a source whose tensors have elements of type `activations`. Binding 0 is the uniform `shape`.
     pub(crate) fn new(activations: Dtype, workgroup: u32) -> Self {
+        let extensions: &[&str] = if activations == Dtype::F16 { &["f16"] } else { &[] };
+        Self::with_extensions(extensions, activations, workgroup)
+    }
+
+    /// As [`Source::new`], for a source that multiplies matrices of f16.
+    #[cfg(feature = "context")]
+    pub(crate) fn for_matrices(workgroup: u32) -> Self {
+        Self::with_extensions(&["f16", "wgpu_cooperative_matrix"], Dtype::F16, workgroup)
+    }
+
+    fn with_extensions(extensions: &[&str], activations: Dtype, workgroup: u32) -> Self {
         let mut source = Self { text: String::new(), accesses: Vec::new(), activations };
-        if activations == Dtype::F16 {
-            source.line("enable f16;");
+        for extension in extensions {
+            source.line(&format!("enable {extension};"));
         }
         source.line("@group(0) @binding(0) var<uniform> shape: Shape;");
         source.constant("WORKGROUP", workgroup);

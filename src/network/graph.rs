@@ -301,6 +301,35 @@ impl Graph {
         macs.collect()
     }
 
+    /// The bytes that each node must move, whatever runs it: its inputs, its output and its weights once. Batch norms,
+    /// concatenations and excitations can be part of their neighbours and count nothing. `activation` and `weight` are
+    /// bytes an element (4 or 2).
+    pub fn min_bytes(&self, size: InputSize, activation: u64, weight: u64) -> Result<Vec<u64>, Error> {
+        let shapes = self.shapes(size)?;
+        let bytes = self.nodes.iter().zip(1..).map(|(node, id)| {
+            let (input, output) = (shapes[node.inputs[0]], shapes[id]);
+            let maps = || (input.elements() + output.elements()) * activation;
+            match (&node.task, input, output) {
+                (Task::Conv { spec, .. }, ValueShape::Map { size, .. }, _) => {
+                    Ok(spec.cost(size)?.min_bytes(activation, weight))
+                }
+                (Task::Pool { .. } | Task::GlobalPool, ..) => Ok(maps()),
+                (
+                    Task::Linear { .. } | Task::Softmax,
+                    ValueShape::Vector { c, .. },
+                    ValueShape::Vector { c: outputs, .. },
+                ) => {
+                    let weights = matches!(node.task, Task::Linear { .. });
+                    let weights = if weights { u64::from(c) * u64::from(outputs) * weight } else { 0 };
+                    // Vectors are f32 in any case.
+                    Ok(4 * (input.elements() + output.elements()) + weights)
+                }
+                _ => Ok(0),
+            }
+        });
+        bytes.collect()
+    }
+
     /// Multiply-adds and parameters.
     pub fn cost(&self, size: InputSize) -> Result<NetworkCost, Error> {
         let macs = self.macs(size)?.into_iter().fold(0, u64::saturating_add);

@@ -2,10 +2,11 @@
 //! networks are in `bench_network.rs`.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path as FilePath, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use octconv::roofline::{Effort, Roofline};
 use octconv::{
     Context, ContextOptions, Dtype, Family, InputSize, Layer, Options, Path, Plan, Spec, Strategy, Tensors, Variant,
     Weights,
@@ -13,6 +14,8 @@ use octconv::{
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
+use crate::plot::{self, Bar};
+use crate::roofline::{Reached, summary};
 use crate::{bench_network, output};
 
 /// Time a whole network against its plain form, or layers: octave, unfused and plain, in turn in one run.
@@ -24,6 +27,10 @@ use crate::{bench_network, output};
 /// Each round times the three forms one after the other; vs_unfused and vs_plain are the medians of the ratios within
 /// a round. Above 1 the octave layer is faster than the same layer with an operation a dispatch, and than the
 /// convolution without octaves.
+///
+/// % of roofline is the time that the layer takes at least over the time that it takes: its multiply-adds at the
+/// device's measured rate, or its tensors and weights, each moved once, at the measured bandwidth ("octconv roofline").
+/// The bound is which of the two is longer, or the launch where an empty dispatch takes longer than both.
 #[derive(clap::Args)]
 pub struct Args {
     /// A JSON list of {name, n, cin, cout, k, stride, alpha_in, alpha_out, h, w, groups}; padding is k/2, h and w are
@@ -50,6 +57,12 @@ pub struct Args {
     /// Timed rounds; each times the three forms once
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
+    /// Also draw octave against plain, and where the multiply-adds would put it
+    #[arg(long, value_name = "OUT.svg")]
+    plot: Option<PathBuf>,
+    /// Leave out how near the times are to what the device allows, and the seconds that measuring it takes
+    #[arg(long)]
+    no_roofline: bool,
     /// Only layers whose name contains this
     #[arg(long, value_name = "TEXT", requires = "layers")]
     only: Option<String>,
@@ -106,20 +119,54 @@ struct Row {
     vs_unfused: f64,
     vs_plain: f64,
     macs_vs_plain: f64,
+    #[serde(flatten)]
+    reached: Reached,
+}
+
+/// What the bench of a network takes of [`Args`] beside its own.
+pub struct Common<'a> {
+    pub dtype: Dtype,
+    pub rounds: u32,
+    pub json: Option<&'a FilePath>,
+    pub plot: Option<&'a FilePath>,
+    pub no_roofline: bool,
+}
+
+impl Common<'_> {
+    /// Refuses files that could not be written in the end.
+    fn check_targets(&self) -> Result<()> {
+        let json = self.json.filter(|path| path.as_os_str() != "-");
+        json.into_iter().chain(self.plot).try_for_each(output::check_target)
+    }
+
+    /// Opens the device, and measures what it can do at most unless that is not wanted.
+    pub fn open(&self) -> Result<(Device, Option<Roofline>)> {
+        self.check_targets()?;
+        let device = Device::require(&ContextOptions::default())?;
+        let roofline = match self.no_roofline {
+            true => None,
+            false => Some(Roofline::measure(&device.context, Effort::Brief(self.dtype))?),
+        };
+        Ok((device, roofline))
+    }
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    let common = Common {
+        dtype: args.dtype,
+        rounds: args.rounds,
+        json: args.json.as_deref(),
+        plot: args.plot.as_deref(),
+        no_roofline: args.no_roofline,
+    };
     match (&args.network, &args.layers) {
-        (Some(network), _) => {
-            let Args { dtype, rounds, json, .. } = args;
-            bench_network::run(network, &args.whole, *dtype, *rounds, json.as_deref())
-        }
-        (None, Some(file)) => layers(args, file),
+        (Some(network), _) => bench_network::run(network, &args.whole, &common),
+        (None, Some(file)) => layers(args, &common, file),
         (None, None) => bail!("name a network, or layers with --layers FILE.json"),
     }
 }
 
-fn layers(args: &Args, file: &std::path::Path) -> Result<()> {
+fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
     let shown = file.display();
     let text = std::fs::read_to_string(file).with_context(|| format!("reading {shown}"))?;
     let mut entries: Vec<LayerEntry> = serde_json::from_str(&text).with_context(|| format!("reading {shown}"))?;
@@ -127,10 +174,7 @@ fn layers(args: &Args, file: &std::path::Path) -> Result<()> {
         entries.retain(|entry| entry.name.contains(only.as_str()));
     }
     ensure!(!entries.is_empty(), "{shown} has no layer to time");
-    if let Some(path) = args.json.as_deref().filter(|path| path.as_os_str() != "-") {
-        output::check_target(path)?;
-    }
-    let device = Device::require(&ContextOptions::default())?;
+    let (device, roofline) = common.open()?;
     let context = &device.context;
 
     let bar = ProgressBar::new(entries.len() as u64);
@@ -138,7 +182,8 @@ fn layers(args: &Args, file: &std::path::Path) -> Result<()> {
     let mut rows = Vec::new();
     for entry in &entries {
         bar.set_message(entry.name.clone());
-        let row = time_layer(context, entry, args).with_context(|| format!("layer {}", entry.name))?;
+        let row =
+            time_layer(context, entry, args, roofline.as_ref()).with_context(|| format!("layer {}", entry.name))?;
         if let Some(stray) = device.stray_error() {
             bail!("layer {}: wgpu reported: {stray}", entry.name);
         }
@@ -152,27 +197,49 @@ fn layers(args: &Args, file: &std::path::Path) -> Result<()> {
         serde_json::to_writer(&mut lines, row)?;
         lines.push(b'\n');
     }
+    let info = context.adapter().get_info();
+    let heading = format!("{} ({}), {}, median of {} rounds", info.name, info.driver_info, args.dtype, args.rounds);
+    if let Some(path) = &args.plot {
+        let bars = rows.iter().map(|row| Bar {
+            name: row.layer.clone(),
+            octave_ms: row.ms,
+            plain_ms: row.plain_ms,
+            speedup: row.vs_plain,
+            macs_ratio: row.macs_vs_plain,
+        });
+        plot::write(path, "Octave layers against plain ones", &heading, &bars.collect::<Vec<_>>())?;
+    }
     match &args.json {
         Some(path) if path.as_os_str() == "-" => return output::print(std::str::from_utf8(&lines)?),
         Some(path) => output::write_file(path, &lines)?,
         None => {}
     }
-    print_table(context, args, &rows)
+    print_table(&heading, roofline.map(|roofline| summary(&roofline, args.dtype)), &rows)
 }
 
-fn print_table(context: &Context, args: &Args, rows: &[Row]) -> Result<()> {
-    let info = context.adapter().get_info();
-    let mut out = String::new();
-    writeln!(out, "{} ({}), {}, median of {} rounds", info.name, info.driver_info, args.dtype, args.rounds)?;
+fn print_table(heading: &str, roofline: Option<String>, rows: &[Row]) -> Result<()> {
+    let mut out = format!("{heading}\n");
+    if let Some(roofline) = roofline {
+        writeln!(out, "{roofline}")?;
+    }
     writeln!(
         out,
-        "{:<18} {:>9} {:>9} {:>9} {:>8} {:>10} {:>10} {:>9} {:>9}  kernels",
-        "layer", "ms", "min ms", "host ms", "GFLOP/s", "dispatches", "vs unfused", "vs plain", "MACs"
+        "{:<18} {:>9} {:>9} {:>9} {:>8} {:>10} {:>10} {:>9} {:>9}  {}  kernels",
+        "layer",
+        "ms",
+        "min ms",
+        "host ms",
+        "GFLOP/s",
+        "dispatches",
+        "vs unfused",
+        "vs plain",
+        "MACs",
+        Reached::HEADING
     )?;
     for row in rows {
         writeln!(
             out,
-            "{:<18} {:>9.3} {:>9.3} {:>9.3} {:>8.1} {:>10} {:>9.2}x {:>8.2}x {:>9.3}  {}",
+            "{:<18} {:>9.3} {:>9.3} {:>9.3} {:>8.1} {:>10} {:>9.2}x {:>8.2}x {:>9.3}  {}  {}",
             row.layer,
             row.ms,
             row.min_ms,
@@ -182,6 +249,7 @@ fn print_table(context: &Context, args: &Args, rows: &[Row]) -> Result<()> {
             row.vs_unfused,
             row.vs_plain,
             row.macs_vs_plain,
+            row.reached.columns(),
             row.kernel
         )?;
     }
@@ -196,7 +264,7 @@ fn print_table(context: &Context, args: &Args, rows: &[Row]) -> Result<()> {
     output::print(&out)
 }
 
-fn time_layer(context: &Context, entry: &LayerEntry, args: &Args) -> Result<Row> {
+fn time_layer(context: &Context, entry: &LayerEntry, args: &Args, roofline: Option<&Roofline>) -> Result<Row> {
     let spec = entry.spec()?;
     let size = InputSize::image(entry.n, entry.h, entry.w);
     let types = Options { activations: args.dtype, weights: args.dtype, ..Options::default() };
@@ -242,7 +310,7 @@ fn time_layer(context: &Context, entry: &LayerEntry, args: &Args) -> Result<Row>
         median(&mut ratios)
     };
     let (vs_unfused, vs_plain) = (versus(&device[1]), versus(&device[2]));
-    let [octave, _, plain_time] = device.each_mut().map(|times| median(times));
+    let [octave, plain_time] = [0, 2].map(|form: usize| median(&mut device[form]));
     let (cost, plain_cost) = (spec.cost(size)?, spec.plain().cost(size)?);
     Ok(Row {
         peer: "octconv",
@@ -259,6 +327,11 @@ fn time_layer(context: &Context, entry: &LayerEntry, args: &Args) -> Result<Row>
         vs_unfused,
         vs_plain,
         macs_vs_plain: cost.macs as f64 / plain_cost.macs as f64,
+        reached: roofline.map_or_else(Reached::default, |roofline| {
+            let elements = plan.tensors().iter().map(|tensor| tensor.dims.elements()).sum::<u64>() + cost.params;
+            let (seconds, bound) = roofline.bound(cost.macs, elements * args.dtype.bytes(), args.dtype);
+            Reached::new(seconds, bound, octave)
+        }),
     })
 }
 

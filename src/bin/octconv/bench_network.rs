@@ -1,19 +1,20 @@
 //! `octconv bench NETWORK`: a whole network on this machine's adapter, against its plain form.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use octconv::network::{Checkpoint, Graph, Inference, Model, Network, NetworkOptions, random_input};
-use octconv::{Context, ContextOptions, Dtype, InputSize};
+use octconv::roofline::{Bound, Roofline};
+use octconv::{Context, Dtype, InputSize};
 use serde::Serialize;
 
-use crate::bench::median;
-use crate::device::Device;
+use crate::bench::{Common, median};
 use crate::network_source::{self, Settings};
 use crate::output::{self, thousands};
+use crate::plot::{self, Bar};
 use crate::predictor::compile;
+use crate::roofline::{Reached, summary};
 use crate::size::Size;
 
 /// What a bench of a network takes beside what all benches do.
@@ -36,7 +37,10 @@ pub struct Args {
 /// One of the two networks, compiled.
 struct Form {
     inference: Inference,
+    /// Of each node.
     macs: Vec<u64>,
+    /// That each node must move.
+    bytes: Vec<u64>,
 }
 
 /// One row of the results: a stage, or the whole.
@@ -54,18 +58,18 @@ struct Row {
     /// The octave network's multiply-adds over the plain one's.
     macs_ratio: f64,
     gflops: f64,
+    #[serde(flatten)]
+    reached: Reached,
 }
 
-pub fn run(name: &str, args: &Args, dtype: Dtype, rounds: u32, json: Option<&Path>) -> Result<()> {
+pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
+    let Common { dtype, rounds, .. } = *common;
     let source = network_source::load(name, &args.settings)?;
     let InputSize { t, h, w, .. } = source.size;
     let (h, w) = args.size.map_or((h, w), |size| (size.h, size.w));
     let size = InputSize::video(args.batch, t, h, w);
     let plain = source.plain.with_context(|| format!("{name} has no plain form to compare with: must be built in"))?;
-    if let Some(path) = json.filter(|path| path.as_os_str() != "-") {
-        output::check_target(path)?;
-    }
-    let device = Device::require(&ContextOptions::default())?;
+    let (device, roofline) = common.open()?;
     let context = &device.context;
     let forms = [prepare(context, &source.network, size, dtype)?, prepare(context, &plain, size, dtype)?];
 
@@ -123,6 +127,10 @@ pub fn run(name: &str, args: &Args, dtype: Dtype, rounds: u32, json: Option<&Pat
             ratio: median(&mut ratios),
             macs_ratio: if macs[1] > 0.0 { macs[0] / macs[1] } else { 1.0 },
             gflops: 2.0 * macs[0] / seconds * 1e-9,
+            reached: roofline.as_ref().map_or_else(Reached::default, |roofline| {
+                let (least, bound) = bound(roofline, octave, nodes(0), dtype);
+                Reached::new(least, bound, seconds)
+            }),
         });
     }
     // The whole is what the stages lead up to.
@@ -133,16 +141,33 @@ pub fn run(name: &str, args: &Args, dtype: Dtype, rounds: u32, json: Option<&Pat
         serde_json::to_writer(&mut lines, row)?;
         lines.push(b'\n');
     }
-    match json {
-        Some(path) if path.as_os_str() == "-" => return output::print(std::str::from_utf8(&lines)?),
-        Some(path) => output::write_file(path, &lines)?,
-        None => {}
-    }
     let info = context.adapter().get_info();
     let heading = format!(
         "{} at {}x{h}x{w}, {dtype}, on {} ({}), median of {rounds} rounds\n",
         source.network.name, args.batch, info.name, info.driver_info
     );
+    if let Some(path) = common.plot {
+        let (stages, all) = rows.split_at(rows.len() - 1);
+        let [all] = all else { bail!("{name} has no stages") };
+        let bars = stages.iter().map(|row| Bar {
+            name: row.stage.clone(),
+            octave_ms: row.ms,
+            plain_ms: row.plain_ms,
+            speedup: 1.0 / row.ratio,
+            macs_ratio: row.macs_ratio,
+        });
+        let title = format!(
+            "{} by stage, up to the node named: {:.1} ms in all, of {:.1} ms of the plain network",
+            source.network.name, all.ms, all.plain_ms
+        );
+        plot::write(path, &title, &heading, &bars.collect::<Vec<_>>())?;
+    }
+    match common.json {
+        Some(path) if path.as_os_str() == "-" => return output::print(std::str::from_utf8(&lines)?),
+        Some(path) => output::write_file(path, &lines)?,
+        None => {}
+    }
+    let roofline = roofline.map_or_else(String::new, |roofline| summary(&roofline, dtype) + "\n");
     let bytes = [octave, other].map(|form| form.inference.plan().activation_bytes());
     let memory = format!(
         "activations: {} bytes, of {} of the plain network: {:.3}\n",
@@ -150,7 +175,7 @@ pub fn run(name: &str, args: &Args, dtype: Dtype, rounds: u32, json: Option<&Pat
         thousands(bytes[1].into()),
         bytes[0] as f64 / bytes[1] as f64
     );
-    output::print(&(heading + &table(&rows) + &memory))?;
+    output::print(&(heading + &roofline + &table(&rows) + &memory))?;
     if args.trace {
         output::print(&trace(context, octave, rounds)?)?;
     }
@@ -160,6 +185,7 @@ pub fn run(name: &str, args: &Args, dtype: Dtype, rounds: u32, json: Option<&Pat
 fn prepare(context: &Context, network: &Network, size: InputSize, dtype: Dtype) -> Result<Form> {
     let graph = Graph::new(network)?;
     let macs = graph.macs(size)?;
+    let bytes = graph.min_bytes(size, dtype.bytes(), dtype.bytes())?;
     let checkpoint = Checkpoint::random(&graph, 1);
     let model = Model::new(context.octconv(), graph, checkpoint)?;
     let options = NetworkOptions { activations: dtype, weights: dtype, keep: Vec::new() };
@@ -169,7 +195,21 @@ fn prepare(context: &Context, network: &Network, size: InputSize, dtype: Dtype) 
     context.give_input(&inference, &random_input(elements as usize, 1))?;
     // All of it once: a stage alone reads what the one before has left.
     context.run_pass(|pass| inference.record(pass))?;
-    Ok(Form { inference, macs })
+    Ok(Form { inference, macs, bytes })
+}
+
+/// The least seconds of some nodes one after the other, and what most of them go to.
+fn bound(roofline: &Roofline, form: &Form, nodes: std::ops::Range<usize>, dtype: Dtype) -> (f64, Bound) {
+    let mut seconds = 0.0;
+    let mut shares = [(Bound::Arithmetic, 0.0), (Bound::Memory, 0.0), (Bound::Launch, 0.0)];
+    for node in nodes.filter(|&node| form.bytes[node] > 0 || form.macs[node] > 0) {
+        let (least, bound) = roofline.bound(form.macs[node], form.bytes[node], dtype);
+        seconds += least;
+        let share = if bound == Bound::Launch { roofline.launch } else { least };
+        shares.iter_mut().filter(|(other, _)| *other == bound).for_each(|(_, sum)| *sum += share);
+    }
+    let most = shares.into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
+    (seconds, most.map_or(Bound::Launch, |(bound, _)| bound))
 }
 
 fn table(rows: &[Row]) -> String {
@@ -177,14 +217,30 @@ fn table(rows: &[Row]) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         out,
-        "{:<24} {:>10} {:>9} {:>9} {:>9} {:>8} {:>7} {:>7}",
-        "stage, up to", "dispatches", "ms", "min ms", "plain ms", "GFLOP/s", "ratio", "MACs"
+        "{:<24} {:>10} {:>9} {:>9} {:>9} {:>8} {:>7} {:>7}  {}",
+        "stage, up to",
+        "dispatches",
+        "ms",
+        "min ms",
+        "plain ms",
+        "GFLOP/s",
+        "ratio",
+        "MACs",
+        Reached::HEADING.trim_end()
     );
     for row in rows {
         let _ = writeln!(
             out,
-            "{:<24} {:>10} {:>9.3} {:>9.3} {:>9.3} {:>8.1} {:>7.3} {:>7.3}",
-            row.stage, row.dispatches, row.ms, row.min_ms, row.plain_ms, row.gflops, row.ratio, row.macs_ratio
+            "{:<24} {:>10} {:>9.3} {:>9.3} {:>9.3} {:>8.1} {:>7.3} {:>7.3}  {}",
+            row.stage,
+            row.dispatches,
+            row.ms,
+            row.min_ms,
+            row.plain_ms,
+            row.gflops,
+            row.ratio,
+            row.macs_ratio,
+            row.reached.columns().trim_end()
         );
     }
     out

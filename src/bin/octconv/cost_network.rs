@@ -29,7 +29,7 @@ impl Counts {
         let options = NetworkOptions { activations: dtype, weights: dtype, keep: Vec::new() };
         // A device that has what it takes: what is counted here is not what some machine can hold.
         let limits = wgpu_limits();
-        let facts = DeviceFacts { limits, features: octconv::wgpu::Features::all(), software: false };
+        let facts = DeviceFacts { limits, features: octconv::wgpu::Features::all(), ..DeviceFacts::default() };
         let plan = NetworkPlan::new(&graph, size, &options, &facts)?;
         Ok(Self {
             macs: cost.macs,

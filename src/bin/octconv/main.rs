@@ -19,7 +19,9 @@ mod info;
 mod network_source;
 mod output;
 mod picture;
+mod plot;
 mod predictor;
+mod roofline;
 mod size;
 mod spec_file;
 mod tensor_file;
@@ -45,6 +47,7 @@ enum Command {
     Apply(apply::Args),
     Cost(cost::Args),
     Bench(bench::Args),
+    Roofline(roofline::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Apply(args) => apply::run(args),
         Command::Cost(args) => cost::run(args),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Roofline(args) => roofline::run(args),
     };
     match outcome {
         Ok(code) => code,

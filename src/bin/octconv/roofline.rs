@@ -1,0 +1,128 @@
+//! `octconv roofline`: what this machine's adapter can do at most.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use octconv::roofline::{Bound, Effort, Rate, Roofline};
+use octconv::{ContextOptions, Dtype};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::device::{Device, describe};
+use crate::output;
+
+/// Measure what the adapter can do at most: multiply-adds a second, bytes a second, and what a dispatch costs.
+///
+/// Each figure is the fastest of several probes and rounds, on the device's own clock where it has one. GFLOP/s count a
+/// multiply-add as two operations; copied bytes are those read and those written.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Write JSON here in place of the table ("-" is standard output)
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    if let Some(path) = args.json.as_deref().filter(|path| path.as_os_str() != "-") {
+        output::check_target(path)?;
+    }
+    let device = Device::require(&ContextOptions::default())?;
+    let roofline = Roofline::measure(&device.context, Effort::Full)?;
+    if let Some(stray) = device.stray_error() {
+        bail!("wgpu reported: {stray}");
+    }
+    let name = describe(&device.context.adapter().get_info());
+    match &args.json {
+        Some(path) if path.as_os_str() == "-" => output::print_json(&to_json(&name, &roofline))?,
+        Some(path) => {
+            let mut text = serde_json::to_vec_pretty(&to_json(&name, &roofline))?;
+            text.push(b'\n');
+            output::write_file(path, &text)?;
+        }
+        None => output::print(&table(&name, &roofline))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(name: &str, roofline: &Roofline) -> String {
+    let mut out = format!("{name}\n");
+    // Writing to a String cannot fail.
+    let mut line = |what: &str, value: f64, unit: &str, by: &str| {
+        let _ = writeln!(out, "{what:<32} {value:>10.1} {unit:<8}  {by}");
+    };
+    for arithmetic in &roofline.arithmetic {
+        let Rate { per_second, configuration } = &arithmetic.rate;
+        line(&arithmetic.to_string(), per_second * 1e-9, "GFLOP/s", configuration);
+    }
+    let size = format!("buffers of {} MiB, ", roofline.buffer_bytes >> 20);
+    for (what, rate) in [("memory, read", &roofline.read), ("memory, copied", &roofline.copy)] {
+        line(what, rate.per_second * 1e-9, "GB/s", &(size.clone() + &rate.configuration));
+    }
+    line("an empty dispatch", roofline.launch * 1e6, "us", "one of many in a pass");
+    out
+}
+
+/// The roofline in a line, as rows of `octconv bench` are measured against it.
+pub fn summary(roofline: &Roofline, dtype: Dtype) -> String {
+    format!(
+        "roofline: {:.1} GFLOP/s, {:.1} GB/s, {:.1} us a dispatch",
+        roofline.flops(dtype) * 1e-9,
+        roofline.bandwidth() * 1e-9,
+        roofline.launch * 1e6
+    )
+}
+
+/// How near a measured time is to what the device allows; empty without a roofline.
+#[derive(Debug, Default, Serialize)]
+pub struct Reached {
+    /// What the multiply-adds or the bytes take at least.
+    bound_ms: Option<f64>,
+    /// That over the time measured.
+    roofline_percent: Option<f64>,
+    /// "arithmetic", "memory" or "launch".
+    bound: Option<String>,
+}
+
+impl Reached {
+    pub fn new(bound_seconds: f64, bound: Bound, measured_seconds: f64) -> Self {
+        Self {
+            bound_ms: Some(bound_seconds * 1e3),
+            roofline_percent: Some(100.0 * bound_seconds / measured_seconds),
+            bound: Some(bound.to_string()),
+        }
+    }
+
+    /// The names of [`Reached::columns`].
+    pub const HEADING: &str = "% of roofline  bound     ";
+
+    /// Two columns of a table.
+    pub fn columns(&self) -> String {
+        match (self.roofline_percent, &self.bound) {
+            (Some(percent), Some(bound)) => format!("{percent:>13.1}  {bound:<10}"),
+            _ => format!("{:>13}  {:<10}", "-", "-"),
+        }
+    }
+}
+
+fn to_json(name: &str, roofline: &Roofline) -> Value {
+    let arithmetic = roofline.arithmetic.iter().map(|arithmetic| {
+        json!({
+            "factors": arithmetic.factors.to_string(),
+            "sums": arithmetic.sums.to_string(),
+            "matrix": arithmetic.matrix,
+            "gflops": arithmetic.rate.per_second * 1e-9,
+            "configuration": arithmetic.rate.configuration,
+        })
+    });
+    let memory = |rate: &Rate| json!({"gb_per_s": rate.per_second * 1e-9, "configuration": rate.configuration});
+    json!({
+        "device": name,
+        "arithmetic": arithmetic.collect::<Vec<_>>(),
+        "read": memory(&roofline.read),
+        "copy": memory(&roofline.copy),
+        "buffer_bytes": roofline.buffer_bytes,
+        "launch_us": roofline.launch * 1e6,
+    })
+}

@@ -1,0 +1,530 @@
+//! What a device can do at most, measured: multiply-adds and bytes a second, and what a dispatch costs.
+//!
+//! The probes are `shaders/probes/`. Each figure is the fastest of several configurations and rounds, since a roof is
+//! what nothing exceeds.
+
+use std::fmt;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::gpu::Dispatch;
+use crate::kernels::Kernel;
+use crate::kernels::probe::{Constants, WORKGROUP, Walk};
+use crate::plan::{DeviceFacts, Dtype, TensorId};
+
+/// How much to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// What has proved fastest, and bounds layers of this type: for a second or two.
+    Brief(Dtype),
+    /// Every configuration and every kind of arithmetic.
+    Full,
+}
+
+/// A measured rate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rate {
+    /// Operations or bytes a second.
+    pub per_second: f64,
+    /// The configuration that reached it.
+    pub configuration: String,
+}
+
+/// How fast a device multiplies and adds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arithmetic {
+    /// The type of the factors.
+    pub factors: Dtype,
+    /// The type of the sums.
+    pub sums: Dtype,
+    /// Rows, columns and depth of the matrices of a matrix unit; `None` for ordinary arithmetic.
+    pub matrix: Option<u32>,
+    /// Floating-point operations a second, two a multiply-add.
+    pub rate: Rate,
+}
+
+impl fmt::Display for Arithmetic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.matrix {
+            Some(side) => write!(f, "{side}x{side} matrices, {} into {}", self.factors, self.sums),
+            None => write!(f, "{} multiply-adds", self.factors),
+        }
+    }
+}
+
+/// What a device can do at most.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Roofline {
+    /// Arithmetic of f32 first, then what else the device has and the effort covered.
+    pub arithmetic: Vec<Arithmetic>,
+    /// Bytes a second of a buffer that is read.
+    pub read: Rate,
+    /// Bytes a second of a buffer that is copied: those read and those written.
+    pub copy: Rate,
+    /// Bytes of each buffer that was read or copied.
+    pub buffer_bytes: u64,
+    /// Seconds of a dispatch that does next to nothing, among others in one pass.
+    pub launch: f64,
+}
+
+/// What bounds some work from below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Its multiply-adds.
+    Arithmetic,
+    /// The bytes that it must move.
+    Memory,
+    /// Neither: both take less time than an empty dispatch.
+    Launch,
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Arithmetic => "arithmetic",
+            Self::Memory => "memory",
+            Self::Launch => "launch",
+        })
+    }
+}
+
+impl Roofline {
+    /// Measures the context's device. Submits and waits, for one to fifteen seconds; takes at most 512 MiB of its memory.
+    pub fn measure(context: &Context, effort: Effort) -> Result<Self, Error> {
+        let prober = Prober { context, effort };
+        let mut arithmetic = vec![prober.multiply_adds(Dtype::F32)?];
+        let facts = context.octconv().facts();
+        if effort == Effort::Full && facts.features.contains(wgpu::Features::SHADER_F16) {
+            arithmetic.push(prober.multiply_adds(Dtype::F16)?);
+        }
+        for (side, sums) in matrix_shapes(context) {
+            if effort == Effort::Full || (effort, sums) == (Effort::Brief(Dtype::F16), Dtype::F32) {
+                arithmetic.push(prober.matrices(side, sums)?);
+            }
+        }
+        let (read, copy, buffer_bytes) = prober.memory()?;
+        // Once more, a second or so later: other programs on the machine come and go.
+        let again = prober.multiply_adds(Dtype::F32)?;
+        if again.rate.per_second > arithmetic[0].rate.per_second {
+            arithmetic[0] = again;
+        }
+        Ok(Self { arithmetic, read, copy, buffer_bytes, launch: prober.launch()? })
+    }
+
+    /// The most floating-point operations a second with f32 sums, of factors of this type: two a multiply-add.
+    pub fn flops(&self, factors: Dtype) -> f64 {
+        let fits = |a: &&Arithmetic| a.sums == Dtype::F32 && (a.factors == Dtype::F32 || factors == Dtype::F16);
+        self.arithmetic.iter().filter(fits).map(|a| a.rate.per_second).fold(0.0, f64::max)
+    }
+
+    /// The most bytes a second, of reading and of copying.
+    pub fn bandwidth(&self) -> f64 {
+        self.read.per_second.max(self.copy.per_second)
+    }
+
+    /// The least seconds that so many multiply-adds of factors of type `dtype`, and so many bytes moved, can take on
+    /// the device, and what keeps it from less. Launches are not part of the seconds.
+    pub fn bound(&self, macs: u64, bytes: u64, dtype: Dtype) -> (f64, Bound) {
+        let arithmetic = 2.0 * macs as f64 / self.flops(dtype);
+        let memory = bytes as f64 / self.bandwidth();
+        let (seconds, bound) =
+            if arithmetic >= memory { (arithmetic, Bound::Arithmetic) } else { (memory, Bound::Memory) };
+        (seconds, if seconds < self.launch { Bound::Launch } else { bound })
+    }
+}
+
+/// Names and WGSL of the probes, as they go to a device that has what they need.
+pub fn sources() -> Vec<(String, String)> {
+    let mut probes = vec![Constants::Read, Constants::Copy];
+    for dtype in [Dtype::F32, Dtype::F16] {
+        probes.extend(CHAINS.map(|chains| Constants::MultiplyAdd { dtype, chains }));
+        for side in [8, 16] {
+            probes.extend(MATRIX_CHAINS.map(|chains| Constants::Matrices { side, sums: dtype, chains }));
+        }
+    }
+    probes.into_iter().map(Kernel::Probe).map(|kernel| (kernel.name(), kernel.source())).collect()
+}
+
+/// The square shapes that WGSL has types for, of f16 factors, where the device can use them.
+fn matrix_shapes(context: &Context) -> Vec<(u32, Dtype)> {
+    use wgpu::{CooperativeScalarType as Scalar, Features};
+    let octconv = context.octconv();
+    let needs = Features::SHADER_F16 | Features::SUBGROUP | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    let mut shapes = Vec::new();
+    for shape in &octconv.adapter_facts().cooperative_matrices {
+        let sums = match shape.cr_type {
+            Scalar::F16 => Dtype::F16,
+            Scalar::F32 => Dtype::F32,
+            _ => continue,
+        };
+        let square = shape.m_size == shape.n_size && shape.n_size == shape.k_size && matches!(shape.m_size, 8 | 16);
+        let wanted = square && shape.ab_type == Scalar::F16 && octconv.facts().features.contains(needs);
+        if wanted && !shapes.contains(&(shape.m_size, sums)) {
+            shapes.push((shape.m_size, sums));
+        }
+    }
+    shapes
+}
+
+/// Multiply-adds a round of multiply_add.wgsl's chains, and products a round of multiply_matrices.wgsl's.
+const STEPS: [u64; 2] = [32, 4];
+
+/// Enough chains to cover the latency of one multiply-add, few enough for registers: software devices have 16.
+const CHAINS: [u32; 4] = [8, 10, 12, 16];
+
+/// The same of matrices, of which a GPU's registers hold fewer.
+const MATRIX_CHAINS: [u32; 3] = [2, 4, 8];
+
+/// Matrices that multiply_matrices.wgsl takes in turn; no chain count exceeds it.
+const LEFTS: u32 = 16;
+
+/// Elements of four f32 a round of read.wgsl and copy.wgsl.
+const ELEMENTS_A_ROUND: u32 = 8;
+
+/// Bytes of an element of those.
+const ELEMENT: u64 = 16;
+
+/// How long a timed pass is to take, in seconds: long against the clock's steps and against the launch.
+const PASS: f64 = 0.008;
+
+struct Prober<'a> {
+    context: &'a Context,
+    effort: Effort,
+}
+
+impl Prober<'_> {
+    fn facts(&self) -> &DeviceFacts {
+        self.context.octconv().facts()
+    }
+
+    /// Workgroups that fill the device: with few cores, many threads only add to what is set up.
+    fn fills(&self) -> &'static [u32] {
+        match (self.facts().software, self.effort) {
+            (true, _) => &[64],
+            (false, Effort::Brief(_)) => &[2048],
+            (false, Effort::Full) => &[512, 2048, 8192],
+        }
+    }
+
+    fn multiply_adds(&self, dtype: Dtype) -> Result<Arithmetic, Error> {
+        let chains = if self.effort == Effort::Full { &CHAINS[..] } else { &CHAINS[1..3] };
+        let width = if dtype == Dtype::F16 { 2 } else { 1 };
+        let most = self.fills().iter().max().copied().unwrap_or(1);
+        let y = self.context.tensor(u64::from(most * WORKGROUP), Dtype::F32)?;
+        let mut best = Best::default();
+        for &chains in chains {
+            for &workgroups in self.fills() {
+                let flops_a_round =
+                    (2 * width * STEPS[0] * u64::from(chains) * u64::from(workgroups * WORKGROUP)) as f64;
+                let dispatch = |rounds| {
+                    let constants = Constants::MultiplyAdd { dtype, chains };
+                    self.dispatch(constants, Walk { rounds, ..Walk::default() }, workgroups, &[(TensorId::YH, &y)])
+                };
+                let rate = flops_a_round * self.rounds_a_second(dispatch)?;
+                best.offer(rate, || format!("{chains} chains, {workgroups} workgroups of {WORKGROUP}"));
+            }
+        }
+        Ok(Arithmetic { factors: dtype, sums: dtype, matrix: None, rate: best.rate })
+    }
+
+    fn matrices(&self, side: u32, sums: Dtype) -> Result<Arithmetic, Error> {
+        let chains = if self.effort == Effort::Full { &MATRIX_CHAINS[..] } else { &MATRIX_CHAINS[1..] };
+        // So small that sums stop growing long before the end of their range.
+        let values: Vec<f32> = (0..LEFTS * side * side).map(|i| ((i * 7) % 13) as f32 / 4096.0).collect();
+        let [a, b] = [self.context.upload(&values, Dtype::F16)?, self.context.upload(&values, Dtype::F16)?];
+        let count = self.context.tensor(1, Dtype::F32)?;
+        let smallest = self.context.adapter().get_info().subgroup_min_size.max(1);
+        let mut best = Best::default();
+        for &chains in chains {
+            for &workgroups in self.fills() {
+                let elements = u64::from(WORKGROUP.div_ceil(smallest) * chains * side * side);
+                // What is stored is not what is measured, and need not fill the device.
+                let workgroups = u64::from(workgroups).min(MOST_SUMS / elements).max(1) as u32;
+                let y = self.context.tensor(elements * u64::from(workgroups), sums)?;
+                let dispatch = |rounds| {
+                    let constants = Constants::Matrices { side, sums, chains };
+                    let tensors = [(TensorId::XH, &a), (TensorId::XL, &b), (TensorId::YH, &y), (TensorId::YL, &count)];
+                    self.dispatch(constants, Walk { rounds, ..Walk::default() }, workgroups, &tensors)
+                };
+                let rounds_a_second = self.rounds_a_second(dispatch)?;
+                let bytes = self.context.read_bytes(&count, 0, 4)?;
+                let subgroups: u32 = bytemuck::pod_read_unaligned(&bytes);
+                let products = STEPS[1] * u64::from(chains) * u64::from(workgroups * subgroups);
+                let rate = (2 * products * u64::from(side).pow(3)) as f64 * rounds_a_second;
+                best.offer(rate, || format!("{chains} chains, {workgroups} workgroups of {subgroups} subgroups"));
+            }
+        }
+        Ok(Arithmetic { factors: Dtype::F16, sums, matrix: Some(side), rate: best.rate })
+    }
+
+    fn memory(&self) -> Result<(Rate, Rate, u64), Error> {
+        let [x, y] = self.buffers()?;
+        let bytes = x.size();
+        let tensors = [(TensorId::XH, &x), (TensorId::YH, &y)];
+        // GPUs fetch for neighbouring threads at once; a processor's core is best at long runs.
+        let (rounds, forms): (&[u32], &[Form]) = match (self.facts().software, self.effort) {
+            (true, Effort::Brief(_)) => (&[64], &[Form::Runs]),
+            (true, Effort::Full) => (&[8, 32, 64, 128], &Form::ALL),
+            (false, Effort::Brief(_)) => (&[8], &[Form::Grid, Form::Blocks]),
+            (false, Effort::Full) => (&[2, 8, 32], &Form::ALL),
+        };
+        let (mut read, mut copy) = (Best::default(), Best::default());
+        for &rounds in rounds {
+            for form in forms {
+                let Some((walk, workgroups)) = form.walk(bytes, rounds) else { continue };
+                let name = || format!("{}, {} x 16 bytes a thread", form.name(), rounds * ELEMENTS_A_ROUND);
+                let time = |constants| self.fastest(&self.dispatch(constants, walk, workgroups, &tensors)?, 1);
+                read.offer(bytes as f64 / time(Constants::Read)?, name);
+                copy.offer(2.0 * bytes as f64 / time(Constants::Copy)?, name);
+            }
+        }
+        Ok((read.rate, copy.rate, bytes))
+    }
+
+    /// Two buffers, larger than caches as far as the device has room: a power of two of bytes.
+    fn buffers(&self) -> Result<[wgpu::Buffer; 2], Error> {
+        let limits = &self.facts().limits;
+        let allowed = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
+        let wanted = if self.facts().software { 64 << 20 } else { 256 << 20 };
+        let mut bytes = 1u64 << wanted.min(allowed).max(SMALLEST).ilog2();
+        loop {
+            let buffer = || self.context.tensor(bytes / 4, Dtype::F32);
+            match buffer().and_then(|x| Ok([x, buffer()?])) {
+                Err(_) if bytes > SMALLEST => bytes /= 2,
+                buffers => return buffers,
+            }
+        }
+    }
+
+    fn launch(&self) -> Result<f64, Error> {
+        let y = self.context.tensor(u64::from(WORKGROUP), Dtype::F32)?;
+        let constants = Constants::MultiplyAdd { dtype: Dtype::F32, chains: 10 };
+        self.fastest(&self.dispatch(constants, Walk::default(), 1, &[(TensorId::YH, &y)])?, 256)
+    }
+
+    fn dispatch(
+        &self,
+        constants: Constants,
+        walk: Walk,
+        workgroups: u32,
+        tensors: &[(TensorId, &wgpu::Buffer)],
+    ) -> Result<Dispatch, Error> {
+        let octconv = self.context.octconv();
+        let step = constants.step(walk, workgroups);
+        let uniform = octconv.uniform(&step)?;
+        octconv.dispatch(&step, uniform.as_entire_binding(), |id| {
+            tensors.iter().find(|(tensor, _)| *tensor == id).map(|(_, buffer)| buffer.as_entire_binding())
+        })
+    }
+
+    /// With as many rounds as make a pass long enough.
+    fn rounds_a_second(&self, dispatch: impl Fn(u32) -> Result<Dispatch, Error>) -> Result<f64, Error> {
+        let mut rounds = 16;
+        loop {
+            let probe = dispatch(rounds)?;
+            let seconds = self.seconds(&probe, 1)?.min(self.seconds(&probe, 1)?);
+            // Half is enough, so that a noisy first pass does not call for another.
+            if seconds >= PASS / 2.0 || rounds >= MOST_ROUNDS {
+                return Ok(f64::from(rounds) / self.fastest(&probe, 1)?);
+            }
+            // A factor at a time: the first passes are the ones that compile and wake the device.
+            let wanted = f64::from(rounds) * (PASS / seconds).min(64.0);
+            rounds = (wanted.ceil() as u32).clamp(rounds + 1, MOST_ROUNDS);
+        }
+    }
+
+    /// The least seconds of one of the dispatches of a pass: of several passes, or of two where they take long.
+    fn fastest(&self, dispatch: &Dispatch, repeats: u32) -> Result<f64, Error> {
+        const PASSES: u32 = 12;
+        const BUDGET: f64 = 0.12;
+        let (mut fastest, mut spent) = (f64::INFINITY, 0.0);
+        for pass in 0..PASSES {
+            if pass >= 2 && spent > BUDGET {
+                break;
+            }
+            let seconds = self.seconds(dispatch, repeats)?;
+            fastest = fastest.min(seconds);
+            spent += seconds * f64::from(repeats);
+        }
+        Ok(fastest)
+    }
+
+    fn seconds(&self, dispatch: &Dispatch, repeats: u32) -> Result<f64, Error> {
+        let timing = self.context.time_pass(|pass| (0..repeats).for_each(|_| dispatch.record(pass)))?;
+        // A clock that did not move tells nothing.
+        Ok(timing.device.filter(|&seconds| seconds > 0.0).unwrap_or(timing.host) / f64::from(repeats))
+    }
+}
+
+/// The least bytes of a buffer that is read and copied.
+const SMALLEST: u64 = 2 << 20;
+
+/// Sums that multiply_matrices.wgsl may store.
+const MOST_SUMS: u64 = 16 << 20;
+
+/// Enough for any device, and far from the end of a u32.
+const MOST_ROUNDS: u32 = 1 << 22;
+
+/// How the threads share a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Neighbouring threads read neighbouring elements, and go on behind all other threads.
+    Grid,
+    /// Neighbouring threads read neighbouring elements, and go on behind their workgroup.
+    Blocks,
+    /// Each thread reads a run of its own.
+    Runs,
+}
+
+impl Form {
+    const ALL: [Self; 3] = [Self::Grid, Self::Blocks, Self::Runs];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Grid => "interleaved over the grid",
+            Self::Blocks => "interleaved over a workgroup",
+            Self::Runs => "a run a thread",
+        }
+    }
+
+    /// The steps through a buffer of a power of two of bytes, and the workgroups that cover it: `None` where it is too
+    /// small for one.
+    fn walk(self, bytes: u64, rounds: u32) -> Option<(Walk, u32)> {
+        let elements = (bytes / ELEMENT) as u32;
+        let thread = rounds * ELEMENTS_A_ROUND;
+        let workgroups = elements / (thread * WORKGROUP);
+        let (workgroup_step, thread_step, step) = match self {
+            Self::Grid => (WORKGROUP, 1, workgroups * WORKGROUP),
+            Self::Blocks => (thread * WORKGROUP, 1, WORKGROUP),
+            Self::Runs => (thread * WORKGROUP, thread, 1),
+        };
+        (workgroups > 0).then_some((Walk { rounds, workgroup_step, thread_step, step }, workgroups))
+    }
+}
+
+/// The highest rate so far.
+struct Best {
+    rate: Rate,
+}
+
+impl Default for Best {
+    fn default() -> Self {
+        Self { rate: Rate { per_second: 0.0, configuration: String::new() } }
+    }
+}
+
+impl Best {
+    fn offer(&mut self, per_second: f64, configuration: impl FnOnce() -> String) {
+        if per_second > self.rate.per_second {
+            self.rate = Rate { per_second, configuration: configuration() };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::ContextOptions;
+
+    fn context() -> Context {
+        Context::new(&ContextOptions::default()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn run(
+        context: &Context,
+        constants: Constants,
+        walk: Walk,
+        workgroups: u32,
+        tensors: &[(TensorId, &wgpu::Buffer)],
+    ) {
+        let dispatch = Prober { context, effort: Effort::Full }.dispatch(constants, walk, workgroups, tensors).unwrap();
+        context.run_pass(|pass| dispatch.record(pass)).unwrap();
+    }
+
+    #[test]
+    fn chains_multiply_and_add() {
+        let context = context();
+        for dtype in [Dtype::F32, Dtype::F16] {
+            if dtype == Dtype::F16 && !context.device().features().contains(wgpu::Features::SHADER_F16) {
+                continue;
+            }
+            let y = context.tensor(u64::from(WORKGROUP), Dtype::F32).unwrap();
+            let constants = Constants::MultiplyAdd { dtype, chains: 10 };
+            run(&context, constants, Walk { rounds: 4, ..Walk::default() }, 1, &[(TensorId::YH, &y)]);
+            // offset / (1 - factor) of 10 chains: 0.5 / 0.25, or 0.25 / 0.625 with both of them halved.
+            let width = if dtype == Dtype::F16 { 2.0 } else { 1.0 };
+            for (thread, value) in context.read(&y, 0, u64::from(WORKGROUP), Dtype::F32).unwrap().iter().enumerate() {
+                let expected = 10.0 * width * if thread % 2 == 0 { 2.0 } else { 0.4 };
+                assert!((value / expected - 1.0).abs() < 4e-3, "{value} is not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn matrices_are_multiplied() {
+        let context = context();
+        for (side, sums) in matrix_shapes(&context) {
+            let (chains, elements, n) = (4, u64::from(side * side), side as usize);
+            let values: Vec<f32> = (0..LEFTS * side * side).map(|i| ((i * 5) % 7) as f32 / 16.0).collect();
+            let [a, b] = [(); 2].map(|()| context.upload(&values, Dtype::F16).unwrap());
+            let count = context.tensor(1, Dtype::F32).unwrap();
+            let y = context.tensor(u64::from(2 * WORKGROUP * chains) * elements, sums).unwrap();
+            let tensors = [(TensorId::XH, &a), (TensorId::XL, &b), (TensorId::YH, &y), (TensorId::YL, &count)];
+            let constants = Constants::Matrices { side, sums, chains };
+            run(&context, constants, Walk { rounds: 1, ..Walk::default() }, 2, &tensors);
+            let subgroups: u32 = bytemuck::pod_read_unaligned(&context.read_bytes(&count, 0, 4).unwrap());
+            assert!((1..=WORKGROUP).contains(&subgroups));
+            let found = context.read(&y, 0, u64::from(2 * subgroups * chains) * elements, sums).unwrap();
+            for (matrix, found) in found.chunks_exact(n * n).enumerate() {
+                let right = &values[matrix % chains as usize * n * n..];
+                for (i, &found) in found.iter().enumerate() {
+                    let (row, col) = (i / n, i % n);
+                    let product = |left: &[f32]| (0..n).map(|k| left[row * n + k] * right[k * n + col]).sum::<f32>();
+                    let expected: f32 = values.chunks_exact(n * n).take(4).map(product).sum();
+                    assert!((found - expected).abs() <= 4e-3 * expected, "{found} is not {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn buffers_are_read_and_copied_whole() {
+        let context = context();
+        let elements = SMALLEST / 4;
+        let values: Vec<f32> = (0..elements).map(|i| (i % 8191) as f32).collect();
+        let x = context.upload(&values, Dtype::F32).unwrap();
+        for form in Form::ALL {
+            let (walk, workgroups) = form.walk(SMALLEST, 8).unwrap();
+            let y = context.upload(&vec![f32::NAN; values.len()], Dtype::F32).unwrap();
+            run(&context, Constants::Copy, walk, workgroups, &[(TensorId::XH, &x), (TensorId::YH, &y)]);
+            assert!(context.read(&y, 0, elements, Dtype::F32).unwrap() == values, "{form:?}");
+            run(&context, Constants::Read, walk, workgroups, &[(TensorId::XH, &x), (TensorId::YH, &y)]);
+            let sums = context.read(&y, 0, u64::from(workgroups * WORKGROUP), Dtype::F32).unwrap();
+            let [found, expected] = [&sums, &values].map(|v| v.iter().copied().map(f64::from).sum::<f64>());
+            assert!((found / expected - 1.0).abs() < 1e-5, "{form:?}: {found} is not {expected}");
+        }
+        assert_eq!(Form::Grid.walk(SMALLEST, 1 << 12), None);
+    }
+
+    #[test]
+    fn the_tighter_bound_counts() {
+        let rate = |per_second: f64| Rate { per_second, configuration: String::new() };
+        let arithmetic = |factors, sums, matrix, flops| Arithmetic { factors, sums, matrix, rate: rate(flops) };
+        let roofline = Roofline {
+            arithmetic: vec![
+                arithmetic(Dtype::F32, Dtype::F32, None, 100.0),
+                arithmetic(Dtype::F16, Dtype::F16, None, 1000.0),
+                arithmetic(Dtype::F16, Dtype::F32, Some(8), 400.0),
+            ],
+            read: rate(10.0),
+            copy: rate(8.0),
+            buffer_bytes: 0,
+            launch: 0.5,
+        };
+        // Sums are f32, so f16 sums are no help; matrices are, where factors are f16.
+        assert_eq!(roofline.bound(100, 10, Dtype::F32), (2.0, Bound::Arithmetic));
+        assert_eq!(roofline.bound(400, 10, Dtype::F16), (2.0, Bound::Arithmetic));
+        assert_eq!(roofline.bound(100, 30, Dtype::F32), (3.0, Bound::Memory));
+        assert_eq!(roofline.bound(10, 4, Dtype::F32), (0.4, Bound::Launch));
+    }
+}
