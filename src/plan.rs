@@ -476,12 +476,19 @@ impl Plan {
         best.map(|(_, plan)| plan).ok_or_else(none)
     }
 
-    /// Every legal plan of a layer, the best by the planner's estimate first; those of the unfused strategy, which are
+    /// Every legal plan of a layer, no two of a variant with the same dispatches, the best by the planner's estimate first; those of the unfused strategy, which are
     /// there to be compared with, last.
     pub fn candidates(spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Vec<Self> {
         let options = Options { variant: None, ..*options };
         let plan = |variant| Self::with_variant(spec, size, &options, facts, variant).ok();
-        let mut plans: Vec<_> = Variant::all().flat_map(Variant::tiled).filter_map(plan).collect();
+        let mut plans: Vec<Self> = Vec::new();
+        for plan in Variant::all().flat_map(Variant::tiled).filter_map(plan) {
+            // Narrow outputs make one tile of several.
+            let same = |other: &Self| other.variant.untiled() == plan.variant.untiled() && other.steps == plan.steps;
+            if !plans.iter().any(same) {
+                plans.push(plan);
+            }
+        }
         plans.sort_by(|a, b| a.rank(facts).total_cmp(&b.rank(facts)));
         plans
     }
@@ -781,7 +788,8 @@ impl Planner<'_> {
         match self.variant.family {
             Family::Direct => {
                 let lanes = direct::lanes(self.spec, job);
-                let tiles = direct::tiles(tile, job, lanes).ok_or_else(|| self.refuse("it has no such tile"))?;
+                let tiles = direct::tiles(tile, job, lanes)
+                    .ok_or_else(|| self.refuse("the device or the layer cannot have this tile"))?;
                 direct::step(self.facts, self.spec, types, job, lanes, tiles)
             }
             Family::Pointwise => {
@@ -793,7 +801,8 @@ impl Planner<'_> {
                 if let Some(reason) = reason {
                     return Err(self.refuse(reason));
                 }
-                let tile = pointwise::tile(tile, self.facts, job).ok_or_else(|| self.refuse("it has no such tile"))?;
+                let tile = pointwise::tile(tile, self.facts, job)
+                    .ok_or_else(|| self.refuse("the device or the layer cannot have this tile"))?;
                 pointwise::step(self.facts, self.spec, types, job, tile)
             }
         }

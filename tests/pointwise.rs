@@ -115,7 +115,7 @@ fn activations_and_batch_norm() {
         Activation::LeakyRelu { slope: -1.5 },
     ] {
         let spec = split((2, 1), (2, 1)).bias(true).activation(activation);
-        let options = Options { variant: Some("fused/pointwise/2x2x8".parse().unwrap()), ..Options::default() };
+        let options = Options { variant: Some("fused/pointwise".parse().unwrap()), ..Options::default() };
         let case = Case { batch_norm: true, options, ..image(spec, 8, 8) };
         common::check_one(common::context(), &case);
     }
@@ -188,7 +188,7 @@ fn folded_grids() {
     let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 3, ..wgpu::Limits::default() };
     let context = open(&ContextOptions { limits: Some(limits), ..ContextOptions::default() });
     let case = image(split((3, 2), (40, 9)).bias(true), 4, 3);
-    let options = Options { variant: Some("fused/pointwise".parse().unwrap()), ..case.options };
+    let options = Options { variant: Some("fused/pointwise/2x2x8".parse().unwrap()), ..case.options };
     let plan = context.octconv().plan(&case.spec, case.size, &options).unwrap();
     assert!(!format!("{plan:?}").contains("y: 1 }"), "no fold in {plan:?}");
     check_on(&context, &case, |variant| variant.family == Family::Pointwise);

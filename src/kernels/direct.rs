@@ -64,20 +64,15 @@ pub(crate) const TILES: [(&str, [[u32; 3]; 2]); 8] = [
     ("2x2x16+2x2x16", [[2, 2, 4], [2, 2, 4]]),
 ];
 
-/// The named tiles for a job, none wider than a group of channels. Nothing where that makes them another's.
+/// The named tiles for a job, none wider than a group of channels.
 pub(crate) fn tiles(name: &str, job: &Job, lanes: u32) -> Option<[Tile; 2]> {
-    let clipped = |tiles: [[u32; 3]; 2]| {
-        let of = |[rows, cols, vectors]: [u32; 3], output: &Option<OutputJob>| {
-            // An output that is not there has the smallest tile.
-            let Some(output) = output else { return Tile { rows: 2, cols: 2, vectors: 1 } };
-            Tile { rows, cols, vectors: vectors.min((output.y.dims.c / output.groups).div_ceil(lanes)) }
-        };
-        [of(tiles[0], &job.high), of(tiles[1], &job.low)]
+    let &(_, tiles) = TILES.iter().find(|&&(other, _)| other == name)?;
+    let clipped = |[rows, cols, vectors]: [u32; 3], output: &Option<OutputJob>| {
+        // An output that is not there has the smallest tile.
+        let Some(output) = output else { return Tile { rows: 2, cols: 2, vectors: 1 } };
+        Tile { rows, cols, vectors: vectors.min((output.y.dims.c / output.groups).div_ceil(lanes)) }
     };
-    let mut before = TILES.iter().take_while(|&&(other, _)| other != name);
-    let (_, tiles) = TILES.iter().find(|&&(other, _)| other == name)?;
-    let tiles = clipped(*tiles);
-    before.all(|&(_, other)| clipped(other) != tiles).then_some(tiles)
+    Some([clipped(tiles[0], &job.high), clipped(tiles[1], &job.low)])
 }
 
 /// The largest window of inputs a thread keeps in registers; beside it stand up to 64 accumulators.

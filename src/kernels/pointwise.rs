@@ -144,18 +144,13 @@ pub(crate) const TILES: [(&str, [u32; 3]); 5] =
 /// The most vectors of one output on a GPU: with six, RADV leaves the epilogue's loop rolled, and the sums spill.
 const MAX_VECTORS_OF_GPU: u32 = 4;
 
-/// The named tile for a job. Nothing where that makes it another's.
+/// The named tile for a job, where the device can have it.
 pub(crate) fn tile(name: &str, facts: &DeviceFacts, job: &Job) -> Option<Tile> {
+    let &(_, [rows, cols, most]) = TILES.iter().find(|&&(other, _)| other == name)?;
     let channels = |o: &Option<crate::plan::OutputJob>| o.as_ref().map_or(0, |o| o.y.dims.c);
-    let balanced = |[rows, cols, most]: [u32; 3]| {
-        let [high_vectors, low_vectors] = balance(channels(&job.high), channels(&job.low), most);
-        Tile { rows, cols, high_vectors, low_vectors }
-    };
-    let mut before = TILES.iter().take_while(|&&(other, _)| other != name);
-    let &(_, tile) =
-        TILES.iter().find(|&&(other, [.., most])| other == name && (facts.software || most <= MAX_VECTORS_OF_GPU))?;
-    let tile = balanced(tile);
-    before.all(|&(_, other)| balanced(other) != tile).then_some(tile)
+    let [high_vectors, low_vectors] = balance(channels(&job.high), channels(&job.low), most);
+    let allowed = facts.software || high_vectors.max(low_vectors) <= MAX_VECTORS_OF_GPU;
+    allowed.then_some(Tile { rows, cols, high_vectors, low_vectors })
 }
 
 /// Vectors of both outputs, at most so many of either, so that both have about as many blocks of channels.
