@@ -140,17 +140,17 @@ fn high(workgroup: u32, local: u32) {
     for (var v = 0u; v < HIGH_VECTORS; v++) {
         let shift = bias(o.bias + own.block * HIGH_VECTORS + v);
         let first = ((own.block % o.group_blocks) * HIGH_VECTORS + v) * LANES;
-        for (var k = 0u; k < live_lanes(first, o.group_channels); k++) {
+        for (var k = 0u; k < LANES; k++) {
             let oc = first + k;
+            if oc >= o.group_channels {
+                break;
+            }
             let plane = (own.n * o.channels + o.first + own.group * o.group_channels + oc) * o.t + own.t;
             var out: array<f32, HIGH_ROWS * HIGH_COLS>;
             for (var i = 0u; i < HIGH_ROWS; i++) {
                 for (var j = 0u; j < HIGH_COLS; j++) {
                     let at = i * HIGH_COLS + j;
-                    var sum = lane(shift, k);
-                    for (var m = 0u; m < LANES; m++) {
-                        sum += select(0.0, acc[v][m][i][j], m == k);
-                    }
+                    let sum = acc[v][k][i][j] + lane(shift, k);
                     if y + i < o.h && x + j < o.w {
                         let index = (plane * o.h + y + i) * o.w + x + j;
                         out[at] = sum;
@@ -206,15 +206,15 @@ fn low(workgroup: u32, local: u32) {
     for (var v = 0u; v < LOW_VECTORS; v++) {
         let shift = bias(o.bias + own.block * LOW_VECTORS + v);
         let first = ((own.block % o.group_blocks) * LOW_VECTORS + v) * LANES;
-        for (var k = 0u; k < live_lanes(first, o.group_channels); k++) {
+        for (var k = 0u; k < LANES; k++) {
             let oc = first + k;
+            if oc >= o.group_channels {
+                break;
+            }
             let plane = (own.n * o.channels + o.first + own.group * o.group_channels + oc) * o.t + own.t;
             for (var i = 0u; i < LOW_ROWS; i++) {
                 for (var j = 0u; j < LOW_COLS; j++) {
-                    var sum = lane(shift, k);
-                    for (var m = 0u; m < LANES; m++) {
-                        sum += select(0.0, acc[v][m][i][j], m == k);
-                    }
+                    let sum = acc[v][k][i][j] + lane(shift, k);
                     if y + i < o.h && x + j < o.w {
                         let index = (plane * o.h + y + i) * o.w + x + j;
                         store_y_l(index, activate(sum + load_residual_l(index), shape.slope));

@@ -120,21 +120,20 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     for (var v = 0u; v < HIGH_VECTORS; v++) {
         let shift = bias(shape.bias_high + block * HIGH_VECTORS + v);
         let first = (block * HIGH_VECTORS + v) * LANES;
-        for (var k = 0u; k < live_lanes(first, shape.high_out); k++) {
+        for (var k = 0u; k < LANES; k++) {
             let oc = first + k;
+            if oc >= shape.high_out {
+                break;
+            }
             let plane = (n * shape.high_of + shape.high_first + oc) * shape.t_out + t;
             for (var i = 0u; i < CELL_ROWS; i++) {
                 for (var j = 0u; j < CELL_COLS; j++) {
-                    var sums = vec4(lane(shift, k));
-                    for (var m = 0u; m < LANES; m++) {
-                        let cell = vec4(
-                            high[v][m][2u * i][2u * j],
-                            high[v][m][2u * i][2u * j + 1u],
-                            high[v][m][2u * i + 1u][2u * j],
-                            high[v][m][2u * i + 1u][2u * j + 1u],
-                        );
-                        sums += select(vec4(0.0), cell, m == k);
-                    }
+                    let sums = lane(shift, k) + vec4(
+                        high[v][k][2u * i][2u * j],
+                        high[v][k][2u * i][2u * j + 1u],
+                        high[v][k][2u * i + 1u][2u * j],
+                        high[v][k][2u * i + 1u][2u * j + 1u],
+                    );
                     store_cell(sums, plane, cell_y + i, cell_x + j);
                 }
             }
@@ -143,17 +142,17 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     for (var v = 0u; v < LOW_VECTORS; v++) {
         let shift = bias(shape.bias_low + block * LOW_VECTORS + v);
         let first = (block * LOW_VECTORS + v) * LANES;
-        for (var k = 0u; k < live_lanes(first, shape.low_out); k++) {
+        for (var k = 0u; k < LANES; k++) {
             let oc = first + k;
+            if oc >= shape.low_out {
+                break;
+            }
             let plane = (n * shape.low_of + shape.low_first + oc) * shape.t_out + t;
             for (var i = 0u; i < CELL_ROWS; i++) {
                 for (var j = 0u; j < CELL_COLS; j++) {
                     if cell_y + i < shape.coarse_h && cell_x + j < shape.coarse_w {
                         let index = (plane * shape.coarse_h + cell_y + i) * shape.coarse_w + cell_x + j;
-                        var sum = lane(shift, k);
-                        for (var m = 0u; m < LANES; m++) {
-                            sum += select(0.0, low[v][m][i][j], m == k);
-                        }
+                        let sum = low[v][k][i][j] + lane(shift, k);
                         store_y_l(index, activate(sum + load_residual_l(index), shape.slope));
                     }
                 }

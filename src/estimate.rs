@@ -47,15 +47,15 @@ impl Work {
 
     fn on_software(&self) -> f64 {
         let cycles = |part: &Part| {
-            let each = 0.7 * part.multiplies as f64
+            let each = 1.0 * part.multiplies as f64
                 + 14.0 * part.loads as f64
-                + 2.5 * part.uniform_loads as f64
-                + 1.0 * part.carried as f64
-                + 20.0 * part.stores as f64
-                + 300.0;
+                + 3.0 * part.uniform_loads as f64
+                + 0.2 * part.carried as f64
+                + 70.0 * part.stores as f64
+                + 100.0;
             part.threads.div_ceil(8) as f64 * each
         };
-        let (cycles_a_microsecond, cores, launch) = (3000.0, 2.0, 15.0);
+        let (cycles_a_microsecond, cores, launch) = (3000.0, 2.0, 25.0);
         let memory = self.bytes as f64 / 15_000.0;
         let compute = self.parts.iter().map(cycles).sum::<f64>() / (cycles_a_microsecond * cores);
         launch + compute.max(memory)

@@ -788,8 +788,7 @@ impl Planner<'_> {
         match self.variant.family {
             Family::Direct => {
                 let lanes = direct::lanes(self.spec, job);
-                let tiles = direct::tiles(tile, job, lanes)
-                    .ok_or_else(|| self.refuse("the device or the layer cannot have this tile"))?;
+                let tiles = direct::tiles(tile, job, lanes).ok_or_else(|| self.refuse("it has no such tile"))?;
                 direct::step(self.facts, self.spec, types, job, lanes, tiles)
             }
             Family::Pointwise => {
@@ -801,8 +800,7 @@ impl Planner<'_> {
                 if let Some(reason) = reason {
                     return Err(self.refuse(reason));
                 }
-                let tile = pointwise::tile(tile, self.facts, job)
-                    .ok_or_else(|| self.refuse("the device or the layer cannot have this tile"))?;
+                let tile = pointwise::tile(tile, job).ok_or_else(|| self.refuse("it has no such tile"))?;
                 pointwise::step(self.facts, self.spec, types, job, tile)
             }
         }
