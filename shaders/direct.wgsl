@@ -53,8 +53,8 @@ struct OutputShape {
     pooled_h: u32,
     pooled_w: u32,
     first: u32, // channel of the tensor where the layer's begin
-    unused_a: u32,
-    unused_b: u32,
+    first_row: u32, // of the layer's output that is the tensor's first
+    unused: u32,
 }
 
 struct Shape {
@@ -135,7 +135,7 @@ fn high(workgroup: u32, local: u32) {
             }
         }
     }
-    hh_accumulate(&acc, shape.hh, own.n, own.t, own.group, own.block, y, x);
+    hh_accumulate(&acc, shape.hh, own.n, own.t, own.group, own.block, o.first_row + y, x);
 
     for (var v = 0u; v < HIGH_VECTORS; v++) {
         let shift = bias(o.bias + own.block * HIGH_VECTORS + v);

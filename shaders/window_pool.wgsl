@@ -7,10 +7,14 @@
 //
 // Operands: X [n][channels][t][h][w]; Y [n][y_of][t][h][w], of which `channels` from `y_first` on are written.
 //
-// The host guarantees: `threads` elements of the slice; every window has an element; padding less than the kernel.
+// Of X and Y bands of rows may be there or be made alone: y' counts from x_row on, of x_rows, and y runs from y_row on
+// over y_rows.
+//
+// The host guarantees: `threads` elements of the slice; every window has an element, and all its rows are in the band;
+// padding less than the kernel.
 
 struct Shape {
-    threads: u32, // n * channels * t_out * h_out * w_out
+    threads: u32, // n * channels * t_out * y_rows * w_out
     grid_x: u32,
     channels: u32,
     y_first: u32,
@@ -30,6 +34,10 @@ struct Shape {
     padding_t: u32,
     padding_h: u32,
     padding_w: u32,
+    x_row: u32, // the rows of X that are there: from which, and how many
+    x_rows: u32,
+    y_row: u32, // the rows of Y that are made
+    y_rows: u32,
 }
 
 // The elements begin..end that exist of window `at` along one axis.
@@ -45,20 +53,19 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         return;
     }
     let x = thread % shape.w_out;
-    let y = thread / shape.w_out % shape.h_out;
-    let t = thread / (shape.w_out * shape.h_out) % shape.t_out;
-    let map = shape.w_out * shape.h_out * shape.t_out;
-    let plane = thread / map;
+    let y = shape.y_row + thread / shape.w_out % shape.y_rows;
+    let t = thread / (shape.w_out * shape.y_rows) % shape.t_out;
+    let plane = thread / (shape.w_out * shape.y_rows * shape.t_out);
     let frames = window(t, shape.kernel_t, shape.stride_t, shape.padding_t, shape.t);
     let rows = window(y, shape.kernel_h, shape.stride_h, shape.padding_h, shape.h);
     let cols = window(x, shape.kernel_w, shape.stride_w, shape.padding_w, shape.w);
 
     // A maximum starts with an element of its window, which changes nothing when it comes again.
-    let start = ((plane * shape.t + frames.x) * shape.h + rows.x) * shape.w + cols.x;
+    let start = ((plane * shape.t + frames.x) * shape.x_rows + rows.x - shape.x_row) * shape.w + cols.x;
     var value = select(load_x(start), 0.0, AVERAGE);
     for (var i = frames.x; i < frames.y; i++) {
         for (var j = rows.x; j < rows.y; j++) {
-            let row = ((plane * shape.t + i) * shape.h + j) * shape.w;
+            let row = ((plane * shape.t + i) * shape.x_rows + j - shape.x_row) * shape.w;
             for (var k = cols.x; k < cols.y; k++) {
                 let element = load_x(row + k);
                 value = select(max(value, element), value + element, AVERAGE);
@@ -70,5 +77,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
     let n = plane / shape.channels;
     let c = plane % shape.channels;
-    store_y((n * shape.y_of + shape.y_first + c) * map + thread % map, value);
+    let frame = (n * shape.y_of + shape.y_first + c) * shape.t_out + t;
+    store_y((frame * shape.h_out + y) * shape.w_out + x, value);
 }

@@ -389,6 +389,8 @@ pub(crate) struct OutputJob {
     pub(crate) groups: u32,
     /// Where in the tensor `y` its channels lie.
     pub(crate) slice: Slice,
+    /// Which row of the output is the first of `y`; those behind the last of `y` are left out.
+    pub(crate) first_row: u32,
     /// Whose bias it adds; `None` for a partial sum.
     pub(crate) bias: Option<Frequency>,
     pub(crate) residual: Option<TensorId>,
@@ -491,6 +493,31 @@ impl Plan {
         }
         plans.sort_by(|a, b| a.rank(facts).total_cmp(&b.rank(facts)));
         plans
+    }
+
+    /// The dispatch for the rows of Y_H from `first` on, as many as `y` has, into `y`. Only of a plain convolution that
+    /// the direct kernel does in one dispatch, and without a residual or slices.
+    #[cfg(feature = "network")]
+    pub(crate) fn band(&self, first: u32, y: Dims, facts: &DeviceFacts) -> Result<Step, Error> {
+        let (spec, shapes, options) = (&self.spec, self.shapes, &self.options);
+        let planner = Planner { spec, shapes, options, facts, variant: self.variant, scratch: Vec::new() };
+        let plain = [Path::HL, Path::LH, Path::LL].into_iter().all(|path| !spec.has(path));
+        let whole = options.high_slice.is_none() && !options.pooled_output && !spec.has_residual(Frequency::High);
+        if !(plain && whole && self.is_banded_kind()) {
+            return Err(planner.refuse("only a plain convolution in one dispatch is made in bands"));
+        }
+        let mut job = planner.job(None);
+        if let Some(high) = &mut job.high {
+            high.y.dims = y;
+            high.first_row = first;
+        }
+        planner.convolve(&job)
+    }
+
+    /// Whether the kernel can make a band of rows.
+    #[cfg(feature = "network")]
+    pub(crate) fn is_banded_kind(&self) -> bool {
+        self.variant.strategy == Strategy::Fused && self.variant.family == Family::Direct
     }
 
     /// Microseconds that the planner expects the layer to take on a nominal device of the kind that `facts` tell:
@@ -764,6 +791,7 @@ impl Planner<'_> {
         job.high = shapes.y_h.map(|dims| OutputJob {
             y: Operand { id: TensorId::YH, dims },
             slice: self.options.high_slice.unwrap_or(Slice::whole(dims.c)),
+            first_row: 0,
             groups: groups(Frequency::High),
             bias: Some(Frequency::High),
             residual: residual(Frequency::High, TensorId::ResidualH),
@@ -772,6 +800,7 @@ impl Planner<'_> {
         job.low = shapes.y_l.map(|dims| OutputJob {
             y: Operand { id: TensorId::YL, dims },
             slice: self.options.low_slice.unwrap_or(Slice::whole(dims.c)),
+            first_row: 0,
             groups: groups(Frequency::Low),
             bias: Some(Frequency::Low),
             residual: residual(Frequency::Low, TensorId::ResidualL),
@@ -877,6 +906,7 @@ impl Planner<'_> {
             high: Some(OutputJob {
                 y: sums,
                 slice: Slice::whole(sums.dims.c),
+                first_row: 0,
                 groups: output.groups,
                 bias: None,
                 residual: None,
@@ -944,6 +974,7 @@ impl Planner<'_> {
                     high: Some(OutputJob {
                         y,
                         slice: Slice::whole(y.dims.c),
+                        first_row: 0,
                         groups: output.groups,
                         bias: output.bias.filter(|_| i == 0),
                         residual: output.residual.filter(|_| alone),

@@ -9,7 +9,7 @@ use common::{ALPHAS, case, check_on, check_one, check_tiles, context, image, of_
 use octconv::verify::Case;
 use octconv::{
     Activation, ContextOptions, Downsample, Family, InputSize, Options, Plan, Rounding, Slice, Spec, SpecBuilder,
-    Strategy, TimeAxis,
+    Strategy, TimeAxis, Variant,
 };
 use octconv::{DeviceFacts, wgpu};
 
@@ -377,12 +377,17 @@ fn every_tile() {
     let options = Options { pooled_output: true, ..Options::default() };
     let residuals = split((6, 8), (21, 19)).kernel([3, 3]).same_padding().bias(true).residual(true, true);
     let narrow = split((4, 4), (12, 4)).kernel([3, 3]).same_padding().groups(2);
-    for spec in [residuals, split((8, 4), (36, 20)), narrow] {
-        check_tiles(context(), &Case { options, ..image(spec, 11, 13) }, of_kernel(Family::Direct));
+    let strided = split((4, 2), (20, 6)).kernel([5, 5]).stride(2).same_padding();
+    // A strategy each: how a layer is cut and what a thread makes are independent of each other.
+    for (spec, strategy) in [
+        (residuals, Strategy::Fused),
+        (split((8, 4), (36, 20)), Strategy::LowFirst),
+        (narrow, Strategy::Split),
+        (strided, Strategy::PoolFirst),
+    ] {
+        let wanted = |variant: Variant| variant.family == Family::Direct && variant.strategy == strategy;
+        check_tiles(context(), &Case { options, ..image(spec, 11, 13) }, wanted);
     }
-    check_tiles(context(), &image(split((4, 2), (20, 6)).kernel([3, 3]).stride(2).same_padding(), 11, 13), |variant| {
-        variant.strategy == Strategy::PoolFirst && variant.family == Family::Direct
-    });
 }
 
 #[test]

@@ -118,7 +118,8 @@ struct OutputShape {
     pooled_h: u32,
     pooled_w: u32,
     first: u32,
-    unused: [u32; 2],
+    first_row: u32,
+    unused: u32,
 }
 
 #[repr(C)]
@@ -400,7 +401,8 @@ pub(crate) fn step(
             pooled_h: pooled.map_or(0, |p| p.h),
             pooled_w: pooled.map_or(0, |p| p.w),
             first: output.slice.first,
-            unused: [0; 2],
+            first_row: output.first_row,
+            unused: 0,
         }
     };
     let (high_shape, low_shape) = (output_shape(&job.high, high), output_shape(&job.low, low));

@@ -33,6 +33,8 @@ struct Shape {
     kernel: [u32; 3],
     stride: [u32; 3],
     padding: [u32; 3],
+    x_rows: [u32; 2],
+    y_rows: [u32; 2],
 }
 
 impl Constants {
@@ -50,17 +52,42 @@ impl Constants {
     }
 }
 
-/// Pools `x` into `slice` of the tensor `y`, whose dims are those of the slice. Every window must have an element.
-pub(crate) fn step(
-    facts: &DeviceFacts,
-    activations: Dtype,
-    average: bool,
-    window: Window,
-    x: Operand,
-    y: Operand,
-    slice: Slice,
-) -> Result<Step, Error> {
-    let threads = y.dims.elements();
+/// Rows of a map: from which, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rows {
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+}
+
+impl Window {
+    /// The rows of a map of `h` rows that these rows of its pooled map read.
+    pub(crate) fn rows_under(&self, rows: Rows, h: u32) -> Rows {
+        let [kernel, stride, padding] = [self.kernel[1], self.stride[1], self.padding[1]];
+        let first = (rows.first * stride).saturating_sub(padding);
+        let end = ((rows.first + rows.count - 1) * stride + kernel - padding).min(h);
+        Rows { first, count: end - first }
+    }
+}
+
+/// What is pooled, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Job {
+    /// Means, or maxima.
+    pub(crate) average: bool,
+    pub(crate) window: Window,
+    /// Where in the tensor `y` its channels lie.
+    pub(crate) slice: Slice,
+    /// Only these rows of `y` are made, and of `x` only the rows under them are there.
+    pub(crate) band: Option<Rows>,
+}
+
+/// Pools `x` into the slice of the tensor `y`, whose dims are those of the slice; dims are those of whole maps, whatever
+/// the band. Every window must have an element.
+pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, job: &Job, x: Operand, y: Operand) -> Result<Step, Error> {
+    let Job { average, window, slice, band } = *job;
+    let y_rows = band.unwrap_or(Rows { first: 0, count: y.dims.h });
+    let x_rows = band.map_or(Rows { first: 0, count: x.dims.h }, |rows| window.rows_under(rows, x.dims.h));
+    let threads = y.dims.elements() / u64::from(y.dims.h) * u64::from(y_rows.count);
     let grid = Grid::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)?;
     let shape = Shape {
         threads: threads as u32,
@@ -73,6 +100,8 @@ pub(crate) fn step(
         kernel: window.kernel,
         stride: window.stride,
         padding: window.padding,
+        x_rows: [x_rows.first, x_rows.count],
+        y_rows: [y_rows.first, y_rows.count],
     };
     Ok(Step {
         kernel: Kernel::WindowPool(Constants { activations, average }),
@@ -168,7 +197,8 @@ mod tests {
                     for facts in facts(context) {
                         let (x_h, y_h) =
                             (Operand { id: TensorId::XH, dims: from }, Operand { id: TensorId::YH, dims: to });
-                        let step = step(&facts, activations, average, window, x_h, y_h, slice).unwrap();
+                        let step =
+                            step(&facts, activations, &Job { average, window, slice, band: None }, x_h, y_h).unwrap();
                         let wanted = Wanted { dtype: activations, values: values.clone(), error };
                         let case = format!("{window:?} from {from} to {to}, average {average}, {activations}");
                         check(&case, context, &step, &[(TensorId::XH, encode(&x, activations))], &wanted);

@@ -145,7 +145,7 @@ impl Model {
     ) -> Result<Dispatch, Error> {
         let step = &planned.step;
         let params = match &planned.params {
-            Some(params) => Some(self.params(planned.node, params)?),
+            Some(params) => Some(self.params(planned.params_of, params)?),
             None => None,
         };
         let binding = |buffer, offset, size| {

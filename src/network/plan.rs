@@ -5,7 +5,7 @@ use super::memory::{self, Lifetime};
 use crate::error::Error;
 use crate::kernels::{Access, excite, global_pool, linear, pool, scale, softmax, window_pool};
 use crate::packing::Packing;
-use crate::plan::{self, DeviceFacts, Dtype, Operand, Options, Plan, Slice, Step, TensorId};
+use crate::plan::{self, DeviceFacts, Dtype, Family, Operand, Options, Plan, Slice, Step, Strategy, TensorId, Variant};
 use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Spec};
 
 /// What a caller wants of a network beside its description.
@@ -39,6 +39,8 @@ pub(crate) struct PlannedStep {
     pub(crate) node: usize,
     pub(crate) step: Step,
     pub(crate) params: Option<Params>,
+    /// Whose params those are: another node where a stem and its pool are one.
+    pub(crate) params_of: usize,
     /// What lies behind each id of the step but the params.
     pub(crate) tensors: Vec<(TensorId, Span)>,
 }
@@ -119,10 +121,13 @@ impl NetworkPlan {
             planner.place(id);
         }
         planner.check_sizes(planner.places[INPUT_ID], "the input")?;
-        for index in 0..graph.nodes.len() {
-            let node = &graph.nodes[index];
+        let mut index = 0;
+        while let Some(node) = graph.nodes.get(index) {
             let inner = |error: Error| Error::Node { node: node.name.clone(), error: Box::new(error) };
-            planner.node(index).map_err(inner)?;
+            match planner.stem(index).map_err(inner)? {
+                0 => planner.node(index).map(|()| index += 1).map_err(inner)?,
+                planned => index += planned,
+            }
         }
         let Planner { places, tensors, steps, .. } = planner;
         let alignment = u64::from(facts.limits.min_storage_buffer_offset_alignment.max(4));
@@ -191,7 +196,8 @@ impl NetworkPlan {
         let (mut node, mut step) = (0, 0);
         for (name, end) in ends.chain([("end", self.graph.nodes.len())]) {
             let behind = self.steps.partition_point(|step| step.node < end);
-            if end > node {
+            // A stage whose dispatches are all part of the next one's is no stage of its own.
+            if end > node && behind > step {
                 stages.push(Stage { name: name.to_owned(), nodes: node..end, steps: step..behind });
                 (node, step) = (end, behind);
             }
@@ -220,6 +226,9 @@ pub struct Stage {
     /// Its dispatches.
     pub steps: std::ops::Range<usize>,
 }
+
+/// The most bands that a stem is cut into: each is two dispatches, and does a row or two again.
+const MAX_BANDS: u32 = 4;
 
 /// Which values are wanted pooled by a convolution that has no cheaper way to the mean.
 fn wants_pool(graph: &Graph) -> Vec<bool> {
@@ -408,7 +417,7 @@ impl Planner<'_> {
     }
 
     fn push(&mut self, node: usize, step: Step, params: Option<Params>, tensors: Vec<(TensorId, Span)>) {
-        self.steps.push(PlannedStep { node, step, params, tensors });
+        self.steps.push(PlannedStep { node, step, params, params_of: node, tensors });
     }
 
     fn node(&mut self, index: usize) -> Result<(), Error> {
@@ -424,8 +433,10 @@ impl Planner<'_> {
                     let average = *kind == super::description::PoolKind::Average;
                     let (x, x_tensor, y_tensor) = (operand(TensorId::XH, x), x.span, y.span);
                     let to = operand(TensorId::YH, y);
-                    let step =
-                        window_pool::step(self.facts, self.options.activations, average, *window, x, to, y.slice)?;
+                    let step = {
+                        let job = window_pool::Job { average, window: *window, slice: y.slice, band: None };
+                        window_pool::step(self.facts, self.options.activations, &job, x, to)?
+                    };
                     self.push(index, step, None, vec![(TensorId::XH, x_tensor), (TensorId::YH, y_tensor)]);
                 }
             }
@@ -483,11 +494,18 @@ impl Planner<'_> {
                 }
             }
         }
-        if let (Some(x), Some(y), false) = (output.high, output.pooled, pooled) {
-            let (from, to) = (operand(TensorId::XH, x), operand(TensorId::YH, y));
-            let step = pool::step(self.facts, self.options.activations, from, to)?;
-            self.push(index, step, None, vec![(TensorId::XH, x.span), (TensorId::YH, y.span)]);
+        if !pooled {
+            self.pool(index, output)?;
         }
+        Ok(())
+    }
+
+    /// pool of a value's high part, where somebody wants it.
+    fn pool(&mut self, index: usize, output: Place) -> Result<(), Error> {
+        let Some((x, y)) = output.high.zip(output.pooled) else { return Ok(()) };
+        let (from, to) = (operand(TensorId::XH, x), operand(TensorId::YH, y));
+        let step = pool::step(self.facts, self.options.activations, from, to)?;
+        self.push(index, step, None, vec![(TensorId::XH, x.span), (TensorId::YH, y.span)]);
         Ok(())
     }
 
@@ -528,6 +546,67 @@ impl Planner<'_> {
             self.push(index, step, params, tensors);
         }
         Ok(options.pooled_output)
+    }
+
+    /// A plain convolution and the max pool behind it, a band of rows after the other, where the map between them is
+    /// larger than all others: a band of it is then all that is ever there. Says how many nodes it has planned.
+    fn stem(&mut self, index: usize) -> Result<usize, Error> {
+        let graph = self.graph;
+        let (Some(conv), Some(pool)) = (graph.nodes.get(index), graph.nodes.get(index + 1)) else { return Ok(0) };
+        let (Task::Conv { spec, .. }, Task::Pool { kind, window }) = (&conv.task, &pool.task) else { return Ok(0) };
+        let id = index + 1;
+        let readers = graph.nodes.iter().flat_map(|node| node.inputs.iter().chain(&node.residual));
+        let alone = readers.filter(|&&read| read == id).count() == 1 && pool.inputs[0] == id;
+        let kept = id == graph.output || self.options.keep.contains(&conv.name);
+        let (x, between, y) = (self.places[conv.inputs[0]], self.places[id], self.places[id + 1]);
+        let (Some(map), Some(to), None) = (between.high.filter(Part::is_whole), y.high, between.low) else {
+            return Ok(0);
+        };
+        let ValueShape::Map { size, .. } = self.shapes[conv.inputs[0]] else { return Ok(0) };
+        if !alone || kept || conv.residual.is_some() || between.pooled.is_some() || x.low.is_some() {
+            return Ok(0);
+        }
+        let others = self.tensors.iter().enumerate().filter(|&(tensor, _)| tensor != map.span.tensor);
+        let largest = others.map(|(_, &bytes)| bytes).max().unwrap_or(0);
+        let rows_bytes = |rows: u32| map.span.bytes / u64::from(map.dims.h) * u64::from(rows);
+        let bands = |count: u32| {
+            let height = to.dims.h.div_ceil(count);
+            let from = (0..count).map(move |i| i * height).filter(|&first| first < to.dims.h);
+            from.map(|first| window_pool::Rows { first, count: height.min(to.dims.h - first) }).collect::<Vec<_>>()
+        };
+        let most = |count: u32| bands(count).into_iter().map(|band| window.rows_under(band, map.dims.h).count).max();
+        let few = |count: &u32| most(*count).is_some_and(|rows| rows_bytes(rows) <= largest);
+        let Some(count) = (1..=MAX_BANDS).find(few).filter(|&count| count > 1) else { return Ok(0) };
+
+        let options = Options {
+            activations: self.options.activations,
+            weights: self.options.weights,
+            variant: Some(Variant { strategy: Strategy::Fused, family: Family::Direct, tile: None }),
+            ..Options::default()
+        };
+        let Ok(plan) = Plan::new(spec, size, &options, self.facts) else { return Ok(0) };
+        self.check_sizes(y, "a map")?;
+        let average = *kind == super::description::PoolKind::Average;
+        let rows = most(count).unwrap_or(map.dims.h);
+        let Part { span, dims, .. } = map;
+        // The tensor of the whole map becomes that of a band.
+        let span = Span { bytes: rows_bytes(rows).next_multiple_of(4), ..span };
+        self.tensors[span.tensor] = span.bytes;
+        self.places[id] = Place::default();
+        for band in bands(count) {
+            let under = window.rows_under(band, dims.h);
+            let step = plan.band(under.first, Dims { h: under.count, ..dims }, self.facts)?;
+            let input = x.high.map(|part| (TensorId::XH, part.span));
+            let tensors = [input, Some((TensorId::YH, span))].into_iter().flatten().collect();
+            let params = step.packing.clone().map(Params::Conv);
+            self.steps.push(PlannedStep { node: index + 1, step, params, params_of: index, tensors });
+            let (from, into) = (Operand { id: TensorId::XH, dims }, operand(TensorId::YH, to));
+            let job = window_pool::Job { average, window: *window, slice: to.slice, band: Some(band) };
+            let step = window_pool::step(self.facts, self.options.activations, &job, from, into)?;
+            self.push(index + 1, step, None, vec![(TensorId::XH, span), (TensorId::YH, to.span)]);
+        }
+        self.pool(index + 1, y)?;
+        Ok(2)
     }
 
     fn scale(
