@@ -112,27 +112,46 @@ fn path_accumulate(
                         }
                         plane += channel_size;
                     }
-                    for (var v = 0u; v < PATH_VECTORS; v++) {
-                        var w: array<array<array<Lane, PATH_INNER_W>, PATH_INNER_H>, PATH_UNROLL>;
+                    if CHANNEL_BY_CHANNEL {
+                        for (var v = 0u; v < PATH_VECTORS; v++) {
+                            var w: array<array<array<Lane, PATH_INNER_W>, PATH_INNER_H>, PATH_UNROLL>;
+                            for (var u = 0u; u < PATH_UNROLL; u++) {
+                                for (var dr = 0u; dr < PATH_INNER_H; dr++) {
+                                    for (var ds = 0u; ds < PATH_INNER_W; ds++) {
+                                        let tap = (u * PATH_INNER_H + dr) * PATH_INNER_W + ds;
+                                        w[u][dr][ds] = weight(next + tap * PATH_VECTORS + v);
+                                    }
+                                }
+                            }
+                            for (var k = 0u; k < LANES; k++) {
+                                for (var u = 0u; u < PATH_UNROLL; u++) {
+                                    for (var dr = 0u; dr < PATH_INNER_H; dr++) {
+                                        for (var ds = 0u; ds < PATH_INNER_W; ds++) {
+                                            let value = lane(w[u][dr][ds], k);
+                                            for (var i = 0u; i < PATH_ROWS; i++) {
+                                                for (var j = 0u; j < PATH_COLS; j++) {
+                                                    let input = window[u][i * PATH_STRIDE_H + dr][j * PATH_STRIDE_W + ds];
+                                                    (*acc)[v][k][i][j] += input * value;
+                                                }
+                                            }
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    } else {
                         for (var u = 0u; u < PATH_UNROLL; u++) {
                             for (var dr = 0u; dr < PATH_INNER_H; dr++) {
                                 for (var ds = 0u; ds < PATH_INNER_W; ds++) {
                                     let tap = (u * PATH_INNER_H + dr) * PATH_INNER_W + ds;
-                                    w[u][dr][ds] = weight(next + tap * PATH_VECTORS + v);
-                                }
-                            }
-                        }
-                        // Channel by channel, so that few sums are worked on at a time: a software device, which runs
-                        // this order, keeps them in registers.
-                        for (var k = 0u; k < LANES; k++) {
-                            for (var u = 0u; u < PATH_UNROLL; u++) {
-                                for (var dr = 0u; dr < PATH_INNER_H; dr++) {
-                                    for (var ds = 0u; ds < PATH_INNER_W; ds++) {
-                                        let value = lane(w[u][dr][ds], k);
-                                        for (var i = 0u; i < PATH_ROWS; i++) {
-                                            for (var j = 0u; j < PATH_COLS; j++) {
-                                                let input = window[u][i * PATH_STRIDE_H + dr][j * PATH_STRIDE_W + ds];
-                                                (*acc)[v][k][i][j] += input * value;
+                                    for (var v = 0u; v < PATH_VECTORS; v++) {
+                                        let w = weight(next + tap * PATH_VECTORS + v);
+                                        for (var k = 0u; k < LANES; k++) {
+                                            for (var i = 0u; i < PATH_ROWS; i++) {
+                                                for (var j = 0u; j < PATH_COLS; j++) {
+                                                    let input = window[u][i * PATH_STRIDE_H + dr][j * PATH_STRIDE_W + ds];
+                                                    (*acc)[v][k][i][j] += input * lane(w, k);
+                                                }
                                             }
                                         }
                                     }

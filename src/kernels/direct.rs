@@ -32,6 +32,9 @@ pub(crate) struct PathConstants {
 pub(crate) struct Constants {
     types: Types,
     workgroup: u32,
+    /// Products in the order that keeps few sums at a time, which a software device runs as it stands; else in that of
+    /// the weights, of which a GPU then holds few.
+    channel_by_channel: bool,
     lanes: u32,
     high: Tile,
     low: Tile,
@@ -183,6 +186,7 @@ impl Constants {
         }
         source.constant("LH_SHIFT", u32::from(self.replicate_low));
         source.flag("WRITES_Y_P", self.writes_pooled);
+        source.flag("CHANNEL_BY_CHANNEL", self.channel_by_channel);
         source.flag("HIGH_IS_PARTIAL", self.high_is_partial);
         source.weights(self.types.weights, self.lanes);
         let inputs: Vec<_> = (0..self.inputs).map(|i| format!("x{i}")).collect();
@@ -438,6 +442,7 @@ pub(crate) fn step(
     let constants = Constants {
         types,
         workgroup,
+        channel_by_channel: facts.software,
         lanes,
         high,
         low,
