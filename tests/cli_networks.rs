@@ -17,6 +17,8 @@ fn run(arguments: &[&str]) -> Output {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_octconv"));
+    // Nothing out of the user's cache, and nothing into it.
+    command.env("OCTCONV_CACHE", "");
     // Without one Mesa's device selection complains on standard error.
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
