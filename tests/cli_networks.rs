@@ -138,6 +138,9 @@ fn what_a_network_sees_is_drawn() {
         let arguments = [&["classify", seven.to_str().unwrap(), "--features", out.to_str().unwrap()], flags].concat();
         let output = run(&arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // Nothing can be tuned here, with the cache turned off; on the reference there is nothing to tune.
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.contains("\ntuned: 0 of 21 layers (\"octconv tune\""), flags[0] != "--reference", "{text}");
         let maps = image::open(&out).unwrap();
         // 12 maps of high frequency in rows of 4, 4 of low frequency in rows of 2, all at 56x56.
         assert_eq!((maps.width(), maps.height()), (4 * 58 + 2 + 16 + 2 * 58 + 2, 3 * 58 + 2));

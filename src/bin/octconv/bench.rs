@@ -49,10 +49,10 @@ pub struct Args {
     #[arg(long, default_value = "f32")]
     dtype: Dtype,
     /// Run this variant in place of the planner's choice (fused/direct, pool-first/direct, ...)
-    #[arg(long, requires = "layers")]
+    #[arg(long, conflicts_with = "network")]
     variant: Option<Variant>,
     /// Give each layer pool(X_H), and let it write pool(Y_H), as layers stand in a network
-    #[arg(long, requires = "layers")]
+    #[arg(long, conflicts_with = "network")]
     pooled: bool,
     /// Timed rounds; each times the three forms once
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -67,7 +67,7 @@ pub struct Args {
     #[arg(long)]
     untuned: bool,
     /// Only layers whose name contains this
-    #[arg(long, value_name = "TEXT", requires = "layers")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "network")]
     only: Option<String>,
 }
 

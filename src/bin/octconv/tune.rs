@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, default_value = "f32")]
     dtype: Dtype,
     /// Give each layer pool(X_H), and let it write pool(Y_H), as layers stand in a network
-    #[arg(long, requires = "layers")]
+    #[arg(long, conflicts_with = "network")]
     pooled: bool,
     /// Only layers whose name contains this
     #[arg(long, value_name = "TEXT")]
@@ -121,6 +121,10 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("there is no layer to tune");
     }
     let identity = context.identity();
+    if let Some(cache) = &cache {
+        // A folder that cannot be written is to fail now, and not in minutes.
+        cache.keep_tuned(&identity, &Tuned::default())?;
+    }
     let mut shipped = Tuned::default();
     if let Some(bytes) = args.out.as_ref().and_then(|path| std::fs::read(path).ok()) {
         shipped = Tuned::from_bytes(&bytes).unwrap_or_default();
