@@ -1,9 +1,11 @@
-//! Each variant of some octave layers, one submission at a time. `octconv bench` compares them in turn in one run.
+//! Each variant of some octave layers in its best tile by the planner's estimate, one submission at a time. `octconv bench`
+//! compares layers in turn in one run, and `octconv tune` tiles.
 
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use octconv::{Context, ContextOptions, Dtype, InputSize, Options, Path, Plan, Spec, TensorBinding, Tensors, Weights};
+use octconv::tune::RandomLayer;
+use octconv::{Context, ContextOptions, InputSize, Options, Plan, Spec};
 
 fn kernels(criterion: &mut Criterion) {
     let context = Context::new(&ContextOptions::default()).expect("an adapter");
@@ -18,25 +20,18 @@ fn kernels(criterion: &mut Criterion) {
     for (name, builder) in layers {
         let spec = builder.build().expect("a valid layer");
         let mut group = criterion.benchmark_group(name);
-        group.sample_size(20).measurement_time(Duration::from_secs(2));
-        for plan in Plan::candidates(&spec, InputSize::image(1, 56, 56), &Options::default(), octconv.facts()) {
-            let weights = Path::ALL.map(|path| {
-                let count = spec.weight_shape(path).iter().product::<u32>() as usize;
-                spec.has(path).then(|| vec![0.01; count])
-            });
-            let [w_hh, w_hl, w_lh, w_ll] = weights.each_ref().map(|w| w.as_deref());
-            let weights = Weights { w_hh, w_hl, w_lh, w_ll, ..Weights::default() };
-            let packed = octconv.pack(&plan, &weights).expect("packed weights");
-            let buffers = plan.tensors().into_iter().map(|tensor| {
-                let values = vec![0.5; tensor.dims.elements() as usize];
-                (tensor.name, context.upload(&values, Dtype::F32).expect("a tensor"))
-            });
-            let buffers: Vec<_> = buffers.collect();
-            let mut tensors = Tensors::default();
-            for (name, buffer) in &buffers {
-                tensors.set(name, TensorBinding::from(buffer)).expect("a known tensor");
-            }
-            let layer = octconv.bind(&plan, &packed, &tensors).expect("a bound layer");
+        group.sample_size(10).measurement_time(Duration::from_secs(1));
+        let mut plans = Plan::candidates(&spec, InputSize::image(1, 56, 56), &Options::default(), octconv.facts());
+        let mut seen = Vec::new();
+        plans.retain(|plan| {
+            let variant = plan.variant().untiled();
+            let new = !seen.contains(&variant);
+            seen.push(variant);
+            new
+        });
+        for plan in plans {
+            let layer = RandomLayer::new(&context, &plan).and_then(|layer| layer.bind(&context, &plan));
+            let layer = layer.expect("a bound layer");
             group.bench_function(plan.variant().to_string(), |b| b.iter(|| context.run(&[&layer])));
         }
         group.finish();

@@ -3,17 +3,61 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use octconv::{Context, ContextOptions, InputSize, Options, Spec, TensorBinding, Tensors, Weights};
+use octconv::{
+    Context, ContextOptions, Dtype, InputSize, Options, Path, Plan, Spec, TensorBinding, Tensors, Tuned, Weights,
+};
+
+const SIZE: InputSize = InputSize { n: 1, t: 1, h: 56, w: 56 };
+
+fn layer(kernel: u32) -> Spec {
+    Spec::builder(64, 64).alpha(0.5, 0.5).kernel([kernel; 2]).same_padding().build().expect("a valid layer")
+}
+
+fn planning(criterion: &mut Criterion) {
+    let context = Context::new(&ContextOptions::default()).expect("an adapter");
+    let facts = context.octconv().facts();
+    let options = Options::default();
+    for kernel in [1, 3] {
+        let spec = layer(kernel);
+        let mut group = criterion.benchmark_group(format!("plan {kernel}x{kernel}"));
+        group.bench_function("by estimate", |b| b.iter(|| Plan::new(black_box(&spec), SIZE, &options, facts)));
+        group.bench_function("all candidates", |b| {
+            b.iter(|| Plan::candidates(black_box(&spec), SIZE, &options, facts));
+        });
+        let mut tuned = Tuned::default();
+        let device = context.identity();
+        tuned.insert(&device, &Plan::new(&spec, SIZE, &options, facts).expect("a plan"));
+        let choices = tuned.choices(&device).expect("what was inserted");
+        group.bench_function("as tuned", |b| b.iter(|| choices.plan(black_box(&spec), SIZE, &options, facts)));
+        group.finish();
+    }
+}
+
+fn packing(criterion: &mut Criterion) {
+    let context = Context::new(&ContextOptions::default()).expect("an adapter");
+    let octconv = context.octconv();
+    for kernel in [1, 3] {
+        let spec = layer(kernel);
+        let w = vec![0.5; 32 * 32 * (kernel * kernel) as usize];
+        let w = Some(w.as_slice());
+        let weights = Weights { w_hh: w, w_hl: w, w_lh: w, w_ll: w, ..Weights::default() };
+        for dtype in [Dtype::F32, Dtype::F16] {
+            let options = Options { weights: dtype, ..Options::default() };
+            let plan = octconv.plan(&spec, SIZE, &options).expect("a plan");
+            let name = format!("pack {kernel}x{kernel} 64 to 64, {dtype}");
+            criterion.bench_function(&name, |b| b.iter(|| octconv.pack(&plan, black_box(&weights))));
+        }
+    }
+}
 
 fn recording(criterion: &mut Criterion) {
     let context = Context::new(&ContextOptions::default()).expect("an adapter");
     let octconv = context.octconv();
-    let spec = Spec::builder(64, 64).alpha(0.5, 0.5).build().expect("a valid layer");
-    let size = InputSize::image(1, 56, 56);
-    let plan = octconv.plan(&spec, size, &Options::default()).expect("a plan");
-    let w = vec![0.0; 32 * 32];
-    let w = Some(w.as_slice());
-    let weights = Weights { w_hh: w, w_hl: w, w_lh: w, w_ll: w, ..Weights::default() };
+    let spec = layer(1);
+    let plan = octconv.plan(&spec, SIZE, &Options::default()).expect("a plan");
+    let weights = Path::ALL.map(|path| vec![0.0; spec.weight_shape(path).iter().product::<u32>() as usize]);
+    let [w_hh, w_hl, w_lh, w_ll] = weights.each_ref().map(|w| Some(w.as_slice()));
+    let weights = Weights { w_hh, w_hl, w_lh, w_ll, ..Weights::default() };
     let packed = octconv.pack(&plan, &weights).expect("packed weights");
     let buffers = plan.tensors().into_iter().map(|tensor| {
         (tensor.name, context.tensor(tensor.dims.elements(), plan.options().activations).expect("a tensor"))
@@ -25,8 +69,6 @@ fn recording(criterion: &mut Criterion) {
     }
     let layer = octconv.bind(&plan, &packed, &tensors).expect("a bound layer");
 
-    criterion.bench_function("plan", |b| b.iter(|| octconv.plan(black_box(&spec), size, &Options::default())));
-    criterion.bench_function("pack 1x1 64 to 64", |b| b.iter(|| octconv.pack(&plan, black_box(&weights))));
     criterion.bench_function("bind", |b| b.iter(|| octconv.bind(&plan, &packed, &tensors)));
     // A hundred layers a pass, so that the pass and its encoder hardly count.
     criterion.bench_function("record 100 layers", |b| {
@@ -40,5 +82,5 @@ fn recording(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, recording);
+criterion_group!(benches, planning, packing, recording);
 criterion_main!(benches);

@@ -4,9 +4,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::cache::Cache;
 use crate::error::Error;
 use crate::gpu::{AdapterFacts, EngineOptions, Layer, Octconv, scoped};
 use crate::plan::{DeviceFacts, Dtype};
+use crate::tuned::{DeviceIdentity, Tuned};
 
 /// How to open a [`Context`].
 #[derive(Clone, Debug, Default)]
@@ -17,6 +19,10 @@ pub struct ContextOptions {
     pub limits: Option<wgpu::Limits>,
     /// As [`EngineOptions::checked`].
     pub checked: Option<bool>,
+    /// As [`EngineOptions::tuned`]; `None` is what the cache has.
+    pub tuned: Option<Arc<Tuned>>,
+    /// Keeps what is tuned, and the driver's compiled pipelines where it gives them away.
+    pub cache: Option<Cache>,
 }
 
 /// An adapter, its device and queue, and the kernels for it.
@@ -26,8 +32,44 @@ pub struct Context {
     device: wgpu::Device,
     queue: wgpu::Queue,
     octconv: Octconv,
+    pipelines: Option<KeptPipelines>,
     /// Why the device is lost, once it is.
     lost: Arc<Mutex<Option<String>>>,
+}
+
+/// The driver's compiled pipelines, and where they are kept.
+#[derive(Debug)]
+struct KeptPipelines {
+    cache: Cache,
+    key: String,
+    driver: wgpu::PipelineCache,
+}
+
+impl KeptPipelines {
+    /// What the cache has, or an empty start; `None` where the backend has no such thing.
+    fn open(cache: &Cache, device: &wgpu::Device) -> Result<Option<Self>, Error> {
+        let key = wgpu::util::pipeline_cache_key(&device.adapter_info());
+        let Some(key) = key.filter(|_| device.features().contains(wgpu::Features::PIPELINE_CACHE)) else {
+            return Ok(None);
+        };
+        let data = cache.pipelines(&key);
+        let descriptor =
+            wgpu::PipelineCacheDescriptor { label: Some("octconv"), data: data.as_deref(), fallback: true };
+        // SAFETY: the data came from `PipelineCache::get_data` in `save`, for an adapter with the same key, and its
+        // checksum says that it is unchanged; wgpu and the driver check their headers for version and device.
+        let create = || unsafe { device.create_pipeline_cache(&descriptor) };
+        let driver = scoped(device, "creating a pipeline cache", create)?;
+        Ok(Some(Self { cache: cache.clone(), key, driver }))
+    }
+
+    fn save(&self) -> Result<(), Error> {
+        match self.driver.get_data() {
+            // As it is already, or by another program that did the same.
+            Some(data) if self.cache.pipelines(&self.key).is_some_and(|kept| kept == data) => Ok(()),
+            Some(data) => self.cache.keep_pipelines(&self.key, &data),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What to do where no adapter is found.
@@ -73,15 +115,25 @@ impl Context {
         let failed = |message: String| Error::Gpu { operation: "opening the device".into(), message };
         let (device, queue) =
             pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| failed(error.to_string()))?;
-        let facts = AdapterFacts::of(&adapter);
-        let octconv = Octconv::new(&device, EngineOptions { checked: options.checked, adapter: facts });
+        let pipelines = match &options.cache {
+            Some(cache) => KeptPipelines::open(cache, &device)?,
+            None => None,
+        };
+        let kept = || options.cache.as_ref().map(|cache| cache.tuned(&DeviceIdentity::of(&device.adapter_info())));
+        let engine = EngineOptions {
+            checked: options.checked,
+            adapter: AdapterFacts::of(&adapter),
+            tuned: options.tuned.clone().or_else(|| kept().map(Arc::new)),
+            pipeline_cache: pipelines.as_ref().map(|pipelines| pipelines.driver.clone()),
+        };
+        let octconv = Octconv::new(&device, engine);
         let lost = Arc::new(Mutex::new(None));
         let why = lost.clone();
         device.set_device_lost_callback(move |reason, message| {
             let message = format!("the device is lost: {reason:?} {message}");
             *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.trim().to_string());
         });
-        Ok(Self { adapter, device, queue, octconv, lost })
+        Ok(Self { adapter, device, queue, octconv, pipelines, lost })
     }
 
     /// The adapter.
@@ -102,6 +154,21 @@ impl Context {
     /// The kernels for the device.
     pub fn octconv(&self) -> &Octconv {
         &self.octconv
+    }
+
+    /// Under which name times of the device are kept.
+    pub fn identity(&self) -> DeviceIdentity {
+        DeviceIdentity::of(&self.device.adapter_info())
+    }
+
+    /// Writes the driver's compiled pipelines into the cache, if there is one and the driver gives them away. Worth
+    /// calling when all layers have run once: some drivers compile no sooner.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cache`] where the file cannot be written.
+    pub fn save_pipelines(&self) -> Result<(), Error> {
+        self.pipelines.as_ref().map_or(Ok(()), KeptPipelines::save)
     }
 
     /// An uninitialised tensor of `elements`, to be bound and read back.

@@ -159,6 +159,22 @@ pub enum Error {
         problem: String,
     },
 
+    /// No candidate of a layer that was to be tuned gave a right result.
+    #[error("no candidate can be trusted on this device: {problem}")]
+    Tune {
+        /// What the planner's choice gave.
+        problem: String,
+    },
+
+    /// A file of the cache cannot be written.
+    #[error("writing {path}: {problem}")]
+    Cache {
+        /// The file.
+        path: String,
+        /// What the system said.
+        problem: String,
+    },
+
     /// There is no adapter to open.
     #[error("no GPU adapter found; {hint}")]
     NoAdapter {

@@ -10,6 +10,7 @@ use crate::kernels::{Access, Kernel};
 use crate::packing::Packing;
 use crate::plan::{DeviceFacts, Options, Plan, Step, TensorId};
 use crate::spec::{Dims, InputSize, Spec};
+use crate::tuned::{Choices, DeviceIdentity, Tuned};
 use crate::weights::Weights;
 
 /// The environment variable that makes kernels run checked: set and not `0`.
@@ -37,6 +38,10 @@ pub struct EngineOptions {
     pub checked: Option<bool>,
     /// Facts of the adapter, if known.
     pub adapter: AdapterFacts,
+    /// What has been measured to be the fastest, of this device among others; the planner's estimate decides the rest.
+    pub tuned: Option<Arc<Tuned>>,
+    /// A pipeline cache of the device, for drivers that compile faster what they have compiled before.
+    pub pipeline_cache: Option<wgpu::PipelineCache>,
 }
 
 /// The entry point for engines: kernels for one device, shared by all its layers. Cheap to clone.
@@ -67,6 +72,8 @@ struct Shared {
     facts: DeviceFacts,
     adapter: AdapterFacts,
     checked: bool,
+    choices: Choices,
+    pipeline_cache: Option<wgpu::PipelineCache>,
     pipelines: Mutex<HashMap<Kernel, Pipeline>>,
 }
 
@@ -213,6 +220,8 @@ impl Layer {
 impl Octconv {
     /// Kernels for `device`. Creates nothing yet.
     pub fn new(device: &wgpu::Device, options: EngineOptions) -> Self {
+        let identity = DeviceIdentity::of(&device.adapter_info());
+        let choices = options.tuned.as_ref().and_then(|tuned| tuned.choices(&identity));
         let variable = || std::env::var_os(CHECKED_VARIABLE).is_some_and(|value| value != "0" && !value.is_empty());
         Self {
             shared: Arc::new(Shared {
@@ -220,6 +229,8 @@ impl Octconv {
                 facts: DeviceFacts::of(device).with_adapter(&options.adapter),
                 adapter: options.adapter,
                 checked: options.checked.unwrap_or_else(variable),
+                choices: choices.cloned().unwrap_or_default(),
+                pipeline_cache: options.pipeline_cache,
                 pipelines: Mutex::new(HashMap::new()),
             }),
         }
@@ -255,9 +266,14 @@ impl Octconv {
         self.shared.pipelines.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Plans a layer for this device. Pure: see [`Plan::new`].
+    /// What is tuned for this device.
+    pub fn choices(&self) -> &Choices {
+        &self.shared.choices
+    }
+
+    /// Plans a layer for this device. Pure: see [`Choices::plan`].
     pub fn plan(&self, spec: &Spec, size: InputSize, options: &Options) -> Result<Plan, Error> {
-        Plan::new(spec, size, options, &self.shared.facts)
+        self.shared.choices.plan(spec, size, options, &self.shared.facts)
     }
 
     /// Makes the pipelines of a plan, which takes milliseconds to seconds, unless they exist. [`Octconv::bind`] does
@@ -450,7 +466,7 @@ impl Octconv {
                     zero_initialize_workgroup_memory: false,
                     ..Default::default()
                 },
-                cache: None,
+                cache: self.shared.pipeline_cache.as_ref(),
             });
             Pipeline { pipeline, layout }
         })

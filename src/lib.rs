@@ -21,6 +21,10 @@
 #![warn(missing_docs)]
 
 #[cfg(feature = "context")]
+mod bounds;
+#[cfg(feature = "context")]
+mod cache;
+#[cfg(feature = "context")]
 pub mod context;
 mod error;
 mod estimate;
@@ -33,16 +37,23 @@ mod plan;
 pub mod reference;
 #[cfg(feature = "context")]
 pub mod roofline;
+mod sealed;
 mod spec;
+#[cfg(feature = "context")]
+pub mod tune;
+mod tuned;
 #[cfg(feature = "verify")]
 pub mod verify;
 mod weights;
 
+#[cfg(feature = "context")]
+pub use cache::Cache;
 #[cfg(feature = "context")]
 pub use context::{Context, ContextOptions, Timing};
 pub use error::{Error, Extent};
 pub use gpu::{AdapterFacts, CHECKED_VARIABLE, EngineOptions, Layer, Octconv, PackedWeights, TensorBinding, Tensors};
 pub use plan::{DeviceFacts, Dtype, Family, Options, Plan, PlanTensor, Slice, Strategy, Variant};
 pub use spec::*;
+pub use tuned::{Choices, DeviceIdentity, Tuned};
 pub use weights::{BatchNorm, Weights};
 pub use wgpu;

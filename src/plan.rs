@@ -144,7 +144,7 @@ impl Variant {
     }
 
     /// The variant with each of its family's tiles.
-    fn tiled(self) -> impl Iterator<Item = Self> {
+    pub(crate) fn tiled(self) -> impl Iterator<Item = Self> {
         self.family.tiles().into_iter().map(move |tile| Self { tile: Some(tile), ..self })
     }
 }
@@ -230,6 +230,7 @@ pub struct DeviceFacts {
 pub(crate) const USEFUL_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::TIMESTAMP_QUERY)
     .union(wgpu::Features::SUBGROUP)
+    .union(wgpu::Features::PIPELINE_CACHE)
     .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 
 impl Default for DeviceFacts {
@@ -448,6 +449,7 @@ pub struct Plan {
     pub(crate) variant: Variant,
     pub(crate) steps: Vec<Step>,
     pub(crate) scratch: Vec<Dims>,
+    pub(crate) tuned: bool,
 }
 
 impl Plan {
@@ -558,6 +560,11 @@ impl Plan {
         self.variant
     }
 
+    /// Whether the variant was measured to be the fastest, and not estimated: see [`Choices`](crate::Choices).
+    pub fn is_tuned(&self) -> bool {
+        self.tuned
+    }
+
     /// Number of dispatches.
     pub fn dispatches(&self) -> usize {
         self.steps.len()
@@ -594,7 +601,8 @@ impl Plan {
         self.steps.iter().filter_map(|step| step.packing.as_ref()).collect()
     }
 
-    fn with_variant(
+    /// The plan of a variant with its tile, or why it cannot run.
+    pub(crate) fn with_variant(
         spec: &Spec,
         size: InputSize,
         options: &Options,
@@ -607,7 +615,7 @@ impl Plan {
         let mut planner = Planner { spec, shapes, options, facts, variant, scratch: Vec::new() };
         let steps = planner.steps()?;
         let scratch = planner.scratch;
-        let plan = Self { spec: spec.clone(), size, options: *options, shapes, variant, steps, scratch };
+        let plan = Self { spec: spec.clone(), size, options: *options, shapes, variant, steps, scratch, tuned: false };
         plan.check_limits(facts)?;
         Ok(plan)
     }

@@ -22,6 +22,7 @@
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
+use crate::bounds::Bounds;
 use crate::context::{Context, decode, encode};
 use crate::error::Error;
 use crate::gpu::{TensorBinding, Tensors};
@@ -193,49 +194,19 @@ impl Case {
 
     /// The largest error allowed for each element, as this module's documentation derives it.
     fn bounds(&self, plan: &Plan, expected: &Outputs, magnitude: &Outputs) -> Outputs {
-        let unit = |bits: i32| 2f64.powi(-bits);
-        let terms: u32 = Path::ALL
-            .into_iter()
-            .filter(|&path| self.spec.has(path))
-            .map(|path| self.spec.weight_shape(path)[1..].iter().product::<u32>())
-            .sum();
-        let mut relative = (8.0 * f64::from(terms).sqrt() + 16.0) * unit(24);
-        let mut absolute = unit(126);
-        if self.options.weights == Dtype::F16 {
-            relative += unit(11);
-            absolute += f64::from(terms) * unit(24);
-        }
-        if self.options.activations == Dtype::F16 && (plan.scratch_bytes() > 0 || self.options.pooled_input) {
-            relative += 3.0 * unit(11);
-            absolute += unit(13);
-        }
-        let activation = self.spec.activation();
-        let bound = |y: &Tensor, s: &Tensor| {
-            let data = y.data.iter().zip(&s.data).map(|(y, s)| {
-                let mut bound = activation.lipschitz() * (relative * s + absolute);
-                if activation == Activation::Silu {
-                    bound += (8.0 + 3.0 * s) * unit(23) * y.abs();
-                }
-                bound
-            });
+        let bounds = Bounds::new(plan);
+        let each = |y: &Tensor, other: &Tensor, bound: fn(&Bounds, f64, f64) -> f64| {
+            let data = y.data.iter().zip(&other.data).map(|(&y, &other)| bound(&bounds, y, other));
             Tensor { dims: y.dims, data: data.collect() }
         };
-        let stored = |y: &Tensor, mut bound: Tensor| {
-            if self.options.activations == Dtype::F16 {
-                let rounded = |y: f64| unit(10) * y.abs() + unit(14);
-                bound.data.iter_mut().zip(&y.data).for_each(|(bound, &y)| *bound += rounded(y));
-            } else {
-                bound.data.iter_mut().zip(&y.data).for_each(|(bound, &y)| *bound += 4.0 * unit(24) * y.abs());
-            }
-            bound
+        let output = |y: &Option<Tensor>, s: &Option<Tensor>| {
+            let (y, s) = y.as_ref().zip(s.as_ref())?;
+            Some(each(y, &each(y, s, Bounds::of_output), Bounds::stored))
         };
-        let pair = |y: &Option<Tensor>, s: &Option<Tensor>| y.as_ref().zip(s.as_ref()).map(|(y, s)| bound(y, s));
-        let (high, low) = (pair(&expected.y_h, &magnitude.y_h), pair(&expected.y_l, &magnitude.y_l));
+        let (y_h, y_l) = (output(&expected.y_h, &magnitude.y_h), output(&expected.y_l, &magnitude.y_l));
         // The mean of four errors, each at most its bound, then stored; the unfused variant pools what it has stored.
-        let y_h = high.map(|bound| stored(expected.y_h.as_ref().unwrap_or(&bound.clone()), bound));
         let pooled = y_h.as_ref().map(|bound| reference::average_pool(bound, self.spec.rounding()));
-        let y_p = pooled.zip(expected.y_p.as_ref()).map(|(bound, y)| stored(y, bound));
-        let y_l = low.zip(expected.y_l.as_ref()).map(|(bound, y)| stored(y, bound));
+        let y_p = pooled.zip(expected.y_p.as_ref()).map(|(bound, y)| each(y, &bound, Bounds::stored));
         Outputs { y_h, y_l, y_p }
     }
 }

@@ -467,6 +467,8 @@ fn a_reader_that_leaves_is_no_error() {
 /// The program, under the runner that cargo has for this target, if any: it may be what brings the device.
 fn octconv() -> Command {
     let mut command = bare_octconv();
+    // Nothing out of the user's cache, and nothing into it.
+    command.env("OCTCONV_CACHE", "");
     if env::var_os("XDG_RUNTIME_DIR").is_none() {
         // Without it Mesa's device selection complains of its own on standard error, whatever the program does.
         command.env("XDG_RUNTIME_DIR", env::temp_dir());

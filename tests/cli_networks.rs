@@ -17,6 +17,8 @@ fn run(arguments: &[&str]) -> Output {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_octconv"));
+    // Nothing out of the user's cache, and nothing into it.
+    command.env("OCTCONV_CACHE", "");
     // Without one Mesa's device selection complains on standard error.
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
@@ -136,6 +138,9 @@ fn what_a_network_sees_is_drawn() {
         let arguments = [&["classify", seven.to_str().unwrap(), "--features", out.to_str().unwrap()], flags].concat();
         let output = run(&arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // Nothing can be tuned here, with the cache turned off; on the reference there is nothing to tune.
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.contains("\ntuned: 0 of 21 layers (\"octconv tune\""), flags[0] != "--reference", "{text}");
         let maps = image::open(&out).unwrap();
         // 12 maps of high frequency in rows of 4, 4 of low frequency in rows of 2, all at 56x56.
         assert_eq!((maps.width(), maps.height()), (4 * 58 + 2 + 16 + 2 * 58 + 2, 3 * 58 + 2));

@@ -15,4 +15,4 @@ pub use checkpoint::{Checkpoint, HostTensor, check_safetensors, random_input};
 pub use description::*;
 pub use graph::{Graph, NetworkCost, Role, TensorSpec, ValueShape};
 pub use model::{Inference, Model, Progress, TensorView, ValueView};
-pub use plan::{NetworkOptions, NetworkPlan, Stage};
+pub use plan::{NetworkLayer, NetworkOptions, NetworkPlan, Stage};

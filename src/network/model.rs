@@ -88,9 +88,9 @@ impl Model {
         self.params.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(.., buffer)| buffer.size()).sum()
     }
 
-    /// Plans an inference for this device. Pure: see [`NetworkPlan::new`].
+    /// Plans an inference for this device, with what is tuned for it. Pure: see [`NetworkPlan::with_choices`].
     pub fn plan(&self, size: InputSize, options: &NetworkOptions) -> Result<NetworkPlan, Error> {
-        NetworkPlan::new(&self.graph, size, options, self.octconv.facts())
+        NetworkPlan::with_choices(&self.graph, size, options, self.octconv.facts(), self.octconv.choices())
     }
 
     /// Makes pipelines, weights, buffers and bind groups where they are missing, which takes milliseconds to seconds,

@@ -7,6 +7,7 @@ use crate::kernels::{Access, excite, global_pool, linear, pool, scale, softmax, 
 use crate::packing::Packing;
 use crate::plan::{self, DeviceFacts, Dtype, Family, Operand, Options, Plan, Slice, Step, Strategy, TensorId, Variant};
 use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Spec};
+use crate::tuned::Choices;
 
 /// What a caller wants of a network beside its description.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,14 +90,53 @@ pub struct NetworkPlan {
     pub(crate) shapes: Vec<ValueShape>,
     pub(crate) places: Vec<Place>,
     pub(crate) steps: Vec<PlannedStep>,
+    layers: Vec<PlannedLayer>,
     /// Where each tensor lies, and bytes of each buffer.
     pub(crate) memory: memory::Assignment,
     live_bytes: u64,
 }
 
+/// A convolution of a network, as it stands there.
+#[derive(Clone, Debug)]
+struct PlannedLayer {
+    node: usize,
+    size: InputSize,
+    options: Options,
+    variant: Variant,
+    tuned: bool,
+}
+
+/// A convolution of a network with all that decides its plan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NetworkLayer<'a> {
+    /// The name of its node.
+    pub node: &'a str,
+    /// What it computes.
+    pub spec: &'a Spec,
+    /// The size of its input.
+    pub size: InputSize,
+    /// Its types, slices, and whether it reads and writes pooled maps.
+    pub options: Options,
+    /// What it runs.
+    pub variant: Variant,
+    /// Whether that was measured to be the fastest, and not estimated.
+    pub tuned: bool,
+}
+
 impl NetworkPlan {
     /// Plans `graph` for an input of `size`. Errors name the node, unless they are about the input or the options.
     pub fn new(graph: &Graph, size: InputSize, options: &NetworkOptions, facts: &DeviceFacts) -> Result<Self, Error> {
+        Self::with_choices(graph, size, options, facts, &Choices::default())
+    }
+
+    /// As [`NetworkPlan::new`], with what has been tuned for the device: see [`Choices::plan`].
+    pub fn with_choices(
+        graph: &Graph,
+        size: InputSize,
+        options: &NetworkOptions,
+        facts: &DeviceFacts,
+        choices: &Choices,
+    ) -> Result<Self, Error> {
         if options.activations == Dtype::F16 && !facts.features.contains(wgpu::Features::SHADER_F16) {
             return Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" });
         }
@@ -110,11 +150,13 @@ impl NetworkPlan {
             graph,
             options,
             facts,
+            choices,
             shapes: &shapes,
             wants_pool: wants_pool(graph),
             places: vec![Place::default(); shapes.len()],
             tensors: Vec::new(),
             steps: Vec::new(),
+            layers: Vec::new(),
         };
         planner.place_concats();
         for id in 0..shapes.len() {
@@ -129,13 +171,13 @@ impl NetworkPlan {
                 planned => index += planned,
             }
         }
-        let Planner { places, tensors, steps, .. } = planner;
+        let Planner { places, tensors, steps, layers, .. } = planner;
         let alignment = u64::from(facts.limits.min_storage_buffer_offset_alignment.max(4));
         let lifetimes = lifetimes(graph, options, &places, &tensors, &steps);
         let live_bytes = memory::live_bytes(&lifetimes);
         let memory = memory::assign(&lifetimes, alignment, facts.limits.max_buffer_size);
         let (graph, options, facts) = (graph.clone(), options.clone(), facts.clone());
-        Ok(Self { graph, options, facts, size, shapes, places, steps, memory, live_bytes })
+        Ok(Self { graph, options, facts, size, shapes, places, steps, layers, memory, live_bytes })
     }
 
     /// Refuses a plan of another network, or for a device of which other facts hold: its kernels, which check no bounds,
@@ -182,6 +224,15 @@ impl NetworkPlan {
     pub fn trace(&self) -> Vec<(&str, String)> {
         let row = |step: &PlannedStep| (self.graph.nodes[step.node].name.as_str(), step.step.kernel.name());
         self.steps.iter().map(row).collect()
+    }
+
+    /// The convolutions in order.
+    pub fn layers(&self) -> impl Iterator<Item = NetworkLayer<'_>> {
+        self.layers.iter().filter_map(|&PlannedLayer { node, size, options, variant, tuned }| {
+            let node = &self.graph.nodes[node];
+            let Task::Conv { spec, .. } = &node.task else { return None };
+            Some(NetworkLayer { node: &node.name, spec, size, options, variant, tuned })
+        })
     }
 
     /// The kernels and WGSL sources in the order of their dispatches, as they go to the device.
@@ -256,12 +307,14 @@ struct Planner<'a> {
     graph: &'a Graph,
     options: &'a NetworkOptions,
     facts: &'a DeviceFacts,
+    choices: &'a Choices,
     shapes: &'a [ValueShape],
     wants_pool: Vec<bool>,
     places: Vec<Place>,
     /// Bytes of each.
     tensors: Vec<u64>,
     steps: Vec<PlannedStep>,
+    layers: Vec<PlannedLayer>,
 }
 
 impl Planner<'_> {
@@ -523,7 +576,9 @@ impl Planner<'_> {
             low_slice: slice(y.low),
             variant: None,
         };
-        let plan = Plan::new(spec, size, &options, self.facts)?;
+        let plan = self.choices.plan(spec, size, &options, self.facts)?;
+        let (variant, tuned) = (plan.variant(), plan.is_tuned());
+        self.layers.push(PlannedLayer { node: index, size, options, variant, tuned });
         let scratch: Vec<Part> = plan.scratch.iter().map(|&dims| self.own(dims)).collect();
         let tensor = |id: TensorId| {
             let part = match id {
@@ -578,13 +633,18 @@ impl Planner<'_> {
         let few = |count: &u32| most(*count).is_some_and(|rows| rows_bytes(rows) <= largest);
         let Some(count) = (1..=MAX_BANDS).find(few).filter(|&count| count > 1) else { return Ok(0) };
 
-        let options = Options {
-            activations: self.options.activations,
-            weights: self.options.weights,
-            variant: Some(Variant { strategy: Strategy::Fused, family: Family::Direct, tile: None }),
-            ..Options::default()
-        };
-        let Ok(plan) = Plan::new(spec, size, &options, self.facts) else { return Ok(0) };
+        let options =
+            Options { activations: self.options.activations, weights: self.options.weights, ..Options::default() };
+        let mut plan = self.choices.plan(spec, size, &options, self.facts)?;
+        let (variant, tuned) = (plan.variant(), plan.is_tuned());
+        if !plan.is_banded_kind() {
+            let direct = Variant { strategy: Strategy::Fused, family: Family::Direct, tile: None };
+            let Ok(direct) = Plan::new(spec, size, &Options { variant: Some(direct), ..options }, self.facts) else {
+                return Ok(0);
+            };
+            plan = direct;
+        }
+        self.layers.push(PlannedLayer { node: index, size, options, variant, tuned });
         self.check_sizes(y, "a map")?;
         let average = *kind == super::description::PoolKind::Average;
         let rows = most(count).unwrap_or(map.dims.h);

@@ -3,17 +3,17 @@
 
 use std::fmt::Write;
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use octconv::roofline::{Effort, Roofline};
-use octconv::{
-    Context, ContextOptions, Dtype, Family, InputSize, Layer, Options, Path, Plan, Spec, Strategy, Tensors, Variant,
-    Weights,
-};
-use serde::{Deserialize, Serialize};
+use octconv::tune::RandomLayer;
+use octconv::{Context, ContextOptions, Dtype, Family, Layer, Options, Strategy, Variant};
+use serde::Serialize;
 
-use crate::device::Device;
+use crate::device::{Device, cached, hint};
+use crate::layer_file::{self, LayerEntry};
 use crate::plot::{self, Bar};
 use crate::roofline::{Reached, summary};
 use crate::{bench_network, output};
@@ -49,10 +49,10 @@ pub struct Args {
     #[arg(long, default_value = "f32")]
     dtype: Dtype,
     /// Run this variant in place of the planner's choice (fused/direct, pool-first/direct, ...)
-    #[arg(long, requires = "layers")]
+    #[arg(long, conflicts_with = "network")]
     variant: Option<Variant>,
     /// Give each layer pool(X_H), and let it write pool(Y_H), as layers stand in a network
-    #[arg(long, requires = "layers")]
+    #[arg(long, conflicts_with = "network")]
     pooled: bool,
     /// Timed rounds; each times the three forms once
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -63,43 +63,12 @@ pub struct Args {
     /// Leave out how near the times are to what the device allows, and the seconds that measuring it takes
     #[arg(long)]
     no_roofline: bool,
+    /// Run what the planner estimates to be fastest, not what "octconv tune" has measured
+    #[arg(long)]
+    untuned: bool,
     /// Only layers whose name contains this
-    #[arg(long, value_name = "TEXT", requires = "layers")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "network")]
     only: Option<String>,
-}
-
-/// One entry of the file.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LayerEntry {
-    name: String,
-    n: u32,
-    cin: u32,
-    cout: u32,
-    k: u32,
-    stride: u32,
-    alpha_in: f64,
-    alpha_out: f64,
-    h: u32,
-    w: u32,
-    #[serde(default = "one")]
-    groups: u32,
-}
-
-fn one() -> u32 {
-    1
-}
-
-impl LayerEntry {
-    fn spec(&self) -> Result<Spec, octconv::Error> {
-        let builder = Spec::builder(self.cin, self.cout)
-            .alpha(self.alpha_in, self.alpha_out)
-            .kernel([self.k; 2])
-            .padding([self.k / 2; 2])
-            .stride(self.stride);
-        let depthwise = self.groups == self.cin && self.cin > 1 && self.alpha_in == self.alpha_out;
-        if depthwise { builder.depthwise().build() } else { builder.groups(self.groups).build() }
-    }
 }
 
 /// One row of the results.
@@ -116,6 +85,8 @@ struct Row {
     gflops: f64,
     dispatches: usize,
     kernel: String,
+    tuned: bool,
+    plain_tuned: bool,
     vs_unfused: f64,
     vs_plain: f64,
     macs_vs_plain: f64,
@@ -130,6 +101,7 @@ pub struct Common<'a> {
     pub json: Option<&'a FilePath>,
     pub plot: Option<&'a FilePath>,
     pub no_roofline: bool,
+    pub untuned: bool,
 }
 
 impl Common<'_> {
@@ -139,10 +111,23 @@ impl Common<'_> {
         json.into_iter().chain(self.plot).try_for_each(output::check_target)
     }
 
+    /// In a line, how many layers of how many run as they were tuned, and how many plain ones.
+    pub fn tuned(&self, [octave, plain]: [(usize, usize); 2]) -> String {
+        let of = |(tuned, all)| format!("{tuned} of {all}");
+        match self.untuned {
+            true => "tuned: nothing, as asked".into(),
+            false => format!("tuned: {} layers, {} plain ones{}", of(octave), of(plain), hint(octave.0 + plain.0)),
+        }
+    }
+
     /// Opens the device, and measures what it can do at most unless that is not wanted.
     pub fn open(&self) -> Result<(Device, Option<Roofline>)> {
         self.check_targets()?;
-        let device = Device::require(&ContextOptions::default())?;
+        let options = match self.untuned {
+            true => ContextOptions { tuned: Some(Arc::default()), ..cached() },
+            false => cached(),
+        };
+        let device = Device::require(&options)?;
         let roofline = match self.no_roofline {
             true => None,
             false => Some(Roofline::measure(&device.context, Effort::Brief(self.dtype))?),
@@ -158,6 +143,7 @@ pub fn run(args: &Args) -> Result<()> {
         json: args.json.as_deref(),
         plot: args.plot.as_deref(),
         no_roofline: args.no_roofline,
+        untuned: args.untuned,
     };
     match (&args.network, &args.layers) {
         (Some(network), _) => bench_network::run(network, &args.whole, &common),
@@ -167,13 +153,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
-    let shown = file.display();
-    let text = std::fs::read_to_string(file).with_context(|| format!("reading {shown}"))?;
-    let mut entries: Vec<LayerEntry> = serde_json::from_str(&text).with_context(|| format!("reading {shown}"))?;
-    if let Some(only) = &args.only {
-        entries.retain(|entry| entry.name.contains(only.as_str()));
-    }
-    ensure!(!entries.is_empty(), "{shown} has no layer to time");
+    let entries = layer_file::read(file, args.only.as_deref())?;
     let (device, roofline) = common.open()?;
     let context = &device.context;
 
@@ -191,6 +171,7 @@ fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
         bar.inc(1);
     }
     bar.finish_and_clear();
+    device.keep_pipelines();
 
     let mut lines = Vec::new();
     for row in &rows {
@@ -214,6 +195,8 @@ fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
         Some(path) => output::write_file(path, &lines)?,
         None => {}
     }
+    let tuned = [rows.iter().filter(|row| row.tuned).count(), rows.iter().filter(|row| row.plain_tuned).count()];
+    let heading = format!("{heading}\n{}", common.tuned([(tuned[0], rows.len()), (tuned[1], rows.len())]));
     print_table(&heading, roofline.map(|roofline| summary(&roofline, args.dtype)), &rows)
 }
 
@@ -239,7 +222,7 @@ fn print_table(heading: &str, roofline: Option<String>, rows: &[Row]) -> Result<
     for row in rows {
         writeln!(
             out,
-            "{:<18} {:>9.3} {:>9.3} {:>9.3} {:>8.1} {:>10} {:>9.2}x {:>8.2}x {:>9.3}  {}  {}",
+            "{:<18} {:>9.3} {:>9.3} {:>9.3} {:>8.1} {:>10} {:>9.2}x {:>8.2}x {:>9.3}  {}  {}{}",
             row.layer,
             row.ms,
             row.min_ms,
@@ -250,6 +233,7 @@ fn print_table(heading: &str, roofline: Option<String>, rows: &[Row]) -> Result<
             row.vs_plain,
             row.macs_vs_plain,
             row.reached.columns(),
+            if row.tuned { "tuned " } else { "" },
             row.kernel
         )?;
     }
@@ -265,15 +249,14 @@ fn print_table(heading: &str, roofline: Option<String>, rows: &[Row]) -> Result<
 }
 
 fn time_layer(context: &Context, entry: &LayerEntry, args: &Args, roofline: Option<&Roofline>) -> Result<Row> {
-    let spec = entry.spec()?;
-    let size = InputSize::image(entry.n, entry.h, entry.w);
+    let (spec, size) = (entry.spec()?, entry.size());
     let types = Options { activations: args.dtype, weights: args.dtype, ..Options::default() };
     let octconv = context.octconv();
-
-    let pools =
-        args.pooled && Plan::new(&spec, size, &Options { pooled_input: true, ..types }, octconv.facts()).is_ok();
-    let writes = args.pooled && spec.output().high > 0;
-    let options = Options { variant: args.variant, pooled_input: pools, pooled_output: writes, ..types };
+    let options = match args.pooled {
+        true => layer_file::pooled(&spec, size, &types, octconv.facts()),
+        false => types,
+    };
+    let options = Options { variant: args.variant, ..options };
     let plan = octconv.plan(&spec, size, &options)?;
     let unfused = [Family::Pointwise, Family::Direct]
         .into_iter()
@@ -284,20 +267,21 @@ fn time_layer(context: &Context, entry: &LayerEntry, args: &Args, roofline: Opti
 
     let mut bound = Vec::new();
     for plan in [&plan, &unfused, &plain] {
-        bound.push(Bound::new(context, plan)?);
+        bound.push(RandomLayer::new(context, plan)?.bind(context, plan)?);
     }
+    let time = |layer: &Layer, repeats: usize| context.time(&vec![layer; repeats]);
     // Enough repetitions in one pass for the clock to be fine enough, the same for a form in every round.
     let mut repeats = Vec::new();
     for form in &bound {
-        let once = form.time(context, 1)?.device_or_host();
-        let _ = form.time(context, 1)?;
+        let once = time(form, 1)?.device_or_host();
+        let _ = time(form, 1)?;
         repeats.push(((0.01 / once.max(1e-6)) as usize).clamp(1, 64));
     }
     let mut device = [const { Vec::new() }; 3];
     let mut host = Vec::new();
     for _ in 0..args.rounds {
         for (i, form) in bound.iter().enumerate() {
-            let timing = form.time(context, repeats[i])?;
+            let timing = time(form, repeats[i])?;
             device[i].push(timing.device_or_host() / repeats[i] as f64);
             if i == 0 {
                 host.push(timing.host / repeats[i] as f64);
@@ -324,6 +308,8 @@ fn time_layer(context: &Context, entry: &LayerEntry, args: &Args, roofline: Opti
         gflops: 2.0 * cost.macs as f64 / octave * 1e-9,
         dispatches: plan.dispatches(),
         kernel: format!("{}: {}", plan.variant(), plan.kernels().join(", ")),
+        tuned: plan.is_tuned(),
+        plain_tuned: plain.is_tuned(),
         vs_unfused,
         vs_plain,
         macs_vs_plain: cost.macs as f64 / plain_cost.macs as f64,
@@ -340,48 +326,4 @@ pub fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     let (a, b) = (times[(times.len() - 1) / 2], times[times.len() / 2]);
     (a + b) / 2.0
-}
-
-/// A layer with tensors of its own.
-struct Bound {
-    layer: Layer,
-}
-
-impl Bound {
-    fn new(context: &Context, plan: &Plan) -> Result<Self> {
-        let spec = plan.spec();
-        let mut seed = 1u32;
-        let mut values = |count: u64| -> Vec<f32> {
-            let next = |_| {
-                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (seed >> 8) as f32 / (1u32 << 23) as f32 - 1.0
-            };
-            (0..count).map(next).collect()
-        };
-        let weights = Path::ALL.map(|path| {
-            let count = spec.weight_shape(path).iter().map(|&d| u64::from(d)).product();
-            spec.has(path).then(|| values(count))
-        });
-        let [w_hh, w_hl, w_lh, w_ll] = weights.each_ref().map(|w| w.as_deref());
-        let weights = Weights { w_hh, w_hl, w_lh, w_ll, ..Weights::default() };
-        let packed = context.octconv().pack(plan, &weights)?;
-        let dtype = plan.options().activations;
-        let mut buffers = Vec::new();
-        for tensor in plan.tensors() {
-            let buffer = match tensor.written {
-                true => context.tensor(tensor.dims.elements(), dtype)?,
-                false => context.upload(&values(tensor.dims.elements()), dtype)?,
-            };
-            buffers.push((tensor.name, buffer));
-        }
-        let mut tensors = Tensors::default();
-        for (name, buffer) in &buffers {
-            tensors.set(name, buffer.into())?;
-        }
-        Ok(Self { layer: context.octconv().bind(plan, &packed, &tensors)? })
-    }
-
-    fn time(&self, context: &Context, repeats: usize) -> Result<octconv::Timing> {
-        Ok(context.time(&vec![&self.layer; repeats])?)
-    }
 }

@@ -13,7 +13,7 @@ use crate::bench::{Common, median};
 use crate::network_source::{self, Settings};
 use crate::output::{self, thousands};
 use crate::plot::{self, Bar};
-use crate::predictor::compile;
+use crate::predictor::{compile, tuned_layers};
 use crate::roofline::{Reached, summary};
 use crate::size::Size;
 
@@ -73,7 +73,10 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     let context = &device.context;
     let forms = [prepare(context, &source.network, size, dtype)?, prepare(context, &plain, size, dtype)?];
 
+    device.keep_pipelines();
+
     let [octave, other] = &forms;
+    let tuned = common.tuned(forms.each_ref().map(|form| tuned_layers(form.inference.plan()))) + "\n";
     let stages = [&octave.inference, &other.inference].map(|inference| inference.plan().stages());
     let names: Vec<_> = stages[0].iter().map(|stage| stage.name.clone()).collect();
     ensure!(names.iter().eq(stages[1].iter().map(|stage| &stage.name)), "the two forms have different stages");
@@ -175,7 +178,7 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
         thousands(bytes[1].into()),
         bytes[0] as f64 / bytes[1] as f64
     );
-    output::print(&(heading + &roofline + &table(&rows) + &memory))?;
+    output::print(&(heading + &tuned + &roofline + &table(&rows) + &memory))?;
     if args.trace {
         output::print(&trace(context, octave, rounds)?)?;
     }

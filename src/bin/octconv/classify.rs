@@ -113,7 +113,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         output::print(&lines)?;
     } else if !answered.is_empty() {
         let heading = format!("{name}, {}x{}, on {}\n", rule.height, rule.width, predictor.describe());
-        output::print(&(heading + &table(&answered)))?;
+        output::print(&(heading + &predictor.tuned() + &table(&answered)))?;
     }
     if let (Some(path), Some(node), Some(input)) = (&args.features, &node, &first) {
         let maps = predictor.features(input, node)?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Result;
 use octconv::context::INSTALL_HINT;
 use octconv::wgpu::AdapterInfo;
-use octconv::{Context, ContextOptions, Error};
+use octconv::{Cache, Context, ContextOptions, Error};
 
 use crate::output::one_line;
 
@@ -40,10 +40,37 @@ impl Device {
         }
     }
 
+    /// Keeps compiled pipelines for the next run. A cache that cannot be written costs time, and fails no command.
+    pub fn keep_pipelines(&self) {
+        let _ = self.context.save_pipelines();
+    }
+
     /// What wgpu has reported since the last call.
     pub fn stray_error(&self) -> Option<String> {
         self.stray.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// The environment variable that names the cache's folder; empty, there is none.
+const CACHE_VARIABLE: &str = "OCTCONV_CACHE";
+
+/// Where what is tuned and compiled is kept; `None` where that is not wanted, or the system has no place for it.
+pub fn cache() -> Option<Cache> {
+    match std::env::var_os(CACHE_VARIABLE) {
+        Some(folder) if folder.is_empty() => None,
+        Some(folder) => Some(Cache::new(folder)),
+        None => dirs::cache_dir().map(|folder| Cache::new(folder.join("octconv"))),
+    }
+}
+
+/// A device that runs what is tuned.
+pub fn cached() -> ContextOptions {
+    ContextOptions { cache: cache(), ..ContextOptions::default() }
+}
+
+/// What to do where nothing is tuned.
+pub fn hint(tuned: usize) -> &'static str {
+    if tuned == 0 { " (\"octconv tune\" measures which kernels are the fastest here)" } else { "" }
 }
 
 /// An adapter in a line: its name, backend, kind and driver.

@@ -86,10 +86,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         print_json(&report)?;
     } else {
         print(&format!(
-            "{} on {}, {}\n{} of {} right: {:.2}% (expected {:.2}%)\n{} answers differ from those expected\n",
+            "{} on {}, {}\n{}{} of {} right: {:.2}% (expected {:.2}%)\n{} answers differ from those expected\n",
             report.network,
             report.on,
             report.dtype,
+            predictor.tuned(),
             report.correct,
             report.pictures,
             100.0 * report.accuracy,

@@ -16,6 +16,7 @@ mod device;
 mod evaluate;
 mod features;
 mod info;
+mod layer_file;
 mod network_source;
 mod output;
 mod picture;
@@ -25,12 +26,14 @@ mod roofline;
 mod size;
 mod spec_file;
 mod tensor_file;
+mod tune;
 mod verify;
 
 /// Octave convolution as one GPU operator.
 ///
-/// The adapter is wgpu's choice, or what WGPU_ADAPTER_NAME, WGPU_BACKEND and WGPU_POWER_PREF name. A command that fails
-/// prints one line, "error: ...", to standard error, and exits with 1; one that is spelled wrong exits with 2.
+/// The adapter is wgpu's choice, or what WGPU_ADAPTER_NAME, WGPU_BACKEND and WGPU_POWER_PREF name. What is tuned and
+/// compiled is kept in the system's folder for caches, or in OCTCONV_CACHE (empty: nowhere). A command that fails prints
+/// one line, "error: ...", to standard error, and exits with 1; one that is spelled wrong exits with 2.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
@@ -48,6 +51,7 @@ enum Command {
     Cost(cost::Args),
     Bench(bench::Args),
     Roofline(roofline::Args),
+    Tune(tune::Args),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Cost(args) => cost::run(args),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
         Command::Roofline(args) => roofline::run(args),
+        Command::Tune(args) => tune::run(args).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
         Ok(code) => code,

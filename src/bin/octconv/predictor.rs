@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, NetworkPlan, reference};
-use octconv::{ContextOptions, Dtype, InputSize};
+use octconv::{Dtype, InputSize};
 
 use crate::device::{self, Device};
 
@@ -47,13 +47,14 @@ impl Predictor {
         let shapes = graph.shapes(size)?;
         let answer = graph.output_shape(&shapes).elements() / u64::from(size.n);
         let input = shapes[0].elements() / u64::from(size.n);
-        let opened = if args.reference { None } else { Device::open(&ContextOptions::default())? };
+        let opened = if args.reference { None } else { Device::open(&device::cached())? };
         let form = match opened {
             Some(device) => {
                 let model = Model::new(device.context.octconv(), graph.clone(), checkpoint)?;
                 let options = NetworkOptions { activations: args.dtype, weights: args.dtype, keep };
                 let plan = model.plan(size, &options)?;
                 let inference = Box::new(compile(&model, plan)?);
+                device.keep_pipelines();
                 Form::Device { device, inference }
             }
             None => {
@@ -72,6 +73,17 @@ impl Predictor {
         match &self.form {
             Form::Device { device, .. } => device::describe(&device.context.adapter().get_info()),
             Form::Reference { why, .. } => format!("the CPU reference ({why})"),
+        }
+    }
+
+    /// How many of its layers run as they were tuned, in a line with its end; nothing on the reference.
+    pub fn tuned(&self) -> String {
+        match &self.form {
+            Form::Device { inference, .. } => {
+                let (tuned, layers) = tuned_layers(inference.plan());
+                format!("tuned: {tuned} of {layers} layers{}\n", device::hint(tuned))
+            }
+            Form::Reference { .. } => String::new(),
         }
     }
 
@@ -133,6 +145,11 @@ impl Predictor {
             }
         }
     }
+}
+
+/// How many layers run as they were tuned, of how many.
+pub fn tuned_layers(plan: &NetworkPlan) -> (usize, usize) {
+    (plan.layers().filter(|layer| layer.tuned).count(), plan.layers().count())
 }
 
 /// Compiles with a progress bar.

@@ -1,0 +1,32 @@
+//! What a network costs the CPU at a size that it has not had: planning, and binding with pipelines and weights that other
+//! sizes have left. No submission; any adapter will do.
+
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use octconv::network::{Checkpoint, Graph, Model, NetworkOptions, zoo};
+use octconv::{Context, ContextOptions, InputSize};
+
+fn network(criterion: &mut Criterion) {
+    let context = Context::new(&ContextOptions::default()).expect("an adapter");
+    let settings = zoo::Settings { alpha: 0.5, ..zoo::Settings::default() };
+    let network = zoo::build("resnet50", &settings).expect("a built-in network");
+    let graph = Graph::new(&network).expect("a valid network");
+    let checkpoint = Checkpoint::random(&graph, 1);
+    let model = Model::new(context.octconv(), graph, checkpoint).expect("weights that fit");
+    let options = NetworkOptions::default();
+    let size = InputSize::image(1, 192, 192);
+    let plan = || model.plan(size, &options).expect("a plan");
+    model.compile(plan(), |_| {}).expect("pipelines and weights");
+
+    let mut group = criterion.benchmark_group("Oct-ResNet-50 at a new size");
+    group.sample_size(20).measurement_time(Duration::from_secs(5));
+    group.bench_function("plan", |b| b.iter(plan));
+    group.bench_function("bind, with warm pipelines", |b| {
+        b.iter_batched(plan, |plan| model.compile(plan, |_| {}), BatchSize::PerIteration);
+    });
+    group.finish();
+}
+
+criterion_group!(benches, network);
+criterion_main!(benches);

@@ -1,0 +1,57 @@
+//! How far a plan's outputs may be from the exact ones. `src/verify.rs` derives the figures.
+
+use crate::plan::{Dtype, Plan};
+use crate::spec::{Activation, Path};
+
+/// The largest errors of a plan's outputs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Of a sum, as a part of the sum of its terms' magnitudes, and beside it.
+    relative: f64,
+    absolute: f64,
+    activation: Activation,
+    stored: Dtype,
+}
+
+impl Bounds {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let (spec, options) = (plan.spec(), plan.options());
+        let terms: u32 = Path::ALL
+            .into_iter()
+            .filter(|&path| spec.has(path))
+            .map(|path| spec.weight_shape(path)[1..].iter().product::<u32>())
+            .sum();
+        let mut relative = (8.0 * f64::from(terms).sqrt() + 16.0) * unit(24);
+        let mut absolute = unit(126);
+        if options.weights == Dtype::F16 {
+            relative += unit(11);
+            absolute += f64::from(terms) * unit(24);
+        }
+        if options.activations == Dtype::F16 && (plan.scratch_bytes() > 0 || options.pooled_input) {
+            relative += 3.0 * unit(11);
+            absolute += unit(13);
+        }
+        Self { relative, absolute, activation: spec.activation(), stored: options.activations }
+    }
+
+    /// Of an output `y` whose terms' magnitudes add up to `magnitude`, before it is stored.
+    pub(crate) fn of_output(&self, y: f64, magnitude: f64) -> f64 {
+        let bound = self.activation.lipschitz() * (self.relative * magnitude + self.absolute);
+        match self.activation {
+            Activation::Silu => bound + (8.0 + 3.0 * magnitude) * unit(23) * y.abs(),
+            _ => bound,
+        }
+    }
+
+    /// Of a stored `y` that could err by `bound` before.
+    pub(crate) fn stored(&self, y: f64, bound: f64) -> f64 {
+        match self.stored {
+            Dtype::F16 => bound + unit(10) * y.abs() + unit(14),
+            Dtype::F32 => bound + 4.0 * unit(24) * y.abs(),
+        }
+    }
+}
+
+fn unit(bits: i32) -> f64 {
+    2f64.powi(-bits)
+}
