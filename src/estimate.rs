@@ -30,8 +30,12 @@ pub(crate) struct Part {
     pub(crate) uniform_loads: u64,
     /// stores,
     pub(crate) stores: u64,
-    /// sums carried from one turn of a loop to the next, over all turns.
+    /// sums carried from one turn of a loop to the next, over all turns,
     pub(crate) carried: u64,
+    /// loads of four elements from workgroup memory,
+    pub(crate) shared_loads: u64,
+    /// barriers.
+    pub(crate) barriers: u64,
 }
 
 impl Work {
@@ -51,6 +55,8 @@ impl Work {
                 + 14.0 * part.loads as f64
                 + 2.5 * part.uniform_loads as f64
                 + 1.0 * part.carried as f64
+                + 56.0 * part.shared_loads as f64
+                + 500.0 * part.barriers as f64
                 + 20.0 * part.stores as f64
                 + 300.0;
             part.threads.div_ceil(8) as f64 * each
@@ -69,6 +75,8 @@ impl Work {
             let issued = part.multiplies as f64
                 + 3.0 * part.loads as f64
                 + 0.25 * part.uniform_loads as f64
+                + 2.0 * part.shared_loads as f64
+                + 40.0 * part.barriers as f64
                 + 3.0 * part.stores as f64
                 + 100.0;
             // Of a wave on its own, a few loads are under way at once.
