@@ -76,7 +76,7 @@ const fn tile([channels, positions]: [u32; 2], thread: [u32; 2], slab: u32) -> T
 const LANES: u32 = 4;
 
 /// Channels of a slab whose weights and inputs a thread holds at once.
-const UNROLL: u32 = 2;
+const UNROLL: u32 = 4;
 
 impl Tile {
     fn workgroup(self) -> u32 {
