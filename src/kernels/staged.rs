@@ -219,11 +219,24 @@ pub(crate) fn refusal(spec: &Spec, job: &Job) -> Option<&'static str> {
     (!dense).then_some("the staged kernel needs one group")
 }
 
-/// The named tile for a job. Nothing where half of its channels or more would stand idle.
+/// The named tile for a job. Nothing where half of its channels, or half of its positions, would stand idle.
 pub(crate) fn tile_of(name: &str, job: &Job) -> Option<Tile> {
     let &(_, tile) = TILES.iter().find(|&&(other, _)| other == name)?;
-    let widest = [&job.high, &job.low].into_iter().flatten().map(|output| output.y.dims.c).max()?;
-    (tile.channels <= widest.next_power_of_two().max(TILES[0].1.channels)).then_some(tile)
+    let (_, smallest) = TILES[0];
+    let outputs = [&job.high, &job.low].into_iter().flatten();
+    let fits = |mut sizes: Vec<u64>, least: u32, size: u32| {
+        sizes.push(u64::from(least));
+        sizes.into_iter().max().is_some_and(|widest| u64::from(size) <= widest.next_power_of_two())
+    };
+    let (channels, positions) = outputs.map(|output| (u64::from(output.y.dims.c), 4 * cells(output))).unzip();
+    (fits(channels, smallest.channels, tile.channels) && fits(positions, smallest.positions, tile.positions))
+        .then_some(tile)
+}
+
+/// Blocks of 2x2 positions of an output, over the batch and all frames.
+fn cells(output: &OutputJob) -> u64 {
+    let dims = output.y.dims;
+    u64::from(dims.n) * u64::from(dims.t) * u64::from(dims.h.div_ceil(2)) * u64::from(dims.w.div_ceil(2))
 }
 
 /// Refuses a tile that the device has no room for.
@@ -319,7 +332,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
             w: dims.w,
             rows,
             cols,
-            cells: dims.n * dims.t * rows * cols,
+            cells: cells(output) as u32,
             blocks: blocks(output).count(),
             bias: biases.next().copied().unwrap_or_default(),
             pooled_h: pooled.map_or(0, |p| p.h),
