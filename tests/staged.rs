@@ -188,6 +188,22 @@ fn folded_grids() {
     check_in(&context, "fused/staged/32x32", &image(split((3, 2), (40, 9)).bias(true), 8, 7));
 }
 
+/// Workgroup memory pays on a GPU, where many channels share what is read; a software device has none that is faster.
+#[test]
+fn chosen_on_gpus_alone() {
+    let wide = Spec::builder(512, 128).alpha(0.5, 0.5);
+    let deep = Spec::builder(256, 256).alpha(0.5, 0.5).kernel([3, 3]).same_padding();
+    for (spec, size) in [(wide, InputSize::image(32, 28, 28)), (deep, InputSize::image(1, 14, 14))] {
+        let spec = spec.build().unwrap();
+        let family = |software| {
+            let facts = DeviceFacts { software, ..DeviceFacts::default() };
+            Plan::new(&spec, size, &Options::default(), &facts).unwrap().variant().family
+        };
+        assert_eq!(family(false), Family::Staged);
+        assert_ne!(family(true), Family::Staged);
+    }
+}
+
 /// The message with which a layer is refused, forced into `variant` with these limits.
 fn refusal(variant: &str, spec: SpecBuilder, limits: wgpu::Limits) -> String {
     let options = Options { variant: Some(variant.parse().unwrap()), ..Options::default() };
