@@ -1,10 +1,13 @@
 //! What a dispatch asks of a device, and how long that takes on a nominal one.
 //!
 //! Two machines are modelled. A *software device* runs 8 threads as the lanes of a vector, one vector after another on
-//! two cores; it fetches each lane's elements one by one, so loads weigh most, and at every turn of a loop fetches and
-//! masks each sum, which it keeps in memory. A *GPU* issues one instruction for a wave of 32 threads a cycle on each of
-//! its processors and hides the latency of loads behind other waves, if there are any. The numbers are of lavapipe on
-//! x86-64 with 256-bit vectors, read off its machine code, and of no GPU in particular.
+//! two cores; it fetches each lane's elements one by one, so loads weigh most, from workgroup memory as from any, and at
+//! every turn of a loop fetches and masks each sum, which it keeps in memory; at a barrier it leaves one wave for the next.
+//! A *GPU* issues one instruction for a wave of 32 threads a cycle on each of its processors and hides the latency of
+//! loads behind other waves, if there are any. Its cache gives a processor 32 bytes a cycle, so a wave's load takes 4; a
+//! load that a wave shares takes 1 to 4 for four scalars, as it has a path of its own or not; four elements a thread from
+//! workgroup memory, of which adjacent threads share some, 2 beside the products. The numbers are of lavapipe on x86-64
+//! with 256-bit vectors, read off its machine code and its times, and of no GPU in particular.
 
 use crate::plan::DeviceFacts;
 
@@ -30,8 +33,12 @@ pub(crate) struct Part {
     pub(crate) uniform_loads: u64,
     /// stores,
     pub(crate) stores: u64,
-    /// sums carried from one turn of a loop to the next, over all turns.
+    /// sums carried from one turn of a loop to the next, over all turns,
     pub(crate) carried: u64,
+    /// loads of four elements from workgroup memory,
+    pub(crate) shared_loads: u64,
+    /// barriers.
+    pub(crate) barriers: u64,
 }
 
 impl Work {
@@ -52,6 +59,8 @@ impl Work {
                 + 3.0 * part.uniform_loads as f64
                 + 0.2 * part.carried as f64
                 + 70.0 * part.stores as f64
+                + 46.0 * part.shared_loads as f64
+                + 400.0 * part.barriers as f64
                 + 100.0;
             part.threads.div_ceil(8) as f64 * each
         };
@@ -67,9 +76,11 @@ impl Work {
         let cycles = |part: &Part| {
             let waves = part.threads.div_ceil(32) as f64;
             let issued = part.multiplies as f64
-                + 3.0 * part.loads as f64
-                + 0.25 * part.uniform_loads as f64
-                + 3.0 * part.stores as f64
+                + 4.0 * part.loads as f64
+                + 0.5 * part.uniform_loads as f64
+                + 2.0 * part.shared_loads as f64
+                + 40.0 * part.barriers as f64
+                + 4.0 * part.stores as f64
                 + 100.0;
             // Of a wave on its own, a few loads are under way at once.
             let alone = issued + latency * (part.loads as f64 / 16.0 + 2.0);

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::error::{Error, Extent};
 use crate::estimate::Work;
 use crate::gpu::AdapterFacts;
-use crate::kernels::{Kernel, Types, add, direct, pointwise, pool, upsample};
+use crate::kernels::{Kernel, Types, add, direct, pointwise, pool, staged, upsample};
 use crate::packing::Packing;
 use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Sampling, Shapes, Spec};
 
@@ -81,6 +81,8 @@ pub enum Family {
     Direct,
     /// `shaders/pointwise.wgsl`: 1x1.
     Pointwise,
+    /// `shaders/staged.wgsl`: any layer of one group, by tiles in workgroup memory.
+    Staged,
 }
 
 impl Strategy {
@@ -100,20 +102,22 @@ impl Strategy {
 
 impl Family {
     /// All there are.
-    pub const ALL: [Self; 2] = [Self::Direct, Self::Pointwise];
+    pub const ALL: [Self; 3] = [Self::Direct, Self::Pointwise, Self::Staged];
 
     fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Pointwise => "pointwise",
+            Self::Staged => "staged",
         }
     }
 
-    /// The names of its tiles: how much of the output a thread makes.
+    /// The names of its tiles: how much of the output a thread makes, or a workgroup of the staged kernel.
     pub fn tiles(self) -> Vec<&'static str> {
         match self {
             Self::Direct => direct::TILES.iter().map(|&(name, _)| name).collect(),
             Self::Pointwise => pointwise::TILES.iter().map(|&(name, _)| name).collect(),
+            Self::Staged => staged::TILES.iter().map(|&(name, _)| name).collect(),
         }
     }
 }
@@ -766,7 +770,7 @@ impl Planner<'_> {
     /// pool(X_H) as the caller gives it, where the kernel has a use for it.
     fn given_pool(&self, family: Family) -> Option<Operand> {
         // The pointwise kernel has pool(X_H) for three additions, and at stride 1 reads X_H anyhow.
-        let useful = family == Family::Direct || self.spec.stride() == 2 || !self.spec.has(Path::HH);
+        let useful = family != Family::Pointwise || self.spec.stride() == 2 || !self.spec.has(Path::HH);
         let dims = self.shapes.x_p.filter(|_| self.options.pooled_input && useful)?;
         Some(Operand { id: TensorId::XP, dims })
     }
@@ -840,6 +844,14 @@ impl Planner<'_> {
                 let tile = pointwise::tile(tile, job).ok_or_else(|| self.refuse("it has no such tile"))?;
                 pointwise::step(self.facts, self.spec, types, job, tile)
             }
+            Family::Staged => {
+                if let Some(reason) = staged::refusal(self.spec, job) {
+                    return Err(self.refuse(reason));
+                }
+                let idle = || self.refuse(format!("half of a tile of {tile} or more would stand idle"));
+                let tile = staged::tile_of(tile, job).ok_or_else(idle)?;
+                staged::step(self.facts, self.spec, types, job, tile)
+            }
         }
     }
 
@@ -890,10 +902,10 @@ impl Planner<'_> {
 
     /// The low resolution in a dispatch, the high one in the next.
     fn low_first(&mut self) -> Result<Vec<Step>, Error> {
-        if self.variant.family != Family::Direct {
-            return Err(self.refuse("only the direct kernel adds to sums that are given"));
+        if self.variant.family == Family::Pointwise {
+            return Err(self.refuse("the pointwise kernel does not add to sums that are given"));
         }
-        let mut high = self.job(self.given_pool(Family::Direct));
+        let mut high = self.job(self.given_pool(self.variant.family));
         let Some((output, from_low)) = high.high.zip(high.path(Path::LH).copied()) else {
             return Err(self.refuse("there is no L->H to do first"));
         };

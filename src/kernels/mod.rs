@@ -19,6 +19,7 @@ pub(crate) mod probe;
 pub(crate) mod scale;
 #[cfg(feature = "network")]
 pub(crate) mod softmax;
+pub(crate) mod staged;
 #[cfg(all(test, feature = "network", feature = "context"))]
 pub(crate) mod testing;
 pub(crate) mod upsample;
@@ -37,6 +38,7 @@ use wgsl::Source;
 pub(crate) enum Kernel {
     Direct(direct::Constants),
     Pointwise(pointwise::Constants),
+    Staged(staged::Constants),
     Pool(pool::Constants),
     Upsample(upsample::Constants),
     Add(add::Constants),
@@ -79,6 +81,7 @@ impl Kernel {
         match self {
             Self::Direct(c) => c.name(),
             Self::Pointwise(c) => c.name(),
+            Self::Staged(c) => c.name(),
             Self::Pool(_) => "pool".into(),
             Self::Upsample(_) => "upsample".into(),
             Self::Add(_) => "add".into(),
@@ -103,6 +106,7 @@ impl Kernel {
         match self {
             Self::Direct(c) => c.assemble(),
             Self::Pointwise(c) => c.assemble(),
+            Self::Staged(c) => c.assemble(),
             Self::Pool(c) => c.assemble(),
             Self::Upsample(c) => c.assemble(),
             Self::Add(c) => c.assemble(),

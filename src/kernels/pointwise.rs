@@ -300,6 +300,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
         stores: fine * wide_high + cells * wide_low,
         carried: high_turns * (has(Path::HH) * fine * wide_high + has(Path::HL) * cells * wide_low)
             + low_turns * (has(Path::LH) * low_read * wide_high + has(Path::LL) * cells * wide_low),
+        ..Part::default()
     };
     let work = Work { parts: vec![part], bytes: job.bytes(types.activations) + offsets.bytes };
     let constants = Constants {

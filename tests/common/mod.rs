@@ -106,39 +106,43 @@ fn promised(spec: &Spec, options: &Options) -> Vec<String> {
     let has = |frequency| spec.output().of(frequency) > 0;
     let both = has(Frequency::High) && has(Frequency::Low);
 
-    let mut names = vec!["fused/direct"];
+    let dense = spec.groups() == Groups::Count(1);
+    let mut strategies = vec!["fused"];
     let unfused = options.high_slice.is_none() && options.low_slice.is_none();
     if unfused {
-        names.push("unfused/direct");
+        strategies.push("unfused");
     }
     if both {
-        names.push("split/direct");
+        strategies.push("split");
     }
     if pools {
-        names.push("pool-first/direct");
+        strategies.push("pool-first");
     }
     if spec.has(Path::LH) && !two {
-        names.push("low-first/direct");
+        strategies.push("low-first");
+    }
+    let mut names: Vec<_> = strategies.iter().map(|strategy| format!("{strategy}/direct")).collect();
+    if dense {
+        names.extend(strategies.iter().map(|strategy| format!("{strategy}/staged")));
     }
     let time = spec.time();
-    let dense = spec.groups() == Groups::Count(1);
     let one_tap = spec.kernel() == [1, 1] && spec.padding() == [0, 0] && time.kernel == 1 && time.padding == 0;
     if dense && one_tap {
         if unfused {
-            names.push("unfused/pointwise");
+            names.push("unfused/pointwise".into());
         }
         let means_given = options.pooled_input && !two && !spec.has(Path::HH);
         if (has(Frequency::High) || spec.has(Path::HL)) && !means_given {
-            names.push("fused/pointwise");
+            names.push("fused/pointwise".into());
             if pools_for_cells {
-                names.push("pool-first/pointwise");
+                names.push("pool-first/pointwise".into());
             }
             if both && spec.has(Path::HL) {
-                names.push("split/pointwise");
+                names.push("split/pointwise".into());
             }
         }
     }
-    names.into_iter().map(String::from).collect()
+    names
 }
 
 /// All that a layer can be told about types: activations, then weights.
