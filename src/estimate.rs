@@ -3,7 +3,8 @@
 //! Two machines are modelled. A *software device* runs 8 threads as the lanes of a vector, one vector after another on
 //! two cores; it fetches each lane's elements one by one, so loads weigh most, and at every turn of a loop fetches and
 //! masks each sum, which it keeps in memory. A *GPU* issues one instruction for a wave of 32 threads a cycle on each of
-//! its processors and hides the latency of loads behind other waves, if there are any. The numbers are of lavapipe on
+//! its processors and hides the latency of loads behind other waves, if there are any; its matrix units do five times as
+//! many multiply-adds, where a software device has none and emulates them. The numbers are of lavapipe on
 //! x86-64 with 256-bit vectors, read off its machine code, and of no GPU in particular.
 
 use crate::plan::DeviceFacts;
@@ -24,6 +25,8 @@ pub(crate) struct Part {
     pub(crate) threads: u64,
     /// What each of them does: multiply-adds,
     pub(crate) multiplies: u64,
+    /// its share of the multiply-adds of matrix units,
+    pub(crate) matrix_multiplies: u64,
     /// loads from an address of its own,
     pub(crate) loads: u64,
     /// loads of one scalar from an address that its workgroup shares,
@@ -48,6 +51,7 @@ impl Work {
     fn on_software(&self) -> f64 {
         let cycles = |part: &Part| {
             let each = 0.7 * part.multiplies as f64
+                + 8.0 * part.matrix_multiplies as f64
                 + 14.0 * part.loads as f64
                 + 2.5 * part.uniform_loads as f64
                 + 1.0 * part.carried as f64
@@ -67,6 +71,7 @@ impl Work {
         let cycles = |part: &Part| {
             let waves = part.threads.div_ceil(32) as f64;
             let issued = part.multiplies as f64
+                + 0.2 * part.matrix_multiplies as f64
                 + 3.0 * part.loads as f64
                 + 0.25 * part.uniform_loads as f64
                 + 3.0 * part.stores as f64

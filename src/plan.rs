@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::error::{Error, Extent};
 use crate::estimate::Work;
 use crate::gpu::AdapterFacts;
-use crate::kernels::{Kernel, Types, add, direct, pointwise, pool, upsample};
+use crate::kernels::{Kernel, Types, add, direct, matrix, pointwise, pool, upsample};
 use crate::packing::Packing;
 use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Sampling, Shapes, Spec};
 
@@ -81,6 +81,8 @@ pub enum Family {
     Direct,
     /// `shaders/pointwise.wgsl`: 1x1.
     Pointwise,
+    /// `shaders/matrix.wgsl`: f16, on devices with matrix units; any kernel, one group.
+    Matrix,
 }
 
 impl Strategy {
@@ -100,12 +102,13 @@ impl Strategy {
 
 impl Family {
     /// All there are.
-    pub const ALL: [Self; 2] = [Self::Direct, Self::Pointwise];
+    pub const ALL: [Self; 3] = [Self::Direct, Self::Pointwise, Self::Matrix];
 
     fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Pointwise => "pointwise",
+            Self::Matrix => "matrix",
         }
     }
 
@@ -114,6 +117,7 @@ impl Family {
         match self {
             Self::Direct => direct::TILES.iter().map(|&(name, _)| name).collect(),
             Self::Pointwise => pointwise::TILES.iter().map(|&(name, _)| name).collect(),
+            Self::Matrix => matrix::TILES.iter().map(|&(name, _)| name).collect(),
         }
     }
 }
@@ -224,6 +228,8 @@ pub struct DeviceFacts {
     /// f32 sums: 8 or 16. `None` where it cannot, lacks `SHADER_F16` or `EXPERIMENTAL_COOPERATIVE_MATRIX`, or where
     /// nobody told: a device does not know, its adapter does.
     pub matrix: Option<u32>,
+    /// The fewest and the most threads that a subgroup can have, powers of two.
+    pub subgroup_sizes: [u32; 2],
 }
 
 /// The features that octconv has a use for; it needs none of them.
@@ -235,28 +241,38 @@ pub(crate) const USEFUL_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
 impl Default for DeviceFacts {
     /// A GPU with wgpu's default limits and no features: what an embedder gets who asks for nothing.
     fn default() -> Self {
-        Self { limits: wgpu::Limits::default(), features: wgpu::Features::empty(), software: false, matrix: None }
+        Self {
+            limits: wgpu::Limits::default(),
+            features: wgpu::Features::empty(),
+            software: false,
+            matrix: None,
+            subgroup_sizes: [wgpu::MINIMUM_SUBGROUP_MIN_SIZE, wgpu::MAXIMUM_SUBGROUP_MAX_SIZE],
+        }
     }
 }
 
 impl DeviceFacts {
     /// The facts of a device at hand. Those that only the adapter knows are missing: see [`DeviceFacts::with_adapter`].
     pub fn of(device: &wgpu::Device) -> Self {
+        let info = device.adapter_info();
         Self {
             limits: device.limits(),
             features: device.features(),
-            software: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
+            software: info.device_type == wgpu::DeviceType::Cpu,
             matrix: None,
+            subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
         }
     }
 
     /// The facts of a device with all limits of this adapter, and those of its features that octconv has a use for.
     pub fn of_adapter(adapter: &wgpu::Adapter) -> Self {
+        let info = adapter.get_info();
         Self {
             limits: adapter.limits(),
             features: adapter.features() & USEFUL_FEATURES,
-            software: adapter.get_info().device_type == wgpu::DeviceType::Cpu,
+            software: info.device_type == wgpu::DeviceType::Cpu,
             matrix: None,
+            subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
         }
         .with_adapter(&AdapterFacts::of(adapter))
     }
@@ -724,7 +740,7 @@ impl Planner<'_> {
     /// pool(X_H) as the caller gives it, where the kernel has a use for it.
     fn given_pool(&self, family: Family) -> Option<Operand> {
         // The pointwise kernel has pool(X_H) for three additions, and at stride 1 reads X_H anyhow.
-        let useful = family == Family::Direct || self.spec.stride() == 2 || !self.spec.has(Path::HH);
+        let useful = family != Family::Pointwise || self.spec.stride() == 2 || !self.spec.has(Path::HH);
         let dims = self.shapes.x_p.filter(|_| self.options.pooled_input && useful)?;
         Some(Operand { id: TensorId::XP, dims })
     }
@@ -796,6 +812,13 @@ impl Planner<'_> {
                 let tile = pointwise::tile(tile, self.facts, job).ok_or_else(|| self.refuse("it has no such tile"))?;
                 pointwise::step(self.facts, self.spec, types, job, tile)
             }
+            Family::Matrix => {
+                if let Some(reason) = matrix::refusal(self.facts, self.spec, types, job) {
+                    return Err(self.refuse(reason));
+                }
+                let tile = matrix::tile(tile).ok_or_else(|| self.refuse("it has no such tile"))?;
+                matrix::step(self.facts, self.spec, job, tile)
+            }
         }
     }
 
@@ -846,10 +869,10 @@ impl Planner<'_> {
 
     /// The low resolution in a dispatch, the high one in the next.
     fn low_first(&mut self) -> Result<Vec<Step>, Error> {
-        if self.variant.family != Family::Direct {
-            return Err(self.refuse("only the direct kernel adds to sums that are given"));
+        if self.variant.family == Family::Pointwise {
+            return Err(self.refuse("the pointwise kernel does not add to sums that are given"));
         }
-        let mut high = self.job(self.given_pool(Family::Direct));
+        let mut high = self.job(self.given_pool(self.variant.family));
         let Some((output, from_low)) = high.high.zip(high.path(Path::LH).copied()) else {
             return Err(self.refuse("there is no L->H to do first"));
         };

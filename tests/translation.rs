@@ -54,10 +54,12 @@ fn parse(source: String) -> Shader {
 
 /// A GPU and a software device, each with wgpu's defaults and with all that octconv has a use for.
 fn devices() -> [DeviceFacts; 4] {
-    let [gpu, cpu] = [false, true].map(|software| {
+    let [gpu, cpu] = [(false, 16, [32; 2]), (true, 8, [8; 2])].map(|(software, side, subgroup_sizes)| {
         let small = DeviceFacts { software, ..DeviceFacts::default() };
         let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 16, ..wgpu::Limits::default() };
-        [small, DeviceFacts { features: wgpu::Features::SHADER_F16, limits, software, matrix: None }]
+        let features =
+            wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        [small, DeviceFacts { features, limits, software, matrix: Some(side), subgroup_sizes }]
     });
     let ([small, full], [software, full_software]) = (gpu, cpu);
     [small, full, software, full_software]
