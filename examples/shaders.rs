@@ -7,13 +7,16 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use octconv::network::{Graph, NetworkOptions, NetworkPlan, zoo};
+use octconv::wgpu::{Features, Limits};
 use octconv::{DeviceFacts, Dtype, InputSize, Options, Plan, Spec};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = PathBuf::from(std::env::args().nth(1).ok_or("usage: shaders FOLDER")?);
     std::fs::create_dir_all(&folder)?;
-    // A GPU with wgpu's default limits; f16 on top, to see both types.
-    let facts = DeviceFacts { features: octconv::wgpu::Features::SHADER_F16, ..DeviceFacts::default() };
+    // A GPU with wgpu's default limits, but for workgroup memory; f16 on top, to see both types, and matrix units as AMD's have them.
+    let features = Features::SHADER_F16 | Features::SUBGROUP | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    let limits = Limits { max_compute_workgroup_storage_size: 32768, ..Limits::default() };
+    let facts = DeviceFacts { features, limits, matrix: Some(16), subgroup_sizes: [32, 64], ..DeviceFacts::default() };
     let k3 = |c: u32, alpha: f64| Spec::builder(c, c).alpha(alpha, alpha).kernel([3, 3]).same_padding();
     let k1 = |c_in: u32, c_out: u32, alpha: f64| Spec::builder(c_in, c_out).alpha(alpha, alpha);
     let layers = [

@@ -6,8 +6,8 @@
 //! A *GPU* issues one instruction for a wave of 32 threads a cycle on each of its processors and hides the latency of
 //! loads behind other waves, if there are any. Its cache gives a processor 32 bytes a cycle, so a wave's load takes 4; a
 //! load that a wave shares takes 1 to 4 for four scalars, as it has a path of its own or not; four elements a thread from
-//! workgroup memory, of which adjacent threads share some, 2 beside the products. The numbers are of lavapipe on x86-64
-//! with 256-bit vectors, read off its machine code and its times, and of no GPU in particular.
+//! workgroup memory, of which adjacent threads share some, 2 beside the products; its matrix units do five times as many
+//! multiply-adds, where a software device emulates them. The numbers are of lavapipe on x86-64 with 256-bit vectors, read off its machine code and its times, and of no GPU in particular.
 
 use crate::plan::DeviceFacts;
 
@@ -27,6 +27,8 @@ pub(crate) struct Part {
     pub(crate) threads: u64,
     /// What each of them does: multiply-adds,
     pub(crate) multiplies: u64,
+    /// its share of the multiply-adds of matrix units,
+    pub(crate) matrix_multiplies: u64,
     /// loads from an address of its own,
     pub(crate) loads: u64,
     /// loads of one scalar from an address that its workgroup shares,
@@ -55,6 +57,7 @@ impl Work {
     fn on_software(&self) -> f64 {
         let cycles = |part: &Part| {
             let each = 1.0 * part.multiplies as f64
+                + 8.0 * part.matrix_multiplies as f64
                 + 14.0 * part.loads as f64
                 + 3.0 * part.uniform_loads as f64
                 + 0.2 * part.carried as f64
@@ -76,6 +79,7 @@ impl Work {
         let cycles = |part: &Part| {
             let waves = part.threads.div_ceil(32) as f64;
             let issued = part.multiplies as f64
+                + 0.2 * part.matrix_multiplies as f64
                 + 4.0 * part.loads as f64
                 + 0.5 * part.uniform_loads as f64
                 + 2.0 * part.shared_loads as f64

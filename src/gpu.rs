@@ -324,8 +324,10 @@ impl Octconv {
         let mut dispatches = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
             let uniform = self.uniform(step)?;
+            // Some kernels bind them twice, as elements of two types.
+            let weights = step.packing.as_ref().and_then(|_| packed.next());
             dispatches.push(self.dispatch(step, uniform.as_entire_binding(), |id| match id {
-                TensorId::Weights => packed.next().map(|buffer| buffer.as_entire_binding()),
+                TensorId::Weights => weights.map(|buffer| buffer.as_entire_binding()),
                 TensorId::Scratch(i) => scratch.get(i).map(|buffer| buffer.as_entire_binding()),
                 id => tensors.get(id).zip(shapes.get(&id)).map(|(tensor, &dims)| {
                     wgpu::BindingResource::Buffer(wgpu::BufferBinding {

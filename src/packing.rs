@@ -4,6 +4,9 @@
 //! `[group][block][kt][outer h][outer w][c_in][inner h][inner w][oc]` in f32 or f16. A block is `vectors * lanes`
 //! output channels of one group; the last block of a group is padded with zeros. An *inner* kernel is the part of the
 //! kernel that shares one window of the input; outer x inner is the kernel.
+//!
+//! For matrix units a block is the rows of a matrix, and a path is `[block][kt][h][w][c_in / side][oc][c_in % side]`, one
+//! matrix after the other in rows, its input channels padded with zeros to whole slabs of matrices.
 
 use half::f16;
 
@@ -15,8 +18,10 @@ use crate::weights::Weights;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Packing {
     pub(crate) dtype: Dtype,
-    /// Output channels that are adjacent in the buffer: 1, 2 or 4.
+    /// Output channels that are adjacent in the buffer: 1, 2 or 4. For matrices, of the biases alone.
     pub(crate) lanes: u32,
+    /// Where the paths are matrices of blocks x blocks: how many of them, side by side, the channels of a tap fill up.
+    pub(crate) matrix_slab: Option<u32>,
     /// The outputs whose biases lead the buffer.
     pub(crate) biases: Vec<BiasPacking>,
     /// The paths behind them.
@@ -36,6 +41,13 @@ pub(crate) struct PathPacking {
     pub(crate) blocks: Blocks,
     /// Taps along h and w that share a window.
     pub(crate) inner: [u32; 2],
+}
+
+impl PathPacking {
+    /// Input channels with their padding.
+    fn padded(&self, c_in: u32, matrix_slab: Option<u32>) -> u32 {
+        c_in.next_multiple_of(matrix_slab.map_or(1, |slab| slab * self.blocks.block))
+    }
 }
 
 /// The output channels of one output, cut into blocks.
@@ -71,16 +83,17 @@ impl Blocks {
 pub(crate) struct Offsets {
     /// Of each bias, in f32 Lanes.
     pub(crate) biases: Vec<u32>,
-    /// Of each path, in Lanes of the weights' type.
+    /// Of each path, in Lanes of the weights' type, or in matrices.
     pub(crate) paths: Vec<u32>,
     /// Of the whole buffer.
     pub(crate) bytes: u64,
 }
 
 impl Packing {
-    /// Bytes of one Lane of weights.
-    fn lane_bytes(&self) -> u64 {
-        self.dtype.bytes() * u64::from(self.lanes)
+    /// Bytes of what offsets of a path count: a Lane of weights, or a matrix.
+    fn unit_bytes(&self, path: &PathPacking) -> u64 {
+        let elements = self.matrix_slab.map_or(self.lanes, |_| path.blocks.block.pow(2));
+        self.dtype.bytes() * u64::from(elements)
     }
 
     pub(crate) fn offsets(&self, spec: &Spec) -> Offsets {
@@ -90,14 +103,14 @@ impl Packing {
             biases.push((bytes / (4 * u64::from(self.lanes))) as u32);
             bytes += 4 * u64::from(bias.blocks.count()) * u64::from(bias.blocks.block);
         }
-        // A bias is a whole number of f32 Lanes, so every path begins at a whole Lane of either type.
         let mut paths = Vec::new();
         for path in &self.paths {
-            paths.push((bytes / self.lane_bytes()) as u32);
-            let [_, c_in, kt, kh, kw] = spec.weight_shape(path.path).map(u64::from);
+            bytes = bytes.next_multiple_of(self.unit_bytes(path));
+            paths.push((bytes / self.unit_bytes(path)) as u32);
+            let [_, c_in, kt, kh, kw] = spec.weight_shape(path.path);
             let slots = u64::from(path.blocks.count()) * u64::from(path.blocks.block);
-            bytes += slots * c_in * kt * kh * kw * self.dtype.bytes();
-            bytes = bytes.next_multiple_of(self.lane_bytes());
+            let taps = [kt, kh, kw].map(u64::from).iter().product::<u64>();
+            bytes += slots * u64::from(path.padded(c_in, self.matrix_slab)) * taps * self.dtype.bytes();
         }
         Offsets { biases, paths, bytes: bytes.next_multiple_of(16).max(16) }
     }
@@ -114,7 +127,7 @@ impl Packing {
             }
         }
         for (path, &offset) in self.paths.iter().zip(&offsets.paths) {
-            out.resize(offset as usize * self.lane_bytes() as usize, 0);
+            out.resize(offset as usize * self.unit_bytes(path) as usize, 0);
             self.pack_path(spec, weights, path, &mut out);
         }
         out.resize(offsets.bytes as usize, 0);
@@ -127,23 +140,36 @@ impl Packing {
         let source = weights.path(packing.path).unwrap_or_default();
         let affine = weights.affine(spec, packing.path.output());
         let channels: Vec<_> = packing.blocks.channels().collect();
-        for block in channels.chunks(packing.blocks.block as usize) {
+        let mut push = |channel: Option<u32>, c: usize, t: usize, h: usize, w: usize| {
+            let value = channel.filter(|_| c < c_in).map_or(0.0, |oc| {
+                let oc = oc as usize;
+                let weight = source[(((oc * c_in + c) * kt + t) * kh + h) * kw + w];
+                f64::from(weight) * affine[oc].0
+            });
+            match self.dtype {
+                Dtype::F32 => out.extend((value as f32).to_le_bytes()),
+                Dtype::F16 => out.extend(f16::from_f64(value).to_le_bytes()),
+            }
+        };
+        let side = packing.blocks.block as usize;
+        let padded = packing.padded(c_in as u32, self.matrix_slab) as usize;
+        for block in channels.chunks(side) {
             for t in 0..kt {
+                if self.matrix_slab.is_some() {
+                    for (h, w) in product(kh, kw) {
+                        for first in (0..padded).step_by(side) {
+                            for &channel in block {
+                                (first..first + side).for_each(|c| push(channel, c, t, h, w));
+                            }
+                        }
+                    }
+                    continue;
+                }
                 for (r, s) in product(kh / inner_h, kw / inner_w) {
                     for c in 0..c_in {
                         for (dr, ds) in product(inner_h, inner_w) {
                             let (h, w) = (r * inner_h + dr, s * inner_w + ds);
-                            for channel in block {
-                                let value = channel.map_or(0.0, |oc| {
-                                    let oc = oc as usize;
-                                    let weight = source[(((oc * c_in + c) * kt + t) * kh + h) * kw + w];
-                                    f64::from(weight) * affine[oc].0
-                                });
-                                match self.dtype {
-                                    Dtype::F32 => out.extend((value as f32).to_le_bytes()),
-                                    Dtype::F16 => out.extend(f16::from_f64(value).to_le_bytes()),
-                                }
-                            }
+                            block.iter().for_each(|&channel| push(channel, c, t, h, w));
                         }
                     }
                 }
@@ -158,7 +184,10 @@ fn product(rows: usize, cols: usize) -> impl Iterator<Item = (usize, usize)> {
 
 impl std::fmt::Display for Packing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} x{}", self.dtype, self.lanes)?;
+        match self.matrix_slab {
+            Some(slab) => write!(f, "{} in matrices, {slab} a slab", self.dtype)?,
+            None => write!(f, "{} x{}", self.dtype, self.lanes)?,
+        }
         for PathPacking { path, blocks, inner } in &self.paths {
             write!(
                 f,

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::error::{Error, Extent};
 use crate::estimate::Work;
 use crate::gpu::AdapterFacts;
-use crate::kernels::{Kernel, Types, add, direct, pointwise, pool, staged, upsample};
+use crate::kernels::{Kernel, Types, add, direct, matrix, pointwise, pool, staged, upsample};
 use crate::packing::Packing;
 use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Sampling, Shapes, Spec};
 
@@ -83,6 +83,8 @@ pub enum Family {
     Pointwise,
     /// `shaders/staged.wgsl`: any layer of one group, by tiles in workgroup memory.
     Staged,
+    /// `shaders/matrix.wgsl`: f16, on devices with matrix units; any kernel, one group.
+    Matrix,
 }
 
 impl Strategy {
@@ -102,13 +104,14 @@ impl Strategy {
 
 impl Family {
     /// All there are.
-    pub const ALL: [Self; 3] = [Self::Direct, Self::Pointwise, Self::Staged];
+    pub const ALL: [Self; 4] = [Self::Direct, Self::Pointwise, Self::Staged, Self::Matrix];
 
     fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Pointwise => "pointwise",
             Self::Staged => "staged",
+            Self::Matrix => "matrix",
         }
     }
 
@@ -118,6 +121,7 @@ impl Family {
             Self::Direct => direct::TILES.iter().map(|&(name, _)| name).collect(),
             Self::Pointwise => pointwise::TILES.iter().map(|&(name, _)| name).collect(),
             Self::Staged => staged::TILES.iter().map(|&(name, _)| name).collect(),
+            Self::Matrix => matrix::TILES.iter().map(|&(name, _)| name).collect(),
         }
     }
 }
@@ -228,6 +232,8 @@ pub struct DeviceFacts {
     /// f32 sums: 8 or 16. `None` where it cannot, lacks `SHADER_F16` or `EXPERIMENTAL_COOPERATIVE_MATRIX`, or where
     /// nobody told: a device does not know, its adapter does.
     pub matrix: Option<u32>,
+    /// The fewest and the most threads that a subgroup can have, powers of two.
+    pub subgroup_sizes: [u32; 2],
 }
 
 /// The features that octconv has a use for; it needs none of them.
@@ -240,28 +246,38 @@ pub(crate) const USEFUL_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
 impl Default for DeviceFacts {
     /// A GPU with wgpu's default limits and no features: what an embedder gets who asks for nothing.
     fn default() -> Self {
-        Self { limits: wgpu::Limits::default(), features: wgpu::Features::empty(), software: false, matrix: None }
+        Self {
+            limits: wgpu::Limits::default(),
+            features: wgpu::Features::empty(),
+            software: false,
+            matrix: None,
+            subgroup_sizes: [wgpu::MINIMUM_SUBGROUP_MIN_SIZE, wgpu::MAXIMUM_SUBGROUP_MAX_SIZE],
+        }
     }
 }
 
 impl DeviceFacts {
     /// The facts of a device at hand. Those that only the adapter knows are missing: see [`DeviceFacts::with_adapter`].
     pub fn of(device: &wgpu::Device) -> Self {
+        let info = device.adapter_info();
         Self {
             limits: device.limits(),
             features: device.features(),
-            software: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
+            software: info.device_type == wgpu::DeviceType::Cpu,
             matrix: None,
+            subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
         }
     }
 
     /// The facts of a device with all limits of this adapter, and those of its features that octconv has a use for.
     pub fn of_adapter(adapter: &wgpu::Adapter) -> Self {
+        let info = adapter.get_info();
         Self {
             limits: adapter.limits(),
             features: adapter.features() & USEFUL_FEATURES,
-            software: adapter.get_info().device_type == wgpu::DeviceType::Cpu,
+            software: info.device_type == wgpu::DeviceType::Cpu,
             matrix: None,
+            subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
         }
         .with_adapter(&AdapterFacts::of(adapter))
     }
@@ -851,6 +867,13 @@ impl Planner<'_> {
                 let idle = || self.refuse(format!("half of a tile of {tile} or more would stand idle"));
                 let tile = staged::tile_of(tile, job).ok_or_else(idle)?;
                 staged::step(self.facts, self.spec, types, job, tile)
+            }
+            Family::Matrix => {
+                if let Some(reason) = matrix::refusal(self.facts, self.spec, types, job) {
+                    return Err(self.refuse(reason));
+                }
+                let tile = matrix::tile(tile).ok_or_else(|| self.refuse("it has no such tile"))?;
+                matrix::step(self.facts, self.spec, job, tile)
             }
         }
     }

@@ -9,7 +9,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module};
 use octconv::network::{Graph, NetworkOptions, NetworkPlan, zoo};
 use octconv::{
-    Activation, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Rounding, Spec, SpecBuilder, Split,
+    Activation, DeviceFacts, Downsample, Dtype, Family, InputSize, Options, Plan, Rounding, Spec, SpecBuilder, Split,
 };
 use octconv::{TimeAxis, wgpu};
 
@@ -54,10 +54,12 @@ fn parse(source: String) -> Shader {
 
 /// A GPU and a software device, each with wgpu's defaults and with all that octconv has a use for.
 fn devices() -> [DeviceFacts; 4] {
-    let [gpu, cpu] = [false, true].map(|software| {
+    let [gpu, cpu] = [(false, 16, [32; 2]), (true, 8, [8; 2])].map(|(software, side, subgroup_sizes)| {
         let small = DeviceFacts { software, ..DeviceFacts::default() };
         let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 16, ..wgpu::Limits::default() };
-        [small, DeviceFacts { features: wgpu::Features::SHADER_F16, limits, software, matrix: None }]
+        let features =
+            wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        [small, DeviceFacts { features, limits, software, matrix: Some(side), subgroup_sizes }]
     });
     let ([small, full], [software, full_software]) = (gpu, cpu);
     [small, full, software, full_software]
@@ -166,10 +168,14 @@ fn plans(mut each: impl FnMut(&Plan)) {
         all_options.push(Options { pooled_input, pooled_output, ..Options::default() });
     }
     let [small, full, software, full_software] = devices();
-    let mut plan = |spec: &Spec, size, options: &Options, facts: &DeviceFacts| {
-        Plan::candidates(spec, size, options, facts).iter().for_each(&mut each);
-    };
+    let matrix_tiles = Family::Matrix.tiles();
     for (spec, i) in layers().iter().zip(0usize..) {
+        // Its tiles are numbers in one source: a layer after the other has the next.
+        let tile = Some(matrix_tiles[i / 2 % matrix_tiles.len()]);
+        let wanted = |plan: &&Plan| plan.variant().family != Family::Matrix || plan.variant().tile == tile;
+        let mut plan = |spec: &Spec, size, options: &Options, facts: &DeviceFacts| {
+            Plan::candidates(spec, size, options, facts).iter().filter(wanted).for_each(&mut each);
+        };
         for size in [InputSize::image(1, 56, 56), InputSize::video(2, 3, 6, 4)] {
             plan(spec, size, &Options::default(), [&small, &software][i % 2]);
         }
@@ -212,6 +218,12 @@ fn the_table_has_every_kernel_and_constant() {
         "read> residual_l",
         "const LOW_IS_FINE: bool = true",
         "const STRIDED: bool = true",
+        "// Octave convolution of any kernel size as an implicit GEMM",
+        "coop_mat8x8",
+        "coop_mat16x16",
+        "const HAS_SUMS: bool = true",
+        "_WHOLE: bool = true",
+        "_WHOLE: bool = false",
     ]
     .map(String::from)
     .into();
@@ -232,6 +244,9 @@ fn the_table_has_every_kernel_and_constant() {
     constant("HIGH_VECTORS", &[1, 2]);
     constant("HIGH_LEVEL", &[0, 1]);
     constant("HIGH_STEP", &[1, 2]);
+    constant("MATRIX_ROWS", &[2, 4]);
+    constant("MATRIX_COLS", &[2, 4]);
+    constant("DEPTH", &[1, 2]);
     for text in wanted {
         assert!(sources.iter().any(|source| source.contains(&text)), "no source has {text:?}");
     }

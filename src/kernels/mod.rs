@@ -11,6 +11,7 @@ pub(crate) mod excite;
 pub(crate) mod global_pool;
 #[cfg(feature = "network")]
 pub(crate) mod linear;
+pub(crate) mod matrix;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
 #[cfg(feature = "context")]
@@ -39,6 +40,7 @@ pub(crate) enum Kernel {
     Direct(direct::Constants),
     Pointwise(pointwise::Constants),
     Staged(staged::Constants),
+    Matrix(matrix::Constants),
     Pool(pool::Constants),
     Upsample(upsample::Constants),
     Add(add::Constants),
@@ -82,6 +84,7 @@ impl Kernel {
             Self::Direct(c) => c.name(),
             Self::Pointwise(c) => c.name(),
             Self::Staged(c) => c.name(),
+            Self::Matrix(c) => c.name(),
             Self::Pool(_) => "pool".into(),
             Self::Upsample(_) => "upsample".into(),
             Self::Add(_) => "add".into(),
@@ -107,6 +110,7 @@ impl Kernel {
             Self::Direct(c) => c.assemble(),
             Self::Pointwise(c) => c.assemble(),
             Self::Staged(c) => c.assemble(),
+            Self::Matrix(c) => c.assemble(),
             Self::Pool(c) => c.assemble(),
             Self::Upsample(c) => c.assemble(),
             Self::Add(c) => c.assemble(),

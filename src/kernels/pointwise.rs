@@ -224,6 +224,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
     let mut packing = Packing {
         dtype: types.weights,
         lanes: LANES,
+        matrix_slab: None,
         biases: vec![
             BiasPacking { of: bias(&job.high), blocks: high_blocks },
             BiasPacking { of: bias(&job.low), blocks: low_blocks },
@@ -292,6 +293,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
     let [high_turns, low_turns] = [high_in / u64::from(unroll[0]), low_in / u64::from(unroll[1])];
     let part = Part {
         threads: u64::from(tiles) * u64::from(workgroup) * u64::from(count),
+        matrix_multiplies: 0,
         multiplies: high_in * (has(Path::HH) * fine * wide_high + has(Path::HL) * cells * wide_low)
             + low_in * (has(Path::LH) * low_read * wide_high + has(Path::LL) * cells * wide_low),
         loads: ((high_in * fine) << (2 * high_level)) + low_in * low_read,

@@ -76,9 +76,7 @@ impl Constants {
                 source.binding(Access::Read, "b", "f16");
                 source.binding(Access::Write, "y", sums.wgsl());
                 source.binding(Access::Write, "subgroups", "u32");
-                for (name, element, role) in [("Left", "f16", 'A'), ("Right", "f16", 'B'), ("Sum", sums.wgsl(), 'C')] {
-                    source.line(&format!("alias {name} = coop_mat{side}x{side}<{element}, {role}>;"));
-                }
+                source.matrices(side, sums);
                 source.file(include_str!("../../shaders/probes/multiply_matrices.wgsl"));
                 source
             }

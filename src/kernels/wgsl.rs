@@ -15,24 +15,32 @@ pub(crate) struct Source {
 impl Source {
     /// Starts a source whose tensors have elements of type `activations`. Binding 0 is the uniform `shape`.
     pub(crate) fn new(activations: Dtype, workgroup: u32) -> Self {
-        let extensions: &[&str] = if activations == Dtype::F16 { &["f16"] } else { &[] };
-        Self::with_extensions(extensions, activations, workgroup)
+        let directives: &[&str] = if activations == Dtype::F16 { &["enable f16;"] } else { &[] };
+        Self::with_directives(directives, activations, workgroup)
     }
 
     /// As [`Source::new`], for a source that multiplies matrices of f16.
-    #[cfg(feature = "context")]
     pub(crate) fn for_matrices(workgroup: u32) -> Self {
-        Self::with_extensions(&["f16", "wgpu_cooperative_matrix"], Dtype::F16, workgroup)
+        // naga filters by this rule all that it wants in uniform control flow, and takes a branch on any local variable,
+        // the counter of a loop included, for one that is not uniform.
+        let uniform = "diagnostic(off, derivative_uniformity);";
+        let directives = ["enable f16;", "enable wgpu_cooperative_matrix;", uniform];
+        Self::with_directives(&directives, Dtype::F16, workgroup)
     }
 
-    fn with_extensions(extensions: &[&str], activations: Dtype, workgroup: u32) -> Self {
+    fn with_directives(directives: &[&str], activations: Dtype, workgroup: u32) -> Self {
         let mut source = Self { text: String::new(), accesses: Vec::new(), activations };
-        for extension in extensions {
-            source.line(&format!("enable {extension};"));
-        }
+        directives.iter().for_each(|directive| source.line(directive));
         source.line("@group(0) @binding(0) var<uniform> shape: Shape;");
         source.constant("WORKGROUP", workgroup);
         source
+    }
+
+    /// The types `Left`, `Right` and `Sum`: matrices of f16 whose products are summed in `sums`.
+    pub(crate) fn matrices(&mut self, side: u32, sums: Dtype) {
+        for (name, element, role) in [("Left", "f16", 'A'), ("Right", "f16", 'B'), ("Sum", sums.wgsl(), 'C')] {
+            self.line(&format!("alias {name} = coop_mat{side}x{side}<{element}, {role}>;"));
+        }
     }
 
     pub(crate) fn text(self) -> String {

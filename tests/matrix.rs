@@ -1,0 +1,264 @@
+//! The matrix kernel, against the reference: each theme in every strategy that the planner has for its layers. On a device
+//! without matrix units every one of them asserts that the planner refuses the kernel, and says what it needs.
+//!
+//! Sizes, strides, paddings and channels are no constants of the kernel: layers of a theme share a few pipelines.
+#![cfg(feature = "verify")]
+
+mod common;
+
+use std::sync::OnceLock;
+
+use common::{case, check_one, image, open, split};
+use octconv::verify::Case;
+use octconv::{
+    Activation, Context, ContextOptions, DeviceFacts, Downsample, Dtype, Error, Family, InputSize, Options, Plan,
+    Rounding, Slice, SpecBuilder, Strategy, TimeAxis, Variant, wgpu,
+};
+
+/// The one device of these tests, so that each kernel is compiled once.
+fn context() -> &'static Context {
+    static CONTEXT: OnceLock<Context> = OnceLock::new();
+    CONTEXT.get_or_init(|| open(&ContextOptions::default()))
+}
+
+/// The case with f16 tensors and weights.
+fn halves(case: Case) -> Case {
+    let options = Options { activations: Dtype::F16, weights: Dtype::F16, ..case.options };
+    Case { options, ..case }
+}
+
+/// The tile that compiles fastest.
+const SMALL: &str = "2x2-1x2";
+
+/// Runs the case with f16 in the small tile, in every strategy that the planner has for the matrix kernel but the unfused
+/// one; those that are wanted must be among them.
+fn check(case: Case, wanted: &[Strategy]) {
+    let variant = |v: Variant| v.strategy != Strategy::Unfused && v.tile == Some(SMALL);
+    let ran = check_on(context(), &halves(case.clone()), variant);
+    if let Some(ran) = ran {
+        assert!(wanted.iter().all(|strategy| ran.contains(strategy)), "only {ran:?} for {case:?}");
+    }
+}
+
+/// Runs the variants of the matrix kernel that are wanted, and returns their strategies: nothing on a device without
+/// matrix units, which must refuse each of them.
+fn check_on(context: &Context, case: &Case, wanted: impl Fn(Variant) -> bool) -> Option<Vec<Strategy>> {
+    let facts = context.octconv().facts();
+    let plans = Plan::candidates(&case.spec, case.size, &case.options, facts);
+    let variants: Vec<_> = plans.iter().map(Plan::variant).filter(|v| v.family == Family::Matrix).collect();
+    if facts.matrix.is_none() {
+        assert_eq!(variants, [], "{case:?}");
+        let options = Options { variant: Some("pool-first/matrix".parse().unwrap()), ..case.options };
+        let error = context.octconv().plan(&case.spec, case.size, &options).unwrap_err().to_string();
+        let reasons =
+            ["f16 activations needs the device feature SHADER_F16", "pool-first/matrix cannot run this layer"];
+        assert!(reasons.iter().any(|reason| error.contains(reason)), "{error}");
+        return None;
+    }
+    let variants: Vec<_> = variants.into_iter().filter(|&variant| wanted(variant)).collect();
+    for &variant in &variants {
+        let options = Options { variant: Some(variant), ..case.options };
+        let kernels = check_one(context, &Case { options, ..case.clone() });
+        assert!(kernels.iter().any(|kernel| kernel.starts_with("matrix")), "{kernels:?}");
+    }
+    assert!(!variants.is_empty(), "no variant for {case:?}");
+    Some(variants.into_iter().map(|variant| variant.strategy).collect())
+}
+
+fn k3(input: (u32, u32), output: (u32, u32)) -> SpecBuilder {
+    split(input, output).kernel([3, 3]).same_padding()
+}
+
+/// One path, in one dispatch: kernels, paddings, dilations, sizes, batches, frames and channels.
+#[test]
+fn plain_convolutions() {
+    let fused = |case| check(case, &[Strategy::Fused]);
+    let plain = |input, output| split((input, 0), (output, 0)).bias(true);
+    for (input, output) in [(1, 1), (7, 2), (9, 33), (17, 16), (20, 40)] {
+        fused(image(plain(input, output).kernel([3, 3]).same_padding(), 7, 9));
+    }
+    for (kernel, padding) in [([1, 1], [0, 0]), ([2, 2], [0, 0]), ([5, 3], [2, 1]), ([1, 7], [0, 3]), ([3, 3], [3, 4])]
+    {
+        fused(image(plain(9, 10).kernel(kernel).padding(padding), 8, 9));
+    }
+    for dilation in [[2, 2], [1, 3]] {
+        fused(image(plain(9, 10).kernel([3, 3]).dilation(dilation).same_padding(), 11, 9));
+    }
+    for (h, w) in [(1, 1), (1, 9), (9, 1), (2, 2), (17, 15)] {
+        fused(image(plain(10, 9).kernel([3, 3]).same_padding(), h, w));
+    }
+    let time = TimeAxis { kernel: 3, stride: 2, padding: 1, dilation: 1 };
+    let spec = plain(10, 9).kernel([3, 3]).same_padding();
+    fused(case(spec.clone(), InputSize::image(3, 5, 6)));
+    fused(case(spec.clone(), InputSize::video(2, 3, 5, 6)));
+    fused(case(spec.clone().time(time), InputSize::video(2, 5, 5, 6)));
+    fused(case(spec.time(TimeAxis { dilation: 2, padding: 2, ..time }), InputSize::video(1, 6, 4, 7)));
+}
+
+/// Every mix of ends. L->H is done first, at low resolution, and H->L reads a map that is pooled first.
+#[test]
+fn alpha_at_both_ends_and_between() {
+    for (input, output, strategies) in [
+        ((10, 9), (12, 11), vec![Strategy::LowFirst]),
+        ((10, 0), (12, 11), vec![Strategy::PoolFirst]),
+        ((10, 9), (12, 0), vec![Strategy::LowFirst]),
+        ((0, 9), (0, 11), vec![Strategy::Fused]),
+        ((10, 0), (0, 11), vec![Strategy::PoolFirst]),
+        ((0, 9), (12, 0), vec![Strategy::LowFirst]),
+        ((10, 9), (0, 11), vec![Strategy::PoolFirst]),
+        ((0, 9), (12, 11), vec![Strategy::LowFirst]),
+    ] {
+        check(image(k3(input, output).bias(true), 10, 12), &strategies);
+    }
+}
+
+#[test]
+fn octave_layers() {
+    let low_first = |case| check(case, &[Strategy::LowFirst]);
+    let spec = k3((10, 9), (12, 11));
+    for (h, w) in [(9, 11), (7, 10), (1, 1), (1, 6), (3, 1)] {
+        low_first(image(spec.clone(), h, w));
+    }
+    for (h, w) in [(9, 11), (2, 3), (7, 10)] {
+        low_first(image(spec.clone().rounding(Rounding::Floor), h, w));
+    }
+    for (input, output) in [((1, 17), (33, 2)), ((17, 1), (1, 34))] {
+        low_first(image(k3(input, output), 8, 6));
+    }
+    low_first(case(spec.clone(), InputSize::image(3, 9, 6)));
+    low_first(image(split((10, 9), (12, 11)), 9, 6));
+    low_first(image(spec.clone().downsample(Downsample::StridedConv), 9, 8));
+    let time = TimeAxis { kernel: 3, stride: 2, padding: 1, dilation: 1 };
+    low_first(case(spec.clone().time(time), InputSize::video(2, 5, 6, 7)));
+    // Channels of larger tensors.
+    let [high_slice, low_slice] = [Slice { first: 3, of: 16 }, Slice { first: 0, of: 13 }].map(Some);
+    let options = Options { high_slice, low_slice, ..Options::default() };
+    low_first(Case { options, ..case(spec, InputSize::image(2, 9, 6)) });
+}
+
+/// At stride 2 L->H has the resolution of Y_H, and its channels are among those of the sum.
+#[test]
+fn stride_two() {
+    let spec = k3((10, 9), (12, 11)).stride(2).bias(true);
+    for (rounding, h, w) in [(Rounding::Ceil, 9, 11), (Rounding::Floor, 10, 13), (Rounding::Ceil, 12, 8)] {
+        check(image(spec.clone().rounding(rounding), h, w), &[Strategy::PoolFirst]);
+    }
+    let strided = spec.downsample(Downsample::StridedConv);
+    check(image(strided.clone(), 9, 11), &[Strategy::Fused, Strategy::Split]);
+    check(case(strided, InputSize::image(2, 8, 6)), &[Strategy::Fused, Strategy::Split]);
+}
+
+/// Pooled maps given and made, residuals, batch norm, activations.
+#[test]
+fn everything_beside_the_sums() {
+    let options = Options { pooled_input: true, pooled_output: true, ..Options::default() };
+    let spec = k3((10, 9), (12, 11)).residual(true, true).activation(Activation::HardSwish).bias(true);
+    for (rounding, h, w) in [(Rounding::Ceil, 9, 12), (Rounding::Ceil, 7, 7), (Rounding::Floor, 7, 9)] {
+        let case = Case { options, batch_norm: true, ..image(spec.clone().rounding(rounding), h, w) };
+        check(case, &[Strategy::LowFirst]);
+    }
+}
+
+/// Every tile, on maps that none of them divides, with channels that leave blocks, slabs and matrices unfilled; and one
+/// with channels that fill them.
+#[test]
+fn every_tile() {
+    let case = |input, output| halves(image(k3((input, 0), (output, 0)), 13, 11));
+    check_on(context(), &case(20, 69), |v| v.strategy == Strategy::Fused && v.tile != Some(SMALL));
+    check_on(context(), &case(32, 64), |v| v.strategy == Strategy::Fused && v.tile == Some("2x2-2x2"));
+}
+
+#[test]
+fn folded_grids() {
+    let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 3, ..context().octconv().facts().limits.clone() };
+    let context = open(&ContextOptions { limits: Some(limits), ..ContextOptions::default() });
+    // 4 and 7 workgroups, in rows of 2 and 3; those too many would write into the second sample.
+    for channels in [32, 50] {
+        let case = halves(case(k3((9, 0), (channels, 0)), InputSize::image(2, 5, 4)));
+        check_on(&context, &case, |v| v.tile == Some(SMALL) && v.strategy == Strategy::Fused);
+    }
+}
+
+/// A GPU with matrix units, and all that the kernel wants beside.
+fn able() -> DeviceFacts {
+    let features =
+        wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    DeviceFacts { features, matrix: Some(16), subgroup_sizes: [32; 2], ..DeviceFacts::default() }
+}
+
+fn plan(case: Case, variant: &str, facts: &DeviceFacts) -> Result<Plan, Error> {
+    let options = Options { variant: Some(variant.parse().unwrap()), ..case.options };
+    Plan::new(&case.spec, case.size, &options, facts)
+}
+
+#[test]
+fn refusals() {
+    let case = || image(k3((64, 64), (64, 64)), 28, 28);
+    let refused = |case: Case, variant: &str, facts: &DeviceFacts| {
+        let error = plan(case, variant, facts).unwrap_err();
+        assert!(matches!(error, Error::Variant { .. }), "{error:?}");
+        let prefix = format!("variant {variant} cannot run this layer: the matrix kernel needs ");
+        error.to_string().strip_prefix(&prefix).unwrap_or_else(|| panic!("{error}")).to_string()
+    };
+    assert!(plan(halves(case()), "low-first/matrix", &able()).is_ok());
+    let types = "f16 activations and f16 weights";
+    assert_eq!(refused(case(), "low-first/matrix", &able()), types);
+    let options = Options { activations: Dtype::F16, ..Options::default() };
+    assert_eq!(refused(Case { options, ..case() }, "low-first/matrix", &able()), types);
+    let units = "a device that multiplies 16x16 or 8x8 matrices of f16 into f32, with subgroups";
+    for facts in
+        [DeviceFacts { matrix: None, ..able() }, DeviceFacts { features: wgpu::Features::SHADER_F16, ..able() }]
+    {
+        assert_eq!(refused(halves(case()), "low-first/matrix", &facts), units);
+    }
+    let variants = [("fused/matrix", "maps that are pooled first, or given"), ("pool-first/matrix", "L->H done first")];
+    for (variant, reason) in variants {
+        assert_eq!(refused(halves(case()), variant, &able()), reason);
+    }
+    let groups = halves(image(k3((64, 0), (64, 0)).groups(2), 28, 28));
+    assert_eq!(refused(groups, "fused/matrix", &able()), "one group");
+}
+
+#[test]
+fn limits() {
+    let exceeded = |tile: &str, facts: &DeviceFacts| {
+        let plain = halves(image(k3((64, 0), (64, 0)), 28, 28));
+        match plan(plain, &format!("fused/matrix/{tile}"), facts) {
+            Err(Error::Limit { limit, needs, allowed, .. }) => Some((limit, needs, allowed)),
+            Err(error) => panic!("{error}"),
+            Ok(_) => None,
+        }
+    };
+    for tile in Family::Matrix.tiles() {
+        assert_eq!(exceeded(tile, &able()), None);
+    }
+    let of = |change: fn(&mut wgpu::Limits)| {
+        let mut facts = able();
+        change(&mut facts.limits);
+        facts
+    };
+    let storage = of(|limits| limits.max_compute_workgroup_storage_size = 16383);
+    let limit = "max_compute_workgroup_storage_size";
+    assert_eq!(exceeded("4x4-2x2", &storage), Some((limit, 16384, 16383)));
+    assert_eq!(exceeded("2x2-2x2", &storage), None);
+    let threads = of(|limits| limits.max_compute_invocations_per_workgroup = 64);
+    assert_eq!(exceeded("2x2-2x2", &threads), Some(("max_compute_invocations_per_workgroup", 128, 64)));
+    assert_eq!(exceeded("2x2-1x2", &threads), None);
+    // Room for the matrices of as many subgroups as there can be.
+    let unknown = DeviceFacts { subgroup_sizes: [4, 128], ..able() };
+    assert_eq!(exceeded("2x2-1x2", &unknown), Some((limit, 71680, 16384)));
+}
+
+/// The planner takes matrix units where they help: not on software devices, which emulate them.
+#[test]
+fn the_planners_choice() {
+    let family = |facts: &DeviceFacts, channels: u32| {
+        let case = halves(image(k3((channels, channels), (channels, channels)), 28, 28));
+        Plan::new(&case.spec, case.size, &case.options, facts).unwrap().variant().family
+    };
+    for channels in [32, 64, 256] {
+        assert_eq!(family(&able(), channels), Family::Matrix, "{channels}");
+        assert_eq!(family(&DeviceFacts { software: true, matrix: Some(8), ..able() }, channels), Family::Direct);
+    }
+    assert_eq!(family(&able(), 2), Family::Direct);
+}
