@@ -37,6 +37,7 @@ mod spec;
 #[cfg(feature = "verify")]
 pub mod verify;
 mod weights;
+mod winograd;
 
 #[cfg(feature = "context")]
 pub use context::{Context, ContextOptions, Timing};

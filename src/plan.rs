@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::error::{Error, Extent};
 use crate::estimate::Work;
 use crate::gpu::AdapterFacts;
-use crate::kernels::{Kernel, Types, add, direct, pointwise, pool, upsample};
+use crate::kernels::{Kernel, Types, add, direct, pointwise, pool, upsample, winograd};
 use crate::packing::Packing;
 use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Sampling, Shapes, Spec};
 
@@ -70,6 +70,8 @@ pub enum Strategy {
     /// What is done at low resolution first, Y_L and the sums of L->H, in scratch; then Y_H, which starts from them. Each
     /// weight then serves as many positions as in a convolution without octaves.
     LowFirst,
+    /// The inputs at the points of a transform, products there, and the outputs from those, in scratch between.
+    Transform,
     /// Pool, four convolutions, upsample and adds, each its own dispatch: what fusing is measured against.
     Unfused,
 }
@@ -81,11 +83,14 @@ pub enum Family {
     Direct,
     /// `shaders/pointwise.wgsl`: 1x1.
     Pointwise,
+    /// `shaders/winograd_input.wgsl` and what follows it: dense 3x3 of stride 1.
+    Winograd,
 }
 
 impl Strategy {
     /// All there are.
-    pub const ALL: [Self; 5] = [Self::Fused, Self::PoolFirst, Self::Split, Self::LowFirst, Self::Unfused];
+    pub const ALL: [Self; 6] =
+        [Self::Fused, Self::PoolFirst, Self::Split, Self::LowFirst, Self::Transform, Self::Unfused];
 
     fn name(self) -> &'static str {
         match self {
@@ -93,6 +98,7 @@ impl Strategy {
             Self::PoolFirst => "pool-first",
             Self::Split => "split",
             Self::LowFirst => "low-first",
+            Self::Transform => "transform",
             Self::Unfused => "unfused",
         }
     }
@@ -100,12 +106,13 @@ impl Strategy {
 
 impl Family {
     /// All there are.
-    pub const ALL: [Self; 2] = [Self::Direct, Self::Pointwise];
+    pub const ALL: [Self; 3] = [Self::Direct, Self::Pointwise, Self::Winograd];
 
     fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Pointwise => "pointwise",
+            Self::Winograd => "winograd",
         }
     }
 
@@ -114,6 +121,7 @@ impl Family {
         match self {
             Self::Direct => direct::TILES.iter().map(|&(name, _)| name).collect(),
             Self::Pointwise => pointwise::TILES.iter().map(|&(name, _)| name).collect(),
+            Self::Winograd => winograd::TILES.iter().map(|&(name, _)| name).collect(),
         }
     }
 }
@@ -717,6 +725,7 @@ impl Planner<'_> {
             }
             Strategy::PoolFirst => self.pool_first(),
             Strategy::LowFirst => self.low_first(),
+            Strategy::Transform => self.transform(),
             Strategy::Unfused => self.unfused(),
         }
     }
@@ -724,7 +733,7 @@ impl Planner<'_> {
     /// pool(X_H) as the caller gives it, where the kernel has a use for it.
     fn given_pool(&self, family: Family) -> Option<Operand> {
         // The pointwise kernel has pool(X_H) for three additions, and at stride 1 reads X_H anyhow.
-        let useful = family == Family::Direct || self.spec.stride() == 2 || !self.spec.has(Path::HH);
+        let useful = family != Family::Pointwise || self.spec.stride() == 2 || !self.spec.has(Path::HH);
         let dims = self.shapes.x_p.filter(|_| self.options.pooled_input && useful)?;
         Some(Operand { id: TensorId::XP, dims })
     }
@@ -796,6 +805,7 @@ impl Planner<'_> {
                 let tile = pointwise::tile(tile, self.facts, job).ok_or_else(|| self.refuse("it has no such tile"))?;
                 pointwise::step(self.facts, self.spec, types, job, tile)
             }
+            Family::Winograd => Err(self.refuse("a Winograd convolution takes the strategy transform")),
         }
     }
 
@@ -888,6 +898,22 @@ impl Planner<'_> {
         Ok(steps)
     }
 
+    /// Inputs to points, products, outputs.
+    fn transform(&mut self) -> Result<Vec<Step>, Error> {
+        if self.variant.family != Family::Winograd {
+            return Err(self.refuse("only a Winograd convolution transforms"));
+        }
+        let tile = winograd::named(self.variant.tile.unwrap_or_default(), self.facts);
+        let tile = tile.ok_or_else(|| self.refuse("the device has no use for such a tile"))?;
+        let job = self.job(self.given_pool(Family::Winograd));
+        let types = Types { activations: self.options.activations, weights: self.options.weights };
+        if let Some(reason) = winograd::refusal(self.spec, types, &job, tile) {
+            return Err(self.refuse(reason));
+        }
+        let (facts, spec) = (self.facts, self.spec);
+        winograd::steps(facts, spec, types, &job, tile, |words| self.allocate_words(words))
+    }
+
     /// `source` after `levels` poolings, each a dispatch into scratch that paths share.
     fn pooled(&mut self, pools: &mut Pools, mut source: Operand, levels: u32) -> Result<Operand, Error> {
         for _ in 0..levels {
@@ -966,6 +992,12 @@ impl Planner<'_> {
             }
         }
         Ok(steps)
+    }
+
+    /// Scratch of so many words of 32 bits, which the caller has checked; it is counted in activations like all others.
+    fn allocate_words(&mut self, words: u64) -> TensorId {
+        let elements = words * (4 / self.options.activations.bytes());
+        self.allocate(Dims { n: 1, c: 1, t: 1, h: 1, w: elements as u32 }).id
     }
 
     fn allocate(&mut self, dims: Dims) -> Operand {

@@ -58,7 +58,7 @@ impl Tensor {
     }
 
     /// The plane of frame `t` of channel `c` of sample `n`.
-    fn plane(&self, n: usize, c: usize, t: usize) -> &[f64] {
+    pub(crate) fn plane(&self, n: usize, c: usize, t: usize) -> &[f64] {
         let Dims { c: channels, t: frames, h, w, .. } = self.dims;
         let size = h as usize * w as usize;
         let index = (n * channels as usize + c) * frames as usize + t;

@@ -25,6 +25,7 @@ pub(crate) mod upsample;
 pub(crate) mod wgsl;
 #[cfg(feature = "network")]
 pub(crate) mod window_pool;
+pub(crate) mod winograd;
 
 #[cfg(feature = "network")]
 use crate::plan::DeviceFacts;
@@ -37,6 +38,9 @@ use wgsl::Source;
 pub(crate) enum Kernel {
     Direct(direct::Constants),
     Pointwise(pointwise::Constants),
+    WinogradInput(winograd::InputConstants),
+    WinogradMultiply(winograd::MultiplyConstants),
+    WinogradOutput(winograd::OutputConstants),
     Pool(pool::Constants),
     Upsample(upsample::Constants),
     Add(add::Constants),
@@ -79,6 +83,9 @@ impl Kernel {
         match self {
             Self::Direct(c) => c.name(),
             Self::Pointwise(c) => c.name(),
+            Self::WinogradInput(c) => c.name(),
+            Self::WinogradMultiply(c) => c.name(),
+            Self::WinogradOutput(c) => c.name(),
             Self::Pool(_) => "pool".into(),
             Self::Upsample(_) => "upsample".into(),
             Self::Add(_) => "add".into(),
@@ -103,6 +110,9 @@ impl Kernel {
         match self {
             Self::Direct(c) => c.assemble(),
             Self::Pointwise(c) => c.assemble(),
+            Self::WinogradInput(c) => c.assemble(),
+            Self::WinogradMultiply(c) => c.assemble(),
+            Self::WinogradOutput(c) => c.assemble(),
             Self::Pool(c) => c.assemble(),
             Self::Upsample(c) => c.assemble(),
             Self::Add(c) => c.assemble(),
