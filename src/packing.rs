@@ -205,10 +205,11 @@ impl Packing {
                 let affine = weights.affine(spec, path.output());
                 (0..c_in.next_multiple_of(packing.unroll as usize)).map(move |c| {
                     let kernel = |oc: usize| {
-                        let kernel = source[(oc * c_in + c) * 9..].first_chunk::<9>()?;
+                        let kernel = source.chunks_exact(9).nth(oc * c_in + c).filter(|_| c < c_in)?;
+                        let kernel = kernel.first_chunk::<9>()?;
                         Some(transform.kernel(&kernel.map(|w| f64::from(w) * affine[oc].0)))
                     };
-                    (0..c_out).map(|oc| kernel(oc).filter(|_| c < c_in)).collect()
+                    (0..c_out).map(kernel).collect()
                 })
             })
             .collect();

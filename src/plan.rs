@@ -151,6 +151,16 @@ impl Variant {
         Self { tile: None, ..self }
     }
 
+    /// Outputs of a tile along an axis, where it transforms tiles.
+    #[cfg(feature = "verify")]
+    pub(crate) fn winograd_tile(self) -> Option<u32> {
+        let wanted = |&(name, _): &(&str, winograd::Tile)| Some(name) == self.tile;
+        winograd::TILES
+            .iter()
+            .find(|tile| wanted(tile) && self.family == Family::Winograd)
+            .map(|(_, tile)| tile.outputs)
+    }
+
     /// The variant with each of its family's tiles.
     fn tiled(self) -> impl Iterator<Item = Self> {
         self.family.tiles().into_iter().map(move |tile| Self { tile: Some(tile), ..self })

@@ -12,7 +12,8 @@
 //! ([`reference::magnitude`]), a sum in f32 errs by at most K u S whatever the order, and by (8 sqrt(K) + 16) u S but
 //! for a chance of 2 exp(-32) where rounding errors are independent (Higham and Mary, 2019): the 16 holds the folding of
 //! batch norm, up to 15 additions of a mean, and the epilogue. The tighter one is used: it notices a wrong tap in sums
-//! of thousands of terms. On top of it come
+//! of thousands of terms. A Winograd convolution errs in proportion not to S but to W, which src/winograd.rs derives: there
+//! W stands for S, and the roundings of its transforms come on top of those of the sum. Besides come
 //! - f16 weights: 2^-11 S, half an ulp of every weight;
 //! - f16 intermediates, where a variant or a pooled input has any: 3 * 2^-11 S, for a map that is pooled twice and a
 //!   partial sum;
@@ -29,6 +30,7 @@ use crate::plan::{Dtype, Options, Plan, Slice, TensorId, Variant};
 use crate::reference::{self, Inputs, Outputs, Tensor};
 use crate::spec::{Activation, Dims, Downsample, Frequency, InputSize, Path, Rounding, Spec, Split, TimeAxis};
 use crate::weights::{BatchNorm, Weights};
+use crate::winograd::Transform;
 
 /// One layer to be compared: what it computes, how it is run, and the seed of its data.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,6 +131,11 @@ impl Case {
         let inputs = data.inputs();
         let expected = reference::octave_conv(&self.spec, self.size, &weights, &inputs)?;
         let magnitude = reference::magnitude(&self.spec, self.size, &weights, &inputs)?;
+        let tiles = plan.variant().winograd_tile();
+        let magnitude = match tiles {
+            None => magnitude,
+            Some(m) => reference::magnitude_of_tiles(&self.spec, self.size, &weights, &inputs, Transform::of(m))?,
+        };
         let bounds = self.bounds(&plan, &expected, &magnitude);
 
         let mut outcome = Outcome { variant: plan.variant(), kernels: plan.kernels(), worst: 0.0, failure: None };
@@ -199,13 +206,22 @@ impl Case {
             .filter(|&path| self.spec.has(path))
             .map(|path| self.spec.weight_shape(path)[1..].iter().product::<u32>())
             .sum();
-        let mut relative = (8.0 * f64::from(terms).sqrt() + 16.0) * unit(24);
+        let by_tiles = plan.variant().winograd_tile().is_some();
+        // By tiles a sum is over channels alone.
+        let sum = if by_tiles { terms / 9 } else { terms };
+        let mut relative = (8.0 * f64::from(sum).sqrt() + 16.0) * unit(24);
+        if by_tiles {
+            relative += Transform::ROUNDINGS * unit(24);
+        }
         let mut absolute = unit(126);
         if self.options.weights == Dtype::F16 {
             relative += unit(11);
-            absolute += f64::from(terms) * unit(24);
+            // By tiles of 2x2 a weight meets the sum of four inputs, each at most 1.
+            absolute += f64::from(terms) * unit(if by_tiles { 22 } else { 24 });
         }
-        if self.options.activations == Dtype::F16 && (plan.scratch_bytes() > 0 || self.options.pooled_input) {
+        // What lies between the dispatches of a Winograd convolution is f32.
+        let f16_between = plan.scratch_bytes() > 0 && !by_tiles;
+        if self.options.activations == Dtype::F16 && (f16_between || self.options.pooled_input) {
             relative += 3.0 * unit(11);
             absolute += unit(13);
         }

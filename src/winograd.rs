@@ -90,9 +90,9 @@ impl Transform {
         sandwich(self.kernel, kernel, |v| v)
     }
 
-    /// b + w + a of the module's documentation for both transforms: a line has at most three multiplications or
-    /// additions on any way through B^T and four through A^T, and constants are products of few.
-    pub(crate) const ROUNDINGS: f64 = 2.0 * 3.0 + 1.0 + 2.0 * 4.0;
+    /// 2 b + w + 2 a of the module's documentation: any way through a line of either transform has at most four.
+    #[cfg(feature = "verify")]
+    pub(crate) const ROUNDINGS: f64 = 2.0 * 4.0 + 1.0 + 2.0 * 4.0;
 
     /// W of the module's documentation, for a convolution of stride 1 with kernels `[c_out][c_in][3][3]` and zero
     /// padding. `source` is not negative.
@@ -125,7 +125,7 @@ impl Transform {
                         sums.iter_mut().zip(v).zip(u).for_each(|((sum, v), u)| *sum += v * u);
                     }
                     let made = sandwich(self.output, &sums, f64::abs);
-                    let plane = ((n * c_out as usize + oc) * t_count(dims) + t) * (dims.h * dims.w) as usize;
+                    let plane = ((n * c_out as usize + oc) * dims.t as usize + t) * (dims.h * dims.w) as usize;
                     for i in 0..tile * tile {
                         let (row, col) = (y + i / tile, x + i % tile);
                         if row < dims.h as usize && col < dims.w as usize {
@@ -137,10 +137,6 @@ impl Transform {
         }
         Tensor { dims, data }
     }
-}
-
-fn t_count(dims: Dims) -> usize {
-    dims.t as usize
 }
 
 /// M x M^T, row by row, of `value` of every element.

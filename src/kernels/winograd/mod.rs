@@ -36,7 +36,11 @@ const fn tile(outputs: u32, rows_are_channels: bool, columns: u32, rows: u32) ->
 
 /// A thread's tiles (t) and channels (c), those first that threads are counted along. More tiles suit large maps, more
 /// channels small ones.
-pub(crate) const TILES: [(&str, Tile); 16] = [
+pub(crate) const TILES: [(&str, Tile); 20] = [
+    ("4x4-8c16t", tile(4, false, 8, 16)),
+    ("4x4-16c16t", tile(4, false, 16, 16)),
+    ("4x4-8t16c", tile(4, true, 8, 16)),
+    ("4x4-8c4t", tile(4, false, 8, 4)),
     ("4x4-4t16c", tile(4, true, 4, 16)),
     ("4x4-8t8c", tile(4, true, 8, 8)),
     ("4x4-8c8t", tile(4, false, 8, 8)),
