@@ -5,11 +5,14 @@
 // There are up to three products: at high resolution H->H; at low resolution Y_L over the stacked channels of X_L and
 // pool(X_H), and L->H over those of X_L.
 //
-// Mapping. One side of a product, tiles or channels, is its *columns*: a thread has COLUMN_VECTORS vec4 of them. The
-// other is its *rows*: a workgroup has ROW_VECTORS vec4 of them, read at addresses that are the same for all its threads.
-// Which is which is the host's choice (ROWS_ARE_CHANNELS), the same for all products of a dispatch.
+// Mapping. One side of a product, tiles or channels, is its *columns*: a thread has COLUMN_VECTORS Columns of them, vec2
+// or vec4. The other is its *rows*: a workgroup has ROW_VECTORS vec4 of them, read at addresses that are the same for all
+// its threads. Which is which is the host's choice, the same for all products of a dispatch: it writes in front
 //
-// Operands: V [a][c][tile]; U [a][c][oc] where columns are channels, else [a][block][c][oc]; M [a][row][column].
+//   fn column(i: u32) -> Column       of V, or of U
+//   fn row(i: u32) -> vec4<f32>       of the other
+//
+// Operands: V [a][c][tile]; U [a][block][c][oc], a block of channels being a workgroup's; M [a][row][column].
 //
 // The host guarantees: depths that UNROLL divides; all sides padded to whole threads and blocks, in V, U and M alike.
 
@@ -19,17 +22,17 @@ struct Product {
     row_blocks: u32,
     threads: u32, // along the columns
     depth: u32, // channels of the input
-    columns: u32, // where the columns' operand begins, and its strides from point to point and channel to channel, in vec4
+    columns: u32, // where the columns' operand begins, in Columns; its strides from point to point, block to block, channel to channel
     columns_point: u32,
+    columns_block: u32,
     columns_channel: u32,
-    rows: u32, // likewise, and from block to block
+    rows: u32, // likewise in vec4
     rows_point: u32,
     rows_block: u32,
     rows_channel: u32,
-    sums: u32, // where M begins, and its strides from point to point and row to row
+    sums: u32, // where M begins, and its strides from point to point and row to row, in Columns
     sums_point: u32,
     sums_row: u32,
-    unused: u32,
 }
 
 struct Shape {
@@ -38,20 +41,6 @@ struct Shape {
     workgroups: u32,
     unused_a: u32,
     unused_b: u32,
-}
-
-fn column(i: u32) -> vec4<f32> {
-    if ROWS_ARE_CHANNELS {
-        return v[i];
-    }
-    return weight(i);
-}
-
-fn row(i: u32) -> vec4<f32> {
-    if ROWS_ARE_CHANNELS {
-        return weight(i);
-    }
-    return v[i];
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -71,7 +60,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     // The blocks over the same columns follow one another, and the points come last: what is read stays near.
     let block = workgroup - p.first;
     let row_block = block % p.row_blocks;
-    let thread = block / p.row_blocks % p.column_blocks * WORKGROUP + local;
+    let column_block = block / p.row_blocks % p.column_blocks;
+    let thread = column_block * WORKGROUP + local;
     let point = block / (p.row_blocks * p.column_blocks);
     if thread >= p.threads {
         return;
@@ -79,11 +69,11 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
 
     // Sums by row, and column. Each level is indexed by the counter of a loop of its very length: drivers then unroll
     // the loop whatever its size, and the sums are registers.
-    var acc: array<array<array<vec4<f32>, COLUMN_VECTORS>, 4>, ROW_VECTORS>;
-    var column_at = p.columns + point * p.columns_point + thread * COLUMN_VECTORS;
+    var acc: array<array<array<Column, COLUMN_VECTORS>, 4>, ROW_VECTORS>;
+    var column_at = p.columns + point * p.columns_point + column_block * p.columns_block + local * COLUMN_VECTORS;
     var row_at = p.rows + point * p.rows_point + row_block * p.rows_block;
     for (var c = 0u; c < p.depth; c += UNROLL) {
-        var x: array<array<vec4<f32>, COLUMN_VECTORS>, UNROLL>;
+        var x: array<array<Column, COLUMN_VECTORS>, UNROLL>;
         for (var u = 0u; u < UNROLL; u++) {
             for (var j = 0u; j < COLUMN_VECTORS; j++) {
                 x[u][j] = column(column_at + j);

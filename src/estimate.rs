@@ -51,7 +51,7 @@ impl Work {
                 + 14.0 * part.loads as f64
                 + 2.5 * part.uniform_loads as f64
                 + 1.0 * part.carried as f64
-                + 20.0 * part.stores as f64
+                + 45.0 * part.stores as f64
                 + 300.0;
             part.threads.div_ceil(8) as f64 * each
         };

@@ -110,17 +110,14 @@ fn batches_frames_and_slices() {
 /// Every tile, with more channels and tiles than a workgroup takes.
 #[test]
 fn every_tile() {
-    let cases = [image(k3(split((9, 6), (40, 36))).bias(true), 30, 27), image(k3(split((7, 0), (70, 0))), 13, 11)];
-    for case in cases {
-        check_tiles(context(), &case, of_kernel(Family::Winograd));
-    }
+    let case = image(k3(split((9, 6), (70, 36))).bias(true), 30, 27);
+    check_tiles(context(), &case, of_kernel(Family::Winograd));
 }
 
 #[test]
 fn types() {
     common::check_types(&image(octave().bias(true), 9, 8), of_kernel(Family::Winograd));
     let half = Options { weights: Dtype::F16, ..Options::default() };
-    check_tiles(context(), &Case { options: half, ..image(octave(), 9, 8) }, of_kernel(Family::Winograd));
     let spec = octave().build().unwrap();
     let options = Options { variant: Some(variant("transform/winograd/4x4-4t16c")), ..half };
     let refused = context().octconv().plan(&spec, InputSize::image(1, 9, 8), &options);

@@ -24,50 +24,58 @@ pub(crate) struct Tile {
     pub(crate) outputs: u32,
     /// Whether workgroups have channels and threads tiles, or the other way round.
     pub(crate) rows_are_channels: bool,
-    /// What a thread has of the tiles or channels that go to threads, in vec4.
+    /// What a thread has of the tiles or channels that go to threads: 2, or a multiple of 4.
     pub(crate) columns: u32,
-    /// What it has of those that go to workgroups.
+    /// What it has of those that go to workgroups: a multiple of 4.
     pub(crate) rows: u32,
 }
 
+impl Tile {
+    /// Columns that lie in one vector.
+    fn lanes(self) -> u32 {
+        self.columns.min(4)
+    }
+}
+
 const fn tile(outputs: u32, rows_are_channels: bool, columns: u32, rows: u32) -> Tile {
-    Tile { outputs, rows_are_channels, columns: columns / 4, rows: rows / 4 }
+    Tile { outputs, rows_are_channels, columns, rows }
 }
 
 /// A thread's tiles (t) and channels (c), those first that threads are counted along. More tiles suit large maps, more
 /// channels small ones.
-pub(crate) const TILES: [(&str, Tile); 20] = [
-    ("4x4-8c16t", tile(4, false, 8, 16)),
-    ("4x4-16c16t", tile(4, false, 16, 16)),
-    ("4x4-8t16c", tile(4, true, 8, 16)),
-    ("4x4-8c4t", tile(4, false, 8, 4)),
+pub(crate) const TILES: [(&str, Tile); 18] = [
     ("4x4-4t16c", tile(4, true, 4, 16)),
     ("4x4-8t8c", tile(4, true, 8, 8)),
     ("4x4-8c8t", tile(4, false, 8, 8)),
     ("4x4-4c16t", tile(4, false, 4, 16)),
-    ("4x4-4t32c", tile(4, true, 4, 32)),
-    ("4x4-8t32c", tile(4, true, 8, 32)),
-    ("4x4-8c32t", tile(4, false, 8, 32)),
-    ("4x4-4c32t", tile(4, false, 4, 32)),
+    ("4x4-2t32c", tile(4, true, 2, 32)),
+    ("4x4-2t64c", tile(4, true, 2, 64)),
+    ("4x4-8t16c", tile(4, true, 8, 16)),
+    ("4x4-8c16t", tile(4, false, 8, 16)),
+    ("4x4-16c16t", tile(4, false, 16, 16)),
     ("2x2-4t16c", tile(2, true, 4, 16)),
     ("2x2-8t8c", tile(2, true, 8, 8)),
     ("2x2-8c8t", tile(2, false, 8, 8)),
     ("2x2-4c16t", tile(2, false, 4, 16)),
-    ("2x2-4t32c", tile(2, true, 4, 32)),
-    ("2x2-8t32c", tile(2, true, 8, 32)),
-    ("2x2-8c32t", tile(2, false, 8, 32)),
-    ("2x2-4c32t", tile(2, false, 4, 32)),
+    ("2x2-2t32c", tile(2, true, 2, 32)),
+    ("2x2-2t64c", tile(2, true, 2, 64)),
+    ("2x2-8t16c", tile(2, true, 8, 16)),
+    ("2x2-8c16t", tile(2, false, 8, 16)),
+    ("2x2-16c16t", tile(2, false, 16, 16)),
 ];
 
-/// The most sums of a thread on a GPU, which keeps them in registers.
+/// The most sums of a thread on a GPU, which keeps them in registers, and the fewest columns: with two, a quarter of the
+/// loop is scalar loads.
 const MAX_SUMS_OF_GPU: u32 = 64;
+const MIN_COLUMNS_OF_GPU: u32 = 4;
 
 /// Channels that a thread takes at a time; those of the input are padded to a multiple.
 const UNROLL: u32 = 4;
 
 /// The named tile, where the device has a use for it.
 pub(crate) fn named(name: &str, facts: &DeviceFacts) -> Option<Tile> {
-    let fits = |tile: &Tile| facts.software || 16 * tile.rows * tile.columns <= MAX_SUMS_OF_GPU;
+    let on_gpu = |tile: &Tile| tile.rows * tile.columns <= MAX_SUMS_OF_GPU && tile.columns >= MIN_COLUMNS_OF_GPU;
+    let fits = |tile: &Tile| facts.software || on_gpu(tile);
     TILES.iter().find(|&(other, tile)| *other == name && fits(tile)).map(|&(_, tile)| tile)
 }
 
@@ -168,7 +176,7 @@ pub(crate) fn steps(
 ) -> Result<Vec<Step>, Error> {
     let channels = |path: Path| job.path(path).map_or(0, |p: &PathJob| p.source.dims.c);
     let low_in = channels(Path::LL).max(channels(Path::LH));
-    let (tiles_of_a_vector, channels_of_a_vector) =
+    let (tiles_at_once, channels_at_once) =
         if tile.rows_are_channels { (tile.columns, tile.rows) } else { (tile.rows, tile.columns) };
     let points = u64::from((tile.outputs + 2) * (tile.outputs + 2));
 
@@ -176,7 +184,7 @@ pub(crate) fn steps(
     let mut level = |images: u32, extent: Extent, depth: u32| {
         let (rows, cols) = (extent.h.div_ceil(tile.outputs), extent.w.div_ceil(tile.outputs));
         let tiles = u64::from(images) * u64::from(rows) * u64::from(cols);
-        let row = tiles.next_multiple_of(4 * u64::from(tiles_of_a_vector));
+        let row = tiles.next_multiple_of(u64::from(tiles_at_once));
         let first = v_elements;
         v_elements += points * u64::from(depth) * row;
         check_size("the inputs of a Winograd transform", v_elements, 4 * v_elements, facts)?;
@@ -200,7 +208,7 @@ pub(crate) fn steps(
         let paths = paths.map(|path| job.path(path).map(|p| p.weights));
         let Some(output) = output.filter(|_| paths.iter().any(Option::is_some)) else { return Ok(None) };
         let channels = output.y.dims.c;
-        let padded = channels.next_multiple_of(4 * channels_of_a_vector);
+        let padded = channels.next_multiple_of(channels_at_once);
         let first = m_elements;
         m_elements += points * u64::from(padded) * u64::from(level.row);
         check_size("the products of a Winograd transform", m_elements, 4 * m_elements, facts)?;

@@ -28,6 +28,7 @@ struct ProductShape {
     depth: u32,
     columns: u32,
     columns_point: u32,
+    columns_block: u32,
     columns_channel: u32,
     rows: u32,
     rows_point: u32,
@@ -36,7 +37,6 @@ struct ProductShape {
     sums: u32,
     sums_point: u32,
     sums_row: u32,
-    unused: u32,
 }
 
 #[repr(C)]
@@ -51,18 +51,22 @@ struct Shape {
 impl Constants {
     pub(crate) fn name(&self) -> String {
         let (columns, rows) = if self.rows_are_channels { ('t', 'c') } else { ('c', 't') };
-        format!("winograd multiply {}{columns}{}{rows}", 4 * self.columns, 4 * self.rows)
+        format!("winograd multiply {}{columns}{}{rows}", self.columns, self.rows)
     }
 
     pub(crate) fn assemble(&self) -> Source {
         let mut source = Source::new(Dtype::F32, self.workgroup);
-        source.flag("ROWS_ARE_CHANNELS", self.rows_are_channels);
-        source.constant("COLUMN_VECTORS", self.columns);
-        source.constant("ROW_VECTORS", self.rows);
+        let lanes = self.columns.min(4);
+        source.constant("COLUMN_VECTORS", self.columns / lanes);
+        source.constant("ROW_VECTORS", self.rows / 4);
+        source.line(&format!("alias Column = vec{lanes}<f32>;"));
         source.constant("UNROLL", UNROLL);
         source.weights(self.weights, 4);
-        source.binding(Access::Read, "v", "vec4<f32>");
-        source.binding(Access::Write, "m", "vec4<f32>");
+        source.binding(Access::Read, "v", if self.rows_are_channels { "Column" } else { "vec4<f32>" });
+        source.binding(Access::Write, "m", "Column");
+        let (column, row) = if self.rows_are_channels { ("v[i]", "weight(i)") } else { ("weight(i)", "v[i]") };
+        source.line(&format!("fn column(i: u32) -> Column {{ return {column}; }}"));
+        source.line(&format!("fn row(i: u32) -> vec4<f32> {{ return {row}; }}"));
         source.file(include_str!("../../../shaders/winograd_multiply.wgsl"));
         source
     }
@@ -71,21 +75,27 @@ impl Constants {
 /// Threads along a product's columns.
 fn threads(product: &Product, tile: Tile) -> u32 {
     let columns = if tile.rows_are_channels { product.level.row } else { product.padded };
-    columns / (4 * tile.columns)
+    columns / tile.columns
 }
 
 /// M of all products.
 pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, layout: &Layout) -> Result<Step, Error> {
     let tile = layout.tile;
     let products: Vec<_> = layout.products.iter().flatten().collect();
-    let workgroup = facts.workgroup_for(products.iter().map(|product| u64::from(threads(product, tile))));
+    let workgroup = match facts.software && !tile.rows_are_channels {
+        // One vector of threads, which then reads its weights in order: there are more of them than caches hold.
+        true => facts.workgroup_for([1]),
+        false => facts.workgroup_for(products.iter().map(|product| u64::from(threads(product, tile)))),
+    };
+    // Of the channels, what a workgroup has.
+    let block = if tile.rows_are_channels { tile.rows } else { tile.columns * workgroup };
     let points = products.iter().map(|product| PointsPacking {
         paths: product.paths.into_iter().flatten().collect(),
         blocks: Blocks {
             groups: 1,
             group_channels: product.channels,
-            group_blocks: if tile.rows_are_channels { product.padded / (4 * tile.rows) } else { 1 },
-            block: if tile.rows_are_channels { 4 * tile.rows } else { product.padded },
+            group_blocks: product.channels.div_ceil(block),
+            block,
         },
         outputs: tile.outputs,
         unroll: UNROLL,
@@ -101,8 +111,6 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, layout: &Layo
     let mut shapes = [absent; 3];
     for ((shape, product), &weights) in shapes.iter_mut().zip(&products).zip(&offsets.points) {
         let (level, depth) = (product.level, product.depth);
-        let (row, padded) = (level.row / 4, product.padded / 4);
-        let (inputs, inputs_point) = (level.first / 4, level.depth * row);
         let threads = threads(product, tile);
         let column_blocks = threads.div_ceil(workgroup);
         let common = ProductShape {
@@ -110,40 +118,42 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, layout: &Layo
             column_blocks,
             threads,
             depth,
-            sums: product.first / 4,
-            sums_point: product.padded * row,
+            sums: product.first / tile.lanes(),
+            sums_point: product.padded * level.row / tile.lanes(),
             ..absent
         };
         *shape = if tile.rows_are_channels {
             ProductShape {
-                row_blocks: padded / tile.rows,
-                columns: inputs,
-                columns_point: inputs_point,
-                columns_channel: row,
+                row_blocks: product.padded / tile.rows,
+                columns: level.first / tile.lanes(),
+                columns_point: level.depth * level.row / tile.lanes(),
+                columns_block: workgroup * tile.columns / tile.lanes(),
+                columns_channel: level.row / tile.lanes(),
                 rows: weights,
-                rows_point: depth * padded,
-                rows_block: depth * tile.rows,
-                rows_channel: tile.rows,
-                sums_row: row,
+                rows_point: depth * product.padded / 4,
+                rows_block: depth * tile.rows / 4,
+                rows_channel: tile.rows / 4,
+                sums_row: level.row / tile.lanes(),
                 ..common
             }
         } else {
             ProductShape {
-                row_blocks: row / tile.rows,
+                row_blocks: level.row / tile.rows,
                 columns: weights,
-                columns_point: depth * padded,
-                columns_channel: padded,
-                rows: inputs,
-                rows_point: inputs_point,
-                rows_block: tile.rows,
-                rows_channel: row,
-                sums_row: padded,
+                columns_point: depth * column_blocks * block / 4,
+                columns_block: depth * block / 4,
+                columns_channel: block / 4,
+                rows: level.first / 4,
+                rows_point: level.depth * level.row / 4,
+                rows_block: tile.rows / 4,
+                rows_channel: level.row / 4,
+                sums_row: product.padded / 4,
                 ..common
             }
         };
         let count = u64::from(layout.points()) * u64::from(column_blocks) * u64::from(shape.row_blocks);
         workgroups += count;
-        let (columns, rows, depth) = (u64::from(4 * tile.columns), u64::from(4 * tile.rows), u64::from(depth));
+        let (columns, rows, depth) = (u64::from(tile.columns), u64::from(tile.rows), u64::from(depth));
         parts.push(Part {
             threads: count * u64::from(workgroup),
             multiplies: depth * columns * rows,
