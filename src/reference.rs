@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::error::Error;
 use crate::spec::{Dims, Frequency, InputSize, Path, Rounding, Sampling, Shapes, Spec};
 use crate::weights::{Weights, check_slice};
+#[cfg(feature = "verify")]
 use crate::winograd::Transform;
 
 /// Borrowed inputs of one layer, each contiguous in NCTHW.
@@ -153,6 +154,7 @@ enum Value {
     /// The same with the absolute value of everything, and no activation.
     Absolute,
     /// Likewise, with those of a transform's intermediates too.
+    #[cfg(feature = "verify")]
     AbsoluteOfTiles(&'static Transform),
 }
 
@@ -239,6 +241,7 @@ impl<'a> Layer<'a> {
 
         let weights = self.weights.path(path).unwrap_or_default();
         let affine = self.weights.affine(spec, path.output());
+        #[cfg(feature = "verify")]
         if let Value::AbsoluteOfTiles(transform) = self.value {
             let kernels = weights.iter().enumerate().map(|(i, &w)| f64::from(w) * affine[i / (9 * c_in)].0);
             return transform.magnitude(source, &kernels.collect::<Vec<_>>(), c_out as u32, pad);

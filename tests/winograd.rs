@@ -158,7 +158,7 @@ fn scratch_that_does_not_fit() {
     let spec = k3(Spec::builder(64, 64)).build().unwrap();
     let options = Options { variant: Some(variant("transform/winograd/4x4-4t16c")), ..Options::default() };
     let plan = |n| Plan::new(&spec, InputSize::image(n, 56, 56), &options, &DeviceFacts::default());
-    let most = u64::from(DeviceFacts::default().limits.max_storage_buffer_binding_size);
+    let most = DeviceFacts::default().limits.max_storage_buffer_binding_size;
     // 36 points of 64 channels of 196 tiles, twice.
     assert_eq!(plan(1).unwrap().scratch_bytes(), 2 * 36 * 64 * 196 * 4);
     let refused = plan(96);
