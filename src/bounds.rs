@@ -2,6 +2,7 @@
 
 use crate::plan::{Dtype, Plan};
 use crate::spec::{Activation, Path};
+use crate::winograd::Transform;
 
 /// The largest errors of a plan's outputs.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +22,22 @@ impl Bounds {
             .filter(|&path| spec.has(path))
             .map(|path| spec.weight_shape(path)[1..].iter().product::<u32>())
             .sum();
-        let mut relative = (8.0 * f64::from(terms).sqrt() + 16.0) * unit(24);
+        let by_tiles = plan.variant().winograd_tile().is_some();
+        // By tiles a sum is over channels alone.
+        let sum = if by_tiles { terms / 9 } else { terms };
+        let mut relative = (8.0 * f64::from(sum).sqrt() + 16.0) * unit(24);
+        if by_tiles {
+            relative += Transform::ROUNDINGS * unit(24);
+        }
         let mut absolute = unit(126);
         if options.weights == Dtype::F16 {
             relative += unit(11);
-            absolute += f64::from(terms) * unit(24);
+            // By tiles of 2x2 a weight meets the sum of four inputs, each at most 1.
+            absolute += f64::from(terms) * unit(if by_tiles { 22 } else { 24 });
         }
-        if options.activations == Dtype::F16 && (plan.scratch_bytes() > 0 || options.pooled_input) {
+        // What lies between the dispatches of a Winograd convolution is f32.
+        let f16_between = plan.scratch_bytes() > 0 && !by_tiles;
+        if options.activations == Dtype::F16 && (f16_between || options.pooled_input) {
             relative += 3.0 * unit(11);
             absolute += unit(13);
         }

@@ -45,6 +45,7 @@ mod tuned;
 #[cfg(feature = "verify")]
 pub mod verify;
 mod weights;
+mod winograd;
 
 #[cfg(feature = "context")]
 pub use cache::Cache;

@@ -7,12 +7,15 @@
 //!
 //! For matrix units a block is the rows of a matrix, and a path is `[block][kt][h][w][c_in / side][oc][c_in % side]`, one
 //! matrix after the other in rows, its input channels padded with zeros to whole slabs of matrices.
+//!
+//! Kernels at the points of a Winograd transform lie behind those, `[point][block][c_in][oc]`.
 
 use half::f16;
 
 use crate::plan::Dtype;
 use crate::spec::{Frequency, Path, Spec};
 use crate::weights::Weights;
+use crate::winograd::Transform;
 
 /// Everything about a packed buffer that a kernel depends on. Independent of the input's size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub(crate) struct Packing {
     pub(crate) biases: Vec<BiasPacking>,
     /// The paths behind them.
     pub(crate) paths: Vec<PathPacking>,
+    /// Kernels of 3x3 at the points of a transform.
+    pub(crate) points: Vec<PointsPacking>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,26 @@ impl PathPacking {
     /// Input channels with their padding.
     fn padded(&self, c_in: u32, matrix_slab: Option<u32>) -> u32 {
         c_in.next_multiple_of(matrix_slab.map_or(1, |slab| slab * self.blocks.block))
+    }
+}
+
+/// The kernels of paths into one output at the points of their tiles, one path's input channels behind another's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PointsPacking {
+    pub(crate) paths: Vec<Path>,
+    pub(crate) blocks: Blocks,
+    /// Outputs of a tile along an axis, 2 or 4.
+    pub(crate) outputs: u32,
+    /// The input channels of each path are padded with zeros to a multiple of this.
+    pub(crate) unroll: u32,
+}
+
+impl PointsPacking {
+    /// Elements in the buffer.
+    fn elements(&self, spec: &Spec) -> u64 {
+        let depth = |path: &Path| u64::from(spec.weight_shape(*path)[1].next_multiple_of(self.unroll));
+        let slots = u64::from(self.blocks.count()) * u64::from(self.blocks.block);
+        Transform::of(self.outputs).points() as u64 * slots * self.paths.iter().map(depth).sum::<u64>()
     }
 }
 
@@ -85,11 +110,18 @@ pub(crate) struct Offsets {
     pub(crate) biases: Vec<u32>,
     /// Of each path, in Lanes of the weights' type, or in matrices.
     pub(crate) paths: Vec<u32>,
+    /// Of the points of each transform, likewise.
+    pub(crate) points: Vec<u32>,
     /// Of the whole buffer.
     pub(crate) bytes: u64,
 }
 
 impl Packing {
+    /// Bytes of one Lane of weights.
+    fn lane_bytes(&self) -> u64 {
+        self.dtype.bytes() * u64::from(self.lanes)
+    }
+
     /// Bytes of what offsets of a path count: a Lane of weights, or a matrix.
     fn unit_bytes(&self, path: &PathPacking) -> u64 {
         let elements = self.matrix_slab.map_or(self.lanes, |_| path.blocks.block.pow(2));
@@ -112,7 +144,13 @@ impl Packing {
             let taps = [kt, kh, kw].map(u64::from).iter().product::<u64>();
             bytes += slots * u64::from(path.padded(c_in, self.matrix_slab)) * taps * self.dtype.bytes();
         }
-        Offsets { biases, paths, bytes: bytes.next_multiple_of(16).max(16) }
+        let mut points = Vec::new();
+        for transformed in &self.points {
+            points.push((bytes / self.lane_bytes()) as u32);
+            bytes += transformed.elements(spec) * self.dtype.bytes();
+            bytes = bytes.next_multiple_of(self.lane_bytes());
+        }
+        Offsets { biases, paths, points, bytes: bytes.next_multiple_of(16).max(16) }
     }
 
     /// Writes validated weights as this packing lays them out.
@@ -130,6 +168,10 @@ impl Packing {
             out.resize(offset as usize * self.unit_bytes(path) as usize, 0);
             self.pack_path(spec, weights, path, &mut out);
         }
+        for (points, &offset) in self.points.iter().zip(&offsets.points) {
+            out.resize(offset as usize * self.lane_bytes() as usize, 0);
+            self.pack_points(spec, weights, points, &mut out);
+        }
         out.resize(offsets.bytes as usize, 0);
         out
     }
@@ -146,10 +188,7 @@ impl Packing {
                 let weight = source[(((oc * c_in + c) * kt + t) * kh + h) * kw + w];
                 f64::from(weight) * affine[oc].0
             });
-            match self.dtype {
-                Dtype::F32 => out.extend((value as f32).to_le_bytes()),
-                Dtype::F16 => out.extend(f16::from_f64(value).to_le_bytes()),
-            }
+            self.push(value, out);
         };
         let side = packing.blocks.block as usize;
         let padded = packing.padded(c_in as u32, self.matrix_slab) as usize;
@@ -178,6 +217,48 @@ impl Packing {
     }
 }
 
+impl Packing {
+    fn push(&self, value: f64, out: &mut Vec<u8>) {
+        match self.dtype {
+            Dtype::F32 => out.extend((value as f32).to_le_bytes()),
+            Dtype::F16 => out.extend(f16::from_f64(value).to_le_bytes()),
+        }
+    }
+
+    fn pack_points(&self, spec: &Spec, weights: &Weights, packing: &PointsPacking, out: &mut Vec<u8>) {
+        let transform = Transform::of(packing.outputs);
+        // By path, input channel and output channel: the kernel at all points.
+        let transformed: Vec<Vec<Option<Vec<f64>>>> = packing
+            .paths
+            .iter()
+            .flat_map(|&path| {
+                let [c_out, c_in, ..] = spec.weight_shape(path).map(|d| d as usize);
+                let source = weights.path(path).unwrap_or_default();
+                let affine = weights.affine(spec, path.output());
+                (0..c_in.next_multiple_of(packing.unroll as usize)).map(move |c| {
+                    let kernel = |oc: usize| {
+                        let kernel = source.chunks_exact(9).nth(oc * c_in + c).filter(|_| c < c_in)?;
+                        let kernel = kernel.first_chunk::<9>()?;
+                        Some(transform.kernel(&kernel.map(|w| f64::from(w) * affine[oc].0)))
+                    };
+                    (0..c_out).map(kernel).collect()
+                })
+            })
+            .collect();
+        let channels: Vec<_> = packing.blocks.channels().collect();
+        for point in 0..transform.points() {
+            for block in channels.chunks(packing.blocks.block as usize) {
+                for inputs in &transformed {
+                    for channel in block {
+                        let kernel = channel.and_then(|oc| inputs[oc as usize].as_ref());
+                        self.push(kernel.map_or(0.0, |kernel| kernel[point]), out);
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn product(rows: usize, cols: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..rows).flat_map(move |r| (0..cols).map(move |c| (r, c)))
 }
@@ -198,6 +279,10 @@ impl std::fmt::Display for Packing {
                 inner[0],
                 inner[1]
             )?;
+        }
+        for PointsPacking { paths, blocks, outputs, unroll } in &self.points {
+            let (count, block) = (blocks.count(), blocks.block);
+            write!(f, " {paths:?}[{count}x{block}, tiles {outputs}x{outputs}, by {unroll}]")?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::error::{Error, Extent};
 use crate::estimate::Work;
 use crate::gpu::AdapterFacts;
-use crate::kernels::{Kernel, Types, add, direct, matrix, pointwise, pool, staged, upsample};
+use crate::kernels::{Kernel, Types, add, direct, matrix, pointwise, pool, staged, upsample, winograd};
 use crate::packing::Packing;
 use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Sampling, Shapes, Spec};
 
@@ -70,6 +70,8 @@ pub enum Strategy {
     /// What is done at low resolution first, Y_L and the sums of L->H, in scratch; then Y_H, which starts from them. Each
     /// weight then serves as many positions as in a convolution without octaves.
     LowFirst,
+    /// The inputs at the points of a transform, products there, and the outputs from those, in scratch between.
+    Transform,
     /// Pool, four convolutions, upsample and adds, each its own dispatch: what fusing is measured against.
     Unfused,
 }
@@ -85,11 +87,14 @@ pub enum Family {
     Staged,
     /// `shaders/matrix.wgsl`: f16, on devices with matrix units; any kernel, one group.
     Matrix,
+    /// `shaders/winograd_input.wgsl` and what follows it: dense 3x3 of stride 1.
+    Winograd,
 }
 
 impl Strategy {
     /// All there are.
-    pub const ALL: [Self; 5] = [Self::Fused, Self::PoolFirst, Self::Split, Self::LowFirst, Self::Unfused];
+    pub const ALL: [Self; 6] =
+        [Self::Fused, Self::PoolFirst, Self::Split, Self::LowFirst, Self::Transform, Self::Unfused];
 
     fn name(self) -> &'static str {
         match self {
@@ -97,6 +102,7 @@ impl Strategy {
             Self::PoolFirst => "pool-first",
             Self::Split => "split",
             Self::LowFirst => "low-first",
+            Self::Transform => "transform",
             Self::Unfused => "unfused",
         }
     }
@@ -104,7 +110,7 @@ impl Strategy {
 
 impl Family {
     /// All there are.
-    pub const ALL: [Self; 4] = [Self::Direct, Self::Pointwise, Self::Staged, Self::Matrix];
+    pub const ALL: [Self; 5] = [Self::Direct, Self::Pointwise, Self::Staged, Self::Matrix, Self::Winograd];
 
     fn name(self) -> &'static str {
         match self {
@@ -112,6 +118,7 @@ impl Family {
             Self::Pointwise => "pointwise",
             Self::Staged => "staged",
             Self::Matrix => "matrix",
+            Self::Winograd => "winograd",
         }
     }
 
@@ -122,6 +129,7 @@ impl Family {
             Self::Pointwise => pointwise::TILES.iter().map(|&(name, _)| name).collect(),
             Self::Staged => staged::TILES.iter().map(|&(name, _)| name).collect(),
             Self::Matrix => matrix::TILES.iter().map(|&(name, _)| name).collect(),
+            Self::Winograd => winograd::TILES.iter().map(|&(name, _)| name).collect(),
         }
     }
 }
@@ -149,6 +157,16 @@ impl Variant {
     /// The variant with the tile left to the planner.
     pub fn untiled(self) -> Self {
         Self { tile: None, ..self }
+    }
+
+    /// Outputs of a tile along an axis, where it transforms tiles.
+    #[cfg(feature = "context")]
+    pub(crate) fn winograd_tile(self) -> Option<u32> {
+        let wanted = |&(name, _): &(&str, winograd::Tile)| Some(name) == self.tile;
+        winograd::TILES
+            .iter()
+            .find(|tile| wanted(tile) && self.family == Family::Winograd)
+            .map(|(_, tile)| tile.outputs)
     }
 
     /// The variant with each of its family's tiles.
@@ -779,6 +797,7 @@ impl Planner<'_> {
             }
             Strategy::PoolFirst => self.pool_first(),
             Strategy::LowFirst => self.low_first(),
+            Strategy::Transform => self.transform(),
             Strategy::Unfused => self.unfused(),
         }
     }
@@ -875,6 +894,7 @@ impl Planner<'_> {
                 let tile = matrix::tile(tile).ok_or_else(|| self.refuse("it has no such tile"))?;
                 matrix::step(self.facts, self.spec, job, tile)
             }
+            Family::Winograd => Err(self.refuse("a Winograd convolution takes the strategy transform")),
         }
     }
 
@@ -968,6 +988,22 @@ impl Planner<'_> {
         Ok(steps)
     }
 
+    /// Inputs to points, products, outputs.
+    fn transform(&mut self) -> Result<Vec<Step>, Error> {
+        if self.variant.family != Family::Winograd {
+            return Err(self.refuse("only a Winograd convolution transforms"));
+        }
+        let tile = winograd::named(self.variant.tile.unwrap_or_default(), self.facts);
+        let tile = tile.ok_or_else(|| self.refuse("the device has no use for such a tile"))?;
+        let job = self.job(self.given_pool(Family::Winograd));
+        let types = Types { activations: self.options.activations, weights: self.options.weights };
+        if let Some(reason) = winograd::refusal(self.spec, types, &job, tile) {
+            return Err(self.refuse(reason));
+        }
+        let (facts, spec) = (self.facts, self.spec);
+        winograd::steps(facts, spec, types, &job, tile, |words| self.allocate_words(words))
+    }
+
     /// `source` after `levels` poolings, each a dispatch into scratch that paths share.
     fn pooled(&mut self, pools: &mut Pools, mut source: Operand, levels: u32) -> Result<Operand, Error> {
         for _ in 0..levels {
@@ -1047,6 +1083,12 @@ impl Planner<'_> {
             }
         }
         Ok(steps)
+    }
+
+    /// Scratch of so many words of 32 bits, which the caller has checked; it is counted in activations like all others.
+    fn allocate_words(&mut self, words: u64) -> TensorId {
+        let elements = words * (4 / self.options.activations.bytes());
+        self.allocate(Dims { n: 1, c: 1, t: 1, h: 1, w: elements as u32 }).id
     }
 
     fn allocate(&mut self, dims: Dims) -> Operand {

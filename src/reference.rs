@@ -11,6 +11,8 @@ use rayon::prelude::*;
 use crate::error::Error;
 use crate::spec::{Dims, Frequency, InputSize, Path, Rounding, Sampling, Shapes, Spec};
 use crate::weights::{Weights, check_slice};
+#[cfg(feature = "verify")]
+use crate::winograd::Transform;
 
 /// Borrowed inputs of one layer, each contiguous in NCTHW.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,7 +60,7 @@ impl Tensor {
     }
 
     /// The plane of frame `t` of channel `c` of sample `n`.
-    fn plane(&self, n: usize, c: usize, t: usize) -> &[f64] {
+    pub(crate) fn plane(&self, n: usize, c: usize, t: usize) -> &[f64] {
         let Dims { c: channels, t: frames, h, w, .. } = self.dims;
         let size = h as usize * w as usize;
         let index = (n * channels as usize + c) * frames as usize + t;
@@ -68,12 +70,24 @@ impl Tensor {
 
 /// Computes a layer. Padding, splits and roundings are as `spec` says; batch norm is folded as on the GPU.
 pub fn octave_conv(spec: &Spec, size: InputSize, weights: &Weights, inputs: &Inputs) -> Result<Outputs, Error> {
-    Layer::new(spec, size, weights, false)?.outputs(inputs)
+    Layer::new(spec, size, weights, Value::Signed)?.outputs(inputs)
 }
 
 /// For every output the sum of |w * x| over its terms, with |bias| and |residual|: what rounding errors scale with.
 pub fn magnitude(spec: &Spec, size: InputSize, weights: &Weights, inputs: &Inputs) -> Result<Outputs, Error> {
-    Layer::new(spec, size, weights, true)?.outputs(inputs)
+    Layer::new(spec, size, weights, Value::Absolute)?.outputs(inputs)
+}
+
+/// As [`magnitude`], for convolutions by tiles: what the rounding errors of `transform` scale with.
+#[cfg(feature = "verify")]
+pub(crate) fn magnitude_of_tiles(
+    spec: &Spec,
+    size: InputSize,
+    weights: &Weights,
+    inputs: &Inputs,
+    transform: &'static Transform,
+) -> Result<Outputs, Error> {
+    Layer::new(spec, size, weights, Value::AbsoluteOfTiles(transform))?.outputs(inputs)
 }
 
 /// The inputs of one layer in f64.
@@ -94,7 +108,7 @@ pub(crate) fn octave_conv_f64(
     weights: &Weights,
     maps: &Maps,
 ) -> Result<[Option<Tensor>; 2], Error> {
-    Ok(Layer::new(spec, size, weights, false)?.run(maps))
+    Ok(Layer::new(spec, size, weights, Value::Signed)?.run(maps))
 }
 
 /// Checks that the outputs are of a size to allocate.
@@ -132,24 +146,35 @@ fn check_inputs(spec: &Spec, shapes: &Shapes, inputs: &Inputs) -> Result<(), Err
     Ok(())
 }
 
+/// What is computed of a layer.
+#[derive(Clone, Copy)]
+enum Value {
+    /// Its outputs.
+    Signed,
+    /// The same with the absolute value of everything, and no activation.
+    Absolute,
+    /// Likewise, with those of a transform's intermediates too.
+    #[cfg(feature = "verify")]
+    AbsoluteOfTiles(&'static Transform),
+}
+
 struct Layer<'a> {
     spec: &'a Spec,
     shapes: Shapes,
     weights: &'a Weights<'a>,
-    /// Takes the absolute value of everything, and no activation.
-    absolute: bool,
+    value: Value,
 }
 
 impl<'a> Layer<'a> {
-    fn new(spec: &'a Spec, size: InputSize, weights: &'a Weights, absolute: bool) -> Result<Self, Error> {
+    fn new(spec: &'a Spec, size: InputSize, weights: &'a Weights, value: Value) -> Result<Self, Error> {
         let shapes = spec.shapes(size)?;
         weights.validate(spec)?;
         check_outputs(&shapes)?;
-        Ok(Self { spec, shapes, weights, absolute })
+        Ok(Self { spec, shapes, weights, value })
     }
 
     fn value(&self, v: f64) -> f64 {
-        if self.absolute { v.abs() } else { v }
+        if matches!(self.value, Value::Signed) { v } else { v.abs() }
     }
 
     fn outputs(&self, inputs: &Inputs) -> Result<Outputs, Error> {
@@ -216,6 +241,11 @@ impl<'a> Layer<'a> {
 
         let weights = self.weights.path(path).unwrap_or_default();
         let affine = self.weights.affine(spec, path.output());
+        #[cfg(feature = "verify")]
+        if let Value::AbsoluteOfTiles(transform) = self.value {
+            let kernels = weights.iter().enumerate().map(|(i, &w)| f64::from(w) * affine[i / (9 * c_in)].0);
+            return transform.magnitude(source, &kernels.collect::<Vec<_>>(), c_out as u32, pad);
+        }
         let per_group = c_out / spec.path_groups(path) as usize;
         let mut data = vec![0.0; dims.elements() as usize];
         let (h, w) = (h as usize, w as usize);
@@ -265,7 +295,8 @@ impl<'a> Layer<'a> {
                 volume.iter_mut().zip(&path.data[start..]).for_each(|(y, x)| *y += x);
             }
             for y in volume {
-                *y = if self.absolute { *y + shift } else { activation.apply(*y + shift) };
+                let sum = *y + shift;
+                *y = if matches!(self.value, Value::Signed) { activation.apply(sum) } else { sum };
             }
         });
         Tensor { dims, data }

@@ -12,7 +12,8 @@
 //! ([`reference::magnitude`]), a sum in f32 errs by at most K u S whatever the order, and by (8 sqrt(K) + 16) u S but
 //! for a chance of 2 exp(-32) where rounding errors are independent (Higham and Mary, 2019): the 16 holds the folding of
 //! batch norm, up to 15 additions of a mean, and the epilogue. The tighter one is used: it notices a wrong tap in sums
-//! of thousands of terms. On top of it come
+//! of thousands of terms. A Winograd convolution errs in proportion not to S but to W, which src/winograd.rs derives: there
+//! W stands for S, and the roundings of its transforms come on top of those of the sum. Besides come
 //! - f16 weights: 2^-11 S, half an ulp of every weight;
 //! - f16 intermediates, where a variant or a pooled input has any: 3 * 2^-11 S, for a map that is pooled twice and a
 //!   partial sum;
@@ -30,6 +31,7 @@ use crate::plan::{Dtype, Options, Plan, Slice, TensorId, Variant};
 use crate::reference::{self, Inputs, Outputs, Tensor};
 use crate::spec::{Activation, Dims, Downsample, Frequency, InputSize, Path, Rounding, Spec, Split, TimeAxis};
 use crate::weights::{BatchNorm, Weights};
+use crate::winograd::Transform;
 
 /// One layer to be compared: what it computes, how it is run, and the seed of its data.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,6 +132,11 @@ impl Case {
         let inputs = data.inputs();
         let expected = reference::octave_conv(&self.spec, self.size, &weights, &inputs)?;
         let magnitude = reference::magnitude(&self.spec, self.size, &weights, &inputs)?;
+        let tiles = plan.variant().winograd_tile();
+        let magnitude = match tiles {
+            None => magnitude,
+            Some(m) => reference::magnitude_of_tiles(&self.spec, self.size, &weights, &inputs, Transform::of(m))?,
+        };
         let bounds = self.bounds(&plan, &expected, &magnitude);
 
         let mut outcome = Outcome { variant: plan.variant(), kernels: plan.kernels(), worst: 0.0, failure: None };

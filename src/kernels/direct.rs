@@ -283,7 +283,14 @@ pub(crate) fn step(
     let mut inputs: Vec<TensorId> = Vec::new();
     let mut paths = [None; 4];
     let mut path_shapes = [PathShape::default(); 4];
-    let mut packing = Packing { dtype: types.weights, lanes, matrix_slab: None, biases: Vec::new(), paths: Vec::new() };
+    let mut packing = Packing {
+        dtype: types.weights,
+        lanes,
+        matrix_slab: None,
+        biases: Vec::new(),
+        paths: Vec::new(),
+        points: Vec::new(),
+    };
 
     let blocks = |output: &OutputJob, tile: Tile| {
         let groups = output.groups;

@@ -245,8 +245,14 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
         let group_blocks = group_channels.div_ceil(side).next_multiple_of(tile.rows());
         Blocks { groups: 1, group_channels, group_blocks, block: side }
     };
-    let mut packing =
-        Packing { dtype: Dtype::F16, lanes: 1, matrix_slab: Some(depth), biases: Vec::new(), paths: Vec::new() };
+    let mut packing = Packing {
+        dtype: Dtype::F16,
+        lanes: 1,
+        matrix_slab: Some(depth),
+        biases: Vec::new(),
+        paths: Vec::new(),
+        points: Vec::new(),
+    };
     for output in [&job.high, &job.low].into_iter().flatten() {
         packing.biases.push(BiasPacking { of: output.bias, blocks: blocks(output) });
     }

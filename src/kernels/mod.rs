@@ -27,6 +27,7 @@ pub(crate) mod upsample;
 pub(crate) mod wgsl;
 #[cfg(feature = "network")]
 pub(crate) mod window_pool;
+pub(crate) mod winograd;
 
 #[cfg(feature = "network")]
 use crate::plan::DeviceFacts;
@@ -41,6 +42,9 @@ pub(crate) enum Kernel {
     Pointwise(pointwise::Constants),
     Staged(staged::Constants),
     Matrix(matrix::Constants),
+    WinogradInput(winograd::InputConstants),
+    WinogradMultiply(winograd::MultiplyConstants),
+    WinogradOutput(winograd::OutputConstants),
     Pool(pool::Constants),
     Upsample(upsample::Constants),
     Add(add::Constants),
@@ -85,6 +89,9 @@ impl Kernel {
             Self::Pointwise(c) => c.name(),
             Self::Staged(c) => c.name(),
             Self::Matrix(c) => c.name(),
+            Self::WinogradInput(c) => c.name(),
+            Self::WinogradMultiply(c) => c.name(),
+            Self::WinogradOutput(c) => c.name(),
             Self::Pool(_) => "pool".into(),
             Self::Upsample(_) => "upsample".into(),
             Self::Add(_) => "add".into(),
@@ -111,6 +118,9 @@ impl Kernel {
             Self::Pointwise(c) => c.assemble(),
             Self::Staged(c) => c.assemble(),
             Self::Matrix(c) => c.assemble(),
+            Self::WinogradInput(c) => c.assemble(),
+            Self::WinogradMultiply(c) => c.assemble(),
+            Self::WinogradOutput(c) => c.assemble(),
             Self::Pool(c) => c.assemble(),
             Self::Upsample(c) => c.assemble(),
             Self::Add(c) => c.assemble(),

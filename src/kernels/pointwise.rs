@@ -230,6 +230,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
             BiasPacking { of: bias(&job.low), blocks: low_blocks },
         ],
         paths: Vec::new(),
+        points: Vec::new(),
     };
     for path in Path::ALL {
         if let Some(path_job) = job.path(path) {

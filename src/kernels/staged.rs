@@ -272,8 +272,14 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
             block: tile.channels,
         }
     };
-    let mut packing =
-        Packing { dtype: types.weights, lanes: LANES, biases: Vec::new(), paths: Vec::new(), matrix_slab: None };
+    let mut packing = Packing {
+        dtype: types.weights,
+        lanes: LANES,
+        biases: Vec::new(),
+        paths: Vec::new(),
+        matrix_slab: None,
+        points: Vec::new(),
+    };
     for output in [&job.high, &job.low].into_iter().flatten() {
         packing.biases.push(BiasPacking { of: output.bias, blocks: blocks(output) });
     }

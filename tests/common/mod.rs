@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use octconv::reference::Tensor;
 use octconv::verify::Case;
 use octconv::{Context, ContextOptions, Downsample, Dtype, Family, Frequency, Groups, InputSize, Options, Path, Plan};
-use octconv::{Error, Spec, SpecBuilder, Split, Strategy, Variant, Weights, wgpu};
+use octconv::{Error, Rounding, Spec, SpecBuilder, Split, Strategy, TimeAxis, Variant, Weights, wgpu};
 
 /// A device of this test binary, the same for all of a thread. Without an adapter its tests fail, and say what to
 /// install. There are two: software devices compile kernels in the one thread of their queue.
@@ -141,6 +141,16 @@ fn promised(spec: &Spec, options: &Options) -> Vec<String> {
                 names.push("split/pointwise".into());
             }
         }
+    }
+    let winograd = spec.kernel() == [3, 3]
+        && !two
+        && dense
+        && spec.dilation() == [1, 1]
+        && TimeAxis { dilation: 1, ..time } == TimeAxis::IMAGE
+        && (pooled || !spec.has(Path::HL));
+    // Where odd sizes are floored, it depends on the size.
+    if winograd && (spec.rounding() == Rounding::Ceil || !spec.has(Path::LH)) {
+        names.push("transform/winograd".into());
     }
     names
 }

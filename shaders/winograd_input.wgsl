@@ -1,0 +1,53 @@
+// Winograd convolution, the first of three dispatches: the inputs at the points of their tiles.
+//
+//   V[a][c][tile] = (B^T d B)[a]      d the WINDOW x WINDOW inputs of channel c under a tile, zero outside of the map
+//
+// There are up to three feeds: X_H at high resolution; X_L and pool(X_H) at low resolution, whose channels are stacked.
+// Each is an instance of shaders/winograd_feed.wgsl. A thread makes all points of one tile of one channel; tiles run
+// fastest, so that what threads store lies side by side.
+//
+// Operands: X [n][c][t][h][w]; V of each resolution [a][c][tile], channels of each feed padded with zeros to a multiple
+// of 4.
+//
+// The host guarantees: kernel 3x3, stride and dilation 1; tiles that cover the outputs; rows of V as long as all tiles.
+
+struct Feed {
+    first: u32, // its first workgroup
+    threads: u32, // tiles * padded channels
+    tiles: u32, // n * t * rows * cols
+    rows: u32, // tiles along h and w
+    cols: u32,
+    channels: u32,
+    t: u32,
+    source_h: u32,
+    source_w: u32,
+    map_h: u32, // what is convolved: the source, or its mean
+    map_w: u32,
+    points: u32, // where its part of V begins
+    point_stride: u32, // elements of V from one point to the next
+    channel_stride: u32,
+    unused_a: u32,
+    unused_b: u32,
+}
+
+struct Shape {
+    high: Feed,
+    low: Feed,
+    mean: Feed,
+    grid_x: u32,
+    workgroups: u32,
+    padding_h: u32,
+    padding_w: u32,
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let workgroup = id.x + id.y * shape.grid_x;
+    if HAS_HIGH && workgroup < shape.low.first {
+        high_feed(shape.high, workgroup, local);
+    } else if HAS_LOW && workgroup < shape.mean.first {
+        low_feed(shape.low, workgroup - shape.low.first, local);
+    } else if HAS_MEAN && workgroup < shape.workgroups {
+        mean_feed(shape.mean, workgroup - shape.mean.first, local);
+    }
+}

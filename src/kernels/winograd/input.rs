@@ -1,0 +1,151 @@
+//! Host twin of `shaders/winograd_input.wgsl`.
+
+use super::{Layout, Level, padded, transforms};
+use crate::error::Error;
+use crate::estimate::{Part, Work};
+use crate::kernels::wgsl::Source;
+use crate::kernels::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types};
+use crate::plan::{DeviceFacts, Dtype, Grid, Job, PathJob, Step, TensorId};
+use crate::spec::{Path, Spec};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Constants {
+    activations: Dtype,
+    outputs: u32,
+    inputs: usize,
+    /// Which of the inputs feeds V at high resolution, and X_L's and pool(X_H)'s part of V at low resolution.
+    feeds: [Option<usize>; 3],
+    /// Averages between X_H and pool(X_H): 0 where the caller gives the latter.
+    mean_level: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+struct Feed {
+    first: u32,
+    threads: u32,
+    tiles: u32,
+    rows: u32,
+    cols: u32,
+    channels: u32,
+    t: u32,
+    source_h: u32,
+    source_w: u32,
+    map_h: u32,
+    map_w: u32,
+    points: u32,
+    point_stride: u32,
+    channel_stride: u32,
+    unused: [u32; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Shape {
+    feeds: [Feed; 3],
+    grid_x: u32,
+    workgroups: u32,
+    padding_h: u32,
+    padding_w: u32,
+}
+
+impl Constants {
+    pub(crate) fn name(&self) -> String {
+        format!("winograd input {0}x{0}", self.outputs)
+    }
+
+    pub(crate) fn assemble(&self) -> Source {
+        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP);
+        for i in 0..self.inputs {
+            source.input(&format!("x{i}"));
+        }
+        source.binding(Access::Write, "v", "f32");
+        transforms(&mut source, self.outputs);
+        for ((name, feed), level) in ["high", "low", "mean"].into_iter().zip(self.feeds).zip([0, 0, self.mean_level]) {
+            let upper = name.to_uppercase();
+            source.flag(&format!("HAS_{upper}"), feed.is_some());
+            source.constant(&format!("{upper}_LEVEL"), level);
+            let input = feed.map(|i| format!("x{i}"));
+            source.loader(&format!("{name}_load"), input.as_deref());
+            source.instance(include_str!("../../../shaders/winograd_feed.wgsl"), name);
+        }
+        source.file(include_str!("../../../shaders/winograd_input.wgsl"));
+        source
+    }
+}
+
+/// V of every source of `job`.
+pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, layout: &Layout) -> Result<Step, Error> {
+    let from_low = job.path(Path::LL).or(job.path(Path::LH));
+    let mean = job.path(Path::HL);
+    let behind_low = from_low.map_or(0, |path| padded(path.source.dims.c));
+    let sources: [(Option<&PathJob>, Level, u32); 3] =
+        [(job.path(Path::HH), layout.high, 0), (from_low, layout.low, 0), (mean, layout.low, behind_low)];
+
+    let mut inputs: Vec<TensorId> = Vec::new();
+    let mut shapes = [Feed::default(); 3];
+    let mut feeds = [None; 3];
+    let mut parts = Vec::new();
+    let mut bytes = 4 * layout.v_elements;
+    let mut workgroups = 0u64;
+    let window = u64::from(layout.tile.outputs + 2);
+    for (slot, (path, level, channel)) in sources.into_iter().enumerate() {
+        shapes[slot].first = workgroups as u32;
+        let Some(path) = path else { continue };
+        let source = path.source.dims;
+        let known = inputs.iter().position(|&other| other == path.source.id);
+        feeds[slot] = Some(known.unwrap_or_else(|| {
+            inputs.push(path.source.id);
+            bytes += source.elements() * types.activations.bytes();
+            inputs.len() - 1
+        }));
+        let map = if path.sampling.level > 0 { source.pooled(spec.rounding()) } else { source };
+        let threads = level.tiles * padded(source.c);
+        shapes[slot] = Feed {
+            first: workgroups as u32,
+            threads,
+            tiles: level.tiles,
+            rows: level.rows,
+            cols: level.cols,
+            channels: source.c,
+            t: source.t,
+            source_h: source.h,
+            source_w: source.w,
+            map_h: map.h,
+            map_w: map.w,
+            points: level.first + channel * level.row,
+            point_stride: level.depth * level.row,
+            channel_stride: level.row,
+            unused: [0; 2],
+        };
+        let count = u64::from(threads.div_ceil(ELEMENTWISE_WORKGROUP));
+        workgroups += count;
+        parts.push(Part {
+            threads: count * u64::from(ELEMENTWISE_WORKGROUP),
+            // Two for each point and axis.
+            multiplies: 4 * window * window,
+            loads: (window * window) << (2 * path.sampling.level),
+            stores: window * window,
+            ..Part::default()
+        });
+    }
+    let grid = Grid::fold(workgroups, facts)?;
+    let [padding_h, padding_w] = spec.padding();
+    let shape = Shape { feeds: shapes, grid_x: grid.x, workgroups: workgroups as u32, padding_h, padding_w };
+    let constants = Constants {
+        activations: types.activations,
+        outputs: layout.tile.outputs,
+        inputs: inputs.len(),
+        feeds,
+        mean_level: mean.map_or(0, |path| path.sampling.level),
+    };
+    inputs.push(layout.v);
+    Ok(Step {
+        kernel: Kernel::WinogradInput(constants),
+        shape: bytemuck::bytes_of(&shape).to_vec(),
+        tensors: inputs,
+        grid,
+        packing: None,
+        work: Work { parts, bytes },
+    })
+}

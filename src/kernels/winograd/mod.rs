@@ -1,0 +1,242 @@
+//! Host twins of `shaders/winograd_*.wgsl`: dense 3x3 convolutions of stride 1 in three dispatches.
+//!
+//! Inputs at the points of their tiles, V; a matrix product for each point, M; outputs from those. V and M lie in
+//! scratch, in f32 whatever the type of activations. `src/winograd.rs` has the transforms.
+
+mod input;
+mod multiply;
+mod output;
+
+use super::Types;
+use super::wgsl::Source;
+use crate::error::{Error, Extent};
+use crate::plan::{DeviceFacts, Dtype, Job, PathJob, Step, TensorId, check_size};
+use crate::spec::{Downsample, Path, Spec, TimeAxis};
+
+pub(crate) use input::Constants as InputConstants;
+pub(crate) use multiply::Constants as MultiplyConstants;
+pub(crate) use output::Constants as OutputConstants;
+
+/// How the products are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Tile {
+    /// Outputs of a Winograd tile along an axis: 2 or 4.
+    pub(crate) outputs: u32,
+    /// Whether workgroups have channels and threads tiles, or the other way round.
+    pub(crate) rows_are_channels: bool,
+    /// What a thread has of the tiles or channels that go to threads: 2, or a multiple of 4.
+    pub(crate) columns: u32,
+    /// What it has of those that go to workgroups: a multiple of 4.
+    pub(crate) rows: u32,
+}
+
+impl Tile {
+    /// Columns that lie in one vector.
+    fn lanes(self) -> u32 {
+        self.columns.min(4)
+    }
+}
+
+const fn tile(outputs: u32, rows_are_channels: bool, columns: u32, rows: u32) -> Tile {
+    Tile { outputs, rows_are_channels, columns, rows }
+}
+
+/// A thread's tiles (t) and channels (c), those first that threads are counted along. More tiles suit large maps, more
+/// channels small ones.
+pub(crate) const TILES: [(&str, Tile); 18] = [
+    ("4x4-4t16c", tile(4, true, 4, 16)),
+    ("4x4-8t8c", tile(4, true, 8, 8)),
+    ("4x4-8c8t", tile(4, false, 8, 8)),
+    ("4x4-4c16t", tile(4, false, 4, 16)),
+    ("4x4-2t32c", tile(4, true, 2, 32)),
+    ("4x4-2t64c", tile(4, true, 2, 64)),
+    ("4x4-8t16c", tile(4, true, 8, 16)),
+    ("4x4-8c16t", tile(4, false, 8, 16)),
+    ("4x4-16c16t", tile(4, false, 16, 16)),
+    ("2x2-4t16c", tile(2, true, 4, 16)),
+    ("2x2-8t8c", tile(2, true, 8, 8)),
+    ("2x2-8c8t", tile(2, false, 8, 8)),
+    ("2x2-4c16t", tile(2, false, 4, 16)),
+    ("2x2-2t32c", tile(2, true, 2, 32)),
+    ("2x2-2t64c", tile(2, true, 2, 64)),
+    ("2x2-8t16c", tile(2, true, 8, 16)),
+    ("2x2-8c16t", tile(2, false, 8, 16)),
+    ("2x2-16c16t", tile(2, false, 16, 16)),
+];
+
+/// The most sums of a thread on a GPU, which keeps them in registers, and the fewest columns: with two, a quarter of the
+/// loop is scalar loads.
+const MAX_SUMS_OF_GPU: u32 = 64;
+const MIN_COLUMNS_OF_GPU: u32 = 4;
+
+/// Channels that a thread takes at a time; those of the input are padded to a multiple.
+const UNROLL: u32 = 4;
+
+/// The named tile, where the device has a use for it.
+pub(crate) fn named(name: &str, facts: &DeviceFacts) -> Option<Tile> {
+    let on_gpu = |tile: &Tile| tile.rows * tile.columns <= MAX_SUMS_OF_GPU && tile.columns >= MIN_COLUMNS_OF_GPU;
+    let fits = |tile: &Tile| facts.software || on_gpu(tile);
+    TILES.iter().find(|&(other, tile)| *other == name && fits(tile)).map(|&(_, tile)| tile)
+}
+
+/// Why these kernels cannot do `job`, or nothing.
+pub(crate) fn refusal(spec: &Spec, types: Types, job: &Job, tile: Tile) -> Option<&'static str> {
+    let dense = job.paths.iter().flatten().all(|path| spec.path_groups(path.weights) == 1);
+    let image = TimeAxis { dilation: spec.time().dilation, ..TimeAxis::IMAGE };
+    let repeats = job.high.zip(job.low_extent).is_some_and(|(high, low)| {
+        let Extent { h, w } = high.y.dims.extent();
+        2 * low.h < h || 2 * low.w < w
+    });
+    if spec.kernel() != [3, 3] || spec.time() != image {
+        Some("Winograd needs a kernel of 3x3, and 1 in time without stride or padding")
+    } else if spec.stride() != 1 || spec.dilation() != [1, 1] {
+        Some("Winograd needs a stride and a dilation of 1")
+    } else if !dense {
+        Some("Winograd needs one group")
+    } else if spec.downsample() == Downsample::StridedConv && job.path(Path::HL).is_some() {
+        Some("Winograd cannot stride from X_H to Y_L")
+    } else if repeats && job.path(Path::LH).is_some() {
+        Some("Winograd cannot repeat the last row of L->H, as floored odd sizes do")
+    } else if tile.outputs == 4 && types.weights == Dtype::F16 {
+        // The bound on the error of an output would be a fiftieth of the sum of its terms.
+        Some("tiles of 4x4 need weights in f32: they magnify the rounding of f16")
+    } else {
+        None
+    }
+}
+
+/// Tiles of a resolution, and the parts of V that belong to it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Level {
+    /// Tiles along h and w.
+    rows: u32,
+    cols: u32,
+    /// All tiles: of each image of the batch and each frame.
+    tiles: u32,
+    /// Elements of a row of V, of all tiles and padding.
+    row: u32,
+    /// Channels of V, those of each feed padded.
+    depth: u32,
+    /// Where its part of V begins.
+    first: u32,
+}
+
+/// One of the matrix products.
+#[derive(Clone, Copy, Debug)]
+struct Product {
+    /// Paths of which it is the sum, in the order of V's channels.
+    paths: [Option<Path>; 2],
+    level: Level,
+    /// Channels of the input that it takes.
+    depth: u32,
+    channels: u32,
+    /// Channels with their padding.
+    padded: u32,
+    /// Where its part of M begins.
+    first: u32,
+}
+
+/// What the three dispatches agree on.
+struct Layout {
+    tile: Tile,
+    high: Level,
+    low: Level,
+    /// Y_H of X_H; Y_L; and the sums of L->H.
+    products: [Option<Product>; 3],
+    v: TensorId,
+    m: TensorId,
+    /// Elements of V and M.
+    v_elements: u64,
+    m_elements: u64,
+}
+
+impl Layout {
+    /// Points of a tile.
+    fn points(&self) -> u32 {
+        (self.tile.outputs + 2) * (self.tile.outputs + 2)
+    }
+
+    fn bytes(&self) -> u64 {
+        4 * (self.v_elements + self.m_elements)
+    }
+}
+
+fn padded(channels: u32) -> u32 {
+    channels.next_multiple_of(UNROLL)
+}
+
+/// The dispatches that do `job`, which [`refusal`] has let pass. `allocate` makes scratch of so many words of 32 bits.
+pub(crate) fn steps(
+    facts: &DeviceFacts,
+    spec: &Spec,
+    types: Types,
+    job: &Job,
+    tile: Tile,
+    mut allocate: impl FnMut(u64) -> TensorId,
+) -> Result<Vec<Step>, Error> {
+    let channels = |path: Path| job.path(path).map_or(0, |p: &PathJob| p.source.dims.c);
+    let low_in = channels(Path::LL).max(channels(Path::LH));
+    let (tiles_at_once, channels_at_once) =
+        if tile.rows_are_channels { (tile.columns, tile.rows) } else { (tile.rows, tile.columns) };
+    let points = u64::from((tile.outputs + 2) * (tile.outputs + 2));
+
+    let mut v_elements = 0;
+    let mut level = |images: u32, extent: Extent, depth: u32| {
+        let (rows, cols) = (extent.h.div_ceil(tile.outputs), extent.w.div_ceil(tile.outputs));
+        let tiles = u64::from(images) * u64::from(rows) * u64::from(cols);
+        let row = tiles.next_multiple_of(u64::from(tiles_at_once));
+        let first = v_elements;
+        v_elements += points * u64::from(depth) * row;
+        check_size("the inputs of a Winograd transform", v_elements, 4 * v_elements, facts)?;
+        Ok(Level { rows, cols, tiles: tiles as u32, row: row as u32, depth, first: first as u32 })
+    };
+    let high_dims = job.high.map(|o| o.y.dims);
+    let low_dims = job.low.map(|o| o.y.dims);
+    let images = high_dims.or(low_dims).map_or(1, |dims| dims.n * dims.t);
+    let high = match high_dims.filter(|_| job.path(Path::HH).is_some()) {
+        Some(dims) => level(images, dims.extent(), padded(channels(Path::HH)))?,
+        None => high_dims.map_or(Ok(Level::default()), |dims| level(images, dims.extent(), 0))?,
+    };
+    let low_extent = low_dims.map(|dims| dims.extent()).or(job.low_extent.filter(|_| job.path(Path::LH).is_some()));
+    let low = match low_extent {
+        Some(extent) => level(images, extent, padded(low_in) + padded(channels(Path::HL)))?,
+        None => Level::default(),
+    };
+
+    let mut m_elements = 0;
+    let mut product = |paths: [Path; 2], level: Level, depth: u32, output: Option<crate::plan::OutputJob>| {
+        let paths = paths.map(|path| job.path(path).map(|p| p.weights));
+        let Some(output) = output.filter(|_| paths.iter().any(Option::is_some)) else { return Ok(None) };
+        let channels = output.y.dims.c;
+        let padded = channels.next_multiple_of(channels_at_once);
+        let first = m_elements;
+        m_elements += points * u64::from(padded) * u64::from(level.row);
+        check_size("the products of a Winograd transform", m_elements, 4 * m_elements, facts)?;
+        Ok(Some(Product { paths, level, depth, channels, padded, first: first as u32 }))
+    };
+    // A path stands once; the first of a pair is the one whose channels come first in V.
+    let products = [
+        product([Path::HH, Path::HH], high, high.depth, job.high)?.map(single),
+        product([Path::LL, Path::HL], low, low.depth, job.low)?,
+        product([Path::LH, Path::LH], low, padded(low_in), job.high)?.map(single),
+    ];
+    let (v, m) = (allocate(v_elements), allocate(m_elements));
+    let layout = Layout { tile, high, low, products, v, m, v_elements, m_elements };
+    Ok(vec![
+        input::step(facts, spec, types, job, &layout)?,
+        multiply::step(facts, spec, types, &layout)?,
+        output::step(facts, spec, types, job, &layout)?,
+    ])
+}
+
+fn single(product: Product) -> Product {
+    Product { paths: [product.paths[0], None], ..product }
+}
+
+/// The transforms of tiles with so many outputs along an axis.
+fn transforms(source: &mut Source, outputs: u32) {
+    source.file(match outputs {
+        2 => include_str!("../../../shaders/winograd_2.wgsl"),
+        _ => include_str!("../../../shaders/winograd_4.wgsl"),
+    });
+}

@@ -1,0 +1,190 @@
+//! Host twin of `shaders/winograd_multiply.wgsl`.
+
+use super::{Layout, Product, Tile, UNROLL};
+use crate::error::Error;
+use crate::estimate::{Part, Work};
+use crate::kernels::wgsl::Source;
+use crate::kernels::{Access, Kernel, Types};
+use crate::packing::{Blocks, Packing, PointsPacking};
+use crate::plan::{DeviceFacts, Dtype, Grid, Step, TensorId};
+use crate::spec::Spec;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Constants {
+    weights: Dtype,
+    workgroup: u32,
+    rows_are_channels: bool,
+    columns: u32,
+    rows: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct ProductShape {
+    first: u32,
+    column_blocks: u32,
+    row_blocks: u32,
+    threads: u32,
+    depth: u32,
+    columns: u32,
+    columns_point: u32,
+    columns_block: u32,
+    columns_channel: u32,
+    rows: u32,
+    rows_point: u32,
+    rows_block: u32,
+    rows_channel: u32,
+    sums: u32,
+    sums_point: u32,
+    sums_row: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Shape {
+    products: [ProductShape; 3],
+    grid_x: u32,
+    workgroups: u32,
+    unused: [u32; 2],
+}
+
+impl Constants {
+    pub(crate) fn name(&self) -> String {
+        let (columns, rows) = if self.rows_are_channels { ('t', 'c') } else { ('c', 't') };
+        format!("winograd multiply {}{columns}{}{rows}", self.columns, self.rows)
+    }
+
+    pub(crate) fn assemble(&self) -> Source {
+        let mut source = Source::new(Dtype::F32, self.workgroup);
+        let lanes = self.columns.min(4);
+        source.constant("COLUMN_VECTORS", self.columns / lanes);
+        source.constant("ROW_VECTORS", self.rows / 4);
+        source.line(&format!("alias Column = vec{lanes}<f32>;"));
+        source.constant("UNROLL", UNROLL);
+        source.weights(self.weights, 4);
+        source.binding(Access::Read, "v", if self.rows_are_channels { "Column" } else { "vec4<f32>" });
+        source.binding(Access::Write, "m", "Column");
+        let (column, row) = if self.rows_are_channels { ("v[i]", "weight(i)") } else { ("weight(i)", "v[i]") };
+        source.line(&format!("fn column(i: u32) -> Column {{ return {column}; }}"));
+        source.line(&format!("fn row(i: u32) -> vec4<f32> {{ return {row}; }}"));
+        source.file(include_str!("../../../shaders/winograd_multiply.wgsl"));
+        source
+    }
+}
+
+/// Threads along a product's columns.
+fn threads(product: &Product, tile: Tile) -> u32 {
+    let columns = if tile.rows_are_channels { product.level.row } else { product.padded };
+    columns / tile.columns
+}
+
+/// M of all products.
+pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, layout: &Layout) -> Result<Step, Error> {
+    let tile = layout.tile;
+    let products: Vec<_> = layout.products.iter().flatten().collect();
+    let workgroup = match facts.software && !tile.rows_are_channels {
+        // One vector of threads, which then reads its weights in order: there are more of them than caches hold.
+        true => facts.workgroup_for([1]),
+        false => facts.workgroup_for(products.iter().map(|product| u64::from(threads(product, tile)))),
+    };
+    // Of the channels, what a workgroup has.
+    let block = if tile.rows_are_channels { tile.rows } else { tile.columns * workgroup };
+    let points = products.iter().map(|product| PointsPacking {
+        paths: product.paths.into_iter().flatten().collect(),
+        blocks: Blocks {
+            groups: 1,
+            group_channels: product.channels,
+            group_blocks: product.channels.div_ceil(block),
+            block,
+        },
+        outputs: tile.outputs,
+        unroll: UNROLL,
+    });
+    let packing = Packing {
+        dtype: types.weights,
+        lanes: 4,
+        matrix_slab: None,
+        biases: Vec::new(),
+        paths: Vec::new(),
+        points: points.collect(),
+    };
+    let offsets = packing.offsets(spec);
+
+    let mut workgroups = 0u64;
+    let mut parts = Vec::new();
+    // A product that is not there begins behind the last workgroup.
+    let absent = ProductShape { first: u32::MAX, ..bytemuck::Zeroable::zeroed() };
+    let mut shapes = [absent; 3];
+    for ((shape, product), &weights) in shapes.iter_mut().zip(&products).zip(&offsets.points) {
+        let (level, depth) = (product.level, product.depth);
+        let threads = threads(product, tile);
+        let column_blocks = threads.div_ceil(workgroup);
+        let common = ProductShape {
+            first: workgroups as u32,
+            column_blocks,
+            threads,
+            depth,
+            sums: product.first / tile.lanes(),
+            sums_point: product.padded * level.row / tile.lanes(),
+            ..absent
+        };
+        *shape = if tile.rows_are_channels {
+            ProductShape {
+                row_blocks: product.padded / tile.rows,
+                columns: level.first / tile.lanes(),
+                columns_point: level.depth * level.row / tile.lanes(),
+                columns_block: workgroup * tile.columns / tile.lanes(),
+                columns_channel: level.row / tile.lanes(),
+                rows: weights,
+                rows_point: depth * product.padded / 4,
+                rows_block: depth * tile.rows / 4,
+                rows_channel: tile.rows / 4,
+                sums_row: level.row / tile.lanes(),
+                ..common
+            }
+        } else {
+            ProductShape {
+                row_blocks: level.row / tile.rows,
+                columns: weights,
+                columns_point: depth * column_blocks * block / 4,
+                columns_block: depth * block / 4,
+                columns_channel: block / 4,
+                rows: level.first / 4,
+                rows_point: level.depth * level.row / 4,
+                rows_block: tile.rows / 4,
+                rows_channel: level.row / 4,
+                sums_row: product.padded / 4,
+                ..common
+            }
+        };
+        let count = u64::from(layout.points()) * u64::from(column_blocks) * u64::from(shape.row_blocks);
+        workgroups += count;
+        let (columns, rows, depth) = (u64::from(tile.columns), u64::from(tile.rows), u64::from(depth));
+        parts.push(Part {
+            threads: count * u64::from(workgroup),
+            multiplies: depth * columns * rows,
+            loads: depth * columns,
+            uniform_loads: depth * rows,
+            stores: columns * rows,
+            carried: depth / u64::from(UNROLL) * columns * rows,
+            ..Part::default()
+        });
+    }
+    let grid = Grid::fold(workgroups, facts)?;
+    let shape = Shape { products: shapes, grid_x: grid.x, workgroups: workgroups as u32, unused: [0; 2] };
+    let constants = Constants {
+        weights: types.weights,
+        workgroup,
+        rows_are_channels: tile.rows_are_channels,
+        columns: tile.columns,
+        rows: tile.rows,
+    };
+    Ok(Step {
+        kernel: Kernel::WinogradMultiply(constants),
+        shape: bytemuck::bytes_of(&shape).to_vec(),
+        tensors: vec![TensorId::Weights, layout.v, layout.m],
+        grid,
+        work: Work { parts, bytes: layout.bytes() + offsets.bytes },
+        packing: Some(packing),
+    })
+}
