@@ -367,7 +367,10 @@ fn eight_storage_buffers() {
     let case = Case { options, ..image(k3().residual(true, true), 8, 9) };
     let plans = Plan::candidates(&case.spec, case.size, &case.options, context.octconv().facts());
     let strategies: HashSet<_> = plans.iter().map(|plan| plan.variant().strategy).collect();
-    assert_eq!(strategies, HashSet::from([Strategy::Split, Strategy::LowFirst, Strategy::Unfused]));
+    assert_eq!(
+        strategies,
+        HashSet::from([Strategy::Split, Strategy::LowFirst, Strategy::Transform, Strategy::Unfused])
+    );
     check_tiles(&context, &case, |variant| variant.tile == Some("2x2x8+2x2x8"));
 }
 
