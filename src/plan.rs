@@ -217,6 +217,8 @@ pub struct Options {
     pub high_slice: Option<Slice>,
     /// Y_L is these channels of a larger tensor.
     pub low_slice: Option<Slice>,
+    /// The most bytes of intermediate maps: variants that need more are refused.
+    pub scratch_limit: Option<u64>,
     /// Runs this variant or fails, instead of the planner's choice.
     pub variant: Option<Variant>,
 }
@@ -620,7 +622,8 @@ impl Plan {
 
     /// Bytes of intermediate maps, 0 for a fused layer.
     pub fn scratch_bytes(&self) -> u64 {
-        self.scratch.iter().map(|dims| dims.elements() * self.options.activations.bytes()).sum()
+        let bytes = |dims: &Dims| dims.elements().saturating_mul(self.options.activations.bytes());
+        self.scratch.iter().map(bytes).fold(0, u64::saturating_add)
     }
 
     /// The tensors that the caller binds, those of [`Tensors`](crate::Tensors) that are not `None`.
@@ -660,6 +663,10 @@ impl Plan {
 
     /// Refuses scratch, weights and bindings that exceed the device; the caller's tensors have been checked.
     fn check_limits(&self, facts: &DeviceFacts) -> Result<(), Error> {
+        if let Some(allowed) = self.options.scratch_limit.filter(|&most| self.scratch_bytes() > most) {
+            let what = format!("scratch of {}, in bytes,", self.variant.untiled());
+            return Err(Error::Limit { what, needs: self.scratch_bytes(), limit: "scratch_limit", allowed });
+        }
         for &dims in &self.scratch {
             let bytes = dims.elements().saturating_mul(self.options.activations.bytes());
             check_size(&format!("a scratch map of {dims}"), dims.elements(), bytes, facts)?;

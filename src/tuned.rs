@@ -182,7 +182,17 @@ fn key(spec: &Spec, size: InputSize, options: &Options) -> String {
         residual_high,
         residual_low,
     } = spec;
-    let Options { activations, weights, pooled_input, pooled_output, high_slice, low_slice, variant: _ } = options;
+    // A choice that a limit on scratch does not allow is refused when it is planned.
+    let Options {
+        activations,
+        weights,
+        pooled_input,
+        pooled_output,
+        high_slice,
+        low_slice,
+        scratch_limit: _,
+        variant: _,
+    } = options;
     let groups = match groups {
         Groups::Count(count) => count.to_string(),
         Groups::Depthwise => "depthwise".into(),

@@ -432,6 +432,7 @@ fn draw(rng: &mut impl Rng, f16: bool, seed: u64) -> Case {
             pooled_output: rng.random_bool(0.3),
             high_slice: slice(rng, &spec, Frequency::High),
             low_slice: slice(rng, &spec, Frequency::Low),
+            scratch_limit: None,
             variant: None,
         };
         return Case { spec, size, options, batch_norm: rng.random_bool(0.3), seed };

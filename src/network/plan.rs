@@ -157,11 +157,13 @@ impl NetworkPlan {
             tensors: Vec::new(),
             steps: Vec::new(),
             layers: Vec::new(),
+            largest: 0,
         };
         planner.place_concats();
         for id in 0..shapes.len() {
             planner.place(id);
         }
+        planner.largest = planner.tensors.iter().copied().max().unwrap_or(0);
         planner.check_sizes(planner.places[INPUT_ID], "the input")?;
         let mut index = 0;
         while let Some(node) = graph.nodes.get(index) {
@@ -315,6 +317,8 @@ struct Planner<'a> {
     tensors: Vec<u64>,
     steps: Vec<PlannedStep>,
     layers: Vec<PlannedLayer>,
+    /// Bytes of the largest value, which a layer's scratch must not exceed: it would decide what the network needs.
+    largest: u64,
 }
 
 impl Planner<'_> {
@@ -574,6 +578,7 @@ impl Planner<'_> {
             pooled_output: y.pooled.is_some(),
             high_slice: slice(y.high),
             low_slice: slice(y.low),
+            scratch_limit: Some(self.largest),
             variant: None,
         };
         let plan = self.choices.plan(spec, size, &options, self.facts)?;
@@ -635,7 +640,7 @@ impl Planner<'_> {
 
         let options =
             Options { activations: self.options.activations, weights: self.options.weights, ..Options::default() };
-        let mut plan = self.choices.plan(spec, size, &options, self.facts)?;
+        let Ok(mut plan) = self.choices.plan(spec, size, &options, self.facts) else { return Ok(0) };
         let (variant, tuned) = (plan.variant(), plan.is_tuned());
         if !plan.is_banded_kind() {
             let direct = Variant { strategy: Strategy::Fused, family: Family::Direct, tile: None };

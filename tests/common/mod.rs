@@ -57,8 +57,9 @@ pub fn of_kernel(family: Family) -> impl Fn(Variant) -> bool {
 /// test is not about have tests of their own, and kernels take long to compile.
 pub fn check_on(context: &Context, case: &Case, wanted: impl Fn(Variant) -> bool) -> Vec<String> {
     let mut variants: Vec<Variant> = candidates(context, case);
-    // Of each the tile that the planner likes best: all of them are for `check_tiles`.
+    // Of each the tile that compiles the fastest: all of them are for `check_tiles`.
     let mut seen = HashSet::new();
+    variants.sort_by_key(|variant| !variant.tile.is_some_and(|tile| SMALL_TILES.contains(&tile)));
     variants.retain(|variant| seen.insert(variant.untiled()));
     let names: Vec<_> = variants.iter().map(|variant| variant.untiled().to_string()).collect();
     for promised in promised(&case.spec, &case.options) {
@@ -66,6 +67,9 @@ pub fn check_on(context: &Context, case: &Case, wanted: impl Fn(Variant) -> bool
     }
     check_variants(context, case, variants.into_iter().filter(|&variant| wanted(variant)))
 }
+
+/// Of each family a tile that does little at a time.
+const SMALL_TILES: [&str; 4] = ["2x2x8+2x2x8", "2x2x8", "32x32", "2x2-1x2"];
 
 /// Runs the case in every tile of every variant that the planner has for it and the test is about.
 pub fn check_tiles(context: &Context, case: &Case, wanted: impl Fn(Variant) -> bool) -> Vec<String> {
