@@ -430,7 +430,11 @@ fn a_device_that_executes_nothing() {
     let spec = build(split((4, 2), (6, 2)).kernel([3, 3]).same_padding().bias(true));
     let host = HostWeights::new(&spec, 1);
     let size = InputSize::image(1, 12, 10);
-    for plan in Plan::candidates(&spec, size, &Options::default(), octconv.facts()) {
+    // Of each variant a tile: what differs between tiles is for the tests of kernels.
+    let mut seen = std::collections::HashSet::new();
+    let mut plans = Plan::candidates(&spec, size, &Options::default(), octconv.facts());
+    plans.retain(|plan| seen.insert(plan.variant().untiled()));
+    for plan in plans {
         let packed = octconv.pack(&plan, &host.weights()).unwrap();
         assert!(packed.bytes() >= 4 * (9 * (4 + 2) * (6 + 2) + 8));
         let buffers: Vec<_> =

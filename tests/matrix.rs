@@ -253,10 +253,10 @@ fn limits() {
 #[test]
 fn the_planners_choice() {
     let family = |facts: &DeviceFacts, channels: u32| {
-        let case = halves(image(k3((channels, channels), (channels, channels)), 28, 28));
+        let case = halves(image(k3((channels, channels), (channels, channels)).kernel([5, 5]).same_padding(), 28, 28));
         Plan::new(&case.spec, case.size, &case.options, facts).unwrap().variant().family
     };
-    for channels in [32, 64, 256] {
+    for channels in [64, 256] {
         assert_eq!(family(&able(), channels), Family::Matrix, "{channels}");
         assert_eq!(family(&DeviceFacts { software: true, matrix: Some(8), ..able() }, channels), Family::Direct);
     }
