@@ -249,16 +249,19 @@ fn limits() {
     assert_eq!(exceeded("2x2-1x2", &unknown), Some((limit, 71680, 16384)));
 }
 
-/// The planner takes matrix units where they help: not on software devices, which emulate them.
+/// The planner ranks matrix units before the direct kernel where they help: not on software devices, which emulate them,
+/// and not for a handful of channels.
 #[test]
 fn the_planners_choice() {
-    let family = |facts: &DeviceFacts, channels: u32| {
-        let case = halves(image(k3((channels, channels), (channels, channels)).kernel([5, 5]).same_padding(), 28, 28));
-        Plan::new(&case.spec, case.size, &case.options, facts).unwrap().variant().family
+    let before_direct = |facts: &DeviceFacts, channels: u32| {
+        let case = halves(image(k3((channels, channels), (channels, channels)), 28, 28));
+        let plans = Plan::candidates(&case.spec, case.size, &case.options, facts);
+        let first = |family| plans.iter().position(|plan| plan.variant().family == family).unwrap();
+        first(Family::Matrix) < first(Family::Direct)
     };
-    for channels in [64, 256] {
-        assert_eq!(family(&able(), channels), Family::Matrix, "{channels}");
-        assert_eq!(family(&DeviceFacts { software: true, matrix: Some(8), ..able() }, channels), Family::Direct);
+    let software = DeviceFacts { software: true, matrix: Some(8), ..able() };
+    for channels in [32, 64, 256] {
+        assert!(before_direct(&able(), channels) && !before_direct(&software, channels), "{channels}");
     }
-    assert_eq!(family(&able(), 2), Family::Direct);
+    assert!(!before_direct(&able(), 2));
 }
