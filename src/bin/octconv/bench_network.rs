@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use octconv::network::{Checkpoint, Graph, Inference, Model, Network, NetworkOptions, random_input};
+use octconv::network::{Checkpoint, Graph, Inference, Model, Network, NetworkOptions, Stage, random_input};
 use octconv::roofline::{Bound, Roofline};
 use octconv::{Context, Dtype, InputSize};
 use serde::Serialize;
@@ -77,7 +77,7 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
 
     let [octave, other] = &forms;
     let tuned = common.tuned(forms.each_ref().map(|form| tuned_layers(form.inference.plan()))) + "\n";
-    let stages = [&octave.inference, &other.inference].map(|inference| inference.plan().stages());
+    let stages = both_have([&octave.inference, &other.inference].map(|inference| inference.plan().stages()));
     let names: Vec<_> = stages[0].iter().map(|stage| stage.name.clone()).collect();
     ensure!(names.iter().eq(stages[1].iter().map(|stage| &stage.name)), "the two forms have different stages");
     // The whole, then each stage.
@@ -199,6 +199,22 @@ fn prepare(context: &Context, network: &Network, size: InputSize, dtype: Dtype) 
     // All of it once: a stage alone reads what the one before has left.
     context.run_pass(|pass| inference.record(pass))?;
     Ok(Form { inference, macs, bytes })
+}
+
+/// The stages that both forms have; one that a form does together with the next is part of that in the other too.
+fn both_have(stages: [Vec<Stage>; 2]) -> [Vec<Stage>; 2] {
+    let names = stages.each_ref().map(|stages| stages.iter().map(|stage| stage.name.clone()).collect::<Vec<_>>());
+    stages.map(|stages| {
+        let (mut node, mut step) = (0, 0);
+        let merged = stages.into_iter().filter(|stage| names.iter().all(|names| names.contains(&stage.name)));
+        merged
+            .map(|Stage { name, nodes, steps }| {
+                let stage = Stage { name, nodes: node..nodes.end, steps: step..steps.end };
+                (node, step) = (nodes.end, steps.end);
+                stage
+            })
+            .collect()
+    })
 }
 
 /// The least seconds of some nodes one after the other, and what most of them go to.
