@@ -7,7 +7,8 @@
 //! loads behind other waves, if there are any. Its cache gives a processor 32 bytes a cycle, so a wave's load takes 4; a
 //! load that a wave shares takes 1 to 4 for four scalars, as it has a path of its own or not; four elements a thread from
 //! workgroup memory, of which adjacent threads share some, 2 beside the products; its matrix units do five times as many
-//! multiply-adds, where a software device emulates them. The numbers are of lavapipe on x86-64 with 256-bit vectors, read off its machine code and its times, and of no GPU in particular.
+//! multiply-adds, where a software device emulates them. The numbers are of lavapipe on
+//! x86-64 with 256-bit vectors, read off its machine code and its times, and of no GPU in particular.
 
 use crate::plan::DeviceFacts;
 

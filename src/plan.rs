@@ -520,8 +520,8 @@ impl Plan {
         best.map(|(_, plan)| plan).ok_or_else(none)
     }
 
-    /// Every legal plan of a layer, no two of a variant with the same dispatches, the best by the planner's estimate first; those of the unfused strategy, which are
-    /// there to be compared with, last.
+    /// Every legal plan of a layer, no two of a variant with the same dispatches, the best by the planner's estimate first;
+    /// those of the unfused strategy, which are there to be compared with, last.
     pub fn candidates(spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Vec<Self> {
         let options = Options { variant: None, ..*options };
         let plan = |variant| Self::with_variant(spec, size, &options, facts, variant).ok();

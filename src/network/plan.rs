@@ -194,6 +194,8 @@ impl NetworkPlan {
             "it was made for a device with other limits".into()
         } else if self.facts.features != facts.features {
             format!("it was made for the features {:?}, and the device has {:?}", self.facts.features, facts.features)
+        } else if self.facts.software == facts.software && self.facts != *facts {
+            "it was made for a device with other matrix units or subgroups".into()
         } else if self.facts != *facts {
             format!("it was made for software being {}, and the device's is {}", self.facts.software, facts.software)
         } else {
@@ -641,7 +643,6 @@ impl Planner<'_> {
         let options =
             Options { activations: self.options.activations, weights: self.options.weights, ..Options::default() };
         let Ok(mut plan) = self.choices.plan(spec, size, &options, self.facts) else { return Ok(0) };
-        let (variant, tuned) = (plan.variant(), plan.is_tuned());
         if !plan.is_banded_kind() {
             let direct = Variant { strategy: Strategy::Fused, family: Family::Direct, tile: None };
             let Ok(direct) = Plan::new(spec, size, &Options { variant: Some(direct), ..options }, self.facts) else {
@@ -649,6 +650,7 @@ impl Planner<'_> {
             };
             plan = direct;
         }
+        let (variant, tuned) = (plan.variant(), plan.is_tuned());
         self.layers.push(PlannedLayer { node: index, size, options, variant, tuned });
         self.check_sizes(y, "a map")?;
         let average = *kind == super::description::PoolKind::Average;
