@@ -11,6 +11,7 @@
 //
 //   fn column(i: u32) -> Column       of V, or of U
 //   fn row(i: u32) -> vec4<f32>       of the other
+//   fn store_m(i: u32, v: Column)     M
 //
 // Operands: V [a][c][tile]; U [a][block][c][oc], a block of channels being a workgroup's; M [a][row][column].
 //
@@ -102,7 +103,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     for (var i = 0u; i < ROW_VECTORS; i++) {
         for (var k = 0u; k < 4u; k++) {
             for (var j = 0u; j < COLUMN_VECTORS; j++) {
-                m[first + (i * 4u + k) * p.sums_row + j] = acc[i][k][j];
+                store_m(first + (i * 4u + k) * p.sums_row + j, acc[i][k][j]);
             }
         }
     }

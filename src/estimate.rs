@@ -32,7 +32,7 @@ pub(crate) struct Part {
     pub(crate) matrix_multiplies: u64,
     /// loads from an address of its own,
     pub(crate) loads: u64,
-    /// loads of one scalar from an address that its workgroup shares,
+    /// loads of a word from an address that its workgroup shares,
     pub(crate) uniform_loads: u64,
     /// stores,
     pub(crate) stores: u64,
@@ -52,26 +52,28 @@ impl Work {
 
     /// Microseconds on the nominal device.
     pub(crate) fn estimate(&self, facts: &DeviceFacts) -> f64 {
-        if facts.software { self.on_software() } else { self.on_gpu() }
+        if facts.software { self.on_software(facts.wide_words()) } else { self.on_gpu() }
     }
 
-    fn on_software(&self) -> f64 {
+    fn on_software(&self, wide_words: bool) -> f64 {
+        // Of two weights, or of one.
+        let uniform_load = if wide_words { 6.0 } else { 4.0 };
         let cycles = |part: &Part| {
-            let each = 1.0 * part.multiplies as f64
+            let each = 1.25 * part.multiplies as f64
                 + 8.0 * part.matrix_multiplies as f64
-                + 14.0 * part.loads as f64
-                + 3.0 * part.uniform_loads as f64
-                + 0.2 * part.carried as f64
-                + 70.0 * part.stores as f64
+                + 15.0 * part.loads as f64
+                + uniform_load * part.uniform_loads as f64
+                + 0.28 * part.carried as f64
+                + 100.0 * part.stores as f64
                 + 46.0 * part.shared_loads as f64
                 + 400.0 * part.barriers as f64
                 + 100.0;
             part.threads.div_ceil(8) as f64 * each
         };
-        let (cycles_a_microsecond, cores, launch) = (3000.0, 2.0, 25.0);
-        let memory = self.bytes as f64 / 15_000.0;
+        let (cycles_a_microsecond, cores, launch) = (3000.0, 2.0, 40.0);
+        let memory = self.bytes as f64 / 17_500.0;
         let compute = self.parts.iter().map(cycles).sum::<f64>() / (cycles_a_microsecond * cores);
-        launch + compute.max(memory)
+        launch + compute + memory
     }
 
     fn on_gpu(&self) -> f64 {

@@ -258,6 +258,7 @@ pub struct DeviceFacts {
 
 /// The features that octconv has a use for; it needs none of them.
 pub(crate) const USEFUL_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
+    .union(wgpu::Features::SHADER_INT64)
     .union(wgpu::Features::TIMESTAMP_QUERY)
     .union(wgpu::Features::SUBGROUP)
     .union(wgpu::Features::PIPELINE_CACHE)
@@ -318,6 +319,12 @@ impl DeviceFacts {
     /// Threads that run in step: a GPU's wave is 32 or 64 of them, a software device's vector 4 or 8.
     fn vector(&self) -> u32 {
         if self.software { 8 } else { 32 }
+    }
+
+    /// Whether kernels read and write vectors of 32-bit words as words of 64 bits. A software device fetches every scalar
+    /// on its own, and checks its bounds, whatever vector it belongs to: twice as wide a word is half of that.
+    pub(crate) fn wide_words(&self) -> bool {
+        self.software && self.features.contains(wgpu::Features::SHADER_INT64)
     }
 
     /// Threads of a workgroup for outputs that need so many threads each: the largest size that wastes little.
@@ -864,9 +871,14 @@ impl Planner<'_> {
         job
     }
 
+    fn types(&self) -> Types {
+        let Options { activations, weights, .. } = *self.options;
+        Types { activations, weights, wide: self.facts.wide_words() }
+    }
+
     /// One dispatch for a job.
     fn convolve(&self, job: &Job) -> Result<Step, Error> {
-        let types = Types { activations: self.options.activations, weights: self.options.weights };
+        let types = self.types();
         let tile = self.variant.tile.unwrap_or_default();
         match self.variant.family {
             Family::Direct => {
@@ -1003,7 +1015,7 @@ impl Planner<'_> {
         let tile = winograd::named(self.variant.tile.unwrap_or_default(), self.facts);
         let tile = tile.ok_or_else(|| self.refuse("the device has no use for such a tile"))?;
         let job = self.job(self.given_pool(Family::Winograd));
-        let types = Types { activations: self.options.activations, weights: self.options.weights };
+        let types = self.types();
         if let Some(reason) = winograd::refusal(self.spec, types, &job, tile) {
             return Err(self.refuse(reason));
         }

@@ -147,7 +147,7 @@ struct Shape {
 
 impl PathConstants {
     /// Adds what a thread does for the path to `part`.
-    fn count(&self, channels: u32, spec: &Spec, tile: Tile, lanes: u32, part: &mut Part) {
+    fn count(&self, channels: u32, spec: &Spec, tile: Tile, lanes: u32, at_once: u64, part: &mut Part) {
         let [kh, kw] = spec.kernel();
         let turns = u64::from(channels * spec.time().kernel) * u64::from(kh / self.inner[0] * (kw / self.inner[1]));
         let window = u64::from(self.window(tile.rows, 0)) * u64::from(self.window(tile.cols, 1));
@@ -155,8 +155,9 @@ impl PathConstants {
         let wide = u64::from(tile.vectors * lanes);
         let sums = u64::from(tile.rows * tile.cols) * wide;
         part.loads += (turns * window) << (2 * self.level);
-        part.uniform_loads += turns * taps * wide;
-        part.multiplies += turns * taps * sums;
+        part.uniform_loads += turns * taps * wide / at_once;
+        // What a window has of padding is masked, element by element.
+        part.multiplies += turns * taps * sums + turns * window;
         part.carried += turns / u64::from(self.unroll) * sums;
     }
 
@@ -188,7 +189,7 @@ impl Constants {
         source.flag("WRITES_Y_P", self.writes_pooled);
         source.flag("CHANNEL_BY_CHANNEL", self.channel_by_channel);
         source.flag("HIGH_IS_PARTIAL", self.high_is_partial);
-        source.weights(self.types.weights, self.lanes);
+        source.weights(self.types.weights, self.lanes, self.types.wide);
         let inputs: Vec<_> = (0..self.inputs).map(|i| format!("x{i}")).collect();
         for input in &inputs {
             source.input(input);
@@ -378,7 +379,7 @@ pub(crate) fn step(
         if path == Path::LH && replicate_low {
             (tile.rows, tile.cols) = (tile.rows / 2, tile.cols / 2);
         }
-        constants.count(path_shapes[path as usize].channels, spec, tile, lanes, part);
+        constants.count(path_shapes[path as usize].channels, spec, tile, lanes, types.weights_a_load(lanes), part);
     }
     let present = path_shapes.iter_mut().zip(&paths).filter(|(_, path)| path.is_some());
     for ((shape, _), &offset) in present.zip(&offsets.paths) {

@@ -11,6 +11,7 @@ use crate::plan::{DeviceFacts, Dtype, Grid, Step, TensorId};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
     weights: Dtype,
+    wide: bool,
     workgroup: u32,
     columns: u32,
     samples: u32,
@@ -44,7 +45,7 @@ impl Constants {
         let mut source = Source::new(Dtype::F32, self.workgroup);
         source.constant("COLUMNS", self.columns);
         source.constant("SAMPLES", self.samples);
-        source.weights(self.weights, LANES);
+        source.weights(self.weights, LANES, self.wide);
         source.input("x");
         source.output("y", true);
         source.file(include_str!("../../shaders/linear.wgsl"));
@@ -78,7 +79,7 @@ pub(crate) fn step(facts: &DeviceFacts, weights: Dtype, n: u32, outputs: u32, in
         unused: 0,
     };
     Ok(Step {
-        kernel: Kernel::Linear(Constants { weights, workgroup, columns, samples }),
+        kernel: Kernel::Linear(Constants { weights, wide: facts.wide_words(), workgroup, columns, samples }),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![TensorId::Weights, TensorId::XH, TensorId::YH],
         grid,

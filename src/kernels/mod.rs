@@ -180,4 +180,13 @@ pub(crate) fn slope(activation: Activation) -> f32 {
 pub(crate) struct Types {
     pub(crate) activations: Dtype,
     pub(crate) weights: Dtype,
+    /// Whether vectors of weights are read as words of 64 bits: [`DeviceFacts::wide_words`].
+    pub(crate) wide: bool,
+}
+
+impl Types {
+    /// Weights that a load of a software device brings, of vectors of so many.
+    pub(crate) fn weights_a_load(self, lanes: u32) -> u64 {
+        if self.wide && lanes > 1 { 2 } else { 1 }
+    }
 }

@@ -107,7 +107,7 @@ impl Constants {
         for (name, present) in [("HH", hh), ("HL", hl), ("LH", lh), ("LL", ll), ("X_H", hh || hl), ("X_L", lh || ll)] {
             source.flag(&format!("HAS_{name}"), present);
         }
-        source.weights(self.types.weights, LANES);
+        source.weights(self.types.weights, LANES, self.types.wide);
         source.optional_input("high", hh || hl);
         source.optional_input("x_l", lh || ll);
         source.optional_input("residual_h", self.residual_high);
@@ -298,8 +298,9 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
         multiplies: high_in * (has(Path::HH) * fine * wide_high + has(Path::HL) * cells * wide_low)
             + low_in * (has(Path::LH) * low_read * wide_high + has(Path::LL) * cells * wide_low),
         loads: ((high_in * fine) << (2 * high_level)) + low_in * low_read,
-        uniform_loads: high_in * (has(Path::HH) * wide_high + has(Path::HL) * wide_low)
-            + low_in * (has(Path::LH) * wide_high + has(Path::LL) * wide_low),
+        uniform_loads: (high_in * (has(Path::HH) * wide_high + has(Path::HL) * wide_low)
+            + low_in * (has(Path::LH) * wide_high + has(Path::LL) * wide_low))
+            / types.weights_a_load(LANES),
         stores: fine * wide_high + cells * wide_low,
         carried: high_turns * (has(Path::HH) * fine * wide_high + has(Path::HL) * cells * wide_low)
             + low_turns * (has(Path::LH) * low_read * wide_high + has(Path::LL) * cells * wide_low),

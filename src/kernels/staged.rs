@@ -166,7 +166,7 @@ impl Constants {
         source.constant("SLAB", self.tile.slab);
         source.constant("UNROLL", UNROLL);
         source.flag("PADDED", self.padded);
-        source.weights(self.types.weights, LANES);
+        source.weights(self.types.weights, LANES, self.types.wide);
         let inputs: Vec<_> = (0..self.inputs).map(|i| format!("x{i}")).collect();
         for input in &inputs {
             source.input(input);

@@ -131,6 +131,9 @@ pub(crate) fn translate(step: &Step) -> String {
     if source.starts_with("enable f16;") {
         capabilities |= Capabilities::SHADER_FLOAT16;
     }
+    if source.contains("u64") {
+        capabilities |= Capabilities::SHADER_INT64;
+    }
     let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
     let info = info.unwrap_or_else(|error| panic!("{}\n{source}", error.emit_to_string(&source)));
 

@@ -115,19 +115,58 @@ impl Source {
         let _ = writeln!(self.text, "fn store_{name}(i: u32, value: f32) {{ {body} }}");
     }
 
+    /// A storage buffer of vectors of f32, 2 or 4, with `load_NAME(i)`, or with `store_NAME(i, v)` if it is written;
+    /// where `wide`, of words of 64 bits, which needs `SHADER_INT64`.
+    pub(crate) fn vectors(&mut self, access: Access, name: &str, lanes: u32, wide: bool) {
+        let vector = vector(lanes);
+        let element = match (wide, lanes) {
+            (false, _) => vector,
+            (true, 2) => "u64",
+            (true, _) => "vec2<u64>",
+        };
+        if wide {
+            self.wide();
+        }
+        self.binding(access, name, element);
+        let line = match (access, wide) {
+            (Access::Read, false) => format!("fn load_{name}(i: u32) -> {vector} {{ return {name}[i]; }}"),
+            (Access::Read, true) => format!("fn load_{name}(i: u32) -> {vector} {{ return wide_{lanes}({name}[i]); }}"),
+            (Access::Write, false) => format!("fn store_{name}(i: u32, v: {vector}) {{ {name}[i] = v; }}"),
+            (Access::Write, true) => {
+                format!("fn store_{name}(i: u32, v: {vector}) {{ {name}[i] = narrow_{lanes}(v); }}")
+            }
+        };
+        self.line(&line);
+    }
+
+    /// What `shaders/wide.wgsl` has, once.
+    fn wide(&mut self) {
+        let file = include_str!("../../shaders/wide.wgsl");
+        if !self.text.contains(file) {
+            self.file(file);
+        }
+    }
+
     /// The packed weights: `Lane` (LANES output channels), `weight(i) -> Lane`, `bias(i) -> Lane`, `lane(v, k)`
     /// and what `shaders/lanes.wgsl` has.
     ///
-    /// Halves are kept as bits and unpacked, which needs no device feature. Biases are f32 in any case.
-    pub(crate) fn weights(&mut self, dtype: Dtype, lanes: u32) {
-        let lane = match lanes {
-            1 => "f32",
-            2 => "vec2<f32>",
-            _ => "vec4<f32>",
-        };
+    /// Halves are kept as bits and unpacked, which needs no device feature. Biases are f32 in any case. `wide` as in
+    /// [`Source::vectors`].
+    pub(crate) fn weights(&mut self, dtype: Dtype, lanes: u32, wide: bool) {
+        let lane = vector(lanes);
         self.constant("LANES", lanes);
         self.line(&format!("alias Lane = {lane};"));
+        let words = if dtype == Dtype::F16 { lanes / 2 } else { lanes };
+        let wide = wide && words > 1;
+        if wide {
+            self.wide();
+        }
         let (element, weight, bias) = match (dtype, lanes) {
+            (Dtype::F32, 2) if wide => ("u64", "wide_2(weights[i])", "wide_2(weights[i])"),
+            (Dtype::F32, _) if wide => ("vec2<u64>", "wide_4(weights[i])", "wide_4(weights[i])"),
+            (Dtype::F16, _) if wide => {
+                ("u64", "wide_halves(weights[i])", "vec4(wide_2(weights[2u * i]), wide_2(weights[2u * i + 1u]))")
+            }
             (Dtype::F32, _) => (lane, "weights[i]", "weights[i]"),
             (Dtype::F16, 1) => ("u32", "unpack2x16float(weights[i >> 1u])[i & 1u]", "bitcast<f32>(weights[i])"),
             (Dtype::F16, 2) => (
@@ -147,5 +186,14 @@ impl Source {
         let index = if lanes == 1 { "v" } else { "v[k]" };
         self.line(&format!("fn lane(v: Lane, k: u32) -> f32 {{ return {index}; }}"));
         self.file(include_str!("../../shaders/lanes.wgsl"));
+    }
+}
+
+/// The type of so many f32.
+fn vector(lanes: u32) -> &'static str {
+    match lanes {
+        1 => "f32",
+        2 => "vec2<f32>",
+        _ => "vec4<f32>",
     }
 }

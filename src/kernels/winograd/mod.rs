@@ -1,6 +1,7 @@
-//! Host twins of `shaders/winograd_*.wgsl`: dense 3x3 convolutions of stride 1 in three dispatches.
+//! Host twins of `shaders/winograd_*.wgsl`: dense 3x3 convolutions of stride 1 in three dispatches or four.
 //!
-//! Inputs at the points of their tiles, V; a matrix product for each point, M; outputs from those. V and M lie in
+//! Inputs at the points of their tiles, V; a matrix product for each point, M; outputs from those. The products at both
+//! resolutions are one dispatch, unless so few tiles are at low resolution that they are cut differently. V and M lie in
 //! scratch, in f32 whatever the type of activations. `src/winograd.rs` has the transforms.
 
 mod input;
@@ -35,6 +36,21 @@ impl Tile {
     fn lanes(self) -> u32 {
         self.columns.min(4)
     }
+
+    /// The tiles of a map that are taken at once, where there are so many: as many as named if threads have them; if
+    /// workgroups do, about as many in each, since what is taken beyond the last is wasted.
+    fn tiles_at_once(self, tiles: u64) -> u32 {
+        if self.rows_are_channels {
+            return self.columns;
+        }
+        let blocks = tiles.div_ceil(u64::from(self.rows)).max(1);
+        tiles.div_ceil(blocks).next_multiple_of(4).max(4) as u32
+    }
+
+    /// The same, taking so many tiles at once.
+    fn taking(self, tiles: u32) -> Self {
+        if self.rows_are_channels { self } else { Self { rows: tiles, ..self } }
+    }
 }
 
 const fn tile(outputs: u32, rows_are_channels: bool, columns: u32, rows: u32) -> Tile {
@@ -43,25 +59,21 @@ const fn tile(outputs: u32, rows_are_channels: bool, columns: u32, rows: u32) ->
 
 /// A thread's tiles (t) and channels (c), those first that threads are counted along. More tiles suit large maps, more
 /// channels small ones.
-pub(crate) const TILES: [(&str, Tile); 18] = [
+pub(crate) const TILES: [(&str, Tile); 14] = [
     ("4x4-4t16c", tile(4, true, 4, 16)),
     ("4x4-8t8c", tile(4, true, 8, 8)),
     ("4x4-8c8t", tile(4, false, 8, 8)),
     ("4x4-4c16t", tile(4, false, 4, 16)),
     ("4x4-2t32c", tile(4, true, 2, 32)),
-    ("4x4-2t64c", tile(4, true, 2, 64)),
     ("4x4-8t16c", tile(4, true, 8, 16)),
     ("4x4-8c16t", tile(4, false, 8, 16)),
-    ("4x4-16c16t", tile(4, false, 16, 16)),
     ("2x2-4t16c", tile(2, true, 4, 16)),
     ("2x2-8t8c", tile(2, true, 8, 8)),
     ("2x2-8c8t", tile(2, false, 8, 8)),
     ("2x2-4c16t", tile(2, false, 4, 16)),
     ("2x2-2t32c", tile(2, true, 2, 32)),
-    ("2x2-2t64c", tile(2, true, 2, 64)),
     ("2x2-8t16c", tile(2, true, 8, 16)),
     ("2x2-8c16t", tile(2, false, 8, 16)),
-    ("2x2-16c16t", tile(2, false, 16, 16)),
 ];
 
 /// The most sums of a thread on a GPU, which keeps them in registers, and the fewest columns: with two, a quarter of the
@@ -113,6 +125,8 @@ struct Level {
     cols: u32,
     /// All tiles: of each image of the batch and each frame.
     tiles: u32,
+    /// How many of them a thread or a workgroup of the product takes.
+    at_once: u32,
     /// Elements of a row of V, of all tiles and padding.
     row: u32,
     /// Channels of V, those of each feed padded.
@@ -155,10 +169,6 @@ impl Layout {
     fn points(&self) -> u32 {
         (self.tile.outputs + 2) * (self.tile.outputs + 2)
     }
-
-    fn bytes(&self) -> u64 {
-        4 * (self.v_elements + self.m_elements)
-    }
 }
 
 fn padded(channels: u32) -> u32 {
@@ -176,19 +186,19 @@ pub(crate) fn steps(
 ) -> Result<Vec<Step>, Error> {
     let channels = |path: Path| job.path(path).map_or(0, |p: &PathJob| p.source.dims.c);
     let low_in = channels(Path::LL).max(channels(Path::LH));
-    let (tiles_at_once, channels_at_once) =
-        if tile.rows_are_channels { (tile.columns, tile.rows) } else { (tile.rows, tile.columns) };
+    let channels_at_once = if tile.rows_are_channels { tile.rows } else { tile.columns };
     let points = u64::from((tile.outputs + 2) * (tile.outputs + 2));
 
     let mut v_elements = 0;
     let mut level = |images: u32, extent: Extent, depth: u32| {
         let (rows, cols) = (extent.h.div_ceil(tile.outputs), extent.w.div_ceil(tile.outputs));
         let tiles = u64::from(images) * u64::from(rows) * u64::from(cols);
-        let row = tiles.next_multiple_of(u64::from(tiles_at_once));
+        let at_once = tile.tiles_at_once(tiles);
+        let row = tiles.next_multiple_of(u64::from(at_once));
         let first = v_elements;
         v_elements += points * u64::from(depth) * row;
         check_size("the inputs of a Winograd transform", v_elements, 4 * v_elements, facts)?;
-        Ok(Level { rows, cols, tiles: tiles as u32, row: row as u32, depth, first: first as u32 })
+        Ok(Level { rows, cols, tiles: tiles as u32, at_once, row: row as u32, depth, first: first as u32 })
     };
     let high_dims = job.high.map(|o| o.y.dims);
     let low_dims = job.low.map(|o| o.y.dims);
@@ -222,11 +232,16 @@ pub(crate) fn steps(
     ];
     let (v, m) = (allocate(v_elements), allocate(m_elements));
     let layout = Layout { tile, high, low, products, v, m, v_elements, m_elements };
-    Ok(vec![
-        input::step(facts, spec, types, job, &layout)?,
-        multiply::step(facts, spec, types, &layout)?,
-        output::step(facts, spec, types, job, &layout)?,
-    ])
+    let mut steps = vec![input::step(facts, spec, types, job, &layout)?];
+    let mut left: Vec<&Product> = layout.products.iter().flatten().collect();
+    while let Some(first) = left.first() {
+        let at_once = first.level.at_once;
+        let (alike, others) = left.into_iter().partition::<Vec<_>, _>(|product| product.level.at_once == at_once);
+        steps.push(multiply::step(facts, spec, types, &layout, &alike, tile.taking(at_once))?);
+        left = others;
+    }
+    steps.push(output::step(facts, spec, types, job, &layout)?);
+    Ok(steps)
 }
 
 fn single(product: Product) -> Product {

@@ -12,6 +12,7 @@ use crate::spec::Spec;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
     weights: Dtype,
+    wide: bool,
     workgroup: u32,
     rows_are_channels: bool,
     columns: u32,
@@ -61,12 +62,12 @@ impl Constants {
         source.constant("ROW_VECTORS", self.rows / 4);
         source.line(&format!("alias Column = vec{lanes}<f32>;"));
         source.constant("UNROLL", UNROLL);
-        source.weights(self.weights, 4);
-        source.binding(Access::Read, "v", if self.rows_are_channels { "Column" } else { "vec4<f32>" });
-        source.binding(Access::Write, "m", "Column");
-        let (column, row) = if self.rows_are_channels { ("v[i]", "weight(i)") } else { ("weight(i)", "v[i]") };
-        source.line(&format!("fn column(i: u32) -> Column {{ return {column}; }}"));
-        source.line(&format!("fn row(i: u32) -> vec4<f32> {{ return {row}; }}"));
+        source.weights(self.weights, 4, self.wide);
+        source.vectors(Access::Read, "v", if self.rows_are_channels { lanes } else { 4 }, self.wide);
+        source.vectors(Access::Write, "m", lanes, self.wide);
+        let (column, row) = if self.rows_are_channels { ("load_v", "weight") } else { ("weight", "load_v") };
+        source.line(&format!("fn column(i: u32) -> Column {{ return {column}(i); }}"));
+        source.line(&format!("fn row(i: u32) -> vec4<f32> {{ return {row}(i); }}"));
         source.file(include_str!("../../../shaders/winograd_multiply.wgsl"));
         source
     }
@@ -78,10 +79,15 @@ fn threads(product: &Product, tile: Tile) -> u32 {
     columns / tile.columns
 }
 
-/// M of all products.
-pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, layout: &Layout) -> Result<Step, Error> {
-    let tile = layout.tile;
-    let products: Vec<_> = layout.products.iter().flatten().collect();
+/// M of `products`, at most three, cut by `tile`.
+pub(super) fn step(
+    facts: &DeviceFacts,
+    spec: &Spec,
+    types: Types,
+    layout: &Layout,
+    products: &[&Product],
+    tile: Tile,
+) -> Result<Step, Error> {
     let workgroup = match facts.software && !tile.rows_are_channels {
         // One vector of threads, which then reads its weights in order: there are more of them than caches hold.
         true => facts.workgroup_for([1]),
@@ -110,12 +116,15 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, layout: &Layo
     };
     let offsets = packing.offsets(spec);
 
+    // V and M are vectors too.
+    let at_once = types.weights_a_load(tile.lanes());
     let mut workgroups = 0u64;
     let mut parts = Vec::new();
+    let mut bytes = 0;
     // A product that is not there begins behind the last workgroup.
     let absent = ProductShape { first: u32::MAX, ..bytemuck::Zeroable::zeroed() };
     let mut shapes = [absent; 3];
-    for ((shape, product), &weights) in shapes.iter_mut().zip(&products).zip(&offsets.points) {
+    for ((shape, product), &weights) in shapes.iter_mut().zip(products).zip(&offsets.points) {
         let (level, depth) = (product.level, product.depth);
         let threads = threads(product, tile);
         let column_blocks = threads.div_ceil(workgroup);
@@ -157,15 +166,16 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, layout: &Layo
                 ..common
             }
         };
+        bytes += 4 * u64::from(layout.points()) * u64::from(level.row) * u64::from(depth + product.padded);
         let count = u64::from(layout.points()) * u64::from(column_blocks) * u64::from(shape.row_blocks);
         workgroups += count;
         let (columns, rows, depth) = (u64::from(tile.columns), u64::from(tile.rows), u64::from(depth));
         parts.push(Part {
             threads: count * u64::from(workgroup),
             multiplies: depth * columns * rows,
-            loads: depth * columns,
-            uniform_loads: depth * rows,
-            stores: columns * rows,
+            loads: depth * columns / at_once,
+            uniform_loads: depth * rows / at_once,
+            stores: columns * rows / at_once,
             carried: depth / u64::from(UNROLL) * columns * rows,
             ..Part::default()
         });
@@ -174,6 +184,7 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, layout: &Layo
     let shape = Shape { products: shapes, grid_x: grid.x, workgroups: workgroups as u32, unused: [0; 2] };
     let constants = Constants {
         weights: types.weights,
+        wide: types.wide,
         workgroup,
         rows_are_channels: tile.rows_are_channels,
         columns: tile.columns,
@@ -184,7 +195,7 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, layout: &Layo
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![TensorId::Weights, layout.v, layout.m],
         grid,
-        work: Work { parts, bytes: layout.bytes() + offsets.bytes },
+        work: Work { parts, bytes: bytes + offsets.bytes },
         packing: Some(packing),
     })
 }

@@ -80,7 +80,7 @@ impl Constants {
         source.flag("HAS_HH", self.sums[0]);
         source.flag("HAS_LH", self.sums[1]);
         source.flag("WRITES_Y_P", self.writes_pooled);
-        source.weights(Dtype::F32, 1);
+        source.weights(Dtype::F32, 1, false);
         source.binding(Access::Read, "m", "f32");
         source.optional_input("residual_h", self.residual_high);
         source.optional_input("residual_l", self.residual_low);
