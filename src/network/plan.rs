@@ -652,6 +652,7 @@ impl Planner<'_> {
         }
         let (variant, tuned) = (plan.variant(), plan.is_tuned());
         self.layers.push(PlannedLayer { node: index, size, options, variant, tuned });
+        self.largest = largest;
         self.check_sizes(y, "a map")?;
         let average = *kind == super::description::PoolKind::Average;
         let rows = most(count).unwrap_or(map.dims.h);
