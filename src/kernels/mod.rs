@@ -32,7 +32,7 @@ pub(crate) mod winograd;
 #[cfg(feature = "network")]
 use crate::plan::DeviceFacts;
 use crate::plan::Dtype;
-use crate::spec::Activation;
+use crate::spec::{Activation, Dims};
 use wgsl::Source;
 
 /// A specialised kernel, the key under which its pipeline is shared.
@@ -185,6 +185,12 @@ pub(crate) struct Types {
 }
 
 impl Types {
+    /// Whether two elements of a row of activations, the first at an even column, are one word of 64 bits: rows of even
+    /// length are whole numbers of them.
+    pub(crate) fn paired(self, dims: Dims) -> bool {
+        self.wide && self.activations == Dtype::F32 && dims.w.is_multiple_of(2)
+    }
+
     /// Weights that a load of a software device brings, of vectors of so many.
     pub(crate) fn weights_a_load(self, lanes: u32) -> u64 {
         if self.wide && lanes > 1 { 2 } else { 1 }

@@ -139,6 +139,48 @@ impl Source {
         self.line(&line);
     }
 
+    /// A tensor that may be read, with `load_NAME(i) -> f32` and, for two elements of which the first has an even index,
+    /// `load_NAME_2(i) -> vec2<f32>`: one word of 64 bits where it is `paired`. Both give zero where it is absent.
+    pub(crate) fn paired_input(&mut self, name: &str, present: bool, paired: bool) {
+        if !(present && paired) {
+            self.optional_input(name, present);
+            self.line(&format!("fn load_{name}_2(i: u32) -> vec2<f32> {{"));
+            self.line(&format!("    return vec2(load_{name}(i), load_{name}(i + 1u));\n}}"));
+            return;
+        }
+        self.wide();
+        self.binding(Access::Read, name, "u64");
+        self.line(&format!("fn load_{name}_2(i: u32) -> vec2<f32> {{ return wide_2({name}[i >> 1u]); }}"));
+        self.line(&format!("fn load_{name}(i: u32) -> f32 {{"));
+        self.line(&format!("    let pair = load_{name}_2(i);\n    return select(pair.x, pair.y, (i & 1u) != 0u);\n}}"));
+    }
+
+    /// `NAME(i)` and `NAME_2(i)` over a [`Source::paired_input`], or over nothing.
+    pub(crate) fn paired_loader(&mut self, function: &str, input: Option<&str>) {
+        let [one, two] = match input {
+            Some(input) => [format!("load_{input}(i)"), format!("load_{input}_2(i)")],
+            None => ["0.0".into(), "vec2(0.0)".into()],
+        };
+        self.line(&format!("fn {function}(i: u32) -> f32 {{ return {one}; }}"));
+        self.line(&format!("fn {function}_2(i: u32) -> vec2<f32> {{ return {two}; }}"));
+    }
+
+    /// A tensor that may be written, with `store_NAME(i, value)` and, for two elements of which the first has an even
+    /// index, `store_NAME_2(i, values)`; they do nothing where it is absent. One that is `paired` is written by the
+    /// latter only, a word of 64 bits at a time.
+    pub(crate) fn paired_output(&mut self, name: &str, present: bool, paired: bool) {
+        if !(present && paired) {
+            self.output(name, present);
+            self.line(&format!("fn store_{name}_2(i: u32, values: vec2<f32>) {{"));
+            self.line(&format!("    store_{name}(i, values.x);\n    store_{name}(i + 1u, values.y);\n}}"));
+            return;
+        }
+        self.wide();
+        self.binding(Access::Write, name, "u64");
+        self.line(&format!("fn store_{name}(i: u32, value: f32) {{}}"));
+        self.line(&format!("fn store_{name}_2(i: u32, values: vec2<f32>) {{ {name}[i >> 1u] = narrow_2(values); }}"));
+    }
+
     /// What `shaders/wide.wgsl` has, once.
     fn wide(&mut self) {
         let file = include_str!("../../shaders/wide.wgsl");
