@@ -17,7 +17,7 @@
 //
 // The host guarantees: HIGH_ROWS and HIGH_COLS even where L->H is replicated or Y_P written; sizes, strides and weight
 // offsets of `shape` within their buffers; one workgroup for every `tiles * blocks` of both outputs (a grid folded
-// into x and y may have up to grid_x - 1 workgroups too many).
+// into x and y may have up to grid_x - 1 workgroups too many). Where an output is PAIRED, its width is even.
 
 struct PathShape {
     channels: u32, // c_in of one group
@@ -149,15 +149,25 @@ fn high(workgroup: u32, local: u32) {
             var out: array<f32, HIGH_ROWS * HIGH_COLS>;
             for (var i = 0u; i < HIGH_ROWS; i++) {
                 for (var j = 0u; j < HIGH_COLS; j++) {
+                    if HIGH_PAIRED && (j & 1u) == 1u {
+                        continue;
+                    }
                     let at = i * HIGH_COLS + j;
                     let sum = acc[v][k][i][j] + lane(shift, k);
                     if y + i < o.h && x + j < o.w {
                         let index = (plane * o.h + y + i) * o.w + x + j;
-                        out[at] = sum;
-                        if !HIGH_IS_PARTIAL {
-                            out[at] = activate(sum + load_residual_h(index), shape.slope);
+                        if HIGH_PAIRED {
+                            let pair = finish_high_2(vec2(sum, acc[v][k][i][j | 1u] + lane(shift, k)), index);
+                            out[at] = pair.x;
+                            out[at | 1u] = pair.y;
+                            store_y_h_2(index, pair);
+                        } else {
+                            out[at] = sum;
+                            if !HIGH_IS_PARTIAL {
+                                out[at] = activate(sum + load_residual_h(index), shape.slope);
+                            }
+                            store_y_h(index, out[at]);
                         }
-                        store_y_h(index, out[at]);
                     }
                 }
             }
@@ -168,6 +178,14 @@ fn high(workgroup: u32, local: u32) {
     }
 }
 
+fn finish_high_2(sums: vec2<f32>, index: u32) -> vec2<f32> {
+    if HIGH_IS_PARTIAL {
+        return sums;
+    }
+    let sum = sums + load_residual_h_2(index);
+    return vec2(activate(sum.x, shape.slope), activate(sum.y, shape.slope));
+}
+
 // Writes the means of the 2x2 blocks of a thread's part of Y_H.
 fn pool_block(out: ptr<function, array<f32, HIGH_ROWS * HIGH_COLS>>, plane: u32, y: u32, x: u32) {
     let o = shape.high;
@@ -176,18 +194,28 @@ fn pool_block(out: ptr<function, array<f32, HIGH_ROWS * HIGH_COLS>>, plane: u32,
             let row = (y + i) >> 1u;
             let col = (x + j) >> 1u;
             if row < o.pooled_h && col < o.pooled_w {
-                let at = i * HIGH_COLS + j;
-                // Beyond an odd edge the neighbour stands in, which leaves the mean of what exists.
-                let right = x + j + 1u < o.w;
-                let below = y + i + 1u < o.h;
-                let a = (*out)[at];
-                let b = select(a, (*out)[at + 1u], right);
-                let c = select(a, (*out)[at + HIGH_COLS], below);
-                let d = select(select(b, c, below), (*out)[at + HIGH_COLS + 1u], right && below);
-                store_y_p((plane * o.pooled_h + row) * o.pooled_w + col, 0.25 * (a + b + c + d));
+                let index = (plane * o.pooled_h + row) * o.pooled_w + col;
+                let mean = block_mean(out, y, x, i, j);
+                if !POOLED_PAIRED {
+                    store_y_p(index, mean);
+                } else if (j & 2u) == 0u {
+                    store_y_p_2(index, vec2(mean, block_mean(out, y, x, i, (j + 2u) % HIGH_COLS)));
+                }
             }
         }
     }
+}
+
+fn block_mean(out: ptr<function, array<f32, HIGH_ROWS * HIGH_COLS>>, y: u32, x: u32, i: u32, j: u32) -> f32 {
+    let at = i * HIGH_COLS + j;
+    // Beyond an odd edge the neighbour stands in, which leaves the mean of what exists.
+    let right = x + j + 1u < shape.high.w;
+    let below = y + i + 1u < shape.high.h;
+    let a = (*out)[at];
+    let b = select(a, (*out)[at + 1u], right);
+    let c = select(a, (*out)[at + HIGH_COLS], below);
+    let d = select(select(b, c, below), (*out)[at + HIGH_COLS + 1u], right && below);
+    return 0.25 * (a + b + c + d);
 }
 
 fn low(workgroup: u32, local: u32) {
@@ -214,10 +242,18 @@ fn low(workgroup: u32, local: u32) {
             let plane = (own.n * o.channels + o.first + own.group * o.group_channels + oc) * o.t + own.t;
             for (var i = 0u; i < LOW_ROWS; i++) {
                 for (var j = 0u; j < LOW_COLS; j++) {
+                    if LOW_PAIRED && (j & 1u) == 1u {
+                        continue;
+                    }
                     let sum = acc[v][k][i][j] + lane(shift, k);
                     if y + i < o.h && x + j < o.w {
                         let index = (plane * o.h + y + i) * o.w + x + j;
-                        store_y_l(index, activate(sum + load_residual_l(index), shape.slope));
+                        if LOW_PAIRED {
+                            let pair = vec2(sum, acc[v][k][i][j | 1u] + lane(shift, k)) + load_residual_l_2(index);
+                            store_y_l_2(index, vec2(activate(pair.x, shape.slope), activate(pair.y, shape.slope)));
+                        } else {
+                            store_y_l(index, activate(sum + load_residual_l(index), shape.slope));
+                        }
                     }
                 }
             }

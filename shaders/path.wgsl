@@ -2,12 +2,15 @@
 // renaming `path_` and `PATH_`, and writes in front of each instance
 //
 //   fn path_load(i: u32) -> f32         element i of the tensor that the path reads
+//   fn path_load_2(i: u32) -> vec2<f32> elements i, which is even, and i + 1
 //   const PATH_ROWS, PATH_COLS: u32     the block of outputs that a thread owns
 //   const PATH_VECTORS: u32             its output channels, in units of Lane
 //   const PATH_INNER_H, PATH_INNER_W    the taps that share a window: the kernel, a row of it, or one tap
 //   const PATH_LEVEL: u32               how many 2x2 averages lie between the tensor and the convolution: 0, 1, 2
 //   const PATH_STEP: u32                stride over the sampled map
 //   const PATH_UNROLL: u32              channels whose windows are read together
+//   const PATH_PAIRED: bool             whether two elements of a row are read as one word
+//   const PATH_AHEAD: u32               columns of a block's first word in front of its window: 0, 1
 //
 // Sampled map S = the tensor after PATH_LEVEL poolings. For a block of outputs at (y, x) of frame t
 //
@@ -19,13 +22,16 @@
 //
 // The host guarantees: ROWS and COLS as declared; channels of `group` exist in the tensor; an inner kernel larger than
 // one tap along an axis only where the dilation along it is 1, and outputs beyond the last do not repeat it; channels of a
-// group divisible by UNROLL; all sizes of PathShape at least 1.
+// group divisible by UNROLL; all sizes of PathShape at least 1. Where PAIRED: source_w even; at level 0 one inner kernel
+// along w, adjacent columns from one output to the next, and PATH_AHEAD in front of each window an even column.
 
 // From one output to the next in the window, which has only what its taps read.
 const PATH_STRIDE_H: u32 = select(PATH_STEP, 1u, PATH_INNER_H == 1u);
 const PATH_STRIDE_W: u32 = select(PATH_STEP, 1u, PATH_INNER_W == 1u);
 const PATH_WINDOW_H: u32 = (PATH_ROWS - 1u) * PATH_STRIDE_H + PATH_INNER_H;
 const PATH_WINDOW_W: u32 = (PATH_COLS - 1u) * PATH_STRIDE_W + PATH_INNER_W;
+// Words of two columns that have all of a window's.
+const PATH_WORDS: u32 = (PATH_WINDOW_W + PATH_AHEAD + 1u) / 2u;
 const PATH_TAPS: u32 = PATH_INNER_H * PATH_INNER_W;
 // Elements of the tensor under one element of S, along one axis.
 const PATH_SUB: u32 = 1u << PATH_LEVEL;
@@ -94,16 +100,41 @@ fn path_accumulate(
                     }
                 }
 
+                var word_at: array<u32, PATH_WORDS>;
+                var word_in: array<bool, PATH_WORDS>;
+                for (var j = 0u; j < PATH_WORDS; j++) {
+                    let col = i32(x * PATH_STEP + 2u * j) - i32(shape.padding_w + PATH_AHEAD);
+                    word_in[j] = col >= 0 && col < i32(p.map_w);
+                    word_at[j] = u32(clamp(col, 0, i32(p.map_w) - 2));
+                }
+
                 var plane = first_channel + frame_at * plane_size;
                 for (var c = 0u; c < p.channels; c += PATH_UNROLL) {
                     var window: array<array<array<f32, PATH_WINDOW_W>, PATH_WINDOW_H>, PATH_UNROLL>;
                     for (var u = 0u; u < PATH_UNROLL; u++) {
                         for (var i = 0u; i < PATH_WINDOW_H; i++) {
+                            var words: array<vec2<f32>, PATH_WORDS>;
+                            if PATH_PAIRED && PATH_LEVEL == 0u {
+                                for (var j = 0u; j < PATH_WORDS; j++) {
+                                    let word = path_load_2(plane + row_at[i] + word_at[j]);
+                                    words[j] = select(vec2(0.0), word, row_in[i] && word_in[j]);
+                                }
+                            }
                             for (var j = 0u; j < PATH_WINDOW_W; j++) {
+                                if PATH_PAIRED && PATH_LEVEL == 0u {
+                                    window[u][i][j] = words[(j + PATH_AHEAD) >> 1u][(j + PATH_AHEAD) & 1u];
+                                    continue;
+                                }
                                 var sum = 0.0;
                                 for (var a = 0u; a < PATH_SUB; a++) {
+                                    let row = plane + row_at[i * PATH_SUB + a];
                                     for (var b = 0u; b < PATH_SUB; b++) {
-                                        sum += path_load(plane + row_at[i * PATH_SUB + a] + col_at[j * PATH_SUB + b]);
+                                        if !PATH_PAIRED {
+                                            sum += path_load(row + col_at[j * PATH_SUB + b]);
+                                        } else if (b & 1u) == 0u {
+                                            let word = path_load_2(row + col_at[j * PATH_SUB + b]);
+                                            sum += word.x + word.y;
+                                        }
                                     }
                                 }
                                 // select and not a product with zero: what lies at the clamped address may be infinite.

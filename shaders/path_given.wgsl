@@ -1,5 +1,7 @@
 // What stands in for shaders/path.wgsl where an earlier dispatch has done the path's convolution: reads its sums.
 //
+// Where PATH_PAIRED, PATH_COLS and the width are even, and two of a row are read as one word.
+//
 // The sums P [n][oc][t][h][w], of the layer's output channels, lie where `path_load` reads. Positions beyond the last
 // row or column repeat it, as do channels that pad the last block: neither is stored.
 
@@ -19,9 +21,15 @@ fn path_accumulate(
             let oc = min(((block % o.group_blocks) * PATH_VECTORS + v) * LANES + k, o.group_channels - 1u);
             let plane = (n * p.source_channels + group * o.group_channels + oc) * p.source_t + t;
             for (var i = 0u; i < PATH_ROWS; i++) {
+                let row = (plane * p.source_h + min(y + i, p.source_h - 1u)) * p.source_w;
                 for (var j = 0u; j < PATH_COLS; j++) {
-                    let row = plane * p.source_h + min(y + i, p.source_h - 1u);
-                    (*acc)[v][k][i][j] = path_load(row * p.source_w + min(x + j, p.source_w - 1u));
+                    if !PATH_PAIRED {
+                        (*acc)[v][k][i][j] = path_load(row + min(x + j, p.source_w - 1u));
+                    } else if (j & 1u) == 0u {
+                        let word = path_load_2(row + min(x + j, p.source_w - 2u));
+                        (*acc)[v][k][i][j] = word.x;
+                        (*acc)[v][k][i][j + 1u] = word.y;
+                    }
                 }
             }
         }

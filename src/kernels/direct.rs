@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::estimate::{Part, Work};
 use crate::packing::{BiasPacking, Blocks, Packing, PathPacking};
 use crate::plan::{DeviceFacts, Grid, Job, Operand, OutputJob, PathJob, Step, TensorId};
-use crate::spec::{Frequency, Path, Sampling, Spec};
+use crate::spec::{Dims, Frequency, Path, Sampling, Spec};
 
 /// The outputs of one thread: positions by vectors of `lanes` channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +26,9 @@ pub(crate) struct PathConstants {
     inner: [u32; 2],
     /// Channels whose windows a thread reads together.
     unroll: u32,
+    /// Whether two columns are read as one word, and how many of the first word lie in front of the window.
+    paired: bool,
+    ahead: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +41,8 @@ pub(crate) struct Constants {
     lanes: u32,
     high: Tile,
     low: Tile,
-    inputs: usize,
+    /// Whether the inputs are read two columns at a time.
+    inputs: Vec<bool>,
     /// In the order of [`Path::ALL`].
     paths: [Option<PathConstants>; 4],
     replicate_low: bool,
@@ -51,6 +55,8 @@ pub(crate) struct Constants {
     writes_high: bool,
     writes_low: bool,
     writes_pooled: bool,
+    /// Whether Y_H, Y_L and pool(Y_H) are written two columns at a time.
+    paired: [bool; 3],
     activation: u32,
 }
 
@@ -150,11 +156,17 @@ impl PathConstants {
     fn count(&self, channels: u32, spec: &Spec, tile: Tile, lanes: u32, at_once: u64, part: &mut Part) {
         let [kh, kw] = spec.kernel();
         let turns = u64::from(channels * spec.time().kernel) * u64::from(kh / self.inner[0] * (kw / self.inner[1]));
-        let window = u64::from(self.window(tile.rows, 0)) * u64::from(self.window(tile.cols, 1));
+        let [rows, cols] = [self.window(tile.rows, 0), self.window(tile.cols, 1)].map(u64::from);
+        let window = rows * cols;
+        let loads = match (self.paired, self.level) {
+            (false, level) => window << (2 * level),
+            (true, 0) => rows * (cols + u64::from(self.ahead)).div_ceil(2),
+            (true, level) => window << (2 * level - 1),
+        };
         let taps = u64::from(self.inner[0] * self.inner[1]);
         let wide = u64::from(tile.vectors * lanes);
         let sums = u64::from(tile.rows * tile.cols) * wide;
-        part.loads += (turns * window) << (2 * self.level);
+        part.loads += turns * loads;
         part.uniform_loads += turns * taps * wide / at_once;
         // What a window has of padding is masked, element by element.
         part.multiplies += turns * taps * sums + turns * window;
@@ -190,15 +202,19 @@ impl Constants {
         source.flag("CHANNEL_BY_CHANNEL", self.channel_by_channel);
         source.flag("HIGH_IS_PARTIAL", self.high_is_partial);
         source.weights(self.types.weights, self.lanes, self.types.wide);
-        let inputs: Vec<_> = (0..self.inputs).map(|i| format!("x{i}")).collect();
-        for input in &inputs {
-            source.input(input);
+        let inputs: Vec<_> = (0..self.inputs.len()).map(|i| format!("x{i}")).collect();
+        for (input, &paired) in inputs.iter().zip(&self.inputs) {
+            source.paired_input(input, true, paired);
         }
-        source.optional_input("residual_h", self.residual_high);
-        source.optional_input("residual_l", self.residual_low);
-        source.output("y_h", self.writes_high);
-        source.output("y_l", self.writes_low);
-        source.output("y_p", self.writes_pooled);
+        let [high, low, pooled] = self.paired;
+        for (name, paired) in [("HIGH", high), ("LOW", low), ("POOLED", pooled)] {
+            source.flag(&format!("{name}_PAIRED"), paired);
+        }
+        source.paired_input("residual_h", self.residual_high, high);
+        source.paired_input("residual_l", self.residual_low, low);
+        source.paired_output("y_h", self.writes_high, high);
+        source.paired_output("y_l", self.writes_low, low);
+        source.paired_output("y_p", self.writes_pooled, pooled);
         source.file(include_str!("../../shaders/activate.wgsl"));
         for (path, constants) in Path::ALL.into_iter().zip(self.paths) {
             let name = format!("{path:?}");
@@ -212,20 +228,23 @@ impl Constants {
             let name = name.to_lowercase();
             let Some(constants) = constants else {
                 if let Some(input) = self.low_sums.filter(|_| path == Path::LH) {
-                    source.loader("lh_load", Some(&inputs[input]));
+                    source.paired_loader("lh_load", Some(&inputs[input]));
+                    source.flag("LH_PAIRED", self.inputs[input]);
                     source.instance(include_str!("../../shaders/path_given.wgsl"), &name);
                     continue;
                 }
                 source.instance(include_str!("../../shaders/path_absent.wgsl"), &name);
                 continue;
             };
-            source.loader(&format!("{name}_load"), Some(&inputs[constants.input]));
+            source.paired_loader(&format!("{name}_load"), Some(&inputs[constants.input]));
             let upper = name.to_uppercase();
             source.constant(&format!("{upper}_INNER_H"), constants.inner[0]);
             source.constant(&format!("{upper}_INNER_W"), constants.inner[1]);
             source.constant(&format!("{upper}_UNROLL"), constants.unroll);
             source.constant(&format!("{upper}_LEVEL"), constants.level);
             source.constant(&format!("{upper}_STEP"), constants.step);
+            source.flag(&format!("{upper}_PAIRED"), constants.paired);
+            source.constant(&format!("{upper}_AHEAD"), constants.ahead);
             source.instance(include_str!("../../shaders/path.wgsl"), &name);
         }
         source.file(include_str!("../../shaders/direct.wgsl"));
@@ -282,6 +301,7 @@ pub(crate) fn step(
 ) -> Result<Step, Error> {
     let replicate_low = job.low_sums.is_some() || job.path(Path::LH).is_some_and(|p| p.sampling.upsample);
     let mut inputs: Vec<TensorId> = Vec::new();
+    let mut paired_inputs: Vec<bool> = Vec::new();
     let mut paths = [None; 4];
     let mut path_shapes = [PathShape::default(); 4];
     let mut packing = Packing {
@@ -318,6 +338,7 @@ pub(crate) fn step(
         let Operand { id, dims: source } = path_job.source;
         let input = inputs.iter().position(|&other| other == id).unwrap_or_else(|| {
             inputs.push(id);
+            paired_inputs.push(types.paired(source));
             inputs.len() - 1
         });
         // Where odd sizes are floored, the last row of Y_H has no row of its own below it, and repeats the last.
@@ -353,7 +374,12 @@ pub(crate) fn step(
         let size = u64::from(window(tile.rows, inner[0], step) * window(tile.cols, inner[1], step)) << (2 * level);
         let fits = |&u: &u32| channels.is_multiple_of(u) && u64::from(u) * size <= u64::from(MAX_WINDOW);
         let unroll = [4, 2].into_iter().find(fits).unwrap_or(1);
-        paths[slot] = Some(PathConstants { input, level, step, inner, unroll });
+        // Above level 0 two columns are those of a mean. At level 0 a window must be adjacent columns, and begin an odd or
+        // an even one in every thread.
+        let adjacent = inner[1] == kw && (kw > 1 || step == 1) && !clamped;
+        paired_inputs[input] &= level > 0 || (adjacent && (tile.cols * step).is_multiple_of(2));
+        let ahead = if level == 0 { spec.padding()[1] % 2 } else { 0 };
+        paths[slot] = Some(PathConstants { input, level, step, inner, unroll, paired: false, ahead });
         packing.paths.push(PathPacking { path: path_job.weights, blocks: path_blocks, inner });
     }
 
@@ -366,8 +392,13 @@ pub(crate) fn step(
             ..PathShape::default()
         };
         inputs.push(id);
+        paired_inputs.push(types.paired(dims) && (high.cols / 2).is_multiple_of(2));
         inputs.len() - 1
     });
+    for path in paths.iter_mut().flatten() {
+        // A tensor is read in pairs if all paths that read it can.
+        path.paired = paired_inputs[path.input];
+    }
     let offsets = packing.offsets(spec);
     let mut work = [Part::default(); 2];
     for (path, constants) in Path::ALL.into_iter().zip(&paths) {
@@ -447,6 +478,14 @@ pub(crate) fn step(
     let (residual_high, residual_low) = (residual(&job.high), residual(&job.low));
     let (y_h, y_l) = (written(&job.high), written(&job.low));
     let y_p = job.high.as_ref().and_then(|o| o.pooled).map(|p| p.id);
+    // Tiles have an even number of columns.
+    let pairs = |dims: Option<Dims>| dims.is_some_and(|dims| types.paired(dims));
+    let pooled_dims = job.high.as_ref().and_then(|o| o.pooled).map(|p| p.dims);
+    let paired = [
+        pairs(job.high.as_ref().map(|o| o.y.dims)),
+        pairs(job.low.as_ref().map(|o| o.y.dims)),
+        pairs(pooled_dims) && high.cols.is_multiple_of(4),
+    ];
     let constants = Constants {
         types,
         workgroup,
@@ -454,7 +493,7 @@ pub(crate) fn step(
         lanes,
         high,
         low,
-        inputs: inputs.len(),
+        inputs: paired_inputs,
         paths,
         replicate_low,
         low_sums,
@@ -464,6 +503,7 @@ pub(crate) fn step(
         writes_high: y_h.is_some(),
         writes_low: y_l.is_some(),
         writes_pooled: y_p.is_some(),
+        paired,
         activation: activation_number(job.activation),
     };
     let mut tensors = vec![TensorId::Weights];
@@ -472,9 +512,13 @@ pub(crate) fn step(
     if low_sums.is_some() {
         work[0].loads += u64::from(high.rows * high.cols / 4 * high.vectors * lanes);
     }
-    for (part, (shape, tile)) in work.iter_mut().zip([(&high_shape, high), (&low_shape, low)]) {
+    let words = |paired: bool| if paired { 2 } else { 1 };
+    let outputs = [(&high_shape, high), (&low_shape, low)].into_iter().zip(paired);
+    for (part, ((shape, tile), own)) in work.iter_mut().zip(outputs) {
         part.threads = count(shape) * u64::from(workgroup);
-        part.stores = u64::from(tile.rows * tile.cols * tile.vectors * lanes);
+        let sums = u64::from(tile.rows * tile.cols * tile.vectors * lanes);
+        let means = if shape.pooled_w > 0 { sums / 4 / words(paired[2]) } else { 0 };
+        part.stores = sums / words(own) + means;
     }
     let work = Work { parts: work.to_vec(), bytes: job.bytes(types.activations) + offsets.bytes };
     Ok(Step {
