@@ -44,6 +44,9 @@ fn parse(source: String) -> Shader {
     if source.starts_with("enable f16;") {
         capabilities |= Capabilities::SHADER_FLOAT16;
     }
+    if source.contains("u64") {
+        capabilities |= Capabilities::SHADER_INT64;
+    }
     if source.contains(MATRICES) {
         capabilities |= Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP;
     }
@@ -59,6 +62,8 @@ fn devices() -> [DeviceFacts; 4] {
         let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 16, ..wgpu::Limits::default() };
         let features =
             wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        // Of use to a software device only, for words of 64 bits.
+        let features = if software { features | wgpu::Features::SHADER_INT64 } else { features };
         [small, DeviceFacts { features, limits, software, matrix: Some(side), subgroup_sizes }]
     });
     let ([small, full], [software, full_software]) = (gpu, cpu);
