@@ -16,6 +16,9 @@
 //
 // Operands: X [n][c][t][h][w]; weights of each path [block][c][oc], behind the biases [block][oc] of H, then of L.
 //
+// Of a tensor that is paired, two adjacent columns, the first even, are moved at once. Its rows are then of even length,
+// and those of an input as long as what the layer wants of it: a pair lies wholly inside or wholly beyond the edge.
+//
 // The host guarantees: kernel 1x1x1, no padding, one group; sizes and weight offsets of `shape` within their buffers;
 // weights padded with zeros to `blocks` blocks on both outputs.
 
@@ -127,6 +130,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
             }
             let plane = (n * shape.high_of + shape.high_first + oc) * shape.t_out + t;
             for (var i = 0u; i < CELL_ROWS; i++) {
+                var means: array<f32, CELL_COLS>;
                 for (var j = 0u; j < CELL_COLS; j++) {
                     let sums = lane(shift, k) + vec4(
                         high[v][k][2u * i][2u * j],
@@ -134,7 +138,10 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
                         high[v][k][2u * i + 1u][2u * j],
                         high[v][k][2u * i + 1u][2u * j + 1u],
                     );
-                    store_cell(sums, plane, cell_y + i, cell_x + j);
+                    means[j] = store_cell(sums, plane, cell_y + i, cell_x + j);
+                }
+                if WRITES_Y_P {
+                    store_means(means, plane, cell_y + i, cell_x);
                 }
             }
         }
@@ -149,13 +156,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
             }
             let plane = (n * shape.low_of + shape.low_first + oc) * shape.t_out + t;
             for (var i = 0u; i < CELL_ROWS; i++) {
-                for (var j = 0u; j < CELL_COLS; j++) {
-                    if cell_y + i < shape.coarse_h && cell_x + j < shape.coarse_w {
-                        let index = (plane * shape.coarse_h + cell_y + i) * shape.coarse_w + cell_x + j;
-                        let sum = low[v][k][i][j] + lane(shift, k);
-                        store_y_l(index, activate(sum + load_residual_l(index), shape.slope));
-                    }
-                }
+                store_low(low[v][k][i], lane(shift, k), plane, cell_y + i, cell_x);
             }
         }
     }
@@ -188,8 +189,16 @@ fn from_low(
         var x: array<FromLow, LOW_UNROLL>;
         for (var u = 0u; u < LOW_UNROLL; u++) {
             for (var i = 0u; i < LOW_ROWS; i++) {
-                for (var j = 0u; j < LOW_COLS; j++) {
-                    x[u][i][j] = load_x_l(plane + row_at[i] + col_at[j]);
+                if X_L_PAIRED {
+                    for (var j = 0u; j < LOW_COLS / 2u; j++) {
+                        let pair = load_x_l_2(plane + row_at[i] + col_at[2u * j]);
+                        x[u][i][2u * j] = pair.x;
+                        x[u][i][2u * j + 1u] = pair.y;
+                    }
+                } else {
+                    for (var j = 0u; j < LOW_COLS; j++) {
+                        x[u][i][j] = load_x_l(plane + row_at[i] + col_at[j]);
+                    }
                 }
             }
             plane += shape.low_t * plane_size;
@@ -278,14 +287,29 @@ fn from_high(
         var x: array<Fine, HIGH_UNROLL>;
         for (var u = 0u; u < HIGH_UNROLL; u++) {
             for (var i = 0u; i < FINE_ROWS; i++) {
-                for (var j = 0u; j < FINE_COLS; j++) {
-                    var sum = 0.0;
-                    for (var a = 0u; a < SUB; a++) {
-                        for (var b = 0u; b < SUB; b++) {
-                            sum += load_high(plane + row_at[i * SUB + a] + col_at[j * SUB + b]);
-                        }
+                if X_H_PAIRED && SUB == 1u {
+                    for (var j = 0u; j < CELL_COLS; j++) {
+                        let pair = load_high_2(plane + row_at[i] + col_at[2u * j]);
+                        x[u][i][2u * j] = pair.x;
+                        x[u][i][2u * j + 1u] = pair.y;
                     }
-                    x[u][i][j] = sum * MEAN;
+                } else {
+                    for (var j = 0u; j < FINE_COLS; j++) {
+                        var sum = 0.0;
+                        for (var a = 0u; a < SUB; a++) {
+                            let row = plane + row_at[i * SUB + a];
+                            if X_H_PAIRED {
+                                let pair = load_high_2(row + col_at[j * SUB]);
+                                sum += pair.x;
+                                sum += pair.y;
+                            } else {
+                                for (var b = 0u; b < SUB; b++) {
+                                    sum += load_high(row + col_at[j * SUB + b]);
+                                }
+                            }
+                        }
+                        x[u][i][j] = sum * MEAN;
+                    }
                 }
             }
             plane += shape.high_t * plane_size;
@@ -353,18 +377,26 @@ fn low_cells(x: ptr<function, array<FromLow, LOW_UNROLL>>, u: u32) -> Coarse {
     return cells;
 }
 
-// Finishes the 2x2 of Y_H over a cell, given row by row, and their mean.
-fn store_cell(sums: vec4<f32>, plane: u32, cell_y: u32, cell_x: u32) {
+// Finishes the 2x2 of Y_H over a cell, given row by row, and returns their mean.
+fn store_cell(sums: vec4<f32>, plane: u32, cell_y: u32, cell_x: u32) -> f32 {
     let y = 2u * cell_y;
     let x = 2u * cell_x;
     if y >= shape.fine_h || x >= shape.fine_w {
-        return;
+        return 0.0;
     }
-    let right = x + 1u < shape.fine_w;
     let below = y + 1u < shape.fine_h;
     let index = (plane * shape.fine_h + y) * shape.fine_w + x;
-    let a = finish_high(sums.x, index);
     // Beyond an odd edge the neighbour stands in, which leaves the mean of what exists.
+    if Y_H_PAIRED {
+        let top = finish_high_2(sums.xy, index);
+        var bottom = top;
+        if below {
+            bottom = finish_high_2(sums.zw, index + shape.fine_w);
+        }
+        return 0.25 * (top.x + top.y + bottom.x + bottom.y);
+    }
+    let right = x + 1u < shape.fine_w;
+    let a = finish_high(sums.x, index);
     var b = a;
     if right {
         b = finish_high(sums.y, index + 1u);
@@ -378,13 +410,59 @@ fn store_cell(sums: vec4<f32>, plane: u32, cell_y: u32, cell_x: u32) {
             d = finish_high(sums.w, index + shape.fine_w + 1u);
         }
     }
-    if WRITES_Y_P && cell_y < shape.coarse_h && cell_x < shape.coarse_w {
-        store_y_p((plane * shape.coarse_h + cell_y) * shape.coarse_w + cell_x, 0.25 * (a + b + c + d));
-    }
+    return 0.25 * (a + b + c + d);
 }
 
 fn finish_high(sum: f32, index: u32) -> f32 {
     let value = activate(sum + load_residual_h(index), shape.slope);
     store_y_h(index, value);
     return value;
+}
+
+fn finish_high_2(sums: vec2<f32>, index: u32) -> vec2<f32> {
+    let wanted = sums + load_residual_h_2(index);
+    let values = vec2(activate(wanted.x, shape.slope), activate(wanted.y, shape.slope));
+    store_y_h_2(index, values);
+    return values;
+}
+
+// Writes the means of a row of cells.
+fn store_means(means: array<f32, CELL_COLS>, plane: u32, y: u32, x: u32) {
+    var row = means;
+    let index = (plane * shape.coarse_h + y) * shape.coarse_w + x;
+    if Y_P_PAIRED {
+        for (var j = 0u; j < CELL_COLS / 2u; j++) {
+            if y < shape.coarse_h && x + 2u * j < shape.coarse_w {
+                store_y_p_2(index + 2u * j, vec2(row[2u * j], row[2u * j + 1u]));
+            }
+        }
+        return;
+    }
+    for (var j = 0u; j < CELL_COLS; j++) {
+        if y < shape.coarse_h && x + j < shape.coarse_w {
+            store_y_p(index + j, row[j]);
+        }
+    }
+}
+
+// Finishes a row of Y_L.
+fn store_low(sums: array<f32, CELL_COLS>, shift: f32, plane: u32, y: u32, x: u32) {
+    var row = sums;
+    let index = (plane * shape.coarse_h + y) * shape.coarse_w + x;
+    if Y_L_PAIRED {
+        for (var j = 0u; j < CELL_COLS / 2u; j++) {
+            if y < shape.coarse_h && x + 2u * j < shape.coarse_w {
+                let at = index + 2u * j;
+                let wanted = vec2(row[2u * j], row[2u * j + 1u]) + shift + load_residual_l_2(at);
+                store_y_l_2(at, vec2(activate(wanted.x, shape.slope), activate(wanted.y, shape.slope)));
+            }
+        }
+        return;
+    }
+    for (var j = 0u; j < CELL_COLS; j++) {
+        if y < shape.coarse_h && x + j < shape.coarse_w {
+            let sum = row[j] + shift;
+            store_y_l(index + j, activate(sum + load_residual_l(index + j), shape.slope));
+        }
+    }
 }

@@ -6,8 +6,8 @@ mod common;
 use common::{ALPHAS, case, check_on, check_tiles, context, image, of_kernel, open, split};
 use octconv::verify::Case;
 use octconv::{
-    Activation, ContextOptions, Downsample, Family, InputSize, Options, Rounding, Slice, Spec, SpecBuilder, TimeAxis,
-    wgpu,
+    Activation, ContextOptions, DeviceFacts, Downsample, Dtype, Family, InputSize, Options, Plan, Rounding, Slice,
+    Spec, SpecBuilder, TimeAxis, wgpu,
 };
 
 fn check(case: &Case) -> Vec<String> {
@@ -220,4 +220,75 @@ fn every_tile() {
     for (spec, options) in cases {
         check_tiles(context(), &Case { options, ..image(spec, 11, 13) }, of_kernel(Family::Pointwise));
     }
+}
+
+/// Widths at which a tensor is read or written by pairs of columns and the one beside it is not, and at which threads
+/// have cells beyond the edge; with all that an output is made of.
+#[test]
+fn pairs_of_columns() {
+    let pooled = |pooled_input| Options { pooled_input, pooled_output: true, ..Options::default() };
+    let [high_slice, low_slice] = [Slice { first: 1, of: 11 }, Slice { first: 2, of: 7 }].map(Some);
+    let slices = Options { high_slice, low_slice, ..Options::default() };
+    let both = k1().bias(true).residual(true, true).activation(Activation::Relu);
+    let two = both.clone().stride(2);
+    let cases = [
+        // Everything; the high resolution, with a column of cells beyond the edge; the low one.
+        (both.clone(), pooled(false), [6, 12]),
+        (both.clone(), pooled(true), [5, 10]),
+        (both.clone(), pooled(false), [3, 11]),
+        // Y_H has more columns than cells of X_L, which is even.
+        (both.clone().rounding(Rounding::Floor), pooled(true), [5, 9]),
+        // Even and odd widths above a width of 10, 12, and 6.
+        (two.clone(), pooled(false), [9, 20]),
+        (two.clone(), pooled(true), [6, 23]),
+        (two.clone().rounding(Rounding::Floor), pooled(false), [7, 13]),
+        (two.clone().downsample(Downsample::StridedConv), Options::default(), [6, 12]),
+        (k1(), slices, [5, 12]),
+        (k1().stride(2), slices, [5, 16]),
+    ];
+    let wanted = of_kernel(Family::Pointwise);
+    for (spec, options, [h, w]) in cases {
+        let case = Case { options, ..case(spec, InputSize::image(2, h, w)) };
+        check_tiles(context(), &case, |variant| wanted(variant) && variant.tile != Some("2x2x16"));
+    }
+    check_tiles(context(), &image(split((4, 4), (18, 17)).bias(true), 4, 10), wanted);
+}
+
+/// The tensors of a fused layer that are bound as words of 64 bits.
+fn paired(spec: SpecBuilder, options: Options, [h, w]: [u32; 2], tile: &str, facts: &DeviceFacts) -> String {
+    let spec = spec.build().unwrap();
+    let options = Options { variant: Some(format!("fused/pointwise/{tile}").parse().unwrap()), ..options };
+    let plan = Plan::new(&spec, InputSize::image(1, h, w), &options, facts).unwrap();
+    let source = plan.sources().concat();
+    let name = |line: &str| Some(line.strip_suffix(": array<u64>;")?.rsplit(' ').next()?.to_owned());
+    source.lines().filter_map(name).collect::<Vec<_>>().join(" ")
+}
+
+/// Pairs are for software devices with words of 64 bits and for tensors of f32 whose rows are whole numbers of pairs.
+#[test]
+fn what_is_paired() {
+    let features = wgpu::Features::SHADER_INT64 | wgpu::Features::SHADER_F16;
+    let software = DeviceFacts { software: true, features, ..DeviceFacts::default() };
+    let options = Options { pooled_output: true, ..Options::default() };
+    let both = || k1().residual(true, true);
+    let floor = || both().rounding(Rounding::Floor);
+    for (spec, size, tile, expected) in [
+        (both(), [6, 12], "2x4x8", "high x_l residual_h residual_l y_h y_l y_p"),
+        (both(), [6, 12], "2x2x8", "high residual_h y_h"),
+        (both(), [6, 10], "2x4x8", "high residual_h y_h"),
+        (both(), [6, 11], "2x4x8", "x_l residual_l y_l y_p"),
+        (both(), [6, 9], "2x4x8", ""),
+        (floor(), [6, 9], "2x4x8", "residual_l y_l y_p"),
+        (both().stride(2), [6, 20], "2x2x8", "high x_l residual_h y_h"),
+        (both().stride(2), [6, 24], "2x4x8", "high x_l residual_h residual_l y_h y_l y_p"),
+        (both().stride(2), [6, 23], "2x4x8", "x_l residual_h residual_l y_h y_l y_p"),
+    ] {
+        assert_eq!(paired(spec.clone(), options, size, tile, &software), expected, "{size:?} {tile}");
+        let halves = Options { activations: Dtype::F16, ..options };
+        assert_eq!(paired(spec.clone(), halves, size, tile, &software), "");
+        let gpu = DeviceFacts { software: false, ..software.clone() };
+        assert_eq!(paired(spec, options, size, tile, &gpu), "");
+    }
+    let strided = k1().stride(2).downsample(Downsample::StridedConv);
+    assert_eq!(paired(strided, Options::default(), [6, 12], "2x2x8", &software), "x_l y_h");
 }

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::estimate::{Part, Work};
 use crate::packing::{BiasPacking, Blocks, Packing, PathPacking};
 use crate::plan::{DeviceFacts, Grid, Job, Slice, Step, TensorId};
-use crate::spec::{Downsample, Frequency, Path, Spec};
+use crate::spec::{Dims, Downsample, Frequency, Path, Spec};
 
 /// The cells of one thread, and its vectors of 4 channels of either output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +36,17 @@ pub(crate) struct Constants {
     writes_low: bool,
     writes_pooled: bool,
     activation: u32,
+    paired: Paired,
+}
+
+/// Which tensors are moved two columns at a time; a residual as its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Paired {
+    x_h: bool,
+    x_l: bool,
+    y_h: bool,
+    y_l: bool,
+    y_p: bool,
 }
 
 /// Output channels of a vector.
@@ -107,14 +118,18 @@ impl Constants {
         for (name, present) in [("HH", hh), ("HL", hl), ("LH", lh), ("LL", ll), ("X_H", hh || hl), ("X_L", lh || ll)] {
             source.flag(&format!("HAS_{name}"), present);
         }
+        let Paired { x_h, x_l, y_h, y_l, y_p } = self.paired;
+        for (name, paired) in [("X_H", x_h), ("X_L", x_l), ("Y_H", y_h), ("Y_L", y_l), ("Y_P", y_p)] {
+            source.flag(&format!("{name}_PAIRED"), paired);
+        }
         source.weights(self.types.weights, LANES, self.types.wide);
-        source.optional_input("high", hh || hl);
-        source.optional_input("x_l", lh || ll);
-        source.optional_input("residual_h", self.residual_high);
-        source.optional_input("residual_l", self.residual_low);
-        source.output("y_h", self.writes_high);
-        source.output("y_l", self.writes_low);
-        source.output("y_p", self.writes_pooled);
+        source.paired_input("high", hh || hl, x_h);
+        source.paired_input("x_l", lh || ll, x_l);
+        source.paired_input("residual_h", self.residual_high, y_h);
+        source.paired_input("residual_l", self.residual_low, y_l);
+        source.paired_output("y_h", self.writes_high, y_h);
+        source.paired_output("y_l", self.writes_low, y_l);
+        source.paired_output("y_p", self.writes_pooled, y_p);
         source.file(include_str!("../../shaders/activate.wgsl"));
         source.file(include_str!("../../shaders/pointwise.wgsl"));
         source
@@ -281,6 +296,18 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
 
     let residual_high = job.high.as_ref().and_then(|o| o.residual);
     let residual_low = job.low.as_ref().and_then(|o| o.residual);
+    // Rows of an input that is paired must be as long as what is read of them: at an edge that is clamped, the two of a
+    // pair are not the same element. The low resolution of an odd width may be shorter, where it is rounded down.
+    let input = |dims: Option<Dims>, columns: u32| dims.is_some_and(|d| types.paired(d) && columns <= d.w);
+    let output = |dims: Option<Dims>| dims.is_some_and(|d| types.paired(d));
+    let whole_pairs = tile.cols.is_multiple_of(2);
+    let paired = Paired {
+        x_h: (high_level > 0 || high_step == 1) && input(high_dims, (fine.w << high_level) * high_step),
+        x_l: (low_is_fine || whole_pairs) && input(low_dims, if low_is_fine { fine.w } else { fine.w.div_ceil(2) }),
+        y_h: output(job.high.as_ref().map(|o| o.y.dims)),
+        y_l: whole_pairs && output(job.low.as_ref().map(|o| o.y.dims)),
+        y_p: whole_pairs && output(job.high.as_ref().and_then(|o| o.pooled).map(|p| p.dims)),
+    };
     let y_h = job.high.as_ref().map(|o| o.y.id);
     let y_l = job.low.as_ref().map(|o| o.y.id);
     let y_p = job.high.as_ref().and_then(|o| o.pooled).map(|p| p.id);
@@ -291,17 +318,19 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
     let low_read = if low_is_fine { fine } else { cells };
     let [high_in, low_in] = [shape.high_in, shape.low_in].map(u64::from);
     let unroll = [unroll(shape.high_in, fine as u32), unroll(shape.low_in, low_read as u32)];
+    // Elements that a load or a store moves.
+    let at_once = |paired: bool| if paired { 2 } else { 1 };
     let [high_turns, low_turns] = [high_in / u64::from(unroll[0]), low_in / u64::from(unroll[1])];
     let part = Part {
         threads: u64::from(tiles) * u64::from(workgroup) * u64::from(count),
         matrix_multiplies: 0,
         multiplies: high_in * (has(Path::HH) * fine * wide_high + has(Path::HL) * cells * wide_low)
             + low_in * (has(Path::LH) * low_read * wide_high + has(Path::LL) * cells * wide_low),
-        loads: ((high_in * fine) << (2 * high_level)) + low_in * low_read,
+        loads: ((high_in * fine) << (2 * high_level)) / at_once(paired.x_h) + low_in * low_read / at_once(paired.x_l),
         uniform_loads: (high_in * (has(Path::HH) * wide_high + has(Path::HL) * wide_low)
             + low_in * (has(Path::LH) * wide_high + has(Path::LL) * wide_low))
             / types.weights_a_load(LANES),
-        stores: fine * wide_high + cells * wide_low,
+        stores: fine * wide_high / at_once(paired.y_h) + cells * wide_low / at_once(paired.y_l),
         carried: high_turns * (has(Path::HH) * fine * wide_high + has(Path::HL) * cells * wide_low)
             + low_turns * (has(Path::LH) * low_read * wide_high + has(Path::LL) * cells * wide_low),
         ..Part::default()
@@ -323,6 +352,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
         writes_low: y_l.is_some(),
         writes_pooled: y_p.is_some(),
         activation: activation_number(job.activation),
+        paired,
     };
     let mut tensors = vec![TensorId::Weights];
     let inputs = [high_source.map(|(s, _)| s.id), low_source.map(|(s, _)| s.id)];
