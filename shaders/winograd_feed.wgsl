@@ -39,9 +39,9 @@ fn path_feed(f: Feed, workgroup: u32, local: u32) {
     }
 
     // The points along h of each column of the window.
-    var columns: array<array<f32, WINDOW>, WINDOW>;
+    var columns: array<array<Value, WINDOW>, WINDOW>;
     for (var j = 0u; j < WINDOW; j++) {
-        var line: array<f32, WINDOW>;
+        var line: array<Value, WINDOW>;
         for (var i = 0u; i < WINDOW; i++) {
             var sum = 0.0;
             for (var a = 0u; a < PATH_SUB; a++) {
@@ -56,7 +56,7 @@ fn path_feed(f: Feed, workgroup: u32, local: u32) {
     }
     var at = f.points + c * f.channel_stride + tile;
     for (var i = 0u; i < WINDOW; i++) {
-        var line: array<f32, WINDOW>;
+        var line: array<Value, WINDOW>;
         for (var j = 0u; j < WINDOW; j++) {
             line[j] = columns[j][i];
         }

@@ -60,7 +60,7 @@ impl Constants {
             source.input(&format!("x{i}"));
         }
         source.binding(Access::Write, "v", "f32");
-        transforms(&mut source, self.outputs);
+        transforms(&mut source, self.outputs, 1);
         for ((name, feed), level) in ["high", "low", "mean"].into_iter().zip(self.feeds).zip([0, 0, self.mean_level]) {
             let upper = name.to_uppercase();
             source.flag(&format!("HAS_{upper}"), feed.is_some());
