@@ -4,10 +4,11 @@
 //   Y_L = activate(A^T M_L A + bias_l + residual_l)
 //   Y_P = pool(Y_H)                                                   where the layer writes it
 //
-// Mapping. The workgroups before `low.first` make Y_H, the others Y_L; a thread makes one tile, tiles running fastest, of
-// CHANNELS channels. Those that lie side by side in M are one Value, of which part(v, k) is channel k's. A tile of Y_H lies
-// over a quarter of a tile at low resolution: a thread makes that quarter of L->H's outputs on its own, from the points
-// that enter it. shaders/winograd_store.wgsl finishes and stores the tiles of Y_H, as high_, and of Y_L, as low_.
+// Mapping. The workgroups before `low.first` make Y_H, the others Y_L; a thread makes one tile of CHANNELS channels. With
+// one channel tiles run fastest; several lie side by side in M and are one Value, of which part(v, k) is channel k's, and
+// then channels run fastest, so that what threads load lies side by side. A tile of Y_H lies over a quarter of a tile at
+// low resolution: a thread makes that quarter of L->H's outputs on its own, from the points that enter it.
+// shaders/winograd_store.wgsl finishes and stores the tiles of Y_H, as high_, and of Y_L, as low_.
 //
 // Operands: M of each product [a][row][column], as shaders/winograd_multiply.wgsl writes it; biases of H, then of L.
 //
@@ -49,6 +50,11 @@ struct Shape {
     workgroups: u32,
     slope: f32,
     unused: u32,
+}
+
+struct Place {
+    tile: u32,
+    channels: u32,
 }
 
 alias Outputs = array<array<Value, TILE>, TILE>;
@@ -126,8 +132,9 @@ fn high(thread: u32) {
     if thread >= o.threads {
         return;
     }
-    let tile = thread % o.tiles;
-    let channels = thread / o.tiles;
+    let place = place_of(o, thread);
+    let tile = place.tile;
+    let channels = place.channels;
     let col = tile % o.cols;
     let row = tile / o.cols % o.rows;
     let image = tile / (o.cols * o.rows);
@@ -170,8 +177,9 @@ fn low(thread: u32) {
     if thread >= o.threads {
         return;
     }
-    let tile = thread % o.tiles;
-    let channels = thread / o.tiles;
+    let place = place_of(o, thread);
+    let tile = place.tile;
+    let channels = place.channels;
     let image = tile / (o.cols * o.rows);
     let y = tile / o.cols % o.rows * TILE;
     let x = tile % o.cols * TILE;
@@ -182,6 +190,15 @@ fn low(thread: u32) {
             each[k] = low_store(o, plane_of(o, image, channel), y, x, bias(o.bias + channel), each[k]);
         }
     }
+}
+
+// The tile and the Value of channels of a thread.
+fn place_of(o: Output, thread: u32) -> Place {
+    if CHANNELS == 1u {
+        return Place(thread % o.tiles, thread / o.tiles);
+    }
+    let values = (o.channels + CHANNELS - 1u) / CHANNELS;
+    return Place(thread / values, thread % values);
 }
 
 fn plane_of(o: Output, image: u32, channel: u32) -> u32 {
