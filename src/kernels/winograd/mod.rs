@@ -127,7 +127,7 @@ struct Level {
     tiles: u32,
     /// How many of them a thread or a workgroup of the product takes.
     at_once: u32,
-    /// Elements of a row of V, of all tiles and padding.
+    /// Elements of a row of V, of all tiles and padding: an even number.
     row: u32,
     /// Channels of V, those of each feed padded.
     depth: u32,
