@@ -4,16 +4,16 @@ const TILE: u32 = 2u;
 const WINDOW: u32 = 4u;
 
 // B^T d: a window of inputs at the points.
-fn to_points(d: array<f32, WINDOW>) -> array<f32, WINDOW> {
-    return array<f32, WINDOW>(d[0] - d[2], d[2] + d[1], d[2] - d[1], d[3] - d[1]);
+fn to_points(d: array<Value, WINDOW>) -> array<Value, WINDOW> {
+    return array<Value, WINDOW>(d[0] - d[2], d[2] + d[1], d[2] - d[1], d[3] - d[1]);
 }
 
 // A^T m: the outputs of a tile.
-fn from_points(m: array<f32, WINDOW>) -> array<f32, TILE> {
-    return array<f32, TILE>(m[0] + m[1] + m[2], m[1] - m[2] + m[3]);
+fn from_points(m: array<Value, WINDOW>) -> array<Value, TILE> {
+    return array<Value, TILE>(m[0] + m[1] + m[2], m[1] - m[2] + m[3]);
 }
 
 // The first half of a tile's outputs from all points but the last, or the second half from all but the first.
-fn half_from_points(m: array<f32, WINDOW - 1u>, second: bool) -> array<f32, TILE / 2u> {
-    return array<f32, TILE / 2u>(select(m[0] + m[1] + m[2], m[0] - m[1] + m[2], second));
+fn half_from_points(m: array<Value, WINDOW - 1u>, second: bool) -> array<Value, TILE / 2u> {
+    return array<Value, TILE / 2u>(select(m[0] + m[1] + m[2], m[0] - m[1] + m[2], second));
 }

@@ -10,12 +10,12 @@ const PP: f32 = P * P;
 const QQ: f32 = Q * Q;
 
 // B^T d: a window of inputs at the points.
-fn to_points(d: array<f32, WINDOW>) -> array<f32, WINDOW> {
+fn to_points(d: array<Value, WINDOW>) -> array<Value, WINDOW> {
     let p_even = d[4] - QQ * d[2];
     let p_odd = P * (d[3] - QQ * d[1]);
     let q_even = d[4] - PP * d[2];
     let q_odd = Q * (d[3] - PP * d[1]);
-    return array<f32, WINDOW>(
+    return array<Value, WINDOW>(
         PP * QQ * d[0] - (PP + QQ) * d[2] + d[4],
         p_even + p_odd,
         p_even - p_odd,
@@ -26,12 +26,12 @@ fn to_points(d: array<f32, WINDOW>) -> array<f32, WINDOW> {
 }
 
 // A^T m: the outputs of a tile.
-fn from_points(m: array<f32, WINDOW>) -> array<f32, TILE> {
+fn from_points(m: array<Value, WINDOW>) -> array<Value, TILE> {
     let p_sum = m[1] + m[2];
     let p_difference = m[1] - m[2];
     let q_sum = m[3] + m[4];
     let q_difference = m[3] - m[4];
-    return array<f32, TILE>(
+    return array<Value, TILE>(
         m[0] + p_sum + q_sum,
         P * p_difference + Q * q_difference,
         PP * p_sum + QQ * q_sum,
@@ -40,7 +40,7 @@ fn from_points(m: array<f32, WINDOW>) -> array<f32, TILE> {
 }
 
 // The first half of a tile's outputs from all points but the last, or the second half from all but the first.
-fn half_from_points(m: array<f32, WINDOW - 1u>, second: bool) -> array<f32, TILE / 2u> {
+fn half_from_points(m: array<Value, WINDOW - 1u>, second: bool) -> array<Value, TILE / 2u> {
     // Where the points lie in m.
     let p_plus = select(m[1], m[0], second);
     let p_minus = select(m[2], m[1], second);
@@ -50,7 +50,7 @@ fn half_from_points(m: array<f32, WINDOW - 1u>, second: bool) -> array<f32, TILE
     let p_difference = p_plus - p_minus;
     let q_sum = q_plus + q_minus;
     let q_difference = q_plus - q_minus;
-    return array<f32, TILE / 2u>(
+    return array<Value, TILE / 2u>(
         select(m[0] + p_sum + q_sum, PP * p_sum + QQ * q_sum, second),
         select(P * p_difference + Q * q_difference, P * PP * p_difference + Q * QQ * q_difference + m[4], second),
     );

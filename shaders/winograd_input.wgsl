@@ -3,17 +3,19 @@
 //   V[a][c][tile] = (B^T d B)[a]      d the WINDOW x WINDOW inputs of channel c under a tile, zero outside of the map
 //
 // There are up to three feeds: X_H at high resolution; X_L and pool(X_H) at low resolution, whose channels are stacked.
-// Each is an instance of shaders/winograd_feed.wgsl. A thread makes all points of one tile of one channel; tiles run
-// fastest, so that what threads store lies side by side.
+// Each is an instance of shaders/winograd_feed.wgsl. A thread makes all points of TILES tiles of one channel; tiles run
+// fastest, so that what threads store lies side by side. What it has of its tiles at a point is one Value.
 //
 // Operands: X [n][c][t][h][w]; V of each resolution [a][c][tile], channels of each feed padded with zeros to a multiple
 // of 4.
 //
-// The host guarantees: kernel 3x3, stride and dilation 1; tiles that cover the outputs; rows of V as long as all tiles.
+// The host guarantees: kernel 3x3, stride and dilation 1; tiles that cover the outputs; rows of V as long as all tiles, and
+// a multiple of TILES.
 
 struct Feed {
     first: u32, // its first workgroup
-    threads: u32, // tiles * padded channels
+    threads: u32, // across * padded channels
+    across: u32, // threads along a row of V
     tiles: u32, // n * t * rows * cols
     rows: u32, // tiles along h and w
     cols: u32,
@@ -23,11 +25,10 @@ struct Feed {
     source_w: u32,
     map_h: u32, // what is convolved: the source, or its mean
     map_w: u32,
-    points: u32, // where its part of V begins
-    point_stride: u32, // elements of V from one point to the next
+    points: u32, // where its part of V begins, and strides, in Values
+    point_stride: u32, // from one point to the next
     channel_stride: u32,
-    unused_a: u32,
-    unused_b: u32,
+    unused: u32,
 }
 
 struct Shape {
@@ -38,6 +39,14 @@ struct Shape {
     workgroups: u32,
     padding_h: u32,
     padding_w: u32,
+}
+
+// Where a tile's window begins, and in which plane; only a live one has values, others are zeros.
+struct Place {
+    plane: u32,
+    y: i32,
+    x: i32,
+    live: bool,
 }
 
 @compute @workgroup_size(WORKGROUP)

@@ -14,10 +14,10 @@ fn check(case: &Case) -> Vec<String> {
     check_on(context(), case, of_kernel(Family::Winograd))
 }
 
-/// Runs the case with tiles of 4x4 and of 2x2 outputs.
+/// Runs the case with tiles of 4x4 and of 2x2 outputs, and with products that have tiles and channels side by side.
 fn check_both(case: &Case) {
-    for name in ["transform/winograd/4x4-4t16c", "transform/winograd/2x2-8c8t"] {
-        let options = Options { variant: Some(variant(name)), ..case.options };
+    for name in ["4x4-4t16c", "4x4-4c16t", "2x2-8c8t"].map(|tile| format!("transform/winograd/{tile}")) {
+        let options = Options { variant: Some(variant(&name)), ..case.options };
         common::check_one(context(), &Case { options, ..case.clone() });
     }
 }
@@ -105,6 +105,28 @@ fn batches_frames_and_slices() {
     let options = Options { high_slice, low_slice, ..Options::default() };
     check_both(&Case { options, ..case(octave().bias(true), InputSize::video(2, 3, 9, 6)) });
     check_both(&case(k3(split((4, 0), (5, 0))), InputSize::video(3, 2, 6, 9)));
+}
+
+/// Rows of even length, which a software device moves as words of two columns, against odd numbers of tiles and channels,
+/// and images that follow one another within what a thread makes.
+#[test]
+fn rows_of_even_length() {
+    let [high_slice, low_slice] = [Slice { first: 3, of: 12 }, Slice { first: 1, of: 5 }].map(Some);
+    let activation = Activation::LeakyRelu { slope: 0.1 };
+    let odd = || k3(split((3, 5), (5, 3))).bias(true).residual(true, true).activation(activation);
+    for (h, w) in [(3, 4), (5, 8), (8, 12), (9, 18)] {
+        for pooled_input in [false, true] {
+            let options = Options { pooled_input, pooled_output: true, ..Options::default() };
+            check_both(&Case { options, ..case(odd(), InputSize::video(3, 1, h, w)) });
+        }
+        let options = Options { high_slice, low_slice, ..Options::default() };
+        check_both(&Case { options, ..case(octave(), InputSize::video(1, 3, h, w)) });
+    }
+    for padding in [[0, 0], [0, 1], [1, 2]] {
+        for w in [4, 6, 11, 14] {
+            check_both(&case(split((5, 0), (7, 0)).kernel([3, 3]).padding(padding), InputSize::video(3, 2, 5, w)));
+        }
+    }
 }
 
 /// Every tile, with more channels and tiles than a workgroup takes.

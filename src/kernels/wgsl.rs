@@ -115,10 +115,11 @@ impl Source {
         let _ = writeln!(self.text, "fn store_{name}(i: u32, value: f32) {{ {body} }}");
     }
 
-    /// A storage buffer of vectors of f32, 2 or 4, with `load_NAME(i)`, or with `store_NAME(i, v)` if it is written;
-    /// where `wide`, of words of 64 bits, which needs `SHADER_INT64`.
+    /// A storage buffer of f32, or of vectors of 2 or 4, with `load_NAME(i)`, or with `store_NAME(i, value)` if it is written;
+    /// where `wide`, vectors are words of 64 bits, which needs `SHADER_INT64`.
     pub(crate) fn vectors(&mut self, access: Access, name: &str, lanes: u32, wide: bool) {
         let vector = vector(lanes);
+        let wide = wide && lanes > 1;
         let element = match (wide, lanes) {
             (false, _) => vector,
             (true, 2) => "u64",
@@ -131,9 +132,9 @@ impl Source {
         let line = match (access, wide) {
             (Access::Read, false) => format!("fn load_{name}(i: u32) -> {vector} {{ return {name}[i]; }}"),
             (Access::Read, true) => format!("fn load_{name}(i: u32) -> {vector} {{ return wide_{lanes}({name}[i]); }}"),
-            (Access::Write, false) => format!("fn store_{name}(i: u32, v: {vector}) {{ {name}[i] = v; }}"),
+            (Access::Write, false) => format!("fn store_{name}(i: u32, value: {vector}) {{ {name}[i] = value; }}"),
             (Access::Write, true) => {
-                format!("fn store_{name}(i: u32, v: {vector}) {{ {name}[i] = narrow_{lanes}(v); }}")
+                format!("fn store_{name}(i: u32, value: {vector}) {{ {name}[i] = narrow_{lanes}(value); }}")
             }
         };
         self.line(&line);
@@ -232,7 +233,7 @@ impl Source {
 }
 
 /// The type of so many f32.
-fn vector(lanes: u32) -> &'static str {
+pub(crate) fn vector(lanes: u32) -> &'static str {
     match lanes {
         1 => "f32",
         2 => "vec2<f32>",

@@ -12,7 +12,12 @@ use crate::spec::{Path, Spec};
 pub(crate) struct Constants {
     activations: Dtype,
     outputs: u32,
-    inputs: usize,
+    /// For each of the inputs whether two columns of it are one word.
+    paired: Vec<bool>,
+    /// Tiles of a thread, which lie side by side in V.
+    tiles: u32,
+    /// Whether windows begin at odd columns. Only paired inputs differ by it.
+    odd: bool,
     /// Which of the inputs feeds V at high resolution, and X_L's and pool(X_H)'s part of V at low resolution.
     feeds: [Option<usize>; 3],
     /// Averages between X_H and pool(X_H): 0 where the caller gives the latter.
@@ -24,6 +29,7 @@ pub(crate) struct Constants {
 struct Feed {
     first: u32,
     threads: u32,
+    across: u32,
     tiles: u32,
     rows: u32,
     cols: u32,
@@ -36,7 +42,7 @@ struct Feed {
     points: u32,
     point_stride: u32,
     channel_stride: u32,
-    unused: [u32; 2],
+    unused: u32,
 }
 
 #[repr(C)]
@@ -56,22 +62,40 @@ impl Constants {
 
     pub(crate) fn assemble(&self) -> Source {
         let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP);
-        for i in 0..self.inputs {
-            source.input(&format!("x{i}"));
+        for (i, &paired) in self.paired.iter().enumerate() {
+            source.paired_input(&format!("x{i}"), true, paired);
         }
-        source.binding(Access::Write, "v", "f32");
-        transforms(&mut source, self.outputs);
+        source.vectors(Access::Write, "v", self.tiles, self.tiles > 1);
+        source.constant("TILES", self.tiles);
+        transforms(&mut source, self.outputs, self.tiles);
+        source.line("alias Line = array<f32, WINDOW>;");
+        let together = if self.tiles == 1 { "each[0][j]" } else { "vec2(each[0][j], each[1][j])" };
+        source.line(&format!("fn together(each: array<Line, TILES>, j: u32) -> Value {{ return {together}; }}"));
         for ((name, feed), level) in ["high", "low", "mean"].into_iter().zip(self.feeds).zip([0, 0, self.mean_level]) {
             let upper = name.to_uppercase();
             source.flag(&format!("HAS_{upper}"), feed.is_some());
             source.constant(&format!("{upper}_LEVEL"), level);
             let input = feed.map(|i| format!("x{i}"));
-            source.loader(&format!("{name}_load"), input.as_deref());
+            source.paired_loader(&format!("{name}_load"), input.as_deref());
+            if feed.is_some_and(|i| self.paired[i]) {
+                let (span, shift) = if level == 0 { (2, u32::from(self.odd)) } else { (1, 0) };
+                source.constant(&format!("{upper}_SPAN"), span);
+                source.constant(&format!("{upper}_SHIFT"), shift);
+                source.constant(&format!("{upper}_WORDS"), words(self.outputs, span, shift));
+                source.instance(include_str!("../../../shaders/winograd_row_paired.wgsl"), name);
+            } else {
+                source.instance(include_str!("../../../shaders/winograd_row.wgsl"), name);
+            }
             source.instance(include_str!("../../../shaders/winograd_feed.wgsl"), name);
         }
         source.file(include_str!("../../../shaders/winograd_input.wgsl"));
         source
     }
+}
+
+/// Words under a row of a window that begins `shift` columns behind the first word's, of so many columns each.
+fn words(outputs: u32, span: u32, shift: u32) -> u32 {
+    (outputs + 2 + shift).div_ceil(span)
 }
 
 /// V of every source of `job`.
@@ -82,7 +106,12 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
     let sources: [(Option<&PathJob>, Level, u32); 3] =
         [(job.path(Path::HH), layout.high, 0), (from_low, layout.low, 0), (mean, layout.low, behind_low)];
 
+    // Rows of V are of even length, and a pair of tiles one word.
+    let tiles = if types.wide { 2 } else { 1 };
+    let [padding_h, padding_w] = spec.padding();
+    let odd = padding_w % 2 != 0;
     let mut inputs: Vec<TensorId> = Vec::new();
+    let mut paired = Vec::new();
     let mut shapes = [Feed::default(); 3];
     let mut feeds = [None; 3];
     let mut parts = Vec::new();
@@ -96,14 +125,17 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
         let known = inputs.iter().position(|&other| other == path.source.id);
         feeds[slot] = Some(known.unwrap_or_else(|| {
             inputs.push(path.source.id);
+            paired.push(types.paired(source));
             bytes += source.elements() * types.activations.bytes();
             inputs.len() - 1
         }));
         let map = if path.sampling.level > 0 { source.pooled(spec.rounding()) } else { source };
-        let threads = level.tiles * padded(source.c);
+        let across = level.tiles.div_ceil(tiles);
+        let threads = across * padded(source.c);
         shapes[slot] = Feed {
             first: workgroups as u32,
             threads,
+            across,
             tiles: level.tiles,
             rows: level.rows,
             cols: level.cols,
@@ -113,29 +145,36 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
             source_w: source.w,
             map_h: map.h,
             map_w: map.w,
-            points: level.first + channel * level.row,
-            point_stride: level.depth * level.row,
-            channel_stride: level.row,
-            unused: [0; 2],
+            points: (level.first + channel * level.row) / tiles,
+            point_stride: level.depth * level.row / tiles,
+            channel_stride: level.row / tiles,
+            unused: 0,
         };
         let count = u64::from(threads.div_ceil(ELEMENTWISE_WORKGROUP));
         workgroups += count;
+        let sampling = path.sampling.level;
+        let row = match (types.paired(source), sampling) {
+            (false, _) => window << (2 * sampling),
+            (true, 0) => u64::from(words(layout.tile.outputs, 2, u32::from(odd))),
+            (true, _) => window << sampling,
+        };
         parts.push(Part {
             threads: count * u64::from(ELEMENTWISE_WORKGROUP),
             // Two for each point and axis.
-            multiplies: 4 * window * window,
-            loads: (window * window) << (2 * path.sampling.level),
+            multiplies: 4 * window * window * u64::from(tiles),
+            loads: window * row * u64::from(tiles),
             stores: window * window,
             ..Part::default()
         });
     }
     let grid = Grid::fold(workgroups, facts)?;
-    let [padding_h, padding_w] = spec.padding();
     let shape = Shape { feeds: shapes, grid_x: grid.x, workgroups: workgroups as u32, padding_h, padding_w };
     let constants = Constants {
         activations: types.activations,
         outputs: layout.tile.outputs,
-        inputs: inputs.len(),
+        odd: odd && paired.contains(&true),
+        paired,
+        tiles,
         feeds,
         mean_level: mean.map_or(0, |path| path.sampling.level),
     };

@@ -9,7 +9,7 @@ mod multiply;
 mod output;
 
 use super::Types;
-use super::wgsl::Source;
+use super::wgsl::{Source, vector};
 use crate::error::{Error, Extent};
 use crate::plan::{DeviceFacts, Dtype, Job, PathJob, Step, TensorId, check_size};
 use crate::spec::{Downsample, Path, Spec, TimeAxis};
@@ -127,7 +127,7 @@ struct Level {
     tiles: u32,
     /// How many of them a thread or a workgroup of the product takes.
     at_once: u32,
-    /// Elements of a row of V, of all tiles and padding.
+    /// Elements of a row of V, of all tiles and padding: an even number.
     row: u32,
     /// Channels of V, those of each feed padded.
     depth: u32,
@@ -248,8 +248,9 @@ fn single(product: Product) -> Product {
     Product { paths: [product.paths[0], None], ..product }
 }
 
-/// The transforms of tiles with so many outputs along an axis.
-fn transforms(source: &mut Source, outputs: u32) {
+/// The transforms of tiles with so many outputs along an axis, of so many at once: `Value` is a vector of them.
+fn transforms(source: &mut Source, outputs: u32, lanes: u32) {
+    source.line(&format!("alias Value = {};", vector(lanes)));
     source.file(match outputs {
         2 => include_str!("../../../shaders/winograd_2.wgsl"),
         _ => include_str!("../../../shaders/winograd_4.wgsl"),

@@ -7,7 +7,7 @@ use crate::kernels::wgsl::Source;
 use crate::kernels::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types, activation_number, slope};
 use crate::packing::{BiasPacking, Blocks, Packing};
 use crate::plan::{DeviceFacts, Dtype, Grid, Job, OutputJob, Step, TensorId};
-use crate::spec::Spec;
+use crate::spec::{Dims, Spec};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
@@ -20,10 +20,15 @@ pub(crate) struct Constants {
     residual_high: bool,
     residual_low: bool,
     writes_pooled: bool,
+    /// Whether two columns of Y_H, Y_L and Y_P are one word; a residual is as its output.
+    paired: [bool; 3],
+    /// Channels of a thread, which lie side by side in M.
+    channels: u32,
     activation: u32,
 }
 
-/// Where a product's sums begin, and their strides from point to point, tile to tile and channel to channel.
+/// Where a product's sums begin, and their strides from point to point, tile to tile and thread to thread of channels, in
+/// what a thread loads at once.
 #[repr(C)]
 #[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
 struct Sums {
@@ -47,7 +52,7 @@ struct Output {
     bias: u32,
     of: u32,
     first_channel: u32,
-    unused: u32,
+    channels: u32,
     sums: Sums,
 }
 
@@ -81,14 +86,24 @@ impl Constants {
         source.flag("HAS_LH", self.sums[1]);
         source.flag("WRITES_Y_P", self.writes_pooled);
         source.weights(Dtype::F32, 1, false);
-        source.binding(Access::Read, "m", "f32");
-        source.optional_input("residual_h", self.residual_high);
-        source.optional_input("residual_l", self.residual_low);
-        source.output("y_h", self.writes_high);
-        source.output("y_l", self.writes_low);
-        source.output("y_p", self.writes_pooled);
+        source.vectors(Access::Read, "m", self.channels, self.channels > 1);
+        source.constant("CHANNELS", self.channels);
         source.file(include_str!("../../../shaders/activate.wgsl"));
-        transforms(&mut source, self.outputs);
+        transforms(&mut source, self.outputs, self.channels);
+        let part = if self.channels == 1 { "v" } else { "v[k]" };
+        source.line(&format!("fn part(v: Value, k: u32) -> f32 {{ return {part}; }}"));
+        let [high, low, pooled] = self.paired;
+        source.paired_input("high_residual", self.residual_high, high);
+        source.paired_input("low_residual", self.residual_low, low);
+        source.paired_output("high_y", self.writes_high, high);
+        source.paired_output("low_y", self.writes_low, low);
+        source.flag("PAIRED_P", pooled);
+        source.paired_output("y_p", self.writes_pooled, pooled);
+        source.line("alias Square = array<array<f32, TILE>, TILE>;");
+        for (name, paired) in [("high", high), ("low", low)] {
+            source.flag(&format!("{}_PAIRED", name.to_uppercase()), paired);
+            source.instance(include_str!("../../../shaders/winograd_store.wgsl"), name);
+        }
         source.file(include_str!("../../../shaders/winograd_output.wgsl"));
         source
     }
@@ -111,11 +126,13 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
     }
     let offsets = packing.offsets(spec);
 
+    // Channels that lie side by side in M are even in number, and a pair of them one word.
+    let channels = if types.wide && !layout.tile.rows_are_channels { 2 } else { 1 };
     let sums = |product: &Option<Product>| {
         product.as_ref().map_or(Sums::default(), |p| Sums {
-            first: p.first,
-            point: p.padded * p.level.row,
-            tile: if layout.tile.rows_are_channels { 1 } else { p.padded },
+            first: p.first / channels,
+            point: p.padded * p.level.row / channels,
+            tile: if layout.tile.rows_are_channels { 1 } else { p.padded / channels },
             channel: if layout.tile.rows_are_channels { p.level.row } else { 1 },
         })
     };
@@ -128,14 +145,16 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
         let first = workgroups as u32;
         let Some(output) = output else { return Output { first, ..Output::default() } };
         let dims = output.y.dims;
-        let threads = level.tiles * dims.c;
+        let threads = level.tiles * dims.c.div_ceil(channels);
         let count = u64::from(threads.div_ceil(ELEMENTWISE_WORKGROUP));
         workgroups += count;
         parts.push(Part {
             threads: count * u64::from(ELEMENTWISE_WORKGROUP),
-            multiplies: 3 * loads,
-            loads: loads + 1,
-            stores: u64::from(layout.tile.outputs * layout.tile.outputs),
+            multiplies: 3 * loads * u64::from(channels),
+            loads: loads + u64::from(channels),
+            stores: u64::from(
+                channels * layout.tile.outputs * layout.tile.outputs / (1 + u32::from(types.paired(dims))),
+            ),
             ..Part::default()
         });
         Output {
@@ -150,7 +169,7 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
             bias: biases.next().copied().unwrap_or_default(),
             of: output.slice.of,
             first_channel: output.slice.first,
-            unused: 0,
+            channels: dims.c,
             sums: sums(product),
         }
     };
@@ -175,6 +194,7 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
     };
     let residual = |o: &Option<OutputJob>| o.and_then(|o| o.residual);
     let (residual_high, residual_low) = (residual(&job.high), residual(&job.low));
+    let paired = |dims: Option<Dims>| dims.is_some_and(|dims| types.paired(dims));
     let constants = Constants {
         activations: types.activations,
         outputs: layout.tile.outputs,
@@ -184,6 +204,12 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
         residual_high: residual_high.is_some(),
         residual_low: residual_low.is_some(),
         writes_pooled: pooled.is_some(),
+        paired: [
+            paired(job.high.map(|o| o.y.dims)),
+            paired(job.low.map(|o| o.y.dims)),
+            layout.tile.outputs == 4 && paired(pooled.map(|p| p.dims)),
+        ],
+        channels,
         activation: activation_number(job.activation),
     };
     let mut tensors = vec![TensorId::Weights, layout.m];
