@@ -2,7 +2,7 @@
 //
 //   fn path_load_2(i: u32) -> vec2<f32>      its elements i and i + 1, i even
 //   const PATH_SPAN: u32                     columns of the map that a word has: 2 without averages, 1 with one
-//   const PATH_SHIFT: u32                    columns of the first word before the window: 0, or 1 of a window that
+//   const PATH_AHEAD: u32                    columns of the first word before the window: 0, or 1 of a window that
 //                                            begins at an odd column
 //   const PATH_WORDS: u32                    words under a row of the window
 //
@@ -17,7 +17,7 @@ fn path_row(f: Feed, place: Place, i: u32) -> Line {
     let inside_h = u32(clamp(row, 0, i32(f.map_h) - 1));
     var words: array<vec2<f32>, PATH_WORDS>;
     for (var k = 0u; k < PATH_WORDS; k++) {
-        let col = place.x + i32(k * PATH_SPAN) - i32(PATH_SHIFT);
+        let col = place.x + i32(k * PATH_SPAN) - i32(PATH_AHEAD);
         let inside_w = u32(clamp(col, 0, i32(f.map_w - PATH_SPAN)));
         var word = vec2(0.0);
         for (var a = 0u; a < PATH_SUB; a++) {
@@ -30,7 +30,7 @@ fn path_row(f: Feed, place: Place, i: u32) -> Line {
     var line: Line;
     for (var j = 0u; j < WINDOW; j++) {
         if PATH_LEVEL == 0u {
-            let at = j + PATH_SHIFT;
+            let at = j + PATH_AHEAD;
             line[j] = words[at / PATH_SPAN][at % PATH_SPAN];
         } else {
             let word = words[j / PATH_SPAN];

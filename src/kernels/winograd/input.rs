@@ -80,7 +80,7 @@ impl Constants {
             if feed.is_some_and(|i| self.paired[i]) {
                 let (span, shift) = if level == 0 { (2, u32::from(self.odd)) } else { (1, 0) };
                 source.constant(&format!("{upper}_SPAN"), span);
-                source.constant(&format!("{upper}_SHIFT"), shift);
+                source.constant(&format!("{upper}_AHEAD"), shift);
                 source.constant(&format!("{upper}_WORDS"), words(self.outputs, span, shift));
                 source.instance(include_str!("../../../shaders/winograd_row_paired.wgsl"), name);
             } else {
