@@ -53,33 +53,38 @@ fn packing(criterion: &mut Criterion) {
 fn recording(criterion: &mut Criterion) {
     let context = Context::new(&ContextOptions::default()).expect("an adapter");
     let octconv = context.octconv();
-    let spec = layer(1);
-    let plan = octconv.plan(&spec, SIZE, &Options::default()).expect("a plan");
-    let weights = Path::ALL.map(|path| vec![0.0; spec.weight_shape(path).iter().product::<u32>() as usize]);
-    let [w_hh, w_hl, w_lh, w_ll] = weights.each_ref().map(|w| Some(w.as_slice()));
-    let weights = Weights { w_hh, w_hl, w_lh, w_ll, ..Weights::default() };
-    let packed = octconv.pack(&plan, &weights).expect("packed weights");
-    let buffers = plan.tensors().into_iter().map(|tensor| {
-        (tensor.name, context.tensor(tensor.dims.elements(), plan.options().activations).expect("a tensor"))
-    });
-    let buffers: Vec<_> = buffers.collect();
-    let mut tensors = Tensors::default();
-    for (name, buffer) in &buffers {
-        tensors.set(name, TensorBinding::from(buffer)).expect("a known tensor");
-    }
-    let layer = octconv.bind(&plan, &packed, &tensors).expect("a bound layer");
-
-    criterion.bench_function("bind", |b| b.iter(|| octconv.bind(&plan, &packed, &tensors)));
-    // A hundred layers a pass, so that the pass and its encoder hardly count.
-    criterion.bench_function("record 100 layers", |b| {
-        b.iter(|| {
-            let mut encoder = context.device().create_command_encoder(&Default::default());
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            (0..100).for_each(|_| layer.record(&mut pass));
-            drop(pass);
-            encoder.finish()
+    for (kernel, variant) in [(1, "fused/pointwise/2x2x16"), (3, "transform/winograd/4x4-8t8c")] {
+        let spec = layer(kernel);
+        let options = Options { variant: Some(variant.parse().expect("a variant")), ..Options::default() };
+        let plan = octconv.plan(&spec, SIZE, &options).expect("a plan");
+        let weights = Path::ALL.map(|path| vec![0.0; spec.weight_shape(path).iter().product::<u32>() as usize]);
+        let [w_hh, w_hl, w_lh, w_ll] = weights.each_ref().map(|w| Some(w.as_slice()));
+        let weights = Weights { w_hh, w_hl, w_lh, w_ll, ..Weights::default() };
+        let packed = octconv.pack(&plan, &weights).expect("packed weights");
+        let buffers = plan.tensors().into_iter().map(|tensor| {
+            (tensor.name, context.tensor(tensor.dims.elements(), plan.options().activations).expect("a tensor"))
         });
-    });
+        let buffers: Vec<_> = buffers.collect();
+        let mut tensors = Tensors::default();
+        for (name, buffer) in &buffers {
+            tensors.set(name, TensorBinding::from(buffer)).expect("a known tensor");
+        }
+        let layer = octconv.bind(&plan, &packed, &tensors).expect("a bound layer");
+
+        let mut group = criterion.benchmark_group(format!("layers of {} dispatches", layer.dispatches()));
+        group.bench_function("bind", |b| b.iter(|| octconv.bind(&plan, &packed, &tensors)));
+        // A hundred layers a pass, so that the pass and its encoder hardly count.
+        group.bench_function("record 100", |b| {
+            b.iter(|| {
+                let mut encoder = context.device().create_command_encoder(&Default::default());
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                (0..100).for_each(|_| layer.record(&mut pass));
+                drop(pass);
+                encoder.finish()
+            });
+        });
+        group.finish();
+    }
 }
 
 criterion_group!(benches, planning, packing, recording);

@@ -386,12 +386,10 @@ fn every_tile() {
     let residuals = split((6, 8), (21, 19)).kernel([3, 3]).same_padding().bias(true).residual(true, true);
     let narrow = split((4, 4), (12, 4)).kernel([3, 3]).same_padding().groups(2);
     let strided = split((4, 2), (20, 6)).kernel([5, 5]).stride(2).same_padding();
-    // Even widths too, whose columns software devices read and write in pairs.
-    let paired = split((4, 4), (20, 12)).kernel([3, 3]).same_padding().residual(true, true);
-    // A strategy each: how a layer is cut and what a thread makes are independent of each other.
+    // A strategy each: how a layer is cut and what a thread makes are independent of each other. Even widths too, whose
+    // columns software devices read and write in pairs.
     for (spec, w, strategy) in [
-        (residuals, 13, Strategy::Fused),
-        (paired, 20, Strategy::Fused),
+        (residuals, 20, Strategy::Fused),
         (split((8, 4), (36, 20)), 16, Strategy::LowFirst),
         (narrow, 13, Strategy::Split),
         (strided, 24, Strategy::PoolFirst),
