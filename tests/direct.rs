@@ -399,6 +399,17 @@ fn every_tile() {
     }
 }
 
+/// Where odd sizes are floored, the last column of Y_H repeats the last of L->H's sums, also where an earlier dispatch made
+/// them and their rows have an even length.
+#[test]
+fn floored_sums_of_an_earlier_dispatch() {
+    let spec = split((3, 2), (6, 5)).kernel([3, 3]).same_padding().rounding(Rounding::Floor);
+    for (h, w) in [(9, 9), (5, 13)] {
+        let wanted = |variant: Variant| variant.family == Family::Direct && variant.strategy == Strategy::LowFirst;
+        check_tiles(context(), &image(spec.clone(), h, w), wanted);
+    }
+}
+
 #[test]
 fn slices_of_larger_tensors() {
     let [high_slice, low_slice] = [Slice { first: 3, of: 12 }, Slice { first: 0, of: 5 }].map(Some);
