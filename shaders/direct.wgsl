@@ -96,14 +96,20 @@ struct Owner {
     x: u32,
     group: u32,
     block: u32, // of all groups
+    across: u32, // of the ACROSS threads that have vectors of it
     live: bool,
 }
 
 fn owner(o: OutputShape, workgroup: u32, local: u32) -> Owner {
     // The blocks of channels over the same positions follow one another: they read the same inputs.
-    let thread = (workgroup / o.blocks) * WORKGROUP + local;
-    let block = workgroup % o.blocks;
+    var thread = (workgroup / o.blocks) * WORKGROUP + local;
+    var block = workgroup % o.blocks;
     var own: Owner;
+    if ACROSS > 1u {
+        thread = workgroup % o.threads;
+        block = workgroup / o.threads;
+        own.across = local;
+    }
     own.live = thread < o.threads;
     own.x = thread % o.cols;
     own.y = thread / o.cols % o.rows;
@@ -124,7 +130,7 @@ fn high(workgroup: u32, local: u32) {
     let x = own.x * HIGH_COLS;
 
     var from_low: array<array<array<array<f32, LH_COLS>, LH_ROWS>, LANES>, HIGH_VECTORS>;
-    lh_accumulate(&from_low, shape.lh, own.n, own.t, own.group, own.block, y >> LH_SHIFT, x >> LH_SHIFT);
+    lh_accumulate(&from_low, shape.lh, own.n, own.t, own.group, own.block, own.across, y >> LH_SHIFT, x >> LH_SHIFT);
     var acc: array<array<array<array<f32, HIGH_COLS>, HIGH_ROWS>, LANES>, HIGH_VECTORS>;
     for (var v = 0u; v < HIGH_VECTORS; v++) {
         for (var k = 0u; k < LANES; k++) {
@@ -135,17 +141,18 @@ fn high(workgroup: u32, local: u32) {
             }
         }
     }
-    hh_accumulate(&acc, shape.hh, own.n, own.t, own.group, own.block, o.first_row + y, x);
+    hh_accumulate(&acc, shape.hh, own.n, own.t, own.group, own.block, own.across, o.first_row + y, x);
 
     for (var v = 0u; v < HIGH_VECTORS; v++) {
-        let shift = bias(o.bias + own.block * HIGH_VECTORS + v);
-        let first = ((own.block % o.group_blocks) * HIGH_VECTORS + v) * LANES;
+        let shift = bias(o.bias + (own.block * HIGH_VECTORS + v) * ACROSS + own.across);
+        let first = (((own.block % o.group_blocks) * HIGH_VECTORS + v) * ACROSS + own.across) * LANES;
         for (var k = 0u; k < LANES; k++) {
             let oc = first + k;
             if oc >= o.group_channels {
                 break;
             }
             let plane = (own.n * o.channels + o.first + own.group * o.group_channels + oc) * o.t + own.t;
+            let corner = (plane * o.h + y) * o.w + x;
             var out: array<f32, HIGH_ROWS * HIGH_COLS>;
             for (var i = 0u; i < HIGH_ROWS; i++) {
                 for (var j = 0u; j < HIGH_COLS; j++) {
@@ -155,7 +162,7 @@ fn high(workgroup: u32, local: u32) {
                     let at = i * HIGH_COLS + j;
                     let sum = acc[v][k][i][j] + lane(shift, k);
                     if y + i < o.h && x + j < o.w {
-                        let index = (plane * o.h + y + i) * o.w + x + j;
+                        let index = corner + i * o.w + j;
                         if HIGH_PAIRED {
                             let pair = finish_high_2(vec2(sum, acc[v][k][i][j | 1u] + lane(shift, k)), index);
                             out[at] = pair.x;
@@ -172,7 +179,7 @@ fn high(workgroup: u32, local: u32) {
                 }
             }
             if WRITES_Y_P {
-                pool_block(&out, plane, y, x);
+                pool_block(&out, (plane * o.pooled_h + y / 2u) * o.pooled_w + x / 2u, y, x);
             }
         }
     }
@@ -187,14 +194,14 @@ fn finish_high_2(sums: vec2<f32>, index: u32) -> vec2<f32> {
 }
 
 // Writes the means of the 2x2 blocks of a thread's part of Y_H.
-fn pool_block(out: ptr<function, array<f32, HIGH_ROWS * HIGH_COLS>>, plane: u32, y: u32, x: u32) {
+fn pool_block(out: ptr<function, array<f32, HIGH_ROWS * HIGH_COLS>>, corner: u32, y: u32, x: u32) {
     let o = shape.high;
     for (var i = 0u; i < HIGH_ROWS; i += 2u) {
         for (var j = 0u; j < HIGH_COLS; j += 2u) {
             let row = (y + i) >> 1u;
             let col = (x + j) >> 1u;
             if row < o.pooled_h && col < o.pooled_w {
-                let index = (plane * o.pooled_h + row) * o.pooled_w + col;
+                let index = corner + (i / 2u) * o.pooled_w + j / 2u;
                 let mean = block_mean(out, y, x, i, j);
                 if !POOLED_PAIRED {
                     store_y_p(index, mean);
@@ -228,18 +235,19 @@ fn low(workgroup: u32, local: u32) {
     let x = own.x * LOW_COLS;
 
     var acc: array<array<array<array<f32, LOW_COLS>, LOW_ROWS>, LANES>, LOW_VECTORS>;
-    ll_accumulate(&acc, shape.ll, own.n, own.t, own.group, own.block, y, x);
-    hl_accumulate(&acc, shape.hl, own.n, own.t, own.group, own.block, y, x);
+    ll_accumulate(&acc, shape.ll, own.n, own.t, own.group, own.block, own.across, y, x);
+    hl_accumulate(&acc, shape.hl, own.n, own.t, own.group, own.block, own.across, y, x);
 
     for (var v = 0u; v < LOW_VECTORS; v++) {
-        let shift = bias(o.bias + own.block * LOW_VECTORS + v);
-        let first = ((own.block % o.group_blocks) * LOW_VECTORS + v) * LANES;
+        let shift = bias(o.bias + (own.block * LOW_VECTORS + v) * ACROSS + own.across);
+        let first = (((own.block % o.group_blocks) * LOW_VECTORS + v) * ACROSS + own.across) * LANES;
         for (var k = 0u; k < LANES; k++) {
             let oc = first + k;
             if oc >= o.group_channels {
                 break;
             }
             let plane = (own.n * o.channels + o.first + own.group * o.group_channels + oc) * o.t + own.t;
+            let corner = (plane * o.h + y) * o.w + x;
             for (var i = 0u; i < LOW_ROWS; i++) {
                 for (var j = 0u; j < LOW_COLS; j++) {
                     if LOW_PAIRED && (j & 1u) == 1u {
@@ -247,7 +255,7 @@ fn low(workgroup: u32, local: u32) {
                     }
                     let sum = acc[v][k][i][j] + lane(shift, k);
                     if y + i < o.h && x + j < o.w {
-                        let index = (plane * o.h + y + i) * o.w + x + j;
+                        let index = corner + i * o.w + j;
                         if LOW_PAIRED {
                             let pair = vec2(sum, acc[v][k][i][j | 1u] + lane(shift, k)) + load_residual_l_2(index);
                             store_y_l_2(index, vec2(activate(pair.x, shape.slope), activate(pair.y, shape.slope)));

@@ -58,6 +58,7 @@ fn path_accumulate(
     t: u32,
     group: u32,
     block: u32,
+    across: u32,
     y: u32,
     x: u32,
 ) {
@@ -65,8 +66,8 @@ fn path_accumulate(
     let channel_size = p.source_t * plane_size;
     let first_channel = (n * p.source_channels + group * p.channels) * channel_size;
     // Lanes of weights a thread reads for one outer tap.
-    let tap_weights = p.channels * PATH_INNER_H * PATH_INNER_W * PATH_VECTORS;
-    var next = p.weights + block * shape.kernel_t * p.outer_h * p.outer_w * tap_weights;
+    let tap_weights = p.channels * PATH_INNER_H * PATH_INNER_W * PATH_VECTORS * ACROSS;
+    var next = p.weights + block * shape.kernel_t * p.outer_h * p.outer_w * tap_weights + across;
 
     for (var kt = 0u; kt < shape.kernel_t; kt++) {
         let frame = i32(t * shape.stride_t + kt * shape.dilation_t) - i32(shape.padding_t);
@@ -110,19 +111,33 @@ fn path_accumulate(
 
                 var plane = first_channel + frame_at * plane_size;
                 for (var c = 0u; c < p.channels; c += PATH_UNROLL) {
+                    // Weights of a thread's own come from far: they are on their way while the inputs are fetched.
+                    var own: array<array<Lane, PATH_VECTORS>, PATH_UNROLL>;
+                    if ACROSS > 1u {
+                        for (var u = 0u; u < PATH_UNROLL; u++) {
+                            for (var v = 0u; v < PATH_VECTORS; v++) {
+                                own[u][v] = weight(next + (u * PATH_VECTORS + v) * ACROSS);
+                            }
+                        }
+                    }
                     var window: array<array<array<f32, PATH_WINDOW_W>, PATH_WINDOW_H>, PATH_UNROLL>;
                     for (var u = 0u; u < PATH_UNROLL; u++) {
                         for (var i = 0u; i < PATH_WINDOW_H; i++) {
+                            let ahead = select(PATH_AHEAD, u & 1u, PATH_ALTERNATES);
                             var words: array<vec2<f32>, PATH_WORDS>;
                             if PATH_PAIRED && PATH_LEVEL == 0u {
                                 for (var j = 0u; j < PATH_WORDS; j++) {
-                                    let word = path_load_2(plane + row_at[i] + word_at[j]);
-                                    words[j] = select(vec2(0.0), word, row_in[i] && word_in[j]);
+                                    var at = word_at[j];
+                                    if PATH_ALTERNATES {
+                                        at = min(x + 2u * j, p.map_w - 1u) - ahead;
+                                    }
+                                    let word = path_load_2(plane + row_at[i] + at);
+                                    words[j] = select(vec2(0.0), word, !MASKED || (row_in[i] && word_in[j]));
                                 }
                             }
                             for (var j = 0u; j < PATH_WINDOW_W; j++) {
                                 if PATH_PAIRED && PATH_LEVEL == 0u {
-                                    window[u][i][j] = words[(j + PATH_AHEAD) >> 1u][(j + PATH_AHEAD) & 1u];
+                                    window[u][i][j] = words[(j + ahead) >> 1u][(j + ahead) & 1u];
                                     continue;
                                 }
                                 var sum = 0.0;
@@ -138,7 +153,7 @@ fn path_accumulate(
                                     }
                                 }
                                 // select and not a product with zero: what lies at the clamped address may be infinite.
-                                window[u][i][j] = select(0.0, sum * PATH_MEAN, row_in[i] && col_in[j]);
+                                window[u][i][j] = select(0.0, sum * PATH_MEAN, !MASKED || (row_in[i] && col_in[j]));
                             }
                         }
                         plane += channel_size;
@@ -150,7 +165,11 @@ fn path_accumulate(
                                 for (var dr = 0u; dr < PATH_INNER_H; dr++) {
                                     for (var ds = 0u; ds < PATH_INNER_W; ds++) {
                                         let tap = (u * PATH_INNER_H + dr) * PATH_INNER_W + ds;
-                                        w[u][dr][ds] = weight(next + tap * PATH_VECTORS + v);
+                                        if ACROSS > 1u {
+                                            w[u][dr][ds] = own[u][v];
+                                        } else {
+                                            w[u][dr][ds] = weight(next + (tap * PATH_VECTORS + v) * ACROSS);
+                                        }
                                     }
                                 }
                             }
@@ -176,7 +195,7 @@ fn path_accumulate(
                                 for (var ds = 0u; ds < PATH_INNER_W; ds++) {
                                     let tap = (u * PATH_INNER_H + dr) * PATH_INNER_W + ds;
                                     for (var v = 0u; v < PATH_VECTORS; v++) {
-                                        let w = weight(next + tap * PATH_VECTORS + v);
+                                        let w = weight(next + (tap * PATH_VECTORS + v) * ACROSS);
                                         for (var k = 0u; k < LANES; k++) {
                                             for (var i = 0u; i < PATH_ROWS; i++) {
                                                 for (var j = 0u; j < PATH_COLS; j++) {
@@ -190,7 +209,7 @@ fn path_accumulate(
                             }
                         }
                     }
-                    next += PATH_UNROLL * PATH_TAPS * PATH_VECTORS;
+                    next += PATH_UNROLL * PATH_TAPS * PATH_VECTORS * ACROSS;
                 }
             }
         }

@@ -7,6 +7,7 @@ fn path_accumulate(
     t: u32,
     group: u32,
     block: u32,
+    across: u32,
     y: u32,
     x: u32,
 ) {

@@ -12,13 +12,14 @@ fn path_accumulate(
     t: u32,
     group: u32,
     block: u32,
+    across: u32,
     y: u32,
     x: u32,
 ) {
     let o = shape.high;
     for (var v = 0u; v < PATH_VECTORS; v++) {
         for (var k = 0u; k < LANES; k++) {
-            let oc = min(((block % o.group_blocks) * PATH_VECTORS + v) * LANES + k, o.group_channels - 1u);
+            let oc = min((((block % o.group_blocks) * PATH_VECTORS + v) * ACROSS + across) * LANES + k, o.group_channels - 1u);
             let plane = (n * p.source_channels + group * o.group_channels + oc) * p.source_t + t;
             for (var i = 0u; i < PATH_ROWS; i++) {
                 let row = (plane * p.source_h + min(y + i, p.source_h - 1u)) * p.source_w;

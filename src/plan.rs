@@ -401,6 +401,8 @@ pub(crate) struct Job {
     pub(crate) low_extent: Option<Extent>,
     /// The sums of L->H, where an earlier dispatch has made them. The path itself is absent then.
     pub(crate) low_sums: Option<Operand>,
+    /// Both outputs are at low resolution: Y_L, and the sums of L->H in the place of Y_H.
+    pub(crate) at_low_resolution: bool,
 }
 
 impl Job {
@@ -883,7 +885,8 @@ impl Planner<'_> {
         match self.variant.family {
             Family::Direct => {
                 let lanes = direct::lanes(self.spec, job);
-                let tiles = direct::tiles(tile, job, lanes).ok_or_else(|| self.refuse("it has no such tile"))?;
+                let tiles =
+                    direct::tiles(tile, self.facts, self.spec, job, lanes).map_err(|reason| self.refuse(reason))?;
                 direct::step(self.facts, self.spec, types, job, lanes, tiles)
             }
             Family::Pointwise => {
@@ -998,6 +1001,7 @@ impl Planner<'_> {
             activation: high.activation,
             low_extent: None,
             low_sums: None,
+            at_low_resolution: true,
         };
         high.paths = [high.paths[Path::HH as usize], None, None, None];
         high.low_sums = Some(sums);
@@ -1080,8 +1084,7 @@ impl Planner<'_> {
                     }),
                     low: None,
                     activation: if alone { self.spec.activation() } else { Activation::None },
-                    low_extent: None,
-                    low_sums: None,
+                    ..Job::default()
                 };
                 steps.push(self.convolve(&conv)?);
                 let mut part = y;

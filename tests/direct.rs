@@ -422,3 +422,58 @@ fn slices_of_larger_tensors() {
         check(&Case { options, ..case(spec.stride(2), InputSize::image(2, 8, 7)) });
     }
 }
+
+/// Threads side by side along the channels: maps that count as one row, of even and odd planes, whose tiles reach beyond
+/// the last position; 2x2 positions that are pooled and start from sums; channels that fill no block, and several blocks.
+#[test]
+fn threads_along_the_channels() {
+    let pooled = |pooled_input| Options { pooled_input, pooled_output: true, ..Options::default() };
+    let [high_slice, low_slice] = [Slice { first: 1, of: 11 }, Slice { first: 2, of: 7 }].map(Some);
+    let slices = Options { high_slice, low_slice, ..Options::default() };
+    let none = Options::default();
+    let k1 = || split((5, 4), (6, 3));
+    let all = || split((6, 4), (10, 9)).bias(true).residual(true, true).activation(Activation::Relu);
+    let plain = || split((6, 0), (70, 0)).bias(true).residual(true, false);
+    let clip = || split((4, 2), (6, 3));
+    let time = TimeAxis { kernel: 1, stride: 2, padding: 0, dilation: 1 };
+    let strided = k1().downsample(Downsample::StridedConv);
+    let image = InputSize::image;
+    for (variant, spec, options, size) in [
+        ("fused/direct/c1x28x4+c1x28x4", plain(), none, image(2, 7, 7)),
+        ("fused/direct/c2x14x4+c1x28x4", plain(), pooled(false), image(1, 9, 15)),
+        ("fused/direct/c1x28x4+c1x28x4", split((5, 0), (9, 0)), none, image(2, 5, 7)),
+        ("fused/direct/c1x28x8+c1x28x8", split((4, 0), (9, 0)), none, image(1, 1, 1)),
+        ("fused/direct/c1x28x4+c1x28x4", split((4, 0), (3, 0)), none, InputSize::video(2, 3, 5, 6)),
+        ("low-first/direct/c2x14x8+c1x28x8", all(), pooled(true), image(2, 14, 14)),
+        ("low-first/direct/c4x4x8+c1x28x8", all(), pooled(false), image(1, 6, 30)),
+        ("low-first/direct/2x2x16+c1x28x8", all(), pooled(true), image(1, 6, 10)),
+        ("low-first/direct/c2x14x4+c1x28x4", all().rounding(Rounding::Floor), pooled(true), image(1, 9, 13)),
+        ("pool-first/direct/c1x28x4+c1x28x4", all().stride(2), none, image(1, 12, 10)),
+        ("pool-first/direct/c2x14x4+c1x28x4", k1().stride(2), pooled(true), image(2, 11, 13)),
+        ("low-first/direct/c2x14x4+c1x28x4", strided, none, image(1, 8, 12)),
+        ("low-first/direct/c2x14x4+c1x28x4", k1(), slices, image(2, 9, 6)),
+        ("low-first/direct/c2x14x4+c1x28x4", clip(), none, InputSize::video(2, 3, 5, 6)),
+        ("low-first/direct/c2x14x4+c1x28x4", clip().time(time), none, InputSize::video(1, 4, 5, 6)),
+    ] {
+        let options = Options { variant: Some(variant.parse().unwrap()), ..options };
+        let kernels = check_one(context(), &Case { options, ..case(spec, size) });
+        assert!(kernels.iter().any(|kernel| kernel.starts_with("direct c")), "{kernels:?}");
+    }
+    let variant = Some("low-first/direct/c2x14x4+c1x28x4".parse().unwrap());
+    for case in common::in_all_types(&case(all(), image(1, 6, 14))) {
+        check_one(context(), &Case { options: Options { variant, ..case.options }, ..case });
+    }
+}
+
+/// They are for software devices, where they have neighbours' inputs for nothing.
+#[test]
+fn threads_along_the_channels_are_for_software() {
+    let spec = split((6, 4), (10, 9)).build().unwrap();
+    let size = InputSize::image(1, 14, 14);
+    let along = |software| {
+        let facts = DeviceFacts { software, ..DeviceFacts::default() };
+        let plans = Plan::candidates(&spec, size, &Options::default(), &facts);
+        plans.iter().any(|plan| plan.kernels().iter().any(|kernel| kernel.starts_with("direct c")))
+    };
+    assert_eq!([true, false].map(along), [true, false]);
+}

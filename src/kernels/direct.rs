@@ -11,6 +11,8 @@ use crate::spec::{Dims, Frequency, Path, Sampling, Spec};
 /// The outputs of one thread: positions by vectors of `lanes` channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Tile {
+    /// Whether the threads of a workgroup lie side by side along the channels, and not along the positions.
+    pub(crate) across: bool,
     pub(crate) rows: u32,
     pub(crate) cols: u32,
     pub(crate) vectors: u32,
@@ -29,6 +31,8 @@ pub(crate) struct PathConstants {
     /// Whether two columns are read as one word, and how many of the first word lie in front of the window.
     paired: bool,
     ahead: u32,
+    /// Whether they do in every second channel only.
+    alternates: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +42,10 @@ pub(crate) struct Constants {
     /// Products in the order that keeps few sums at a time, which a software device runs as it stands; else in that of
     /// the weights, of which a GPU then holds few.
     channel_by_channel: bool,
+    /// Threads that lie side by side along the output channels of a block: a workgroup, or one.
+    across: u32,
+    /// Whether taps can lie in the padding.
+    masked: bool,
     lanes: u32,
     high: Tile,
     low: Tile,
@@ -60,32 +68,80 @@ pub(crate) struct Constants {
     activation: u32,
 }
 
-/// The outputs of a thread for Y_H, and for Y_L, with 4 lanes. Four positions share a fetched input or weight with each
-/// other; more positions suit large maps, more channels small ones and windows that are expensive to fetch.
-pub(crate) const TILES: [(&str, [[u32; 3]; 2]); 8] = [
-    ("4x4x4+4x4x4", [[4, 4, 1], [4, 4, 1]]),
-    ("4x4x4+2x2x8", [[4, 4, 1], [2, 2, 2]]),
-    ("4x4x8+4x4x8", [[4, 4, 2], [4, 4, 2]]),
-    ("4x4x8+2x2x16", [[4, 4, 2], [2, 2, 4]]),
-    ("4x4x4+2x2x16", [[4, 4, 1], [2, 2, 4]]),
-    ("2x2x4+2x2x4", [[2, 2, 1], [2, 2, 1]]),
-    ("2x2x8+2x2x8", [[2, 2, 2], [2, 2, 2]]),
-    ("2x2x16+2x2x16", [[2, 2, 4], [2, 2, 4]]),
+/// The outputs of a thread at high and at low resolution, with 4 lanes. Four positions share a fetched input or weight with
+/// each other; more positions suit large maps, more channels small ones and windows that are expensive to fetch. Where a
+/// name has a "c" in front, threads lie side by side along the channels.
+pub(crate) const TILES: [(&str, [Tile; 2]); 14] = [
+    ("4x4x4+4x4x4", [positions(4, 4, 1), positions(4, 4, 1)]),
+    ("4x4x4+2x2x8", [positions(4, 4, 1), positions(2, 2, 2)]),
+    ("4x4x8+4x4x8", [positions(4, 4, 2), positions(4, 4, 2)]),
+    ("4x4x8+2x2x16", [positions(4, 4, 2), positions(2, 2, 4)]),
+    ("4x4x4+2x2x16", [positions(4, 4, 1), positions(2, 2, 4)]),
+    ("2x2x4+2x2x4", [positions(2, 2, 1), positions(2, 2, 1)]),
+    ("2x2x8+2x2x8", [positions(2, 2, 2), positions(2, 2, 2)]),
+    ("2x2x16+2x2x16", [positions(2, 2, 4), positions(2, 2, 4)]),
+    ("2x2x16+c1x28x8", [positions(2, 2, 4), channels(1, 28, 2)]),
+    ("c4x4x8+c1x28x8", [channels(4, 4, 2), channels(1, 28, 2)]),
+    ("c2x14x8+c1x28x8", [channels(2, 14, 2), channels(1, 28, 2)]),
+    ("c2x14x4+c1x28x4", [channels(2, 14, 1), channels(1, 28, 1)]),
+    ("c1x28x8+c1x28x8", [channels(1, 28, 2), channels(1, 28, 2)]),
+    ("c1x28x4+c1x28x4", [channels(1, 28, 1), channels(1, 28, 1)]),
 ];
 
-/// The named tiles for a job, none wider than a group of channels.
-pub(crate) fn tiles(name: &str, job: &Job, lanes: u32) -> Option<[Tile; 2]> {
-    let &(_, tiles) = TILES.iter().find(|&&(other, _)| other == name)?;
-    let clipped = |[rows, cols, vectors]: [u32; 3], output: &Option<OutputJob>| {
+const fn positions(rows: u32, cols: u32, vectors: u32) -> Tile {
+    Tile { across: false, rows, cols, vectors }
+}
+
+const fn channels(rows: u32, cols: u32, vectors: u32) -> Tile {
+    Tile { across: true, rows, cols, vectors }
+}
+
+/// The named tiles for a job, none wider than a group of channels, or why it cannot have them.
+pub(crate) fn tiles(
+    name: &str,
+    facts: &DeviceFacts,
+    spec: &Spec,
+    job: &Job,
+    lanes: u32,
+) -> Result<[Tile; 2], &'static str> {
+    let &(_, [mut high, low]) = TILES.iter().find(|&&(other, _)| other == name).ok_or("it has no such tile")?;
+    if job.at_low_resolution {
+        high = low;
+    }
+    let clipped = |tile: Tile, output: &Option<OutputJob>| {
         // An output that is not there has the smallest tile.
-        let Some(output) = output else { return Tile { rows: 2, cols: 2, vectors: 1 } };
-        Tile { rows, cols, vectors: vectors.min((output.y.dims.c / output.groups).div_ceil(lanes)) }
+        let Some(output) = output else { return positions(2, 2, 1) };
+        Tile { vectors: tile.vectors.min((output.y.dims.c / output.groups).div_ceil(lanes)), ..tile }
     };
-    Some([clipped(tiles[0], &job.high), clipped(tiles[1], &job.low)])
+    let outputs = [(&job.high, high), (&job.low, low)].into_iter().filter_map(|(o, tile)| Some(((*o)?, tile)));
+    let across: Vec<bool> = outputs.clone().map(|(_, tile)| tile.across).collect();
+    if across.iter().any(|&a| a != across[0]) {
+        return Err("both outputs of a dispatch lie along the same threads");
+    }
+    if across.contains(&true) {
+        let one_to_one = |p: &PathJob| p.sampling.level == 0 && !p.sampling.upsample;
+        if !facts.software {
+            return Err("threads lie along the channels on software devices");
+        }
+        if spec.kernel() != [1, 1] || spec.time().kernel != 1 || outputs.clone().any(|(o, _)| o.groups > 1) {
+            return Err("threads lie along the channels where the kernel is 1x1 and the channels one group");
+        }
+        if !job.paths.iter().flatten().all(one_to_one) {
+            return Err("threads lie along the channels where each path has the resolution of its output");
+        }
+        let cells = job.low_sums.is_some() || job.high.is_some_and(|o| o.pooled.is_some());
+        if cells && !(high.rows.is_multiple_of(2) && high.cols.is_multiple_of(2)) {
+            return Err("a tile of one row has no 2x2 positions to pool or to start from L->H");
+        }
+    }
+    Ok([clipped(high, &job.high), clipped(low, &job.low)])
 }
 
 /// The largest window of inputs a thread keeps in registers; beside it stand up to 64 accumulators.
 const MAX_WINDOW: u32 = 40;
+
+/// The same of inputs that all threads of a workgroup share.
+const MAX_SHARED: u32 = 64;
 
 /// The most loads a window may take where each of its elements is a mean of 4 or 16.
 const MAX_LOADS: u32 = 64;
@@ -166,8 +222,10 @@ impl PathConstants {
         let taps = u64::from(self.inner[0] * self.inner[1]);
         let wide = u64::from(tile.vectors * lanes);
         let sums = u64::from(tile.rows * tile.cols) * wide;
-        part.loads += turns * loads;
-        part.uniform_loads += turns * taps * wide / at_once;
+        let (inputs, weights) = (turns * loads, turns * taps * wide / at_once);
+        let (own, shared) = if tile.across { (weights, inputs) } else { (inputs, weights) };
+        part.loads += own;
+        part.uniform_loads += shared;
         // What a window has of padding is masked, element by element.
         part.multiplies += turns * taps * sums + turns * window;
         part.carried += turns / u64::from(self.unroll) * sums;
@@ -181,7 +239,8 @@ impl PathConstants {
 
 impl Constants {
     pub(crate) fn name(&self) -> String {
-        let tile = |t: Tile| format!("{}x{}x{}", t.rows, t.cols, t.vectors * self.lanes);
+        let tile =
+            |t: Tile| format!("{}{}x{}x{}", if t.across { "c" } else { "" }, t.rows, t.cols, t.vectors * self.lanes);
         match (self.writes_high, self.writes_low) {
             (true, true) => format!("direct {} + {}", tile(self.high), tile(self.low)),
             (false, true) => format!("direct {}", tile(self.low)),
@@ -197,6 +256,8 @@ impl Constants {
             source.constant(&format!("{name}_COLS"), tile.cols);
             source.constant(&format!("{name}_VECTORS"), tile.vectors);
         }
+        source.flag("MASKED", self.masked);
+        source.constant("ACROSS", self.across);
         source.constant("LH_SHIFT", u32::from(self.replicate_low));
         source.flag("WRITES_Y_P", self.writes_pooled);
         source.flag("CHANNEL_BY_CHANNEL", self.channel_by_channel);
@@ -245,6 +306,7 @@ impl Constants {
             source.constant(&format!("{upper}_STEP"), constants.step);
             source.flag(&format!("{upper}_PAIRED"), constants.paired);
             source.constant(&format!("{upper}_AHEAD"), constants.ahead);
+            source.flag(&format!("{upper}_ALTERNATES"), constants.alternates);
             source.instance(include_str!("../../shaders/path.wgsl"), &name);
         }
         source.file(include_str!("../../shaders/direct.wgsl"));
@@ -269,7 +331,7 @@ fn window(outputs: u32, taps: u32, step: u32) -> u32 {
 }
 
 /// The taps that share a window: the whole kernel where its window fits into registers, else a row of it, else one tap.
-fn inner_kernel(spec: &Spec, tile: Tile, path: &PathJob, clamped: bool) -> [u32; 2] {
+fn inner_kernel(spec: &Spec, tile: Tile, path: &PathJob, clamped: bool, most: u32) -> [u32; 2] {
     let [kh, kw] = spec.kernel();
     let [dh, dw] = spec.dilation();
     let adjacent = |k: u32, d: u32| k == 1 || d == 1;
@@ -279,7 +341,7 @@ fn inner_kernel(spec: &Spec, tile: Tile, path: &PathJob, clamped: bool) -> [u32;
     let Sampling { level, step, .. } = path.sampling;
     let fits = |ih: u32, iw: u32| {
         let window = u64::from(window(tile.rows, ih, step)) * u64::from(window(tile.cols, iw, step));
-        window <= u64::from(MAX_WINDOW) && (level == 0 || window << (2 * level) <= u64::from(MAX_LOADS))
+        window <= u64::from(most) && (level == 0 || window << (2 * level) <= u64::from(MAX_LOADS))
     };
     if adjacent(kh, dh) && adjacent(kw, dw) && fits(kh, kw) {
         [kh, kw]
@@ -288,6 +350,23 @@ fn inner_kernel(spec: &Spec, tile: Tile, path: &PathJob, clamped: bool) -> [u32;
     } else {
         [1, 1]
     }
+}
+
+/// Whether the positions of a map count as one row, which a tile of one row then cuts without loss: each output position
+/// reads its own position of the inputs and no other.
+fn is_flat(spec: &Spec, job: &Job, high: Tile, low: Tile) -> bool {
+    let time = spec.time();
+    let outputs = [(&job.high, high), (&job.low, low)].into_iter().filter_map(|(o, tile)| Some(((*o)?, tile)));
+    spec.kernel() == [1, 1]
+        && spec.padding() == [0, 0]
+        && (time.kernel, time.stride, time.padding) == (1, 1, 0)
+        && job.low_sums.is_none()
+        && job.paths.iter().flatten().all(|p| p.sampling == Sampling { level: 0, step: 1, upsample: false })
+        && outputs.clone().all(|(o, tile)| o.pooled.is_none() && tile.rows == 1)
+        && outputs.clone().all(|(o, _)| {
+            let same = |p: &PathJob| p.source.dims.extent() == o.y.dims.extent();
+            o.first_row == 0 && job.paths.iter().flatten().all(same)
+        })
 }
 
 /// The dispatch that does `job` with these tiles.
@@ -313,10 +392,21 @@ pub(crate) fn step(
         points: Vec::new(),
     };
 
+    let flat = is_flat(spec, job, high, low);
+    let view = |dims: Dims| if flat { Dims { t: 1, h: 1, w: dims.t * dims.h * dims.w, ..dims } } else { dims };
+    let along_channels = high.across || low.across;
+    // Along the channels one vector of threads, which then reads its weights in order.
+    let workgroup = facts.workgroup_for([(&job.high, high), (&job.low, low)].into_iter().filter_map(|(o, tile)| {
+        let dims = view(o.as_ref()?.y.dims);
+        let positions = dims.h.div_ceil(tile.rows) * dims.w.div_ceil(tile.cols);
+        Some(if tile.across { 1 } else { u64::from(dims.n) * u64::from(dims.t) * u64::from(positions) })
+    }));
+    let across = if along_channels { workgroup } else { 1 };
+    let most = if along_channels { MAX_SHARED } else { MAX_WINDOW };
     let blocks = |output: &OutputJob, tile: Tile| {
         let groups = output.groups;
         let group_channels = output.y.dims.c / groups;
-        let block = tile.vectors * lanes;
+        let block = tile.vectors * lanes * across;
         Blocks { groups, group_channels, group_blocks: group_channels.div_ceil(block), block }
     };
     for (output, tile) in [(&job.high, high), (&job.low, low)] {
@@ -335,16 +425,12 @@ pub(crate) fn step(
         if path == Path::LH && replicate_low {
             (tile.rows, tile.cols) = (tile.rows / 2, tile.cols / 2);
         }
-        let Operand { id, dims: source } = path_job.source;
-        let input = inputs.iter().position(|&other| other == id).unwrap_or_else(|| {
-            inputs.push(id);
-            paired_inputs.push(types.paired(source));
-            inputs.len() - 1
-        });
+        let Operand { id, dims } = path_job.source;
+        let source = view(dims);
         // Where odd sizes are floored, the last row of Y_H has no row of its own below it, and repeats the last.
         let extent = job.low_extent.filter(|_| path == Path::LH && replicate_low);
         let clamped = extent.is_some_and(|low| low.h * 2 < output.y.dims.h || low.w * 2 < output.y.dims.w);
-        let inner = inner_kernel(spec, tile, path_job, clamped);
+        let inner = inner_kernel(spec, tile, path_job, clamped, most);
         let level = path_job.sampling.level;
         let half = source.pooled(spec.rounding());
         let mut map = source;
@@ -372,14 +458,22 @@ pub(crate) fn step(
         };
         let step = path_job.sampling.step;
         let size = u64::from(window(tile.rows, inner[0], step) * window(tile.cols, inner[1], step)) << (2 * level);
-        let fits = |&u: &u32| channels.is_multiple_of(u) && u64::from(u) * size <= u64::from(MAX_WINDOW);
+        let fits = |&u: &u32| channels.is_multiple_of(u) && u64::from(u) * size <= u64::from(most);
         let unroll = [4, 2].into_iter().find(fits).unwrap_or(1);
+        // Planes of odd size begin at an even element and at an odd one in turn, and a thread takes two at once.
+        let alternates = flat && !source.w.is_multiple_of(2) && channels.is_multiple_of(2) && unroll > 1;
+        let input = inputs.iter().position(|&other| other == id).unwrap_or_else(|| {
+            inputs.push(id);
+            paired_inputs.push(types.pairs());
+            inputs.len() - 1
+        });
+        paired_inputs[input] &= alternates || source.w.is_multiple_of(2);
         // Above level 0 two columns are those of a mean. At level 0 a window must be adjacent columns, and begin an odd or
         // an even one in every thread.
         let adjacent = inner[1] == kw && (kw > 1 || step == 1) && !clamped;
         paired_inputs[input] &= level > 0 || (adjacent && (tile.cols * step).is_multiple_of(2));
-        let ahead = if level == 0 { spec.padding()[1] % 2 } else { 0 };
-        paths[slot] = Some(PathConstants { input, level, step, inner, unroll, paired: false, ahead });
+        let ahead = if level == 0 { u32::from(alternates) + spec.padding()[1] % 2 } else { 0 };
+        paths[slot] = Some(PathConstants { input, level, step, inner, unroll, paired: false, ahead, alternates });
         packing.paths.push(PathPacking { path: path_job.weights, blocks: path_blocks, inner });
     }
 
@@ -419,14 +513,10 @@ pub(crate) fn step(
         shape.weights = offset;
     }
 
-    let workgroup = facts.workgroup_for([&job.high, &job.low].into_iter().zip([high, low]).filter_map(|(o, tile)| {
-        let dims = o.as_ref()?.y.dims;
-        Some(u64::from(dims.n) * u64::from(dims.t) * u64::from(dims.h.div_ceil(tile.rows) * dims.w.div_ceil(tile.cols)))
-    }));
     let mut biases = offsets.biases.iter();
     let mut output_shape = |output: &Option<OutputJob>, tile: Tile| {
         let Some(output) = output else { return OutputShape::default() };
-        let dims = output.y.dims;
+        let dims = view(output.y.dims);
         let (rows, cols) = (dims.h.div_ceil(tile.rows), dims.w.div_ceil(tile.cols));
         let threads = dims.n * dims.t * rows * cols;
         let pooled = output.pooled.map(|p| p.dims);
@@ -451,7 +541,8 @@ pub(crate) fn step(
         }
     };
     let (high_shape, low_shape) = (output_shape(&job.high, high), output_shape(&job.low, low));
-    let count = |shape: &OutputShape| u64::from(shape.threads.div_ceil(workgroup)) * u64::from(shape.blocks);
+    let threads = workgroup / across;
+    let count = |shape: &OutputShape| u64::from(shape.threads.div_ceil(threads)) * u64::from(shape.blocks);
     let high_workgroups = count(&high_shape);
     let workgroups = high_workgroups + count(&low_shape);
     let grid = Grid::fold(workgroups, facts)?;
@@ -484,14 +575,16 @@ pub(crate) fn step(
     let pairs = |dims: Option<Dims>| dims.is_some_and(|dims| types.paired(dims));
     let pooled_dims = job.high.as_ref().and_then(|o| o.pooled).map(|p| p.dims);
     let paired = [
-        pairs(job.high.as_ref().map(|o| o.y.dims)),
-        pairs(job.low.as_ref().map(|o| o.y.dims)),
+        pairs(job.high.as_ref().map(|o| view(o.y.dims))),
+        pairs(job.low.as_ref().map(|o| view(o.y.dims))),
         pairs(pooled_dims) && high.cols.is_multiple_of(4),
     ];
     let constants = Constants {
         types,
         workgroup,
         channel_by_channel: facts.software,
+        across,
+        masked: padding != [0, 0] || time.padding != 0,
         lanes,
         high,
         low,

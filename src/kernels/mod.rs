@@ -188,7 +188,12 @@ impl Types {
     /// Whether two elements of a row of activations, the first at an even column, are one word of 64 bits: rows of even
     /// length are whole numbers of them.
     pub(crate) fn paired(self, dims: Dims) -> bool {
-        self.wide && self.activations == Dtype::F32 && dims.w.is_multiple_of(2)
+        self.pairs() && dims.w.is_multiple_of(2)
+    }
+
+    /// Whether two adjacent elements of activations, the first at an even index, can be one word of 64 bits.
+    pub(crate) fn pairs(self) -> bool {
+        self.wide && self.activations == Dtype::F32
     }
 
     /// Weights that a load of a software device brings, of vectors of so many.

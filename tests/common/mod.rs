@@ -163,17 +163,25 @@ fn promised(spec: &Spec, options: &Options) -> Vec<String> {
 pub const TYPES: [[Dtype; 2]; 4] =
     [[Dtype::F32, Dtype::F32], [Dtype::F32, Dtype::F16], [Dtype::F16, Dtype::F32], [Dtype::F16, Dtype::F16]];
 
-/// Runs the case in all types. A device without `SHADER_F16` must refuse f16 activations, in words.
+/// Runs the case in all types.
 pub fn check_types(case: &Case, wanted: impl Fn(Variant) -> bool) {
-    for [activations, weights] in TYPES {
-        let case = Case { options: Options { activations, weights, ..case.options }, ..case.clone() };
-        if activations == Dtype::F16 && !has_f16(context()) {
-            let refused = context().octconv().plan(&case.spec, case.size, &case.options);
-            assert_eq!(refused, Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" }));
-            continue;
-        }
+    for case in in_all_types(case) {
         check_on(context(), &case, &wanted);
     }
+}
+
+/// The case in all types that the device has. One without `SHADER_F16` must refuse f16 activations, in words.
+pub fn in_all_types(case: &Case) -> Vec<Case> {
+    let typed = TYPES.map(|[activations, weights]| {
+        let case = Case { options: Options { activations, weights, ..case.options }, ..case.clone() };
+        if activations == Dtype::F32 || has_f16(context()) {
+            return Some(case);
+        }
+        let refused = context().octconv().plan(&case.spec, case.size, &case.options);
+        assert_eq!(refused, Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" }));
+        None
+    });
+    typed.into_iter().flatten().collect()
 }
 
 /// The shares of low-frequency channels that a layer can have on both sides.
