@@ -81,10 +81,14 @@ struct Shape {
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = id.x + id.y * shape.grid_x;
-    if workgroup < shape.high_workgroups {
-        high(workgroup, local);
-    } else if workgroup < shape.workgroups {
-        low(workgroup - shape.high_workgroups, local);
+    if workgroup >= shape.workgroups {
+        return;
+    }
+    let turn = turn_of(workgroup, vec3(shape.high_workgroups, shape.workgroups - shape.high_workgroups, 0u));
+    if turn.kind == 0u {
+        high(turn.index, local);
+    } else {
+        low(turn.index, local);
     }
 }
 

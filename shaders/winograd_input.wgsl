@@ -13,7 +13,7 @@
 // a multiple of TILES.
 
 struct Feed {
-    first: u32, // its first workgroup
+    workgroups: u32,
     threads: u32, // across * padded channels
     across: u32, // threads along a row of V
     tiles: u32, // n * t * rows * cols
@@ -36,9 +36,9 @@ struct Shape {
     low: Feed,
     mean: Feed,
     grid_x: u32,
-    workgroups: u32,
     padding_h: u32,
     padding_w: u32,
+    unused: u32,
 }
 
 // Where a tile's window begins, and in which plane; only a live one has values, others are zeros.
@@ -52,11 +52,16 @@ struct Place {
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = id.x + id.y * shape.grid_x;
-    if HAS_HIGH && workgroup < shape.low.first {
-        high_feed(shape.high, workgroup, local);
-    } else if HAS_LOW && workgroup < shape.mean.first {
-        low_feed(shape.low, workgroup - shape.low.first, local);
-    } else if HAS_MEAN && workgroup < shape.workgroups {
-        mean_feed(shape.mean, workgroup - shape.mean.first, local);
+    let counts = vec3(shape.high.workgroups, shape.low.workgroups, shape.mean.workgroups);
+    if workgroup >= sum_of(counts) {
+        return;
+    }
+    let turn = turn_of(workgroup, counts);
+    if HAS_HIGH && turn.kind == 0u {
+        high_feed(shape.high, turn.index, local);
+    } else if HAS_LOW && turn.kind == 1u {
+        low_feed(shape.low, turn.index, local);
+    } else if HAS_MEAN && turn.kind == 2u {
+        mean_feed(shape.mean, turn.index, local);
     }
 }

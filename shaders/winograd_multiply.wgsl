@@ -18,7 +18,7 @@
 // The host guarantees: depths that UNROLL divides; all sides padded to whole threads and blocks, in V, U and M alike.
 
 struct Product {
-    first: u32, // its first workgroup
+    workgroups: u32,
     column_blocks: u32, // workgroups along the columns and the rows
     row_blocks: u32,
     threads: u32, // along the columns
@@ -39,27 +39,22 @@ struct Product {
 struct Shape {
     products: array<Product, 3>, // those that there are first
     grid_x: u32,
-    workgroups: u32,
     unused_a: u32,
     unused_b: u32,
+    unused_c: u32,
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = id.x + id.y * shape.grid_x;
-    if workgroup >= shape.workgroups {
+    let counts = vec3(shape.products[0].workgroups, shape.products[1].workgroups, shape.products[2].workgroups);
+    if workgroup >= sum_of(counts) {
         return;
     }
-    var product = 0u;
-    if workgroup >= shape.products[1].first {
-        product = 1u;
-    }
-    if workgroup >= shape.products[2].first {
-        product = 2u;
-    }
-    let p = shape.products[product];
+    let turn = turn_of(workgroup, counts);
+    let p = shape.products[turn.kind];
     // The blocks over the same columns follow one another, and the points come last: what is read stays near.
-    let block = workgroup - p.first;
+    let block = turn.index;
     let row_block = block % p.row_blocks;
     let column_block = block / p.row_blocks % p.column_blocks;
     let thread = column_block * WORKGROUP + local;

@@ -4,7 +4,7 @@
 //   Y_L = activate(A^T M_L A + bias_l + residual_l)
 //   Y_P = pool(Y_H)                                                   where the layer writes it
 //
-// Mapping. The workgroups before `low.first` make Y_H, the others Y_L; a thread makes one tile of CHANNELS channels. With
+// Mapping. Workgroups make Y_H or Y_L, in turn (shaders/turns.wgsl); a thread makes one tile of CHANNELS channels. With
 // one channel tiles run fastest; several lie side by side in M and are one Value, of which part(v, k) is channel k's, and
 // then channels run fastest, so that what threads load lies side by side. A tile of Y_H lies over a quarter of a tile at
 // low resolution: a thread makes that quarter of L->H's outputs on its own, from the points that enter it.
@@ -23,7 +23,7 @@ struct Sums {
 }
 
 struct Output {
-    first: u32, // its first workgroup
+    workgroups: u32,
     threads: u32, // tiles * channels / CHANNELS, rounded up
     tiles: u32, // n * t * rows * cols
     rows: u32, // tiles along h and w
@@ -47,9 +47,9 @@ struct Shape {
     pooled_h: u32,
     pooled_w: u32,
     grid_x: u32,
-    workgroups: u32,
     slope: f32,
-    unused: u32,
+    unused_a: u32,
+    unused_b: u32,
 }
 
 struct Place {
@@ -63,10 +63,15 @@ alias Quarter = array<array<Value, TILE / 2u>, TILE / 2u>;
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = id.x + id.y * shape.grid_x;
-    if HAS_HIGH && workgroup < shape.low.first {
-        high(workgroup * WORKGROUP + local);
-    } else if HAS_LOW && workgroup < shape.workgroups {
-        low((workgroup - shape.low.first) * WORKGROUP + local);
+    let counts = vec3(shape.high.workgroups, shape.low.workgroups, 0u);
+    if workgroup >= sum_of(counts) {
+        return;
+    }
+    let turn = turn_of(workgroup, counts);
+    if HAS_HIGH && turn.kind == 0u {
+        high(turn.index * WORKGROUP + local);
+    } else if HAS_LOW && turn.kind == 1u {
+        low(turn.index * WORKGROUP + local);
     }
 }
 

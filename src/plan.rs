@@ -456,18 +456,21 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
+    /// The most workgroups whose sixteenths `shaders/turns.wgsl` can count in 32 bits.
+    const MOST: u64 = 1 << 28;
+
     /// As few rows as fit: kernels count workgroups as x + y * grid_x, and skip those beyond the last.
     pub(crate) fn fold(workgroups: u64, facts: &DeviceFacts) -> Result<Self, Error> {
         let most = u64::from(facts.limits.max_compute_workgroups_per_dimension.max(1));
         let y = workgroups.div_ceil(most).max(1);
         let x = workgroups.div_ceil(y).max(1);
-        if y > most || x * y > u64::from(u32::MAX) {
-            return Err(Error::Limit {
-                what: "the layer's output, in workgroups,".into(),
-                needs: workgroups,
-                limit: "max_compute_workgroups_per_dimension squared",
-                allowed: (most * most).min(u64::from(u32::MAX)),
-            });
+        if y > most || x * y > Self::MOST {
+            let (limit, allowed) = match most * most {
+                squared if squared <= Self::MOST => ("max_compute_workgroups_per_dimension squared", squared),
+                _ => ("what kernels can count", Self::MOST),
+            };
+            let what = "the layer's output, in workgroups,".into();
+            return Err(Error::Limit { what, needs: workgroups, limit, allowed });
         }
         Ok(Self { x: x as u32, y: y as u32 })
     }

@@ -309,6 +309,7 @@ impl Constants {
             source.flag(&format!("{upper}_ALTERNATES"), constants.alternates);
             source.instance(include_str!("../../shaders/path.wgsl"), &name);
         }
+        source.file(include_str!("../../shaders/turns.wgsl"));
         source.file(include_str!("../../shaders/direct.wgsl"));
         source
     }

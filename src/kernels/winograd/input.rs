@@ -27,7 +27,7 @@ pub(crate) struct Constants {
 #[repr(C)]
 #[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
 struct Feed {
-    first: u32,
+    workgroups: u32,
     threads: u32,
     across: u32,
     tiles: u32,
@@ -50,9 +50,9 @@ struct Feed {
 struct Shape {
     feeds: [Feed; 3],
     grid_x: u32,
-    workgroups: u32,
     padding_h: u32,
     padding_w: u32,
+    unused: u32,
 }
 
 impl Constants {
@@ -88,6 +88,7 @@ impl Constants {
             }
             source.instance(include_str!("../../../shaders/winograd_feed.wgsl"), name);
         }
+        source.file(include_str!("../../../shaders/turns.wgsl"));
         source.file(include_str!("../../../shaders/winograd_input.wgsl"));
         source
     }
@@ -119,7 +120,6 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
     let mut workgroups = 0u64;
     let window = u64::from(layout.tile.outputs + 2);
     for (slot, (path, level, channel)) in sources.into_iter().enumerate() {
-        shapes[slot].first = workgroups as u32;
         let Some(path) = path else { continue };
         let source = path.source.dims;
         let known = inputs.iter().position(|&other| other == path.source.id);
@@ -133,7 +133,7 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
         let across = level.tiles.div_ceil(tiles);
         let threads = across * padded(source.c);
         shapes[slot] = Feed {
-            first: workgroups as u32,
+            workgroups: threads.div_ceil(ELEMENTWISE_WORKGROUP),
             threads,
             across,
             tiles: level.tiles,
@@ -168,7 +168,7 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
         });
     }
     let grid = Grid::fold(workgroups, facts)?;
-    let shape = Shape { feeds: shapes, grid_x: grid.x, workgroups: workgroups as u32, padding_h, padding_w };
+    let shape = Shape { feeds: shapes, grid_x: grid.x, padding_h, padding_w, unused: 0 };
     let constants = Constants {
         activations: types.activations,
         outputs: layout.tile.outputs,

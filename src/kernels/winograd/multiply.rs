@@ -22,7 +22,7 @@ pub(crate) struct Constants {
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct ProductShape {
-    first: u32,
+    workgroups: u32,
     column_blocks: u32,
     row_blocks: u32,
     threads: u32,
@@ -45,8 +45,7 @@ struct ProductShape {
 struct Shape {
     products: [ProductShape; 3],
     grid_x: u32,
-    workgroups: u32,
-    unused: [u32; 2],
+    unused: [u32; 3],
 }
 
 impl Constants {
@@ -68,6 +67,7 @@ impl Constants {
         let (column, row) = if self.rows_are_channels { ("load_v", "weight") } else { ("weight", "load_v") };
         source.line(&format!("fn column(i: u32) -> Column {{ return {column}(i); }}"));
         source.line(&format!("fn row(i: u32) -> vec4<f32> {{ return {row}(i); }}"));
+        source.file(include_str!("../../../shaders/turns.wgsl"));
         source.file(include_str!("../../../shaders/winograd_multiply.wgsl"));
         source
     }
@@ -121,15 +121,13 @@ pub(super) fn step(
     let mut workgroups = 0u64;
     let mut parts = Vec::new();
     let mut bytes = 0;
-    // A product that is not there begins behind the last workgroup.
-    let absent = ProductShape { first: u32::MAX, ..bytemuck::Zeroable::zeroed() };
+    let absent: ProductShape = bytemuck::Zeroable::zeroed();
     let mut shapes = [absent; 3];
     for ((shape, product), &weights) in shapes.iter_mut().zip(products).zip(&offsets.points) {
         let (level, depth) = (product.level, product.depth);
         let threads = threads(product, tile);
         let column_blocks = threads.div_ceil(workgroup);
         let common = ProductShape {
-            first: workgroups as u32,
             column_blocks,
             threads,
             depth,
@@ -168,6 +166,7 @@ pub(super) fn step(
         };
         bytes += 4 * u64::from(layout.points()) * u64::from(level.row) * u64::from(depth + product.padded);
         let count = u64::from(layout.points()) * u64::from(column_blocks) * u64::from(shape.row_blocks);
+        shape.workgroups = count as u32;
         workgroups += count;
         let (columns, rows, depth) = (u64::from(tile.columns), u64::from(tile.rows), u64::from(depth));
         parts.push(Part {
@@ -181,7 +180,7 @@ pub(super) fn step(
         });
     }
     let grid = Grid::fold(workgroups, facts)?;
-    let shape = Shape { products: shapes, grid_x: grid.x, workgroups: workgroups as u32, unused: [0; 2] };
+    let shape = Shape { products: shapes, grid_x: grid.x, unused: [0; 3] };
     let constants = Constants {
         weights: types.weights,
         wide: types.wide,

@@ -41,7 +41,7 @@ struct Sums {
 #[repr(C)]
 #[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
 struct Output {
-    first: u32,
+    workgroups: u32,
     threads: u32,
     tiles: u32,
     rows: u32,
@@ -67,9 +67,8 @@ struct Shape {
     pooled_h: u32,
     pooled_w: u32,
     grid_x: u32,
-    workgroups: u32,
     slope: f32,
-    unused: u32,
+    unused: [u32; 2],
 }
 
 impl Constants {
@@ -104,6 +103,7 @@ impl Constants {
             source.flag(&format!("{}_PAIRED", name.to_uppercase()), paired);
             source.instance(include_str!("../../../shaders/winograd_store.wgsl"), name);
         }
+        source.file(include_str!("../../../shaders/turns.wgsl"));
         source.file(include_str!("../../../shaders/winograd_output.wgsl"));
         source
     }
@@ -142,8 +142,7 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
     let mut workgroups = 0u64;
     let mut parts = Vec::new();
     let mut output = |output: &Option<OutputJob>, level: Level, product: &Option<Product>, loads: u64| {
-        let first = workgroups as u32;
-        let Some(output) = output else { return Output { first, ..Output::default() } };
+        let Some(output) = output else { return Output::default() };
         let dims = output.y.dims;
         let threads = level.tiles * dims.c.div_ceil(channels);
         let count = u64::from(threads.div_ceil(ELEMENTWISE_WORKGROUP));
@@ -158,7 +157,7 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
             ..Part::default()
         });
         Output {
-            first,
+            workgroups: count as u32,
             threads,
             tiles: level.tiles,
             rows: level.rows,
@@ -188,9 +187,8 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
         pooled_h: pooled.map_or(0, |p| p.dims.h),
         pooled_w: pooled.map_or(0, |p| p.dims.w),
         grid_x: grid.x,
-        workgroups: workgroups as u32,
         slope: slope(job.activation),
-        unused: 0,
+        unused: [0; 2],
     };
     let residual = |o: &Option<OutputJob>| o.and_then(|o| o.residual);
     let (residual_high, residual_low) = (residual(&job.high), residual(&job.low));

@@ -1,0 +1,36 @@
+// Workgroups of up to three kinds, which differ in what they cost, take turns: of each kind a TURNSth, then the next of each.
+//
+// A software device gives each of its cores one run of workgroups; were the kinds one behind the other, a core would get
+// the dear ones. Within a kind workgroups keep their order.
+//
+// The host guarantees: at most 2^28 workgroups, one of them or more.
+
+const TURNS: u32 = 16u;
+
+// The kind of a workgroup, which must be one of all, and its number among those of its kind.
+struct Turn {
+    kind: u32,
+    index: u32,
+}
+
+fn sum_of(v: vec3<u32>) -> u32 {
+    return v.x + v.y + v.z;
+}
+
+fn turn_of(workgroup: u32, counts: vec3<u32>) -> Turn {
+    // Shares are rounded down, each on its own: turns may begin a little earlier than all of them together say.
+    var number = workgroup * TURNS / sum_of(counts);
+    while sum_of((number + 1u) * counts / TURNS) <= workgroup {
+        number++;
+    }
+    let before = number * counts / TURNS;
+    let share = (number + 1u) * counts / TURNS - before;
+    let at = workgroup - sum_of(before);
+    if at < share.x {
+        return Turn(0u, before.x + at);
+    }
+    if at < share.x + share.y {
+        return Turn(1u, before.y + at - share.x);
+    }
+    return Turn(2u, before.z + at - share.x - share.y);
+}
