@@ -1038,7 +1038,7 @@ impl Planner<'_> {
                 Some(to) => to,
                 None => {
                     let to = self.allocate(source.dims.pooled(self.spec.rounding()));
-                    pools.steps.push(pool::step(self.facts, self.options.activations, source, to)?);
+                    pools.steps.push(pool::step(self.facts, self.types(), source, to)?);
                     pools.maps.push((source, to));
                     to
                 }
@@ -1104,7 +1104,7 @@ impl Planner<'_> {
                 steps.push(add::step(self.facts, activations, a, b, residual, activation, output.y)?);
             }
             if let Some(y_p) = output.pooled {
-                steps.push(pool::step(self.facts, activations, output.y, y_p)?);
+                steps.push(pool::step(self.facts, self.types(), output.y, y_p)?);
             }
         }
         Ok(steps)

@@ -1,14 +1,16 @@
 //! Host twin of `shaders/pool.wgsl`.
 
 use super::wgsl::Source;
-use super::{ELEMENTWISE_WORKGROUP, Kernel};
+use super::{ELEMENTWISE_WORKGROUP, Kernel, Types};
 use crate::error::Error;
-use crate::estimate::Work;
+use crate::estimate::{Part, Work};
 use crate::plan::{DeviceFacts, Dtype, Grid, Operand, Step};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
-    pub(crate) activations: Dtype,
+    activations: Dtype,
+    /// Whether X and the means are read and written two columns at a time.
+    paired: [bool; 2],
 }
 
 #[repr(C)]
@@ -16,42 +18,54 @@ pub(crate) struct Constants {
 struct Shape {
     threads: u32,
     grid_x: u32,
+    rows: u32,
+    cols: u32,
     h: u32,
     w: u32,
     pooled_h: u32,
     pooled_w: u32,
-    unused: [u32; 2],
 }
+
+/// Means of a thread along each axis.
+const MEANS: u32 = 2;
 
 impl Constants {
     pub(crate) fn assemble(&self) -> Source {
         let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP);
-        source.input("x");
-        source.output("y", true);
+        let [x, y] = self.paired;
+        source.flag("X_PAIRED", x);
+        source.flag("Y_PAIRED", y);
+        source.paired_input("x", true, x);
+        source.paired_output("y", true, y);
         source.file(include_str!("../../shaders/pool.wgsl"));
         source
     }
 }
 
 /// Pools `x` into `y`.
-pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Operand, y: Operand) -> Result<Step, Error> {
-    let threads = y.dims.elements() as u32;
+pub(crate) fn step(facts: &DeviceFacts, types: Types, x: Operand, y: Operand) -> Result<Step, Error> {
+    let (rows, cols) = (y.dims.h.div_ceil(MEANS), y.dims.w.div_ceil(MEANS));
+    let threads = y.dims.n * y.dims.c * y.dims.t * rows * cols;
     let grid = Grid::fold(u64::from(threads.div_ceil(ELEMENTWISE_WORKGROUP)), facts)?;
-    let shape = Shape {
-        threads,
-        grid_x: grid.x,
-        h: x.dims.h,
-        w: x.dims.w,
-        pooled_h: y.dims.h,
-        pooled_w: y.dims.w,
-        unused: [0; 2],
+    let shape =
+        Shape { threads, grid_x: grid.x, rows, cols, h: x.dims.h, w: x.dims.w, pooled_h: y.dims.h, pooled_w: y.dims.w };
+    let paired = [x, y].map(|operand| types.paired(operand.dims));
+    let [loads, stores] = paired.map(|paired| if paired { 2 } else { 1 });
+    let means = u64::from(MEANS * MEANS);
+    let part = Part {
+        threads: u64::from(threads),
+        multiplies: 4 * means,
+        loads: 4 * means / loads,
+        stores: means / stores,
+        ..Part::default()
     };
+    let bytes = types.activations.bytes() * (x.dims.elements() + y.dims.elements());
     Ok(Step {
-        kernel: Kernel::Pool(Constants { activations }),
+        kernel: Kernel::Pool(Constants { activations: types.activations, paired }),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![x.id, y.id],
         grid,
         packing: None,
-        work: Work::elementwise(u64::from(threads), 4, activations.bytes() * (x.dims.elements() + y.dims.elements())),
+        work: Work { parts: vec![part], bytes },
     })
 }

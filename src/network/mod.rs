@@ -8,6 +8,7 @@ mod graph;
 mod memory;
 mod model;
 mod plan;
+mod pooled;
 pub mod reference;
 pub mod zoo;
 

@@ -2,11 +2,12 @@
 
 use super::graph::{Graph, GraphNode, INPUT_ID, Kind, Task, ValueId, ValueShape};
 use super::memory::{self, Lifetime};
+use super::pooled::Pooled;
 use crate::error::Error;
-use crate::kernels::{Access, excite, global_pool, linear, pool, scale, softmax, window_pool};
+use crate::kernels::{Access, Types, excite, global_pool, linear, pool, scale, softmax, window_pool};
 use crate::packing::Packing;
 use crate::plan::{self, DeviceFacts, Dtype, Family, Operand, Options, Plan, Slice, Step, Strategy, TensorId, Variant};
-use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Spec};
+use crate::spec::{Activation, Dims, Frequency, InputSize, Spec};
 use crate::tuned::Choices;
 
 /// What a caller wants of a network beside its description.
@@ -18,6 +19,12 @@ pub struct NetworkOptions {
     pub weights: Dtype,
     /// Nodes whose values stay readable to the end, at the price of memory.
     pub keep: Vec<String>,
+}
+
+impl NetworkOptions {
+    pub(super) fn types(&self, facts: &DeviceFacts) -> Types {
+        Types { activations: self.activations, weights: self.weights, wide: facts.wide_words() }
+    }
 }
 
 /// Host data that a step reads, made once for all sizes.
@@ -152,7 +159,7 @@ impl NetworkPlan {
             facts,
             choices,
             shapes: &shapes,
-            wants_pool: wants_pool(graph),
+            pooled: Pooled::new(graph, &shapes, options, facts),
             places: vec![Place::default(); shapes.len()],
             tensors: Vec::new(),
             steps: Vec::new(),
@@ -285,35 +292,13 @@ pub struct Stage {
 /// The most bands that a stem is cut into: each is two dispatches, and does a row or two again.
 const MAX_BANDS: u32 = 4;
 
-/// Which values are wanted pooled by a convolution that has no cheaper way to the mean.
-fn wants_pool(graph: &Graph) -> Vec<bool> {
-    let mut wants = vec![false; graph.nodes.len() + 1];
-    for node in &graph.nodes {
-        if let Task::Conv { spec, .. } = &node.task {
-            wants[node.inputs[0]] |= reads_pooled(spec);
-        }
-    }
-    // The input is given; a layer that wants it pooled does it on its own.
-    wants[0] = false;
-    wants
-}
-
-/// Whether a layer is better off with pool(X_H) at hand. The pointwise kernel has it for three additions at stride 1.
-fn reads_pooled(spec: &Spec) -> bool {
-    let pointwise = spec.kernel() == [1, 1] && spec.groups() == Groups::Count(1) && spec.time().kernel == 1;
-    let pools = |path| spec.has(path) && spec.sampling(path).level > 0;
-    spec.downsample() == Downsample::AveragePool
-        && (!pointwise || spec.stride() == 2)
-        && (pools(Path::HH) || pools(Path::HL))
-}
-
 struct Planner<'a> {
     graph: &'a Graph,
     options: &'a NetworkOptions,
     facts: &'a DeviceFacts,
     choices: &'a Choices,
     shapes: &'a [ValueShape],
-    wants_pool: Vec<bool>,
+    pooled: Pooled,
     places: Vec<Place>,
     /// Bytes of each.
     tensors: Vec<u64>,
@@ -404,7 +389,7 @@ impl Planner<'_> {
                     readers[id].iter().all(|&r| matches!(graph.nodes[r].task, Task::Concat | Task::Norm { .. }));
                 // What is read back has to be whole.
                 let kept = id == graph.output || self.options.keep.iter().any(|name| name == graph.name(id));
-                if id > 0 && concats == 1 && readable && !kept && !self.wants_pool[id] && self.writes_slices(id) {
+                if id > 0 && concats == 1 && readable && !kept && !self.pooled.kept[id] && self.writes_slices(id) {
                     self.places[id] = spot;
                 }
             }
@@ -437,7 +422,7 @@ impl Planner<'_> {
                 if self.places[id].high.is_none() && self.places[id].low.is_none() {
                     [self.places[id].high, self.places[id].low] = self.own_map(high, low);
                 }
-                if self.wants_pool[id]
+                if self.pooled.kept[id]
                     && self.places[id].pooled.is_none()
                     && let Some(dims) = high
                 {
@@ -563,7 +548,7 @@ impl Planner<'_> {
     fn pool(&mut self, index: usize, output: Place) -> Result<(), Error> {
         let Some((x, y)) = output.high.zip(output.pooled) else { return Ok(()) };
         let (from, to) = (operand(TensorId::XH, x), operand(TensorId::YH, y));
-        let step = pool::step(self.facts, self.options.activations, from, to)?;
+        let step = pool::step(self.facts, self.options.types(self.facts), from, to)?;
         self.push(index, step, None, vec![(TensorId::XH, x.span), (TensorId::YH, y.span)]);
         Ok(())
     }
@@ -576,7 +561,7 @@ impl Planner<'_> {
         let options = Options {
             activations: self.options.activations,
             weights: self.options.weights,
-            pooled_input: x.pooled.is_some() && reads_pooled(spec),
+            pooled_input: x.pooled.is_some() && self.pooled.read[index],
             pooled_output: y.pooled.is_some(),
             high_slice: slice(y.high),
             low_slice: slice(y.low),
