@@ -1,4 +1,4 @@
-// Y = the maximum or the mean over windows of X; a thread makes one element.
+// Y = the maximum or the mean over windows of X; a thread makes ROWS x COLS elements.
 //
 //   Y[n][y_first + c][t][y][x] = max or mean of X[n][c][t'][y'][x']
 //                              over t' in t * stride_t - padding_t .. + kernel_t, and so for y' and x'
@@ -10,12 +10,17 @@
 // Of X and Y bands of rows may be there or be made alone: y' counts from x_row on, of x_rows, and y runs from y_row on
 // over y_rows.
 //
-// The host guarantees: `threads` elements of the slice; every window has an element, and all its rows are in the band;
-// padding less than the kernel.
+// The host writes in front kernel_h(), kernel_w(), stride_h() and stride_w(): constants where a window is small, so that
+// drivers unroll its loops and load what windows share once.
+//
+// The host guarantees: `threads` blocks of elements of the slice; every window has an element, and all its rows are in the
+// band; padding less than the kernel; COLS 2 and Y of rows of even length where PAIRED.
 
 struct Shape {
-    threads: u32, // n * channels * t_out * y_rows * w_out
+    threads: u32, // n * channels * t_out * rows * cols
     grid_x: u32,
+    rows: u32, // blocks along the axes of what is made of a plane
+    cols: u32,
     channels: u32,
     y_first: u32,
     y_of: u32,
@@ -38,12 +43,23 @@ struct Shape {
     x_rows: u32,
     y_row: u32, // the rows of Y that are made
     y_rows: u32,
+    unused_a: u32,
+    unused_b: u32,
 }
 
-// The elements begin..end that exist of window `at` along one axis.
-fn window(at: u32, kernel: u32, stride: u32, padding: u32, size: u32) -> vec2<u32> {
-    let begin = at * stride;
-    return vec2(max(begin, padding) - padding, min(begin + kernel - padding, size));
+// Element k of a window that begins at `begin` of an axis; beyond the map the nearest that exists, which is of the window too.
+fn inside(begin: i32, k: u32, size: u32) -> u32 {
+    return u32(clamp(begin + i32(k), 0, i32(size) - 1));
+}
+
+fn exists(begin: i32, k: u32, size: u32) -> bool {
+    let at = begin + i32(k);
+    return at >= 0 && at < i32(size);
+}
+
+// How many elements of a window exist.
+fn count(begin: i32, kernel: u32, size: u32) -> u32 {
+    return u32(min(begin + i32(kernel), i32(size)) - max(begin, 0));
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -52,31 +68,61 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     if thread >= shape.threads {
         return;
     }
-    let x = thread % shape.w_out;
-    let y = shape.y_row + thread / shape.w_out % shape.y_rows;
-    let t = thread / (shape.w_out * shape.y_rows) % shape.t_out;
-    let plane = thread / (shape.w_out * shape.y_rows * shape.t_out);
-    let frames = window(t, shape.kernel_t, shape.stride_t, shape.padding_t, shape.t);
-    let rows = window(y, shape.kernel_h, shape.stride_h, shape.padding_h, shape.h);
-    let cols = window(x, shape.kernel_w, shape.stride_w, shape.padding_w, shape.w);
+    let x = COLS * (thread % shape.cols);
+    let y = ROWS * (thread / shape.cols % shape.rows);
+    let t = thread / (shape.cols * shape.rows) % shape.t_out;
+    let plane = thread / (shape.cols * shape.rows * shape.t_out);
+    let n = plane / shape.channels;
+    let c = plane % shape.channels;
+    let frame = (n * shape.y_of + shape.y_first + c) * shape.t_out + t;
+    let first = i32(t * shape.stride_t) - i32(shape.padding_t);
 
-    // A maximum starts with an element of its window, which changes nothing when it comes again.
-    let start = ((plane * shape.t + frames.x) * shape.x_rows + rows.x - shape.x_row) * shape.w + cols.x;
-    var value = select(load_x(start), 0.0, AVERAGE);
-    for (var i = frames.x; i < frames.y; i++) {
-        for (var j = rows.x; j < rows.y; j++) {
-            let row = ((plane * shape.t + i) * shape.x_rows + j - shape.x_row) * shape.w;
-            for (var k = cols.x; k < cols.y; k++) {
-                let element = load_x(row + k);
-                value = select(max(value, element), value + element, AVERAGE);
+    for (var i = 0u; i < ROWS; i++) {
+        // What lies beyond the last row or column is that again, and not stored.
+        let y_out = shape.y_row + min(y + i, shape.y_rows - 1u);
+        let top = i32(y_out * stride_h()) - i32(shape.padding_h);
+        var values: array<f32, COLS>;
+        for (var j = 0u; j < COLS; j++) {
+            let left = i32(min(x + j, shape.w_out - 1u) * stride_w()) - i32(shape.padding_w);
+            values[j] = pooled(plane, first, top, left);
+        }
+        let at = (frame * shape.h_out + y_out) * shape.w_out + x;
+        if y + i >= shape.y_rows {
+            continue;
+        }
+        if PAIRED {
+            store_y_2(at, vec2(values[0], values[COLS - 1u]));
+        } else {
+            for (var j = 0u; j < COLS; j++) {
+                if x + j < shape.w_out {
+                    store_y(at + j, values[j]);
+                }
+            }
+        }
+    }
+}
+
+// Over the window that begins at (first, top, left) of a plane's frames, rows and columns.
+fn pooled(plane: u32, first: i32, top: i32, left: i32) -> f32 {
+    var value = 0.0;
+    for (var i = 0u; i < shape.kernel_t; i++) {
+        let frame = plane * shape.t + inside(first, i, shape.t);
+        for (var j = 0u; j < kernel_h(); j++) {
+            let row = (frame * shape.x_rows + inside(top, j, shape.h) - shape.x_row) * shape.w;
+            for (var k = 0u; k < kernel_w(); k++) {
+                let element = load_x(row + inside(left, k, shape.w));
+                if AVERAGE {
+                    let is_in = exists(first, i, shape.t) && exists(top, j, shape.h) && exists(left, k, shape.w);
+                    value += select(0.0, element, is_in);
+                } else {
+                    value = select(max(value, element), element, i + j + k == 0u);
+                }
             }
         }
     }
     if AVERAGE {
-        value = value / f32((frames.y - frames.x) * (rows.y - rows.x) * (cols.y - cols.x));
+        let frames = count(first, shape.kernel_t, shape.t);
+        value = value / f32(frames * count(top, kernel_h(), shape.h) * count(left, kernel_w(), shape.w));
     }
-    let n = plane / shape.channels;
-    let c = plane % shape.channels;
-    let frame = (n * shape.y_of + shape.y_first + c) * shape.t_out + t;
-    store_y((frame * shape.h_out + y) * shape.w_out + x, value);
+    return value;
 }

@@ -887,10 +887,8 @@ impl Planner<'_> {
         let tile = self.variant.tile.unwrap_or_default();
         match self.variant.family {
             Family::Direct => {
-                let lanes = direct::lanes(self.spec, job);
-                let tiles =
-                    direct::tiles(tile, self.facts, self.spec, job, lanes).map_err(|reason| self.refuse(reason))?;
-                direct::step(self.facts, self.spec, types, job, lanes, tiles)
+                let tiles = direct::tiles(tile, self.facts, self.spec, job).map_err(|reason| self.refuse(reason))?;
+                direct::step(self.facts, self.spec, types, job, tiles)
             }
             Family::Pointwise => {
                 let pooled_only = job.path(Path::HH).is_none()

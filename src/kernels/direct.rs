@@ -68,10 +68,10 @@ pub(crate) struct Constants {
     activation: u32,
 }
 
-/// The outputs of a thread at high and at low resolution, with 4 lanes. Four positions share a fetched input or weight with
+/// The outputs of a thread at high and at low resolution, in vectors of 4 lanes. Four positions share a fetched input or weight with
 /// each other; more positions suit large maps, more channels small ones and windows that are expensive to fetch. Where a
 /// name has a "c" in front, threads lie side by side along the channels.
-pub(crate) const TILES: [(&str, [Tile; 2]); 14] = [
+pub(crate) const TILES: [(&str, [Tile; 2]); 15] = [
     ("4x4x4+4x4x4", [positions(4, 4, 1), positions(4, 4, 1)]),
     ("4x4x4+2x2x8", [positions(4, 4, 1), positions(2, 2, 2)]),
     ("4x4x8+4x4x8", [positions(4, 4, 2), positions(4, 4, 2)]),
@@ -82,6 +82,7 @@ pub(crate) const TILES: [(&str, [Tile; 2]); 14] = [
     ("2x2x16+2x2x16", [positions(2, 2, 4), positions(2, 2, 4)]),
     ("2x2x16+c1x28x8", [positions(2, 2, 4), channels(1, 28, 2)]),
     ("c4x4x8+c1x28x8", [channels(4, 4, 2), channels(1, 28, 2)]),
+    ("c4x4x8+c1x16x8", [channels(4, 4, 2), channels(1, 16, 2)]),
     ("c2x14x8+c1x28x8", [channels(2, 14, 2), channels(1, 28, 2)]),
     ("c2x14x4+c1x28x4", [channels(2, 14, 1), channels(1, 28, 1)]),
     ("c1x28x8+c1x28x8", [channels(1, 28, 2), channels(1, 28, 2)]),
@@ -96,45 +97,57 @@ const fn channels(rows: u32, cols: u32, vectors: u32) -> Tile {
     Tile { across: true, rows, cols, vectors }
 }
 
-/// The named tiles for a job, none wider than a group of channels, or why it cannot have them.
-pub(crate) fn tiles(
-    name: &str,
-    facts: &DeviceFacts,
-    spec: &Spec,
-    job: &Job,
-    lanes: u32,
-) -> Result<[Tile; 2], &'static str> {
+/// The named tiles for a job with the lanes of their vectors, no tile wider than a group of channels, or why it cannot have
+/// them.
+pub(crate) fn tiles(name: &str, facts: &DeviceFacts, spec: &Spec, job: &Job) -> Result<(u32, [Tile; 2]), &'static str> {
     let &(_, [mut high, low]) = TILES.iter().find(|&&(other, _)| other == name).ok_or("it has no such tile")?;
     if job.at_low_resolution {
         high = low;
     }
-    let clipped = |tile: Tile, output: &Option<OutputJob>| {
-        // An output that is not there has the smallest tile.
-        let Some(output) = output else { return positions(2, 2, 1) };
-        Tile { vectors: tile.vectors.min((output.y.dims.c / output.groups).div_ceil(lanes)), ..tile }
-    };
-    let outputs = [(&job.high, high), (&job.low, low)].into_iter().filter_map(|(o, tile)| Some(((*o)?, tile)));
-    let across: Vec<bool> = outputs.clone().map(|(_, tile)| tile.across).collect();
+    let outputs = [job.high.map(|o| (o, high)), job.low.map(|o| (o, low))];
+    let present = || outputs.iter().flatten();
+    let across: Vec<bool> = present().map(|(_, tile)| tile.across).collect();
     if across.iter().any(|&a| a != across[0]) {
         return Err("both outputs of a dispatch lie along the same threads");
     }
-    if across.contains(&true) {
-        let one_to_one = |p: &PathJob| p.sampling.level == 0 && !p.sampling.upsample;
-        if !facts.software {
-            return Err("threads lie along the channels on software devices");
-        }
-        if spec.kernel() != [1, 1] || spec.time().kernel != 1 || outputs.clone().any(|(o, _)| o.groups > 1) {
-            return Err("threads lie along the channels where the kernel is 1x1 and the channels one group");
-        }
-        if !job.paths.iter().flatten().all(one_to_one) {
-            return Err("threads lie along the channels where each path has the resolution of its output");
-        }
-        let cells = job.low_sums.is_some() || job.high.is_some_and(|o| o.pooled.is_some());
-        if cells && !(high.rows.is_multiple_of(2) && high.cols.is_multiple_of(2)) {
-            return Err("a tile of one row has no 2x2 positions to pool or to start from L->H");
-        }
+    // An output that is not there has the smallest tile.
+    let fitted = |fit: &dyn Fn(&OutputJob, Tile) -> u32| {
+        outputs.map(|o| o.map_or(positions(2, 2, 1), |(o, tile)| Tile { vectors: fit(&o, tile), ..tile }))
+    };
+    if !across.contains(&true) {
+        let lanes = lanes(spec, job);
+        let tiles = fitted(&|o, tile| tile.vectors.min((o.y.dims.c / o.groups).div_ceil(lanes)));
+        return Ok((lanes, tiles));
     }
-    Ok([clipped(high, &job.high), clipped(low, &job.low)])
+
+    let one_to_one = |p: &PathJob| p.sampling.level == 0 && !p.sampling.upsample;
+    if !facts.software {
+        return Err("threads lie along the channels on software devices");
+    }
+    if spec.kernel() != [1, 1] || spec.time().kernel != 1 || present().any(|(o, _)| o.groups > 1) {
+        return Err("threads lie along the channels where the kernel is 1x1 and the channels one group");
+    }
+    if !job.paths.iter().flatten().all(one_to_one) {
+        return Err("threads lie along the channels where each path has the resolution of its output");
+    }
+    let cells = job.low_sums.is_some() || job.high.is_some_and(|o| o.pooled.is_some());
+    if cells && !(high.rows.is_multiple_of(2) && high.cols.is_multiple_of(2)) {
+        return Err("a tile of one row has no 2x2 positions to pool or to start from L->H");
+    }
+    // A workgroup has a vector of each of its threads side by side, or several: 48 channels are three vectors of 2 lanes
+    // by 8 threads, and of 4 lanes one and a half.
+    let vectors = |o: &OutputJob, tile: Tile, lanes: u32| {
+        let needed = o.y.dims.c.div_ceil(lanes * facts.workgroup_for([1]));
+        needed.div_ceil(needed.div_ceil(tile.vectors * 4 / lanes))
+    };
+    let padded = |lanes: u32| {
+        let one = |&(o, tile): &(OutputJob, Tile)| {
+            o.y.dims.c.next_multiple_of(vectors(&o, tile, lanes) * lanes * facts.workgroup_for([1]))
+        };
+        present().map(one).sum::<u32>()
+    };
+    let lanes = if padded(2) < padded(4) { 2 } else { 4 };
+    Ok((lanes, fitted(&|o, tile| vectors(o, tile, lanes))))
 }
 
 /// The largest window of inputs a thread keeps in registers; beside it stand up to 64 accumulators.
@@ -316,7 +329,7 @@ impl Constants {
 }
 
 /// Output channels that a vector holds: 4, or fewer where the groups are narrower.
-pub(crate) fn lanes(spec: &Spec, job: &Job) -> u32 {
+fn lanes(spec: &Spec, job: &Job) -> u32 {
     let widest =
         job.paths.iter().flatten().map(|p| spec.weight_shape(p.weights)[0] / spec.path_groups(p.weights)).max();
     match widest {
@@ -376,8 +389,7 @@ pub(crate) fn step(
     spec: &Spec,
     types: Types,
     job: &Job,
-    lanes: u32,
-    [high, low]: [Tile; 2],
+    (lanes, [high, low]): (u32, [Tile; 2]),
 ) -> Result<Step, Error> {
     let replicate_low = job.low_sums.is_some() || job.path(Path::LH).is_some_and(|p| p.sampling.upsample);
     let mut inputs: Vec<TensorId> = Vec::new();

@@ -1,7 +1,7 @@
 //! Host twin of `shaders/window_pool.wgsl`: maxima and means over windows.
 
 use super::wgsl::Source;
-use super::{ELEMENTWISE_WORKGROUP, Kernel};
+use super::{ELEMENTWISE_WORKGROUP, Kernel, Types};
 use crate::error::Error;
 use crate::estimate::Work;
 use crate::plan::{DeviceFacts, Dtype, Grid, Operand, Slice, Step};
@@ -18,13 +18,21 @@ pub(crate) struct Window {
 pub(crate) struct Constants {
     activations: Dtype,
     average: bool,
+    /// Of a small window the kernel and the stride along h and w: a thread then makes 2x2 elements.
+    small: Option<[[u32; 2]; 2]>,
+    /// Whether Y is written two columns at a time.
+    paired: bool,
 }
+
+/// The most elements of a small window.
+const SMALL: u32 = 9;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Shape {
     threads: u32,
     grid_x: u32,
+    blocks: [u32; 2],
     channels: u32,
     first: u32,
     of: u32,
@@ -35,6 +43,7 @@ struct Shape {
     padding: [u32; 3],
     x_rows: [u32; 2],
     y_rows: [u32; 2],
+    unused: [u32; 2],
 }
 
 impl Constants {
@@ -42,11 +51,28 @@ impl Constants {
         if self.average { "average pool".into() } else { "max pool".into() }
     }
 
+    /// Elements of a thread along each axis.
+    fn side(&self) -> u32 {
+        if self.small.is_some() { 2 } else { 1 }
+    }
+
     pub(crate) fn assemble(&self) -> Source {
         let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP);
         source.flag("AVERAGE", self.average);
+        source.flag("PAIRED", self.paired);
+        source.constant("ROWS", self.side());
+        source.constant("COLS", self.side());
+        for (i, axis) in ["h", "w"].into_iter().enumerate() {
+            let known = |value: u32| format!("{value}u");
+            let [kernel, stride] = match self.small {
+                Some([kernel, stride]) => [known(kernel[i]), known(stride[i])],
+                None => [format!("shape.kernel_{axis}"), format!("shape.stride_{axis}")],
+            };
+            source.line(&format!("fn kernel_{axis}() -> u32 {{ return {kernel}; }}"));
+            source.line(&format!("fn stride_{axis}() -> u32 {{ return {stride}; }}"));
+        }
         source.input("x");
-        source.output("y", true);
+        source.paired_output("y", true, self.paired);
         source.file(include_str!("../../shaders/window_pool.wgsl"));
         source
     }
@@ -83,15 +109,23 @@ pub(crate) struct Job {
 
 /// Pools `x` into the slice of the tensor `y`, whose dims are those of the slice; dims are those of whole maps, whatever
 /// the band. Every window must have an element.
-pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, job: &Job, x: Operand, y: Operand) -> Result<Step, Error> {
+pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job, x: Operand, y: Operand) -> Result<Step, Error> {
     let Job { average, window, slice, band } = *job;
     let y_rows = band.unwrap_or(Rows { first: 0, count: y.dims.h });
     let x_rows = band.map_or(Rows { first: 0, count: x.dims.h }, |rows| window.rows_under(rows, x.dims.h));
-    let threads = y.dims.elements() / u64::from(y.dims.h) * u64::from(y_rows.count);
+    let [_, kernel_h, kernel_w] = window.kernel;
+    let small = kernel_h.saturating_mul(kernel_w) <= SMALL;
+    let small = small.then_some([[kernel_h, kernel_w], [window.stride[1], window.stride[2]]]);
+    let mut constants = Constants { activations: types.activations, average, small, paired: false };
+    constants.paired = constants.side() == 2 && types.paired(y.dims);
+    let blocks = [y_rows.count, y.dims.w].map(|size| size.div_ceil(constants.side()));
+    let planes = u64::from(y.dims.n) * u64::from(y.dims.c) * u64::from(y.dims.t);
+    let threads = planes * u64::from(blocks[0]) * u64::from(blocks[1]);
     let grid = Grid::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)?;
     let shape = Shape {
         threads: threads as u32,
         grid_x: grid.x,
+        blocks,
         channels: y.dims.c,
         first: slice.first,
         of: slice.of,
@@ -102,9 +136,10 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, job: &Job, x: Operan
         padding: window.padding,
         x_rows: [x_rows.first, x_rows.count],
         y_rows: [y_rows.first, y_rows.count],
+        unused: [0; 2],
     };
     Ok(Step {
-        kernel: Kernel::WindowPool(Constants { activations, average }),
+        kernel: Kernel::WindowPool(constants),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![x.id, y.id],
         grid,
@@ -197,8 +232,9 @@ mod tests {
                     for facts in facts(context) {
                         let (x_h, y_h) =
                             (Operand { id: TensorId::XH, dims: from }, Operand { id: TensorId::YH, dims: to });
-                        let step =
-                            step(&facts, activations, &Job { average, window, slice, band: None }, x_h, y_h).unwrap();
+                        let types = Types { activations, weights: Dtype::F32, wide: facts.wide_words() };
+                        let job = Job { average, window, slice, band: None };
+                        let step = step(&facts, types, &job, x_h, y_h).unwrap();
                         let wanted = Wanted { dtype: activations, values: values.clone(), error };
                         let case = format!("{window:?} from {from} to {to}, average {average}, {activations}");
                         check(&case, context, &step, &[(TensorId::XH, encode(&x, activations))], &wanted);

@@ -479,7 +479,7 @@ impl Planner<'_> {
                     let to = operand(TensorId::YH, y);
                     let step = {
                         let job = window_pool::Job { average, window: *window, slice: y.slice, band: None };
-                        window_pool::step(self.facts, self.options.activations, &job, x, to)?
+                        window_pool::step(self.facts, self.options.types(self.facts), &job, x, to)?
                     };
                     self.push(index, step, None, vec![(TensorId::XH, x_tensor), (TensorId::YH, y_tensor)]);
                 }
@@ -655,7 +655,7 @@ impl Planner<'_> {
             self.steps.push(PlannedStep { node: index + 1, step, params, params_of: index, tensors });
             let (from, into) = (Operand { id: TensorId::XH, dims }, operand(TensorId::YH, to));
             let job = window_pool::Job { average, window: *window, slice: to.slice, band: Some(band) };
-            let step = window_pool::step(self.facts, self.options.activations, &job, from, into)?;
+            let step = window_pool::step(self.facts, self.options.types(self.facts), &job, from, into)?;
             self.push(index + 1, step, None, vec![(TensorId::XH, span), (TensorId::YH, to.span)]);
         }
         self.pool(index + 1, y)?;
