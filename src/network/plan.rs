@@ -673,7 +673,7 @@ impl Planner<'_> {
     ) -> Result<Step, Error> {
         let factors = factors.unwrap_or(Slice::whole(0));
         let job = scale::Job { dims: x.dims, x: x.slice, y: y.slice, form, factors, residual, activation };
-        scale::step(self.facts, self.options.activations, &job)
+        scale::step(self.facts, self.options.types(self.facts), &job)
     }
 
     /// The means of a map's channels, H's in front of L's.
