@@ -4,20 +4,24 @@
 //   Y_L = activate(conv(X_L, W_LL) + conv(pool(X_H), W_HL) + bias_l + residual_l)
 //   Y_P = pool(Y_H)                                                   where the layer writes it
 //
-// Mapping. The first `high_workgroups` workgroups make Y_H, the others Y_L. In both, a workgroup has one block of
-// output channels, and a thread owns a block of positions of it: HIGH_ROWS x HIGH_COLS of Y_H by
+// Mapping. `high_workgroups` workgroups make Y_H, the others Y_L, in turn (shaders/turns.wgsl). In both, a workgroup has
+// one block of output channels, and a thread owns a block of positions of it: HIGH_ROWS x HIGH_COLS of Y_H by
 // HIGH_VECTORS * LANES channels, or LOW_ROWS x LOW_COLS of Y_L by LOW_VECTORS * LANES. Sums stay in registers until the
 // epilogue: no intermediate is stored.
+//   - Where ACROSS is 1, the threads of a workgroup lie along the positions: inputs are each thread's own, and weights at an
+//     address that is the same for all of them, a scalar load where hardware has one.
+//   - Where ACROSS is WORKGROUP, they lie along the channels of one block of positions, and it is the other way round. A
+//     block's channels are then [vector][thread][lane].
 //   - L->H is computed at low resolution, (HIGH_ROWS/2) x (HIGH_COLS/2) positions a thread, and starts the accumulators
 //     of the 2x2 blocks above them (at stride 2 the two resolutions are the same, and it starts them one to one).
 //   - H->L averages X_H while it loads, unless the layer is given pool(X_H).
-// Weights are read at an address that is the same for the whole workgroup: scalar loads where hardware has them.
 //
 // Operands: X [n][c][t][h][w]; weights as shaders/path.wgsl says, behind the biases [block][oc] of H, then of L.
 //
 // The host guarantees: HIGH_ROWS and HIGH_COLS even where L->H is replicated or Y_P written; sizes, strides and weight
-// offsets of `shape` within their buffers; one workgroup for every `tiles * blocks` of both outputs (a grid folded
-// into x and y may have up to grid_x - 1 workgroups too many). Where an output is PAIRED, its width is even.
+// offsets of `shape` within their buffers; `workgroups` of both outputs together, and at most 2^28 (a grid folded into x and
+// y may have up to grid_x - 1 too many). Where an output is PAIRED, its width and its blocks' are even. Where ACROSS is not
+// 1, one group. A map may be told to be of one row, where each position reads its own position alone.
 
 struct PathShape {
     channels: u32, // c_in of one group
@@ -46,7 +50,7 @@ struct OutputShape {
     rows: u32, // blocks of positions along h and w
     cols: u32,
     threads: u32, // n * t * rows * cols
-    blocks: u32, // of output channels, of all groups
+    blocks: u32, // of output channels, of all groups: a workgroup's each
     group_channels: u32, // c_out of one group
     group_blocks: u32, // blocks of output channels of one group
     bias: u32, // in blocks of f32 Lanes
@@ -105,7 +109,7 @@ struct Owner {
 }
 
 fn owner(o: OutputShape, workgroup: u32, local: u32) -> Owner {
-    // The blocks of channels over the same positions follow one another: they read the same inputs.
+    // What reads the same follows one another: blocks of channels over the same positions, or the other way round.
     var thread = (workgroup / o.blocks) * WORKGROUP + local;
     var block = workgroup % o.blocks;
     var own: Owner;

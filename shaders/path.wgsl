@@ -11,6 +11,8 @@
 //   const PATH_UNROLL: u32              channels whose windows are read together
 //   const PATH_PAIRED: bool             whether two elements of a row are read as one word
 //   const PATH_AHEAD: u32               columns of a block's first word in front of its window: 0, 1
+//   const PATH_ALTERNATES: bool         whether they are there in every second channel only, as planes are of odd size
+//   const PATH_ALTERNATES: bool         whether they are there in every second channel only, as planes are of odd size
 //
 // Sampled map S = the tensor after PATH_LEVEL poolings. For a block of outputs at (y, x) of frame t
 //
@@ -18,12 +20,15 @@
 //
 // A window of S, large enough for all inner taps of the whole block, is read once a channel and used
 // INNER_H * INNER_W * VECTORS times. Weights [group][block][kt][outer r][outer s][c][inner r][inner s][oc] are read in
-// order, at an address that is the same for all threads of a workgroup.
+// order, `across` vectors behind the first of a block: at an address that is the same for all threads of a workgroup, or at
+// ACROSS of them side by side.
 //
 // The host guarantees: ROWS and COLS as declared; channels of `group` exist in the tensor; an inner kernel larger than
 // one tap along an axis only where the dilation along it is 1, and outputs beyond the last do not repeat it; channels of a
-// group divisible by UNROLL; all sizes of PathShape at least 1. Where PAIRED: source_w even; at level 0 one inner kernel
-// along w, adjacent columns from one output to the next, and PATH_AHEAD in front of each window an even column.
+// group divisible by UNROLL; all sizes of PathShape at least 1; taps in the padding only where MASKED. Where PAIRED:
+// source_w even; at level 0 one inner kernel along w, adjacent columns from one output to the next, and PATH_AHEAD in front
+// of each window an even column. Where ALTERNATES: one tap; planes of one row, of odd size, an even number of them in front
+// of a group's first; UNROLL even. Where ACROSS is not 1: one tap.
 
 // From one output to the next in the window, which has only what its taps read.
 const PATH_STRIDE_H: u32 = select(PATH_STEP, 1u, PATH_INNER_H == 1u);

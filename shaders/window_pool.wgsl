@@ -10,7 +10,7 @@
 // Of X and Y bands of rows may be there or be made alone: y' counts from x_row on, of x_rows, and y runs from y_row on
 // over y_rows.
 //
-// The host writes in front kernel_h(), kernel_w(), stride_h() and stride_w(): constants where a window is small, so that
+// The host writes in front kernel_h(), kernel_w(), stride_h() and stride_w(): constants where a window is SMALL, so that
 // drivers unroll its loops and load what windows share once.
 //
 // The host guarantees: `threads` blocks of elements of the slice; every window has an element, and all its rows are in the
@@ -102,27 +102,39 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
 }
 
+// The elements of a window that are gone through: all of a small one, so that its loop is of constant length, and those that
+// exist of a large one, which may lie in the padding for the most part.
+fn range(begin: i32, kernel: u32, size: u32) -> vec2<u32> {
+    if SMALL {
+        return vec2(0u, kernel);
+    }
+    return vec2(u32(max(-begin, 0)), u32(min(i32(kernel), i32(size) - begin)));
+}
+
 // Over the window that begins at (first, top, left) of a plane's frames, rows and columns.
 fn pooled(plane: u32, first: i32, top: i32, left: i32) -> f32 {
+    let frames = range(first, shape.kernel_t, shape.t);
+    let rows = range(top, kernel_h(), shape.h);
+    let cols = range(left, kernel_w(), shape.w);
     var value = 0.0;
-    for (var i = 0u; i < shape.kernel_t; i++) {
+    for (var i = frames.x; i < frames.y; i++) {
         let frame = plane * shape.t + inside(first, i, shape.t);
-        for (var j = 0u; j < kernel_h(); j++) {
+        for (var j = rows.x; j < rows.y; j++) {
             let row = (frame * shape.x_rows + inside(top, j, shape.h) - shape.x_row) * shape.w;
-            for (var k = 0u; k < kernel_w(); k++) {
+            for (var k = cols.x; k < cols.y; k++) {
                 let element = load_x(row + inside(left, k, shape.w));
                 if AVERAGE {
                     let is_in = exists(first, i, shape.t) && exists(top, j, shape.h) && exists(left, k, shape.w);
                     value += select(0.0, element, is_in);
                 } else {
-                    value = select(max(value, element), element, i + j + k == 0u);
+                    value = select(max(value, element), element, i == frames.x && j == rows.x && k == cols.x);
                 }
             }
         }
     }
     if AVERAGE {
-        let frames = count(first, shape.kernel_t, shape.t);
-        value = value / f32(frames * count(top, kernel_h(), shape.h) * count(left, kernel_w(), shape.w));
+        let existing = count(first, shape.kernel_t, shape.t) * count(top, kernel_h(), shape.h);
+        value = value / f32(existing * count(left, kernel_w(), shape.w));
     }
     return value;
 }

@@ -251,6 +251,20 @@ fn pooled_inputs_are_written_by_the_layer_before() {
     assert_eq!(["a", "b", "c"].map(writes_pooled), [1, 1, 0]);
 }
 
+/// A layer of 1x1 can do without pool(X_H); a software device is faster with it, a GPU by the one dispatch that is less.
+#[test]
+fn layers_of_1x1_read_pooled_maps_where_that_pays() {
+    let graph = Graph::new(&built_in("resnet50", 0.5)).unwrap();
+    let pooled = |software, features| {
+        let facts = DeviceFacts { software, features, ..DeviceFacts::default() };
+        let plan = NetworkPlan::new(&graph, InputSize::image(1, 224, 224), &NetworkOptions::default(), &facts).unwrap();
+        let of_1x1 = plan.layers().filter(|layer| layer.spec.kernel() == [1, 1] && layer.spec.stride() == 1);
+        of_1x1.filter(|layer| layer.options.pooled_input).count()
+    };
+    assert_eq!(pooled(false, wgpu::Features::empty()), 0);
+    assert!(pooled(true, wgpu::Features::SHADER_INT64) > 12);
+}
+
 #[test]
 fn a_bottleneck_is_a_dispatch_a_layer() {
     let plan = plan(&built_in("resnet50", 0.5), InputSize::image(1, 224, 224), &NetworkOptions::default());

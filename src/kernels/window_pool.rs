@@ -60,6 +60,7 @@ impl Constants {
         let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP);
         source.flag("AVERAGE", self.average);
         source.flag("PAIRED", self.paired);
+        source.flag("SMALL", self.small.is_some());
         source.constant("ROWS", self.side());
         source.constant("COLS", self.side());
         for (i, axis) in ["h", "w"].into_iter().enumerate() {
