@@ -5,6 +5,7 @@ use super::{ELEMENTWISE_WORKGROUP, Kernel, Types};
 use crate::error::Error;
 use crate::estimate::{Part, Work};
 use crate::plan::{DeviceFacts, Dtype, Grid, Operand, Step};
+use crate::spec::Dims;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
@@ -45,27 +46,30 @@ impl Constants {
 /// Pools `x` into `y`.
 pub(crate) fn step(facts: &DeviceFacts, types: Types, x: Operand, y: Operand) -> Result<Step, Error> {
     let (rows, cols) = (y.dims.h.div_ceil(MEANS), y.dims.w.div_ceil(MEANS));
-    let threads = y.dims.n * y.dims.c * y.dims.t * rows * cols;
-    let grid = Grid::fold(u64::from(threads.div_ceil(ELEMENTWISE_WORKGROUP)), facts)?;
-    let shape =
-        Shape { threads, grid_x: grid.x, rows, cols, h: x.dims.h, w: x.dims.w, pooled_h: y.dims.h, pooled_w: y.dims.w };
+    let threads = Dims { h: rows, w: cols, ..y.dims }.elements();
+    let grid = Grid::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)?;
+    let shape = Shape {
+        threads: threads as u32,
+        grid_x: grid.x,
+        rows,
+        cols,
+        h: x.dims.h,
+        w: x.dims.w,
+        pooled_h: y.dims.h,
+        pooled_w: y.dims.w,
+    };
     let paired = [x, y].map(|operand| types.paired(operand.dims));
     let [loads, stores] = paired.map(|paired| if paired { 2 } else { 1 });
     let means = u64::from(MEANS * MEANS);
-    let part = Part {
-        threads: u64::from(threads),
-        multiplies: 4 * means,
-        loads: 4 * means / loads,
-        stores: means / stores,
-        ..Part::default()
-    };
-    let bytes = types.activations.bytes() * (x.dims.elements() + y.dims.elements());
+    let part =
+        Part { threads, multiplies: 4 * means, loads: 4 * means / loads, stores: means / stores, ..Part::default() };
+    let bytes = [x, y].map(|operand| operand.dims.elements().saturating_mul(types.activations.bytes()));
     Ok(Step {
         kernel: Kernel::Pool(Constants { activations: types.activations, paired }),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![x.id, y.id],
         grid,
         packing: None,
-        work: Work { parts: vec![part], bytes },
+        work: Work { parts: vec![part], bytes: bytes[0].saturating_add(bytes[1]) },
     })
 }
