@@ -88,11 +88,17 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     if workgroup >= shape.workgroups {
         return;
     }
-    let turn = turn_of(workgroup, vec3(shape.high_workgroups, shape.workgroups - shape.high_workgroups, 0u));
-    if turn.kind == 0u {
-        high(turn.index, local);
+    if !MAKES_LOW {
+        high(workgroup, local);
+    } else if !MAKES_HIGH {
+        low(workgroup, local);
     } else {
-        low(turn.index, local);
+        let turn = turn_of(workgroup, vec3(shape.high_workgroups, shape.workgroups - shape.high_workgroups, 0u));
+        if turn.kind == 0u {
+            high(turn.index, local);
+        } else {
+            low(turn.index, local);
+        }
     }
 }
 
@@ -160,7 +166,6 @@ fn high(workgroup: u32, local: u32) {
                 break;
             }
             let plane = (own.n * o.channels + o.first + own.group * o.group_channels + oc) * o.t + own.t;
-            let corner = (plane * o.h + y) * o.w + x;
             var out: array<f32, HIGH_ROWS * HIGH_COLS>;
             for (var i = 0u; i < HIGH_ROWS; i++) {
                 for (var j = 0u; j < HIGH_COLS; j++) {
@@ -170,7 +175,7 @@ fn high(workgroup: u32, local: u32) {
                     let at = i * HIGH_COLS + j;
                     let sum = acc[v][k][i][j] + lane(shift, k);
                     if y + i < o.h && x + j < o.w {
-                        let index = corner + i * o.w + j;
+                        let index = (plane * o.h + y + i) * o.w + x + j;
                         if HIGH_PAIRED {
                             let pair = finish_high_2(vec2(sum, acc[v][k][i][j | 1u] + lane(shift, k)), index);
                             out[at] = pair.x;
@@ -187,7 +192,7 @@ fn high(workgroup: u32, local: u32) {
                 }
             }
             if WRITES_Y_P {
-                pool_block(&out, (plane * o.pooled_h + y / 2u) * o.pooled_w + x / 2u, y, x);
+                pool_block(&out, plane, y, x);
             }
         }
     }
@@ -202,14 +207,14 @@ fn finish_high_2(sums: vec2<f32>, index: u32) -> vec2<f32> {
 }
 
 // Writes the means of the 2x2 blocks of a thread's part of Y_H.
-fn pool_block(out: ptr<function, array<f32, HIGH_ROWS * HIGH_COLS>>, corner: u32, y: u32, x: u32) {
+fn pool_block(out: ptr<function, array<f32, HIGH_ROWS * HIGH_COLS>>, plane: u32, y: u32, x: u32) {
     let o = shape.high;
     for (var i = 0u; i < HIGH_ROWS; i += 2u) {
         for (var j = 0u; j < HIGH_COLS; j += 2u) {
             let row = (y + i) >> 1u;
             let col = (x + j) >> 1u;
             if row < o.pooled_h && col < o.pooled_w {
-                let index = corner + (i / 2u) * o.pooled_w + j / 2u;
+                let index = (plane * o.pooled_h + row) * o.pooled_w + col;
                 let mean = block_mean(out, y, x, i, j);
                 if !POOLED_PAIRED {
                     store_y_p(index, mean);
@@ -255,7 +260,6 @@ fn low(workgroup: u32, local: u32) {
                 break;
             }
             let plane = (own.n * o.channels + o.first + own.group * o.group_channels + oc) * o.t + own.t;
-            let corner = (plane * o.h + y) * o.w + x;
             for (var i = 0u; i < LOW_ROWS; i++) {
                 for (var j = 0u; j < LOW_COLS; j++) {
                     if LOW_PAIRED && (j & 1u) == 1u {
@@ -263,7 +267,7 @@ fn low(workgroup: u32, local: u32) {
                     }
                     let sum = acc[v][k][i][j] + lane(shift, k);
                     if y + i < o.h && x + j < o.w {
-                        let index = corner + i * o.w + j;
+                        let index = (plane * o.h + y + i) * o.w + x + j;
                         if LOW_PAIRED {
                             let pair = vec2(sum, acc[v][k][i][j | 1u] + lane(shift, k)) + load_residual_l_2(index);
                             store_y_l_2(index, vec2(activate(pair.x, shape.slope), activate(pair.y, shape.slope)));

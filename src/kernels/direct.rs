@@ -272,6 +272,8 @@ impl Constants {
         source.flag("MASKED", self.masked);
         source.constant("ACROSS", self.across);
         source.constant("LH_SHIFT", u32::from(self.replicate_low));
+        source.flag("MAKES_HIGH", self.writes_high);
+        source.flag("MAKES_LOW", self.writes_low);
         source.flag("WRITES_Y_P", self.writes_pooled);
         source.flag("CHANNEL_BY_CHANNEL", self.channel_by_channel);
         source.flag("HIGH_IS_PARTIAL", self.high_is_partial);
