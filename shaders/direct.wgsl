@@ -19,7 +19,7 @@
 // Operands: X [n][c][t][h][w]; weights as shaders/path.wgsl says, behind the biases [block][oc] of H, then of L.
 //
 // The host guarantees: HIGH_ROWS and HIGH_COLS even where L->H is replicated or Y_P written; sizes, strides and weight
-// offsets of `shape` within their buffers; `workgroups` of both outputs together, and at most 2^28 (a grid folded into x and
+// offsets of `shape` within their buffers; `workgroups` of both outputs together, fewer than 2^28 (a grid folded into x and
 // y may have up to grid_x - 1 too many). Where an output is PAIRED, its width and its blocks' are even. Where ACROSS is not
 // 1, one group. A map may be told to be of one row, where each position reads its own position alone.
 

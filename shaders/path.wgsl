@@ -12,7 +12,6 @@
 //   const PATH_PAIRED: bool             whether two elements of a row are read as one word
 //   const PATH_AHEAD: u32               columns of a block's first word in front of its window: 0, 1
 //   const PATH_ALTERNATES: bool         whether they are there in every second channel only, as planes are of odd size
-//   const PATH_ALTERNATES: bool         whether they are there in every second channel only, as planes are of odd size
 //
 // Sampled map S = the tensor after PATH_LEVEL poolings. For a block of outputs at (y, x) of frame t
 //

@@ -3,7 +3,7 @@
 // A software device gives each of its cores one run of workgroups; were the kinds one behind the other, a core would get
 // the dear ones. Within a kind workgroups keep their order.
 //
-// The host guarantees: at most 2^28 workgroups, one of them or more.
+// The host guarantees: fewer than 2^28 workgroups, and at least one.
 
 const TURNS: u32 = 16u;
 

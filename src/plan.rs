@@ -456,8 +456,8 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// The most workgroups whose sixteenths `shaders/turns.wgsl` can count in 32 bits.
-    const MOST: u64 = 1 << 28;
+    /// The most workgroups of which sixteen times as many can be counted in 32 bits, as `shaders/turns.wgsl` does.
+    const MOST: u64 = (1 << 28) - 1;
 
     /// As few rows as fit: kernels count workgroups as x + y * grid_x, and skip those beyond the last.
     pub(crate) fn fold(workgroups: u64, facts: &DeviceFacts) -> Result<Self, Error> {

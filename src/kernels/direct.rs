@@ -68,9 +68,9 @@ pub(crate) struct Constants {
     activation: u32,
 }
 
-/// The outputs of a thread at high and at low resolution, in vectors of 4 lanes. Four positions share a fetched input or weight with
-/// each other; more positions suit large maps, more channels small ones and windows that are expensive to fetch. Where a
-/// name has a "c" in front, threads lie side by side along the channels.
+/// The outputs of a thread at high and at low resolution, in vectors of 4 lanes. Four positions share a fetched input or
+/// weight with each other; more positions suit large maps, more channels small ones and windows that are expensive to
+/// fetch. Where a name has a "c" in front, threads lie side by side along the channels.
 pub(crate) const TILES: [(&str, [Tile; 2]); 15] = [
     ("4x4x4+4x4x4", [positions(4, 4, 1), positions(4, 4, 1)]),
     ("4x4x4+2x2x8", [positions(4, 4, 1), positions(2, 2, 2)]),
@@ -372,17 +372,23 @@ fn inner_kernel(spec: &Spec, tile: Tile, path: &PathJob, clamped: bool, most: u3
 /// reads its own position of the inputs and no other.
 fn is_flat(spec: &Spec, job: &Job, high: Tile, low: Tile) -> bool {
     let time = spec.time();
-    let outputs = [(&job.high, high), (&job.low, low)].into_iter().filter_map(|(o, tile)| Some(((*o)?, tile)));
+    let in_one_row = |frequency: Frequency| {
+        let (output, tile) = if frequency == Frequency::High { (job.high, high) } else { (job.low, low) };
+        let mut paths = Path::ALL.into_iter().filter(|path| path.output() == frequency).filter_map(|p| job.path(p));
+        output.is_none_or(|o| {
+            let same = |p: &PathJob| {
+                p.sampling == Sampling { level: 0, step: 1, upsample: false }
+                    && p.source.dims.extent() == o.y.dims.extent()
+            };
+            tile.rows == 1 && o.pooled.is_none() && o.first_row == 0 && paths.all(same)
+        })
+    };
     spec.kernel() == [1, 1]
         && spec.padding() == [0, 0]
         && (time.kernel, time.stride, time.padding) == (1, 1, 0)
         && job.low_sums.is_none()
-        && job.paths.iter().flatten().all(|p| p.sampling == Sampling { level: 0, step: 1, upsample: false })
-        && outputs.clone().all(|(o, tile)| o.pooled.is_none() && tile.rows == 1)
-        && outputs.clone().all(|(o, _)| {
-            let same = |p: &PathJob| p.source.dims.extent() == o.y.dims.extent();
-            o.first_row == 0 && job.paths.iter().flatten().all(same)
-        })
+        && in_one_row(Frequency::High)
+        && in_one_row(Frequency::Low)
 }
 
 /// The dispatch that does `job` with these tiles.
