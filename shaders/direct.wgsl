@@ -93,7 +93,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     } else if !MAKES_HIGH {
         low(workgroup, local);
     } else {
-        let turn = turn_of(workgroup, vec3(shape.high_workgroups, shape.workgroups - shape.high_workgroups, 0u));
+        let turn = turn_of(workgroup, vec4(shape.high_workgroups, shape.workgroups - shape.high_workgroups, 0u, 0u));
         if turn.kind == 0u {
             high(turn.index, local);
         } else {

@@ -1,4 +1,4 @@
-// Workgroups of up to three kinds, which differ in what they cost, take turns: of each kind a TURNSth, then the next of each.
+// Workgroups of up to four kinds, which differ in what they cost, take turns: of each kind a TURNSth, then the next of each.
 //
 // A software device gives each of its cores one run of workgroups; were the kinds one behind the other, a core would get
 // the dear ones. Within a kind workgroups keep their order.
@@ -13,11 +13,11 @@ struct Turn {
     index: u32,
 }
 
-fn sum_of(v: vec3<u32>) -> u32 {
-    return v.x + v.y + v.z;
+fn sum_of(v: vec4<u32>) -> u32 {
+    return v.x + v.y + v.z + v.w;
 }
 
-fn turn_of(workgroup: u32, counts: vec3<u32>) -> Turn {
+fn turn_of(workgroup: u32, counts: vec4<u32>) -> Turn {
     // Shares are rounded down, each on its own: turns may begin a little earlier than all of them together say.
     var number = workgroup * TURNS / sum_of(counts);
     while sum_of((number + 1u) * counts / TURNS) <= workgroup {
@@ -32,5 +32,8 @@ fn turn_of(workgroup: u32, counts: vec3<u32>) -> Turn {
     if at < share.x + share.y {
         return Turn(1u, before.y + at - share.x);
     }
-    return Turn(2u, before.z + at - share.x - share.y);
+    if at < share.x + share.y + share.z {
+        return Turn(2u, before.z + at - share.x - share.y);
+    }
+    return Turn(3u, before.w + at - share.x - share.y - share.z);
 }

@@ -2,8 +2,9 @@
 //
 //   V[a][c][tile] = (B^T d B)[a]      d the WINDOW x WINDOW inputs of channel c under a tile, zero outside of the map
 //
-// There are up to three feeds: X_H at high resolution; X_L and pool(X_H) at low resolution, whose channels are stacked.
-// Each is an instance of shaders/winograd_feed.wgsl. A thread makes all points of TILES tiles of one channel; tiles run
+// There is a feed for each path, an instance of shaders/winograd_feed.wgsl: X_H, and in a layer of stride 2 X_L, at high
+// resolution; X_L and pool(X_H) at low resolution. The channels of a resolution are stacked. At stride 1 two paths have
+// the same of X_L, and one feed. A thread makes all points of TILES tiles of one channel; tiles run
 // fastest, so that what threads store lies side by side. What it has of its tiles at a point is one Value.
 //
 // Operands: X [n][c][t][h][w]; V of each resolution [a][c][tile], channels of each feed padded with zeros to a multiple
@@ -32,9 +33,10 @@ struct Feed {
 }
 
 struct Shape {
-    high: Feed,
-    low: Feed,
-    mean: Feed,
+    hh: Feed,
+    hl: Feed,
+    lh: Feed,
+    ll: Feed,
     grid_x: u32,
     padding_h: u32,
     padding_w: u32,
@@ -52,16 +54,18 @@ struct Place {
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = id.x + id.y * shape.grid_x;
-    let counts = vec3(shape.high.workgroups, shape.low.workgroups, shape.mean.workgroups);
+    let counts = vec4(shape.hh.workgroups, shape.hl.workgroups, shape.lh.workgroups, shape.ll.workgroups);
     if workgroup >= sum_of(counts) {
         return;
     }
     let turn = turn_of(workgroup, counts);
-    if HAS_HIGH && turn.kind == 0u {
-        high_feed(shape.high, turn.index, local);
-    } else if HAS_LOW && turn.kind == 1u {
-        low_feed(shape.low, turn.index, local);
-    } else if HAS_MEAN && turn.kind == 2u {
-        mean_feed(shape.mean, turn.index, local);
+    if HAS_HH && turn.kind == 0u {
+        hh_feed(shape.hh, turn.index, local);
+    } else if HAS_HL && turn.kind == 1u {
+        hl_feed(shape.hl, turn.index, local);
+    } else if HAS_LH && turn.kind == 2u {
+        lh_feed(shape.lh, turn.index, local);
+    } else if HAS_LL && turn.kind == 3u {
+        ll_feed(shape.ll, turn.index, local);
     }
 }

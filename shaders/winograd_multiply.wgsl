@@ -2,8 +2,9 @@
 //
 //   M[a][oc][tile] = sum_c U[a][oc][c] V[a][c][tile]
 //
-// There are up to three products: at high resolution H->H; at low resolution Y_L over the stacked channels of X_L and
-// pool(X_H), and L->H over those of X_L.
+// There are up to three products: at high resolution Y_H over the channels of X_H; at low resolution Y_L over the stacked
+// channels of X_L and pool(X_H), and L->H over those of X_L. In a layer of stride 2 L->H is at high resolution, and X_L's
+// channels stack there too.
 //
 // Mapping. One side of a product, tiles or channels, is its *columns*: a thread has COLUMN_VECTORS Columns of them, vec2
 // or vec4. The other is its *rows*: a workgroup has ROW_VECTORS vec4 of them, read at addresses that are the same for all
@@ -47,7 +48,8 @@ struct Shape {
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = id.x + id.y * shape.grid_x;
-    let counts = vec3(shape.products[0].workgroups, shape.products[1].workgroups, shape.products[2].workgroups);
+    let products = shape.products;
+    let counts = vec4(products[0].workgroups, products[1].workgroups, products[2].workgroups, 0u);
     if workgroup >= sum_of(counts) {
         return;
     }

@@ -63,7 +63,7 @@ alias Quarter = array<array<Value, TILE / 2u>, TILE / 2u>;
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = id.x + id.y * shape.grid_x;
-    let counts = vec3(shape.high.workgroups, shape.low.workgroups, 0u);
+    let counts = vec4(shape.high.workgroups, shape.low.workgroups, 0u, 0u);
     if workgroup >= sum_of(counts) {
         return;
     }

@@ -35,8 +35,8 @@ impl Bounds {
             // By tiles of 2x2 a weight meets the sum of four inputs, each at most 1.
             absolute += f64::from(terms) * unit(if by_tiles { 22 } else { 24 });
         }
-        // What lies between the dispatches of a Winograd convolution is f32.
-        let f16_between = plan.scratch_bytes() > 0 && !by_tiles;
+        // What lies between the dispatches of a Winograd convolution is f32, but for the maps that stride 2 pools.
+        let f16_between = plan.scratch_bytes() > 0 && (!by_tiles || spec.stride() == 2);
         if options.activations == Dtype::F16 && (f16_between || options.pooled_input) {
             relative += 3.0 * unit(11);
             absolute += unit(13);

@@ -87,7 +87,7 @@ pub enum Family {
     Staged,
     /// `shaders/matrix.wgsl`: f16, on devices with matrix units; any kernel, one group.
     Matrix,
-    /// `shaders/winograd_input.wgsl` and what follows it: dense 3x3 of stride 1.
+    /// `shaders/winograd_input.wgsl` and what follows it: dense 3x3, whose strides are averages.
     Winograd,
 }
 
@@ -1012,20 +1012,29 @@ impl Planner<'_> {
         Ok(steps)
     }
 
-    /// Inputs to points, products, outputs.
+    /// Inputs to points, products, outputs. What a layer of stride 2 averages first is a map of its own: windows overlap.
     fn transform(&mut self) -> Result<Vec<Step>, Error> {
         if self.variant.family != Family::Winograd {
             return Err(self.refuse("only a Winograd convolution transforms"));
         }
         let tile = winograd::named(self.variant.tile.unwrap_or_default(), self.facts);
         let tile = tile.ok_or_else(|| self.refuse("the device has no use for such a tile"))?;
-        let job = self.job(self.given_pool(Family::Winograd));
+        let mut job = self.job(self.given_pool(Family::Winograd));
+        let mut pools = Pools::default();
+        if self.spec.stride() == 2 {
+            for path in job.paths.iter_mut().flatten() {
+                path.source = self.pooled(&mut pools, path.source, path.sampling.level)?;
+                path.sampling.level = 0;
+            }
+        }
         let types = self.types();
         if let Some(reason) = winograd::refusal(self.spec, types, &job, tile) {
             return Err(self.refuse(reason));
         }
         let (facts, spec) = (self.facts, self.spec);
-        winograd::steps(facts, spec, types, &job, tile, |words| self.allocate_words(words))
+        let mut steps = pools.steps;
+        steps.extend(winograd::steps(facts, spec, types, &job, tile, |words| self.allocate_words(words))?);
+        Ok(steps)
     }
 
     /// `source` after `levels` poolings, each a dispatch into scratch that paths share.

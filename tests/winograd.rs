@@ -92,6 +92,29 @@ fn pooled_input_and_output() {
     check_both(&Case { options, ..image(k3(split((5, 4), (0, 3))), 9, 6) });
 }
 
+/// Averages, then convolutions of each position; L->H is at the resolution of Y_H.
+#[test]
+fn stride_2() {
+    for [alpha_in, alpha_out] in ALPHAS {
+        check_both(&image(k3(Spec::builder(10, 12)).alpha(alpha_in, alpha_out).bias(true).stride(2), 13, 10));
+    }
+    for (h, w) in [(1, 1), (1, 9), (4, 6), (14, 15), (18, 20)] {
+        check_both(&image(octave().stride(2), h, w));
+    }
+    for (high_to_low, low_to_high) in [(false, true), (true, false), (false, false)] {
+        check_both(&image(octave().stride(2).high_to_low(high_to_low).low_to_high(low_to_high), 9, 6));
+    }
+    for (pooled_input, pooled_output) in [(true, false), (false, true), (true, true)] {
+        let options = Options { pooled_input, pooled_output, ..Options::default() };
+        let spec = || octave().stride(2).residual(true, true).activation(Activation::Relu);
+        check_both(&Case { options, ..image(spec(), 17, 24) });
+        check_both(&Case { options, ..image(spec().rounding(Rounding::Floor), 17, 11) });
+    }
+    check_both(&case(octave().stride(2).bias(true), InputSize::video(2, 3, 9, 12)));
+    check_both(&image(k3(split((0, 5), (6, 3))).stride(2), 10, 12));
+    check_both(&image(split((5, 0), (6, 0)).kernel([3, 3]).padding([0, 2]).stride(2), 15, 12));
+}
+
 #[test]
 fn exchange_switched_off() {
     for (high_to_low, low_to_high) in [(false, true), (true, false), (false, false)] {
@@ -138,7 +161,9 @@ fn every_tile() {
 
 #[test]
 fn types() {
-    common::check_types(&image(octave().bias(true), 9, 8), of_kernel(Family::Winograd));
+    for stride in [1, 2] {
+        common::check_types(&image(octave().bias(true).stride(stride), 9, 8), of_kernel(Family::Winograd));
+    }
     let half = Options { weights: Dtype::F16, ..Options::default() };
     let spec = octave().build().unwrap();
     let options = Options { variant: Some(variant("transform/winograd/4x4-4t16c")), ..half };
@@ -161,7 +186,7 @@ fn folded_grids() {
 fn layers_that_it_refuses() {
     let time = TimeAxis { kernel: 3, stride: 1, padding: 1, dilation: 1 };
     let refused = [
-        octave().stride(2),
+        octave().stride(2).downsample(Downsample::StridedConv),
         octave().kernel([5, 5]).same_padding(),
         octave().dilation([2, 2]).same_padding(),
         octave().time(time),

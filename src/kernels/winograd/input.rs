@@ -18,9 +18,9 @@ pub(crate) struct Constants {
     tiles: u32,
     /// Whether windows begin at odd columns. Only paired inputs differ by it.
     odd: bool,
-    /// Which of the inputs feeds V at high resolution, and X_L's and pool(X_H)'s part of V at low resolution.
-    feeds: [Option<usize>; 3],
-    /// Averages between X_H and pool(X_H): 0 where the caller gives the latter.
+    /// Which of the inputs the feed of each path reads, in the order of [`Path::ALL`]; none where it has that of another.
+    feeds: [Option<usize>; 4],
+    /// Averages between X_H and what H->L convolves: 0 where that is given.
     mean_level: u32,
 }
 
@@ -48,7 +48,7 @@ struct Feed {
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Shape {
-    feeds: [Feed; 3],
+    feeds: [Feed; 4],
     grid_x: u32,
     padding_h: u32,
     padding_w: u32,
@@ -71,8 +71,10 @@ impl Constants {
         source.line("alias Line = array<f32, WINDOW>;");
         let together = if self.tiles == 1 { "each[0][j]" } else { "vec2(each[0][j], each[1][j])" };
         source.line(&format!("fn together(each: array<Line, TILES>, j: u32) -> Value {{ return {together}; }}"));
-        for ((name, feed), level) in ["high", "low", "mean"].into_iter().zip(self.feeds).zip([0, 0, self.mean_level]) {
-            let upper = name.to_uppercase();
+        for (path, feed) in Path::ALL.into_iter().zip(self.feeds) {
+            let upper = format!("{path:?}");
+            let name = &upper.to_lowercase();
+            let level = if path == Path::HL { self.mean_level } else { 0 };
             source.flag(&format!("HAS_{upper}"), feed.is_some());
             source.constant(&format!("{upper}_LEVEL"), level);
             let input = feed.map(|i| format!("x{i}"));
@@ -101,11 +103,15 @@ fn words(outputs: u32, span: u32, shift: u32) -> u32 {
 
 /// V of every source of `job`.
 pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, layout: &Layout) -> Result<Step, Error> {
-    let from_low = job.path(Path::LL).or(job.path(Path::LH));
-    let mean = job.path(Path::HL);
-    let behind_low = from_low.map_or(0, |path| padded(path.source.dims.c));
-    let sources: [(Option<&PathJob>, Level, u32); 3] =
-        [(job.path(Path::HH), layout.high, 0), (from_low, layout.low, 0), (mean, layout.low, behind_low)];
+    // In the order of the channels of each resolution.
+    let channels = |path: Path| job.path(path).map_or(0, |p| padded(p.source.dims.c));
+    let [hh, hl, lh, ll] = Path::ALL.map(|path| job.path(path));
+    let (lh, lh_level, lh_first) = match lh {
+        Some(path) if path.sampling.upsample => (lh.filter(|_| ll.is_none()), layout.low, 0),
+        _ => (lh, layout.high, channels(Path::HH)),
+    };
+    let sources: [(Option<&PathJob>, Level, u32); 4] =
+        [(hh, layout.high, 0), (hl, layout.low, layout.low_channels), (lh, lh_level, lh_first), (ll, layout.low, 0)];
 
     // Rows of V are of even length, and a pair of tiles one word.
     let tiles = if types.wide { 2 } else { 1 };
@@ -113,8 +119,8 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
     let odd = padding_w % 2 != 0;
     let mut inputs: Vec<TensorId> = Vec::new();
     let mut paired = Vec::new();
-    let mut shapes = [Feed::default(); 3];
-    let mut feeds = [None; 3];
+    let mut shapes = [Feed::default(); 4];
+    let mut feeds = [None; 4];
     let mut parts = Vec::new();
     let mut bytes = 4 * layout.v_elements;
     let mut workgroups = 0u64;
@@ -176,7 +182,7 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
         paired,
         tiles,
         feeds,
-        mean_level: mean.map_or(0, |path| path.sampling.level),
+        mean_level: hl.map_or(0, |path| path.sampling.level),
     };
     inputs.push(layout.v);
     Ok(Step {

@@ -1,4 +1,5 @@
-//! Host twins of `shaders/winograd_*.wgsl`: dense 3x3 convolutions of stride 1 in three dispatches or four.
+//! Host twins of `shaders/winograd_*.wgsl`: dense 3x3 convolutions in three dispatches or four, at stride 1, or of maps that
+//! stride 2 has pooled.
 //!
 //! Inputs at the points of their tiles, V; a matrix product for each point, M; outputs from those. The products at both
 //! resolutions are one dispatch, unless so few tiles are at low resolution that they are cut differently. V and M lie in
@@ -11,8 +12,8 @@ mod output;
 use super::Types;
 use super::wgsl::{Source, vector};
 use crate::error::{Error, Extent};
-use crate::plan::{DeviceFacts, Dtype, Job, PathJob, Step, TensorId, check_size};
-use crate::spec::{Downsample, Path, Spec, TimeAxis};
+use crate::plan::{DeviceFacts, Dtype, Job, OutputJob, PathJob, Step, TensorId, check_size};
+use crate::spec::{Path, Spec, TimeAxis};
 
 pub(crate) use input::Constants as InputConstants;
 pub(crate) use multiply::Constants as MultiplyConstants;
@@ -99,15 +100,17 @@ pub(crate) fn refusal(spec: &Spec, types: Types, job: &Job, tile: Tile) -> Optio
         let Extent { h, w } = high.y.dims.extent();
         2 * low.h < h || 2 * low.w < w
     });
+    let each_position =
+        |path: &PathJob| path.sampling.step == 1 && (path.sampling.level == 0 || path.weights == Path::HL);
     if spec.kernel() != [3, 3] || spec.time() != image {
         Some("Winograd needs a kernel of 3x3, and 1 in time without stride or padding")
-    } else if spec.stride() != 1 || spec.dilation() != [1, 1] {
-        Some("Winograd needs a stride and a dilation of 1")
+    } else if spec.dilation() != [1, 1] {
+        Some("Winograd needs a dilation of 1")
+    } else if !job.paths.iter().flatten().all(each_position) {
+        Some("Winograd cannot stride, only average first")
     } else if !dense {
         Some("Winograd needs one group")
-    } else if spec.downsample() == Downsample::StridedConv && job.path(Path::HL).is_some() {
-        Some("Winograd cannot stride from X_H to Y_L")
-    } else if repeats && job.path(Path::LH).is_some() {
+    } else if repeats && job.path(Path::LH).is_some_and(|path| path.sampling.upsample) {
         Some("Winograd cannot repeat the last row of L->H, as floored odd sizes do")
     } else if tile.outputs == 4 && types.weights == Dtype::F16 {
         // The bound on the error of an output would be a fiftieth of the sum of its terms.
@@ -155,8 +158,10 @@ struct Layout {
     tile: Tile,
     high: Level,
     low: Level,
-    /// Y_H of X_H; Y_L; and the sums of L->H.
+    /// Y_H, but for L->H at low resolution; Y_L; and the sums of the latter.
     products: [Option<Product>; 3],
+    /// Channels of X_L at low resolution, with their padding.
+    low_channels: u32,
     v: TensorId,
     m: TensorId,
     /// Elements of V and M.
@@ -185,7 +190,11 @@ pub(crate) fn steps(
     mut allocate: impl FnMut(u64) -> TensorId,
 ) -> Result<Vec<Step>, Error> {
     let channels = |path: Path| job.path(path).map_or(0, |p: &PathJob| p.source.dims.c);
-    let low_in = channels(Path::LL).max(channels(Path::LH));
+    // At stride 2 Y_H has the resolution of X_L, which is not pooled for it.
+    let upsamples = job.path(Path::LH).is_some_and(|path| path.sampling.upsample);
+    let [lh_high, lh_low] = if upsamples { [0, channels(Path::LH)] } else { [channels(Path::LH), 0] };
+    let high_depth = padded(channels(Path::HH)) + padded(lh_high);
+    let low_channels = padded(channels(Path::LL).max(lh_low));
     let channels_at_once = if tile.rows_are_channels { tile.rows } else { tile.columns };
     let points = u64::from((tile.outputs + 2) * (tile.outputs + 2));
 
@@ -203,19 +212,19 @@ pub(crate) fn steps(
     let high_dims = job.high.map(|o| o.y.dims);
     let low_dims = job.low.map(|o| o.y.dims);
     let images = high_dims.or(low_dims).map_or(1, |dims| dims.n * dims.t);
-    let high = match high_dims.filter(|_| job.path(Path::HH).is_some()) {
-        Some(dims) => level(images, dims.extent(), padded(channels(Path::HH)))?,
-        None => high_dims.map_or(Ok(Level::default()), |dims| level(images, dims.extent(), 0))?,
+    let high = match high_dims {
+        Some(dims) => level(images, dims.extent(), high_depth)?,
+        None => Level::default(),
     };
-    let low_extent = low_dims.map(|dims| dims.extent()).or(job.low_extent.filter(|_| job.path(Path::LH).is_some()));
+    let low_extent = low_dims.map(|dims| dims.extent()).or(job.low_extent.filter(|_| upsamples));
     let low = match low_extent {
-        Some(extent) => level(images, extent, padded(low_in) + padded(channels(Path::HL)))?,
+        Some(extent) => level(images, extent, low_channels + padded(channels(Path::HL)))?,
         None => Level::default(),
     };
 
     let mut m_elements = 0;
-    let mut product = |paths: [Path; 2], level: Level, depth: u32, output: Option<crate::plan::OutputJob>| {
-        let paths = paths.map(|path| job.path(path).map(|p| p.weights));
+    let mut product = |paths: [Option<Path>; 2], level: Level, depth: u32, output: Option<OutputJob>| {
+        let paths = paths.map(|path| job.path(path?).map(|p| p.weights));
         let Some(output) = output.filter(|_| paths.iter().any(Option::is_some)) else { return Ok(None) };
         let channels = output.y.dims.c;
         let padded = channels.next_multiple_of(channels_at_once);
@@ -224,14 +233,15 @@ pub(crate) fn steps(
         check_size("the products of a Winograd transform", m_elements, 4 * m_elements, facts)?;
         Ok(Some(Product { paths, level, depth, channels, padded, first: first as u32 }))
     };
-    // A path stands once; the first of a pair is the one whose channels come first in V.
+    // The first of a pair is the one whose channels come first in V.
+    let lh = Some(Path::LH);
     let products = [
-        product([Path::HH, Path::HH], high, high.depth, job.high)?.map(single),
-        product([Path::LL, Path::HL], low, low.depth, job.low)?,
-        product([Path::LH, Path::LH], low, padded(low_in), job.high)?.map(single),
+        product([Some(Path::HH), lh.filter(|_| !upsamples)], high, high.depth, job.high)?,
+        product([Some(Path::LL), Some(Path::HL)], low, low.depth, job.low)?,
+        product([lh.filter(|_| upsamples), None], low, low_channels, job.high)?,
     ];
     let (v, m) = (allocate(v_elements), allocate(m_elements));
-    let layout = Layout { tile, high, low, products, v, m, v_elements, m_elements };
+    let layout = Layout { tile, high, low, products, low_channels, v, m, v_elements, m_elements };
     let mut steps = vec![input::step(facts, spec, types, job, &layout)?];
     let mut left: Vec<&Product> = layout.products.iter().flatten().collect();
     while let Some(first) = left.first() {
@@ -242,10 +252,6 @@ pub(crate) fn steps(
     }
     steps.push(output::step(facts, spec, types, job, &layout)?);
     Ok(steps)
-}
-
-fn single(product: Product) -> Product {
-    Product { paths: [product.paths[0], None], ..product }
 }
 
 /// The transforms of tiles with so many outputs along an axis, of so many at once: `Value` is a vector of them.
