@@ -70,8 +70,9 @@ pub(crate) struct Constants {
 
 /// The outputs of a thread at high and at low resolution, in vectors of 4 lanes. Four positions share a fetched input or
 /// weight with each other; more positions suit large maps, more channels small ones and windows that are expensive to
-/// fetch. Where a name has a "c" in front, threads lie side by side along the channels.
-pub(crate) const TILES: [(&str, [Tile; 2]); 15] = [
+/// fetch. Where a name has a "c" in front, threads lie side by side along the channels, and its columns are the most that a
+/// tile has.
+pub(crate) const TILES: [(&str, [Tile; 2]); 14] = [
     ("4x4x4+4x4x4", [positions(4, 4, 1), positions(4, 4, 1)]),
     ("4x4x4+2x2x8", [positions(4, 4, 1), positions(2, 2, 2)]),
     ("4x4x8+4x4x8", [positions(4, 4, 2), positions(4, 4, 2)]),
@@ -82,7 +83,6 @@ pub(crate) const TILES: [(&str, [Tile; 2]); 15] = [
     ("2x2x16+2x2x16", [positions(2, 2, 4), positions(2, 2, 4)]),
     ("2x2x16+c1x28x8", [positions(2, 2, 4), channels(1, 28, 2)]),
     ("c4x4x8+c1x28x8", [channels(4, 4, 2), channels(1, 28, 2)]),
-    ("c4x4x8+c1x16x8", [channels(4, 4, 2), channels(1, 16, 2)]),
     ("c2x14x8+c1x28x8", [channels(2, 14, 2), channels(1, 28, 2)]),
     ("c2x14x4+c1x28x4", [channels(2, 14, 1), channels(1, 28, 1)]),
     ("c1x28x8+c1x28x8", [channels(1, 28, 2), channels(1, 28, 2)]),
@@ -111,13 +111,16 @@ pub(crate) fn tiles(name: &str, facts: &DeviceFacts, spec: &Spec, job: &Job) -> 
         return Err("both outputs of a dispatch lie along the same threads");
     }
     // An output that is not there has the smallest tile.
-    let fitted = |fit: &dyn Fn(&OutputJob, Tile) -> u32| {
-        outputs.map(|o| o.map_or(positions(2, 2, 1), |(o, tile)| Tile { vectors: fit(&o, tile), ..tile }))
+    let fitted = |fit: &dyn Fn(&OutputJob, Tile) -> Tile| {
+        outputs.map(|o| o.map_or(positions(2, 2, 1), |(o, tile)| fit(&o, tile)))
     };
     if !across.contains(&true) {
         let lanes = lanes(spec, job);
-        let tiles = fitted(&|o, tile| tile.vectors.min((o.y.dims.c / o.groups).div_ceil(lanes)));
-        return Ok((lanes, tiles));
+        let narrowed = |o: &OutputJob, tile: Tile| Tile {
+            vectors: tile.vectors.min((o.y.dims.c / o.groups).div_ceil(lanes)),
+            ..tile
+        };
+        return Ok((lanes, fitted(&narrowed)));
     }
 
     let one_to_one = |p: &PathJob| p.sampling.level == 0 && !p.sampling.upsample;
@@ -147,11 +150,26 @@ pub(crate) fn tiles(name: &str, facts: &DeviceFacts, spec: &Spec, job: &Job) -> 
         present().map(one).sum::<u32>()
     };
     let lanes = if padded(2) < padded(4) { 2 } else { 4 };
-    Ok((lanes, fitted(&|o, tile| vectors(o, tile, lanes))))
+    let flat = is_flat(spec, job, high, low);
+    let fit = |o: &OutputJob, tile: Tile| {
+        let Dims { t, h, w, .. } = o.y.dims;
+        Tile { vectors: vectors(o, tile, lanes), cols: even_cols(if flat { t * h * w } else { w }, tile.cols), ..tile }
+    };
+    Ok((lanes, fitted(&fit)))
 }
 
-/// The largest window of inputs a thread keeps in registers; beside it stand up to 64 accumulators.
+/// Columns of a tile that has at most `most` of so many: about as many in each tile, since what is beyond the last is wasted.
+fn even_cols(columns: u32, most: u32) -> u32 {
+    columns.div_ceil(columns.div_ceil(most)).next_multiple_of(2)
+}
+
+/// The largest window of inputs a thread keeps in registers; beside it stand up to 64 accumulators. Also the most of several
+/// channels together.
 const MAX_WINDOW: u32 = 40;
+
+/// The largest window of one channel on a software device, which has few registers in any case: it holds four rows of four
+/// outputs of a stem, 7x7 with stride 2, where a row of taps shares its loads.
+const MAX_WINDOW_OF_SOFTWARE: u32 = 52;
 
 /// The same of inputs that all threads of a workgroup share.
 const MAX_SHARED: u32 = 64;
@@ -423,7 +441,11 @@ pub(crate) fn step(
         Some(if tile.across { 1 } else { u64::from(dims.n) * u64::from(dims.t) * u64::from(positions) })
     }));
     let across = if along_channels { workgroup } else { 1 };
-    let most = if along_channels { MAX_SHARED } else { MAX_WINDOW };
+    let (most, most_together) = match (along_channels, facts.software) {
+        (true, _) => (MAX_SHARED, MAX_SHARED),
+        (false, true) => (MAX_WINDOW_OF_SOFTWARE, MAX_WINDOW),
+        (false, false) => (MAX_WINDOW, MAX_WINDOW),
+    };
     let blocks = |output: &OutputJob, tile: Tile| {
         let groups = output.groups;
         let group_channels = output.y.dims.c / groups;
@@ -479,7 +501,7 @@ pub(crate) fn step(
         };
         let step = path_job.sampling.step;
         let size = u64::from(window(tile.rows, inner[0], step) * window(tile.cols, inner[1], step)) << (2 * level);
-        let fits = |&u: &u32| channels.is_multiple_of(u) && u64::from(u) * size <= u64::from(most);
+        let fits = |&u: &u32| channels.is_multiple_of(u) && u64::from(u) * size <= u64::from(most_together);
         let unroll = [4, 2].into_iter().find(fits).unwrap_or(1);
         // Planes of odd size begin at an even element and at an odd one in turn, and a thread takes two at once.
         let alternates = flat && !source.w.is_multiple_of(2) && channels.is_multiple_of(2) && unroll > 1;
