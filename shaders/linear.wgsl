@@ -7,9 +7,10 @@
 // thread keeps the sums of several samples, and a weight that it loads serves them all. A single sample reads every
 // weight once, so that memory decides: the host takes few columns where there are few workgroups otherwise.
 //
-// Operands: X [n][inputs] and Y [n][outputs], f32; weights [i][o] in Lanes, behind the bias [o] in f32.
+// Operands: X [n][inputs] and Y [n][outputs], f32; weights [block][i][o] in Lanes, BLOCK of them a block, so that a
+// workgroup reads one run of memory; in front of them the bias [o] in f32.
 //
-// The host guarantees: weights padded with zeros to `lanes` whole Lanes; COLUMNS and WORKGROUP are powers of two.
+// The host guarantees: weights padded with zeros to whole blocks; COLUMNS and WORKGROUP are powers of two.
 
 struct Shape {
     n: u32,
@@ -17,7 +18,7 @@ struct Shape {
     inputs: u32,
     outputs: u32,
     lanes: u32, // Lanes of a row of Y
-    blocks: u32, // of COLUMNS lanes
+    workgroups: u32, // of COLUMNS lanes
     weights: u32, // in Lanes
     unused: u32,
 }
@@ -30,10 +31,11 @@ var<workgroup> partial: array<Lane, WORKGROUP>;
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = id.x + id.y * shape.grid_x;
     let part = local / COLUMNS;
-    let column = workgroup % shape.blocks * COLUMNS + local % COLUMNS;
-    let sample = workgroup / shape.blocks * SAMPLES;
+    let column = workgroup % shape.workgroups * COLUMNS + local % COLUMNS;
+    let sample = workgroup / shape.workgroups * SAMPLES;
     // Threads beyond the last lane or sample repeat it up to the store: none may miss a barrier.
-    var weights_at = shape.weights + part * shape.lanes + min(column, shape.lanes - 1u);
+    let inside = min(column, shape.lanes - 1u);
+    var weights_at = shape.weights + (inside / BLOCK * shape.inputs + part) * BLOCK + inside % BLOCK;
     var row: array<u32, SAMPLES>;
     for (var s = 0u; s < SAMPLES; s++) {
         row[s] = min(sample + s, shape.n - 1u) * shape.inputs;
@@ -45,7 +47,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         for (var s = 0u; s < SAMPLES; s++) {
             sums[s] = sums[s] + Lane(load_x(row[s] + i)) * w;
         }
-        weights_at += PARTS * shape.lanes;
+        weights_at += PARTS * BLOCK;
     }
 
     for (var s = 0u; s < SAMPLES; s++) {
