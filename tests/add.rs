@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{case, check_one, check_types, context, image, split};
+use common::{ACTIVATIONS, case, check_one, check_types, context, image, split};
 use octconv::verify::Case;
-use octconv::{Activation, InputSize, Options, Strategy};
+use octconv::{InputSize, Options, Strategy};
 
 /// Runs the case unfused, and returns how many of its dispatches add.
 fn adds(case: &Case) -> usize {
@@ -38,13 +38,7 @@ fn residuals() {
 
 #[test]
 fn activations() {
-    for activation in [
-        Activation::Relu,
-        Activation::Relu6,
-        Activation::Silu,
-        Activation::HardSwish,
-        Activation::LeakyRelu { slope: 0.25 },
-    ] {
+    for activation in ACTIVATIONS {
         let spec = split((3, 2), (3, 2)).residual(true, false).activation(activation);
         assert_eq!(adds(&image(spec, 6, 9)), 2);
     }

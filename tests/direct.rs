@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::HashSet;
 
-use common::{ALPHAS, case, check_on, check_one, check_tiles, context, image, of_kernel, open, split};
+use common::{ACTIVATIONS, ALPHAS, case, check_on, check_one, check_tiles, context, image, of_kernel, open, split};
 use octconv::verify::Case;
 use octconv::{
     Activation, ContextOptions, Downsample, Family, InputSize, Options, Plan, Rounding, Slice, Spec, SpecBuilder,
@@ -230,14 +230,7 @@ fn batch_of_three() {
 
 #[test]
 fn activations() {
-    for activation in [
-        Activation::Relu,
-        Activation::Relu6,
-        Activation::Silu,
-        Activation::HardSwish,
-        Activation::LeakyRelu { slope: 0.1 },
-        Activation::LeakyRelu { slope: -1.5 },
-    ] {
+    for activation in ACTIVATIONS {
         let spec = split((2, 1), (2, 1)).kernel([1, 3]).same_padding().depthwise();
         check(&Case { batch_norm: true, ..image(spec.bias(true).activation(activation), 8, 8) });
     }
@@ -280,12 +273,9 @@ fn pooled_input() {
 #[test]
 fn pooled_output() {
     let options = Options { pooled_output: true, ..Options::default() };
-    for rounding in [Rounding::Ceil, Rounding::Floor] {
-        for (h, w) in [(8, 12), (9, 13), (2, 3)] {
-            check(&Case { options, ..image(k3().rounding(rounding).activation(Activation::Relu), h, w) });
-        }
-        check(&Case { options, ..image(k3().rounding(rounding).stride(2), 13, 10) });
-        check(&Case { options, ..image(split((3, 2), (5, 0)).kernel([3, 3]).same_padding().rounding(rounding), 7, 7) });
+    let high = split((3, 2), (5, 0)).kernel([3, 3]).same_padding();
+    for case in common::pooled_output(&k3(), &high) {
+        check(&case);
     }
     let both = Options { pooled_input: true, ..options };
     check(&Case { options: both, ..image(k3(), 9, 8) });
@@ -293,20 +283,15 @@ fn pooled_output() {
 
 #[test]
 fn strided_ablation() {
-    // A stride gives ceil(size / 2), so odd sizes do not go with rounding down.
-    for (rounding, h, w) in [(Rounding::Ceil, 8, 12), (Rounding::Ceil, 9, 11), (Rounding::Floor, 8, 12)] {
-        let spec = k3().rounding(rounding).downsample(Downsample::StridedConv);
-        check(&image(spec.clone(), h, w));
-        check(&image(spec.stride(2), h, w));
+    for case in common::strided_ablation(&k3()) {
+        check(&case);
     }
 }
 
 #[test]
 fn exchange_switched_off() {
-    for (high_to_low, low_to_high) in [(false, true), (true, false), (false, false)] {
-        let spec = k3().high_to_low(high_to_low).low_to_high(low_to_high);
-        check(&image(spec.clone(), 9, 6));
-        check(&image(spec.stride(2), 8, 7));
+    for case in common::exchange_switched_off(&k3()) {
+        check(&case);
     }
 }
 

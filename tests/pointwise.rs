@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{ALPHAS, case, check_on, check_tiles, context, image, of_kernel, open, split};
+use common::{ACTIVATIONS, ALPHAS, case, check_on, check_tiles, context, image, of_kernel, open, split};
 use octconv::verify::Case;
 use octconv::{
     Activation, ContextOptions, DeviceFacts, Downsample, Dtype, Family, InputSize, Options, Plan, Rounding, Slice,
@@ -106,14 +106,7 @@ fn frames_before_and_after() {
 
 #[test]
 fn activations_and_batch_norm() {
-    for activation in [
-        Activation::Relu,
-        Activation::Relu6,
-        Activation::Silu,
-        Activation::HardSwish,
-        Activation::LeakyRelu { slope: 0.1 },
-        Activation::LeakyRelu { slope: -1.5 },
-    ] {
+    for activation in ACTIVATIONS {
         let spec = split((2, 1), (2, 1)).bias(true).activation(activation);
         let options = Options { variant: Some("fused/pointwise".parse().unwrap()), ..Options::default() };
         let case = Case { batch_norm: true, options, ..image(spec, 8, 8) };
@@ -146,32 +139,22 @@ fn pooled_input() {
 
 #[test]
 fn pooled_output() {
-    let options = Options { pooled_output: true, ..Options::default() };
-    for rounding in [Rounding::Ceil, Rounding::Floor] {
-        for (h, w) in [(8, 12), (9, 13), (2, 3)] {
-            check(&Case { options, ..image(k1().rounding(rounding).activation(Activation::Relu), h, w) });
-        }
-        check(&Case { options, ..image(k1().rounding(rounding).stride(2), 13, 10) });
-        // The means of Y_H where the layer has no Y_L beside it.
-        check(&Case { options, ..image(split((3, 2), (5, 0)).rounding(rounding), 7, 7) });
+    for case in common::pooled_output(&k1(), &split((3, 2), (5, 0))) {
+        check(&case);
     }
 }
 
 #[test]
 fn strided_ablation() {
-    for (rounding, h, w) in [(Rounding::Ceil, 8, 12), (Rounding::Ceil, 9, 11), (Rounding::Floor, 8, 12)] {
-        let spec = k1().rounding(rounding).downsample(Downsample::StridedConv);
-        check(&image(spec.clone(), h, w));
-        check(&image(spec.stride(2), h, w));
+    for case in common::strided_ablation(&k1()) {
+        check(&case);
     }
 }
 
 #[test]
 fn exchange_switched_off() {
-    for (high_to_low, low_to_high) in [(false, true), (true, false), (false, false)] {
-        let spec = k1().high_to_low(high_to_low).low_to_high(low_to_high);
-        check(&image(spec.clone(), 9, 6));
-        check(&image(spec.stride(2), 8, 7));
+    for case in common::exchange_switched_off(&k1()) {
+        check(&case);
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{ALPHAS, TYPES, case, check_on, context, has_f16, image, of_kernel, open, split};
+use common::{ACTIVATIONS, ALPHAS, TYPES, case, check_on, context, has_f16, image, of_kernel, open, split};
 use octconv::verify::Case;
 use octconv::{
     Activation, ContextOptions, DeviceFacts, Downsample, Dtype, Family, InputSize, Options, Plan, Rounding, Slice,
@@ -101,13 +101,7 @@ fn batches_frames_and_slices() {
 
 #[test]
 fn activations_and_batch_norm() {
-    for activation in [
-        Activation::Relu,
-        Activation::Relu6,
-        Activation::Silu,
-        Activation::HardSwish,
-        Activation::LeakyRelu { slope: -1.5 },
-    ] {
+    for activation in ACTIVATIONS {
         let spec = split((2, 0), (3, 0)).bias(true).activation(activation);
         check_fused(&Case { batch_norm: true, ..image(spec, 8, 8) });
     }

@@ -101,9 +101,6 @@ fn stride_2() {
     for (h, w) in [(1, 1), (1, 9), (4, 6), (14, 15), (18, 20)] {
         check_both(&image(octave().stride(2), h, w));
     }
-    for (high_to_low, low_to_high) in [(false, true), (true, false), (false, false)] {
-        check_both(&image(octave().stride(2).high_to_low(high_to_low).low_to_high(low_to_high), 9, 6));
-    }
     for (pooled_input, pooled_output) in [(true, false), (false, true), (true, true)] {
         let options = Options { pooled_input, pooled_output, ..Options::default() };
         let spec = || octave().stride(2).residual(true, true).activation(Activation::Relu);
@@ -117,9 +114,7 @@ fn stride_2() {
 
 #[test]
 fn exchange_switched_off() {
-    for (high_to_low, low_to_high) in [(false, true), (true, false), (false, false)] {
-        check_both(&image(octave().high_to_low(high_to_low).low_to_high(low_to_high), 9, 6));
-    }
+    common::exchange_switched_off(&octave()).iter().for_each(check_both);
 }
 
 #[test]

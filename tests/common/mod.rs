@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use octconv::reference::Tensor;
 use octconv::verify::Case;
-use octconv::{Context, ContextOptions, Downsample, Dtype, Family, Frequency, Groups, InputSize, Options, Path, Plan};
+use octconv::{
+    Activation, Context, ContextOptions, Downsample, Dtype, Family, Frequency, Groups, InputSize, Options, Path, Plan,
+};
 use octconv::{Error, Rounding, Spec, SpecBuilder, Split, Strategy, TimeAxis, Variant, Weights, wgpu};
 
 /// A device of this test binary, the same for all of a thread. Without an adapter its tests fail, and say what to
@@ -187,6 +189,54 @@ pub fn in_all_types(case: &Case) -> Vec<Case> {
 /// The shares of low-frequency channels that a layer can have on both sides.
 pub const ALPHAS: [[f64; 2]; 9] =
     [[0.0, 0.0], [0.0, 0.5], [0.5, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0], [0.5, 1.0], [1.0, 0.5], [0.5, 0.5]];
+
+/// Each function that a layer can end in.
+pub const ACTIVATIONS: [Activation; 6] = [
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::Silu,
+    Activation::HardSwish,
+    Activation::LeakyRelu { slope: 0.1 },
+    Activation::LeakyRelu { slope: -1.5 },
+];
+
+/// Layers like `base` that stride where others pool.
+pub fn strided_ablation(base: &SpecBuilder) -> Vec<Case> {
+    // A stride gives ceil(size / 2), so odd sizes do not go with rounding down.
+    let sizes = [(Rounding::Ceil, 8, 12), (Rounding::Ceil, 9, 11), (Rounding::Floor, 8, 12)];
+    let cases = |(rounding, h, w)| {
+        let spec = base.clone().rounding(rounding).downsample(Downsample::StridedConv);
+        [image(spec.clone(), h, w), image(spec.stride(2), h, w)]
+    };
+    sizes.into_iter().flat_map(cases).collect()
+}
+
+/// Layers like `base` without H->L, without L->H, and without both.
+pub fn exchange_switched_off(base: &SpecBuilder) -> Vec<Case> {
+    let cases = |(high_to_low, low_to_high)| {
+        let spec = base.clone().high_to_low(high_to_low).low_to_high(low_to_high);
+        [image(spec.clone(), 9, 6), image(spec.stride(2), 8, 7)]
+    };
+    [(false, true), (true, false), (false, false)].into_iter().flat_map(cases).collect()
+}
+
+/// Layers like `base`, and like `high`, which has no Y_L, that write pool(Y_H).
+pub fn pooled_output(base: &SpecBuilder, high: &SpecBuilder) -> Vec<Case> {
+    let cases = |rounding| {
+        let [base, high] = [base, high].map(|spec| spec.clone().rounding(rounding));
+        let relu = base.clone().activation(Activation::Relu);
+        [
+            image(relu.clone(), 8, 12),
+            image(relu.clone(), 9, 13),
+            image(relu, 2, 3),
+            image(base.stride(2), 13, 10),
+            image(high, 7, 7),
+        ]
+    };
+    let options = Options { pooled_output: true, ..Options::default() };
+    let cases = [Rounding::Ceil, Rounding::Floor].into_iter().flat_map(cases);
+    cases.map(|case| Case { options, ..case }).collect()
+}
 
 /// `count` numbers in [-1, 1), the same for the same `seed`.
 pub fn values(seed: u64, count: u64) -> Vec<f32> {

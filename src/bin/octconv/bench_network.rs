@@ -10,25 +10,18 @@ use octconv::{Context, Dtype, InputSize};
 use serde::Serialize;
 
 use crate::bench::{Common, median};
-use crate::network_source::{self, Settings};
+use crate::network_source::SizedNetwork;
 use crate::output::{self, thousands};
 use crate::plot::{self, Bar};
 use crate::predictor::{compile, tuned_layers};
 use crate::roofline::{Reached, summary};
-use crate::size::Size;
 
 /// What a bench of a network takes beside what all benches do.
 #[derive(clap::Args, Clone, Debug)]
 #[group(id = "whole")]
 pub struct Args {
     #[command(flatten)]
-    settings: Settings,
-    /// Height and width of the input, in place of the network's usual ones
-    #[arg(long, value_name = "HxW", conflicts_with = "layers")]
-    size: Option<Size>,
-    /// Pictures or clips in a submission
-    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "layers", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    batch: u32,
+    sized: SizedNetwork,
     /// Also list every dispatch of the octave network: its node, its kernel, and its time alone
     #[arg(long, conflicts_with = "layers")]
     trace: bool,
@@ -64,10 +57,8 @@ struct Row {
 
 pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     let Common { dtype, rounds, .. } = *common;
-    let source = network_source::load(name, &args.settings)?;
-    let InputSize { t, h, w, .. } = source.size;
-    let (h, w) = args.size.map_or((h, w), |size| (size.h, size.w));
-    let size = InputSize::video(args.batch, t, h, w);
+    let source = args.sized.load(name)?;
+    let size @ InputSize { n, h, w, .. } = source.size;
     let plain = source.plain.with_context(|| format!("{name} has no plain form to compare with: must be built in"))?;
     let (device, roofline) = common.open()?;
     let context = &device.context;
@@ -146,8 +137,8 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     }
     let info = context.adapter().get_info();
     let heading = format!(
-        "{} at {}x{h}x{w}, {dtype}, on {} ({}), median of {rounds} rounds\n",
-        source.network.name, args.batch, info.name, info.driver_info
+        "{} at {n}x{h}x{w}, {dtype}, on {} ({}), median of {rounds} rounds\n",
+        source.network.name, info.name, info.driver_info
     );
     if let Some(path) = common.plot {
         let (stages, all) = rows.split_at(rows.len() - 1);

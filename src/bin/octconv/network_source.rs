@@ -10,6 +10,8 @@ use octconv::InputSize;
 use octconv::network::{Checkpoint, Graph, Network, Picture, zoo};
 use serde::Deserialize;
 
+use crate::size::Size;
+
 /// How a built-in network is built.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Settings {
@@ -32,6 +34,29 @@ impl Settings {
             classes: self.classes,
             input_channels: None,
         }
+    }
+}
+
+/// A network at a size, where a list of layers may stand in its place.
+#[derive(clap::Args, Clone, Debug)]
+pub struct SizedNetwork {
+    #[command(flatten)]
+    settings: Settings,
+    /// Height and width of the input, in place of the network's usual ones
+    #[arg(long, value_name = "HxW", conflicts_with = "layers")]
+    size: Option<Size>,
+    /// Pictures or clips in a submission
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "layers", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    batch: u32,
+}
+
+impl SizedNetwork {
+    /// The network of this name, or from a file, with the size that was asked for.
+    pub fn load(&self, name: &str) -> Result<Source> {
+        let source = load(name, &self.settings)?;
+        let InputSize { t, h, w, .. } = source.size;
+        let (h, w) = self.size.map_or((h, w), |size| (size.h, size.w));
+        Ok(Source { size: InputSize::video(self.batch, t, h, w), ..source })
     }
 }
 

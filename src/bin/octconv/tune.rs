@@ -12,9 +12,8 @@ use octconv::{Dtype, InputSize, Options, Spec, Tuned, tune};
 
 use crate::device::{self, Device};
 use crate::layer_file;
-use crate::network_source::{self, Settings, Source};
+use crate::network_source::{SizedNetwork, Source};
 use crate::output::{self, one_line};
-use crate::size::Size;
 
 /// Measure which kernels are the fastest on this machine's adapter, layer by layer, and keep it.
 ///
@@ -60,13 +59,7 @@ pub struct Args {
 #[group(id = "whole")]
 struct NetworkArgs {
     #[command(flatten)]
-    settings: Settings,
-    /// Height and width of the input, in place of the network's usual ones
-    #[arg(long, value_name = "HxW", conflicts_with = "layers")]
-    size: Option<Size>,
-    /// Pictures or clips in a submission
-    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "layers", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    batch: u32,
+    sized: SizedNetwork,
     /// Also the network without octaves, with which "bench" compares
     #[arg(long, conflicts_with = "layers")]
     plain: bool,
@@ -194,9 +187,7 @@ impl Listed {
             let file = args.layers.as_ref().context("name a network, or layers with --layers FILE.json")?;
             return Ok(Self::Layers(layer_file::read(file, args.only.as_deref())?));
         };
-        let Source { network, size, plain } = network_source::load(name, &args.whole.settings)?;
-        let (h, w) = args.whole.size.map_or((size.h, size.w), |size| (size.h, size.w));
-        let size = InputSize::video(args.whole.batch, size.t, h, w);
+        let Source { network, size, plain } = args.whole.sized.load(name)?;
         let mut networks = vec![network];
         if args.whole.plain {
             networks.push(plain.with_context(|| format!("{name} has no plain form: must be built in"))?);
