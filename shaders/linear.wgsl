@@ -8,7 +8,7 @@
 // weight once, so that memory decides: the host takes few columns where there are few workgroups otherwise.
 //
 // Operands: X [n][inputs] and Y [n][outputs], f32; weights [block][i][o] in Lanes, BLOCK of them a block, so that a
-// workgroup reads one run of memory; in front of them the bias [o] in f32.
+// workgroup of BLOCK columns reads one run of memory; in front of them the bias [o] in f32.
 //
 // The host guarantees: weights padded with zeros to whole blocks; COLUMNS and WORKGROUP are powers of two.
 
@@ -18,7 +18,7 @@ struct Shape {
     inputs: u32,
     outputs: u32,
     lanes: u32, // Lanes of a row of Y
-    workgroups: u32, // of COLUMNS lanes
+    column_blocks: u32, // workgroups along a row of Y
     weights: u32, // in Lanes
     unused: u32,
 }
@@ -31,8 +31,8 @@ var<workgroup> partial: array<Lane, WORKGROUP>;
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = id.x + id.y * shape.grid_x;
     let part = local / COLUMNS;
-    let column = workgroup % shape.workgroups * COLUMNS + local % COLUMNS;
-    let sample = workgroup / shape.workgroups * SAMPLES;
+    let column = workgroup % shape.column_blocks * COLUMNS + local % COLUMNS;
+    let sample = workgroup / shape.column_blocks * SAMPLES;
     // Threads beyond the last lane or sample repeat it up to the store: none may miss a barrier.
     let inside = min(column, shape.lanes - 1u);
     var weights_at = shape.weights + (inside / BLOCK * shape.inputs + part) * BLOCK + inside % BLOCK;
@@ -51,17 +51,20 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
 
     for (var s = 0u; s < SAMPLES; s++) {
-        // What was here has been read: the loop below ends with a barrier.
-        partial[local] = sums[s];
-        workgroupBarrier();
-        for (var half = PARTS / 2u; half > 0u; half /= 2u) {
-            if part < half {
-                partial[local] = partial[local] + partial[local + half * COLUMNS];
-            }
+        if PARTS > 1u {
+            // What was here has been read: the loop below ends with a barrier.
+            partial[local] = sums[s];
             workgroupBarrier();
+            for (var half = PARTS / 2u; half > 0u; half /= 2u) {
+                if part < half {
+                    partial[local] = partial[local] + partial[local + half * COLUMNS];
+                }
+                workgroupBarrier();
+            }
+            sums[s] = partial[local];
         }
         if part == 0u && column < shape.lanes && sample + s < shape.n {
-            let value = partial[local] + bias(column);
+            let value = sums[s] + bias(column);
             let first = column * LANES;
             for (var k = 0u; k < live_lanes(first, shape.outputs); k++) {
                 store_y((sample + s) * shape.outputs + first + k, lane(value, k));

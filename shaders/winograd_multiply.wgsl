@@ -1,4 +1,4 @@
-// Winograd convolution, the second of three dispatches: a matrix product for each point of the tiles.
+// Winograd convolution, between its first dispatch and its last: a matrix product for each point of the tiles.
 //
 //   M[a][oc][tile] = sum_c U[a][oc][c] V[a][c][tile]
 //
@@ -48,8 +48,12 @@ struct Shape {
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = id.x + id.y * shape.grid_x;
-    let products = shape.products;
-    let counts = vec4(products[0].workgroups, products[1].workgroups, products[2].workgroups, 0u);
+    let counts = vec4(
+        shape.products[0].workgroups,
+        shape.products[1].workgroups,
+        shape.products[2].workgroups,
+        0u,
+    );
     if workgroup >= sum_of(counts) {
         return;
     }

@@ -1,8 +1,10 @@
-// Winograd convolution, the last of three dispatches: the outputs of each tile from the sums at its points.
+// Winograd convolution, its last dispatch: the outputs of each tile from the sums at its points.
 //
-//   Y_H = activate(A^T M_HH A + replicate(A^T M_LH A) + bias_h + residual_h)
+//   Y_H = activate(A^T M_H A + replicate(A^T M_LH A) + bias_h + residual_h)
 //   Y_L = activate(A^T M_L A + bias_l + residual_l)
 //   Y_P = pool(Y_H)                                                   where the layer writes it
+//
+// M_H has all products at high resolution, M_LH those of L->H at low resolution, as they are at stride 1.
 //
 // Mapping. Workgroups make Y_H or Y_L, in turn (shaders/turns.wgsl); a thread makes one tile of CHANNELS channels. With
 // one channel tiles run fastest; several lie side by side in M and are one Value, of which part(v, k) is channel k's, and
@@ -147,7 +149,7 @@ fn high(thread: u32) {
     let x = col * TILE;
 
     var sums: Outputs;
-    if HAS_LH {
+    if HAS_LOW_SUMS {
         let below = from_low(image, row, col, channels);
         for (var i = 0u; i < TILE; i++) {
             for (var j = 0u; j < TILE; j++) {
@@ -155,7 +157,7 @@ fn high(thread: u32) {
             }
         }
     }
-    if HAS_HH {
+    if HAS_HIGH_SUMS {
         let own = outputs(o.sums, tile, channels);
         for (var i = 0u; i < TILE; i++) {
             for (var j = 0u; j < TILE; j++) {

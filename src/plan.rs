@@ -70,7 +70,8 @@ pub enum Strategy {
     /// What is done at low resolution first, Y_L and the sums of L->H, in scratch; then Y_H, which starts from them. Each
     /// weight then serves as many positions as in a convolution without octaves.
     LowFirst,
-    /// The inputs at the points of a transform, products there, and the outputs from those, in scratch between.
+    /// The inputs at the points of a transform, products there, and the outputs from those, in scratch between. At stride 2
+    /// the pooled maps come first, a dispatch each.
     Transform,
     /// Pool, four convolutions, upsample and adds, each its own dispatch: what fusing is measured against.
     Unfused,
@@ -1012,7 +1013,7 @@ impl Planner<'_> {
         Ok(steps)
     }
 
-    /// Inputs to points, products, outputs. What a layer of stride 2 averages first is a map of its own: windows overlap.
+    /// Inputs to points, products, outputs; in front of them, at stride 2, the pooled maps, which several paths read.
     fn transform(&mut self) -> Result<Vec<Step>, Error> {
         if self.variant.family != Family::Winograd {
             return Err(self.refuse("only a Winograd convolution transforms"));
@@ -1020,16 +1021,16 @@ impl Planner<'_> {
         let tile = winograd::named(self.variant.tile.unwrap_or_default(), self.facts);
         let tile = tile.ok_or_else(|| self.refuse("the device has no use for such a tile"))?;
         let mut job = self.job(self.given_pool(Family::Winograd));
+        let types = self.types();
+        if let Some(reason) = winograd::refusal(self.spec, types, &job, tile) {
+            return Err(self.refuse(reason));
+        }
         let mut pools = Pools::default();
         if self.spec.stride() == 2 {
             for path in job.paths.iter_mut().flatten() {
                 path.source = self.pooled(&mut pools, path.source, path.sampling.level)?;
                 path.sampling.level = 0;
             }
-        }
-        let types = self.types();
-        if let Some(reason) = winograd::refusal(self.spec, types, &job, tile) {
-            return Err(self.refuse(reason));
         }
         let (facts, spec) = (self.facts, self.spec);
         let mut steps = pools.steps;

@@ -180,6 +180,10 @@ fn large_kernels() {
     check(&image(k3().kernel([1, 11]), 12, 14));
     // The ResNet stem, whose kernel reaches beyond the whole map at low resolution.
     check(&image(split((3, 0), (6, 2)).kernel([7, 7]).same_padding().stride(2), 10, 6));
+    // As released networks have it: without pooling, a row of taps a window.
+    let options = Options { variant: Some("fused/direct/4x4x8+4x4x8".parse().unwrap()), ..Options::default() };
+    let stem = split((3, 0), (11, 0)).kernel([7, 7]).same_padding().stride(2).downsample(Downsample::StridedConv);
+    check_one(context(), &Case { options, ..image(stem, 21, 26) });
 }
 
 #[test]

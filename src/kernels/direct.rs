@@ -158,20 +158,21 @@ pub(crate) fn tiles(name: &str, facts: &DeviceFacts, spec: &Spec, job: &Job) -> 
     Ok((lanes, fitted(&fit)))
 }
 
-/// Columns of a tile that has at most `most` of so many: about as many in each tile, since what is beyond the last is wasted.
+/// Columns of a tile that has at most `most` of so many: about as many in each tile, since what is beyond the last is
+/// wasted.
 fn even_cols(columns: u32, most: u32) -> u32 {
     columns.div_ceil(columns.div_ceil(most)).next_multiple_of(2)
 }
 
-/// The largest window of inputs a thread keeps in registers; beside it stand up to 64 accumulators. Also the most of several
-/// channels together.
+/// The largest window of inputs a thread keeps in registers, of one channel or several; beside it stand up to 64
+/// accumulators.
 const MAX_WINDOW: u32 = 40;
 
-/// The largest window of one channel on a software device, which has few registers in any case: it holds four rows of four
-/// outputs of a stem, 7x7 with stride 2, where a row of taps shares its loads.
-const MAX_WINDOW_OF_SOFTWARE: u32 = 52;
+/// The largest window of one channel and a row of taps on a software device, which has few registers in any case: that of
+/// 4x4 outputs of a stem, 7x7 with stride 2.
+const MAX_ROWS_OF_SOFTWARE: u32 = 52;
 
-/// The same of inputs that all threads of a workgroup share.
+/// The largest window of inputs that all threads of a workgroup share, and the most of several channels together.
 const MAX_SHARED: u32 = 64;
 
 /// The most loads a window may take where each of its elements is a mean of 4 or 16.
@@ -365,7 +366,7 @@ fn window(outputs: u32, taps: u32, step: u32) -> u32 {
 }
 
 /// The taps that share a window: the whole kernel where its window fits into registers, else a row of it, else one tap.
-fn inner_kernel(spec: &Spec, tile: Tile, path: &PathJob, clamped: bool, most: u32) -> [u32; 2] {
+fn inner_kernel(spec: &Spec, tile: Tile, path: &PathJob, clamped: bool, [most, most_of_row]: [u32; 2]) -> [u32; 2] {
     let [kh, kw] = spec.kernel();
     let [dh, dw] = spec.dilation();
     let adjacent = |k: u32, d: u32| k == 1 || d == 1;
@@ -373,13 +374,13 @@ fn inner_kernel(spec: &Spec, tile: Tile, path: &PathJob, clamped: bool, most: u3
         return [1, 1];
     }
     let Sampling { level, step, .. } = path.sampling;
-    let fits = |ih: u32, iw: u32| {
+    let fits = |ih: u32, iw: u32, most: u32| {
         let window = u64::from(window(tile.rows, ih, step)) * u64::from(window(tile.cols, iw, step));
         window <= u64::from(most) && (level == 0 || window << (2 * level) <= u64::from(MAX_LOADS))
     };
-    if adjacent(kh, dh) && adjacent(kw, dw) && fits(kh, kw) {
+    if adjacent(kh, dh) && adjacent(kw, dw) && fits(kh, kw, most) {
         [kh, kw]
-    } else if adjacent(kw, dw) && fits(1, kw) {
+    } else if adjacent(kw, dw) && fits(1, kw, most_of_row) {
         [1, kw]
     } else {
         [1, 1]
@@ -441,10 +442,10 @@ pub(crate) fn step(
         Some(if tile.across { 1 } else { u64::from(dims.n) * u64::from(dims.t) * u64::from(positions) })
     }));
     let across = if along_channels { workgroup } else { 1 };
-    let (most, most_together) = match (along_channels, facts.software) {
-        (true, _) => (MAX_SHARED, MAX_SHARED),
-        (false, true) => (MAX_WINDOW_OF_SOFTWARE, MAX_WINDOW),
-        (false, false) => (MAX_WINDOW, MAX_WINDOW),
+    let [most, most_of_row] = match (along_channels, facts.software) {
+        (true, _) => [MAX_SHARED; 2],
+        (false, true) => [MAX_WINDOW, MAX_ROWS_OF_SOFTWARE],
+        (false, false) => [MAX_WINDOW; 2],
     };
     let blocks = |output: &OutputJob, tile: Tile| {
         let groups = output.groups;
@@ -473,7 +474,7 @@ pub(crate) fn step(
         // Where odd sizes are floored, the last row of Y_H has no row of its own below it, and repeats the last.
         let extent = job.low_extent.filter(|_| path == Path::LH && replicate_low);
         let clamped = extent.is_some_and(|low| low.h * 2 < output.y.dims.h || low.w * 2 < output.y.dims.w);
-        let inner = inner_kernel(spec, tile, path_job, clamped, most);
+        let inner = inner_kernel(spec, tile, path_job, clamped, [most, most_of_row]);
         let level = path_job.sampling.level;
         let half = source.pooled(spec.rounding());
         let mut map = source;
@@ -501,7 +502,7 @@ pub(crate) fn step(
         };
         let step = path_job.sampling.step;
         let size = u64::from(window(tile.rows, inner[0], step) * window(tile.cols, inner[1], step)) << (2 * level);
-        let fits = |&u: &u32| channels.is_multiple_of(u) && u64::from(u) * size <= u64::from(most_together);
+        let fits = |&u: &u32| channels.is_multiple_of(u) && u64::from(u) * size <= u64::from(most);
         let unroll = [4, 2].into_iter().find(fits).unwrap_or(1);
         // Planes of odd size begin at an even element and at an odd one in turn, and a thread takes two at once.
         let alternates = flat && !source.w.is_multiple_of(2) && channels.is_multiple_of(2) && unroll > 1;

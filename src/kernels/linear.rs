@@ -20,8 +20,7 @@ pub(crate) struct Constants {
 /// Outputs of a vector.
 const LANES: u32 = 4;
 
-/// Vectors of outputs that lie side by side in the matrix: a cache line of a GPU in f32, and what a vector of a software
-/// device's threads reads at once.
+/// Vectors of outputs that lie side by side in the matrix: what a vector of a software device's threads reads at once.
 const BLOCK: u32 = 8;
 
 /// Workgroups that fill a large GPU.
@@ -35,7 +34,7 @@ struct Shape {
     inputs: u32,
     outputs: u32,
     lanes: u32,
-    workgroups: u32,
+    column_blocks: u32,
     weights: u32,
     unused: u32,
 }
@@ -66,7 +65,7 @@ pub(crate) fn step(facts: &DeviceFacts, weights: Dtype, n: u32, outputs: u32, in
     let workgroup = reduction_workgroup(facts, if facts.software { BLOCK } else { 256 }, 16);
     let samples = if n == 1 { 1 } else { 4 };
     let workgroups = |columns: u32| u64::from(lanes.div_ceil(columns)) * u64::from(n.div_ceil(samples));
-    // Two vectors of f32 are the least that a GPU fetches at once, half a line; four of f16.
+    // Two vectors of f32 are the least that a GPU fetches at once; four of f16.
     let least = if weights == Dtype::F16 { 4 } else { 2 };
     let columns = [16, 8, 4, 2].into_iter().filter(|&columns| columns >= least);
     let columns = columns.clone().find(|&columns| workgroups(columns) >= ENOUGH_WORKGROUPS).unwrap_or(least);
@@ -79,7 +78,7 @@ pub(crate) fn step(facts: &DeviceFacts, weights: Dtype, n: u32, outputs: u32, in
         inputs,
         outputs,
         lanes,
-        workgroups: lanes.div_ceil(columns),
+        column_blocks: lanes.div_ceil(columns),
         weights: (bias_bytes / (u64::from(LANES) * weights.bytes())) as u32,
         unused: 0,
     };
@@ -94,7 +93,7 @@ pub(crate) fn step(facts: &DeviceFacts, weights: Dtype, n: u32, outputs: u32, in
 }
 
 /// Outputs with their padding.
-fn padded(outputs: u64) -> u64 {
+pub(crate) fn padded(outputs: u64) -> u64 {
     outputs.next_multiple_of(u64::from(LANES * BLOCK))
 }
 

@@ -525,7 +525,8 @@ impl Planner<'_> {
             Task::Linear { .. } => {
                 if let (Some(x), Some(y)) = (input.vector, output.vector) {
                     let bytes = linear::packed_bytes(y.dims.c, x.dims.c, self.options.weights);
-                    plan::check_size("the matrix", u64::from(y.dims.c) * u64::from(x.dims.c), bytes, self.facts)?;
+                    let elements = linear::padded(u64::from(y.dims.c)).saturating_mul(u64::from(x.dims.c));
+                    plan::check_size("the matrix", elements, bytes, self.facts)?;
                     let step = linear::step(self.facts, self.options.weights, y.dims.n, y.dims.c, x.dims.c)?;
                     let tensors = vec![(TensorId::XH, x.span), (TensorId::YH, y.span)];
                     self.push(index, step, Some(Params::Linear(self.options.weights)), tensors);

@@ -149,13 +149,12 @@ fn promised(spec: &Spec, options: &Options) -> Vec<String> {
         }
     }
     let winograd = spec.kernel() == [3, 3]
-        && !two
         && dense
         && spec.dilation() == [1, 1]
         && TimeAxis { dilation: 1, ..time } == TimeAxis::IMAGE
-        && (pooled || !spec.has(Path::HL));
-    // Where odd sizes are floored, it depends on the size.
-    if winograd && (spec.rounding() == Rounding::Ceil || !spec.has(Path::LH)) {
+        && (pooled || (!two && !spec.has(Path::HL)));
+    // Where odd sizes are floored, it depends on the size whether L->H can be replicated.
+    if winograd && (two || spec.rounding() == Rounding::Ceil || !spec.has(Path::LH)) {
         names.push("transform/winograd".into());
     }
     names

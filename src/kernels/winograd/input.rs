@@ -18,9 +18,10 @@ pub(crate) struct Constants {
     tiles: u32,
     /// Whether windows begin at odd columns. Only paired inputs differ by it.
     odd: bool,
-    /// Which of the inputs the feed of each path reads, in the order of [`Path::ALL`]; none where it has that of another.
+    /// Which of the inputs the feed of each path reads, in the order of [`Path::ALL`]; none for a path that is absent, or
+    /// shares another's feed.
     feeds: [Option<usize>; 4],
-    /// Averages between X_H and what H->L convolves: 0 where that is given.
+    /// Averages that H->L takes on load.
     mean_level: u32,
 }
 
@@ -103,7 +104,7 @@ fn words(outputs: u32, span: u32, shift: u32) -> u32 {
 
 /// V of every source of `job`.
 pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, layout: &Layout) -> Result<Step, Error> {
-    // In the order of the channels of each resolution.
+    // The sources of the paths, and the channel of V at which each begins.
     let channels = |path: Path| job.path(path).map_or(0, |p| padded(p.source.dims.c));
     let [hh, hl, lh, ll] = Path::ALL.map(|path| job.path(path));
     let (lh, lh_level, lh_first) = match lh {

@@ -1,5 +1,5 @@
-//! Host twins of `shaders/winograd_*.wgsl`: dense 3x3 convolutions in three dispatches or four, at stride 1, or of maps that
-//! stride 2 has pooled.
+//! Host twins of `shaders/winograd_*.wgsl`: dense 3x3 convolutions in three dispatches or four, at stride 1, or of maps
+//! that stride 2 has pooled.
 //!
 //! Inputs at the points of their tiles, V; a matrix product for each point, M; outputs from those. The products at both
 //! resolutions are one dispatch, unless so few tiles are at low resolution that they are cut differently. V and M lie in
@@ -100,13 +100,11 @@ pub(crate) fn refusal(spec: &Spec, types: Types, job: &Job, tile: Tile) -> Optio
         let Extent { h, w } = high.y.dims.extent();
         2 * low.h < h || 2 * low.w < w
     });
-    let each_position =
-        |path: &PathJob| path.sampling.step == 1 && (path.sampling.level == 0 || path.weights == Path::HL);
     if spec.kernel() != [3, 3] || spec.time() != image {
         Some("Winograd needs a kernel of 3x3, and 1 in time without stride or padding")
     } else if spec.dilation() != [1, 1] {
         Some("Winograd needs a dilation of 1")
-    } else if !job.paths.iter().flatten().all(each_position) {
+    } else if job.paths.iter().flatten().any(|path| path.sampling.step > 1) {
         Some("Winograd cannot stride, only average first")
     } else if !dense {
         Some("Winograd needs one group")
@@ -153,12 +151,12 @@ struct Product {
     first: u32,
 }
 
-/// What the three dispatches agree on.
+/// What the dispatches agree on.
 struct Layout {
     tile: Tile,
     high: Level,
     low: Level,
-    /// Y_H, but for L->H at low resolution; Y_L; and the sums of the latter.
+    /// Y_H, without L->H if that is at low resolution; Y_L; and L->H at low resolution.
     products: [Option<Product>; 3],
     /// Channels of X_L at low resolution, with their padding.
     low_channels: u32,

@@ -15,7 +15,7 @@ pub(crate) struct Constants {
     outputs: u32,
     writes_high: bool,
     writes_low: bool,
-    /// Whether Y_H has sums of H->H and of L->H.
+    /// Whether Y_H has sums at high resolution, and of L->H at low resolution.
     sums: [bool; 2],
     residual_high: bool,
     residual_low: bool,
@@ -81,8 +81,8 @@ impl Constants {
         source.constant("ACTIVATION", self.activation);
         source.flag("HAS_HIGH", self.writes_high);
         source.flag("HAS_LOW", self.writes_low);
-        source.flag("HAS_HH", self.sums[0]);
-        source.flag("HAS_LH", self.sums[1]);
+        source.flag("HAS_HIGH_SUMS", self.sums[0]);
+        source.flag("HAS_LOW_SUMS", self.sums[1]);
         source.flag("WRITES_Y_P", self.writes_pooled);
         source.weights(Dtype::F32, 1, false);
         source.vectors(Access::Read, "m", self.channels, self.channels > 1);
