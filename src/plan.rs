@@ -1013,7 +1013,7 @@ impl Planner<'_> {
         Ok(steps)
     }
 
-    /// Inputs to points, products, outputs; in front of them, at stride 2, the pooled maps, which several paths read.
+    /// Inputs to points, products, outputs. Only H->L can average on load, once: in front are, at stride 2, pooled maps.
     fn transform(&mut self) -> Result<Vec<Step>, Error> {
         if self.variant.family != Family::Winograd {
             return Err(self.refuse("only a Winograd convolution transforms"));
@@ -1026,11 +1026,11 @@ impl Planner<'_> {
             return Err(self.refuse(reason));
         }
         let mut pools = Pools::default();
-        if self.spec.stride() == 2 {
-            for path in job.paths.iter_mut().flatten() {
-                path.source = self.pooled(&mut pools, path.source, path.sampling.level)?;
-                path.sampling.level = 0;
-            }
+        for path in job.paths.iter_mut().flatten() {
+            let spared = u32::from(path.weights == Path::HL);
+            let levels = path.sampling.level.saturating_sub(spared);
+            path.source = self.pooled(&mut pools, path.source, levels)?;
+            path.sampling.level -= levels;
         }
         let (facts, spec) = (self.facts, self.spec);
         let mut steps = pools.steps;
