@@ -1,4 +1,5 @@
-// Workgroups of up to four kinds, which differ in what they cost, take turns: of each kind a TURNSth, then the next of each.
+// Workgroups of up to four kinds, which differ in what they cost, take turns: of each kind a TURNSth, then the next of
+// each.
 //
 // A software device gives each of its cores one run of workgroups; were the kinds one behind the other, a core would get
 // the dear ones. Within a kind workgroups keep their order.

@@ -2,16 +2,16 @@
 //
 //   V[a][c][tile] = (B^T d B)[a]      d the WINDOW x WINDOW inputs of channel c under a tile, zero outside of the map
 //
-// There is a feed for each path, an instance of shaders/winograd_feed.wgsl, but that L->H at stride 1 has L->L's: X_H, and
-// at stride 2 X_L, at high resolution; X_L and pool(X_H) at low resolution. The channels of a resolution are stacked. A
-// thread makes all points of TILES tiles of one channel; tiles run
-// fastest, so that what threads store lies side by side. What it has of its tiles at a point is one Value.
+// There is a feed for each path, an instance of shaders/winograd_feed.wgsl, but that L->H at stride 1 has L->L's: X_H,
+// and at stride 2 X_L, at high resolution; X_L and pool(X_H) at low resolution. The channels of a resolution are stacked.
+// A thread makes all points of TILES tiles of one channel; tiles run fastest, so that what threads store lies side by
+// side. What it has of its tiles at a point is one Value.
 //
 // Operands: X [n][c][t][h][w]; V of each resolution [a][c][tile], channels of each feed padded with zeros to a multiple
 // of 4.
 //
-// The host guarantees: kernel 3x3, dilation 1, maps that are convolved at stride 1; tiles that cover the outputs; rows of V as long as all tiles, and
-// a multiple of TILES.
+// The host guarantees: kernel 3x3, dilation 1, maps that are convolved at stride 1; tiles that cover the outputs; rows of V
+// as long as all tiles, and a multiple of TILES.
 
 struct Feed {
     workgroups: u32,

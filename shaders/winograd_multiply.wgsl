@@ -2,9 +2,9 @@
 //
 //   M[a][oc][tile] = sum_c U[a][oc][c] V[a][c][tile]
 //
-// There are up to three products: at high resolution Y_H over the channels of X_H; at low resolution Y_L over the stacked
-// channels of X_L and pool(X_H), and L->H over those of X_L. In a layer of stride 2 L->H is at high resolution, and X_L's
-// channels stack there too.
+// There are up to three products: at high resolution Y_H over the channels of X_H; at low resolution Y_L over the
+// stacked channels of X_L and pool(X_H), and L->H over those of X_L. In a layer of stride 2 L->H is at high resolution,
+// and X_L's channels stack there too.
 //
 // Mapping. One side of a product, tiles or channels, is its *columns*: a thread has COLUMN_VECTORS Columns of them, vec2
 // or vec4. The other is its *rows*: a workgroup has ROW_VECTORS vec4 of them, read at addresses that are the same for all

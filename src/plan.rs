@@ -70,8 +70,8 @@ pub enum Strategy {
     /// What is done at low resolution first, Y_L and the sums of L->H, in scratch; then Y_H, which starts from them. Each
     /// weight then serves as many positions as in a convolution without octaves.
     LowFirst,
-    /// The inputs at the points of a transform, products there, and the outputs from those, in scratch between. At stride 2
-    /// the pooled maps come first, a dispatch each.
+    /// The inputs at the points of a transform, products there, and the outputs from those, in scratch between. At
+    /// stride 2 the pooled maps come first, a dispatch each.
     Transform,
     /// Pool, four convolutions, upsample and adds, each its own dispatch: what fusing is measured against.
     Unfused,
@@ -1013,7 +1013,7 @@ impl Planner<'_> {
         Ok(steps)
     }
 
-    /// Inputs to points, products, outputs. Only H->L can average on load, once: in front are, at stride 2, pooled maps.
+    /// Inputs to points, products, outputs. Only H->L averages on load, and once: in front are, at stride 2, pooled maps.
     fn transform(&mut self) -> Result<Vec<Step>, Error> {
         if self.variant.family != Family::Winograd {
             return Err(self.refuse("only a Winograd convolution transforms"));

@@ -68,10 +68,10 @@ pub(crate) struct Constants {
     activation: u32,
 }
 
-/// The outputs of a thread at high and at low resolution, in vectors of 4 lanes. Four positions share a fetched input or
-/// weight with each other; more positions suit large maps, more channels small ones and windows that are expensive to
-/// fetch. Where a name has a "c" in front, threads lie side by side along the channels, and its columns are the most that a
-/// tile has.
+/// The outputs of a thread at high and at low resolution, in vectors of 4 lanes. Four positions share a fetched input
+/// or weight with each other; more positions suit large maps, more channels small ones and windows that are expensive to
+/// fetch. Where a name has a "c" in front, threads lie side by side along the channels, and its columns are the most that
+/// a tile has.
 pub(crate) const TILES: [(&str, [Tile; 2]); 14] = [
     ("4x4x4+4x4x4", [positions(4, 4, 1), positions(4, 4, 1)]),
     ("4x4x4+2x2x8", [positions(4, 4, 1), positions(2, 2, 2)]),
@@ -168,8 +168,8 @@ fn even_cols(columns: u32, most: u32) -> u32 {
 /// accumulators.
 const MAX_WINDOW: u32 = 40;
 
-/// The largest window of one channel and a row of taps on a software device, which has few registers in any case: that of
-/// 4x4 outputs of a stem, 7x7 with stride 2.
+/// The largest window of one channel and a row of taps on a software device, which has few registers in any case: that
+/// of 4x4 outputs of a stem, 7x7 with stride 2.
 const MAX_ROWS_OF_SOFTWARE: u32 = 52;
 
 /// The largest window of inputs that all threads of a workgroup share, and the most of several channels together.

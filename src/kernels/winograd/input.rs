@@ -18,8 +18,8 @@ pub(crate) struct Constants {
     tiles: u32,
     /// Whether windows begin at odd columns. Only paired inputs differ by it.
     odd: bool,
-    /// Which of the inputs the feed of each path reads, in the order of [`Path::ALL`]; none for a path that is absent, or
-    /// shares another's feed.
+    /// Which of the inputs the feed of each path reads, in the order of [`Path::ALL`]; none for a path that is absent,
+    /// or shares another's feed.
     feeds: [Option<usize>; 4],
     /// Averages that H->L takes on load.
     mean_level: u32,
