@@ -1,5 +1,5 @@
-//! What a network costs the CPU at a size that it has not had: planning, and binding with pipelines and weights that other
-//! sizes have left. Before that, once, its first compile and inference. Any adapter will do.
+//! What a network costs the CPU: once, its first compile and inference; recording an inference; and at a size that it has
+//! not had planning, and binding with pipelines and weights that other sizes have left. Any adapter will do.
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,17 @@ fn network(criterion: &mut Criterion) {
     let inference = model.compile(plan(), |_| {}).expect("pipelines and weights");
     context.time_pass(|pass| inference.record(pass)).expect("an inference");
     println!("Oct-ResNet-50, first compile and inference: {:.2} s", start.elapsed().as_secs_f64());
+
+    let (nodes, dispatches) = (inference.plan().layers().count(), inference.plan().dispatches());
+    criterion.bench_function(&format!("Oct-ResNet-50: record {dispatches} dispatches of {nodes} layers"), |b| {
+        b.iter(|| {
+            let mut encoder = context.device().create_command_encoder(&Default::default());
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            inference.record(&mut pass);
+            drop(pass);
+            encoder.finish()
+        });
+    });
 
     let mut group = criterion.benchmark_group("Oct-ResNet-50 at a new size");
     group.sample_size(20).measurement_time(Duration::from_secs(5));

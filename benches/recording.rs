@@ -51,9 +51,9 @@ fn packing(criterion: &mut Criterion) {
 }
 
 fn recording(criterion: &mut Criterion) {
-    let context = Context::new(&ContextOptions::default()).expect("an adapter");
-    let octconv = context.octconv();
     for (kernel, variant) in [(1, "fused/pointwise/2x2x16"), (3, "transform/winograd/4x4-8t8c")] {
+        let context = Context::new(&ContextOptions::default()).expect("an adapter");
+        let octconv = context.octconv();
         let spec = layer(kernel);
         let options = Options { variant: Some(variant.parse().expect("a variant")), ..Options::default() };
         let plan = octconv.plan(&spec, SIZE, &options).expect("a plan");
@@ -72,8 +72,8 @@ fn recording(criterion: &mut Criterion) {
         let layer = octconv.bind(&plan, &packed, &tensors).expect("a bound layer");
 
         let mut group = criterion.benchmark_group(format!("layers of {} dispatches", layer.dispatches()));
-        group.bench_function("bind", |b| b.iter(|| octconv.bind(&plan, &packed, &tensors)));
-        // A hundred layers a pass, so that the pass and its encoder hardly count.
+        // A hundred layers a pass, so that the pass and its encoder hardly count; and before any are bound by the
+        // thousand, since finishing an encoder takes longer the more resources its device has had.
         group.bench_function("record 100", |b| {
             b.iter(|| {
                 let mut encoder = context.device().create_command_encoder(&Default::default());
@@ -83,6 +83,7 @@ fn recording(criterion: &mut Criterion) {
                 encoder.finish()
             });
         });
+        group.bench_function("bind", |b| b.iter(|| octconv.bind(&plan, &packed, &tensors)));
         group.finish();
     }
 }
