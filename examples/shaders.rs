@@ -36,7 +36,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, builder, side) in layers {
         let spec = builder.build()?;
         for dtype in [Dtype::F32, Dtype::F16] {
-            let options = Options { activations: dtype, weights: dtype, pooled_output: true, ..Options::default() };
+            let options =
+                Options { activations: dtype, weights: dtype, sums: dtype, pooled_output: true, ..Options::default() };
             for plan in Plan::candidates(&spec, InputSize::image(1, side, side), &options, &facts) {
                 let variant = plan.variant().to_string().replace('/', "-");
                 for (i, source) in plan.sources().into_iter().enumerate() {

@@ -10,6 +10,7 @@
 //   const PATH_STEP: u32                stride over the sampled map
 //   const PATH_UNROLL: u32              channels whose windows are read together
 //   const PATH_PAIRED: bool             whether two elements of a row are read as one word
+//   alias Factor                        f32, or f16 where products are; Factors: LANES of them
 //   const PATH_AHEAD: u32               columns of a block's first word in front of its window: 0, 1
 //   const PATH_ALTERNATES: bool         whether they are there in every second channel only, as planes are of odd size
 //
@@ -40,8 +41,6 @@ const PATH_TAPS: u32 = PATH_INNER_H * PATH_INNER_W;
 // Elements of the tensor under one element of S, along one axis.
 const PATH_SUB: u32 = 1u << PATH_LEVEL;
 const PATH_MEAN: f32 = 1.0 / f32(PATH_SUB * PATH_SUB);
-// Sums by vector, lane, row and column. Each level is indexed by the counter of a loop of its very length: drivers then
-// unroll the loop whatever its size, and the sums are registers.
 
 // Row (or column) k of the PATH_SUB that an element of S averages. An element beyond an odd edge is its neighbour
 // again, so that the mean of four equals the mean of those that exist.
@@ -116,7 +115,7 @@ fn path_accumulate(
                 var plane = first_channel + frame_at * plane_size;
                 for (var c = 0u; c < p.channels; c += PATH_UNROLL) {
                     // Weights of a thread's own come from far: they are on their way while the inputs are fetched.
-                    var own: array<array<Lane, PATH_VECTORS>, PATH_UNROLL>;
+                    var own: array<array<Factors, PATH_VECTORS>, PATH_UNROLL>;
                     if ACROSS > 1u {
                         for (var u = 0u; u < PATH_UNROLL; u++) {
                             for (var v = 0u; v < PATH_VECTORS; v++) {
@@ -124,7 +123,7 @@ fn path_accumulate(
                             }
                         }
                     }
-                    var window: array<array<array<f32, PATH_WINDOW_W>, PATH_WINDOW_H>, PATH_UNROLL>;
+                    var window: array<array<array<Factor, PATH_WINDOW_W>, PATH_WINDOW_H>, PATH_UNROLL>;
                     for (var u = 0u; u < PATH_UNROLL; u++) {
                         for (var i = 0u; i < PATH_WINDOW_H; i++) {
                             let ahead = select(PATH_AHEAD, u & 1u, PATH_ALTERNATES);
@@ -141,7 +140,14 @@ fn path_accumulate(
                             }
                             for (var j = 0u; j < PATH_WINDOW_W; j++) {
                                 if PATH_PAIRED && PATH_LEVEL == 0u {
-                                    window[u][i][j] = words[(j + ahead) >> 1u][(j + ahead) & 1u];
+                                    window[u][i][j] = Factor(words[(j + ahead) >> 1u][(j + ahead) & 1u]);
+                                    continue;
+                                }
+                                let inside = !MASKED || (row_in[i] && col_in[j]);
+                                // select and not a product with zero: what lies at the clamped address may be infinite.
+                                if PATH_LEVEL == 0u {
+                                    let value = Factor(path_load(plane + row_at[i] + col_at[j]));
+                                    window[u][i][j] = select(Factor(0.0), value, inside);
                                     continue;
                                 }
                                 var sum = 0.0;
@@ -156,63 +162,12 @@ fn path_accumulate(
                                         }
                                     }
                                 }
-                                // select and not a product with zero: what lies at the clamped address may be infinite.
-                                window[u][i][j] = select(0.0, sum * PATH_MEAN, !MASKED || (row_in[i] && col_in[j]));
+                                window[u][i][j] = select(Factor(0.0), Factor(sum * PATH_MEAN), inside);
                             }
                         }
                         plane += channel_size;
                     }
-                    if CHANNEL_BY_CHANNEL {
-                        for (var v = 0u; v < PATH_VECTORS; v++) {
-                            var w: array<array<array<Lane, PATH_INNER_W>, PATH_INNER_H>, PATH_UNROLL>;
-                            for (var u = 0u; u < PATH_UNROLL; u++) {
-                                for (var dr = 0u; dr < PATH_INNER_H; dr++) {
-                                    for (var ds = 0u; ds < PATH_INNER_W; ds++) {
-                                        let tap = (u * PATH_INNER_H + dr) * PATH_INNER_W + ds;
-                                        if ACROSS > 1u {
-                                            w[u][dr][ds] = own[u][v];
-                                        } else {
-                                            w[u][dr][ds] = weight(next + (tap * PATH_VECTORS + v) * ACROSS);
-                                        }
-                                    }
-                                }
-                            }
-                            for (var k = 0u; k < LANES; k++) {
-                                for (var u = 0u; u < PATH_UNROLL; u++) {
-                                    for (var dr = 0u; dr < PATH_INNER_H; dr++) {
-                                        for (var ds = 0u; ds < PATH_INNER_W; ds++) {
-                                            let value = lane(w[u][dr][ds], k);
-                                            for (var i = 0u; i < PATH_ROWS; i++) {
-                                                for (var j = 0u; j < PATH_COLS; j++) {
-                                                    let input = window[u][i * PATH_STRIDE_H + dr][j * PATH_STRIDE_W + ds];
-                                                    (*acc)[v][k][i][j] += input * value;
-                                                }
-                                            }
-                                        }
-                                    }
-                                }
-                            }
-                        }
-                    } else {
-                        for (var u = 0u; u < PATH_UNROLL; u++) {
-                            for (var dr = 0u; dr < PATH_INNER_H; dr++) {
-                                for (var ds = 0u; ds < PATH_INNER_W; ds++) {
-                                    let tap = (u * PATH_INNER_H + dr) * PATH_INNER_W + ds;
-                                    for (var v = 0u; v < PATH_VECTORS; v++) {
-                                        let w = weight(next + (tap * PATH_VECTORS + v) * ACROSS);
-                                        for (var k = 0u; k < LANES; k++) {
-                                            for (var i = 0u; i < PATH_ROWS; i++) {
-                                                for (var j = 0u; j < PATH_COLS; j++) {
-                                                    let input = window[u][i * PATH_STRIDE_H + dr][j * PATH_STRIDE_W + ds];
-                                                    (*acc)[v][k][i][j] += input * lane(w, k);
-                                                }
-                                            }
-                                        }
-                                    }
-                                }
-                            }
-                        }
-                    }
+                    path_multiply(acc, &window, &own, next);
                     next += PATH_UNROLL * PATH_TAPS * PATH_VECTORS * ACROSS;
                 }
             }

@@ -12,7 +12,7 @@
 //   - L->H at stride 1 is computed at low resolution, a position a cell, and starts the sums of the cell; or an earlier
 //     dispatch has done so (PATH_BELOW).
 //   - H->L averages X_H while staging, once a workgroup, unless the layer is given pool(X_H).
-// A thread reads Lanes of 4 channels and of 4 positions, which adjacent threads have adjacent: no two threads of a wave
+// A thread reads Factors of 4 channels and of 4 positions, which adjacent threads have adjacent: no two threads of a wave
 // want different words of one bank at a time.
 //
 // Operands: X [n][c][t][h][w]; weights [block][kt][r][s][c][oc] of each path, behind the biases [block][oc] of H, of L.
@@ -85,14 +85,14 @@ struct Shape {
 
 const THREAD_ROWS: u32 = TILE_VECTORS / VECTORS;
 const THREAD_COLS: u32 = TILE_CELLS / CELLS;
-// Lanes of weights and of inputs that a thread stages a slab.
+// Factors, which are four weights or inputs, that a thread stages a slab.
 const WEIGHT_LOADS: u32 = SLAB * TILE_VECTORS / WORKGROUP;
 const CELL_LOADS: u32 = SLAB * TILE_CELLS / WORKGROUP;
 // From one channel of a slab whose inputs a thread stages to the next.
 const CHANNEL_STEP: u32 = WORKGROUP / TILE_CELLS;
 
-var<workgroup> tile_w: array<Lane, 2u * SLAB * TILE_VECTORS>;
-var<workgroup> tile_x: array<vec4<f32>, 2u * SLAB * TILE_CELLS>;
+var<workgroup> tile_w: array<Factors, 2u * SLAB * TILE_VECTORS>;
+var<workgroup> tile_x: array<Factors, 2u * SLAB * TILE_CELLS>;
 
 // By vector, lane and cell, of the four positions of a cell. Each level is indexed by the counter of a loop of its very
 // length: drivers then unroll the loop whatever its size, and the sums are registers.
@@ -138,8 +138,8 @@ fn next_tap(tap: vec3<u32>) -> vec3<u32> {
 
 // A thread's part of a slab of weights from Lane `first` on. Of a `ragged` path only `left` channels may be there; what
 // stands in for others is another Lane of them, which `write_weights` drops.
-fn read_weights(first: u32, left: u32, local: u32, ragged: bool) -> array<Lane, WEIGHT_LOADS> {
-    var read: array<Lane, WEIGHT_LOADS>;
+fn read_weights(first: u32, left: u32, local: u32, ragged: bool) -> array<Factors, WEIGHT_LOADS> {
+    var read: array<Factors, WEIGHT_LOADS>;
     for (var i = 0u; i < WEIGHT_LOADS; i++) {
         let at = i * WORKGROUP + local;
         read[i] = weight(first + select(at, min(at, left * TILE_VECTORS - 1u), ragged));
@@ -147,37 +147,10 @@ fn read_weights(first: u32, left: u32, local: u32, ragged: bool) -> array<Lane, 
     return read;
 }
 
-fn write_weights(read: ptr<function, array<Lane, WEIGHT_LOADS>>, half: u32, left: u32, local: u32, ragged: bool) {
+fn write_weights(read: ptr<function, array<Factors, WEIGHT_LOADS>>, half: u32, left: u32, local: u32, ragged: bool) {
     for (var i = 0u; i < WEIGHT_LOADS; i++) {
         let at = i * WORKGROUP + local;
-        tile_w[half * (SLAB * TILE_VECTORS) + at] = select(Lane(), (*read)[i], !ragged || at < left * TILE_VECTORS);
-    }
-}
-
-// Adds the products of a slab.
-fn multiply(sums: ptr<function, Sums>, half: u32, own: Owner) {
-    var at_w = half * (SLAB * TILE_VECTORS) + own.row;
-    var at_x = half * (SLAB * TILE_CELLS) + own.col;
-    for (var c = 0u; c < SLAB; c += UNROLL) {
-        var w: array<array<Lane, VECTORS>, UNROLL>;
-        var x: array<array<vec4<f32>, CELLS>, UNROLL>;
-        for (var u = 0u; u < UNROLL; u++) {
-            for (var m = 0u; m < VECTORS; m++) {
-                w[u][m] = tile_w[at_w + u * TILE_VECTORS + m * THREAD_ROWS];
-            }
-            for (var v = 0u; v < CELLS; v++) {
-                x[u][v] = tile_x[at_x + u * TILE_CELLS + v * THREAD_COLS];
-            }
-            for (var m = 0u; m < VECTORS; m++) {
-                for (var k = 0u; k < LANES; k++) {
-                    for (var v = 0u; v < CELLS; v++) {
-                        (*sums)[m][k][v] += w[u][m][k] * x[u][v];
-                    }
-                }
-            }
-        }
-        at_w += UNROLL * TILE_VECTORS;
-        at_x += UNROLL * TILE_CELLS;
+        tile_w[half * (SLAB * TILE_VECTORS) + at] = select(Factors(), (*read)[i], !ragged || at < left * TILE_VECTORS);
     }
 }
 

@@ -10,7 +10,7 @@
 //
 //   sums[oc] += sum over kt, r, s, c of  W[oc][c][kt][r][s] * S[n][c][t'][y*STEP + r*dh - ph][x*STEP + s*dw - pw]
 //
-// GEMM K = taps by channels. A turn of the loop has one tap and SLAB channels of it: TILE_VECTORS Lanes of weights and
+// GEMM K = taps by channels. A turn of the loop has one tap and SLAB channels of it: TILE_VECTORS Factors of weights and
 // TILE_CELLS cells of inputs a channel, read into registers, then, once the slab before it is used, written into that half
 // of the workgroup's memory that nobody reads: one barrier a turn. Reading is under way while the slab before is
 // multiplied. Weights [block][kt][r][s][c][oc] are read in order.
@@ -73,7 +73,7 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
         let slabs = select(1u, p.slabs, reads);
         var plane = first + channel * channel_size;
         for (var slab = 0u; slab < slabs; slab++) {
-            var next_w: array<Lane, WEIGHT_LOADS>;
+            var next_w: array<Factors, WEIGHT_LOADS>;
             var next_x: array<array<array<f32, 2>, 2>, CELL_LOADS>;
             let left = p.channels - slab * SLAB;
             if reads {
@@ -102,12 +102,12 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
                 write_weights(&next_w, half, left, local, PATH_RAGGED);
                 for (var l = 0u; l < CELL_LOADS; l++) {
                     let exists = !PATH_RAGGED || l * CHANNEL_STEP + channel < left;
-                    var x: vec4<f32>;
+                    var x: Factors;
                     for (var i = 0u; i < 2u; i++) {
                         for (var j = 0u; j < 2u; j++) {
                             // select and not a product with zero: what lies at the clamped address may be infinite.
                             let live = exists && row_in[i] && col_in[j];
-                            x[2u * i + j] = select(0.0, next_x[l][i][j] * PATH_MEAN, live);
+                            x[2u * i + j] = select(Factor(0.0), Factor(next_x[l][i][j] * PATH_MEAN), live);
                         }
                     }
                     tile_x[half * (SLAB * TILE_CELLS) + l * WORKGROUP + local] = x;

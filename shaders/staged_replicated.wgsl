@@ -1,7 +1,7 @@
 // L->H at stride 1, in place of shaders/staged_path.wgsl: the convolution at low resolution, one position a cell, whose
 // sums all four positions of the cell start from.
 //
-// As shaders/staged_path.wgsl, but a Lane of inputs is four channels of one cell's position, of which there are a quarter
+// As shaders/staged_path.wgsl, but the Factors of inputs are four channels of one cell's position, of which there are a quarter
 // as many: some threads have none to read. Positions beyond the last row or column of X_L's map repeat the last.
 
 fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own: Owner, local: u32) {
@@ -29,7 +29,7 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
         let slabs = select(1u, p.slabs, reads);
         var at = first + channel * channel_size;
         for (var slab = 0u; slab < slabs; slab++) {
-            var next_w: array<Lane, WEIGHT_LOADS>;
+            var next_w: array<Factors, WEIGHT_LOADS>;
             var next_x: array<f32, 4>;
             let left = p.channels - slab * SLAB;
             if reads {
@@ -46,7 +46,7 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
                 var at_w = (1u - half) * (SLAB * TILE_VECTORS) + own.row;
                 var at_x = (1u - half) * (SLAB * TILE_CELLS) + own.col;
                 for (var four = 0u; four < SLAB / 4u; four++) {
-                    var x: array<vec4<f32>, CELLS>;
+                    var x: array<Factors, CELLS>;
                     for (var v = 0u; v < CELLS; v++) {
                         x[v] = tile_x[at_x + v * THREAD_COLS];
                     }
@@ -54,7 +54,7 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
                         for (var m = 0u; m < VECTORS; m++) {
                             let w = tile_w[at_w + k * TILE_VECTORS + m * THREAD_ROWS];
                             for (var v = 0u; v < CELLS; v++) {
-                                below[m][v] += w * x[v][k];
+                                below[m][v] += Lane(w) * f32(x[v][k]);
                             }
                         }
                     }
@@ -65,9 +65,9 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
             if reads {
                 write_weights(&next_w, half, left, local, PATH_RAGGED);
                 if channel < SLAB {
-                    var x: vec4<f32>;
+                    var x: Factors;
                     for (var k = 0u; k < 4u; k++) {
-                        x[k] = select(0.0, next_x[k], inside && (!PATH_RAGGED || channel + k < left));
+                        x[k] = select(Factor(0.0), Factor(next_x[k]), inside && (!PATH_RAGGED || channel + k < left));
                     }
                     tile_x[half * (SLAB * TILE_CELLS) + local] = x;
                 }

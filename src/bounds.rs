@@ -35,6 +35,13 @@ impl Bounds {
             // By tiles of 2x2 a weight meets the sum of four inputs, each at most 1.
             absolute += f64::from(terms) * unit(if by_tiles { 22 } else { 24 });
         }
+        let f16_terms = plan.f16_terms();
+        if f16_terms > 0 {
+            // Each product and each sum of so many is rounded, and a mean of X_H before; what is small has no more bits
+            // than what lies at 2^-14.
+            relative += f64::from(f16_terms + 2) * unit(11);
+            absolute += f64::from(terms) * unit(24);
+        }
         // What lies between the dispatches of a Winograd convolution is f32, but for the maps that stride 2 pools.
         let f16_between = plan.scratch_bytes() > 0 && (!by_tiles || spec.stride() == 2);
         if options.activations == Dtype::F16 && (f16_between || options.pooled_input) {

@@ -7,7 +7,7 @@
 //! loads behind other waves, if there are any. Its cache gives a processor 32 bytes a cycle, so a wave's load takes 4; a
 //! load that a wave shares takes 1 to 4 for four scalars, as it has a path of its own or not; four elements a thread from
 //! workgroup memory, of which adjacent threads share some, 2 beside the products; its matrix units do five times as many
-//! multiply-adds, where a software device emulates them. The numbers are of lavapipe on
+//! multiply-adds, packed f16 twice as many, where a software device emulates both. The numbers are of lavapipe on
 //! x86-64 with 256-bit vectors, read off its machine code and its times, and of no GPU in particular.
 
 use crate::plan::DeviceFacts;
@@ -28,6 +28,8 @@ pub(crate) struct Part {
     pub(crate) threads: u64,
     /// What each of them does: multiply-adds,
     pub(crate) multiplies: u64,
+    /// multiply-adds of f16, which may be two an instruction,
+    pub(crate) packed_multiplies: u64,
     /// its share of the multiply-adds of matrix units,
     pub(crate) matrix_multiplies: u64,
     /// loads from an address of its own,
@@ -42,6 +44,34 @@ pub(crate) struct Part {
     pub(crate) shared_loads: u64,
     /// barriers.
     pub(crate) barriers: u64,
+}
+
+impl Part {
+    /// Adds what each thread does besides; the threads stay as many as they are.
+    pub(crate) fn add(&mut self, more: Self) {
+        // A whole pattern, so that a field to come is not forgotten.
+        let Self {
+            threads: _,
+            multiplies,
+            packed_multiplies,
+            matrix_multiplies,
+            loads,
+            uniform_loads,
+            stores,
+            carried,
+            shared_loads,
+            barriers,
+        } = more;
+        self.multiplies += multiplies;
+        self.packed_multiplies += packed_multiplies;
+        self.matrix_multiplies += matrix_multiplies;
+        self.loads += loads;
+        self.uniform_loads += uniform_loads;
+        self.stores += stores;
+        self.carried += carried;
+        self.shared_loads += shared_loads;
+        self.barriers += barriers;
+    }
 }
 
 impl Work {
@@ -60,6 +90,7 @@ impl Work {
         let uniform_load = if wide_words { 6.0 } else { 4.0 };
         let cycles = |part: &Part| {
             let each = 1.25 * part.multiplies as f64
+                + 10.0 * part.packed_multiplies as f64
                 + 8.0 * part.matrix_multiplies as f64
                 + 15.0 * part.loads as f64
                 + uniform_load * part.uniform_loads as f64
@@ -82,6 +113,7 @@ impl Work {
         let cycles = |part: &Part| {
             let waves = part.threads.div_ceil(32) as f64;
             let issued = part.multiplies as f64
+                + 0.5 * part.packed_multiplies as f64
                 + 0.2 * part.matrix_multiplies as f64
                 + 4.0 * part.loads as f64
                 + 0.5 * part.uniform_loads as f64

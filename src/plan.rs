@@ -12,7 +12,7 @@ use crate::kernels::{Kernel, Types, add, direct, matrix, pointwise, pool, staged
 use crate::packing::Packing;
 use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Sampling, Shapes, Spec};
 
-/// The type of stored elements. Sums are f32 in any case.
+/// The type of stored elements. Sums are f32 unless [`Options::sums`] says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Dtype {
     /// 32-bit floats.
@@ -82,10 +82,15 @@ pub enum Strategy {
 pub enum Family {
     /// `shaders/direct.wgsl`: any layer.
     Direct,
+    /// The same with short sums of f16, two of them an instruction where the device packs them: where [`Options::sums`]
+    /// allows it, groups of two channels and more.
+    DirectF16,
     /// `shaders/pointwise.wgsl`: 1x1.
     Pointwise,
     /// `shaders/staged.wgsl`: any layer of one group, by tiles in workgroup memory.
     Staged,
+    /// The same with short sums of f16, as [`Family::DirectF16`].
+    StagedF16,
     /// `shaders/matrix.wgsl`: f16, on devices with matrix units; any kernel, one group.
     Matrix,
     /// `shaders/winograd_input.wgsl` and what follows it: dense 3x3, whose strides are averages.
@@ -111,13 +116,16 @@ impl Strategy {
 
 impl Family {
     /// All there are.
-    pub const ALL: [Self; 5] = [Self::Direct, Self::Pointwise, Self::Staged, Self::Matrix, Self::Winograd];
+    pub const ALL: [Self; 7] =
+        [Self::Direct, Self::DirectF16, Self::Pointwise, Self::Staged, Self::StagedF16, Self::Matrix, Self::Winograd];
 
     fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::DirectF16 => "direct-f16",
             Self::Pointwise => "pointwise",
             Self::Staged => "staged",
+            Self::StagedF16 => "staged-f16",
             Self::Matrix => "matrix",
             Self::Winograd => "winograd",
         }
@@ -126,9 +134,9 @@ impl Family {
     /// The names of its tiles: how much of the output a thread makes, or a workgroup of the staged kernel.
     pub fn tiles(self) -> Vec<&'static str> {
         match self {
-            Self::Direct => direct::TILES.iter().map(|&(name, _)| name).collect(),
+            Self::Direct | Self::DirectF16 => direct::TILES.iter().map(|&(name, _)| name).collect(),
             Self::Pointwise => pointwise::TILES.iter().map(|&(name, _)| name).collect(),
-            Self::Staged => staged::TILES.iter().map(|&(name, _)| name).collect(),
+            Self::Staged | Self::StagedF16 => staged::TILES.iter().map(|&(name, _)| name).collect(),
             Self::Matrix => matrix::TILES.iter().map(|&(name, _)| name).collect(),
             Self::Winograd => winograd::TILES.iter().map(|&(name, _)| name).collect(),
         }
@@ -210,6 +218,11 @@ pub struct Options {
     pub activations: Dtype,
     /// The type of packed weights; biases stay f32.
     pub weights: Dtype,
+    /// The narrowest type that products may be added up in. With f16, which activations and weights of f16 allow, packed
+    /// arithmetic is among the candidates: it adds up to 27 products in f16, where a sum beyond 65504 is infinite, and
+    /// those sums in f32. An output then errs by up to n + 2 times 2⁻¹¹ of the sum of its terms' magnitudes, with n
+    /// products to a sum, by about the root of that where signs are random.
+    pub sums: Dtype,
     /// The caller has pool(X_H) at hand. At stride 2 the layer then does not read X_H at all.
     pub pooled_input: bool,
     /// The layer also writes pool(Y_H).
@@ -628,6 +641,17 @@ impl Plan {
         self.steps.iter().map(|step| step.kernel.name()).collect()
     }
 
+    /// The most products that a kernel adds up in f16.
+    #[cfg(feature = "context")]
+    pub(crate) fn f16_terms(&self) -> u32 {
+        let terms = |step: &Step| match &step.kernel {
+            Kernel::Direct(constants) => constants.f16_terms(),
+            Kernel::Staged(constants) => constants.f16_terms(),
+            _ => 0,
+        };
+        self.steps.iter().map(terms).max().unwrap_or(0)
+    }
+
     /// The WGSL sources in the order of their dispatches, as they go to the device.
     pub fn sources(&self) -> Vec<String> {
         self.steps.iter().map(|step| step.kernel.source()).collect()
@@ -756,6 +780,9 @@ fn interface(spec: &Spec, shapes: &Shapes, options: &Options) -> Vec<(TensorId, 
 fn validate_options(spec: &Spec, shapes: &Shapes, options: &Options, facts: &DeviceFacts) -> Result<(), Error> {
     if options.activations == Dtype::F16 && !facts.features.contains(wgpu::Features::SHADER_F16) {
         return Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" });
+    }
+    if options.sums == Dtype::F16 && (options.activations, options.weights) != (Dtype::F16, Dtype::F16) {
+        return Err(Error::argument("sums", "f16", "must be f32 unless activations and weights are f16"));
     }
     if options.pooled_input {
         if spec.downsample() == Downsample::StridedConv {
@@ -886,10 +913,20 @@ impl Planner<'_> {
     fn convolve(&self, job: &Job) -> Result<Step, Error> {
         let types = self.types();
         let tile = self.variant.tile.unwrap_or_default();
+        let products = match self.variant.family {
+            Family::DirectF16 | Family::StagedF16 => Dtype::F16,
+            _ => Dtype::F32,
+        };
+        if products == Dtype::F16 && self.options.sums != Dtype::F16 {
+            return Err(self.refuse("the options do not allow sums of f16"));
+        }
         match self.variant.family {
-            Family::Direct => {
+            Family::Direct | Family::DirectF16 => {
                 let tiles = direct::tiles(tile, self.facts, self.spec, job).map_err(|reason| self.refuse(reason))?;
-                direct::step(self.facts, self.spec, types, job, tiles)
+                if let Some(reason) = direct::refusal(products, tiles) {
+                    return Err(self.refuse(reason));
+                }
+                direct::step(self.facts, self.spec, types, job, tiles, products)
             }
             Family::Pointwise => {
                 let pooled_only = job.path(Path::HH).is_none()
@@ -903,13 +940,13 @@ impl Planner<'_> {
                 let tile = pointwise::tile(tile, job).ok_or_else(|| self.refuse("it has no such tile"))?;
                 pointwise::step(self.facts, self.spec, types, job, tile)
             }
-            Family::Staged => {
+            Family::Staged | Family::StagedF16 => {
                 if let Some(reason) = staged::refusal(self.spec, job) {
                     return Err(self.refuse(reason));
                 }
                 let idle = || self.refuse(format!("half of a tile of {tile} or more would stand idle"));
                 let tile = staged::tile_of(tile, job).ok_or_else(idle)?;
-                staged::step(self.facts, self.spec, types, job, tile)
+                staged::step(self.facts, self.spec, types, job, tile, products)
             }
             Family::Matrix => {
                 if let Some(reason) = matrix::refusal(self.facts, self.spec, types, job) {

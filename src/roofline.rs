@@ -111,9 +111,12 @@ impl Roofline {
         Ok(Self { arithmetic, read, copy, buffer_bytes, launch: prober.launch()? })
     }
 
-    /// The most floating-point operations a second with f32 sums, of factors of this type: two a multiply-add.
-    pub fn flops(&self, factors: Dtype) -> f64 {
-        let fits = |a: &&Arithmetic| a.sums == Dtype::F32 && (a.factors == Dtype::F32 || factors == Dtype::F16);
+    /// The most floating-point operations a second, two a multiply-add, of factors of this type and sums no narrower than
+    /// `sums`.
+    pub fn flops(&self, factors: Dtype, sums: Dtype) -> f64 {
+        let fits = |a: &&Arithmetic| {
+            (a.sums == Dtype::F32 || sums == Dtype::F16) && (a.factors == Dtype::F32 || factors == Dtype::F16)
+        };
         self.arithmetic.iter().filter(fits).map(|a| a.rate.per_second).fold(0.0, f64::max)
     }
 
@@ -122,10 +125,10 @@ impl Roofline {
         self.read.per_second.max(self.copy.per_second)
     }
 
-    /// The least seconds that so many multiply-adds of factors of type `dtype`, and so many bytes moved, can take on
-    /// the device, and what keeps it from less. Launches are not part of the seconds.
-    pub fn bound(&self, macs: u64, bytes: u64, dtype: Dtype) -> (f64, Bound) {
-        let arithmetic = 2.0 * macs as f64 / self.flops(dtype);
+    /// The least seconds that so many multiply-adds, with factors and sums as of [`Roofline::flops`], and so many bytes
+    /// moved, can take on the device, and what keeps it from less. Launches are not part of the seconds.
+    pub fn bound(&self, macs: u64, bytes: u64, factors: Dtype, sums: Dtype) -> (f64, Bound) {
+        let arithmetic = 2.0 * macs as f64 / self.flops(factors, sums);
         let memory = bytes as f64 / self.bandwidth();
         let (seconds, bound) =
             if arithmetic >= memory { (arithmetic, Bound::Arithmetic) } else { (memory, Bound::Memory) };
@@ -521,10 +524,12 @@ mod tests {
             buffer_bytes: 0,
             launch: 0.5,
         };
-        // Sums are f32, so f16 sums are no help; matrices are, where factors are f16.
-        assert_eq!(roofline.bound(100, 10, Dtype::F32), (2.0, Bound::Arithmetic));
-        assert_eq!(roofline.bound(400, 10, Dtype::F16), (2.0, Bound::Arithmetic));
-        assert_eq!(roofline.bound(100, 30, Dtype::F32), (3.0, Bound::Memory));
-        assert_eq!(roofline.bound(10, 4, Dtype::F32), (0.4, Bound::Launch));
+        let f32_sums = |macs, bytes, factors| roofline.bound(macs, bytes, factors, Dtype::F32);
+        // Where sums are f32, f16 sums are no help; matrices are, where factors are f16.
+        assert_eq!(f32_sums(100, 10, Dtype::F32), (2.0, Bound::Arithmetic));
+        assert_eq!(f32_sums(400, 10, Dtype::F16), (2.0, Bound::Arithmetic));
+        assert_eq!(f32_sums(100, 30, Dtype::F32), (3.0, Bound::Memory));
+        assert_eq!(f32_sums(10, 4, Dtype::F32), (0.4, Bound::Launch));
+        assert_eq!(roofline.bound(1000, 10, Dtype::F16, Dtype::F16), (2.0, Bound::Arithmetic));
     }
 }

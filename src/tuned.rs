@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::str;
 
 use crate::error::Error;
-use crate::plan::{DeviceFacts, Options, Plan, Slice, Variant};
+use crate::plan::{DeviceFacts, Dtype, Options, Plan, Slice, Variant};
 use crate::sealed::{seal, unseal};
 use crate::spec::{Activation, Groups, InputSize, Spec};
 
@@ -186,6 +186,7 @@ fn key(spec: &Spec, size: InputSize, options: &Options) -> String {
     let Options {
         activations,
         weights,
+        sums,
         pooled_input,
         pooled_output,
         high_slice,
@@ -223,6 +224,7 @@ fn key(spec: &Spec, size: InputSize, options: &Options) -> String {
         (*residual_low, " residual_l"),
         (*pooled_input, " x_p"),
         (*pooled_output, " y_p"),
+        (*sums == Dtype::F16, " sums of f16"),
     ];
     flags.into_iter().filter(|(set, _)| *set).for_each(|(_, flag)| key += flag);
     key
@@ -231,7 +233,6 @@ fn key(spec: &Spec, size: InputSize, options: &Options) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Dtype;
 
     fn spec() -> crate::SpecBuilder {
         Spec::builder(32, 32).alpha(0.5, 0.5).kernel([3, 3]).same_padding()
@@ -277,6 +278,7 @@ mod tests {
         let all = [
             Options { activations: Dtype::F16, ..options },
             Options { weights: Dtype::F16, ..options },
+            Options { sums: Dtype::F16, ..options },
             Options { pooled_input: true, ..options },
             Options { pooled_output: true, ..options },
             Options { high_slice: slice, ..options },

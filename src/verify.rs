@@ -15,6 +15,8 @@
 //! of thousands of terms. A Winograd convolution errs in proportion not to S but to W, which src/winograd.rs derives: there
 //! W stands for S, and the roundings of its transforms come on top of those of the sum. Besides come
 //! - f16 weights: 2^-11 S, half an ulp of every weight;
+//! - sums of n products in f16: (n + 2) 2^-11 S, since each product, each sum and a mean of X_H before may be rounded, and
+//!   2^-24 a term for those that are subnormal;
 //! - f16 intermediates, where a variant or a pooled input has any: 3 * 2^-11 S, for a map that is pooled twice and a
 //!   partial sum;
 //! - the activation: its Lipschitz constant times the above; for SiLU also exp's error, (3 + 2 |x|) ulp in WGSL;
@@ -425,9 +427,13 @@ fn draw(rng: &mut impl Rng, f16: bool, seed: u64) -> Case {
         }
         let Ok(spec) = builder.build() else { continue };
         let dtype = |rng: &mut _| if f16 && RngExt::random_bool(rng, 0.4) { Dtype::F16 } else { Dtype::F32 };
+        let activations = dtype(rng);
+        let weights = if rng.random_bool(0.3) { Dtype::F16 } else { Dtype::F32 };
+        let f16 = (activations, weights) == (Dtype::F16, Dtype::F16);
         let options = Options {
-            activations: dtype(rng),
-            weights: if rng.random_bool(0.3) { Dtype::F16 } else { Dtype::F32 },
+            activations,
+            weights,
+            sums: if f16 && rng.random_bool(0.7) { Dtype::F16 } else { Dtype::F32 },
             pooled_input: rng.random_bool(0.25),
             pooled_output: rng.random_bool(0.3),
             high_slice: slice(rng, &spec, Frequency::High),

@@ -53,7 +53,7 @@ mod names {
         let message = refusal("fused".parse::<Variant>());
         let names = Variant::all().map(|variant| variant.to_string()).collect::<Vec<_>>().join(", ");
         assert_eq!(message, format!("variant is fused: must be one of {names}"));
-        assert!(names.starts_with("fused/direct, fused/pointwise, "), "{names}");
+        assert!(names.starts_with("fused/direct, fused/direct-f16, fused/pointwise, "), "{names}");
     }
 
     #[test]
@@ -81,6 +81,14 @@ mod options {
         assert!(plan_on(&facts, k3(), SIZE, options).is_ok());
         // Weights are unpacked, which needs no feature.
         assert!(plan(k3(), Options { weights: Dtype::F16, ..Options::default() }).is_ok());
+    }
+
+    #[test]
+    fn sums_of_f16_where_not_all_is_f16() {
+        for weights in [Dtype::F32, Dtype::F16] {
+            let options = Options { weights, sums: Dtype::F16, ..Options::default() };
+            assert_eq!(refusal(plan(k3(), options)), "sums is f16: must be f32 unless activations and weights are f16");
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Fixture {
             Dtype::F32 => self.stages.iter().map(|stage| stage.node.clone()).collect(),
             Dtype::F16 => Vec::new(),
         };
-        let options = NetworkOptions { activations: dtype, weights: dtype, keep };
+        let options = NetworkOptions { activations: dtype, weights: dtype, keep, ..NetworkOptions::default() };
         let plan = model.plan(self.size(), &options).unwrap();
         let inference = model.compile(plan, |_| {}).unwrap();
         let logits = context.infer(&inference, &self.input()).unwrap();
@@ -118,7 +118,7 @@ fn check_halves(fixture: &Fixture) {
         let graph = fixture.graph();
         let checkpoint = Checkpoint::random(&graph, fixture.seed);
         let model = Model::new(context().octconv(), graph, checkpoint).unwrap();
-        let options = NetworkOptions { activations: Dtype::F16, weights: Dtype::F16, keep: Vec::new() };
+        let options = NetworkOptions { activations: Dtype::F16, weights: Dtype::F16, ..Default::default() };
         let message = model.plan(fixture.size(), &options).unwrap_err().to_string();
         assert!(message.contains("SHADER_F16"), "{message}");
         return;

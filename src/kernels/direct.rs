@@ -5,7 +5,7 @@ use super::{Kernel, Types, activation_number, slope};
 use crate::error::Error;
 use crate::estimate::{Part, Work};
 use crate::packing::{BiasPacking, Blocks, Packing, PathPacking};
-use crate::plan::{DeviceFacts, Grid, Job, Operand, OutputJob, PathJob, Step, TensorId};
+use crate::plan::{DeviceFacts, Dtype, Grid, Job, Operand, OutputJob, PathJob, Step, TensorId};
 use crate::spec::{Dims, Frequency, Path, Sampling, Spec};
 
 /// The outputs of one thread: positions by vectors of `lanes` channels.
@@ -38,6 +38,8 @@ pub(crate) struct PathConstants {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
     types: Types,
+    /// In which products are made, and those of a turn added up.
+    products: Dtype,
     workgroup: u32,
     /// Products in the order that keeps few sums at a time, which a software device runs as it stands; else in that of
     /// the weights, of which a GPU then holds few.
@@ -240,8 +242,8 @@ struct Shape {
 }
 
 impl PathConstants {
-    /// Adds what a thread does for the path to `part`.
-    fn count(&self, channels: u32, spec: &Spec, tile: Tile, lanes: u32, at_once: u64, part: &mut Part) {
+    /// What a thread does for the path.
+    fn count(&self, channels: u32, spec: &Spec, tile: Tile, lanes: u32, types: Types, products: Dtype) -> Part {
         let [kh, kw] = spec.kernel();
         let turns = u64::from(channels * spec.time().kernel) * u64::from(kh / self.inner[0] * (kw / self.inner[1]));
         let [rows, cols] = [self.window(tile.rows, 0), self.window(tile.cols, 1)].map(u64::from);
@@ -254,13 +256,21 @@ impl PathConstants {
         let taps = u64::from(self.inner[0] * self.inner[1]);
         let wide = u64::from(tile.vectors * lanes);
         let sums = u64::from(tile.rows * tile.cols) * wide;
-        let (inputs, weights) = (turns * loads, turns * taps * wide / at_once);
+        let (inputs, weights) = (turns * loads, turns * taps * wide / types.weights_a_load(lanes));
         let (own, shared) = if tile.across { (weights, inputs) } else { (inputs, weights) };
-        part.loads += own;
-        part.uniform_loads += shared;
-        // What a window has of padding is masked, element by element.
-        part.multiplies += turns * taps * sums + turns * window;
-        part.carried += turns / u64::from(self.unroll) * sums;
+        let all = turns * taps * sums;
+        let carried = turns / u64::from(self.unroll) * sums;
+        // The sums of a turn in f16 are added to those in f32.
+        let (multiplies, packed_multiplies) = if products == Dtype::F16 { (carried, all) } else { (all, 0) };
+        Part {
+            loads: own,
+            uniform_loads: shared,
+            // What a window has of padding is masked, element by element.
+            multiplies: multiplies + turns * window,
+            packed_multiplies,
+            carried,
+            ..Part::default()
+        }
     }
 
     /// Elements of a window along an axis, for so many outputs.
@@ -273,11 +283,20 @@ impl Constants {
     pub(crate) fn name(&self) -> String {
         let tile =
             |t: Tile| format!("{}{}x{}x{}", if t.across { "c" } else { "" }, t.rows, t.cols, t.vectors * self.lanes);
+        let family = if self.products == Dtype::F16 { "direct-f16" } else { "direct" };
         match (self.writes_high, self.writes_low) {
-            (true, true) => format!("direct {} + {}", tile(self.high), tile(self.low)),
-            (false, true) => format!("direct {}", tile(self.low)),
-            _ => format!("direct {}", tile(self.high)),
+            (true, true) => format!("{family} {} + {}", tile(self.high), tile(self.low)),
+            (false, true) => format!("{family} {}", tile(self.low)),
+            _ => format!("{family} {}", tile(self.high)),
         }
+    }
+
+    /// The most products that are added up in f16, one after the other.
+    #[cfg(feature = "context")]
+    pub(crate) fn f16_terms(&self) -> u32 {
+        let terms = |path: &PathConstants| path.unroll * path.inner[0] * path.inner[1];
+        let most = self.paths.iter().flatten().map(terms).max().unwrap_or(0);
+        if self.products == Dtype::F16 { most } else { 0 }
     }
 
     pub(crate) fn assemble(&self) -> Source {
@@ -295,8 +314,16 @@ impl Constants {
         source.flag("MAKES_LOW", self.writes_low);
         source.flag("WRITES_Y_P", self.writes_pooled);
         source.flag("CHANNEL_BY_CHANNEL", self.channel_by_channel);
+        let factor = self.products.wgsl();
+        source.line(&format!("alias Factor = {factor};"));
+        let factors = if self.lanes == 1 { factor.into() } else { format!("vec{}<{factor}>", self.lanes) };
+        source.line(&format!("alias Factors = {factors};"));
+        source.constant("PAIRS", self.lanes / 2);
         source.flag("HIGH_IS_PARTIAL", self.high_is_partial);
-        source.weights(self.types.weights, self.lanes, self.types.wide);
+        match self.products {
+            Dtype::F32 => source.weights(self.types.weights, self.lanes, self.types.wide),
+            Dtype::F16 => source.weights_of_f16(self.lanes),
+        }
         let inputs: Vec<_> = (0..self.inputs.len()).map(|i| format!("x{i}")).collect();
         for (input, &paired) in inputs.iter().zip(&self.inputs) {
             source.paired_input(input, true, paired);
@@ -342,6 +369,11 @@ impl Constants {
             source.constant(&format!("{upper}_AHEAD"), constants.ahead);
             source.flag(&format!("{upper}_ALTERNATES"), constants.alternates);
             source.instance(include_str!("../../shaders/path.wgsl"), &name);
+            let products = match self.products {
+                Dtype::F32 => include_str!("../../shaders/path_products.wgsl"),
+                Dtype::F16 => include_str!("../../shaders/path_products_f16.wgsl"),
+            };
+            source.instance(products, &name);
         }
         source.file(include_str!("../../shaders/turns.wgsl"));
         source.file(include_str!("../../shaders/direct.wgsl"));
@@ -410,13 +442,26 @@ fn is_flat(spec: &Spec, job: &Job, high: Tile, low: Tile) -> bool {
         && in_one_row(Frequency::Low)
 }
 
-/// The dispatch that does `job` with these tiles.
+/// Why the kernel cannot make products of this type with these tiles, or nothing.
+pub(crate) fn refusal(products: Dtype, (lanes, tiles): (u32, [Tile; 2])) -> Option<&'static str> {
+    match products {
+        Dtype::F32 => None,
+        Dtype::F16 if lanes == 1 => Some("products of f16 are of two output channels of a group at a time"),
+        Dtype::F16 => {
+            tiles.iter().any(|tile| tile.across).then_some("products of f16 have threads along the positions")
+        }
+    }
+}
+
+/// The dispatch that does `job` with these tiles, which [`refusal`] has let pass. Products of f16 are of activations and
+/// weights of f16.
 pub(crate) fn step(
     facts: &DeviceFacts,
     spec: &Spec,
     types: Types,
     job: &Job,
     (lanes, [high, low]): (u32, [Tile; 2]),
+    products: Dtype,
 ) -> Result<Step, Error> {
     let replicate_low = job.low_sums.is_some() || job.path(Path::LH).is_some_and(|p| p.sampling.upsample);
     let mut inputs: Vec<TensorId> = Vec::new();
@@ -503,7 +548,9 @@ pub(crate) fn step(
         let step = path_job.sampling.step;
         let size = u64::from(window(tile.rows, inner[0], step) * window(tile.cols, inner[1], step)) << (2 * level);
         let fits = |&u: &u32| channels.is_multiple_of(u) && u64::from(u) * size <= u64::from(most);
-        let unroll = [4, 2].into_iter().find(fits).unwrap_or(1);
+        // The longer a sum of f16, the less often it goes to one of f32.
+        let longest = if products == Dtype::F16 { 8 } else { 4 };
+        let unroll = [longest, 4, 2].into_iter().find(fits).unwrap_or(1);
         // Planes of odd size begin at an even element and at an odd one in turn, and a thread takes two at once.
         let alternates = flat && !source.w.is_multiple_of(2) && channels.is_multiple_of(2) && unroll > 1;
         let input = inputs.iter().position(|&other| other == id).unwrap_or_else(|| {
@@ -550,7 +597,7 @@ pub(crate) fn step(
         if path == Path::LH && replicate_low {
             (tile.rows, tile.cols) = (tile.rows / 2, tile.cols / 2);
         }
-        constants.count(path_shapes[path as usize].channels, spec, tile, lanes, types.weights_a_load(lanes), part);
+        part.add(constants.count(path_shapes[path as usize].channels, spec, tile, lanes, types, products));
     }
     let present = path_shapes.iter_mut().zip(&paths).filter(|(_, path)| path.is_some());
     for ((shape, _), &offset) in present.zip(&offsets.paths) {
@@ -625,6 +672,7 @@ pub(crate) fn step(
     ];
     let constants = Constants {
         types,
+        products,
         workgroup,
         channel_by_channel: facts.software,
         across,
@@ -646,6 +694,9 @@ pub(crate) fn step(
         activation: activation_number(job.activation),
     };
     let mut tensors = vec![TensorId::Weights];
+    if products == Dtype::F16 {
+        tensors.push(TensorId::Weights);
+    }
     tensors.extend(inputs);
     tensors.extend([residual_high, residual_low, y_h, y_l, y_p].into_iter().flatten());
     if low_sums.is_some() {

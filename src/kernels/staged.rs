@@ -5,7 +5,7 @@ use super::{Kernel, Types, activation_number, slope};
 use crate::error::Error;
 use crate::estimate::{Part, Work};
 use crate::packing::{BiasPacking, Blocks, Packing, PathPacking};
-use crate::plan::{DeviceFacts, Grid, Job, Operand, OutputJob, PathJob, Step, TensorId};
+use crate::plan::{DeviceFacts, Dtype, Grid, Job, Operand, OutputJob, PathJob, Step, TensorId};
 use crate::spec::{Frequency, Path, Spec};
 
 /// The outputs of a workgroup and of a thread, channels by positions, and the channels of a slab of inputs.
@@ -45,6 +45,8 @@ struct OutputConstants {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
     types: Types,
+    /// In which products are made, and those of a slab added up.
+    products: Dtype,
     tile: Tile,
     inputs: usize,
     /// In the order of [`Path::ALL`].
@@ -88,9 +90,9 @@ impl Tile {
         self.positions / 4
     }
 
-    /// Bytes of workgroup memory: two slabs of weights and inputs in f32.
-    fn storage(self) -> u32 {
-        4 * 2 * self.slab * (self.channels + self.positions)
+    /// Bytes of workgroup memory: two slabs of weights and inputs.
+    fn storage(self, products: Dtype) -> u32 {
+        products.bytes() as u32 * 2 * self.slab * (self.channels + self.positions)
     }
 }
 
@@ -153,7 +155,14 @@ struct Shape {
 
 impl Constants {
     pub(crate) fn name(&self) -> String {
-        format!("staged {}x{}", self.tile.channels, self.tile.positions)
+        let family = if self.products == Dtype::F16 { "staged-f16" } else { "staged" };
+        format!("{family} {}x{}", self.tile.channels, self.tile.positions)
+    }
+
+    /// The most products that are added up in f16, one after the other.
+    #[cfg(feature = "context")]
+    pub(crate) fn f16_terms(&self) -> u32 {
+        if self.products == Dtype::F16 { self.tile.slab } else { 0 }
     }
 
     pub(crate) fn assemble(&self) -> Source {
@@ -166,7 +175,12 @@ impl Constants {
         source.constant("SLAB", self.tile.slab);
         source.constant("UNROLL", UNROLL);
         source.flag("PADDED", self.padded);
-        source.weights(self.types.weights, LANES, self.types.wide);
+        source.line(&format!("alias Factor = {};", self.products.wgsl()));
+        source.line(&format!("alias Factors = vec4<{}>;", self.products.wgsl()));
+        match self.products {
+            Dtype::F32 => source.weights(self.types.weights, LANES, self.types.wide),
+            Dtype::F16 => source.weights_of_f16(LANES),
+        }
         let inputs: Vec<_> = (0..self.inputs).map(|i| format!("x{i}")).collect();
         for input in &inputs {
             source.input(input);
@@ -209,6 +223,10 @@ impl Constants {
             source.instance(include_str!("../../shaders/staged_output.wgsl"), name);
         }
         source.file(include_str!("../../shaders/staged.wgsl"));
+        source.file(match self.products {
+            Dtype::F32 => include_str!("../../shaders/staged_products.wgsl"),
+            Dtype::F16 => include_str!("../../shaders/staged_products_f16.wgsl"),
+        });
         source
     }
 }
@@ -240,7 +258,7 @@ fn cells(output: &OutputJob) -> u64 {
 }
 
 /// Refuses a tile that the device has no room for.
-fn check_limits(facts: &DeviceFacts, tile: Tile) -> Result<(), Error> {
+fn check_limits(facts: &DeviceFacts, tile: Tile, products: Dtype) -> Result<(), Error> {
     let limits = &facts.limits;
     let what = |unit: &str| format!("a tile of {}x{}, in {unit},", tile.channels, tile.positions);
     let needs = tile.workgroup();
@@ -252,7 +270,7 @@ fn check_limits(facts: &DeviceFacts, tile: Tile) -> Result<(), Error> {
             return Err(Error::Limit { what: what("threads"), needs: needs.into(), limit, allowed: allowed.into() });
         }
     }
-    let (needs, allowed) = (u64::from(tile.storage()), u64::from(limits.max_compute_workgroup_storage_size));
+    let (needs, allowed) = (u64::from(tile.storage(products)), u64::from(limits.max_compute_workgroup_storage_size));
     if needs > allowed {
         let limit = "max_compute_workgroup_storage_size";
         return Err(Error::Limit { what: what("bytes of workgroup memory"), needs, limit, allowed });
@@ -261,8 +279,15 @@ fn check_limits(facts: &DeviceFacts, tile: Tile) -> Result<(), Error> {
 }
 
 /// The dispatch that does `job`, which [`refusal`] has let pass.
-pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, tile: Tile) -> Result<Step, Error> {
-    check_limits(facts, tile)?;
+pub(crate) fn step(
+    facts: &DeviceFacts,
+    spec: &Spec,
+    types: Types,
+    job: &Job,
+    tile: Tile,
+    products: Dtype,
+) -> Result<Step, Error> {
+    check_limits(facts, tile, products)?;
     let blocks = |output: &OutputJob| {
         let channels = output.y.dims.c;
         Blocks {
@@ -311,7 +336,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
         let shape = path_shape(spec, job, tile, path_job, starts.next().copied().unwrap_or_default());
         padded |= reaches_outside(spec, path_job, &shape, output);
         let part = &mut work[usize::from(path.output() == Frequency::Low)];
-        count(tile, path_job, &shape, part);
+        count(tile, products, path_job, &shape, part);
         paths[slot] = Some(PathConstants {
             input: input(path_job.source.id),
             level: path_job.sampling.level,
@@ -383,6 +408,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
     };
     let constants = Constants {
         types,
+        products,
         tile,
         inputs: inputs.len(),
         paths,
@@ -395,6 +421,9 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
     let [y_h, y_l] = [&job.high, &job.low].map(|o| o.as_ref().map(|o| o.y.id));
     let y_p = job.high.as_ref().and_then(|o| o.pooled).map(|p| p.id);
     let mut tensors = vec![TensorId::Weights];
+    if products == Dtype::F16 {
+        tensors.push(TensorId::Weights);
+    }
     tensors.extend(inputs);
     tensors.extend([residual_high, residual_low, y_h, y_l, y_p].into_iter().flatten());
 
@@ -463,14 +492,20 @@ fn reaches_outside(spec: &Spec, path: &PathJob, shape: &PathShape, output: &Outp
 }
 
 /// Adds what a thread does for a path to `part`.
-fn count(tile: Tile, path: &PathJob, shape: &PathShape, part: &mut Part) {
+fn count(tile: Tile, products: Dtype, path: &PathJob, shape: &PathShape, part: &mut Part) {
     let turns = u64::from(shape.taps) * u64::from(shape.slabs);
     let (slab, workgroup) = (u64::from(tile.slab), u64::from(tile.workgroup()));
     let [wide, positions] = tile.thread.map(u64::from);
     let reads = if path.sampling.upsample { tile.cells() } else { tile.positions };
     let vectors = u64::from(tile.channels / LANES);
     let multiplies = wide * if path.sampling.upsample { positions / 4 } else { positions };
-    part.multiplies += turns * slab * multiplies;
+    if products == Dtype::F16 && !path.sampling.upsample {
+        part.packed_multiplies += turns * slab * multiplies;
+        // The sums of a slab are added to those of f32.
+        part.multiplies += turns * multiplies;
+    } else {
+        part.multiplies += turns * slab * multiplies;
+    }
     part.loads += turns * (slab * (vectors + (u64::from(reads) << (2 * path.sampling.level)))).div_ceil(workgroup);
     part.shared_loads += turns * slab * (wide + multiplies / wide) / 4;
     part.barriers += turns;

@@ -226,6 +226,24 @@ impl Source {
         self.binding(Access::Read, "weights", element);
         self.line(&format!("fn weight(i: u32) -> Lane {{ return {weight}; }}"));
         self.line(&format!("fn bias(i: u32) -> Lane {{ return {bias}; }}"));
+        self.lane(lanes);
+    }
+
+    /// As [`Source::weights`], where `weight` gives vectors of f16, of 2 or 4. The buffer is bound twice, since there is no
+    /// way from the bits of f16 to those of f32.
+    pub(crate) fn weights_of_f16(&mut self, lanes: u32) {
+        let lane = vector(lanes);
+        self.constant("LANES", lanes);
+        self.line(&format!("alias Lane = {lane};"));
+        self.binding(Access::Read, "weights", &format!("vec{lanes}<f16>"));
+        self.binding(Access::Read, "biases", lane);
+        self.line(&format!("fn weight(i: u32) -> vec{lanes}<f16> {{ return weights[i]; }}"));
+        self.line("fn bias(i: u32) -> Lane { return biases[i]; }");
+        self.lane(lanes);
+    }
+
+    /// `lane(v, k)`, and what `shaders/lanes.wgsl` has.
+    fn lane(&mut self, lanes: u32) {
         let index = if lanes == 1 { "v" } else { "v[k]" };
         self.line(&format!("fn lane(v: Lane, k: u32) -> f32 {{ return {index}; }}"));
         self.file(include_str!("../../shaders/lanes.wgsl"));

@@ -17,11 +17,19 @@ pub struct NetworkOptions {
     pub activations: Dtype,
     /// The type of packed weights.
     pub weights: Dtype,
+    /// The narrowest type that convolutions may add products up in, as [`Options::sums`].
+    pub sums: Dtype,
     /// Nodes whose values stay readable to the end, at the price of memory.
     pub keep: Vec<String>,
 }
 
 impl NetworkOptions {
+    /// What all layers have in common.
+    pub(super) fn layer(&self) -> Options {
+        let Self { activations, weights, sums, .. } = *self;
+        Options { activations, weights, sums, ..Options::default() }
+    }
+
     pub(super) fn types(&self, facts: &DeviceFacts) -> Types {
         Types { activations: self.activations, weights: self.weights, wide: facts.wide_words() }
     }
@@ -560,14 +568,12 @@ impl Planner<'_> {
         let residual = node.residual.map(|id| self.places[id]).unwrap_or_default();
         let slice = |part: Option<Part>| part.filter(|part| !part.is_whole()).map(|part| part.slice);
         let options = Options {
-            activations: self.options.activations,
-            weights: self.options.weights,
             pooled_input: x.pooled.is_some() && self.pooled.read[index],
             pooled_output: y.pooled.is_some(),
             high_slice: slice(y.high),
             low_slice: slice(y.low),
             scratch_limit: Some(self.largest),
-            variant: None,
+            ..self.options.layer()
         };
         let plan = self.choices.plan(spec, size, &options, self.facts)?;
         let (variant, tuned) = (plan.variant(), plan.is_tuned());
@@ -626,8 +632,7 @@ impl Planner<'_> {
         let few = |count: &u32| most(*count).is_some_and(|rows| rows_bytes(rows) <= largest);
         let Some(count) = (1..=MAX_BANDS).find(few).filter(|&count| count > 1) else { return Ok(0) };
 
-        let options =
-            Options { activations: self.options.activations, weights: self.options.weights, ..Options::default() };
+        let options = self.options.layer();
         let Ok(mut plan) = self.choices.plan(spec, size, &options, self.facts) else { return Ok(0) };
         if !plan.is_banded_kind() {
             let direct = Variant { strategy: Strategy::Fused, family: Family::Direct, tile: None };

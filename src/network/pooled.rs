@@ -71,8 +71,7 @@ impl Gains<'_> {
             return gain;
         }
         let estimate = |pooled_input| {
-            let (activations, weights) = (self.options.activations, self.options.weights);
-            let options = Options { activations, weights, pooled_input, ..Options::default() };
+            let options = Options { pooled_input, ..self.options.layer() };
             Plan::new(spec, size, &options, self.facts).map(|plan| plan.estimate(self.facts))
         };
         // A layer that cannot be planned says so itself, in its turn.

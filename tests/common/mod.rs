@@ -98,6 +98,10 @@ pub fn check_one(context: &Context, case: &Case) -> Vec<String> {
     outcome.kernels
 }
 
+fn groups_of(spec: &Spec) -> u32 {
+    if let Groups::Count(count) = spec.groups() { count } else { 1 }
+}
+
 /// The variants that a layer must have where the device binds enough buffers.
 fn promised(spec: &Spec, options: &Options) -> Vec<String> {
     let pooled = spec.downsample() == Downsample::AveragePool;
@@ -130,6 +134,16 @@ fn promised(spec: &Spec, options: &Options) -> Vec<String> {
     let mut names: Vec<_> = strategies.iter().map(|strategy| format!("{strategy}/direct")).collect();
     if dense {
         names.extend(strategies.iter().map(|strategy| format!("{strategy}/staged")));
+    }
+    let pairs = Path::ALL.into_iter().any(|path| {
+        let [c_out, ..] = spec.weight_shape(path);
+        spec.has(path) && spec.groups() != Groups::Depthwise && c_out / groups_of(spec) > 1
+    });
+    if options.sums == Dtype::F16 && pairs {
+        names.extend(strategies.iter().map(|strategy| format!("{strategy}/direct-f16")));
+    }
+    if options.sums == Dtype::F16 && dense {
+        names.extend(strategies.iter().map(|strategy| format!("{strategy}/staged-f16")));
     }
     let time = spec.time();
     let one_tap = spec.kernel() == [1, 1] && spec.padding() == [0, 0] && time.kernel == 1 && time.padding == 0;

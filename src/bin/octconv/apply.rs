@@ -66,6 +66,9 @@ pub struct Args {
     /// Type of inputs and weights on the device and of outputs in OUT; the reference rounds inputs and outputs to it
     #[arg(long, value_name = "f32|f16", default_value = "f32")]
     dtype: Dtype,
+    /// The narrowest type to add products up in on the device: f16 where all else is f16 too
+    #[arg(long, value_name = "f32|f16", default_value = "f32")]
+    sums: Dtype,
     /// Run this variant (fused/direct, unfused/direct, ...) in place of the planner's choice, or fail
     #[arg(long, conflicts_with = "reference")]
     variant: Option<Variant>,
@@ -182,6 +185,7 @@ impl Layer {
         let options = Options {
             activations: args.dtype,
             weights: args.dtype,
+            sums: args.sums,
             pooled_input,
             pooled_output: args.pooled_output,
             variant: args.variant,

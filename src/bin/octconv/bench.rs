@@ -9,13 +9,14 @@ use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use octconv::roofline::{Effort, Roofline};
 use octconv::tune::RandomLayer;
-use octconv::{Context, ContextOptions, Dtype, Family, Layer, Options, Strategy, Variant};
+use octconv::{Context, ContextOptions, Family, Layer, Options, Strategy, Variant};
 use serde::Serialize;
 
 use crate::device::{Device, cached, hint};
 use crate::layer_file::{self, LayerEntry};
 use crate::plot::{self, Bar};
 use crate::roofline::{Reached, summary};
+use crate::types::TypeArgs;
 use crate::{bench_network, output};
 
 /// Time a whole network against its plain form, or layers: octave, unfused and plain, in turn in one run.
@@ -45,9 +46,8 @@ pub struct Args {
     /// Also write a line of JSON a layer ("-" is standard output, in place of the table)
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
-    /// Type of activations and weights: f32 or f16
-    #[arg(long, default_value = "f32")]
-    dtype: Dtype,
+    #[command(flatten)]
+    types: TypeArgs,
     /// Run this variant in place of the planner's choice (fused/direct, pool-first/direct, ...)
     #[arg(long, conflicts_with = "network")]
     variant: Option<Variant>,
@@ -96,7 +96,7 @@ struct Row {
 
 /// What the bench of a network takes of [`Args`] beside its own.
 pub struct Common<'a> {
-    pub dtype: Dtype,
+    pub types: TypeArgs,
     pub rounds: u32,
     pub json: Option<&'a FilePath>,
     pub plot: Option<&'a FilePath>,
@@ -130,7 +130,7 @@ impl Common<'_> {
         let device = Device::require(&options)?;
         let roofline = match self.no_roofline {
             true => None,
-            false => Some(Roofline::measure(&device.context, Effort::Brief(self.dtype))?),
+            false => Some(Roofline::measure(&device.context, Effort::Brief(self.types.dtype))?),
         };
         Ok((device, roofline))
     }
@@ -138,7 +138,7 @@ impl Common<'_> {
 
 pub fn run(args: &Args) -> Result<()> {
     let common = Common {
-        dtype: args.dtype,
+        types: args.types,
         rounds: args.rounds,
         json: args.json.as_deref(),
         plot: args.plot.as_deref(),
@@ -179,7 +179,7 @@ fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
         lines.push(b'\n');
     }
     let info = context.adapter().get_info();
-    let heading = format!("{} ({}), {}, median of {} rounds", info.name, info.driver_info, args.dtype, args.rounds);
+    let heading = format!("{} ({}), {}, median of {} rounds", info.name, info.driver_info, args.types, args.rounds);
     if let Some(path) = &args.plot {
         let bars = rows.iter().map(|row| Bar {
             name: row.layer.clone(),
@@ -197,7 +197,7 @@ fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
     }
     let tuned = [rows.iter().filter(|row| row.tuned).count(), rows.iter().filter(|row| row.plain_tuned).count()];
     let heading = format!("{heading}\n{}", common.tuned([(tuned[0], rows.len()), (tuned[1], rows.len())]));
-    print_table(&heading, roofline.map(|roofline| summary(&roofline, args.dtype)), &rows)
+    print_table(&heading, roofline.map(|roofline| summary(&roofline, args.types)), &rows)
 }
 
 fn print_table(heading: &str, roofline: Option<String>, rows: &[Row]) -> Result<()> {
@@ -250,7 +250,7 @@ fn print_table(heading: &str, roofline: Option<String>, rows: &[Row]) -> Result<
 
 fn time_layer(context: &Context, entry: &LayerEntry, args: &Args, roofline: Option<&Roofline>) -> Result<Row> {
     let (spec, size) = (entry.spec()?, entry.size());
-    let types = Options { activations: args.dtype, weights: args.dtype, ..Options::default() };
+    let types = args.types.options();
     let octconv = context.octconv();
     let options = match args.pooled {
         true => layer_file::pooled(&spec, size, &types, octconv.facts()),
@@ -299,7 +299,7 @@ fn time_layer(context: &Context, entry: &LayerEntry, args: &Args, roofline: Opti
     Ok(Row {
         peer: "octconv",
         device: output::one_line(&context.adapter().get_info().name),
-        dtype: args.dtype.to_string(),
+        dtype: args.types.to_string(),
         layer: entry.name.clone(),
         ms: octave * 1e3,
         plain_ms: plain_time * 1e3,
@@ -315,7 +315,8 @@ fn time_layer(context: &Context, entry: &LayerEntry, args: &Args, roofline: Opti
         macs_vs_plain: cost.macs as f64 / plain_cost.macs as f64,
         reached: roofline.map_or_else(Reached::default, |roofline| {
             let elements = plan.tensors().iter().map(|tensor| tensor.dims.elements()).sum::<u64>() + cost.params;
-            let (seconds, bound) = roofline.bound(cost.macs, elements * args.dtype.bytes(), args.dtype);
+            let (seconds, bound) =
+                roofline.bound(cost.macs, elements * args.types.dtype.bytes(), args.types.dtype, args.types.sums);
             Reached::new(seconds, bound, octave)
         }),
     })

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use octconv::network::{Checkpoint, Graph, Inference, Model, Network, NetworkOptions, Stage, random_input};
+use octconv::network::{Checkpoint, Graph, Inference, Model, Network, Stage, random_input};
 use octconv::roofline::{Bound, Roofline};
-use octconv::{Context, Dtype, InputSize};
+use octconv::{Context, InputSize};
 use serde::Serialize;
 
 use crate::bench::{Common, median};
@@ -15,6 +15,7 @@ use crate::output::{self, thousands};
 use crate::plot::{self, Bar};
 use crate::predictor::{compile, tuned_layers};
 use crate::roofline::{Reached, summary};
+use crate::types::TypeArgs;
 
 /// What a bench of a network takes beside what all benches do.
 #[derive(clap::Args, Clone, Debug)]
@@ -56,13 +57,13 @@ struct Row {
 }
 
 pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
-    let Common { dtype, rounds, .. } = *common;
+    let Common { types, rounds, .. } = *common;
     let source = args.sized.load(name)?;
     let size @ InputSize { n, h, w, .. } = source.size;
     let plain = source.plain.with_context(|| format!("{name} has no plain form to compare with: must be built in"))?;
     let (device, roofline) = common.open()?;
     let context = &device.context;
-    let forms = [prepare(context, &source.network, size, dtype)?, prepare(context, &plain, size, dtype)?];
+    let forms = [prepare(context, &source.network, size, types)?, prepare(context, &plain, size, types)?];
 
     device.keep_pipelines();
 
@@ -122,7 +123,7 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
             macs_ratio: if macs[1] > 0.0 { macs[0] / macs[1] } else { 1.0 },
             gflops: 2.0 * macs[0] / seconds * 1e-9,
             reached: roofline.as_ref().map_or_else(Reached::default, |roofline| {
-                let (least, bound) = bound(roofline, octave, nodes(0), dtype);
+                let (least, bound) = bound(roofline, octave, nodes(0), types);
                 Reached::new(least, bound, seconds)
             }),
         });
@@ -137,7 +138,7 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     }
     let info = context.adapter().get_info();
     let heading = format!(
-        "{} at {n}x{h}x{w}, {dtype}, on {} ({}), median of {rounds} rounds\n",
+        "{} at {n}x{h}x{w}, {types}, on {} ({}), median of {rounds} rounds\n",
         source.network.name, info.name, info.driver_info
     );
     if let Some(path) = common.plot {
@@ -161,7 +162,7 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
         Some(path) => output::write_file(path, &lines)?,
         None => {}
     }
-    let roofline = roofline.map_or_else(String::new, |roofline| summary(&roofline, dtype) + "\n");
+    let roofline = roofline.map_or_else(String::new, |roofline| summary(&roofline, types) + "\n");
     let bytes = [octave, other].map(|form| form.inference.plan().activation_bytes());
     let memory = format!(
         "activations: {} bytes, of {} of the plain network: {:.3}\n",
@@ -176,14 +177,13 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     Ok(())
 }
 
-fn prepare(context: &Context, network: &Network, size: InputSize, dtype: Dtype) -> Result<Form> {
+fn prepare(context: &Context, network: &Network, size: InputSize, types: TypeArgs) -> Result<Form> {
     let graph = Graph::new(network)?;
     let macs = graph.macs(size)?;
-    let bytes = graph.min_bytes(size, dtype.bytes(), dtype.bytes())?;
+    let bytes = graph.min_bytes(size, types.dtype.bytes(), types.dtype.bytes())?;
     let checkpoint = Checkpoint::random(&graph, 1);
     let model = Model::new(context.octconv(), graph, checkpoint)?;
-    let options = NetworkOptions { activations: dtype, weights: dtype, keep: Vec::new() };
-    let plan = model.plan(size, &options)?;
+    let plan = model.plan(size, &types.network_options(Vec::new()))?;
     let inference = compile(&model, plan)?;
     let elements = inference.input().map_or(0, |view| view.dims.elements());
     context.give_input(&inference, &random_input(elements as usize, 1))?;
@@ -209,11 +209,11 @@ fn both_have(stages: [Vec<Stage>; 2]) -> [Vec<Stage>; 2] {
 }
 
 /// The least seconds of some nodes one after the other, and what most of them go to.
-fn bound(roofline: &Roofline, form: &Form, nodes: std::ops::Range<usize>, dtype: Dtype) -> (f64, Bound) {
+fn bound(roofline: &Roofline, form: &Form, nodes: std::ops::Range<usize>, types: TypeArgs) -> (f64, Bound) {
     let mut seconds = 0.0;
     let mut shares = [(Bound::Arithmetic, 0.0), (Bound::Memory, 0.0), (Bound::Launch, 0.0)];
     for node in nodes.filter(|&node| form.bytes[node] > 0 || form.macs[node] > 0) {
-        let (least, bound) = roofline.bound(form.macs[node], form.bytes[node], dtype);
+        let (least, bound) = roofline.bound(form.macs[node], form.bytes[node], types.dtype, types.sums);
         seconds += least;
         let share = if bound == Bound::Launch { roofline.launch } else { least };
         shares.iter_mut().filter(|(other, _)| *other == bound).for_each(|(_, sum)| *sum += share);

@@ -26,7 +26,7 @@ impl Counts {
     fn of(network: &Network, size: InputSize, dtype: Dtype) -> Result<Self> {
         let graph = Graph::new(network)?;
         let cost = graph.cost(size)?;
-        let options = NetworkOptions { activations: dtype, weights: dtype, keep: Vec::new() };
+        let options = NetworkOptions { activations: dtype, weights: dtype, ..Default::default() };
         // A device that has what it takes: what is counted here is not what some machine can hold.
         let limits = wgpu_limits();
         let facts = DeviceFacts { limits, features: octconv::wgpu::Features::all(), ..DeviceFacts::default() };

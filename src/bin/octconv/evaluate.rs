@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let report = Report {
         network: graph.network().name.clone(),
         on: predictor.describe(),
-        dtype: args.run.dtype.to_string(),
+        dtype: args.run.types.to_string(),
         pictures: found.len(),
         correct,
         accuracy: correct as f64 / found.len() as f64,

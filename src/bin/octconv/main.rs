@@ -27,6 +27,7 @@ mod size;
 mod spec_file;
 mod tensor_file;
 mod tune;
+mod types;
 mod verify;
 
 /// Octave convolution as one GPU operator.

@@ -2,10 +2,11 @@
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, NetworkPlan, reference};
+use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkPlan, reference};
 use octconv::{Dtype, InputSize};
 
 use crate::device::{self, Device};
+use crate::types::TypeArgs;
 
 /// Where and how a network runs.
 #[derive(clap::Args, Clone, Debug)]
@@ -13,9 +14,8 @@ pub struct RunArgs {
     /// Run on the CPU reference instead of the adapter
     #[arg(long)]
     pub reference: bool,
-    /// Type of activations and weights on the adapter
-    #[arg(long, value_name = "f32|f16", default_value = "f32")]
-    pub dtype: Dtype,
+    #[command(flatten)]
+    pub types: TypeArgs,
 }
 
 /// A network at one size, for batches of up to `size.n`.
@@ -51,14 +51,13 @@ impl Predictor {
         let form = match opened {
             Some(device) => {
                 let model = Model::new(device.context.octconv(), graph.clone(), checkpoint)?;
-                let options = NetworkOptions { activations: args.dtype, weights: args.dtype, keep };
-                let plan = model.plan(size, &options)?;
+                let plan = model.plan(size, &args.types.network_options(keep))?;
                 let inference = Box::new(compile(&model, plan)?);
                 device.keep_pipelines();
                 Form::Device { device, inference }
             }
             None => {
-                if args.dtype == Dtype::F16 {
+                if args.types.dtype == Dtype::F16 {
                     bail!("dtype is f16: must be f32 on the reference");
                 }
                 let why = if args.reference { "as asked" } else { "there is no GPU adapter" };

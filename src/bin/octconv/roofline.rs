@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use octconv::ContextOptions;
 use octconv::roofline::{Bound, Effort, Rate, Roofline};
-use octconv::{ContextOptions, Dtype};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::device::{Device, describe};
 use crate::output;
+use crate::types::TypeArgs;
 
 /// Measure what the adapter can do at most: multiply-adds a second, bytes a second, and what a dispatch costs.
 ///
@@ -65,10 +66,10 @@ fn table(name: &str, roofline: &Roofline) -> String {
 }
 
 /// The roofline in a line, as rows of `octconv bench` are measured against it.
-pub fn summary(roofline: &Roofline, dtype: Dtype) -> String {
+pub fn summary(roofline: &Roofline, types: TypeArgs) -> String {
     format!(
         "roofline: {:.1} GFLOP/s, {:.1} GB/s, {:.1} us a dispatch",
-        roofline.flops(dtype) * 1e-9,
+        roofline.flops(types.dtype, types.sums) * 1e-9,
         roofline.bandwidth() * 1e-9,
         roofline.launch * 1e6
     )

@@ -6,14 +6,15 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use octconv::network::{Graph, Network, NetworkOptions, NetworkPlan};
+use octconv::network::{Graph, Network, NetworkPlan};
 use octconv::tune::{Effort, Trial, TuneOutcome};
-use octconv::{Dtype, InputSize, Options, Spec, Tuned, tune};
+use octconv::{InputSize, Options, Spec, Tuned, tune};
 
 use crate::device::{self, Device};
 use crate::layer_file;
 use crate::network_source::{SizedNetwork, Source};
 use crate::output::{self, one_line};
+use crate::types::TypeArgs;
 
 /// Measure which kernels are the fastest on this machine's adapter, layer by layer, and keep it.
 ///
@@ -31,9 +32,8 @@ pub struct Args {
     network: Option<String>,
     #[command(flatten)]
     whole: NetworkArgs,
-    /// Type of activations and weights: f32 or f16
-    #[arg(long, default_value = "f32")]
-    dtype: Dtype,
+    #[command(flatten)]
+    types: TypeArgs,
     /// Give each layer pool(X_H), and let it write pool(Y_H), as layers stand in a network
     #[arg(long, conflicts_with = "network")]
     pooled: bool,
@@ -159,7 +159,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     device.keep_pipelines();
 
-    let mut out = format!("{}, {}\n{}", device::describe(&context.adapter().get_info()), args.dtype, table(&rows));
+    let mut out = format!("{}, {}\n{}", device::describe(&context.adapter().get_info()), args.types, table(&rows));
     let seconds = start.elapsed().as_secs_f64();
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{} distinct layers in {seconds:.0} s", jobs.len());
@@ -197,7 +197,7 @@ impl Listed {
 
     fn jobs(&self, args: &Args, device: &Device) -> Result<Jobs> {
         let facts = device.context.octconv().facts();
-        let types = Options { activations: args.dtype, weights: args.dtype, ..Options::default() };
+        let types = args.types.options();
         let mut jobs = Jobs::default();
         match self {
             Self::Layers(entries) => {
@@ -212,7 +212,7 @@ impl Listed {
             Self::Networks(networks, size) => {
                 for network in networks {
                     let graph = Graph::new(network)?;
-                    let options = NetworkOptions { activations: args.dtype, weights: args.dtype, keep: Vec::new() };
+                    let options = args.types.network_options(Vec::new());
                     let plan = NetworkPlan::new(&graph, *size, &options, facts)?;
                     for layer in plan.layers() {
                         jobs.add(layer.node.to_owned(), layer.spec, layer.size, layer.options);

@@ -1,0 +1,151 @@
+//! The direct and the staged kernel with sums of f16, against the reference: what they do otherwise than with f32, on the
+//! layers where that matters. The rest of them is tests/direct.rs and tests/staged.rs.
+#![cfg(feature = "verify")]
+
+mod common;
+
+use common::{ALPHAS, case, check_on, check_tiles, context, has_f16, image, of_kernel, split};
+use octconv::verify::Case;
+use octconv::{
+    Activation, DeviceFacts, Downsample, Dtype, Error, Family, InputSize, Options, Plan, Rounding, Slice, Spec,
+    SpecBuilder, TimeAxis, Variant, wgpu,
+};
+
+const F16: Options = Options {
+    activations: Dtype::F16,
+    weights: Dtype::F16,
+    sums: Dtype::F16,
+    pooled_input: false,
+    pooled_output: false,
+    high_slice: None,
+    low_slice: None,
+    scratch_limit: None,
+    variant: None,
+};
+
+/// Every strategy, each in its smallest tile; a device without f16 must refuse, in words.
+fn check(case: &Case) {
+    check_with(F16, case);
+}
+
+fn check_with(options: Options, case: &Case) {
+    let case = Case { options, ..case.clone() };
+    if !has_f16(context()) {
+        let refused = context().octconv().plan(&case.spec, case.size, &case.options);
+        assert_eq!(refused, Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" }));
+        return;
+    }
+    // What must be among the candidates, check_on knows.
+    check_on(context(), &case, sums_in_f16);
+}
+
+fn sums_in_f16(variant: Variant) -> bool {
+    [Family::DirectF16, Family::StagedF16].into_iter().any(|family| of_kernel(family)(variant))
+}
+
+fn k3() -> SpecBuilder {
+    split((6, 8), (10, 7)).kernel([3, 3]).same_padding()
+}
+
+#[test]
+fn alpha_at_both_ends_and_between() {
+    for [alpha_in, alpha_out] in ALPHAS {
+        let spec = Spec::builder(8, 12).alpha(alpha_in, alpha_out).kernel([3, 3]).same_padding();
+        check(&image(spec.bias(true), 9, 6));
+    }
+}
+
+#[test]
+fn sizes_and_strides() {
+    for rounding in [Rounding::Ceil, Rounding::Floor] {
+        for (h, w) in [(9, 11), (8, 6), (2, 3)] {
+            check(&image(k3().rounding(rounding), h, w));
+            check(&image(k3().rounding(rounding).stride(2), h + 2, w + 1));
+        }
+    }
+    check(&image(k3().downsample(Downsample::StridedConv).stride(2), 9, 11));
+    check(&case(k3(), InputSize::image(3, 5, 6)));
+    let time = TimeAxis { kernel: 3, stride: 2, padding: 1, dilation: 1 };
+    check(&case(k3().time(time), InputSize::video(2, 5, 5, 6)));
+}
+
+/// Eight channels a turn, four, two and one; windows of the whole kernel, a row of it, a tap.
+#[test]
+fn kernels_and_turns() {
+    for channels in [16, 5] {
+        check(&image(split((channels, channels), (6, 4)), 7, 6));
+        check(&image(split((channels, 0), (6, 4)).kernel([3, 3]).same_padding(), 7, 6));
+    }
+    for kernel in [[5, 5], [7, 7]] {
+        check(&image(split((4, 3), (6, 4)).kernel(kernel).same_padding(), 9, 8));
+    }
+    check(&image(split((4, 0), (6, 0)).kernel([4, 6]).padding([2, 3]), 9, 8));
+    check(&image(k3().dilation([2, 3]).same_padding(), 11, 14));
+}
+
+#[test]
+fn groups() {
+    check(&image(split((8, 8), (8, 8)).groups(4).kernel([3, 3]).same_padding(), 9, 7));
+    check(&image(split((6, 12), (12, 6)).groups(2).kernel([3, 3]).same_padding(), 9, 7));
+}
+
+#[test]
+fn epilogues() {
+    let spec = k3().bias(true).residual(true, true).activation(Activation::Relu);
+    check(&Case { batch_norm: true, ..image(spec.clone(), 9, 6) });
+    check_with(Options { pooled_output: true, ..F16 }, &image(spec, 9, 6));
+    check_with(Options { pooled_input: true, ..F16 }, &image(k3(), 9, 6));
+    let slice = |first, of| Some(Slice { first, of });
+    check_with(Options { high_slice: slice(3, 15), low_slice: slice(1, 8), ..F16 }, &image(k3(), 9, 6));
+}
+
+#[test]
+fn tiles() {
+    if !has_f16(context()) {
+        return check(&image(k3(), 8, 8));
+    }
+    for spec in [split((16, 16), (24, 17)), split((8, 8), (24, 17)).kernel([3, 3]).same_padding()] {
+        let kernels = check_tiles(context(), &Case { options: F16, ..image(spec, 11, 13) }, sums_in_f16);
+        for tile in ["direct-f16 2x2x4", "direct-f16 4x4x8", "direct-f16 2x2x16", "staged-f16 32x128"] {
+            assert!(kernels.iter().any(|name| name.contains(tile)), "{tile} is not among {kernels:?}");
+        }
+    }
+}
+
+fn gpu() -> DeviceFacts {
+    DeviceFacts { features: wgpu::Features::SHADER_F16, ..DeviceFacts::default() }
+}
+
+fn families(spec: SpecBuilder, options: Options, facts: &DeviceFacts) -> Vec<Family> {
+    let size = InputSize::image(1, 28, 28);
+    let plans = Plan::candidates(&spec.build().unwrap(), size, &options, facts);
+    plans.iter().map(|plan| plan.variant().family).collect()
+}
+
+#[test]
+fn only_where_the_options_allow_it() {
+    let allowed = families(k3(), F16, &gpu());
+    let others = families(k3(), Options { sums: Dtype::F32, ..F16 }, &gpu());
+    for family in [Family::DirectF16, Family::StagedF16] {
+        assert!(allowed.contains(&family) && !others.contains(&family), "{family:?}");
+    }
+}
+
+#[test]
+fn a_group_of_one_channel_has_no_pairs() {
+    let depthwise = split((8, 8), (8, 8)).depthwise().kernel([3, 3]).same_padding();
+    let families = families(depthwise, F16, &gpu());
+    assert!(!families.is_empty() && !families.contains(&Family::DirectF16));
+}
+
+/// By estimate: on a GPU twice as many products an instruction, on a software device many times fewer.
+#[test]
+fn gpus_prefer_it_and_software_devices_do_not() {
+    let spec = || Spec::builder(128, 128).alpha(0.5, 0.5).kernel([3, 3]).dilation([2, 2]).same_padding();
+    let first_direct = |facts: &DeviceFacts| {
+        let is_direct = |family: &Family| matches!(family, Family::Direct | Family::DirectF16);
+        families(spec(), F16, facts).into_iter().find(is_direct)
+    };
+    assert_eq!(first_direct(&gpu()), Some(Family::DirectF16));
+    assert_eq!(first_direct(&DeviceFacts { software: true, ..gpu() }), Some(Family::Direct));
+}
