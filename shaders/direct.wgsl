@@ -15,6 +15,8 @@
 //   - L->H is computed at low resolution, (HIGH_ROWS/2) x (HIGH_COLS/2) positions a thread, and starts the accumulators
 //     of the 2x2 blocks above them (at stride 2 the two resolutions are the same, and it starts them one to one).
 //   - H->L averages X_H while it loads, unless the layer is given pool(X_H).
+//   - Where SLICED, the channels of all inputs are cut into `slices`, and as many times the workgroups make partial sums,
+//     one slice's behind the other's, for shaders/reduce.wgsl to add up.
 //
 // Operands: X [n][c][t][h][w]; weights as shaders/path.wgsl says, behind the biases [block][oc] of H, then of L.
 //
@@ -58,7 +60,7 @@ struct OutputShape {
     pooled_w: u32,
     first: u32, // channel of the tensor where the layer's begin
     first_row: u32, // of the layer's output that is the tensor's first
-    unused: u32,
+    planes: u32, // of the partial sums of a slice
 }
 
 struct Shape {
@@ -80,24 +82,33 @@ struct Shape {
     dilation_h: u32,
     dilation_w: u32,
     slope: f32,
+    slices: u32,
+    unused_a: u32,
+    unused_b: u32,
+    unused_c: u32,
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let workgroup = id.x + id.y * shape.grid_x;
-    if workgroup >= shape.workgroups {
+    var workgroup = id.x + id.y * shape.grid_x;
+    if workgroup >= shape.workgroups * shape.slices {
         return;
     }
+    var slice = 0u;
+    if SLICED {
+        slice = workgroup / shape.workgroups;
+        workgroup %= shape.workgroups;
+    }
     if !MAKES_LOW {
-        high(workgroup, local);
+        high(workgroup, local, slice);
     } else if !MAKES_HIGH {
-        low(workgroup, local);
+        low(workgroup, local, slice);
     } else {
         let turn = turn_of(workgroup, vec4(shape.high_workgroups, shape.workgroups - shape.high_workgroups, 0u, 0u));
         if turn.kind == 0u {
-            high(turn.index, local);
+            high(turn.index, local, slice);
         } else {
-            low(turn.index, local);
+            low(turn.index, local, slice);
         }
     }
 }
@@ -134,7 +145,7 @@ fn owner(o: OutputShape, workgroup: u32, local: u32) -> Owner {
     return own;
 }
 
-fn high(workgroup: u32, local: u32) {
+fn high(workgroup: u32, local: u32, slice: u32) {
     let o = shape.high;
     let own = owner(o, workgroup, local);
     if !own.live {
@@ -144,7 +155,7 @@ fn high(workgroup: u32, local: u32) {
     let x = own.x * HIGH_COLS;
 
     var from_low: array<array<array<array<f32, LH_COLS>, LH_ROWS>, LANES>, HIGH_VECTORS>;
-    lh_accumulate(&from_low, shape.lh, own.n, own.t, own.group, own.block, own.across, y >> LH_SHIFT, x >> LH_SHIFT);
+    lh_accumulate(&from_low, shape.lh, own.n, own.t, own.group, own.block, own.across, y >> LH_SHIFT, x >> LH_SHIFT, slice);
     var acc: array<array<array<array<f32, HIGH_COLS>, HIGH_ROWS>, LANES>, HIGH_VECTORS>;
     for (var v = 0u; v < HIGH_VECTORS; v++) {
         for (var k = 0u; k < LANES; k++) {
@@ -155,7 +166,7 @@ fn high(workgroup: u32, local: u32) {
             }
         }
     }
-    hh_accumulate(&acc, shape.hh, own.n, own.t, own.group, own.block, own.across, o.first_row + y, x);
+    hh_accumulate(&acc, shape.hh, own.n, own.t, own.group, own.block, own.across, o.first_row + y, x, slice);
 
     for (var v = 0u; v < HIGH_VECTORS; v++) {
         let shift = bias(o.bias + (own.block * HIGH_VECTORS + v) * ACROSS + own.across);
@@ -165,7 +176,8 @@ fn high(workgroup: u32, local: u32) {
             if oc >= o.group_channels {
                 break;
             }
-            let plane = (own.n * o.channels + o.first + own.group * o.group_channels + oc) * o.t + own.t;
+            let channel = own.n * o.channels + o.first + own.group * o.group_channels + oc;
+            let plane = slice * o.planes + channel * o.t + own.t;
             var out: array<f32, HIGH_ROWS * HIGH_COLS>;
             for (var i = 0u; i < HIGH_ROWS; i++) {
                 for (var j = 0u; j < HIGH_COLS; j++) {
@@ -238,7 +250,7 @@ fn block_mean(out: ptr<function, array<f32, HIGH_ROWS * HIGH_COLS>>, y: u32, x: 
     return 0.25 * (a + b + c + d);
 }
 
-fn low(workgroup: u32, local: u32) {
+fn low(workgroup: u32, local: u32, slice: u32) {
     let o = shape.low;
     let own = owner(o, workgroup, local);
     if !own.live {
@@ -248,8 +260,8 @@ fn low(workgroup: u32, local: u32) {
     let x = own.x * LOW_COLS;
 
     var acc: array<array<array<array<f32, LOW_COLS>, LOW_ROWS>, LANES>, LOW_VECTORS>;
-    ll_accumulate(&acc, shape.ll, own.n, own.t, own.group, own.block, own.across, y, x);
-    hl_accumulate(&acc, shape.hl, own.n, own.t, own.group, own.block, own.across, y, x);
+    ll_accumulate(&acc, shape.ll, own.n, own.t, own.group, own.block, own.across, y, x, slice);
+    hl_accumulate(&acc, shape.hl, own.n, own.t, own.group, own.block, own.across, y, x, slice);
 
     for (var v = 0u; v < LOW_VECTORS; v++) {
         let shift = bias(o.bias + (own.block * LOW_VECTORS + v) * ACROSS + own.across);
@@ -259,7 +271,8 @@ fn low(workgroup: u32, local: u32) {
             if oc >= o.group_channels {
                 break;
             }
-            let plane = (own.n * o.channels + o.first + own.group * o.group_channels + oc) * o.t + own.t;
+            let channel = own.n * o.channels + o.first + own.group * o.group_channels + oc;
+            let plane = slice * o.planes + channel * o.t + own.t;
             for (var i = 0u; i < LOW_ROWS; i++) {
                 for (var j = 0u; j < LOW_COLS; j++) {
                     if LOW_PAIRED && (j & 1u) == 1u {

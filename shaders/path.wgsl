@@ -64,13 +64,23 @@ fn path_accumulate(
     across: u32,
     y: u32,
     x: u32,
+    slice: u32,
 ) {
     let plane_size = p.source_h * p.source_w;
     let channel_size = p.source_t * plane_size;
     let first_channel = (n * p.source_channels + group * p.channels) * channel_size;
     // Lanes of weights a thread reads for one outer tap.
-    let tap_weights = p.channels * PATH_INNER_H * PATH_INNER_W * PATH_VECTORS * ACROSS;
+    let tap_weights = p.channels * PATH_TAPS * PATH_VECTORS * ACROSS;
+    let channel_weights = PATH_TAPS * PATH_VECTORS * ACROSS;
     var next = p.weights + block * shape.kernel_t * p.outer_h * p.outer_w * tap_weights + across;
+    // The channels of the slice: as many turns as in any other, or one more.
+    var begin = 0u;
+    var end = p.channels;
+    if SLICED {
+        let turns = p.channels / PATH_UNROLL;
+        begin = turns * slice / shape.slices * PATH_UNROLL;
+        end = turns * (slice + 1u) / shape.slices * PATH_UNROLL;
+    }
 
     for (var kt = 0u; kt < shape.kernel_t; kt++) {
         let frame = i32(t * shape.stride_t + kt * shape.dilation_t) - i32(shape.padding_t);
@@ -112,8 +122,9 @@ fn path_accumulate(
                     word_at[j] = u32(clamp(col, 0, i32(p.map_w) - 2));
                 }
 
-                var plane = first_channel + frame_at * plane_size;
-                for (var c = 0u; c < p.channels; c += PATH_UNROLL) {
+                var plane = first_channel + begin * channel_size + frame_at * plane_size;
+                next += begin * channel_weights;
+                for (var c = begin; c < end; c += PATH_UNROLL) {
                     // Weights of a thread's own come from far: they are on their way while the inputs are fetched.
                     var own: array<array<Factors, PATH_VECTORS>, PATH_UNROLL>;
                     if ACROSS > 1u {
@@ -168,8 +179,9 @@ fn path_accumulate(
                         plane += channel_size;
                     }
                     path_multiply(acc, &window, &own, next);
-                    next += PATH_UNROLL * PATH_TAPS * PATH_VECTORS * ACROSS;
+                    next += PATH_UNROLL * channel_weights;
                 }
+                next += (p.channels - end) * channel_weights;
             }
         }
     }

@@ -10,5 +10,6 @@ fn path_accumulate(
     across: u32,
     y: u32,
     x: u32,
+    slice: u32,
 ) {
 }

@@ -15,6 +15,7 @@ fn path_accumulate(
     across: u32,
     y: u32,
     x: u32,
+    slice: u32,
 ) {
     let o = shape.high;
     for (var v = 0u; v < PATH_VECTORS; v++) {

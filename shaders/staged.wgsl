@@ -12,13 +12,15 @@
 //   - L->H at stride 1 is computed at low resolution, a position a cell, and starts the sums of the cell; or an earlier
 //     dispatch has done so (PATH_BELOW).
 //   - H->L averages X_H while staging, once a workgroup, unless the layer is given pool(X_H).
+//   - Where SLICED, the slabs of all inputs are cut into `slices`, and as many times the workgroups make partial sums, one
+//     slice's behind the other's, for shaders/reduce.wgsl to add up.
 // A thread reads Factors of 4 channels and of 4 positions, which adjacent threads have adjacent: no two threads of a wave
 // want different words of one bank at a time.
 //
 // Operands: X [n][c][t][h][w]; weights [block][kt][r][s][c][oc] of each path, behind the biases [block][oc] of H, of L.
 //
 // The host guarantees: sizes and weight offsets of `shape` within their buffers; weights padded with zeros to whole
-// blocks; WORKGROUP = THREAD_ROWS * THREAD_COLS. No thread leaves before the last barrier.
+// blocks; WORKGROUP = THREAD_ROWS * THREAD_COLS; no more `slices` than slabs of any path. No thread leaves before the last barrier.
 
 struct PathShape {
     channels: u32, // c_in
@@ -55,7 +57,7 @@ struct OutputShape {
     pooled_w: u32,
     below_h: u32, // of the sums of L->H, where they are given
     below_w: u32,
-    unused: u32,
+    planes: u32, // of the partial sums of a slice
 }
 
 struct Shape {
@@ -78,9 +80,9 @@ struct Shape {
     dilation_h: u32,
     dilation_w: u32,
     slope: f32,
+    slices: u32,
     unused_a: u32,
     unused_b: u32,
-    unused_c: u32,
 }
 
 const THREAD_ROWS: u32 = TILE_VECTORS / VECTORS;
@@ -104,6 +106,7 @@ struct Owner {
     block: u32, // of output channels
     row: u32, // of the thread among those of its workgroup
     col: u32,
+    slice: u32, // of the input channels
 }
 
 // Where a cell lies.
@@ -156,29 +159,44 @@ fn write_weights(read: ptr<function, array<Factors, WEIGHT_LOADS>>, half: u32, l
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let workgroup = id.x + id.y * shape.grid_x;
-    if workgroup < shape.high_workgroups {
-        high(workgroup, local);
+    var workgroup = id.x + id.y * shape.grid_x;
+    var slice = 0u;
+    if SLICED {
+        slice = workgroup / shape.workgroups;
+        workgroup %= shape.workgroups;
+    }
+    if slice >= shape.slices {
+        // Beyond the last.
+    } else if workgroup < shape.high_workgroups {
+        high(workgroup, local, slice);
     } else if workgroup < shape.workgroups {
-        low(workgroup - shape.high_workgroups, local);
+        low(workgroup - shape.high_workgroups, local, slice);
     }
 }
 
-fn owner(o: OutputShape, workgroup: u32, local: u32) -> Owner {
+fn owner(o: OutputShape, workgroup: u32, local: u32, slice: u32) -> Owner {
     // The blocks of channels over the same positions follow one another: they read the same inputs.
-    return Owner(workgroup / o.blocks, workgroup % o.blocks, local / THREAD_COLS, local % THREAD_COLS);
+    return Owner(workgroup / o.blocks, workgroup % o.blocks, local / THREAD_COLS, local % THREAD_COLS, slice);
 }
 
-fn high(workgroup: u32, local: u32) {
-    let own = owner(shape.high, workgroup, local);
+// The slabs of channels of a slice, from the first to the one behind the last: as many as in any other, or one more.
+fn slabs_of(p: PathShape, own: Owner) -> vec2<u32> {
+    if SLICED {
+        return p.slabs * vec2(own.slice, own.slice + 1u) / shape.slices;
+    }
+    return vec2(0u, p.slabs);
+}
+
+fn high(workgroup: u32, local: u32, slice: u32) {
+    let own = owner(shape.high, workgroup, local, slice);
     var sums: Sums;
     lh_accumulate(&sums, shape.lh, shape.high, own, local);
     hh_accumulate(&sums, shape.hh, shape.high, own, local);
     high_finish(&sums, shape.high, own);
 }
 
-fn low(workgroup: u32, local: u32) {
-    let own = owner(shape.low, workgroup, local);
+fn low(workgroup: u32, local: u32, slice: u32) {
+    let own = owner(shape.low, workgroup, local, slice);
     var sums: Sums;
     ll_accumulate(&sums, shape.ll, shape.low, own, local);
     hl_accumulate(&sums, shape.hl, shape.low, own, local);

@@ -23,7 +23,7 @@ fn path_finish(sums: ptr<function, Sums>, o: OutputShape, own: Owner) {
                     for (var other = 0u; other < LANES; other++) {
                         sum += select(vec4(0.0), (*sums)[m][other][v], other == k);
                     }
-                    path_cell(sum, o, cell, LANES * vector + k);
+                    path_cell(sum, o, cell, LANES * vector + k, own.slice);
                 }
             }
         }
@@ -31,8 +31,8 @@ fn path_finish(sums: ptr<function, Sums>, o: OutputShape, own: Owner) {
 }
 
 // Finishes and writes the 2x2 positions of a cell, given row by row, of channel `c`.
-fn path_cell(sum: vec4<f32>, o: OutputShape, cell: Place, c: u32) {
-    let plane = (cell.n * o.tensor_channels + o.first + c) * o.t + cell.t;
+fn path_cell(sum: vec4<f32>, o: OutputShape, cell: Place, c: u32, slice: u32) {
+    let plane = slice * o.planes + (cell.n * o.tensor_channels + o.first + c) * o.t + cell.t;
     let right = !PATH_EDGES || cell.x + 1u < o.w;
     let below = !PATH_EDGES || cell.y + 1u < o.h;
     let index = (plane * o.h + cell.y) * o.w + cell.x;

@@ -41,7 +41,7 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
     let channel = local / TILE_CELLS;
     let image = cell.n * p.channels * channel_size;
 
-    var weights = p.weights + own.block * p.taps * p.channels * TILE_VECTORS;
+    let slabs = slabs_of(p, own);
     var tap = vec3(0u);
     var half = 0u; // of the workgroup's memory, the one to be written
     // One tap more than there are, without inputs: the last slab is multiplied there.
@@ -70,9 +70,10 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
         tap = next_tap(tap);
 
         let reads = turn < p.taps;
-        let slabs = select(1u, p.slabs, reads);
-        var plane = first + channel * channel_size;
-        for (var slab = 0u; slab < slabs; slab++) {
+        let end = select(slabs.x + 1u, slabs.y, reads);
+        var weights = p.weights + ((own.block * p.taps + turn) * p.channels + slabs.x * SLAB) * TILE_VECTORS;
+        var plane = first + (slabs.x * SLAB + channel) * channel_size;
+        for (var slab = slabs.x; slab < end; slab++) {
             var next_w: array<Factors, WEIGHT_LOADS>;
             var next_x: array<array<array<f32, 2>, 2>, CELL_LOADS>;
             let left = p.channels - slab * SLAB;
@@ -94,7 +95,7 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
                 weights += min(SLAB, left) * TILE_VECTORS;
                 plane += SLAB * channel_size;
             }
-            if turn + slab > 0u {
+            if turn > 0u || slab > slabs.x {
                 multiply(sums, 1u - half, own);
             }
             // What has been read is first looked at here, behind the products.

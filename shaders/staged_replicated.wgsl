@@ -12,7 +12,7 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
     let image = cell.n * p.channels * channel_size;
 
     var below: array<array<Lane, CELLS>, VECTORS>;
-    var weights = p.weights + own.block * p.taps * p.channels * TILE_VECTORS;
+    let slabs = slabs_of(p, own);
     var tap = vec3(0u);
     var half = 0u;
     for (var turn = 0u; turn <= p.taps; turn++) {
@@ -26,9 +26,10 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
         tap = next_tap(tap);
 
         let reads = turn < p.taps;
-        let slabs = select(1u, p.slabs, reads);
-        var at = first + channel * channel_size;
-        for (var slab = 0u; slab < slabs; slab++) {
+        let end = select(slabs.x + 1u, slabs.y, reads);
+        var weights = p.weights + ((own.block * p.taps + turn) * p.channels + slabs.x * SLAB) * TILE_VECTORS;
+        var at = first + (slabs.x * SLAB + channel) * channel_size;
+        for (var slab = slabs.x; slab < end; slab++) {
             var next_w: array<Factors, WEIGHT_LOADS>;
             var next_x: array<f32, 4>;
             let left = p.channels - slab * SLAB;
@@ -42,7 +43,7 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
                 weights += min(SLAB, left) * TILE_VECTORS;
                 at += SLAB * channel_size;
             }
-            if turn + slab > 0u {
+            if turn > 0u || slab > slabs.x {
                 var at_w = (1u - half) * (SLAB * TILE_VECTORS) + own.row;
                 var at_x = (1u - half) * (SLAB * TILE_CELLS) + own.col;
                 for (var four = 0u; four < SLAB / 4u; four++) {

@@ -12,6 +12,14 @@
 
 use crate::plan::DeviceFacts;
 
+/// Processors of the nominal GPU, and the waves that each keeps.
+const GPU_PROCESSORS: u64 = 128;
+const GPU_RESIDENT: u64 = 8;
+const GPU_WAVE: u64 = 32;
+
+/// Threads that fill the nominal GPU.
+pub(crate) const GPU_THREADS: u64 = GPU_PROCESSORS * GPU_RESIDENT * GPU_WAVE;
+
 /// What one dispatch asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Work {
@@ -108,10 +116,11 @@ impl Work {
     }
 
     fn on_gpu(&self) -> f64 {
-        let (processors, resident, latency, cycles_a_microsecond) = (128.0, 8.0, 400.0, 2000.0);
+        let (latency, cycles_a_microsecond) = (400.0, 2000.0);
+        let (processors, resident) = (GPU_PROCESSORS as f64, GPU_RESIDENT as f64);
         let (launch, bytes_a_microsecond) = (4.0, 400_000.0);
         let cycles = |part: &Part| {
-            let waves = part.threads.div_ceil(32) as f64;
+            let waves = part.threads.div_ceil(GPU_WAVE) as f64;
             let issued = part.multiplies as f64
                 + 0.5 * part.packed_multiplies as f64
                 + 0.2 * part.matrix_multiplies as f64

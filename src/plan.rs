@@ -6,9 +6,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Extent};
-use crate::estimate::Work;
+use crate::estimate::{self, Work};
 use crate::gpu::AdapterFacts;
-use crate::kernels::{Kernel, Types, add, direct, matrix, pointwise, pool, staged, upsample, winograd};
+use crate::kernels::{Kernel, Types, add, direct, matrix, pointwise, pool, reduce, staged, upsample, winograd};
 use crate::packing::Packing;
 use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Sampling, Shapes, Spec};
 
@@ -70,6 +70,9 @@ pub enum Strategy {
     /// What is done at low resolution first, Y_L and the sums of L->H, in scratch; then Y_H, which starts from them. Each
     /// weight then serves as many positions as in a convolution without octaves.
     LowFirst,
+    /// The input channels in slices, for small maps on large devices: each slice's partial sums by workgroups of their own,
+    /// into scratch, then a dispatch that adds them up. Pooled maps come first.
+    SplitK,
     /// The inputs at the points of a transform, products there, and the outputs from those, in scratch between. At
     /// stride 2 the pooled maps come first, a dispatch each.
     Transform,
@@ -99,8 +102,8 @@ pub enum Family {
 
 impl Strategy {
     /// All there are.
-    pub const ALL: [Self; 6] =
-        [Self::Fused, Self::PoolFirst, Self::Split, Self::LowFirst, Self::Transform, Self::Unfused];
+    pub const ALL: [Self; 7] =
+        [Self::Fused, Self::PoolFirst, Self::Split, Self::LowFirst, Self::SplitK, Self::Transform, Self::Unfused];
 
     fn name(self) -> &'static str {
         match self {
@@ -108,6 +111,7 @@ impl Strategy {
             Self::PoolFirst => "pool-first",
             Self::Split => "split",
             Self::LowFirst => "low-first",
+            Self::SplitK => "split-k",
             Self::Transform => "transform",
             Self::Unfused => "unfused",
         }
@@ -417,6 +421,8 @@ pub(crate) struct Job {
     pub(crate) low_sums: Option<Operand>,
     /// Both outputs are at low resolution: Y_L, and the sums of L->H in the place of Y_H.
     pub(crate) at_low_resolution: bool,
+    /// Into how many slices the input channels are cut; the outputs are the partial sums of each, one behind the other.
+    pub(crate) slices: Option<u32>,
 }
 
 impl Job {
@@ -428,7 +434,9 @@ impl Job {
     pub(crate) fn bytes(&self, dtype: Dtype) -> u64 {
         let mut tensors: Vec<Operand> = self.paths.iter().flatten().map(|path| path.source).collect();
         for output in [&self.high, &self.low].into_iter().flatten() {
-            tensors.push(output.y);
+            let dims = output.y.dims;
+            let n = dims.n.saturating_mul(self.slices.unwrap_or(1));
+            tensors.push(Operand { dims: Dims { n, ..dims }, ..output.y });
             tensors.extend(output.residual.map(|id| Operand { id, ..output.y }));
             tensors.extend(output.pooled);
         }
@@ -815,6 +823,15 @@ fn validate_options(spec: &Spec, shapes: &Shapes, options: &Options, facts: &Dev
     Ok(())
 }
 
+/// Into how many slices input channels are cut so that there are threads enough for a nominal GPU, and each slice has
+/// a slab of any kernel: a power of two.
+fn slices(threads: u64, channels: u32) -> u32 {
+    let (most, slab) = (16, 16);
+    let wanted = estimate::GPU_THREADS / threads.max(1);
+    let slices = wanted.min(u64::from(channels / slab)).clamp(1, most);
+    1 << slices.ilog2()
+}
+
 /// Pooled maps in scratch, and the dispatches that make them.
 #[derive(Default)]
 struct Pools {
@@ -844,6 +861,7 @@ impl Planner<'_> {
             }
             Strategy::PoolFirst => self.pool_first(),
             Strategy::LowFirst => self.low_first(),
+            Strategy::SplitK => self.split_k(),
             Strategy::Transform => self.transform(),
             Strategy::Unfused => self.unfused(),
         }
@@ -1041,12 +1059,54 @@ impl Planner<'_> {
             low_extent: None,
             low_sums: None,
             at_low_resolution: true,
+            slices: None,
         };
         high.paths = [high.paths[Path::HH as usize], None, None, None];
         high.low_sums = Some(sums);
         let mut steps = pools.steps;
         steps.push(self.convolve(&low)?);
         steps.push(self.convolve(&high)?);
+        Ok(steps)
+    }
+
+    /// Partial sums over slices of the input channels, then the sum of those.
+    fn split_k(&mut self) -> Result<Vec<Step>, Error> {
+        use Family::{Direct, DirectF16, Staged, StagedF16};
+        if !matches!(self.variant.family, Direct | DirectF16 | Staged | StagedF16) {
+            return Err(self.refuse("its kernel takes all input channels"));
+        }
+        let mut pools = Pools::default();
+        let mut job = self.job(self.given_pool(self.variant.family));
+        for path in job.paths.iter_mut().flatten() {
+            path.source = self.pooled(&mut pools, path.source, path.sampling.level)?;
+            path.sampling.level = 0;
+        }
+        let threads = self.convolve(&job)?.work.parts.iter().map(|part| part.threads).sum();
+        let channels = job.paths.iter().flatten().map(|path| self.spec.weight_shape(path.weights)[1]).min();
+        let slices = slices(threads, channels.unwrap_or(0));
+        if slices < 2 {
+            return Err(self.refuse("there are threads enough, or too few input channels"));
+        }
+        let outputs = [job.high, job.low];
+        job.slices = Some(slices);
+        job.activation = Activation::None;
+        for output in [&mut job.high, &mut job.low].into_iter().flatten() {
+            let dims = output.y.dims;
+            let n = dims.n.checked_mul(slices).ok_or_else(|| self.refuse("too many images to slice"))?;
+            let partial = Operand { dims, ..self.allocate(Dims { n, ..dims }) };
+            *output = OutputJob {
+                y: partial,
+                slice: Slice::whole(dims.c),
+                bias: None,
+                residual: None,
+                pooled: None,
+                ..*output
+            };
+        }
+        let mut steps = pools.steps;
+        steps.push(self.convolve(&job)?);
+        let partial = [job.high, job.low].map(|output| output.map(|output| output.y.id));
+        steps.push(reduce::step(self.facts, self.spec, self.types(), slices, outputs, partial)?);
         Ok(steps)
     }
 

@@ -255,7 +255,9 @@ fn limits() {
 fn the_planners_choice() {
     let before_direct = |facts: &DeviceFacts, channels: u32| {
         let case = halves(image(k3((channels, channels), (channels, channels)), 28, 28));
-        let plans = Plan::candidates(&case.spec, case.size, &case.options, facts);
+        let mut plans = Plan::candidates(&case.spec, case.size, &case.options, facts);
+        // Slices of the input channels the matrix kernel does not have.
+        plans.retain(|plan| plan.variant().strategy != Strategy::SplitK);
         let first = |family| plans.iter().position(|plan| plan.variant().family == family).unwrap();
         first(Family::Matrix) < first(Family::Direct)
     };

@@ -113,6 +113,10 @@ fn layers() -> Vec<Spec> {
             }
         }
     }
+    // Enough input channels to be sliced.
+    for kernel in [[1, 1], [3, 3]] {
+        vary(split([40, 33], [8, 8]).kernel(kernel).same_padding());
+    }
     for kernel in [[1, 3], [3, 1], [5, 5], [7, 7], [1, 11], [9, 9], [3, 5]] {
         vary(split([8, 8], [8, 8]).kernel(kernel).same_padding());
     }
@@ -169,6 +173,8 @@ fn plans(mut each: impl FnMut(&Plan)) {
             all_options.push(Options { activations, weights, ..Options::default() });
         }
     }
+    let half = Dtype::F16;
+    all_options.push(Options { activations: half, weights: half, sums: half, ..Options::default() });
     for (pooled_input, pooled_output) in [(true, false), (false, true), (true, true)] {
         all_options.push(Options { pooled_input, pooled_output, ..Options::default() });
     }
@@ -213,6 +219,10 @@ fn the_table_has_every_kernel_and_constant() {
         "// The excitation of a squeeze-and-excitation block",
         "// Y = W X + b",
         "// Softmax of every row",
+        "// Y = activate(sum over slices",
+        "// The products of a turn of shaders/path.wgsl, as a template beside it, in f16",
+        "// The products of shaders/staged.wgsl, in f16",
+        "const SLICED: bool = true",
         "enable f16;",
         "unpack2x16float(weights[i >> 1u])",
         "unpack2x16float(weights[i])",

@@ -60,6 +60,8 @@ pub(crate) struct Constants {
     low_sums: Option<usize>,
     /// Y_H is a partial sum, to be added to elsewhere.
     high_is_partial: bool,
+    /// Input channels are cut into slices, of which each makes partial sums.
+    sliced: bool,
     residual_high: bool,
     residual_low: bool,
     writes_high: bool,
@@ -218,7 +220,7 @@ struct OutputShape {
     pooled_w: u32,
     first: u32,
     first_row: u32,
-    unused: u32,
+    planes: u32,
 }
 
 #[repr(C)]
@@ -239,6 +241,8 @@ struct Shape {
     dilation_h: u32,
     dilation_w: u32,
     slope: f32,
+    slices: u32,
+    unused: [u32; 3],
 }
 
 impl PathConstants {
@@ -320,6 +324,7 @@ impl Constants {
         source.line(&format!("alias Factors = {factors};"));
         source.constant("PAIRS", self.lanes / 2);
         source.flag("HIGH_IS_PARTIAL", self.high_is_partial);
+        source.flag("SLICED", self.sliced);
         match self.products {
             Dtype::F32 => source.weights(self.types.weights, self.lanes, self.types.wide),
             Dtype::F16 => source.weights_of_f16(self.lanes),
@@ -586,6 +591,7 @@ pub(crate) fn step(
         // A tensor is read in pairs if all paths that read it can.
         path.paired = paired_inputs[path.input];
     }
+    let slices = job.slices.unwrap_or(1);
     let offsets = packing.offsets(spec);
     let mut work = [Part::default(); 2];
     for (path, constants) in Path::ALL.into_iter().zip(&paths) {
@@ -597,7 +603,14 @@ pub(crate) fn step(
         if path == Path::LH && replicate_low {
             (tile.rows, tile.cols) = (tile.rows / 2, tile.cols / 2);
         }
-        part.add(constants.count(path_shapes[path as usize].channels, spec, tile, lanes, types, products));
+        part.add(constants.count(
+            path_shapes[path as usize].channels.div_ceil(slices),
+            spec,
+            tile,
+            lanes,
+            types,
+            products,
+        ));
     }
     let present = path_shapes.iter_mut().zip(&paths).filter(|(_, path)| path.is_some());
     for ((shape, _), &offset) in present.zip(&offsets.paths) {
@@ -628,7 +641,7 @@ pub(crate) fn step(
             pooled_w: pooled.map_or(0, |p| p.w),
             first: output.slice.first,
             first_row: output.first_row,
-            unused: 0,
+            planes: dims.n * dims.c * dims.t,
         }
     };
     let (high_shape, low_shape) = (output_shape(&job.high, high), output_shape(&job.low, low));
@@ -636,7 +649,7 @@ pub(crate) fn step(
     let count = |shape: &OutputShape| u64::from(shape.threads.div_ceil(threads)) * u64::from(shape.blocks);
     let high_workgroups = count(&high_shape);
     let workgroups = high_workgroups + count(&low_shape);
-    let grid = Grid::fold(workgroups, facts)?;
+    let grid = Grid::fold(workgroups * u64::from(slices), facts)?;
 
     let (time, padding, dilation) = (spec.time(), spec.padding(), spec.dilation());
     let shape = Shape {
@@ -655,6 +668,8 @@ pub(crate) fn step(
         dilation_h: dilation[0],
         dilation_w: dilation[1],
         slope: slope(job.activation),
+        slices,
+        unused: [0; 3],
     };
 
     let residual = |o: &Option<OutputJob>| o.as_ref().and_then(|o| o.residual);
@@ -685,6 +700,7 @@ pub(crate) fn step(
         replicate_low,
         low_sums,
         high_is_partial: job.high.as_ref().is_some_and(|o| o.bias.is_none()),
+        sliced: job.slices.is_some(),
         residual_high: residual_high.is_some(),
         residual_low: residual_low.is_some(),
         writes_high: y_h.is_some(),
@@ -705,7 +721,7 @@ pub(crate) fn step(
     let words = |paired: bool| if paired { 2 } else { 1 };
     let outputs = [(&high_shape, high), (&low_shape, low)].into_iter().zip(paired);
     for (part, ((shape, tile), own)) in work.iter_mut().zip(outputs) {
-        part.threads = count(shape) * u64::from(workgroup);
+        part.threads = count(shape) * u64::from(workgroup * slices);
         let sums = u64::from(tile.rows * tile.cols * tile.vectors * lanes);
         let means = if shape.pooled_w > 0 { sums / 4 / words(paired[2]) } else { 0 };
         part.stores = sums / words(own) + means;

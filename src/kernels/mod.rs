@@ -16,6 +16,7 @@ pub(crate) mod pointwise;
 pub(crate) mod pool;
 #[cfg(feature = "context")]
 pub(crate) mod probe;
+pub(crate) mod reduce;
 #[cfg(feature = "network")]
 pub(crate) mod scale;
 #[cfg(feature = "network")]
@@ -45,6 +46,7 @@ pub(crate) enum Kernel {
     WinogradInput(winograd::InputConstants),
     WinogradMultiply(winograd::MultiplyConstants),
     WinogradOutput(winograd::OutputConstants),
+    Reduce(reduce::Constants),
     Pool(pool::Constants),
     Upsample(upsample::Constants),
     Add(add::Constants),
@@ -92,6 +94,7 @@ impl Kernel {
             Self::WinogradInput(c) => c.name(),
             Self::WinogradMultiply(c) => c.name(),
             Self::WinogradOutput(c) => c.name(),
+            Self::Reduce(_) => "reduce".into(),
             Self::Pool(_) => "pool".into(),
             Self::Upsample(_) => "upsample".into(),
             Self::Add(_) => "add".into(),
@@ -121,6 +124,7 @@ impl Kernel {
             Self::WinogradInput(c) => c.assemble(),
             Self::WinogradMultiply(c) => c.assemble(),
             Self::WinogradOutput(c) => c.assemble(),
+            Self::Reduce(c) => c.assemble(),
             Self::Pool(c) => c.assemble(),
             Self::Upsample(c) => c.assemble(),
             Self::Add(c) => c.assemble(),

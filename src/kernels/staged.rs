@@ -56,6 +56,8 @@ pub(crate) struct Constants {
     /// Of Y_H and of Y_L.
     outputs: [OutputConstants; 2],
     padded: bool,
+    /// Input channels are cut into slices, of which each makes partial sums.
+    sliced: bool,
     activation: u32,
 }
 
@@ -133,7 +135,7 @@ struct OutputShape {
     pooled_w: u32,
     below_h: u32,
     below_w: u32,
-    unused: u32,
+    planes: u32,
 }
 
 #[repr(C)]
@@ -150,7 +152,8 @@ struct Shape {
     padding: [u32; 3],
     dilation: [u32; 3],
     slope: f32,
-    unused: [u32; 3],
+    slices: u32,
+    unused: [u32; 2],
 }
 
 impl Constants {
@@ -175,6 +178,7 @@ impl Constants {
         source.constant("SLAB", self.tile.slab);
         source.constant("UNROLL", UNROLL);
         source.flag("PADDED", self.padded);
+        source.flag("SLICED", self.sliced);
         source.line(&format!("alias Factor = {};", self.products.wgsl()));
         source.line(&format!("alias Factors = vec4<{}>;", self.products.wgsl()));
         match self.products {
@@ -327,6 +331,7 @@ pub(crate) fn step(
     };
     let mut paths = [None; 4];
     let mut path_shapes = [PathShape::default(); 4];
+    let slices = job.slices.unwrap_or(1);
     let mut work = [Part::default(); 2];
     let mut padded = false;
     let mut starts = offsets.paths.iter();
@@ -336,7 +341,7 @@ pub(crate) fn step(
         let shape = path_shape(spec, job, tile, path_job, starts.next().copied().unwrap_or_default());
         padded |= reaches_outside(spec, path_job, &shape, output);
         let part = &mut work[usize::from(path.output() == Frequency::Low)];
-        count(tile, products, path_job, &shape, part);
+        count(tile, products, path_job, &PathShape { slabs: shape.slabs.div_ceil(slices), ..shape }, part);
         paths[slot] = Some(PathConstants {
             input: input(path_job.source.id),
             level: path_job.sampling.level,
@@ -371,13 +376,13 @@ pub(crate) fn step(
             pooled_w: pooled.map_or(0, |p| p.w),
             below_h: below.map_or(0, |b| b.h),
             below_w: below.map_or(0, |b| b.w),
-            unused: 0,
+            planes: dims.n * dims.c * dims.t,
         }
     };
     let (high, low) = (output_shape(&job.high), output_shape(&job.low));
     let workgroups = |shape: &OutputShape| u64::from(shape.cells.div_ceil(tile.cells())) * u64::from(shape.blocks);
     let all = workgroups(&high) + workgroups(&low);
-    let grid = Grid::fold(all, facts)?;
+    let grid = Grid::fold(all * u64::from(slices), facts)?;
     let (time, padding, dilation) = (spec.time(), spec.padding(), spec.dilation());
     let shape = Shape {
         paths: path_shapes,
@@ -391,7 +396,8 @@ pub(crate) fn step(
         padding: [time.padding, padding[0], padding[1]],
         dilation: [time.dilation, dilation[0], dilation[1]],
         slope: slope(job.activation),
-        unused: [0; 3],
+        slices,
+        unused: [0; 2],
     };
 
     let constants = |output: &Option<OutputJob>, shape: &OutputShape| {
@@ -415,6 +421,7 @@ pub(crate) fn step(
         low_sums,
         outputs: [constants(&job.high, &high), constants(&job.low, &low)],
         padded,
+        sliced: job.slices.is_some(),
         activation: activation_number(job.activation),
     };
     let [residual_high, residual_low] = [&job.high, &job.low].map(|o| o.as_ref().and_then(|o| o.residual));
@@ -429,7 +436,7 @@ pub(crate) fn step(
 
     let outputs = u64::from(tile.thread[0] * tile.thread[1]);
     for (part, shape) in work.iter_mut().zip([&high, &low]) {
-        part.threads = workgroups(shape) * u64::from(tile.workgroup());
+        part.threads = workgroups(shape) * u64::from(tile.workgroup() * slices);
         part.stores = outputs;
     }
     if job.low_sums.is_some() {
