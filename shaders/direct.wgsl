@@ -122,7 +122,6 @@ struct Owner {
     group: u32,
     block: u32, // of all groups
     across: u32, // of the ACROSS threads that have vectors of it
-    live: bool,
 }
 
 fn owner(o: OutputShape, workgroup: u32, local: u32) -> Owner {
@@ -135,9 +134,12 @@ fn owner(o: OutputShape, workgroup: u32, local: u32) -> Owner {
         block = workgroup / o.threads;
         own.across = local;
     }
-    own.live = thread < o.threads;
+    // Beyond the last thread the last stands in, but below the last row, where nothing is stored: a branch around all that
+    // a thread does would hold scalar registers throughout.
+    let idle = thread >= o.threads;
+    thread = min(thread, o.threads - 1u);
     own.x = thread % o.cols;
-    own.y = thread / o.cols % o.rows;
+    own.y = select(thread / o.cols % o.rows, o.rows, idle);
     own.t = thread / (o.cols * o.rows) % o.t;
     own.n = thread / (o.cols * o.rows * o.t);
     own.group = block / o.group_blocks;
@@ -148,9 +150,6 @@ fn owner(o: OutputShape, workgroup: u32, local: u32) -> Owner {
 fn high(workgroup: u32, local: u32, slice: u32) {
     let o = shape.high;
     let own = owner(o, workgroup, local);
-    if !own.live {
-        return;
-    }
     let y = own.y * HIGH_ROWS;
     let x = own.x * HIGH_COLS;
 
@@ -253,9 +252,6 @@ fn block_mean(out: ptr<function, array<f32, HIGH_ROWS * HIGH_COLS>>, y: u32, x: 
 fn low(workgroup: u32, local: u32, slice: u32) {
     let o = shape.low;
     let own = owner(o, workgroup, local);
-    if !own.live {
-        return;
-    }
     let y = own.y * LOW_ROWS;
     let x = own.x * LOW_COLS;
 

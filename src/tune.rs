@@ -44,7 +44,7 @@ const ROUNDS_OF_GRACE: usize = 3;
 /// The planner's choice stays unless another takes less than this part of its time: what is closer is noise.
 const WORTH_CHANGING: f64 = 0.98;
 
-/// How far [`tune`] has come: candidates that have run, then rounds.
+/// How far [`tune`] has come: candidates that have run, then rounds, then the fastest confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Steps that are done.
@@ -91,6 +91,7 @@ pub struct TuneOutcome {
     /// All candidates, the planner's choice first.
     pub trials: Vec<Trial>,
     winner: usize,
+    gain: Option<f64>,
 }
 
 impl TuneOutcome {
@@ -104,17 +105,19 @@ impl TuneOutcome {
         &self.trials[0]
     }
 
-    /// How many times faster the winner is than what the planner would have chosen; `None` where that has no time.
+    /// How many times faster the winner is than what the planner would have chosen, in rounds that had no part in choosing
+    /// it; `None` where the planner's choice has no time.
     pub fn gain(&self) -> Option<f64> {
-        let gain = self.planned().relative / self.winner().relative;
-        gain.is_finite().then_some(gain)
+        self.gain
     }
 }
 
 /// Times the best candidates of a layer and reports after each step. `options.variant` is not heeded.
 ///
 /// All run on the same data; what differs from the others by more than `src/verify.rs` allows is dropped. They are then
-/// timed one after the other in each of several rounds, so that a machine that slows down slows all of them.
+/// timed one after the other in each of several rounds, so that a machine that slows down slows all of them. The fastest
+/// must then be so again, in as many rounds against the planner's choice alone: of many that are alike, noise makes one the
+/// fastest once.
 ///
 /// # Errors
 ///
@@ -129,7 +132,7 @@ pub fn tune(
     mut progress: impl FnMut(Progress),
 ) -> Result<TuneOutcome, Error> {
     let plans = contenders(context, spec, size, options, effort)?;
-    let of = plans.len() + effort.rounds.max(1);
+    let of = plans.len() + effort.rounds.max(1) + 1;
     let data = RandomLayer::new(context, &plans[0])?;
     let mut layers = Vec::new();
     let mut outputs = Vec::new();
@@ -158,21 +161,31 @@ pub fn tune(
         }
     }
     drop(outputs);
-    let samples = race(context, &layers, effort, |round| progress(Progress { done: plans.len() + round, of }))?;
+    let running: Vec<Option<&Layer>> = layers.iter().map(|layer| layer.as_ref().ok()).collect();
+    let samples = race(context, &running, effort, |round| progress(Progress { done: plans.len() + round, of }))?;
 
-    let pivot = layers.iter().position(Result::is_ok);
+    let pivot = running.iter().position(Option::is_some);
     let relative: Vec<f64> = samples.iter().map(|times| ratio(times, pivot.map_or(&[], |i| &samples[i]))).collect();
     let least = (0..plans.len()).min_by(|&a, &b| relative[a].total_cmp(&relative[b])).unwrap_or(0);
-    let winner = match pivot {
-        Some(pivot) if relative[least] > WORTH_CHANGING => pivot,
-        _ => least,
-    };
+    let (mut winner, mut gain) = (least, None);
+    if let Some(pivot) = pivot {
+        let again = if relative[least] <= WORTH_CHANGING {
+            let duel = race(context, &[running[pivot], running[least]], effort, |_| {})?;
+            ratio(&duel[1], &duel[0])
+        } else {
+            1.0
+        };
+        let stays = again > WORTH_CHANGING;
+        winner = if stays { pivot } else { least };
+        gain = (pivot == 0).then_some(if stays { 1.0 } else { 1.0 / again });
+    }
+    progress(Progress { done: of, of });
     let mut trials = Vec::new();
     for (((plan, layer), samples), relative) in plans.into_iter().zip(layers).zip(samples).zip(relative) {
         trials.push(Trial { plan, seconds: layer.map(|_| median(samples.clone())), samples, relative });
     }
     match &trials[winner].seconds {
-        Ok(_) => Ok(TuneOutcome { trials, winner }),
+        Ok(_) => Ok(TuneOutcome { trials, winner, gain }),
         Err(Dropped::Refused(error)) => Err(error.clone()),
         Err(Dropped::Wrong(difference)) => Err(Error::Tune { problem: difference.to_string() }),
     }
@@ -226,10 +239,10 @@ fn contenders(
     Ok(chosen)
 }
 
-/// Seconds of each layer in each round.
+/// Seconds of each layer in each round; none of one that does not run.
 fn race(
     context: &Context,
-    layers: &[Result<Layer, Dropped>],
+    layers: &[Option<&Layer>],
     effort: &Effort,
     mut progress: impl FnMut(usize),
 ) -> Result<Vec<Vec<f64>>, Error> {
@@ -238,18 +251,18 @@ fn race(
     for layer in layers {
         let once = match layer {
             // They have all run before; what the first timed run still warms up is the clock.
-            Ok(layer) => context.time(&[layer])?.device_or_host(),
-            Err(_) => least,
+            Some(layer) => context.time(&[layer])?.device_or_host(),
+            None => least,
         };
         repeats.push(((least / once.max(1e-9)).ceil() as usize).clamp(1, MOST_REPEATS));
     }
     let mut samples: Vec<Vec<f64>> = vec![Vec::new(); layers.len()];
-    let Some(pivot) = layers.iter().position(Result::is_ok) else { return Ok(samples) };
+    let Some(pivot) = layers.iter().position(Option::is_some) else { return Ok(samples) };
     for round in 0..effort.rounds.max(1) {
         let relative: Vec<f64> = samples.iter().map(|times| ratio(times, &samples[pivot])).collect();
         let least = relative.iter().copied().fold(f64::INFINITY, f64::min);
         for (i, layer) in layers.iter().enumerate() {
-            let Ok(layer) = layer else { continue };
+            let &Some(layer) = layer else { continue };
             // The first one is what the others are measured by.
             if round < ROUNDS_OF_GRACE || i == pivot || relative[i] <= HOPELESS * least {
                 let seconds = context.time(&vec![layer; repeats[i]])?.device_or_host();

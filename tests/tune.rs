@@ -40,7 +40,7 @@ fn the_winner_is_right_and_the_next_device_runs_it() {
     let context = with_cache(&cache);
     let mut steps: Vec<Progress> = Vec::new();
     let outcome = tune(&context, &spec(), SIZE, &options(), &EFFORT, |step| steps.push(step)).unwrap();
-    let of = outcome.trials.len() + EFFORT.rounds;
+    let of = outcome.trials.len() + EFFORT.rounds + 1;
     assert_eq!(steps, (1..=of).map(|done| Progress { done, of }).collect::<Vec<_>>());
 
     let planned = Plan::new(&spec(), SIZE, &options(), context.octconv().facts()).unwrap();
@@ -52,7 +52,8 @@ fn the_winner_is_right_and_the_next_device_runs_it() {
     }
     let winner = outcome.winner();
     let least = outcome.trials.iter().map(|trial| trial.relative).fold(f64::INFINITY, f64::min);
-    assert!(winner.relative <= least / 0.98 && outcome.gain().unwrap() >= 1.0, "{outcome:?}");
+    assert!(winner.plan == planned || winner.relative == least, "{outcome:?}");
+    assert!(outcome.gain().unwrap() >= 1.0, "{outcome:?}");
     let forced = Options { variant: Some(winner.plan.variant()), ..options() };
     let case = Case { spec: spec(), size: SIZE, options: forced, batch_norm: false, seed: 3 };
     assert_eq!(case.run(&context).unwrap().failure, None);

@@ -182,6 +182,9 @@ const MAX_SHARED: u32 = 64;
 /// The most loads a window may take where each of its elements is a mean of 4 or 16.
 const MAX_LOADS: u32 = 64;
 
+/// The most sums that a thread has in f16.
+const MAX_SUMS_OF_F16: u32 = 64;
+
 #[repr(C)]
 #[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
 struct PathShape {
@@ -452,8 +455,11 @@ pub(crate) fn refusal(products: Dtype, (lanes, tiles): (u32, [Tile; 2])) -> Opti
     match products {
         Dtype::F32 => None,
         Dtype::F16 if lanes == 1 => Some("products of f16 are of two output channels of a group at a time"),
+        Dtype::F16 if tiles.iter().any(|tile| tile.across) => Some("products of f16 have threads along the positions"),
         Dtype::F16 => {
-            tiles.iter().any(|tile| tile.across).then_some("products of f16 have threads along the positions")
+            // Sums of f16 stand beside those of f32, and take as many registers where a device does not pack them.
+            let sums = |tile: &Tile| tile.rows * tile.cols * tile.vectors * lanes;
+            tiles.iter().any(|tile| sums(tile) > MAX_SUMS_OF_F16).then_some("sums of f16 are few a thread")
         }
     }
 }
