@@ -21,9 +21,9 @@
 // Operands: X [n][c][t][h][w]; weights as shaders/path.wgsl says, behind the biases [block][oc] of H, then of L.
 //
 // The host guarantees: HIGH_ROWS and HIGH_COLS even where L->H is replicated or Y_P written; sizes, strides and weight
-// offsets of `shape` within their buffers; `workgroups` of both outputs together, fewer than 2^28 (a grid folded into x and
-// y may have up to grid_x - 1 too many). Where an output is PAIRED, its width and its blocks' are even. Where ACROSS is not
-// 1, one group. A map may be told to be of one row, where each position reads its own position alone.
+// offsets of `shape` within their buffers; `workgroups` of both outputs together, times `slices`, fewer than 2^28 (a grid
+// folded into x and y may have up to grid_x - 1 too many). Where an output is PAIRED, its width and its blocks' are even.
+// Where ACROSS is not 1, one group. A map may be told to be of one row, where each position reads its own position alone.
 
 struct PathShape {
     channels: u32, // c_in of one group
@@ -39,7 +39,7 @@ struct PathShape {
     last_w: u32,
     outer_h: u32, // how many inner kernels make the kernel
     outer_w: u32,
-    weights: u32, // in Lanes
+    weights: u32, // in Factors
     unused_a: u32,
     unused_b: u32,
 }

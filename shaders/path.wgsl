@@ -4,15 +4,17 @@
 //   fn path_load(i: u32) -> f32         element i of the tensor that the path reads
 //   fn path_load_2(i: u32) -> vec2<f32> elements i, which is even, and i + 1
 //   const PATH_ROWS, PATH_COLS: u32     the block of outputs that a thread owns
-//   const PATH_VECTORS: u32             its output channels, in units of Lane
+//   const PATH_VECTORS: u32             its output channels, in units of Factors
 //   const PATH_INNER_H, PATH_INNER_W    the taps that share a window: the kernel, a row of it, or one tap
 //   const PATH_LEVEL: u32               how many 2x2 averages lie between the tensor and the convolution: 0, 1, 2
 //   const PATH_STEP: u32                stride over the sampled map
 //   const PATH_UNROLL: u32              channels whose windows are read together
 //   const PATH_PAIRED: bool             whether two elements of a row are read as one word
-//   alias Factor                        f32, or f16 where products are; Factors: LANES of them
 //   const PATH_AHEAD: u32               columns of a block's first word in front of its window: 0, 1
 //   const PATH_ALTERNATES: bool         whether they are there in every second channel only, as planes are of odd size
+//
+// and once for all of them Factor, the type of products, f32 or f16, and Factors, LANES of it. Behind each instance stands one
+// of shaders/path_products.wgsl or shaders/path_products_f16.wgsl.
 //
 // Sampled map S = the tensor after PATH_LEVEL poolings. For a block of outputs at (y, x) of frame t
 //
@@ -28,7 +30,7 @@
 // group divisible by UNROLL; all sizes of PathShape at least 1; taps in the padding only where MASKED. Where PAIRED:
 // source_w even; at level 0 one inner kernel along w, adjacent columns from one output to the next, and PATH_AHEAD in front
 // of each window an even column. Where ALTERNATES: one tap; planes of one row, of odd size, an even number of them in front
-// of a group's first; UNROLL even. Where ACROSS is not 1: one tap.
+// of a group's first; UNROLL even. Where ACROSS is not 1: one tap. Where SLICED, `slice` of `shape.slices` is summed.
 
 // From one output to the next in the window, which has only what its taps read.
 const PATH_STRIDE_H: u32 = select(PATH_STEP, 1u, PATH_INNER_H == 1u);

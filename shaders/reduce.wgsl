@@ -2,13 +2,13 @@
 // where input channels are cut into slices, of which workgroups of their own have made partial sums. A thread makes 2x2
 // positions of a channel; the first `high.threads` make Y_H, the others Y_L.
 //
-// Operands: partial sums P_H and P_L, [slice][n][c][t][h][w]; biases [c] in f32, of H, then of L.
+// Operands: partial sums P_H and P_L in f32, [slice][n][c][t][h][w]; biases [c] in f32, of H, then of L.
 //
 // The host guarantees: `threads` cells of each output, both together less than 2^32; sizes of `shape` within their buffers.
 
 struct OutputShape {
     threads: u32, // n * channels * t * rows * cols
-    slice: u32, // elements of P from one slice to the next
+    slice_stride: u32, // elements of P from one slice to the next
     channels: u32, // of the layer
     t: u32,
     h: u32,
@@ -63,7 +63,7 @@ fn cell(is_high: bool, o: OutputShape, thread: u32) {
         var sum = shift;
         for (var s = 0u; s < shape.slices; s++) {
             sum += partial_sum(is_high, at);
-            at += o.slice;
+            at += o.slice_stride;
         }
         values[i] = finish(is_high, plane * (o.h * o.w) + positions[i], sum);
     }

@@ -20,7 +20,8 @@
 // Operands: X [n][c][t][h][w]; weights [block][kt][r][s][c][oc] of each path, behind the biases [block][oc] of H, of L.
 //
 // The host guarantees: sizes and weight offsets of `shape` within their buffers; weights padded with zeros to whole
-// blocks; WORKGROUP = THREAD_ROWS * THREAD_COLS; no more `slices` than slabs of any path. No thread leaves before the last barrier.
+// blocks; WORKGROUP = THREAD_ROWS * THREAD_COLS; no more `slices` than slabs of any path. No thread leaves before the last
+// barrier.
 
 struct PathShape {
     channels: u32, // c_in
@@ -33,7 +34,7 @@ struct PathShape {
     map_w: u32,
     last_h: u32, // the last row and column of L->H; those beyond repeat it
     last_w: u32,
-    weights: u32, // in Lanes
+    weights: u32, // in Factors
     taps: u32, // of the kernel
     slabs: u32, // of channels
     unused_a: u32,
@@ -106,7 +107,6 @@ struct Owner {
     block: u32, // of output channels
     row: u32, // of the thread among those of its workgroup
     col: u32,
-    slice: u32, // of the input channels
 }
 
 // Where a cell lies.
@@ -139,8 +139,8 @@ fn next_tap(tap: vec3<u32>) -> vec3<u32> {
     return next;
 }
 
-// A thread's part of a slab of weights from Lane `first` on. Of a `ragged` path only `left` channels may be there; what
-// stands in for others is another Lane of them, which `write_weights` drops.
+// A thread's part of a slab of weights from Factors `first` on. Of a `ragged` path only `left` channels may be there; what
+// stands in for others are other Factors, which `write_weights` drops.
 fn read_weights(first: u32, left: u32, local: u32, ragged: bool) -> array<Factors, WEIGHT_LOADS> {
     var read: array<Factors, WEIGHT_LOADS>;
     for (var i = 0u; i < WEIGHT_LOADS; i++) {
@@ -174,31 +174,32 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
 }
 
-fn owner(o: OutputShape, workgroup: u32, local: u32, slice: u32) -> Owner {
+fn owner(o: OutputShape, workgroup: u32, local: u32) -> Owner {
     // The blocks of channels over the same positions follow one another: they read the same inputs.
-    return Owner(workgroup / o.blocks, workgroup % o.blocks, local / THREAD_COLS, local % THREAD_COLS, slice);
+    return Owner(workgroup / o.blocks, workgroup % o.blocks, local / THREAD_COLS, local % THREAD_COLS);
 }
 
-// The slabs of channels of a slice, from the first to the one behind the last: as many as in any other, or one more.
-fn slabs_of(p: PathShape, own: Owner) -> vec2<u32> {
+// The slabs of channels of a slice, from the first to the one behind the last: as many as in any other, or one more. The
+// slice is no part of Owner: all threads of a workgroup have the same, which has to be seen where a barrier depends on it.
+fn slabs_of(p: PathShape, slice: u32) -> vec2<u32> {
     if SLICED {
-        return p.slabs * vec2(own.slice, own.slice + 1u) / shape.slices;
+        return p.slabs * vec2(slice, slice + 1u) / shape.slices;
     }
     return vec2(0u, p.slabs);
 }
 
 fn high(workgroup: u32, local: u32, slice: u32) {
-    let own = owner(shape.high, workgroup, local, slice);
+    let own = owner(shape.high, workgroup, local);
     var sums: Sums;
-    lh_accumulate(&sums, shape.lh, shape.high, own, local);
-    hh_accumulate(&sums, shape.hh, shape.high, own, local);
-    high_finish(&sums, shape.high, own);
+    lh_accumulate(&sums, shape.lh, shape.high, own, local, slice);
+    hh_accumulate(&sums, shape.hh, shape.high, own, local, slice);
+    high_finish(&sums, shape.high, own, slice);
 }
 
 fn low(workgroup: u32, local: u32, slice: u32) {
-    let own = owner(shape.low, workgroup, local, slice);
+    let own = owner(shape.low, workgroup, local);
     var sums: Sums;
-    ll_accumulate(&sums, shape.ll, shape.low, own, local);
-    hl_accumulate(&sums, shape.hl, shape.low, own, local);
-    low_finish(&sums, shape.low, own);
+    ll_accumulate(&sums, shape.ll, shape.low, own, local, slice);
+    hl_accumulate(&sums, shape.hl, shape.low, own, local, slice);
+    low_finish(&sums, shape.low, own, slice);
 }

@@ -7,7 +7,7 @@
 //   const PATH_EDGES: bool               tiles reach beyond the last cell, position or channel
 //   const PATH_BELOW, PATH_PARTIAL, PATH_POOLED: bool    adds given sums; is a partial sum itself; writes its mean too
 
-fn path_finish(sums: ptr<function, Sums>, o: OutputShape, own: Owner) {
+fn path_finish(sums: ptr<function, Sums>, o: OutputShape, own: Owner, slice: u32) {
     for (var v = 0u; v < CELLS; v++) {
         let at = own.tile * TILE_CELLS + v * THREAD_COLS + own.col;
         if !PATH_EDGES || at < o.cells {
@@ -23,7 +23,7 @@ fn path_finish(sums: ptr<function, Sums>, o: OutputShape, own: Owner) {
                     for (var other = 0u; other < LANES; other++) {
                         sum += select(vec4(0.0), (*sums)[m][other][v], other == k);
                     }
-                    path_cell(sum, o, cell, LANES * vector + k, own.slice);
+                    path_cell(sum, o, cell, LANES * vector + k, slice);
                 }
             }
         }

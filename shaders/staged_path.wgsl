@@ -33,7 +33,7 @@ fn path_under(at: u32, k: u32, half: u32, size: u32) -> u32 {
     return at;
 }
 
-fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own: Owner, local: u32) {
+fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own: Owner, local: u32, slice: u32) {
     let plane_size = p.source_h * p.source_w;
     let channel_size = p.source_t * plane_size;
     // The cell whose inputs this thread reads, and the first of its channels of a slab.
@@ -41,7 +41,7 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
     let channel = local / TILE_CELLS;
     let image = cell.n * p.channels * channel_size;
 
-    let slabs = slabs_of(p, own);
+    let slabs = slabs_of(p, slice);
     var tap = vec3(0u);
     var half = 0u; // of the workgroup's memory, the one to be written
     // One tap more than there are, without inputs: the last slab is multiplied there.

@@ -1,10 +1,10 @@
 // L->H at stride 1, in place of shaders/staged_path.wgsl: the convolution at low resolution, one position a cell, whose
 // sums all four positions of the cell start from.
 //
-// As shaders/staged_path.wgsl, but the Factors of inputs are four channels of one cell's position, of which there are a quarter
-// as many: some threads have none to read. Positions beyond the last row or column of X_L's map repeat the last.
+// As shaders/staged_path.wgsl, but the Factors of inputs are four channels of one cell's position, of which there are a
+// quarter as many: some threads have none to read. Positions beyond the last row or column of X_L's map repeat the last.
 
-fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own: Owner, local: u32) {
+fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own: Owner, local: u32, slice: u32) {
     let plane_size = p.source_h * p.source_w;
     let channel_size = p.source_t * plane_size;
     let cell = place(o, own.tile * TILE_CELLS + local % TILE_CELLS);
@@ -12,7 +12,7 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
     let image = cell.n * p.channels * channel_size;
 
     var below: array<array<Lane, CELLS>, VECTORS>;
-    let slabs = slabs_of(p, own);
+    let slabs = slabs_of(p, slice);
     var tap = vec3(0u);
     var half = 0u;
     for (var turn = 0u; turn <= p.taps; turn++) {

@@ -71,7 +71,7 @@ pub enum Strategy {
     /// weight then serves as many positions as in a convolution without octaves.
     LowFirst,
     /// The input channels in slices, for small maps on large devices: each slice's partial sums by workgroups of their own,
-    /// into scratch, then a dispatch that adds them up. Pooled maps come first.
+    /// in f32, into scratch, then a dispatch that adds them up. Pooled maps come first.
     SplitK,
     /// The inputs at the points of a transform, products there, and the outputs from those, in scratch between. At
     /// stride 2 the pooled maps come first, a dispatch each.
@@ -223,7 +223,7 @@ pub struct Options {
     /// The type of packed weights; biases stay f32.
     pub weights: Dtype,
     /// The narrowest type that products may be added up in. With f16, which activations and weights of f16 allow, packed
-    /// arithmetic is among the candidates: it adds up to 27 products in f16, where a sum beyond 65504 is infinite, and
+    /// arithmetic is among the candidates: it adds up to 32 products in f16, where a sum beyond 65504 is infinite, and
     /// those sums in f32. An output then errs by up to n + 2 times 2⁻¹¹ of the sum of its terms' magnitudes, with n
     /// products to a sum, by about the root of that where signs are random.
     pub sums: Dtype,
@@ -433,10 +433,11 @@ impl Job {
     /// Bytes of all tensors but the weights, each counted once.
     pub(crate) fn bytes(&self, dtype: Dtype) -> u64 {
         let mut tensors: Vec<Operand> = self.paths.iter().flatten().map(|path| path.source).collect();
+        // Partial sums of slices are f32.
+        let times = self.slices.map_or(1, |slices| slices * (4 / dtype.bytes()) as u32);
         for output in [&self.high, &self.low].into_iter().flatten() {
             let dims = output.y.dims;
-            let n = dims.n.saturating_mul(self.slices.unwrap_or(1));
-            tensors.push(Operand { dims: Dims { n, ..dims }, ..output.y });
+            tensors.push(Operand { dims: Dims { n: dims.n.saturating_mul(times), ..dims }, ..output.y });
             tensors.extend(output.residual.map(|id| Operand { id, ..output.y }));
             tensors.extend(output.pooled);
         }
@@ -593,7 +594,7 @@ impl Plan {
     /// Whether the kernel can make a band of rows.
     #[cfg(feature = "network")]
     pub(crate) fn is_banded_kind(&self) -> bool {
-        self.variant.strategy == Strategy::Fused && self.variant.family == Family::Direct
+        self.variant.strategy == Strategy::Fused && matches!(self.variant.family, Family::Direct | Family::DirectF16)
     }
 
     /// Microseconds that the planner expects the layer to take on a nominal device of the kind that `facts` tell:
@@ -682,7 +683,7 @@ impl Plan {
         interface(&self.spec, &self.shapes, &self.options)
     }
 
-    /// The buffers of packed weights, one for each convolving dispatch.
+    /// The buffers of packed weights and biases, one for each dispatch that reads any.
     pub(crate) fn packings(&self) -> Vec<&Packing> {
         self.steps.iter().filter_map(|step| step.packing.as_ref()).collect()
     }
@@ -1092,10 +1093,10 @@ impl Planner<'_> {
         job.activation = Activation::None;
         for output in [&mut job.high, &mut job.low].into_iter().flatten() {
             let dims = output.y.dims;
-            let n = dims.n.checked_mul(slices).ok_or_else(|| self.refuse("too many images to slice"))?;
-            let partial = Operand { dims, ..self.allocate(Dims { n, ..dims }) };
+            // In f32. Few enough to be counted: what has many elements has threads enough without slices.
+            let id = self.allocate_words(dims.elements() * u64::from(slices));
             *output = OutputJob {
-                y: partial,
+                y: Operand { id, dims },
                 slice: Slice::whole(dims.c),
                 bias: None,
                 residual: None,

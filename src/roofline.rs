@@ -15,8 +15,13 @@ use crate::plan::{DeviceFacts, Dtype, TensorId};
 /// How much to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// What has proved fastest, and bounds layers of this type: for a second or two.
-    Brief(Dtype),
+    /// What has proved fastest, and bounds layers with factors of this type and sums no narrower: for a second or two.
+    Brief {
+        /// Of activations and weights.
+        factors: Dtype,
+        /// As [`Options::sums`](crate::Options::sums).
+        sums: Dtype,
+    },
     /// Every configuration and every kind of arithmetic.
     Full,
 }
@@ -94,11 +99,16 @@ impl Roofline {
         let prober = Prober { context, effort };
         let mut arithmetic = vec![prober.multiply_adds(Dtype::F32)?];
         let facts = context.octconv().facts();
-        if effort == Effort::Full && facts.features.contains(wgpu::Features::SHADER_F16) {
+        let half = |wanted| wanted == Dtype::F16;
+        let [halves, sums_of_halves] = match effort {
+            Effort::Full => [true; 2],
+            Effort::Brief { factors, sums } => [half(factors), half(sums)],
+        };
+        if sums_of_halves && facts.features.contains(wgpu::Features::SHADER_F16) {
             arithmetic.push(prober.multiply_adds(Dtype::F16)?);
         }
         for (side, sums) in matrix_shapes(context) {
-            if effort == Effort::Full || (effort, sums) == (Effort::Brief(Dtype::F16), Dtype::F32) {
+            if halves && (sums == Dtype::F32 || sums_of_halves) {
                 arithmetic.push(prober.matrices(side, sums)?);
             }
         }
@@ -204,7 +214,7 @@ impl Prober<'_> {
     fn fills(&self) -> &'static [u32] {
         match (self.facts().software, self.effort) {
             (true, _) => &[64],
-            (false, Effort::Brief(_)) => &[2048],
+            (false, Effort::Brief { .. }) => &[2048],
             (false, Effort::Full) => &[512, 2048, 8192],
         }
     }
@@ -266,9 +276,9 @@ impl Prober<'_> {
         let tensors = [(TensorId::XH, &x), (TensorId::YH, &y)];
         // GPUs fetch for neighbouring threads at once; a processor's core is best at long runs.
         let (rounds, forms): (&[u32], &[Form]) = match (self.facts().software, self.effort) {
-            (true, Effort::Brief(_)) => (&[64], &[Form::Runs]),
+            (true, Effort::Brief { .. }) => (&[64], &[Form::Runs]),
             (true, Effort::Full) => (&[8, 32, 64, 128], &Form::ALL),
-            (false, Effort::Brief(_)) => (&[8], &[Form::Grid, Form::Blocks]),
+            (false, Effort::Brief { .. }) => (&[8], &[Form::Grid, Form::Blocks]),
             (false, Effort::Full) => (&[2, 8, 32], &Form::ALL),
         };
         let (mut read, mut copy) = (Best::default(), Best::default());

@@ -95,7 +95,7 @@ pub struct TuneOutcome {
 }
 
 impl TuneOutcome {
-    /// The fastest.
+    /// The fastest in both races, or else the first that runs: as a rule the planner's choice.
     pub fn winner(&self) -> &Trial {
         &self.trials[self.winner]
     }

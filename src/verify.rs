@@ -16,7 +16,7 @@
 //! W stands for S, and the roundings of its transforms come on top of those of the sum. Besides come
 //! - f16 weights: 2^-11 S, half an ulp of every weight;
 //! - sums of n products in f16: (n + 2) 2^-11 S, since each product, each sum and a mean of X_H before may be rounded, and
-//!   2^-24 a term for those that are subnormal;
+//!   2^-24 a term for those that are subnormal, or 16 of 2^-14 where a device flushes those few to zero;
 //! - f16 intermediates, where a variant or a pooled input has any: 3 * 2^-11 S, for a map that is pooled twice and a
 //!   partial sum;
 //! - the activation: its Lipschitz constant times the above; for SiLU also exp's error, (3 + 2 |x|) ulp in WGSL;

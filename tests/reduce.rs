@@ -6,11 +6,11 @@ mod common;
 
 use std::collections::HashSet;
 
-use common::{ACTIVATIONS, TYPES, case, check_on, check_tiles, context, has_f16, image, split};
+use common::{ACTIVATIONS, TYPES, case, check_on, check_tiles, context, has_f16, image, open, split};
 use octconv::verify::Case;
 use octconv::{
-    Activation, DeviceFacts, Downsample, Dtype, Family, InputSize, Options, Plan, Rounding, Slice, Spec, SpecBuilder,
-    Strategy, TimeAxis, Variant,
+    Activation, ContextOptions, DeviceFacts, Downsample, Dtype, Family, InputSize, Options, Plan, Rounding, Slice,
+    Spec, SpecBuilder, Strategy, TimeAxis, Variant, wgpu,
 };
 
 fn split_k(variant: Variant) -> bool {
@@ -93,7 +93,23 @@ fn types() {
     if has_f16(context()) {
         let half = Dtype::F16;
         let options = Options { activations: half, weights: half, sums: half, ..Options::default() };
-        check(&Case { options, ..image(k3().bias(true), 7, 6) });
+        let kernels = check_on(context(), &Case { options, ..image(k3().bias(true), 7, 6) }, split_k);
+        for family in ["direct-f16", "staged-f16"] {
+            assert!(kernels.iter().any(|name| name.starts_with(family)), "{family} is not among {kernels:?}");
+        }
+    }
+}
+
+/// Grids of few workgroups a dimension, with some too many in their last rows.
+#[test]
+fn folded_grids() {
+    let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 5, ..wgpu::Limits::default() };
+    let context = open(&ContextOptions { limits: Some(limits), ..ContextOptions::default() });
+    for (output, side) in [((8, 6), 4), ((24, 9), 5)] {
+        let case = image(split((37, 50), output).kernel([3, 3]).same_padding(), side, side);
+        let small = |variant: Variant| split_k(variant) && matches!(variant.tile, Some("2x2x8+2x2x8" | "32x32"));
+        let kernels = check_tiles(&context, &case, small);
+        assert_eq!(kernels.iter().filter(|name| *name == "reduce").count(), 2, "{kernels:?}");
     }
 }
 

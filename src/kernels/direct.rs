@@ -185,6 +185,20 @@ const MAX_LOADS: u32 = 64;
 /// The most sums that a thread has in f16.
 const MAX_SUMS_OF_F16: u32 = 64;
 
+/// The most products that are added up in f16, as [`Options::sums`](crate::Options::sums) promises.
+const MAX_TERMS_OF_F16: u32 = 32;
+
+/// What a thread takes in a turn, at most.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Elements of all windows together.
+    window: u32,
+    /// Elements of the window of a row of taps.
+    row: u32,
+    /// Products for each sum.
+    terms: u32,
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
 struct PathShape {
@@ -328,6 +342,9 @@ impl Constants {
         source.constant("PAIRS", self.lanes / 2);
         source.flag("HIGH_IS_PARTIAL", self.high_is_partial);
         source.flag("SLICED", self.sliced);
+        if self.sliced {
+            source.outputs_are_partial_sums();
+        }
         match self.products {
             Dtype::F32 => source.weights(self.types.weights, self.lanes, self.types.wide),
             Dtype::F16 => source.weights_of_f16(self.lanes),
@@ -406,7 +423,7 @@ fn window(outputs: u32, taps: u32, step: u32) -> u32 {
 }
 
 /// The taps that share a window: the whole kernel where its window fits into registers, else a row of it, else one tap.
-fn inner_kernel(spec: &Spec, tile: Tile, path: &PathJob, clamped: bool, [most, most_of_row]: [u32; 2]) -> [u32; 2] {
+fn inner_kernel(spec: &Spec, tile: Tile, path: &PathJob, clamped: bool, limits: Limits) -> [u32; 2] {
     let [kh, kw] = spec.kernel();
     let [dh, dw] = spec.dilation();
     let adjacent = |k: u32, d: u32| k == 1 || d == 1;
@@ -416,11 +433,13 @@ fn inner_kernel(spec: &Spec, tile: Tile, path: &PathJob, clamped: bool, [most, m
     let Sampling { level, step, .. } = path.sampling;
     let fits = |ih: u32, iw: u32, most: u32| {
         let window = u64::from(window(tile.rows, ih, step)) * u64::from(window(tile.cols, iw, step));
-        window <= u64::from(most) && (level == 0 || window << (2 * level) <= u64::from(MAX_LOADS))
+        window <= u64::from(most)
+            && ih * iw <= limits.terms
+            && (level == 0 || window << (2 * level) <= u64::from(MAX_LOADS))
     };
-    if adjacent(kh, dh) && adjacent(kw, dw) && fits(kh, kw, most) {
+    if adjacent(kh, dh) && adjacent(kw, dw) && fits(kh, kw, limits.window) {
         [kh, kw]
-    } else if adjacent(kw, dw) && fits(1, kw, most_of_row) {
+    } else if adjacent(kw, dw) && fits(1, kw, limits.row) {
         [1, kw]
     } else {
         [1, 1]
@@ -498,11 +517,13 @@ pub(crate) fn step(
         Some(if tile.across { 1 } else { u64::from(dims.n) * u64::from(dims.t) * u64::from(positions) })
     }));
     let across = if along_channels { workgroup } else { 1 };
-    let [most, most_of_row] = match (along_channels, facts.software) {
+    let [window_limit, row_limit] = match (along_channels, facts.software) {
         (true, _) => [MAX_SHARED; 2],
         (false, true) => [MAX_WINDOW, MAX_ROWS_OF_SOFTWARE],
         (false, false) => [MAX_WINDOW; 2],
     };
+    let terms = if products == Dtype::F16 { MAX_TERMS_OF_F16 } else { u32::MAX };
+    let limits = Limits { window: window_limit, row: row_limit, terms };
     let blocks = |output: &OutputJob, tile: Tile| {
         let groups = output.groups;
         let group_channels = output.y.dims.c / groups;
@@ -530,7 +551,7 @@ pub(crate) fn step(
         // Where odd sizes are floored, the last row of Y_H has no row of its own below it, and repeats the last.
         let extent = job.low_extent.filter(|_| path == Path::LH && replicate_low);
         let clamped = extent.is_some_and(|low| low.h * 2 < output.y.dims.h || low.w * 2 < output.y.dims.w);
-        let inner = inner_kernel(spec, tile, path_job, clamped, [most, most_of_row]);
+        let inner = inner_kernel(spec, tile, path_job, clamped, limits);
         let level = path_job.sampling.level;
         let half = source.pooled(spec.rounding());
         let mut map = source;
@@ -558,7 +579,11 @@ pub(crate) fn step(
         };
         let step = path_job.sampling.step;
         let size = u64::from(window(tile.rows, inner[0], step) * window(tile.cols, inner[1], step)) << (2 * level);
-        let fits = |&u: &u32| channels.is_multiple_of(u) && u64::from(u) * size <= u64::from(most);
+        let fits = |&u: &u32| {
+            channels.is_multiple_of(u)
+                && u64::from(u) * size <= u64::from(limits.window)
+                && u64::from(u) * u64::from(inner[0] * inner[1]) <= u64::from(limits.terms)
+        };
         // The longer a sum of f16, the less often it goes to one of f32.
         let longest = if products == Dtype::F16 { 8 } else { 4 };
         let unroll = [longest, 4, 2].into_iter().find(fits).unwrap_or(1);

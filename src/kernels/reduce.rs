@@ -21,7 +21,7 @@ pub(crate) struct Constants {
 #[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
 struct OutputShape {
     threads: u32,
-    slice: u32,
+    slice_stride: u32,
     channels: u32,
     t: u32,
     h: u32,
@@ -54,8 +54,12 @@ impl Constants {
         source.flag("WRITES_Y_P", self.pooled);
         source.binding(Access::Read, "biases", "f32");
         let [high, low] = self.outputs;
-        source.optional_input("p_h", high.is_some());
-        source.optional_input("p_l", low.is_some());
+        for (name, output) in [("p_h", high), ("p_l", low)] {
+            if output.is_some() {
+                source.binding(Access::Read, name, "f32");
+            }
+            source.loader(&format!("load_{name}"), output.map(|_| name));
+        }
         source.optional_input("residual_h", high == Some(true));
         source.optional_input("residual_l", low == Some(true));
         source.output("y_h", high.is_some());
@@ -67,7 +71,7 @@ impl Constants {
     }
 }
 
-/// The dispatch that makes the outputs of a layer, Y_H and Y_L, of the `partial` sums of so many slices.
+/// The dispatch that makes the outputs of a layer, Y_H and Y_L, of the `partial` sums, in f32, of so many slices.
 pub(crate) fn step(
     facts: &DeviceFacts,
     spec: &Spec,
@@ -103,11 +107,12 @@ pub(crate) fn step(
         let stores = 4 + u64::from(pooled.is_some());
         let loaded = 4 * u64::from(loads);
         work.parts.push(Part { threads, multiplies: loaded, loads: loaded, stores, ..Part::default() });
-        let moved = u64::from(loads + 1).saturating_mul(dims.elements());
-        work.bytes = work.bytes.saturating_add(moved.saturating_mul(types.activations.bytes()));
+        let residual = u64::from(output.residual.is_some());
+        let bytes = 4 * u64::from(slices) + (1 + residual) * types.activations.bytes();
+        work.bytes = work.bytes.saturating_add(bytes.saturating_mul(dims.elements()));
         OutputShape {
             threads: threads as u32,
-            slice: dims.elements() as u32,
+            slice_stride: dims.elements() as u32,
             channels: dims.c,
             t: dims.t,
             h: dims.h,

@@ -179,6 +179,9 @@ impl Constants {
         source.constant("UNROLL", UNROLL);
         source.flag("PADDED", self.padded);
         source.flag("SLICED", self.sliced);
+        if self.sliced {
+            source.outputs_are_partial_sums();
+        }
         source.line(&format!("alias Factor = {};", self.products.wgsl()));
         source.line(&format!("alias Factors = vec4<{}>;", self.products.wgsl()));
         match self.products {
@@ -199,9 +202,8 @@ impl Constants {
         for (path, constants) in Path::ALL.into_iter().zip(self.paths) {
             let name = format!("{path:?}").to_lowercase();
             let Some(constants) = constants else {
-                source.line(&format!(
-                    "fn {name}_accumulate(s: ptr<function, Sums>, p: PathShape, o: OutputShape, w: Owner, l: u32) {{}}"
-                ));
+                let parameters = "a: ptr<function, Sums>, b: PathShape, c: OutputShape, d: Owner, e: u32, f: u32";
+                source.line(&format!("fn {name}_accumulate({parameters}) {{}}"));
                 continue;
             };
             let upper = name.to_uppercase();

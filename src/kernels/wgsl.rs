@@ -10,6 +10,8 @@ pub(crate) struct Source {
     text: String,
     accesses: Vec<Access>,
     activations: Dtype,
+    /// The type of what [`Source::output`] declares.
+    outputs: Dtype,
 }
 
 impl Source {
@@ -29,11 +31,16 @@ impl Source {
     }
 
     fn with_directives(directives: &[&str], activations: Dtype, workgroup: u32) -> Self {
-        let mut source = Self { text: String::new(), accesses: Vec::new(), activations };
+        let mut source = Self { text: String::new(), accesses: Vec::new(), activations, outputs: activations };
         directives.iter().for_each(|directive| source.line(directive));
         source.line("@group(0) @binding(0) var<uniform> shape: Shape;");
         source.constant("WORKGROUP", workgroup);
         source
+    }
+
+    /// From here on outputs are f32, whatever the type of activations: partial sums of slices.
+    pub(crate) fn outputs_are_partial_sums(&mut self) {
+        self.outputs = Dtype::F32;
     }
 
     /// The types `Left`, `Right` and `Sum`: matrices of f16 whose products are summed in `sums`.
@@ -106,7 +113,7 @@ impl Source {
 
     /// A tensor that may be written, with `store_NAME(i, value)`, which does nothing where it is absent.
     pub(crate) fn output(&mut self, name: &str, present: bool) {
-        let element = self.activations.wgsl();
+        let element = self.outputs.wgsl();
         let mut body = String::new();
         if present {
             self.binding(Access::Write, name, element);
@@ -229,8 +236,8 @@ impl Source {
         self.lane(lanes);
     }
 
-    /// As [`Source::weights`], where `weight` gives vectors of f16, of 2 or 4. The buffer is bound twice, since there is no
-    /// way from the bits of f16 to those of f32.
+    /// As [`Source::weights`], where `weight` gives vectors of f16, of 2 or 4. The buffer is bound twice: naga 30 takes a
+    /// bitcast of words to halves, and writes another type for Metal.
     pub(crate) fn weights_of_f16(&mut self, lanes: u32) {
         let lane = vector(lanes);
         self.constant("LANES", lanes);

@@ -67,7 +67,7 @@ pub struct Args {
     #[arg(long, value_name = "f32|f16", default_value = "f32")]
     dtype: Dtype,
     /// The narrowest type to add products up in on the device: f16 where all else is f16 too
-    #[arg(long, value_name = "f32|f16", default_value = "f32")]
+    #[arg(long, value_name = "f32|f16", default_value = "f32", conflicts_with = "reference")]
     sums: Dtype,
     /// Run this variant (fused/direct, unfused/direct, ...) in place of the planner's choice, or fail
     #[arg(long, conflicts_with = "reference")]

@@ -77,6 +77,7 @@ struct Row {
     peer: &'static str,
     device: String,
     dtype: String,
+    sums: String,
     layer: String,
     ms: f64,
     plain_ms: f64,
@@ -130,7 +131,10 @@ impl Common<'_> {
         let device = Device::require(&options)?;
         let roofline = match self.no_roofline {
             true => None,
-            false => Some(Roofline::measure(&device.context, Effort::Brief(self.types.dtype))?),
+            false => Some(Roofline::measure(
+                &device.context,
+                Effort::Brief { factors: self.types.dtype, sums: self.types.sums },
+            )?),
         };
         Ok((device, roofline))
     }
@@ -299,7 +303,8 @@ fn time_layer(context: &Context, entry: &LayerEntry, args: &Args, roofline: Opti
     Ok(Row {
         peer: "octconv",
         device: output::one_line(&context.adapter().get_info().name),
-        dtype: args.types.to_string(),
+        dtype: args.types.dtype.to_string(),
+        sums: args.types.sums.to_string(),
         layer: entry.name.clone(),
         ms: octave * 1e3,
         plain_ms: plain_time * 1e3,

@@ -1,6 +1,6 @@
 //! A network that answers: on the adapter, or on the CPU reference where there is none.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkPlan, reference};
 use octconv::{Dtype, InputSize};
@@ -57,8 +57,8 @@ impl Predictor {
                 Form::Device { device, inference }
             }
             None => {
-                if args.types.dtype == Dtype::F16 {
-                    bail!("dtype is f16: must be f32 on the reference");
+                for (name, dtype) in [("dtype", args.types.dtype), ("sums", args.types.sums)] {
+                    ensure!(dtype == Dtype::F32, "{name} is {dtype}: must be f32 on the reference");
                 }
                 let why = if args.reference { "as asked" } else { "there is no GPU adapter" };
                 Form::Reference { graph: graph.clone(), checkpoint: checkpoint.fit(graph)?, why }
