@@ -86,6 +86,7 @@ fn device_and_reference_agree() {
         let mut runs = vec![(vec!["--variant", "fused/direct"], 1e-4), (vec!["--variant", "unfused/direct"], 1e-4)];
         if has_f16 {
             runs.push((vec!["--dtype", "f16"], 2e-2));
+            runs.push((vec!["--dtype", "f16", "--sums", "f16", "--variant", "fused/direct-f16"], 4e-2));
         }
         for (flags, tolerance) in runs {
             let outcome = folder.apply(&flags, &["--pooled-output"]);

@@ -211,6 +211,7 @@ fn mistakes_are_refused_in_a_line() {
     refused(&["cost", "resnet50", "--alpha", "1.5"], &["alpha is 1.5: must be in [0, 1]"]);
     refused(&["cost", "resnext50", "--alpha", "0.125"], &["groups is 32"]);
     refused(&["cost", "resnet50", "--size", "0"], &["h is 0"]);
+    refused(&["classify", seven, "--reference", "--sums", "f16"], &["sums is f16: must be f32 on the reference"]);
 
     // The others in a folder are answered all the same.
     fs::create_dir(path("some")).unwrap();
