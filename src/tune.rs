@@ -41,10 +41,13 @@ const LEAST_CANDIDATES: usize = 3;
 const HOPELESS: f64 = 1.5;
 const ROUNDS_OF_GRACE: usize = 3;
 
+/// Candidates that take so many times the fastest one's time, or less, are timed in twice as many rounds.
+const WORTH_CONFIRMING: f64 = 1.1;
+
 /// The planner's choice stays unless another takes less than this part of its time: what is closer is noise.
 const WORTH_CHANGING: f64 = 0.98;
 
-/// How far [`tune`] has come: candidates that have run, then rounds, then the fastest confirmed.
+/// How far [`tune`] has come: candidates that have run, then rounds, then those of the fastest few.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Steps that are done.
@@ -78,7 +81,7 @@ pub struct Trial {
     pub plan: Plan,
     /// Median seconds of the layer once, or why there is no time.
     pub seconds: Result<f64, Dropped>,
-    /// Seconds in each round that it took part in, from the first on.
+    /// Seconds in each round that it took part in, those of the first race in front.
     pub samples: Vec<f64>,
     /// The median of its times over those of the first candidate that runs, round by round: the machine's speed drifts
     /// less within a round than over all of them. Infinite where there is no time.
@@ -91,11 +94,10 @@ pub struct TuneOutcome {
     /// All candidates, the planner's choice first.
     pub trials: Vec<Trial>,
     winner: usize,
-    gain: Option<f64>,
 }
 
 impl TuneOutcome {
-    /// The fastest in both races, or else the first that runs: as a rule the planner's choice.
+    /// The fastest, or the first that runs, as a rule the planner's choice, where nothing is faster than that by more than noise.
     pub fn winner(&self) -> &Trial {
         &self.trials[self.winner]
     }
@@ -105,19 +107,19 @@ impl TuneOutcome {
         &self.trials[0]
     }
 
-    /// How many times faster the winner is than what the planner would have chosen, in rounds that had no part in choosing
-    /// it; `None` where the planner's choice has no time.
+    /// How many times faster the winner is than what the planner would have chosen; `None` where that has no time.
     pub fn gain(&self) -> Option<f64> {
-        self.gain
+        let gain = self.planned().relative / self.winner().relative;
+        gain.is_finite().then_some(gain)
     }
 }
 
 /// Times the best candidates of a layer and reports after each step. `options.variant` is not heeded.
 ///
 /// All run on the same data; what differs from the others by more than `src/verify.rs` allows is dropped. They are then
-/// timed one after the other in each of several rounds, so that a machine that slows down slows all of them. The fastest
-/// must then be so again, in as many rounds against the planner's choice alone: of many that are alike, noise makes one the
-/// fastest once.
+/// timed one after the other in each of several rounds, so that a machine that slows down slows all of them. Those that come
+/// within a tenth of the fastest, and the planner's choice, are then timed in as many rounds again: of many that are alike,
+/// noise makes one the fastest once.
 ///
 /// # Errors
 ///
@@ -162,22 +164,34 @@ pub fn tune(
     }
     drop(outputs);
     let running: Vec<Option<&Layer>> = layers.iter().map(|layer| layer.as_ref().ok()).collect();
-    let samples = race(context, &running, effort, |round| progress(Progress { done: plans.len() + round, of }))?;
+    let mut samples = race(context, &running, effort, |round| progress(Progress { done: plans.len() + round, of }))?;
 
     let pivot = running.iter().position(Option::is_some);
-    let relative: Vec<f64> = samples.iter().map(|times| ratio(times, pivot.map_or(&[], |i| &samples[i]))).collect();
-    let least = (0..plans.len()).min_by(|&a, &b| relative[a].total_cmp(&relative[b])).unwrap_or(0);
-    let (mut winner, mut gain) = (least, None);
+    let mut ratios: Vec<Vec<f64>> = samples.iter().map(|t| ratios(t, pivot.map_or(&[], |i| &samples[i]))).collect();
+    let mut relative: Vec<f64> = ratios.iter().map(|ratios| ratio(ratios)).collect();
+    let least = |of: &[usize], relative: &[f64]| {
+        of.iter().copied().min_by(|&a, &b| relative[a].total_cmp(&relative[b])).unwrap_or_default()
+    };
+    let all: Vec<usize> = (0..plans.len()).collect();
+    let mut winner = least(&all, &relative);
     if let Some(pivot) = pivot {
-        let again = if relative[least] <= WORTH_CHANGING {
-            let duel = race(context, &[running[pivot], running[least]], effort, |_| {})?;
-            ratio(&duel[1], &duel[0])
-        } else {
-            1.0
-        };
-        let stays = again > WORTH_CHANGING;
-        winner = if stays { pivot } else { least };
-        gain = (pivot == 0).then_some(if stays { 1.0 } else { 1.0 / again });
+        if relative[winner] <= WORTH_CHANGING {
+            let close = relative[winner] * WORTH_CONFIRMING;
+            // The pivot is the first of those that run.
+            let finalists: Vec<usize> = all.into_iter().filter(|&i| i == pivot || relative[i] <= close).collect();
+            let again: Vec<Option<&Layer>> = finalists.iter().map(|&i| running[i]).collect();
+            let again = race(context, &again, effort, |_| {})?;
+            let first = again[0].clone();
+            for (&i, times) in finalists.iter().zip(again) {
+                ratios[i].extend(self::ratios(&times, &first));
+                relative[i] = ratio(&ratios[i]);
+                samples[i].extend(times);
+            }
+            winner = least(&finalists, &relative);
+        }
+        if relative[winner] > WORTH_CHANGING {
+            winner = pivot;
+        }
     }
     progress(Progress { done: of, of });
     let mut trials = Vec::new();
@@ -185,16 +199,20 @@ pub fn tune(
         trials.push(Trial { plan, seconds: layer.map(|_| median(samples.clone())), samples, relative });
     }
     match &trials[winner].seconds {
-        Ok(_) => Ok(TuneOutcome { trials, winner, gain }),
+        Ok(_) => Ok(TuneOutcome { trials, winner }),
         Err(Dropped::Refused(error)) => Err(error.clone()),
         Err(Dropped::Wrong(difference)) => Err(Error::Tune { problem: difference.to_string() }),
     }
 }
 
-/// The median over the rounds of one time over another; infinite where there are none.
-fn ratio(times: &[f64], pivot: &[f64]) -> f64 {
-    let ratios: Vec<f64> = times.iter().zip(pivot).map(|(time, pivot)| time / pivot).collect();
-    if ratios.is_empty() { f64::INFINITY } else { median(ratios) }
+/// One time over another, round by round, as far as both took part.
+fn ratios(times: &[f64], pivot: &[f64]) -> Vec<f64> {
+    times.iter().zip(pivot).map(|(time, pivot)| time / pivot).collect()
+}
+
+/// The median of such ratios; infinite where there are none.
+fn ratio(ratios: &[f64]) -> f64 {
+    if ratios.is_empty() { f64::INFINITY } else { median(ratios.to_vec()) }
 }
 
 /// The median of at least one number.
@@ -259,7 +277,7 @@ fn race(
     let mut samples: Vec<Vec<f64>> = vec![Vec::new(); layers.len()];
     let Some(pivot) = layers.iter().position(Option::is_some) else { return Ok(samples) };
     for round in 0..effort.rounds.max(1) {
-        let relative: Vec<f64> = samples.iter().map(|times| ratio(times, &samples[pivot])).collect();
+        let relative: Vec<f64> = samples.iter().map(|times| ratio(&ratios(times, &samples[pivot]))).collect();
         let least = relative.iter().copied().fold(f64::INFINITY, f64::min);
         for (i, layer) in layers.iter().enumerate() {
             let &Some(layer) = layer else { continue };

@@ -48,11 +48,10 @@ fn the_winner_is_right_and_the_next_device_runs_it() {
     assert!(outcome.trials.len() >= 3);
     for trial in &outcome.trials {
         assert!(trial.seconds.as_ref().is_ok_and(|&seconds| seconds > 0.0), "{trial:?}");
-        assert!((3..=EFFORT.rounds).contains(&trial.samples.len()), "{trial:?}");
+        assert!((3..=2 * EFFORT.rounds).contains(&trial.samples.len()), "{trial:?}");
     }
     let winner = outcome.winner();
-    let least = outcome.trials.iter().map(|trial| trial.relative).fold(f64::INFINITY, f64::min);
-    assert!(winner.plan == planned || winner.relative == least, "{outcome:?}");
+    assert!(winner.plan == planned || winner.relative <= 0.98, "{outcome:?}");
     assert!(outcome.gain().unwrap() >= 1.0, "{outcome:?}");
     let forced = Options { variant: Some(winner.plan.variant()), ..options() };
     let case = Case { spec: spec(), size: SIZE, options: forced, batch_norm: false, seed: 3 };
