@@ -135,6 +135,14 @@ impl Family {
         }
     }
 
+    /// In which its products are made, and a few of them added up.
+    fn products(self) -> Dtype {
+        match self {
+            Self::DirectF16 | Self::StagedF16 => Dtype::F16,
+            Self::Direct | Self::Pointwise | Self::Staged | Self::Matrix | Self::Winograd => Dtype::F32,
+        }
+    }
+
     /// The names of its tiles: how much of the output a thread makes, or a workgroup of the staged kernel.
     pub fn tiles(self) -> Vec<&'static str> {
         match self {
@@ -851,6 +859,9 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn steps(&mut self) -> Result<Vec<Step>, Error> {
+        if self.variant.family.products() == Dtype::F16 && self.options.sums != Dtype::F16 {
+            return Err(self.refuse("the options do not allow sums of f16"));
+        }
         match self.variant.strategy {
             Strategy::Fused => {
                 let job = self.job(self.given_pool(self.variant.family));
@@ -932,13 +943,7 @@ impl Planner<'_> {
     fn convolve(&self, job: &Job) -> Result<Step, Error> {
         let types = self.types();
         let tile = self.variant.tile.unwrap_or_default();
-        let products = match self.variant.family {
-            Family::DirectF16 | Family::StagedF16 => Dtype::F16,
-            _ => Dtype::F32,
-        };
-        if products == Dtype::F16 && self.options.sums != Dtype::F16 {
-            return Err(self.refuse("the options do not allow sums of f16"));
-        }
+        let products = self.variant.family.products();
         match self.variant.family {
             Family::Direct | Family::DirectF16 => {
                 let tiles = direct::tiles(tile, self.facts, self.spec, job).map_err(|reason| self.refuse(reason))?;
