@@ -97,7 +97,8 @@ pub struct TuneOutcome {
 }
 
 impl TuneOutcome {
-    /// The fastest, or the first that runs, as a rule the planner's choice, where nothing is faster than that by more than noise.
+    /// The fastest, or the first that runs, as a rule the planner's choice, where nothing is faster than that by more than
+    /// noise.
     pub fn winner(&self) -> &Trial {
         &self.trials[self.winner]
     }
