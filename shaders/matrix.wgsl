@@ -21,7 +21,8 @@
 // buffer, which is bound twice.
 //
 // The host guarantees: one group; maps as the paths convolve them, pooled beforehand; at least one path an output; sizes,
-// strides and weight offsets of `shape` within their buffers; WORKGROUP threads are at least one subgroup a piece, and
+// strides and weight offsets of `shape` within their buffers; where PAIRED, one tap along w, stride 1, no padding and an even
+// width; where an output is PAIRED, its width even; WORKGROUP threads are at least one subgroup a piece, and
 // at most SUBGROUPS.
 
 struct PathShape {
@@ -84,9 +85,12 @@ const POSITIONS: u32 = PIECE_COLS * MATRIX_COLS * SIDE;
 const SLAB: u32 = DEPTH * SIDE;
 // A few elements more than a slab, so that the channels of adjacent positions lie in different banks.
 const PITCH: u32 = SLAB + SKEW;
-// Positions that a thread gathers, and how many of their channels.
-const HELD: u32 = max(POSITIONS / WORKGROUP, 1u);
-const SHARERS: u32 = max(WORKGROUP / POSITIONS, 1u);
+// What a load brings: adjacent positions of a row, of an even one where there are two. How many of these a thread
+// gathers, and how many of their channels.
+const SPAN: u32 = select(1u, 2u, PAIRED);
+const SPANS: u32 = POSITIONS / SPAN;
+const HELD: u32 = max(SPANS / WORKGROUP, 1u);
+const SHARERS: u32 = max(WORKGROUP / SPANS, 1u);
 const RUN: u32 = SLAB / SHARERS;
 // What is finished at a time: a matrix of each subgroup, as channels by cells.
 const ROUND_ROWS: u32 = PIECE_ROWS * SIDE;
@@ -95,7 +99,7 @@ const ROUND_CELLS: u32 = ROUND_COLS / 4u;
 // Rows for subgroups that have no piece too.
 const STORED_ROWS: u32 = (SUBGROUPS + PIECE_COLS - 1u) / PIECE_COLS * SIDE;
 
-alias Held = array<array<f16, RUN>, HELD>;
+alias Held = array<array<array<f16, SPAN>, RUN>, HELD>;
 alias Places = array<Place, HELD>;
 
 var<workgroup> inputs: array<f16, 2u * POSITIONS * PITCH>;
@@ -147,12 +151,14 @@ fn fetch(held: ptr<function, Held>, places: ptr<function, Places>, p: PathShape,
 
 // Puts what a thread has gathered where the step reads it.
 fn put(held: ptr<function, Held>, buffer: u32, local: u32) {
-    let position = local % POSITIONS;
-    let share = local / POSITIONS;
+    let span = local % SPANS;
+    let share = local / SPANS;
     for (var i = 0u; i < HELD; i++) {
-        let first = ((buffer * HELD + i) * min(WORKGROUP, POSITIONS) + position) * PITCH + share * RUN;
-        for (var u = 0u; u < RUN; u++) {
-            inputs[first + u] = (*held)[i][u];
+        let first = ((buffer * HELD + i) * min(WORKGROUP, SPANS) + span) * SPAN * PITCH + share * RUN;
+        for (var k = 0u; k < SPAN; k++) {
+            for (var u = 0u; u < RUN; u++) {
+                inputs[first + k * PITCH + u] = (*held)[i][u][k];
+            }
         }
     }
 }
@@ -196,11 +202,10 @@ fn make(workgroup: u32, local: u32, subgroup: u32) {
             p = shape.hl;
         }
     }
-    let position = local % POSITIONS;
-    let share = local / POSITIONS;
+    let share = local / SPANS;
     var places: Places;
     for (var i = 0u; i < HELD; i++) {
-        let column = i * WORKGROUP + position;
+        let column = (i * WORKGROUP + local % SPANS) * SPAN;
         places[i] = place_of(o, first_cell + column / 4u);
         places[i].y += (column >> 1u) & 1u;
         places[i].x += column & 1u;
@@ -311,25 +316,40 @@ fn finish_cell(at: u32, o: OutputShape, low: bool, place: Place, oc: u32) {
     let plane = (place.n * o.channels + o.first + oc) * o.t + place.t;
     let index = (plane * o.h + place.y) * o.w + place.x;
     let right = place.x + 1u < o.w;
-    let below = place.y + 1u < o.h;
-    let a = finish(sums[at] + start, index, low);
     // Beyond an odd edge the neighbour stands in, which leaves the mean of what exists.
-    var b = a;
-    if right {
-        b = finish(sums[at + 1u] + start, index + 1u, low);
-    }
-    var c = a;
-    var d = b;
-    if below {
-        c = finish(sums[at + 2u] + start, index + o.w, low);
-        d = c;
-        if right {
-            d = finish(sums[at + 3u] + start, index + o.w + 1u, low);
-        }
+    let top = finish_row(vec2(sums[at], sums[at + 1u]) + start, index, right, low);
+    var bottom = top;
+    if place.y + 1u < o.h {
+        bottom = finish_row(vec2(sums[at + 2u], sums[at + 3u]) + start, index + o.w, right, low);
     }
     if WRITES_Y_P && !low && place.y / 2u < o.pooled_h && place.x / 2u < o.pooled_w {
-        store_y_p((plane * o.pooled_h + place.y / 2u) * o.pooled_w + place.x / 2u, 0.25 * (a + b + c + d));
+        let mean = 0.25 * (top.x + top.y + bottom.x + bottom.y);
+        store_y_p((plane * o.pooled_h + place.y / 2u) * o.pooled_w + place.x / 2u, mean);
     }
+}
+
+// Finishes two positions side by side, of which the second may not exist.
+fn finish_row(sums: vec2<f32>, index: u32, right: bool, low: bool) -> vec2<f32> {
+    if low && LOW_PAIRED {
+        let wanted = sums + load_residual_l_2(index);
+        let values = vec2(activate(wanted.x, shape.slope), activate(wanted.y, shape.slope));
+        store_y_l_2(index, values);
+        return values;
+    }
+    if !low && HIGH_PAIRED {
+        var values = sums;
+        if !HIGH_IS_PARTIAL {
+            let wanted = sums + load_residual_h_2(index);
+            values = vec2(activate(wanted.x, shape.slope), activate(wanted.y, shape.slope));
+        }
+        store_y_h_2(index, values);
+        return values;
+    }
+    let left = finish(sums.x, index, low);
+    if right {
+        return vec2(left, finish(sums.y, index + 1u, low));
+    }
+    return vec2(left);
 }
 
 fn finish(sum: f32, index: u32, low: bool) -> f32 {

@@ -3,6 +3,7 @@
 //
 //   fn path_load(i: u32) -> f32         element i of the tensor that the path reads
 //   fn path_load_2(i: u32) -> vec2<f32> elements i, which is even, and i + 1
+//   fn path_load_word(i: u32) -> vec2<f32> elements 2 * i and 2 * i + 1
 //   const PATH_ROWS, PATH_COLS: u32     the block of outputs that a thread owns
 //   const PATH_VECTORS: u32             its output channels, in units of Factors
 //   const PATH_INNER_H, PATH_INNER_W    the taps that share a window: the kernel, a row of it, or one tap
@@ -37,9 +38,12 @@ const PATH_STRIDE_H: u32 = select(PATH_STEP, 1u, PATH_INNER_H == 1u);
 const PATH_STRIDE_W: u32 = select(PATH_STEP, 1u, PATH_INNER_W == 1u);
 const PATH_WINDOW_H: u32 = (PATH_ROWS - 1u) * PATH_STRIDE_H + PATH_INNER_H;
 const PATH_WINDOW_W: u32 = (PATH_COLS - 1u) * PATH_STRIDE_W + PATH_INNER_W;
-// Words of two columns that have all of a window's.
-const PATH_WORDS: u32 = (PATH_WINDOW_W + PATH_AHEAD + 1u) / 2u;
 const PATH_TAPS: u32 = PATH_INNER_H * PATH_INNER_W;
+// Whether a row of the window is read in words of two columns, and the words or elements that have all of it.
+const PATH_BY_WORD: bool = PATH_PAIRED && PATH_LEVEL == 0u;
+const PATH_ROW_LOADS: u32 = select(PATH_WINDOW_W, (PATH_WINDOW_W + PATH_AHEAD + 1u) / 2u, PATH_BY_WORD);
+// A small window has the place of each of its loads at hand, a larger one those of a row.
+const PATH_PLACED_ROWS: u32 = select(1u, PATH_WINDOW_H, PATH_TAPS == 1u);
 // Elements of the tensor under one element of S, along one axis.
 const PATH_SUB: u32 = 1u << PATH_LEVEL;
 const PATH_MEAN: f32 = 1.0 / f32(PATH_SUB * PATH_SUB);
@@ -89,9 +93,9 @@ fn path_accumulate(
         // Frames of padding are masked like rows of padding: a branch would take threads apart, and with them the
         // address of the weights.
         let frame_in = frame >= 0 && frame < i32(p.source_t);
-        let frame_at = u32(clamp(frame, 0, i32(p.source_t) - 1));
+        let in_frame = first_channel + u32(clamp(frame, 0, i32(p.source_t) - 1)) * plane_size;
         for (var r = 0u; r < p.outer_h; r++) {
-            // Where the rows of the window start in the tensor, and which of them lie in the padding.
+            // Where the rows of the window start in the first channel, and which of them lie in the padding.
             var row_at: array<u32, PATH_WINDOW_H * PATH_SUB>;
             var row_in: array<bool, PATH_WINDOW_H>;
             for (var i = 0u; i < PATH_WINDOW_H; i++) {
@@ -100,7 +104,7 @@ fn path_accumulate(
                 row_in[i] = frame_in && row >= 0 && row < i32(p.map_h);
                 let inside = u32(clamp(row, 0, i32(p.map_h) - 1));
                 for (var k = 0u; k < PATH_SUB; k++) {
-                    row_at[i * PATH_SUB + k] = path_under(inside, k, p.half_h, p.source_h) * p.source_w;
+                    row_at[i * PATH_SUB + k] = in_frame + path_under(inside, k, p.half_h, p.source_h) * p.source_w;
                 }
             }
             for (var s = 0u; s < p.outer_w; s++) {
@@ -116,15 +120,33 @@ fn path_accumulate(
                     }
                 }
 
-                var word_at: array<u32, PATH_WORDS>;
-                var word_in: array<bool, PATH_WORDS>;
-                for (var j = 0u; j < PATH_WORDS; j++) {
-                    let col = i32(x * PATH_STEP + 2u * j) - i32(shape.padding_w + PATH_AHEAD);
-                    word_in[j] = col >= 0 && col < i32(p.map_w);
-                    word_at[j] = u32(clamp(col, 0, i32(p.map_w) - 2));
+                // The same of the loads of a row at level 0, in words or in elements.
+                var load_at: array<array<u32, PATH_ROW_LOADS>, PATH_PLACED_ROWS>;
+                var load_in: array<bool, PATH_ROW_LOADS>;
+                for (var j = 0u; j < PATH_ROW_LOADS; j++) {
+                    var at = col_at[j * PATH_SUB];
+                    load_in[j] = col_in[j];
+                    if PATH_BY_WORD && PATH_ALTERNATES {
+                        // The last element of an odd plane has a word for itself, or ends the one before.
+                        at = min(x + 2u * j, p.map_w - 1u) >> 1u;
+                        load_in[j] = true;
+                    } else if PATH_BY_WORD {
+                        let col = i32(x * PATH_STEP + 2u * j) - i32(shape.padding_w + PATH_AHEAD);
+                        at = u32(clamp(col, 0, i32(p.map_w) - 2)) >> 1u;
+                        load_in[j] = col >= 0 && col < i32(p.map_w);
+                    }
+                    for (var i = 0u; i < PATH_PLACED_ROWS; i++) {
+                        load_at[i][j] = at;
+                        if PATH_TAPS == 1u {
+                            load_at[i][j] += select(row_at[i * PATH_SUB], row_at[i * PATH_SUB] >> 1u, PATH_BY_WORD);
+                        }
+                    }
                 }
 
-                var plane = first_channel + begin * channel_size + frame_at * plane_size;
+                // The same for all threads, as the address of the weights is; in words where each channel has whole ones.
+                let in_words = PATH_BY_WORD && !PATH_ALTERNATES;
+                let to_next = select(channel_size, channel_size >> 1u, in_words);
+                var channel = begin * to_next;
                 next += begin * channel_weights;
                 for (var c = begin; c < end; c += PATH_UNROLL) {
                     // Weights of a thread's own come from far: they are on their way while the inputs are fetched.
@@ -139,33 +161,37 @@ fn path_accumulate(
                     var window: array<array<array<Factor, PATH_WINDOW_W>, PATH_WINDOW_H>, PATH_UNROLL>;
                     for (var u = 0u; u < PATH_UNROLL; u++) {
                         for (var i = 0u; i < PATH_WINDOW_H; i++) {
-                            let ahead = select(PATH_AHEAD, u & 1u, PATH_ALTERNATES);
-                            var words: array<vec2<f32>, PATH_WORDS>;
-                            if PATH_PAIRED && PATH_LEVEL == 0u {
-                                for (var j = 0u; j < PATH_WORDS; j++) {
-                                    var at = word_at[j];
-                                    if PATH_ALTERNATES {
-                                        at = min(x + 2u * j, p.map_w - 1u) - ahead;
-                                    }
-                                    let word = path_load_2(plane + row_at[i] + at);
-                                    words[j] = select(vec2(0.0), word, !MASKED || (row_in[i] && word_in[j]));
+                            // select and not a product with zero: what lies at a clamped address may be infinite.
+                            if PATH_LEVEL == 0u {
+                                var from_row = select(channel, channel >> 1u, PATH_BY_WORD && PATH_ALTERNATES);
+                                if PATH_TAPS > 1u {
+                                    from_row += select(row_at[i], row_at[i] >> 1u, PATH_BY_WORD);
                                 }
+                                var loaded: array<vec2<f32>, PATH_ROW_LOADS>;
+                                for (var j = 0u; j < PATH_ROW_LOADS; j++) {
+                                    let at = from_row + load_at[i % PATH_PLACED_ROWS][j];
+                                    let inside = !MASKED || (row_in[i] && load_in[j]);
+                                    if PATH_BY_WORD {
+                                        loaded[j] = select(vec2(0.0), path_load_word(at), inside);
+                                    } else {
+                                        loaded[j].x = select(0.0, path_load(at), inside);
+                                    }
+                                }
+                                let ahead = select(PATH_AHEAD, u & 1u, PATH_ALTERNATES);
+                                for (var j = 0u; j < PATH_WINDOW_W; j++) {
+                                    if PATH_BY_WORD {
+                                        window[u][i][j] = Factor(loaded[(j + ahead) >> 1u][(j + ahead) & 1u]);
+                                    } else {
+                                        window[u][i][j] = Factor(loaded[j].x);
+                                    }
+                                }
+                                continue;
                             }
                             for (var j = 0u; j < PATH_WINDOW_W; j++) {
-                                if PATH_PAIRED && PATH_LEVEL == 0u {
-                                    window[u][i][j] = Factor(words[(j + ahead) >> 1u][(j + ahead) & 1u]);
-                                    continue;
-                                }
                                 let inside = !MASKED || (row_in[i] && col_in[j]);
-                                // select and not a product with zero: what lies at the clamped address may be infinite.
-                                if PATH_LEVEL == 0u {
-                                    let value = Factor(path_load(plane + row_at[i] + col_at[j]));
-                                    window[u][i][j] = select(Factor(0.0), value, inside);
-                                    continue;
-                                }
                                 var sum = 0.0;
                                 for (var a = 0u; a < PATH_SUB; a++) {
-                                    let row = plane + row_at[i * PATH_SUB + a];
+                                    let row = channel + row_at[i * PATH_SUB + a];
                                     for (var b = 0u; b < PATH_SUB; b++) {
                                         if !PATH_PAIRED {
                                             sum += path_load(row + col_at[j * PATH_SUB + b]);
@@ -178,7 +204,7 @@ fn path_accumulate(
                                 window[u][i][j] = select(Factor(0.0), Factor(sum * PATH_MEAN), inside);
                             }
                         }
-                        plane += channel_size;
+                        channel += to_next;
                     }
                     path_multiply(acc, &window, &own, next);
                     next += PATH_UNROLL * channel_weights;

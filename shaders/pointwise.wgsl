@@ -70,6 +70,9 @@ const MEAN: f32 = 1.0 / f32(SUB * SUB);
 const LOW_STEP: u32 = select(1u, 2u, LOW_IS_FINE);
 const LOW_ROWS: u32 = select(CELL_ROWS, FINE_ROWS, LOW_IS_FINE);
 const LOW_COLS: u32 = select(CELL_COLS, FINE_COLS, LOW_IS_FINE);
+// Loads of a row of inputs: of words of two columns, or of elements.
+const LOW_ROW_LOADS: u32 = select(LOW_COLS, LOW_COLS / 2u, X_L_PAIRED);
+const HIGH_ROW_LOADS: u32 = select(FINE_COLS * SUB, FINE_COLS * SUB / 2u, X_H_PAIRED);
 // Inputs by row and column; sums by vector, lane, row and column. Each level is indexed by the counter of a loop of its
 // very length: drivers then unroll the loop whatever its size, and the sums are registers.
 alias Fine = array<array<f32, FINE_COLS>, FINE_ROWS>;
@@ -173,15 +176,19 @@ fn from_low(
     cell_x: u32,
 ) {
     let plane_size = shape.low_h * shape.low_w;
-    var row_at: array<u32, LOW_ROWS>;
-    var col_at: array<u32, LOW_COLS>;
+    let first = (n * shape.low_in * shape.low_t + t * shape.stride_t) * plane_size;
+    // Where each load lies in the first channel, in elements or in words of two columns.
+    var at: array<array<u32, LOW_ROW_LOADS>, LOW_ROWS>;
     for (var i = 0u; i < LOW_ROWS; i++) {
-        row_at[i] = min(select(cell_y, 2u * cell_y, LOW_IS_FINE) + i, shape.low_h - 1u) * shape.low_w;
+        let row = min(select(cell_y, 2u * cell_y, LOW_IS_FINE) + i, shape.low_h - 1u);
+        for (var j = 0u; j < LOW_ROW_LOADS; j++) {
+            let col = select(cell_x, 2u * cell_x, LOW_IS_FINE) + j * (LOW_COLS / LOW_ROW_LOADS);
+            at[i][j] = (first + row * shape.low_w + min(col, shape.low_w - 1u)) / (LOW_COLS / LOW_ROW_LOADS);
+        }
     }
-    for (var j = 0u; j < LOW_COLS; j++) {
-        col_at[j] = min(select(cell_x, 2u * cell_x, LOW_IS_FINE) + j, shape.low_w - 1u);
-    }
-    var plane = (n * shape.low_in * shape.low_t + t * shape.stride_t) * plane_size;
+    // The same for all threads, as the address of the weights is.
+    let to_next = shape.low_t * plane_size / (LOW_COLS / LOW_ROW_LOADS);
+    var channel = 0u;
     var lh = shape.lh + block * shape.low_in * HIGH_VECTORS;
     var ll = shape.ll + block * shape.low_in * LOW_VECTORS;
     var to_high: FromLowSums;
@@ -189,19 +196,17 @@ fn from_low(
         var x: array<FromLow, LOW_UNROLL>;
         for (var u = 0u; u < LOW_UNROLL; u++) {
             for (var i = 0u; i < LOW_ROWS; i++) {
-                if X_L_PAIRED {
-                    for (var j = 0u; j < LOW_COLS / 2u; j++) {
-                        let pair = load_x_l_2(plane + row_at[i] + col_at[2u * j]);
+                for (var j = 0u; j < LOW_ROW_LOADS; j++) {
+                    if X_L_PAIRED {
+                        let pair = load_x_l_word(channel + at[i][j]);
                         x[u][i][2u * j] = pair.x;
                         x[u][i][2u * j + 1u] = pair.y;
-                    }
-                } else {
-                    for (var j = 0u; j < LOW_COLS; j++) {
-                        x[u][i][j] = load_x_l(plane + row_at[i] + col_at[j]);
+                    } else {
+                        x[u][i][j] = load_x_l(channel + at[i][j]);
                     }
                 }
             }
-            plane += shape.low_t * plane_size;
+            channel += to_next;
         }
         if HAS_LH {
             for (var v = 0u; v < HIGH_VECTORS; v++) {
@@ -266,53 +271,50 @@ fn from_high(
     cell_x: u32,
 ) {
     let plane_size = shape.high_h * shape.high_w;
-    var row_at: array<u32, FINE_ROWS * SUB>;
-    var col_at: array<u32, FINE_COLS * SUB>;
+    let first = (n * shape.high_in * shape.high_t + t * shape.stride_t) * plane_size;
+    // Where each load lies in the first channel, in elements or in words of two columns.
+    var at: array<array<array<u32, HIGH_ROW_LOADS>, SUB>, FINE_ROWS>;
     for (var i = 0u; i < FINE_ROWS; i++) {
-        let row = min(2u * cell_y + i, shape.fine_h - 1u);
-        for (var k = 0u; k < SUB; k++) {
-            row_at[i * SUB + k] = under(row, k, shape.high_h) * shape.high_w;
+        for (var a = 0u; a < SUB; a++) {
+            let row = under(min(2u * cell_y + i, shape.fine_h - 1u), a, shape.high_h);
+            for (var j = 0u; j < HIGH_ROW_LOADS; j++) {
+                let k = j * (FINE_COLS * SUB / HIGH_ROW_LOADS);
+                let col = under(min(2u * cell_x + k / SUB, shape.fine_w - 1u), k % SUB, shape.high_w);
+                at[i][a][j] = (first + row * shape.high_w + col) / (FINE_COLS * SUB / HIGH_ROW_LOADS);
+            }
         }
     }
-    for (var j = 0u; j < FINE_COLS; j++) {
-        let col = min(2u * cell_x + j, shape.fine_w - 1u);
-        for (var k = 0u; k < SUB; k++) {
-            col_at[j * SUB + k] = under(col, k, shape.high_w);
-        }
-    }
-    var plane = (n * shape.high_in * shape.high_t + t * shape.stride_t) * plane_size;
+    // The same for all threads, as the address of the weights is.
+    let to_next = shape.high_t * plane_size / (FINE_COLS * SUB / HIGH_ROW_LOADS);
+    var channel = 0u;
     var hh = shape.hh + block * shape.high_in * HIGH_VECTORS;
     var hl = shape.hl + block * shape.high_in * LOW_VECTORS;
     for (var c = 0u; c < shape.high_in; c += HIGH_UNROLL) {
         var x: array<Fine, HIGH_UNROLL>;
         for (var u = 0u; u < HIGH_UNROLL; u++) {
             for (var i = 0u; i < FINE_ROWS; i++) {
-                if X_H_PAIRED && SUB == 1u {
-                    for (var j = 0u; j < CELL_COLS; j++) {
-                        let pair = load_high_2(plane + row_at[i] + col_at[2u * j]);
-                        x[u][i][2u * j] = pair.x;
-                        x[u][i][2u * j + 1u] = pair.y;
-                    }
-                } else {
-                    for (var j = 0u; j < FINE_COLS; j++) {
-                        var sum = 0.0;
-                        for (var a = 0u; a < SUB; a++) {
-                            let row = plane + row_at[i * SUB + a];
-                            if X_H_PAIRED {
-                                let pair = load_high_2(row + col_at[j * SUB]);
-                                sum += pair.x;
-                                sum += pair.y;
-                            } else {
-                                for (var b = 0u; b < SUB; b++) {
-                                    sum += load_high(row + col_at[j * SUB + b]);
-                                }
-                            }
+                for (var a = 0u; a < SUB; a++) {
+                    for (var j = 0u; j < HIGH_ROW_LOADS; j++) {
+                        if !X_H_PAIRED {
+                            x[u][i][j / SUB] += load_high(channel + at[i][a][j]);
+                            continue;
                         }
-                        x[u][i][j] = sum * MEAN;
+                        let pair = load_high_word(channel + at[i][a][j]);
+                        if SUB == 1u {
+                            x[u][i][2u * j] = pair.x;
+                            x[u][i][2u * j + 1u] = pair.y;
+                        } else {
+                            x[u][i][2u * j / SUB] += pair.x + pair.y;
+                        }
+                    }
+                }
+                if SUB > 1u {
+                    for (var j = 0u; j < FINE_COLS; j++) {
+                        x[u][i][j] *= MEAN;
                     }
                 }
             }
-            plane += shape.high_t * plane_size;
+            channel += to_next;
         }
         // Channel by channel, so that few sums are worked on at a time: a software device, which runs this order, keeps
         // them in registers.

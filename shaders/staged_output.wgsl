@@ -2,7 +2,10 @@
 // writes in front of each instance
 //
 //   fn path_store(i: u32, value: f32)    writes element i of the output
+//   fn path_store_2(i: u32, values: vec2<f32>)   elements i, which is even, and i + 1
 //   fn path_residual(i: u32) -> f32      element i of the residual; zero where there is none
+//   fn path_residual_2(i: u32) -> vec2<f32>      elements i, which is even, and i + 1
+//   const PATH_PAIRED: bool              they are read and written so: the output's width is even
 //   fn path_below(i: u32) -> f32         element i of the sums of L->H, where they are given; else zero
 //   const PATH_EDGES: bool               tiles reach beyond the last cell, position or channel
 //   const PATH_BELOW, PATH_PARTIAL, PATH_POOLED: bool    adds given sums; is a partial sum itself; writes its mean too
@@ -42,28 +45,38 @@ fn path_cell(sum: vec4<f32>, o: OutputShape, cell: Place, c: u32, slice: u32) {
         let row = ((cell.n * o.channels + c) * o.t + cell.t) * o.below_h + min(cell.y >> 1u, o.below_h - 1u);
         given = path_below(row * o.below_w + min(cell.x >> 1u, o.below_w - 1u));
     }
-    let a = path_element(sum.x + given, index);
     // Beyond an odd edge the neighbour stands in, which leaves the mean of what exists.
-    var b = a;
-    if right {
-        b = path_element(sum.y + given, index + 1u);
-    }
-    var d = a;
-    var e = b;
+    let top = path_row(sum.xy + given, index, right);
+    var bottom = top;
     if below {
-        d = path_element(sum.z + given, index + o.w);
-        e = d;
-        if right {
-            e = path_element(sum.w + given, index + o.w + 1u);
-        }
+        bottom = path_row(sum.zw + given, index + o.w, right);
     }
     if PATH_POOLED {
         let row = cell.y >> 1u;
         let col = cell.x >> 1u;
         if row < o.pooled_h && col < o.pooled_w {
-            store_y_p((plane * o.pooled_h + row) * o.pooled_w + col, 0.25 * (a + b + d + e));
+            let mean = 0.25 * (top.x + top.y + bottom.x + bottom.y);
+            store_y_p((plane * o.pooled_h + row) * o.pooled_w + col, mean);
         }
     }
+}
+
+// Finishes and writes two positions side by side, of which the second may not exist.
+fn path_row(sums: vec2<f32>, index: u32, right: bool) -> vec2<f32> {
+    if PATH_PAIRED {
+        var values = sums;
+        if !PATH_PARTIAL {
+            let wanted = sums + path_residual_2(index);
+            values = vec2(activate(wanted.x, shape.slope), activate(wanted.y, shape.slope));
+        }
+        path_store_2(index, values);
+        return values;
+    }
+    let left = path_element(sums.x, index);
+    if right {
+        return vec2(left, path_element(sums.y, index + 1u));
+    }
+    return vec2(left);
 }
 
 fn path_element(sum: f32, index: u32) -> f32 {

@@ -2,8 +2,10 @@
 // hh, hl, lh and ll by renaming `path_` and `PATH_`, and writes in front of each instance
 //
 //   fn path_load(i: u32) -> f32         element i of the tensor that the path reads
+//   fn path_load_word(i: u32) -> vec2<f32> elements 2 * i and 2 * i + 1
 //   const PATH_LEVEL: u32               how many 2x2 averages lie between the tensor and the convolution: 0, 1, 2
 //   const PATH_STEP: u32                stride over the sampled map
+//   const PATH_PAIRED: bool             whether two elements of a row are read as one word
 //   const PATH_RAGGED: bool             the last slab of channels has fewer than SLAB
 //
 // Sampled map S = the tensor after PATH_LEVEL poolings. For the position (y, x) of frame t
@@ -16,7 +18,8 @@
 // multiplied. Weights [block][kt][r][s][c][oc] are read in order.
 //
 // The host guarantees: SLAB * TILE_VECTORS and SLAB * TILE_CELLS divisible by WORKGROUP, WORKGROUP by TILE_CELLS; all
-// sizes of PathShape at least 1; PADDED unless every tap of every position lies inside of the map.
+// sizes of PathShape at least 1; PADDED unless every tap of every position lies inside of the map. Where PAIRED: source_w
+// even; at level 0 one tap, and positions along w that are the source's own.
 
 const PATH_SUB: u32 = 1u << PATH_LEVEL;
 const PATH_MEAN: f32 = 1.0 / f32(PATH_SUB * PATH_SUB);
@@ -67,6 +70,11 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
                 col_at[i][k] = path_under(inside_x, k, p.half_w, p.source_w);
             }
         }
+        // The first word of each row of the cell.
+        var word_at: array<u32, 2>;
+        for (var i = 0u; i < 2u; i++) {
+            word_at[i] = (row_at[i][0] + col_at[0][0]) >> 1u;
+        }
         tap = next_tap(tap);
 
         let reads = turn < p.taps;
@@ -83,10 +91,22 @@ fn path_accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own:
                     let c = l * CHANNEL_STEP;
                     let at = select(first, plane + c * channel_size, !PATH_RAGGED || c + channel < left);
                     for (var i = 0u; i < 2u; i++) {
+                        if PATH_PAIRED && PATH_LEVEL == 0u {
+                            let word = path_load_word((at >> 1u) + word_at[i]);
+                            next_x[l][i][0] = word.x;
+                            next_x[l][i][1] = word.y;
+                            continue;
+                        }
                         for (var j = 0u; j < 2u; j++) {
                             for (var a = 0u; a < PATH_SUB; a++) {
                                 for (var b = 0u; b < PATH_SUB; b++) {
-                                    next_x[l][i][j] += path_load(at + row_at[i][a] + col_at[j][b]);
+                                    let index = at + row_at[i][a] + col_at[j][b];
+                                    if !PATH_PAIRED {
+                                        next_x[l][i][j] += path_load(index);
+                                    } else if (b & 1u) == 0u {
+                                        let word = path_load_word(index >> 1u);
+                                        next_x[l][i][j] += word.x + word.y;
+                                    }
                                 }
                             }
                         }

@@ -19,6 +19,8 @@ pub struct ContextOptions {
     pub limits: Option<wgpu::Limits>,
     /// As [`EngineOptions::checked`].
     pub checked: Option<bool>,
+    /// As [`EngineOptions::software`].
+    pub software: Option<bool>,
     /// As [`EngineOptions::tuned`]; `None` is what the cache has.
     pub tuned: Option<Arc<Tuned>>,
     /// Keeps what is tuned, and the driver's compiled pipelines where it gives them away.
@@ -122,6 +124,7 @@ impl Context {
         let kept = || options.cache.as_ref().map(|cache| cache.tuned(&DeviceIdentity::of(&device.adapter_info())));
         let engine = EngineOptions {
             checked: options.checked,
+            software: options.software,
             adapter: AdapterFacts::of(&adapter),
             tuned: options.tuned.clone().or_else(|| kept().map(Arc::new)),
             pipeline_cache: pipelines.as_ref().map(|pipelines| pipelines.driver.clone()),

@@ -10,6 +10,7 @@
 //! multiply-adds, packed f16 twice as many, where a software device emulates both. The numbers are of lavapipe on
 //! x86-64 with 256-bit vectors, read off its machine code and its times, and of no GPU in particular.
 
+use crate::kernels::Words;
 use crate::plan::DeviceFacts;
 
 /// Processors of the nominal GPU, and the waves that each keeps.
@@ -90,12 +91,12 @@ impl Work {
 
     /// Microseconds on the nominal device.
     pub(crate) fn estimate(&self, facts: &DeviceFacts) -> f64 {
-        if facts.software { self.on_software(facts.wide_words()) } else { self.on_gpu() }
+        if facts.software { self.on_software(facts.words()) } else { self.on_gpu() }
     }
 
-    fn on_software(&self, wide_words: bool) -> f64 {
+    fn on_software(&self, words: Words) -> f64 {
         // Of two weights, or of one.
-        let uniform_load = if wide_words { 6.0 } else { 4.0 };
+        let uniform_load = if words == Words::Integers { 6.0 } else { 4.0 };
         let cycles = |part: &Part| {
             let each = 1.25 * part.multiplies as f64
                 + 10.0 * part.packed_multiplies as f64

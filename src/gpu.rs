@@ -36,6 +36,9 @@ pub struct EngineOptions {
     /// Keeps wgpu's bounds checks in the kernels: several times slower, for hunting a bug. `None` follows the
     /// environment variable `OCTCONV_CHECKED`.
     pub checked: Option<bool>,
+    /// Whether kernels are chosen and made as for a software device (`true`) or a GPU (`false`), whatever the device is:
+    /// for testing on a software device what GPUs run. `None` is what the device says of itself.
+    pub software: Option<bool>,
     /// Facts of the adapter, if known.
     pub adapter: AdapterFacts,
     /// What has been measured to be the fastest, of this device among others; the planner's estimate decides the rest.
@@ -223,10 +226,11 @@ impl Octconv {
         let identity = DeviceIdentity::of(&device.adapter_info());
         let choices = options.tuned.as_ref().and_then(|tuned| tuned.choices(&identity));
         let variable = || std::env::var_os(CHECKED_VARIABLE).is_some_and(|value| value != "0" && !value.is_empty());
+        let facts = DeviceFacts::of(device).with_adapter(&options.adapter);
         Self {
             shared: Arc::new(Shared {
                 device: device.clone(),
-                facts: DeviceFacts::of(device).with_adapter(&options.adapter),
+                facts: DeviceFacts { software: options.software.unwrap_or(facts.software), ..facts },
                 adapter: options.adapter,
                 checked: options.checked.unwrap_or_else(variable),
                 choices: choices.cloned().unwrap_or_default(),

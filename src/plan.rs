@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::error::{Error, Extent};
 use crate::estimate::{self, Work};
 use crate::gpu::AdapterFacts;
-use crate::kernels::{Kernel, Types, add, direct, matrix, pointwise, pool, reduce, staged, upsample, winograd};
+use crate::kernels::{Kernel, Types, Words, add, direct, matrix, pointwise, pool, reduce, staged, upsample, winograd};
 use crate::packing::Packing;
 use crate::spec::{Activation, Dims, Downsample, Frequency, Groups, InputSize, Path, Sampling, Shapes, Spec};
 
@@ -347,10 +347,13 @@ impl DeviceFacts {
         if self.software { 8 } else { 32 }
     }
 
-    /// Whether kernels read and write vectors of 32-bit words as words of 64 bits. A software device fetches every scalar
-    /// on its own, and checks its bounds, whatever vector it belongs to: twice as wide a word is half of that.
-    pub(crate) fn wide_words(&self) -> bool {
-        self.software && self.features.contains(wgpu::Features::SHADER_INT64)
+    /// What kernels read and write at once.
+    pub(crate) fn words(&self) -> Words {
+        match (self.software, self.features.contains(wgpu::Features::SHADER_INT64)) {
+            (false, _) => Words::Vectors,
+            (true, true) => Words::Integers,
+            (true, false) => Words::Elements,
+        }
     }
 
     /// Threads of a workgroup for outputs that need so many threads each: the largest size that wastes little.
@@ -936,7 +939,7 @@ impl Planner<'_> {
 
     fn types(&self) -> Types {
         let Options { activations, weights, .. } = *self.options;
-        Types { activations, weights, wide: self.facts.wide_words() }
+        Types { activations, weights, words: self.facts.words() }
     }
 
     /// One dispatch for a job.

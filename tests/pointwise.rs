@@ -237,21 +237,32 @@ fn pairs_of_columns() {
     check_tiles(context(), &image(split((4, 4), (18, 17)).bias(true), 4, 10), wanted);
 }
 
-/// The tensors of a fused layer that are bound as words of 64 bits.
-fn paired(spec: SpecBuilder, options: Options, [h, w]: [u32; 2], tile: &str, facts: &DeviceFacts) -> String {
+/// The tensors of a fused layer that are bound as words of two elements, of which a device has the type `word`.
+fn paired(
+    spec: SpecBuilder,
+    options: Options,
+    [h, w]: [u32; 2],
+    tile: &str,
+    facts: &DeviceFacts,
+    word: &str,
+) -> String {
     let spec = spec.build().unwrap();
     let options = Options { variant: Some(format!("fused/pointwise/{tile}").parse().unwrap()), ..options };
     let plan = Plan::new(&spec, InputSize::image(1, h, w), &options, facts).unwrap();
     let source = plan.sources().concat();
-    let name = |line: &str| Some(line.strip_suffix(": array<u64>;")?.rsplit(' ').next()?.to_owned());
+    let binding = format!(": array<{word}>;");
+    let name = |line: &str| Some(line.strip_suffix(&binding)?.rsplit(' ').next()?.to_owned());
     source.lines().filter_map(name).collect::<Vec<_>>().join(" ")
 }
 
-/// Pairs are for software devices with words of 64 bits and for tensors of f32 whose rows are whole numbers of pairs.
+/// Pairs are for tensors whose rows are whole numbers of them: integers on software devices that have those of 64 bits,
+/// nothing on others, and vectors on GPUs.
 #[test]
 fn what_is_paired() {
     let features = wgpu::Features::SHADER_INT64 | wgpu::Features::SHADER_F16;
     let software = DeviceFacts { software: true, features, ..DeviceFacts::default() };
+    let simple = DeviceFacts { features: wgpu::Features::SHADER_F16, ..software.clone() };
+    let gpu = DeviceFacts { software: false, ..software.clone() };
     let options = Options { pooled_output: true, ..Options::default() };
     let both = || k1().residual(true, true);
     let floor = || both().rounding(Rounding::Floor);
@@ -266,12 +277,20 @@ fn what_is_paired() {
         (both().stride(2), [6, 24], "2x4x8", "high x_l residual_h residual_l y_h y_l y_p"),
         (both().stride(2), [6, 23], "2x4x8", "x_l residual_h residual_l y_h y_l y_p"),
     ] {
-        assert_eq!(paired(spec.clone(), options, size, tile, &software), expected, "{size:?} {tile}");
         let halves = Options { activations: Dtype::F16, ..options };
-        assert_eq!(paired(spec.clone(), halves, size, tile, &software), "");
-        let gpu = DeviceFacts { software: false, ..software.clone() };
-        assert_eq!(paired(spec, options, size, tile, &gpu), "");
+        for (options, facts, word) in [
+            (options, &software, "u64"),
+            (halves, &software, "u32"),
+            (options, &gpu, "vec2<f32>"),
+            (halves, &gpu, "vec2<f16>"),
+        ] {
+            let found = paired(spec.clone(), options, size, tile, facts, word);
+            assert_eq!(found, expected, "{size:?} {tile} {word}");
+        }
+        for word in ["u64", "u32", "vec2<f32>", "vec2<f16>"] {
+            assert_eq!(paired(spec.clone(), options, size, tile, &simple, word), "");
+        }
     }
     let strided = k1().stride(2).downsample(Downsample::StridedConv);
-    assert_eq!(paired(strided, Options::default(), [6, 12], "2x2x8", &software), "x_l y_h");
+    assert_eq!(paired(strided, Options::default(), [6, 12], "2x2x8", &software, "u64"), "x_l y_h");
 }

@@ -270,10 +270,9 @@ impl PathConstants {
         let [rows, cols] = [self.window(tile.rows, 0), self.window(tile.cols, 1)].map(u64::from);
         let window = rows * cols;
         let loads = match (self.paired, self.level) {
-            (false, level) => window << (2 * level),
-            (true, 0) => rows * (cols + u64::from(self.ahead)).div_ceil(2),
-            (true, level) => window << (2 * level - 1),
-        };
+            (true, 0) => 2 * rows * (cols + u64::from(self.ahead)).div_ceil(2),
+            (_, level) => window << (2 * level),
+        } / types.elements_a_load(self.paired);
         let taps = u64::from(self.inner[0] * self.inner[1]);
         let wide = u64::from(tile.vectors * lanes);
         let sums = u64::from(tile.rows * tile.cols) * wide;
@@ -321,7 +320,7 @@ impl Constants {
     }
 
     pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(self.types.activations, self.workgroup);
+        let mut source = Source::new(self.types.activations, self.workgroup).with_words(self.types.words);
         source.constant("ACTIVATION", self.activation);
         for (name, tile) in [("HIGH", self.high), ("LOW", self.low)] {
             source.constant(&format!("{name}_ROWS"), tile.rows);
@@ -346,7 +345,7 @@ impl Constants {
             source.outputs_are_partial_sums();
         }
         match self.products {
-            Dtype::F32 => source.weights(self.types.weights, self.lanes, self.types.wide),
+            Dtype::F32 => source.weights(self.types.weights, self.lanes),
             Dtype::F16 => source.weights_of_f16(self.lanes),
         }
         let inputs: Vec<_> = (0..self.inputs.len()).map(|i| format!("x{i}")).collect();
@@ -583,6 +582,7 @@ pub(crate) fn step(
             channels.is_multiple_of(u)
                 && u64::from(u) * size <= u64::from(limits.window)
                 && u64::from(u) * u64::from(inner[0] * inner[1]) <= u64::from(limits.terms)
+                && (facts.software || u64::from(u * tile.vectors * lanes) * types.weights.bytes() <= 128)
         };
         // The longer a sum of f16, the less often it goes to one of f32.
         let longest = if products == Dtype::F16 { 8 } else { 4 };
@@ -749,13 +749,12 @@ pub(crate) fn step(
     if low_sums.is_some() {
         work[0].loads += u64::from(high.rows * high.cols / 4 * high.vectors * lanes);
     }
-    let words = |paired: bool| if paired { 2 } else { 1 };
     let outputs = [(&high_shape, high), (&low_shape, low)].into_iter().zip(paired);
     for (part, ((shape, tile), own)) in work.iter_mut().zip(outputs) {
         part.threads = count(shape) * u64::from(workgroup * slices);
         let sums = u64::from(tile.rows * tile.cols * tile.vectors * lanes);
-        let means = if shape.pooled_w > 0 { sums / 4 / words(paired[2]) } else { 0 };
-        part.stores = sums / words(own) + means;
+        let means = if shape.pooled_w > 0 { sums / 4 / types.elements_a_load(paired[2]) } else { 0 };
+        part.stores = sums / types.elements_a_load(own) + means;
     }
     let work = Work { parts: work.to_vec(), bytes: job.bytes(types.activations) + offsets.bytes };
     Ok(Step {

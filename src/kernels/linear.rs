@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::wgsl::Source;
-use super::{Kernel, reduction_workgroup};
+use super::{Kernel, Words, reduction_workgroup};
 use crate::error::Error;
 use crate::estimate::Work;
 use crate::plan::{DeviceFacts, Dtype, Grid, Step, TensorId};
@@ -11,7 +11,7 @@ use crate::plan::{DeviceFacts, Dtype, Grid, Step, TensorId};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
     weights: Dtype,
-    wide: bool,
+    words: Words,
     workgroup: u32,
     columns: u32,
     samples: u32,
@@ -45,11 +45,11 @@ impl Constants {
     }
 
     pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(Dtype::F32, self.workgroup);
+        let mut source = Source::new(Dtype::F32, self.workgroup).with_words(self.words);
         source.constant("BLOCK", BLOCK);
         source.constant("COLUMNS", self.columns);
         source.constant("SAMPLES", self.samples);
-        source.weights(self.weights, LANES, self.wide);
+        source.weights(self.weights, LANES);
         source.input("x");
         source.output("y", true);
         source.file(include_str!("../../shaders/linear.wgsl"));
@@ -83,7 +83,7 @@ pub(crate) fn step(facts: &DeviceFacts, weights: Dtype, n: u32, outputs: u32, in
         unused: 0,
     };
     Ok(Step {
-        kernel: Kernel::Linear(Constants { weights, wide: facts.wide_words(), workgroup, columns, samples }),
+        kernel: Kernel::Linear(Constants { weights, words: facts.words(), workgroup, columns, samples }),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![TensorId::Weights, TensorId::XH, TensorId::YH],
         grid,

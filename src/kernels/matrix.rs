@@ -28,6 +28,9 @@ pub(crate) struct Constants {
     /// The most that a workgroup can turn out to have.
     subgroups: u32,
     inputs: usize,
+    /// Whether inputs are read two columns at a time; whether Y_H and Y_L are written so.
+    paired: bool,
+    outputs_paired: [bool; 2],
     /// In the order of [`Path::ALL`]: which of the inputs it reads, and whether its channels are whole slabs.
     paths: [Option<(usize, bool)>; 4],
     given_sums: bool,
@@ -161,14 +164,18 @@ impl Constants {
         source.matrices(self.side, Dtype::F32);
         source.binding(Access::Read, "weights", "f16");
         source.binding(Access::Read, "biases", "f32");
+        source.flag("PAIRED", self.paired);
         for i in 0..self.inputs {
-            source.binding(Access::Read, &format!("x{i}"), "f16");
+            source.binding(Access::Read, &format!("x{i}"), if self.paired { "vec2<f16>" } else { "f16" });
         }
         source.optional_input("low_sums", self.given_sums);
-        source.optional_input("residual_h", self.residual_high);
-        source.optional_input("residual_l", self.residual_low);
-        source.output("y_h", self.writes_high);
-        source.output("y_l", self.writes_low);
+        let [high, low] = self.outputs_paired;
+        source.flag("HIGH_PAIRED", high);
+        source.flag("LOW_PAIRED", low);
+        source.paired_input("residual_h", self.residual_high, high);
+        source.paired_input("residual_l", self.residual_low, low);
+        source.paired_output("y_h", self.writes_high, high);
+        source.paired_output("y_l", self.writes_low, low);
         source.output("y_p", self.writes_pooled);
         source.file(include_str!("../../shaders/activate.wgsl"));
         for (path, constants) in Path::ALL.into_iter().zip(self.paths) {
@@ -177,7 +184,8 @@ impl Constants {
                 source.instance(include_str!("../../shaders/matrix_path_absent.wgsl"), &name);
                 continue;
             };
-            source.line(&format!("fn {name}_load(i: u32) -> f16 {{ return x{input}[i]; }}"));
+            let elements = if self.paired { format!("x{input}[i].x, x{input}[i].y") } else { format!("x{input}[i]") };
+            source.line(&format!("fn {name}_load(i: u32) -> array<f16, SPAN> {{ return array({elements}); }}"));
             source.flag(&format!("{}_WHOLE", name.to_uppercase()), whole);
             source.instance(include_str!("../../shaders/matrix_path.wgsl"), &name);
         }
@@ -350,16 +358,23 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
         unused: [0; 3],
     };
 
+    let spans = positions / 2;
+    let one_to_one = kernel_w == 1 && padding[1] == 0 && slab * spans >= workgroup;
+    let paired = one_to_one
+        && job.paths.iter().flatten().all(|path| path.sampling.step == 1 && path.source.dims.w.is_multiple_of(2));
+    let even = |o: &Option<OutputJob>| o.as_ref().is_some_and(|o| o.y.dims.w.is_multiple_of(2));
+    let outputs_paired = [even(&job.high), even(&job.low)];
     let residual = |o: &Option<OutputJob>| o.as_ref().and_then(|o| o.residual);
     let written = |o: &Option<OutputJob>| o.as_ref().map(|o| o.y.id);
     let (residual_high, residual_low) = (residual(&job.high), residual(&job.low));
     let (y_h, y_l) = (written(&job.high), written(&job.low));
     let y_p = job.high.as_ref().and_then(|o| o.pooled).map(|p| p.id);
-    let part = |shape: &OutputShape| {
+    let part = |shape: &OutputShape, paired_output: bool| {
         let [steps, each] = [shape.steps, tile.matrix_rows * tile.matrix_cols].map(u64::from);
-        let finished = u64::from(tile.rows() * side * positions / workgroup);
+        let finished = u64::from(tile.rows() * side * positions / workgroup) / if paired_output { 2 } else { 1 };
         // A matrix is loaded in a few wide words.
-        let loads = depth * 2 * (tile.matrix_rows + tile.matrix_cols) + tile.held(side, depth, workgroup);
+        let held = tile.held(side, depth, workgroup) / if paired { 2 } else { 1 };
+        let loads = depth * 2 * (tile.matrix_rows + tile.matrix_cols) + held;
         Part {
             threads: count(shape) * u64::from(workgroup),
             matrix_multiplies: steps * each * u64::from(depth * side.pow(3))
@@ -369,7 +384,10 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
             ..Part::default()
         }
     };
-    let work = Work { parts: vec![part(&shape.high), part(&shape.low)], bytes: job.bytes(Dtype::F16) + offsets.bytes };
+    let work = Work {
+        parts: vec![part(&shape.high, outputs_paired[0]), part(&shape.low, outputs_paired[1])],
+        bytes: job.bytes(Dtype::F16) + offsets.bytes,
+    };
     let constants = Constants {
         side,
         tile,
@@ -377,6 +395,8 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
         workgroup,
         subgroups,
         inputs: inputs.len(),
+        paired,
+        outputs_paired,
         paths,
         given_sums: job.low_sums.is_some(),
         high_is_partial: job.high.as_ref().is_some_and(|o| o.bias.is_none()),

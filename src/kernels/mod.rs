@@ -184,24 +184,42 @@ pub(crate) fn slope(activation: Activation) -> f32 {
 pub(crate) struct Types {
     pub(crate) activations: Dtype,
     pub(crate) weights: Dtype,
-    /// Whether vectors of weights are read as words of 64 bits: [`DeviceFacts::wide_words`].
-    pub(crate) wide: bool,
+    pub(crate) words: Words,
+}
+
+/// What a device reads and writes at once, beside single elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Words {
+    /// Nothing: a vector's elements one by one.
+    Elements,
+    /// Integers of 64 bits, or of 32 bits for two halves, which need `SHADER_INT64`: a software device fetches every scalar
+    /// on its own, and checks its bounds, whatever vector it belongs to.
+    Integers,
+    /// WGSL's vectors.
+    #[default]
+    Vectors,
 }
 
 impl Types {
-    /// Whether two elements of a row of activations, the first at an even column, are one word of 64 bits: rows of even
-    /// length are whole numbers of them.
+    /// Whether two elements of a row of activations, the first at an even column, are one word: rows of even length are
+    /// whole numbers of them.
     pub(crate) fn paired(self, dims: Dims) -> bool {
         self.pairs() && dims.w.is_multiple_of(2)
     }
 
-    /// Whether two adjacent elements of activations, the first at an even index, can be one word of 64 bits.
+    /// Whether two adjacent elements of activations, the first at an even index, can be one word.
     pub(crate) fn pairs(self) -> bool {
-        self.wide && self.activations == Dtype::F32
+        self.words != Words::Elements
+    }
+
+    /// Elements that cost one load or store: two of a word, but for a GPU's vectors of f32, of which its cache gives as many
+    /// bytes a cycle as of single elements.
+    pub(crate) fn elements_a_load(self, paired: bool) -> u64 {
+        if paired && (self.words, self.activations) != (Words::Vectors, Dtype::F32) { 2 } else { 1 }
     }
 
     /// Weights that a load of a software device brings, of vectors of so many.
     pub(crate) fn weights_a_load(self, lanes: u32) -> u64 {
-        if self.wide && lanes > 1 { 2 } else { 1 }
+        if self.words == Words::Integers && lanes > 1 { 2 } else { 1 }
     }
 }

@@ -101,7 +101,7 @@ impl Constants {
     }
 
     pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(self.types.activations, self.workgroup);
+        let mut source = Source::new(self.types.activations, self.workgroup).with_words(self.types.words);
         source.constant("ACTIVATION", self.activation);
         source.constant("CELL_ROWS", self.tile.rows);
         source.constant("CELL_COLS", self.tile.cols);
@@ -122,7 +122,7 @@ impl Constants {
         for (name, paired) in [("X_H", x_h), ("X_L", x_l), ("Y_H", y_h), ("Y_L", y_l), ("Y_P", y_p)] {
             source.flag(&format!("{name}_PAIRED"), paired);
         }
-        source.weights(self.types.weights, LANES, self.types.wide);
+        source.weights(self.types.weights, LANES);
         source.paired_input("high", hh || hl, x_h);
         source.paired_input("x_l", lh || ll, x_l);
         source.paired_input("residual_h", self.residual_high, y_h);
@@ -319,7 +319,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
     let [high_in, low_in] = [shape.high_in, shape.low_in].map(u64::from);
     let unroll = [unroll(shape.high_in, fine as u32), unroll(shape.low_in, low_read as u32)];
     // Elements that a load or a store moves.
-    let at_once = |paired: bool| if paired { 2 } else { 1 };
+    let at_once = |paired: bool| types.elements_a_load(paired);
     let [high_turns, low_turns] = [high_in / u64::from(unroll[0]), low_in / u64::from(unroll[1])];
     let part = Part {
         threads: u64::from(tiles) * u64::from(workgroup) * u64::from(count),

@@ -1,7 +1,7 @@
 //! Host twin of `shaders/pool.wgsl`.
 
 use super::wgsl::Source;
-use super::{ELEMENTWISE_WORKGROUP, Kernel, Types};
+use super::{ELEMENTWISE_WORKGROUP, Kernel, Types, Words};
 use crate::error::Error;
 use crate::estimate::{Part, Work};
 use crate::plan::{DeviceFacts, Dtype, Grid, Operand, Step};
@@ -10,6 +10,7 @@ use crate::spec::Dims;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
     activations: Dtype,
+    words: Words,
     /// Whether X and the means are read and written two columns at a time.
     paired: [bool; 2],
 }
@@ -32,7 +33,7 @@ const MEANS: u32 = 2;
 
 impl Constants {
     pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP);
+        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP).with_words(self.words);
         let [x, y] = self.paired;
         source.flag("X_PAIRED", x);
         source.flag("Y_PAIRED", y);
@@ -59,13 +60,13 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, x: Operand, y: Operand) ->
         pooled_w: y.dims.w,
     };
     let paired = [x, y].map(|operand| types.paired(operand.dims));
-    let [loads, stores] = paired.map(|paired| if paired { 2 } else { 1 });
+    let [loads, stores] = paired.map(|paired| types.elements_a_load(paired));
     let means = u64::from(MEANS * MEANS);
     let part =
         Part { threads, multiplies: 4 * means, loads: 4 * means / loads, stores: means / stores, ..Part::default() };
     let bytes = [x, y].map(|operand| operand.dims.elements().saturating_mul(types.activations.bytes()));
     Ok(Step {
-        kernel: Kernel::Pool(Constants { activations: types.activations, paired }),
+        kernel: Kernel::Pool(Constants { activations: types.activations, words: types.words, paired }),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![x.id, y.id],
         grid,

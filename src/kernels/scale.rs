@@ -1,7 +1,7 @@
 //! Host twin of `shaders/scale.wgsl`: batch norms, excitations and copies of maps.
 
 use super::wgsl::Source;
-use super::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types, activation_number, slope};
+use super::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types, Words, activation_number, slope};
 use crate::error::Error;
 use crate::estimate::Work;
 use crate::plan::{DeviceFacts, Dtype, Grid, Slice, Step, TensorId};
@@ -24,6 +24,7 @@ const ELEMENTS: u32 = 4;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
     activations: Dtype,
+    words: Words,
     form: Form,
     residual: bool,
     activation: u32,
@@ -58,7 +59,7 @@ impl Constants {
     }
 
     pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP);
+        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP).with_words(self.words);
         source.constant("ACTIVATION", self.activation);
         source.constant("ELEMENTS", ELEMENTS);
         source.flag("PAIRED", self.paired);
@@ -130,6 +131,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job) -> Result<Step,
     Ok(Step {
         kernel: Kernel::Scale(Constants {
             activations: types.activations,
+            words: types.words,
             form,
             residual,
             activation: activation_number(activation),
@@ -191,7 +193,7 @@ mod tests {
         let wanted = Wanted { dtype: activations, values: wanted, error };
         for context in contexts() {
             for facts in facts(context) {
-                let types = Types { activations, weights: Dtype::F32, wide: facts.wide_words() };
+                let types = Types { activations, weights: Dtype::F32, words: facts.words() };
                 let step = step(&facts, types, job).unwrap();
                 check(&format!("{job:?}, {activations}"), context, &step, &inputs, &wanted);
             }

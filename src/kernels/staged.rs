@@ -38,6 +38,8 @@ struct OutputConstants {
     /// A partial sum, to be added to elsewhere.
     partial: bool,
     residual: bool,
+    /// Read and written two columns at a time.
+    paired: bool,
     written: bool,
     pooled: bool,
 }
@@ -48,7 +50,8 @@ pub(crate) struct Constants {
     /// In which products are made, and those of a slab added up.
     products: Dtype,
     tile: Tile,
-    inputs: usize,
+    /// Whether each input is read two columns at a time.
+    inputs: Vec<bool>,
     /// In the order of [`Path::ALL`].
     paths: [Option<PathConstants>; 4],
     /// Which of the inputs has the sums of L->H, where they are given.
@@ -169,7 +172,7 @@ impl Constants {
     }
 
     pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(self.types.activations, self.tile.workgroup());
+        let mut source = Source::new(self.types.activations, self.tile.workgroup()).with_words(self.types.words);
         source.constant("ACTIVATION", self.activation);
         source.constant("TILE_VECTORS", self.tile.channels / LANES);
         source.constant("TILE_CELLS", self.tile.cells());
@@ -185,18 +188,18 @@ impl Constants {
         source.line(&format!("alias Factor = {};", self.products.wgsl()));
         source.line(&format!("alias Factors = vec4<{}>;", self.products.wgsl()));
         match self.products {
-            Dtype::F32 => source.weights(self.types.weights, LANES, self.types.wide),
+            Dtype::F32 => source.weights(self.types.weights, LANES),
             Dtype::F16 => source.weights_of_f16(LANES),
         }
-        let inputs: Vec<_> = (0..self.inputs).map(|i| format!("x{i}")).collect();
-        for input in &inputs {
-            source.input(input);
+        let inputs: Vec<_> = (0..self.inputs.len()).map(|i| format!("x{i}")).collect();
+        for (input, &paired) in inputs.iter().zip(&self.inputs) {
+            source.paired_input(input, true, paired);
         }
         let [high, low] = self.outputs;
-        source.optional_input("residual_h", high.residual);
-        source.optional_input("residual_l", low.residual);
-        source.output("y_h", high.written);
-        source.output("y_l", low.written);
+        source.paired_input("residual_h", high.residual, high.paired);
+        source.paired_input("residual_l", low.residual, low.paired);
+        source.paired_output("y_h", high.written, high.paired);
+        source.paired_output("y_l", low.written, low.paired);
         source.output("y_p", high.pooled);
         source.file(include_str!("../../shaders/activate.wgsl"));
         for (path, constants) in Path::ALL.into_iter().zip(self.paths) {
@@ -207,7 +210,7 @@ impl Constants {
                 continue;
             };
             let upper = name.to_uppercase();
-            source.loader(&format!("{name}_load"), Some(&inputs[constants.input]));
+            source.paired_loader(&format!("{name}_load"), Some(&inputs[constants.input]));
             source.flag(&format!("{upper}_RAGGED"), constants.ragged);
             if constants.replicated {
                 source.instance(include_str!("../../shaders/staged_replicated.wgsl"), &name);
@@ -215,6 +218,7 @@ impl Constants {
             }
             source.constant(&format!("{upper}_LEVEL"), constants.level);
             source.constant(&format!("{upper}_STEP"), constants.step);
+            source.flag(&format!("{upper}_PAIRED"), self.inputs[constants.input]);
             source.instance(include_str!("../../shaders/staged_path.wgsl"), &name);
         }
         for (name, suffix, output, sums) in [("high", "h", high, self.low_sums), ("low", "l", low, None)] {
@@ -224,8 +228,10 @@ impl Constants {
             source.flag(&format!("{upper}_POOLED"), output.pooled);
             source.flag(&format!("{upper}_BELOW"), sums.is_some());
             source.loader(&format!("{name}_below"), sums.map(|input| inputs[input].as_str()));
+            source.flag(&format!("{upper}_PAIRED"), output.paired);
             source.line(&format!("fn {name}_store(i: u32, value: f32) {{ store_y_{suffix}(i, value); }}"));
-            source.line(&format!("fn {name}_residual(i: u32) -> f32 {{ return load_residual_{suffix}(i); }}"));
+            source.line(&format!("fn {name}_store_2(i: u32, values: vec2<f32>) {{ store_y_{suffix}_2(i, values); }}"));
+            source.paired_loader(&format!("{name}_residual"), Some(&format!("residual_{suffix}")));
             source.instance(include_str!("../../shaders/staged_output.wgsl"), name);
         }
         source.file(include_str!("../../shaders/staged.wgsl"));
@@ -324,12 +330,15 @@ pub(crate) fn step(
     }
     let offsets = packing.offsets(spec);
 
-    let mut inputs: Vec<TensorId> = Vec::new();
-    let mut input = |id: TensorId| {
-        inputs.iter().position(|&other| other == id).unwrap_or_else(|| {
-            inputs.push(id);
+    // A tensor is read in pairs if all paths that read it can.
+    let mut inputs: Vec<(TensorId, bool)> = Vec::new();
+    let mut input = |id: TensorId, paired: bool| {
+        let place = inputs.iter().position(|&(other, _)| other == id).unwrap_or_else(|| {
+            inputs.push((id, types.pairs()));
             inputs.len() - 1
-        })
+        });
+        inputs[place].1 &= paired;
+        place
     };
     let mut paths = [None; 4];
     let mut path_shapes = [PathShape::default(); 4];
@@ -342,10 +351,11 @@ pub(crate) fn step(
         let replicated = path_job.sampling.upsample;
         let shape = path_shape(spec, job, tile, path_job, starts.next().copied().unwrap_or_default());
         padded |= reaches_outside(spec, path_job, &shape, output);
-        let part = &mut work[usize::from(path.output() == Frequency::Low)];
-        count(tile, products, path_job, &PathShape { slabs: shape.slabs.div_ceil(slices), ..shape }, part);
+        let sampling = path_job.sampling;
+        let one_to_one = spec.kernel()[1] == 1 && spec.padding()[1] == 0 && sampling.step == 1;
+        let pairs = !replicated && shape.source_w.is_multiple_of(2) && (sampling.level > 0 || one_to_one);
         paths[slot] = Some(PathConstants {
-            input: input(path_job.source.id),
+            input: input(path_job.source.id, pairs),
             level: path_job.sampling.level,
             step: path_job.sampling.step,
             ragged: !shape.channels.is_multiple_of(tile.slab),
@@ -353,7 +363,13 @@ pub(crate) fn step(
         });
         path_shapes[slot] = shape;
     }
-    let low_sums = job.low_sums.map(|Operand { id, .. }| input(id));
+    let low_sums = job.low_sums.map(|Operand { id, .. }| input(id, false));
+    for ((path, constants), shape) in Path::ALL.into_iter().zip(&paths).zip(&path_shapes) {
+        let (Some((path_job, _)), Some(constants)) = (present(path), constants) else { continue };
+        let part = &mut work[usize::from(path.output() == Frequency::Low)];
+        let shape = PathShape { slabs: shape.slabs.div_ceil(slices), ..*shape };
+        count(tile, products, path_job, &shape, types.elements_a_load(inputs[constants.input].1), part);
+    }
 
     let mut biases = offsets.biases.iter();
     let mut output_shape = |output: &Option<OutputJob>| {
@@ -410,6 +426,7 @@ pub(crate) fn step(
                 && shape.w.is_multiple_of(2)),
             partial: output.bias.is_none(),
             residual: output.residual.is_some(),
+            paired: types.paired(output.y.dims),
             written: true,
             pooled: output.pooled.is_some(),
         })
@@ -418,7 +435,7 @@ pub(crate) fn step(
         types,
         products,
         tile,
-        inputs: inputs.len(),
+        inputs: inputs.iter().map(|&(_, paired)| paired).collect(),
         paths,
         low_sums,
         outputs: [constants(&job.high, &high), constants(&job.low, &low)],
@@ -433,13 +450,13 @@ pub(crate) fn step(
     if products == Dtype::F16 {
         tensors.push(TensorId::Weights);
     }
-    tensors.extend(inputs);
+    tensors.extend(inputs.iter().map(|&(id, _)| id));
     tensors.extend([residual_high, residual_low, y_h, y_l, y_p].into_iter().flatten());
 
     let outputs = u64::from(tile.thread[0] * tile.thread[1]);
     for (part, shape) in work.iter_mut().zip([&high, &low]) {
         part.threads = workgroups(shape) * u64::from(tile.workgroup() * slices);
-        part.stores = outputs;
+        part.stores = outputs / types.elements_a_load(types.pairs() && shape.w.is_multiple_of(2));
     }
     if job.low_sums.is_some() {
         work[0].loads += outputs / 4;
@@ -501,7 +518,7 @@ fn reaches_outside(spec: &Spec, path: &PathJob, shape: &PathShape, output: &Outp
 }
 
 /// Adds what a thread does for a path to `part`.
-fn count(tile: Tile, products: Dtype, path: &PathJob, shape: &PathShape, part: &mut Part) {
+fn count(tile: Tile, products: Dtype, path: &PathJob, shape: &PathShape, at_once: u64, part: &mut Part) {
     let turns = u64::from(shape.taps) * u64::from(shape.slabs);
     let (slab, workgroup) = (u64::from(tile.slab), u64::from(tile.workgroup()));
     let [wide, positions] = tile.thread.map(u64::from);
@@ -515,7 +532,8 @@ fn count(tile: Tile, products: Dtype, path: &PathJob, shape: &PathShape, part: &
     } else {
         part.multiplies += turns * slab * multiplies;
     }
-    part.loads += turns * (slab * (vectors + (u64::from(reads) << (2 * path.sampling.level)))).div_ceil(workgroup);
+    let inputs = (u64::from(reads) << (2 * path.sampling.level)) / at_once;
+    part.loads += turns * (slab * (vectors + inputs)).div_ceil(workgroup);
     part.shared_loads += turns * slab * (wide + multiplies / wide) / 4;
     part.barriers += turns;
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Access;
+use super::{Access, Words};
 use crate::plan::Dtype;
 
 /// A WGSL source under assembly.
@@ -12,6 +12,7 @@ pub(crate) struct Source {
     activations: Dtype,
     /// The type of what [`Source::output`] declares.
     outputs: Dtype,
+    words: Words,
 }
 
 impl Source {
@@ -31,7 +32,13 @@ impl Source {
     }
 
     fn with_directives(directives: &[&str], activations: Dtype, workgroup: u32) -> Self {
-        let mut source = Self { text: String::new(), accesses: Vec::new(), activations, outputs: activations };
+        let mut source = Self {
+            text: String::new(),
+            accesses: Vec::new(),
+            activations,
+            outputs: activations,
+            words: Words::default(),
+        };
         directives.iter().for_each(|directive| source.line(directive));
         source.line("@group(0) @binding(0) var<uniform> shape: Shape;");
         source.constant("WORKGROUP", workgroup);
@@ -41,6 +48,11 @@ impl Source {
     /// From here on outputs are f32, whatever the type of activations: partial sums of slices.
     pub(crate) fn outputs_are_partial_sums(&mut self) {
         self.outputs = Dtype::F32;
+    }
+
+    /// Vectors and pairs of elements are such words, from here on.
+    pub(crate) fn with_words(self, words: Words) -> Self {
+        Self { words, ..self }
     }
 
     /// The types `Left`, `Right` and `Sum`: matrices of f16 whose products are summed in `sums`.
@@ -122,19 +134,16 @@ impl Source {
         let _ = writeln!(self.text, "fn store_{name}(i: u32, value: f32) {{ {body} }}");
     }
 
-    /// A storage buffer of f32, or of vectors of 2 or 4, with `load_NAME(i)`, or with `store_NAME(i, value)` if it is written;
-    /// where `wide`, vectors are words of 64 bits, which needs `SHADER_INT64`.
-    pub(crate) fn vectors(&mut self, access: Access, name: &str, lanes: u32, wide: bool) {
+    /// A storage buffer of f32, or of vectors of 2 or 4, with `load_NAME(i)`, or with `store_NAME(i, value)` if it is written.
+    pub(crate) fn vectors(&mut self, access: Access, name: &str, lanes: u32) {
         let vector = vector(lanes);
-        let wide = wide && lanes > 1;
+        let wide = self.words == Words::Integers && lanes > 1;
         let element = match (wide, lanes) {
             (false, _) => vector,
             (true, 2) => "u64",
             (true, _) => "vec2<u64>",
         };
-        if wide {
-            self.wide();
-        }
+        self.wide();
         self.binding(access, name, element);
         let line = match (access, wide) {
             (Access::Read, false) => format!("fn load_{name}(i: u32) -> {vector} {{ return {name}[i]; }}"),
@@ -148,34 +157,45 @@ impl Source {
     }
 
     /// A tensor that may be read, with `load_NAME(i) -> f32` and, for two elements of which the first has an even index,
-    /// `load_NAME_2(i) -> vec2<f32>`: one word of 64 bits where it is `paired`. Both give zero where it is absent.
+    /// `load_NAME_2(i) -> vec2<f32>`: one word where it is `paired`, the `load_NAME_word(i / 2)`. All give zero where it is
+    /// absent.
     pub(crate) fn paired_input(&mut self, name: &str, present: bool, paired: bool) {
         if !(present && paired) {
             self.optional_input(name, present);
             self.line(&format!("fn load_{name}_2(i: u32) -> vec2<f32> {{"));
             self.line(&format!("    return vec2(load_{name}(i), load_{name}(i + 1u));\n}}"));
+            self.line(&format!("fn load_{name}_word(i: u32) -> vec2<f32> {{ return load_{name}_2(2u * i); }}"));
             return;
         }
+        let word = format!("{name}[i]");
+        let (element, values) = match (self.words, self.activations) {
+            (Words::Integers, Dtype::F32) => ("u64", format!("wide_2({word})")),
+            (Words::Integers, Dtype::F16) => ("u32", format!("unpack2x16float({word})")),
+            (_, Dtype::F32) => ("vec2<f32>", word),
+            (_, Dtype::F16) => ("vec2<f16>", format!("vec2<f32>({word})")),
+        };
         self.wide();
-        self.binding(Access::Read, name, "u64");
-        self.line(&format!("fn load_{name}_2(i: u32) -> vec2<f32> {{ return wide_2({name}[i >> 1u]); }}"));
+        self.binding(Access::Read, name, element);
+        self.line(&format!("fn load_{name}_word(i: u32) -> vec2<f32> {{ return {values}; }}"));
+        self.line(&format!("fn load_{name}_2(i: u32) -> vec2<f32> {{ return load_{name}_word(i >> 1u); }}"));
         self.line(&format!("fn load_{name}(i: u32) -> f32 {{"));
         self.line(&format!("    let pair = load_{name}_2(i);\n    return select(pair.x, pair.y, (i & 1u) != 0u);\n}}"));
     }
 
-    /// `NAME(i)` and `NAME_2(i)` over a [`Source::paired_input`], or over nothing.
+    /// `NAME(i)`, `NAME_2(i)` and `NAME_word(i)` over a [`Source::paired_input`], or over nothing.
     pub(crate) fn paired_loader(&mut self, function: &str, input: Option<&str>) {
-        let [one, two] = match input {
-            Some(input) => [format!("load_{input}(i)"), format!("load_{input}_2(i)")],
-            None => ["0.0".into(), "vec2(0.0)".into()],
+        let [one, two, word] = match input {
+            Some(input) => ["", "_2", "_word"].map(|form| format!("load_{input}{form}(i)")),
+            None => ["0.0", "vec2(0.0)", "vec2(0.0)"].map(String::from),
         };
         self.line(&format!("fn {function}(i: u32) -> f32 {{ return {one}; }}"));
         self.line(&format!("fn {function}_2(i: u32) -> vec2<f32> {{ return {two}; }}"));
+        self.line(&format!("fn {function}_word(i: u32) -> vec2<f32> {{ return {word}; }}"));
     }
 
     /// A tensor that may be written, with `store_NAME(i, value)` and, for two elements of which the first has an even
     /// index, `store_NAME_2(i, values)`; they do nothing where it is absent. One that is `paired` is written by the
-    /// latter only, a word of 64 bits at a time.
+    /// latter only, a word at a time.
     pub(crate) fn paired_output(&mut self, name: &str, present: bool, paired: bool) {
         if !(present && paired) {
             self.output(name, present);
@@ -183,16 +203,22 @@ impl Source {
             self.line(&format!("    store_{name}(i, values.x);\n    store_{name}(i + 1u, values.y);\n}}"));
             return;
         }
+        let (element, word) = match (self.words, self.outputs) {
+            (Words::Integers, Dtype::F32) => ("u64", "narrow_2(values)"),
+            (Words::Integers, Dtype::F16) => ("u32", "pack2x16float(values)"),
+            (_, Dtype::F32) => ("vec2<f32>", "values"),
+            (_, Dtype::F16) => ("vec2<f16>", "vec2<f16>(values)"),
+        };
         self.wide();
-        self.binding(Access::Write, name, "u64");
+        self.binding(Access::Write, name, element);
         self.line(&format!("fn store_{name}(i: u32, value: f32) {{}}"));
-        self.line(&format!("fn store_{name}_2(i: u32, values: vec2<f32>) {{ {name}[i >> 1u] = narrow_2(values); }}"));
+        self.line(&format!("fn store_{name}_2(i: u32, values: vec2<f32>) {{ {name}[i >> 1u] = {word}; }}"));
     }
 
-    /// What `shaders/wide.wgsl` has, once.
+    /// What `shaders/wide.wgsl` has, once, where words are integers.
     fn wide(&mut self) {
         let file = include_str!("../../shaders/wide.wgsl");
-        if !self.text.contains(file) {
+        if self.words == Words::Integers && !self.text.contains(file) {
             self.file(file);
         }
     }
@@ -200,17 +226,13 @@ impl Source {
     /// The packed weights: `Lane` (LANES output channels), `weight(i) -> Lane`, `bias(i) -> Lane`, `lane(v, k)`
     /// and what `shaders/lanes.wgsl` has.
     ///
-    /// Halves are kept as bits and unpacked, which needs no device feature. Biases are f32 in any case. `wide` as in
-    /// [`Source::vectors`].
-    pub(crate) fn weights(&mut self, dtype: Dtype, lanes: u32, wide: bool) {
+    /// Halves are kept as bits and unpacked, which needs no device feature. Biases are f32 in any case.
+    pub(crate) fn weights(&mut self, dtype: Dtype, lanes: u32) {
         let lane = vector(lanes);
         self.constant("LANES", lanes);
         self.line(&format!("alias Lane = {lane};"));
-        let words = if dtype == Dtype::F16 { lanes / 2 } else { lanes };
-        let wide = wide && words > 1;
-        if wide {
-            self.wide();
-        }
+        let scalars = if dtype == Dtype::F16 { lanes / 2 } else { lanes };
+        let wide = self.words == Words::Integers && scalars > 1;
         let (element, weight, bias) = match (dtype, lanes) {
             (Dtype::F32, 2) if wide => ("u64", "wide_2(weights[i])", "wide_2(weights[i])"),
             (Dtype::F32, _) if wide => ("vec2<u64>", "wide_4(weights[i])", "wide_4(weights[i])"),
@@ -230,6 +252,7 @@ impl Source {
                 "vec4(bitcast<vec2<f32>>(weights[2u * i]), bitcast<vec2<f32>>(weights[2u * i + 1u]))",
             ),
         };
+        self.wide();
         self.binding(Access::Read, "weights", element);
         self.line(&format!("fn weight(i: u32) -> Lane {{ return {weight}; }}"));
         self.line(&format!("fn bias(i: u32) -> Lane {{ return {bias}; }}"));

@@ -1,7 +1,7 @@
 //! Host twin of `shaders/window_pool.wgsl`: maxima and means over windows.
 
 use super::wgsl::Source;
-use super::{ELEMENTWISE_WORKGROUP, Kernel, Types};
+use super::{ELEMENTWISE_WORKGROUP, Kernel, Types, Words};
 use crate::error::Error;
 use crate::estimate::Work;
 use crate::plan::{DeviceFacts, Dtype, Grid, Operand, Slice, Step};
@@ -17,6 +17,7 @@ pub(crate) struct Window {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
     activations: Dtype,
+    words: Words,
     average: bool,
     /// Of a small window the kernel and the stride along h and w: a thread then makes 2x2 elements.
     small: Option<[[u32; 2]; 2]>,
@@ -57,7 +58,7 @@ impl Constants {
     }
 
     pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP);
+        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP).with_words(self.words);
         source.flag("AVERAGE", self.average);
         source.flag("PAIRED", self.paired);
         source.flag("SMALL", self.small.is_some());
@@ -117,7 +118,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job, x: Operand, y: 
     let [_, kernel_h, kernel_w] = window.kernel;
     let small = kernel_h.saturating_mul(kernel_w) <= SMALL;
     let small = small.then_some([[kernel_h, kernel_w], [window.stride[1], window.stride[2]]]);
-    let mut constants = Constants { activations: types.activations, average, small, paired: false };
+    let mut constants = Constants { activations: types.activations, words: types.words, average, small, paired: false };
     constants.paired = constants.side() == 2 && types.paired(y.dims);
     let blocks = [y_rows.count, y.dims.w].map(|size| size.div_ceil(constants.side()));
     let planes = u64::from(y.dims.n) * u64::from(y.dims.c) * u64::from(y.dims.t);
@@ -233,7 +234,7 @@ mod tests {
                     for facts in facts(context) {
                         let (x_h, y_h) =
                             (Operand { id: TensorId::XH, dims: from }, Operand { id: TensorId::YH, dims: to });
-                        let types = Types { activations, weights: Dtype::F32, wide: facts.wide_words() };
+                        let types = Types { activations, weights: Dtype::F32, words: facts.words() };
                         let job = Job { average, window, slice, band: None };
                         let step = step(&facts, types, &job, x_h, y_h).unwrap();
                         let wanted = Wanted { dtype: activations, values: values.clone(), error };

@@ -31,7 +31,7 @@ impl NetworkOptions {
     }
 
     pub(super) fn types(&self, facts: &DeviceFacts) -> Types {
-        Types { activations: self.activations, weights: self.weights, wide: facts.wide_words() }
+        Types { activations: self.activations, weights: self.weights, words: facts.words() }
     }
 }
 

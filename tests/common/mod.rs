@@ -13,12 +13,24 @@ use octconv::{
 use octconv::{Error, Rounding, Spec, SpecBuilder, Split, Strategy, TimeAxis, Variant, Weights, wgpu};
 
 /// A device of this test binary, the same for all of a thread. Without an adapter its tests fail, and say what to
-/// install. There are two: software devices compile kernels in the one thread of their queue.
+/// install.
 pub fn context() -> &'static Context {
     static CONTEXTS: [OnceLock<Context>; 2] = [OnceLock::new(), OnceLock::new()];
+    CONTEXTS[half_of_the_threads()].get_or_init(|| open(&ContextOptions::default()))
+}
+
+/// The same, with what GPUs run.
+fn as_a_gpu() -> &'static Context {
+    static CONTEXTS: [OnceLock<Context>; 2] = [OnceLock::new(), OnceLock::new()];
+    let options = ContextOptions { software: Some(false), ..ContextOptions::default() };
+    CONTEXTS[half_of_the_threads()].get_or_init(|| open(&options))
+}
+
+/// Threads share two devices: software devices compile kernels in the one thread of their queue.
+fn half_of_the_threads() -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static DEVICE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % CONTEXTS.len());
-    CONTEXTS[DEVICE.with(|device| *device)].get_or_init(|| open(&ContextOptions::default()))
+    thread_local!(static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed));
+    THREAD.with(|thread| thread % 2)
 }
 
 /// A device of a test's own.
@@ -88,8 +100,25 @@ fn check_variants(context: &Context, case: &Case, variants: impl Iterator<Item =
     variants.flat_map(|variant| check_one(context, &forced(variant))).collect()
 }
 
-/// Runs the case as its options say, against the reference, and returns the kernels that ran.
+/// Runs the case as its options say, against the reference, and returns the kernels that ran. On a software device what
+/// GPUs run is compared too, but for tiles that they do not have.
 pub fn check_one(context: &Context, case: &Case) -> Vec<String> {
+    let kernels = check_as_it_is(context, case);
+    if std::ptr::eq(context, self::context()) && context.octconv().facts().software {
+        let planned = as_a_gpu().octconv().plan(&case.spec, case.size, &case.options);
+        let refusal = planned.err().map(|error| error.to_string()).unwrap_or_default();
+        if !SOFTWARE_ALONE.iter().any(|reason| refusal.ends_with(reason)) {
+            check_as_it_is(as_a_gpu(), case);
+        }
+    }
+    kernels
+}
+
+/// Why a GPU refuses a tile that a software device has.
+const SOFTWARE_ALONE: [&str; 2] =
+    ["threads lie along the channels on software devices", "the device has no use for such a tile"];
+
+fn check_as_it_is(context: &Context, case: &Case) -> Vec<String> {
     let outcome = case.run(context).unwrap_or_else(|error| panic!("{error}: {case:?}"));
     if let Some(forced) = case.options.variant {
         assert_eq!(outcome.variant.untiled(), forced.untiled(), "{case:?}");

@@ -35,6 +35,9 @@ pub struct Args {
     /// Open the device with wgpu's default limits and no features, as most engines do
     #[arg(long)]
     default_device: bool,
+    /// Run what a GPU would, on a software device too
+    #[arg(long)]
+    as_gpu: bool,
     /// Print one JSON object in place of lines
     #[arg(long)]
     json: bool,
@@ -44,6 +47,7 @@ pub struct Args {
 struct Report {
     adapter: String,
     checked: bool,
+    as_gpu: bool,
     default_device: bool,
     seed: u64,
     cases: u64,
@@ -76,12 +80,15 @@ struct Failure {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let checked = args.checked.then_some(true);
-    let options = ContextOptions { default_device: args.default_device, checked, ..ContextOptions::default() };
+    let software = args.as_gpu.then_some(false);
+    let options =
+        ContextOptions { default_device: args.default_device, checked, software, ..ContextOptions::default() };
     let device = Device::require(&options)?;
     let context = &device.context;
     let mut report = Report {
         adapter: describe(&context.adapter().get_info()),
         checked: context.octconv().is_checked(),
+        as_gpu: args.as_gpu,
         default_device: args.default_device,
         seed: args.seed,
         cases: 0,
@@ -158,6 +165,7 @@ impl Report {
         let problem = problem.or(stray.map(|stray| format!("wgpu reported: {stray}")))?;
         let checked = if args.checked { " --checked" } else { "" };
         let default_device = if args.default_device { " --default-device" } else { "" };
+        let as_gpu = if args.as_gpu { " --as-gpu" } else { "" };
         self.failures.push(Failure {
             seed,
             spec: format!("{:?}", case.spec),
@@ -166,7 +174,7 @@ impl Report {
             batch_norm: case.batch_norm,
             ran,
             problem: one_line(&problem),
-            repeat: format!("octconv verify --seed {seed} --cases 1{checked}{default_device}"),
+            repeat: format!("octconv verify --seed {seed} --cases 1{checked}{default_device}{as_gpu}"),
         });
         self.failures.last()
     }
@@ -174,7 +182,8 @@ impl Report {
     fn heading(&self) -> String {
         let device = if self.default_device { ", as a default device" } else { "" };
         let checked = if self.checked { ", kernels checked" } else { "" };
-        format!("adapter: {}{device}{checked}\n", self.adapter)
+        let as_gpu = if self.as_gpu { ", with what GPUs run" } else { "" };
+        format!("adapter: {}{device}{checked}{as_gpu}\n", self.adapter)
     }
 
     fn summary(&self) -> String {
@@ -224,10 +233,11 @@ mod tests {
 
     #[test]
     fn failures_say_how_to_repeat_them() {
-        let args = Line::parse_from(["verify", "--checked"]).args;
+        let args = Line::parse_from(["verify", "--checked", "--as-gpu"]).args;
         let mut report = Report {
             adapter: "a".into(),
             checked: true,
+            as_gpu: true,
             default_device: false,
             seed: 6,
             cases: 0,
@@ -248,7 +258,7 @@ mod tests {
         let failure = report.add(&args, 7, &case, &outcome(f64::INFINITY, Some("y_h is\nNaN".into())), None);
         let text = failure.unwrap().text();
         assert!(text.starts_with("seed 7: y_h is NaN\n  layer: Spec { "), "{text}");
-        assert!(text.ends_with("\n  repeat: octconv verify --seed 7 --cases 1 --checked\n"), "{text}");
+        assert!(text.ends_with("\n  repeat: octconv verify --seed 7 --cases 1 --checked --as-gpu\n"), "{text}");
         let summary = report.summary();
         assert!(summary.contains("  fused/direct             3\n"), "{summary}");
         assert!(summary.ends_with("at seed 7\n2 of 3 cases DISAGREE with the reference\n"), "{summary}");

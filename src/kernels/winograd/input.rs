@@ -4,13 +4,14 @@ use super::{Layout, Level, padded, transforms};
 use crate::error::Error;
 use crate::estimate::{Part, Work};
 use crate::kernels::wgsl::Source;
-use crate::kernels::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types};
+use crate::kernels::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types, Words};
 use crate::plan::{DeviceFacts, Dtype, Grid, Job, PathJob, Step, TensorId};
 use crate::spec::{Path, Spec};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
     activations: Dtype,
+    words: Words,
     outputs: u32,
     /// For each of the inputs whether two columns of it are one word.
     paired: Vec<bool>,
@@ -62,11 +63,11 @@ impl Constants {
     }
 
     pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP);
+        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP).with_words(self.words);
         for (i, &paired) in self.paired.iter().enumerate() {
             source.paired_input(&format!("x{i}"), true, paired);
         }
-        source.vectors(Access::Write, "v", self.tiles, self.tiles > 1);
+        source.vectors(Access::Write, "v", self.tiles);
         source.constant("TILES", self.tiles);
         transforms(&mut source, self.outputs, self.tiles);
         source.line("alias Line = array<f32, WINDOW>;");
@@ -115,7 +116,7 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
         [(hh, layout.high, 0), (hl, layout.low, layout.low_channels), (lh, lh_level, lh_first), (ll, layout.low, 0)];
 
     // Rows of V are of even length, and a pair of tiles one word.
-    let tiles = if types.wide { 2 } else { 1 };
+    let tiles = if types.words == Words::Integers { 2 } else { 1 };
     let [padding_h, padding_w] = spec.padding();
     let odd = padding_w % 2 != 0;
     let mut inputs: Vec<TensorId> = Vec::new();
@@ -161,10 +162,9 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
         workgroups += count;
         let sampling = path.sampling.level;
         let row = match (types.paired(source), sampling) {
-            (false, _) => window << (2 * sampling),
-            (true, 0) => u64::from(words(layout.tile.outputs, 2, u32::from(odd))),
-            (true, _) => window << sampling,
-        };
+            (true, 0) => 2 * u64::from(words(layout.tile.outputs, 2, u32::from(odd))),
+            _ => window << (2 * sampling),
+        } / types.elements_a_load(types.paired(source));
         parts.push(Part {
             threads: count * u64::from(ELEMENTWISE_WORKGROUP),
             // Two for each point and axis.
@@ -178,6 +178,7 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
     let shape = Shape { feeds: shapes, grid_x: grid.x, padding_h, padding_w, unused: 0 };
     let constants = Constants {
         activations: types.activations,
+        words: types.words,
         outputs: layout.tile.outputs,
         odd: odd && paired.contains(&true),
         paired,

@@ -4,7 +4,7 @@ use super::{Layout, Product, Tile, UNROLL};
 use crate::error::Error;
 use crate::estimate::{Part, Work};
 use crate::kernels::wgsl::Source;
-use crate::kernels::{Access, Kernel, Types};
+use crate::kernels::{Access, Kernel, Types, Words};
 use crate::packing::{Blocks, Packing, PointsPacking};
 use crate::plan::{DeviceFacts, Dtype, Grid, Step, TensorId};
 use crate::spec::Spec;
@@ -12,7 +12,7 @@ use crate::spec::Spec;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
     weights: Dtype,
-    wide: bool,
+    words: Words,
     workgroup: u32,
     rows_are_channels: bool,
     columns: u32,
@@ -55,15 +55,15 @@ impl Constants {
     }
 
     pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(Dtype::F32, self.workgroup);
+        let mut source = Source::new(Dtype::F32, self.workgroup).with_words(self.words);
         let lanes = self.columns.min(4);
         source.constant("COLUMN_VECTORS", self.columns / lanes);
         source.constant("ROW_VECTORS", self.rows / 4);
         source.line(&format!("alias Column = vec{lanes}<f32>;"));
         source.constant("UNROLL", UNROLL);
-        source.weights(self.weights, 4, self.wide);
-        source.vectors(Access::Read, "v", if self.rows_are_channels { lanes } else { 4 }, self.wide);
-        source.vectors(Access::Write, "m", lanes, self.wide);
+        source.weights(self.weights, 4);
+        source.vectors(Access::Read, "v", if self.rows_are_channels { lanes } else { 4 });
+        source.vectors(Access::Write, "m", lanes);
         let (column, row) = if self.rows_are_channels { ("load_v", "weight") } else { ("weight", "load_v") };
         source.line(&format!("fn column(i: u32) -> Column {{ return {column}(i); }}"));
         source.line(&format!("fn row(i: u32) -> vec4<f32> {{ return {row}(i); }}"));
@@ -183,7 +183,7 @@ pub(super) fn step(
     let shape = Shape { products: shapes, grid_x: grid.x, unused: [0; 3] };
     let constants = Constants {
         weights: types.weights,
-        wide: types.wide,
+        words: types.words,
         workgroup,
         rows_are_channels: tile.rows_are_channels,
         columns: tile.columns,

@@ -4,7 +4,7 @@ use super::{Layout, Level, Product, transforms};
 use crate::error::Error;
 use crate::estimate::{Part, Work};
 use crate::kernels::wgsl::Source;
-use crate::kernels::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types, activation_number, slope};
+use crate::kernels::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types, Words, activation_number, slope};
 use crate::packing::{BiasPacking, Blocks, Packing};
 use crate::plan::{DeviceFacts, Dtype, Grid, Job, OutputJob, Step, TensorId};
 use crate::spec::{Dims, Spec};
@@ -12,6 +12,7 @@ use crate::spec::{Dims, Spec};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
     activations: Dtype,
+    words: Words,
     outputs: u32,
     writes_high: bool,
     writes_low: bool,
@@ -77,15 +78,15 @@ impl Constants {
     }
 
     pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP);
+        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP).with_words(self.words);
         source.constant("ACTIVATION", self.activation);
         source.flag("HAS_HIGH", self.writes_high);
         source.flag("HAS_LOW", self.writes_low);
         source.flag("HAS_HIGH_SUMS", self.sums[0]);
         source.flag("HAS_LOW_SUMS", self.sums[1]);
         source.flag("WRITES_Y_P", self.writes_pooled);
-        source.weights(Dtype::F32, 1, false);
-        source.vectors(Access::Read, "m", self.channels, self.channels > 1);
+        source.weights(Dtype::F32, 1);
+        source.vectors(Access::Read, "m", self.channels);
         source.constant("CHANNELS", self.channels);
         source.file(include_str!("../../../shaders/activate.wgsl"));
         transforms(&mut source, self.outputs, self.channels);
@@ -127,7 +128,7 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
     let offsets = packing.offsets(spec);
 
     // Channels that lie side by side in M are even in number, and a pair of them one word.
-    let channels = if types.wide && !layout.tile.rows_are_channels { 2 } else { 1 };
+    let channels = if types.words == Words::Integers && !layout.tile.rows_are_channels { 2 } else { 1 };
     let sums = |product: &Option<Product>| {
         product.as_ref().map_or(Sums::default(), |p| Sums {
             first: p.first / channels,
@@ -151,9 +152,8 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
             threads: count * u64::from(ELEMENTWISE_WORKGROUP),
             multiplies: 3 * loads * u64::from(channels),
             loads: loads + u64::from(channels),
-            stores: u64::from(
-                channels * layout.tile.outputs * layout.tile.outputs / (1 + u32::from(types.paired(dims))),
-            ),
+            stores: u64::from(channels * layout.tile.outputs * layout.tile.outputs)
+                / types.elements_a_load(types.paired(dims)),
             ..Part::default()
         });
         Output {
@@ -195,6 +195,7 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
     let paired = |dims: Option<Dims>| dims.is_some_and(|dims| types.paired(dims));
     let constants = Constants {
         activations: types.activations,
+        words: types.words,
         outputs: layout.tile.outputs,
         writes_high: job.high.is_some(),
         writes_low: job.low.is_some(),
