@@ -16,9 +16,6 @@ struct Shape {
     pooled_w: u32,
 }
 
-const ROWS: u32 = 2u;
-const COLS: u32 = 2u;
-
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let thread = (id.x + id.y * shape.grid_x) * WORKGROUP + local;

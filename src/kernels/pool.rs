@@ -13,6 +13,8 @@ pub(crate) struct Constants {
     words: Words,
     /// Whether X and the means are read and written two columns at a time.
     paired: [bool; 2],
+    /// Means of a thread along h.
+    rows: u32,
 }
 
 #[repr(C)]
@@ -28,13 +30,15 @@ struct Shape {
     pooled_w: u32,
 }
 
-/// Means of a thread along each axis.
-const MEANS: u32 = 2;
+/// Means of a thread along w.
+const COLS: u32 = 2;
 
 impl Constants {
     pub(crate) fn assemble(&self) -> Source {
         let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP).with_words(self.words);
         let [x, y] = self.paired;
+        source.constant("ROWS", self.rows);
+        source.constant("COLS", COLS);
         source.flag("X_PAIRED", x);
         source.flag("Y_PAIRED", y);
         source.paired_input("x", true, x);
@@ -46,7 +50,9 @@ impl Constants {
 
 /// Pools `x` into `y`.
 pub(crate) fn step(facts: &DeviceFacts, types: Types, x: Operand, y: Operand) -> Result<Step, Error> {
-    let (rows, cols) = (y.dims.h.div_ceil(MEANS), y.dims.w.div_ceil(MEANS));
+    // The divisions of a thread cost a software device as much as a dozen elements.
+    let means = if facts.software { 8 } else { 2 };
+    let (rows, cols) = (y.dims.h.div_ceil(means), y.dims.w.div_ceil(COLS));
     let threads = Dims { h: rows, w: cols, ..y.dims }.elements();
     let grid = Grid::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)?;
     let shape = Shape {
@@ -61,12 +67,12 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, x: Operand, y: Operand) ->
     };
     let paired = [x, y].map(|operand| types.paired(operand.dims));
     let [loads, stores] = paired.map(|paired| types.elements_a_load(paired));
-    let means = u64::from(MEANS * MEANS);
+    let each = u64::from(means * COLS);
     let part =
-        Part { threads, multiplies: 4 * means, loads: 4 * means / loads, stores: means / stores, ..Part::default() };
+        Part { threads, multiplies: 4 * each, loads: 4 * each / loads, stores: each / stores, ..Part::default() };
     let bytes = [x, y].map(|operand| operand.dims.elements().saturating_mul(types.activations.bytes()));
     Ok(Step {
-        kernel: Kernel::Pool(Constants { activations: types.activations, words: types.words, paired }),
+        kernel: Kernel::Pool(Constants { activations: types.activations, words: types.words, paired, rows: means }),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![x.id, y.id],
         grid,

@@ -1,4 +1,4 @@
-//! Host twin of `shaders/scale.wgsl`: batch norms, excitations and copies of maps.
+//! Host twin of `shaders/scale.wgsl`: batch norms, excitations and copies of maps, with their means where asked for.
 
 use super::wgsl::Source;
 use super::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types, Words, activation_number, slope};
@@ -21,6 +21,9 @@ pub(crate) enum Form {
 /// Elements of a thread, or pairs of them: 256x56x56 takes 3.4 ms on lavapipe, and 12.7 ms with one, most of it in divisions.
 const ELEMENTS: u32 = 4;
 
+/// 2x2 blocks of a thread that writes their means.
+const BLOCKS: u32 = 2;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
     activations: Dtype,
@@ -30,6 +33,11 @@ pub(crate) struct Constants {
     activation: u32,
     /// Whether maps are read and written two elements at a time.
     paired: bool,
+    writes_pooled: bool,
+    /// Pairs of rows of a thread that writes means.
+    rows: u32,
+    /// Whether the means are written two columns at a time.
+    pooled_paired: bool,
 }
 
 #[repr(C)]
@@ -47,6 +55,13 @@ struct Shape {
     factors_first: u32,
     factors_of: u32,
     slope: f32,
+    t: u32,
+    h: u32,
+    w: u32,
+    pooled_h: u32,
+    pooled_w: u32,
+    row_stride: u32,
+    unused: [u32; 2],
 }
 
 impl Constants {
@@ -62,7 +77,11 @@ impl Constants {
         let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP).with_words(self.words);
         source.constant("ACTIVATION", self.activation);
         source.constant("ELEMENTS", ELEMENTS);
+        source.constant("BLOCKS", BLOCKS);
+        source.constant("ROWS", self.rows);
         source.flag("PAIRED", self.paired);
+        source.flag("WRITES_Y_P", self.writes_pooled);
+        source.flag("POOLED_PAIRED", self.pooled_paired);
         source.paired_input("x", true, self.paired);
         let value = match self.form {
             Form::Copy => "vec2(1.0, 0.0)",
@@ -78,6 +97,7 @@ impl Constants {
         source.line(&format!("fn affine(n: u32, c: u32) -> vec2<f32> {{ return {value}; }}"));
         source.paired_input("residual", self.residual, self.paired);
         source.paired_output("y", true, self.paired);
+        source.paired_output("y_p", self.writes_pooled, self.pooled_paired);
         source.file(include_str!("../../shaders/activate.wgsl"));
         source.file(include_str!("../../shaders/scale.wgsl"));
         source
@@ -98,15 +118,26 @@ pub(crate) struct Job {
     pub(crate) factors: Slice,
     pub(crate) residual: bool,
     pub(crate) activation: Activation,
+    /// Of pool(Y), where that is to be written: a tensor of these channels alone.
+    pub(crate) pooled: Option<Dims>,
 }
 
-/// Scales X (`XH`) by params (`Weights`) or factors (`XP`) into Y (`YH`), adding the residual (`ResidualH`).
+/// Scales X (`XH`) by params (`Weights`) or factors (`XP`) into Y (`YH`), adding the residual (`ResidualH`), and
+/// writes pool(Y) (`YP`) where the job has it.
 pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job) -> Result<Step, Error> {
-    let Job { dims, x, y, form, factors, residual, activation } = *job;
+    let Job { dims, x, y, form, factors, residual, activation, pooled } = *job;
     let plane = dims.t * dims.h * dims.w;
-    let paired = types.pairs() && plane.is_multiple_of(2);
-    let stride = plane.div_ceil(if paired { 2 * ELEMENTS } else { ELEMENTS });
-    let threads = u64::from(dims.n) * u64::from(dims.c) * u64::from(stride);
+    // The divisions of a thread cost a software device as much as a dozen elements.
+    let rows = if facts.software { 4 } else { 1 };
+    let row_stride = dims.h.div_ceil(2).div_ceil(rows);
+    let (paired, stride, times) = match pooled {
+        Some(_) => (types.paired(dims), dims.w.div_ceil(2).div_ceil(BLOCKS), dims.t * row_stride),
+        None => {
+            let paired = types.pairs() && plane.is_multiple_of(2);
+            (paired, plane.div_ceil(if paired { 2 * ELEMENTS } else { ELEMENTS }), 1)
+        }
+    };
+    let threads = u64::from(dims.n) * u64::from(dims.c) * u64::from(times) * u64::from(stride);
     let grid = Grid::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)?;
     let shape = Shape {
         threads: threads as u32,
@@ -121,13 +152,26 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job) -> Result<Step,
         factors_first: factors.first,
         factors_of: factors.of,
         slope: slope(activation),
+        t: dims.t,
+        h: dims.h,
+        w: dims.w,
+        pooled_h: pooled.map_or(0, |p| p.h),
+        pooled_w: pooled.map_or(0, |p| p.w),
+        row_stride,
+        unused: [0; 2],
     };
     let by = match form {
         Form::Copy => None,
         Form::Channel => Some(TensorId::Weights),
         Form::Sample => Some(TensorId::XP),
     };
-    let tensors = [Some(TensorId::XH), by, residual.then_some(TensorId::ResidualH), Some(TensorId::YH)];
+    let tensors = [
+        Some(TensorId::XH),
+        by,
+        residual.then_some(TensorId::ResidualH),
+        Some(TensorId::YH),
+        pooled.map(|_| TensorId::YP),
+    ];
     Ok(Step {
         kernel: Kernel::Scale(Constants {
             activations: types.activations,
@@ -136,6 +180,9 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job) -> Result<Step,
             residual,
             activation: activation_number(activation),
             paired,
+            writes_pooled: pooled.is_some(),
+            rows,
+            pooled_paired: pooled.is_some_and(|p| types.paired(p)),
         }),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: tensors.into_iter().flatten().collect(),
@@ -152,12 +199,12 @@ pub(crate) fn pack(affine: impl IntoIterator<Item = (f32, f32)>) -> Vec<u8> {
 
 #[cfg(all(test, feature = "context"))]
 mod tests {
-    use super::super::testing::{Wanted, check, contexts, facts, values};
+    use super::super::testing::{Wanted, check_all, contexts, facts, values};
     use super::*;
     use crate::context::encode;
 
     fn compare(job: &Job, activations: Dtype) {
-        let Job { dims, x, y, form, factors, residual, activation } = *job;
+        let Job { dims, x, y, form, factors, residual, activation, pooled } = *job;
         let plane = u64::from(dims.t * dims.h * dims.w);
         let x_values = values(1, dims.with_channels(x.of).elements(), activations);
         let residuals = values(2, dims.elements(), activations);
@@ -190,14 +237,37 @@ mod tests {
             (TensorId::ResidualH, encode(&residuals, activations)),
         ];
         let error = if form == Form::Copy && !residual && activation == Activation::None { 0.0 } else { 2e-6 };
-        let wanted = Wanted { dtype: activations, values: wanted, error };
+        let means = pooled.map(|to| Wanted { dtype: activations, values: means(dims, to, y, &wanted), error });
+        let whole = Wanted { dtype: activations, values: wanted, error };
+        let wanted: Vec<_> =
+            [Some((TensorId::YH, &whole)), means.as_ref().map(|m| (TensorId::YP, m))].into_iter().flatten().collect();
         for context in contexts() {
             for facts in facts(context) {
                 let types = Types { activations, weights: Dtype::F32, words: facts.words() };
                 let step = step(&facts, types, job).unwrap();
-                check(&format!("{job:?}, {activations}"), context, &step, &inputs, &wanted);
+                check_all(&format!("{job:?}, {activations}"), context, &step, &inputs, &wanted);
             }
         }
+    }
+
+    /// The means of those of each 2x2 block of the slice `y` that exist.
+    fn means(from: Dims, to: Dims, y: Slice, values: &[Option<f64>]) -> Vec<Option<f64>> {
+        let [rows, cols, frames] = [from.h, from.w, from.t].map(|size| size as usize);
+        let mut means = Vec::new();
+        for n in 0..from.n {
+            for c in 0..from.c {
+                let channel = (n * y.of + y.first + c) as usize;
+                for frame in channel * frames..(channel + 1) * frames {
+                    for (row, col) in (0..to.h as usize).flat_map(|row| (0..to.w as usize).map(move |col| (row, col))) {
+                        let under = (2 * row..rows.min(2 * row + 2))
+                            .flat_map(|y| (2 * col..cols.min(2 * col + 2)).map(move |x| (y, x)));
+                        let under: Vec<_> = under.filter_map(|(y, x)| values[(frame * rows + y) * cols + x]).collect();
+                        means.push(Some(under.iter().sum::<f64>() / under.len() as f64));
+                    }
+                }
+            }
+        }
+        means
     }
 
     fn job([n, c, t, h, w]: [u32; 5], form: Form) -> Job {
@@ -209,6 +279,25 @@ mod tests {
             factors: Slice::whole(c),
             residual: false,
             activation: Activation::None,
+            pooled: None,
+        }
+    }
+
+    #[test]
+    fn writes_means() {
+        use crate::spec::Rounding;
+        for (rounding, [h, w]) in [Rounding::Ceil, Rounding::Floor]
+            .into_iter()
+            .flat_map(|rounding| [[2, 2], [6, 8], [7, 12], [5, 11], [8, 9], [3, 18]].map(|size| (rounding, size)))
+        {
+            for activations in [Dtype::F32, Dtype::F16] {
+                let plain = job([2, 3, 2, h, w], Form::Channel);
+                let pooled = Some(plain.dims.pooled(rounding));
+                compare(&Job { pooled, ..plain }, activations);
+                let [x, y] = [Slice { first: 2, of: 6 }, Slice { first: 1, of: 5 }];
+                let sample = Job { form: Form::Sample, residual: true, activation: Activation::Relu, ..plain };
+                compare(&Job { pooled, x, y, ..sample }, activations);
+            }
         }
     }
 

@@ -72,15 +72,25 @@ impl Wanted {
     }
 }
 
-/// Runs a step and compares. `case` says which, where it fails. On a device without f16 a step that needs it is only
+/// Runs a step and compares `YH`. `case` says which, where it fails. On a device without f16 a step that needs it is only
 /// written for the backends.
 pub(crate) fn check(case: &str, context: &Context, step: &Step, inputs: &[(TensorId, Vec<u8>)], wanted: &Wanted) {
+    check_all(case, context, step, inputs, &[(TensorId::YH, wanted)]);
+}
+
+/// As [`check`], with all of these outputs.
+pub(crate) fn check_all(
+    case: &str,
+    context: &Context,
+    step: &Step,
+    inputs: &[(TensorId, Vec<u8>)],
+    wanted: &[(TensorId, &Wanted)],
+) {
     let source = translate(step);
     if source.starts_with("enable f16;") && !context.device().features().contains(wgpu::Features::SHADER_F16) {
         return;
     }
     let guard = u64::from(context.device().limits().min_storage_buffer_offset_alignment);
-    let bytes = (wanted.values.len() as u64 * wanted.dtype.bytes()).next_multiple_of(4);
     let place = |contents: &[u8]| {
         let size = contents.len() as u64 + 2 * guard;
         let buffer = context.tensor(size / 4, Dtype::F32).unwrap_or_else(|error| panic!("{case}: {error}"));
@@ -88,34 +98,46 @@ pub(crate) fn check(case: &str, context: &Context, step: &Step, inputs: &[(Tenso
         context.queue().write_buffer(&buffer, guard, contents);
         buffer
     };
-    let y = place(&vec![POISON; bytes as usize]);
-    let inputs: Vec<_> = inputs.iter().map(|(id, contents)| (*id, place(contents))).collect();
+    let outputs = wanted.iter().map(|(id, wanted)| (*id, place(&vec![POISON; wanted.bytes() as usize])));
+    let buffers: Vec<_> = outputs.chain(inputs.iter().map(|(id, contents)| (*id, place(contents)))).collect();
+    let buffer = |id: TensorId| buffers.iter().find(|(other, _)| *other == id).map(|(_, buffer)| buffer);
     let uniform = context.octconv().uniform(step).unwrap();
     let dispatch = context.octconv().dispatch(step, uniform.as_entire_binding(), |id| {
-        let buffer = match id {
-            TensorId::YH => &y,
-            id => &inputs.iter().find(|(other, _)| *other == id)?.1,
-        };
         // The band behind the tensor is bound too: drivers drop writes behind a binding, and read zeros there.
-        Some(wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: guard, size: None }))
+        Some(wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: buffer(id)?, offset: guard, size: None }))
     });
     let layer = Layer { dispatches: vec![dispatch.unwrap_or_else(|error| panic!("{case}: {error}"))] };
-    let read = context.run(&[&layer]).and_then(|()| context.read_bytes(&y, 0, bytes + 2 * guard));
-    let read = read.unwrap_or_else(|error| panic!("{case}: {error}"));
+    context.run(&[&layer]).unwrap_or_else(|error| panic!("{case}: {error}"));
+    for &(id, wanted) in wanted {
+        let read = context.read_bytes(buffer(id).unwrap(), 0, wanted.bytes() + 2 * guard);
+        let read = read.unwrap_or_else(|error| panic!("{case}: {error}"));
+        wanted.compare(&format!("{case}: {id:?}"), &read, guard as usize);
+    }
+}
 
-    let (before, rest) = read.split_at(guard as usize);
-    let (inside, behind) = rest.split_at(bytes as usize);
-    assert!(before.iter().chain(behind).all(|&byte| byte == POISON), "{case}: wrote outside of its output");
-    let element = wanted.dtype.bytes() as usize;
-    let found = decode(inside, wanted.dtype);
-    for (i, (wanted_value, raw)) in wanted.values.iter().zip(inside.chunks_exact(element)).enumerate() {
-        match *wanted_value {
-            None => assert!(raw.iter().all(|&byte| byte == POISON), "{case}: wrote element {i}, outside of its slice"),
-            Some(value) => {
-                // As in src/verify.rs: either rounding is right, and subnormals may be zero.
-                let storing = if wanted.dtype == Dtype::F16 { value.abs() / 1024.0 + 1.0 / 16384.0 } else { 0.0 };
-                let error = (f64::from(found[i]) - value).abs();
-                assert!(error <= wanted.error + storing, "{case}: element {i} is {}, not {value}", found[i]);
+impl Wanted {
+    fn bytes(&self) -> u64 {
+        (self.values.len() as u64 * self.dtype.bytes()).next_multiple_of(4)
+    }
+
+    /// With what was read of a buffer, between two guard bands.
+    fn compare(&self, case: &str, read: &[u8], guard: usize) {
+        let (before, rest) = read.split_at(guard);
+        let (inside, behind) = rest.split_at(self.bytes() as usize);
+        assert!(before.iter().chain(behind).all(|&byte| byte == POISON), "{case}: wrote outside of its output");
+        let element = self.dtype.bytes() as usize;
+        let found = decode(inside, self.dtype);
+        for (i, (wanted_value, raw)) in self.values.iter().zip(inside.chunks_exact(element)).enumerate() {
+            match *wanted_value {
+                None => {
+                    assert!(raw.iter().all(|&byte| byte == POISON), "{case}: wrote element {i}, outside of its slice");
+                }
+                Some(value) => {
+                    // As in src/verify.rs: either rounding is right, and subnormals may be zero.
+                    let storing = if self.dtype == Dtype::F16 { value.abs() / 1024.0 + 1.0 / 16384.0 } else { 0.0 };
+                    let error = (f64::from(found[i]) - value).abs();
+                    assert!(error <= self.error + storing, "{case}: element {i} is {}, not {value}", found[i]);
+                }
             }
         }
     }

@@ -500,10 +500,15 @@ impl Planner<'_> {
                 }
                 for ((x, y), frequency) in both(input).into_iter().zip(frequencies) {
                     let Some((x, y)) = x.zip(y) else { continue };
-                    let step = self.scale(scale::Form::Channel, *activation, x, y, None, false)?;
-                    let tensors = vec![(TensorId::XH, x.span), (TensorId::YH, y.span)];
+                    let means = output.pooled.filter(|_| frequency == Frequency::High);
+                    let pooled = means.map(|means| means.dims);
+                    let (form, activation) = (scale::Form::Channel, *activation);
+                    let step = self.scale(&scale::Job { form, activation, pooled, ..copies(x, y) })?;
+                    let mut tensors = vec![(TensorId::XH, x.span), (TensorId::YH, y.span)];
+                    tensors.extend(means.map(|means| (TensorId::YP, means.span)));
                     self.push(index, step, Some(Params::Norm(frequency)), tensors);
                 }
+                pooled = true;
             }
             Task::Concat => {
                 let mut first = [0, 0];
@@ -515,7 +520,7 @@ impl Planner<'_> {
                         let y = Part { dims: x.dims, slice, ..y };
                         first[i] += x.dims.c;
                         if (x.span, x.slice) != (y.span, y.slice) {
-                            let step = self.scale(scale::Form::Copy, Activation::None, x, y, None, false)?;
+                            let step = self.scale(&copies(x, y))?;
                             let tensors = vec![(TensorId::XH, x.span), (TensorId::YH, y.span)];
                             self.push(index, step, None, tensors);
                         }
@@ -524,6 +529,7 @@ impl Planner<'_> {
             }
             Task::Excite { reduced, activation } => {
                 self.excite(index, node, *reduced, *activation, input, output)?;
+                pooled = true;
             }
             Task::GlobalPool => {
                 if let Some(vector) = output.vector {
@@ -668,18 +674,8 @@ impl Planner<'_> {
         Ok(2)
     }
 
-    fn scale(
-        &self,
-        form: scale::Form,
-        activation: Activation,
-        x: Part,
-        y: Part,
-        factors: Option<Slice>,
-        residual: bool,
-    ) -> Result<Step, Error> {
-        let factors = factors.unwrap_or(Slice::whole(0));
-        let job = scale::Job { dims: x.dims, x: x.slice, y: y.slice, form, factors, residual, activation };
-        scale::step(self.facts, self.options.types(self.facts), &job)
+    fn scale(&self, job: &scale::Job) -> Result<Step, Error> {
+        scale::step(self.facts, self.options.types(self.facts), job)
     }
 
     /// The means of a map's channels, H's in front of L's.
@@ -719,17 +715,31 @@ impl Planner<'_> {
 
         let residual = node.residual.map(|id| self.places[id]).unwrap_or_default();
         let mut first = 0;
-        for (x, y, residual) in [(x.high, y.high, residual.high), (x.low, y.low, residual.low)] {
+        for (x, y, means, residual) in [(x.high, y.high, y.pooled, residual.high), (x.low, y.low, None, residual.low)] {
             let Some((x, y)) = x.zip(y) else { continue };
-            let factors_slice = Some(Slice { first, of: dims.c });
-            let step = self.scale(scale::Form::Sample, activation, x, y, factors_slice, residual.is_some())?;
+            let step = self.scale(&scale::Job {
+                form: scale::Form::Sample,
+                factors: Slice { first, of: dims.c },
+                residual: residual.is_some(),
+                activation,
+                pooled: means.map(|means| means.dims),
+                ..copies(x, y)
+            })?;
             let mut tensors = vec![(TensorId::XH, x.span), (TensorId::XP, factors.span), (TensorId::YH, y.span)];
             tensors.extend(residual.map(|residual| (TensorId::ResidualH, residual.span)));
+            tensors.extend(means.map(|means| (TensorId::YP, means.span)));
             self.push(index, step, None, tensors);
             first += x.dims.c;
         }
         Ok(())
     }
+}
+
+/// A job that copies, for others to differ from.
+fn copies(x: Part, y: Part) -> scale::Job {
+    let (form, activation) = (scale::Form::Copy, Activation::None);
+    let factors = Slice::whole(0);
+    scale::Job { dims: x.dims, x: x.slice, y: y.slice, form, factors, residual: false, activation, pooled: None }
 }
 
 fn operand(id: TensorId, part: Part) -> Operand {

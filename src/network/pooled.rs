@@ -83,14 +83,14 @@ impl Gains<'_> {
         gain
     }
 
-    /// What pool(Y_H) costs: a dispatch of its own, or about half of that where a convolution writes it beside Y_H.
+    /// What pool(Y_H) costs: a dispatch of its own, or about half of that where its maker writes it beside Y_H.
     fn cost(&self, high: Dims, graph: &Graph, id: ValueId) -> f64 {
         let operand = |id, dims| Operand { id, dims };
         let (from, to) = (operand(TensorId::XH, high), operand(TensorId::YH, high.pooled(graph.network.rounding)));
         let step = pool::step(self.facts, self.options.types(self.facts), from, to);
         let alone = step.map_or(0.0, |step| step.work.estimate(self.facts));
         match graph.nodes[id - 1].task {
-            Task::Conv { .. } => 0.5 * alone,
+            Task::Conv { .. } | Task::Norm { .. } | Task::Excite { .. } => 0.5 * alone,
             _ => alone,
         }
     }
