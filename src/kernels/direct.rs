@@ -127,17 +127,17 @@ pub(crate) fn tiles(name: &str, facts: &DeviceFacts, spec: &Spec, job: &Job) -> 
         return Ok((lanes, fitted(&narrowed)));
     }
 
-    let one_to_one = |p: &PathJob| p.sampling.level == 0 && !p.sampling.upsample;
     if !facts.software {
         return Err("threads lie along the channels on software devices");
     }
     if spec.kernel() != [1, 1] || spec.time().kernel != 1 || present().any(|(o, _)| o.groups > 1) {
         return Err("threads lie along the channels where the kernel is 1x1 and the channels one group");
     }
-    if !job.paths.iter().flatten().all(one_to_one) {
-        return Err("threads lie along the channels where each path has the resolution of its output");
+    if job.paths.iter().flatten().any(|path| path.sampling.level > 0) {
+        return Err("threads lie along the channels where nothing is averaged on load");
     }
-    let cells = job.low_sums.is_some() || job.high.is_some_and(|o| o.pooled.is_some());
+    let upsamples = job.paths.iter().flatten().any(|path| path.sampling.upsample);
+    let cells = upsamples || job.low_sums.is_some() || job.high.is_some_and(|o| o.pooled.is_some());
     if cells && !(high.rows.is_multiple_of(2) && high.cols.is_multiple_of(2)) {
         return Err("a tile of one row has no 2x2 positions to pool or to start from L->H");
     }
