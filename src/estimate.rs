@@ -96,22 +96,22 @@ impl Work {
 
     fn on_software(&self, words: Words) -> f64 {
         // Of two weights, or of one.
-        let uniform_load = if words == Words::Integers { 6.0 } else { 4.0 };
+        let uniform_load = if words == Words::Integers { 3.3 } else { 2.2 };
         let cycles = |part: &Part| {
-            let each = 1.25 * part.multiplies as f64
+            let each = 1.4 * part.multiplies as f64
                 + 10.0 * part.packed_multiplies as f64
                 + 8.0 * part.matrix_multiplies as f64
-                + 15.0 * part.loads as f64
+                + 12.5 * part.loads as f64
                 + uniform_load * part.uniform_loads as f64
                 + 0.28 * part.carried as f64
-                + 100.0 * part.stores as f64
-                + 46.0 * part.shared_loads as f64
+                + 85.0 * part.stores as f64
+                + 50.0 * part.shared_loads as f64
                 + 400.0 * part.barriers as f64
                 + 100.0;
             part.threads.div_ceil(8) as f64 * each
         };
         let (cycles_a_microsecond, cores, launch) = (3000.0, 2.0, 40.0);
-        let memory = self.bytes as f64 / 17_500.0;
+        let memory = self.bytes as f64 / 12_500.0;
         let compute = self.parts.iter().map(cycles).sum::<f64>() / (cycles_a_microsecond * cores);
         launch + compute + memory
     }
