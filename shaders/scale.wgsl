@@ -80,7 +80,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     for (var k = 0u; k < ELEMENTS; k++) {
         let at = (first + k * shape.stride) * select(1u, 2u, PAIRED);
         if at < shape.plane {
-            let unused = make(plane, at, true);
+            _ = make(plane, at, true);
         }
     }
 }

@@ -37,7 +37,8 @@ pub struct EngineOptions {
     /// environment variable `OCTCONV_CHECKED`.
     pub checked: Option<bool>,
     /// Whether kernels are chosen and made as for a software device (`true`) or a GPU (`false`), whatever the device is:
-    /// for testing on a software device what GPUs run. `None` is what the device says of itself.
+    /// for testing on a software device what GPUs run. `None` is what the device says of itself. What is tuned so has the
+    /// name of the device all the same: do not keep it.
     pub software: Option<bool>,
     /// Facts of the adapter, if known.
     pub adapter: AdapterFacts,

@@ -358,6 +358,10 @@ fn verify_reports_what_ran() {
     let lines = Outcome::of(octconv().args(["verify", "--cases", "1", "--default-device"]));
     assert_eq!((lines.code, lines.stderr.as_str()), (0, ""));
     assert!(lines.stdout.ends_with("all agree with the reference\n"), "{}", lines.stdout);
+
+    let lines = Outcome::of(octconv().args(["verify", "--cases", "2", "--as-gpu"]));
+    assert_eq!((lines.code, lines.stderr.as_str()), (0, ""));
+    assert!(lines.stdout.lines().next().unwrap().ends_with(", with what GPUs run"), "{}", lines.stdout);
 }
 
 #[test]

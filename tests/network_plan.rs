@@ -500,3 +500,18 @@ fn sizes_share_weights_and_pipelines() {
     assert!(other.0 <= first.0 + 3 && other.1 < 2 * first.1, "{made:?}");
     assert_eq!(again, other);
 }
+
+/// A device that binds four buffers at once: an excitation with a residual leaves its means to another dispatch.
+#[test]
+fn few_buffers() {
+    // Octave layers need more.
+    let graph = Graph::new(&built_in("se-resnet50", 0.0)).unwrap();
+    let most = |buffers: u32| {
+        let mut facts = DeviceFacts::default();
+        facts.limits.max_storage_buffers_per_shader_stage = buffers;
+        let plan = NetworkPlan::new(&graph, InputSize::image(1, 64, 64), &NetworkOptions::default(), &facts).unwrap();
+        let of_scales = plan.sources().into_iter().filter(|(kernel, _)| kernel == "scale");
+        of_scales.map(|(_, source)| source.matches("var<storage").count()).max().unwrap()
+    };
+    assert_eq!([4, 8].map(most), [4, 5]);
+}

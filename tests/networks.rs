@@ -8,8 +8,8 @@ mod fixture;
 
 use common::{context, has_f16};
 use fixture::{Fixture, Summary};
-use octconv::Dtype;
 use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, TensorView, ValueView, zoo};
+use octconv::{Context, Dtype};
 
 /// Cases of networks that have others: they are compared on the CPU alone (tests/networks_reference.rs). Another alpha
 /// means other kernels to compile, minutes of them, which the tests of kernels have gone through by themselves.
@@ -40,8 +40,7 @@ impl Fixture {
         Graph::new(&network).unwrap()
     }
 
-    fn infer(&self, dtype: Dtype) -> (Inference, Vec<f32>) {
-        let context = context();
+    fn infer(&self, context: &Context, dtype: Dtype) -> (Inference, Vec<f32>) {
         let graph = self.graph();
         let checkpoint = Checkpoint::random(&graph, self.seed);
         let model = Model::new(context.octconv(), graph, checkpoint).unwrap();
@@ -57,7 +56,7 @@ impl Fixture {
     }
 
     /// The first stage that differs, with how far it is off.
-    fn differing_stage(&self, inference: &Inference) -> Option<String> {
+    fn differing_stage(&self, context: &Context, inference: &Inference) -> Option<String> {
         // An excitation's residual is not scaled down: sums grow, and with them what f32 rounds off.
         let tolerance = if self.network.starts_with("se-") { 3e-4 } else { 1e-4 };
         self.stages.iter().find_map(|stage| {
@@ -65,14 +64,14 @@ impl Fixture {
                 return Some(format!("{} is no map", stage.node));
             };
             [("H", high, &stage.h), ("L", low, &stage.l)].into_iter().find_map(|(name, view, expected)| {
-                let problem = compare(view, expected.as_ref(), tolerance)?;
+                let problem = compare(context, view, expected.as_ref(), tolerance)?;
                 Some(format!("{} {name}: {problem}", stage.node))
             })
         })
     }
 }
 
-fn compare(view: Option<TensorView>, expected: Option<&Summary>, tolerance: f64) -> Option<String> {
+fn compare(context: &Context, view: Option<TensorView>, expected: Option<&Summary>, tolerance: f64) -> Option<String> {
     let (view, expected) = match (view, expected) {
         (None, None) => return None,
         (Some(view), Some(expected)) => (view, expected),
@@ -82,7 +81,7 @@ fn compare(view: Option<TensorView>, expected: Option<&Summary>, tolerance: f64)
     if [dims.n, dims.c, dims.t, dims.h, dims.w] != expected.shape {
         return Some(format!("{dims} in place of {:?}", expected.shape));
     }
-    let values = context().read(view.buffer, view.offset, dims.elements(), view.dtype).unwrap();
+    let values = context.read(view.buffer, view.offset, dims.elements(), view.dtype).unwrap();
     let mean_abs = values.iter().map(|&v| f64::from(v.abs())).sum::<f64>() / values.len() as f64;
     let apart = (mean_abs - expected.mean_abs).abs();
     if apart.is_nan() || apart > tolerance * expected.mean_abs {
@@ -100,9 +99,9 @@ fn argmax(values: impl IntoIterator<Item = f64>) -> usize {
     values.into_iter().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap().0
 }
 
-fn check(fixture: &Fixture) {
-    let (inference, logits) = fixture.infer(Dtype::F32);
-    assert_eq!(fixture.differing_stage(&inference), None);
+fn check(context: &Context, fixture: &Fixture) {
+    let (inference, logits) = fixture.infer(context, Dtype::F32);
+    assert_eq!(fixture.differing_stage(context, &inference), None);
     let expected = &fixture.logits;
     assert_eq!(logits.len(), expected.len());
     let largest = expected.iter().fold(0.0f64, |most, v| most.max(v.abs()));
@@ -123,7 +122,7 @@ fn check_halves(fixture: &Fixture) {
         assert!(message.contains("SHADER_F16"), "{message}");
         return;
     }
-    let (_, logits) = fixture.infer(Dtype::F16);
+    let (_, logits) = fixture.infer(context(), Dtype::F16);
     let classes = fixture.logits.len() / fixture.size().n as usize;
     for (found, expected) in logits.chunks(classes).zip(fixture.logits.chunks(classes)) {
         let found = found.iter().map(|&v| f64::from(v));
@@ -135,12 +134,21 @@ fn check_network(network: &str) {
     let mut count = 0;
     for (name, fixture) in fixtures().into_iter().filter(|(_, fixture)| fixture.network == network) {
         let started = std::time::Instant::now();
-        check(&fixture);
+        check(context(), &fixture);
         check_halves(&fixture);
         println!("{name}: {:.1} s", started.elapsed().as_secs_f64());
         count += 1;
     }
     assert!(count > 0, "no fixture of {network}");
+}
+
+/// What GPUs run, of networks that have between them every kind of node: other maps are kept pooled.
+#[test]
+fn as_a_gpu() {
+    for wanted in ["se-resnet50-a0.5-64x64", "densenet121-a0.25-64x64", "mobilenet-v2-a0.375-64x64"] {
+        let (_, fixture) = fixtures().into_iter().find(|(name, _)| name == wanted).expect(wanted);
+        check(common::as_a_gpu(), &fixture);
+    }
 }
 
 /// One test a network, so that one can be run alone.

@@ -138,9 +138,11 @@ fn on_device(kind: Kind) -> impl Strategy<Value = Case> {
 }
 
 fn agrees(case: &Case) -> Result<(), TestCaseError> {
-    let outcome = case.run(context()).map_err(|error| TestCaseError::fail(error.to_string()))?;
-    prop_assert_eq!(Some(outcome.variant), case.options.variant);
-    prop_assert!(outcome.failure.is_none(), "{:?}", outcome);
+    for context in [Some(context()), common::on_gpus_too(case).then(common::as_a_gpu)].into_iter().flatten() {
+        let outcome = case.run(context).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        prop_assert_eq!(Some(outcome.variant), case.options.variant);
+        prop_assert!(outcome.failure.is_none(), "{:?}", outcome);
+    }
     Ok(())
 }
 

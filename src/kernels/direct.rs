@@ -188,6 +188,10 @@ const MAX_SUMS_OF_F16: u32 = 64;
 /// The most products that are added up in f16, as [`Options::sums`](crate::Options::sums) promises.
 const MAX_TERMS_OF_F16: u32 = 32;
 
+/// The most bytes of weights of one tap that a GPU fetches for a turn: with 64 scalar registers full of them it moves others
+/// back and forth.
+const MAX_UNIFORM_BYTES: u64 = 128;
+
 /// What a thread takes in a turn, at most.
 #[derive(Clone, Copy)]
 struct Limits {
@@ -582,7 +586,7 @@ pub(crate) fn step(
             channels.is_multiple_of(u)
                 && u64::from(u) * size <= u64::from(limits.window)
                 && u64::from(u) * u64::from(inner[0] * inner[1]) <= u64::from(limits.terms)
-                && (facts.software || u64::from(u * tile.vectors * lanes) * types.weights.bytes() <= 128)
+                && (facts.software || u64::from(u * tile.vectors * lanes) * types.weights.bytes() <= MAX_UNIFORM_BYTES)
         };
         // The longer a sum of f16, the less often it goes to one of f32.
         let longest = if products == Dtype::F16 { 8 } else { 4 };
@@ -749,12 +753,13 @@ pub(crate) fn step(
     if low_sums.is_some() {
         work[0].loads += u64::from(high.rows * high.cols / 4 * high.vectors * lanes);
     }
+    let stored = types.of_partial_sums(job.slices.is_some());
     let outputs = [(&high_shape, high), (&low_shape, low)].into_iter().zip(paired);
     for (part, ((shape, tile), own)) in work.iter_mut().zip(outputs) {
         part.threads = count(shape) * u64::from(workgroup * slices);
         let sums = u64::from(tile.rows * tile.cols * tile.vectors * lanes);
-        let means = if shape.pooled_w > 0 { sums / 4 / types.elements_a_load(paired[2]) } else { 0 };
-        part.stores = sums / types.elements_a_load(own) + means;
+        let means = if shape.pooled_w > 0 { sums / 4 / stored.elements_a_load(paired[2]) } else { 0 };
+        part.stores = sums / stored.elements_a_load(own) + means;
     }
     let work = Work { parts: work.to_vec(), bytes: job.bytes(types.activations) + offsets.bytes };
     Ok(Step {

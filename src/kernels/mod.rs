@@ -218,6 +218,11 @@ impl Types {
         if paired && (self.words, self.activations) != (Words::Vectors, Dtype::F32) { 2 } else { 1 }
     }
 
+    /// These, with outputs that are partial sums of slices: f32.
+    pub(crate) fn of_partial_sums(self, sliced: bool) -> Self {
+        if sliced { Self { activations: Dtype::F32, ..self } } else { self }
+    }
+
     /// Weights that a load of a software device brings, of vectors of so many.
     pub(crate) fn weights_a_load(self, lanes: u32) -> u64 {
         if self.words == Words::Integers && lanes > 1 { 2 } else { 1 }

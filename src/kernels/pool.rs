@@ -50,7 +50,7 @@ impl Constants {
 
 /// Pools `x` into `y`.
 pub(crate) fn step(facts: &DeviceFacts, types: Types, x: Operand, y: Operand) -> Result<Step, Error> {
-    // The divisions of a thread cost a software device as much as a dozen elements.
+    // What a thread begins with costs a software device as much as a dozen elements.
     let means = if facts.software { 8 } else { 2 };
     let (rows, cols) = (y.dims.h.div_ceil(means), y.dims.w.div_ceil(COLS));
     let threads = Dims { h: rows, w: cols, ..y.dims }.elements();
@@ -67,7 +67,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, x: Operand, y: Operand) ->
     };
     let paired = [x, y].map(|operand| types.paired(operand.dims));
     let [loads, stores] = paired.map(|paired| types.elements_a_load(paired));
-    let each = u64::from(means * COLS);
+    let each = u64::from(y.dims.h.div_ceil(rows) * COLS);
     let part =
         Part { threads, multiplies: 4 * each, loads: 4 * each / loads, stores: each / stores, ..Part::default() };
     let bytes = [x, y].map(|operand| operand.dims.elements().saturating_mul(types.activations.bytes()));

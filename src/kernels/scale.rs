@@ -18,7 +18,7 @@ pub(crate) enum Form {
     Sample,
 }
 
-/// Elements of a thread, or pairs of them: 256x56x56 takes 3.4 ms on lavapipe, and 12.7 ms with one, most of it in divisions.
+/// Elements of a thread, or pairs of them: 256x56x56 takes 3.4 ms on lavapipe, and 12.7 ms with one.
 const ELEMENTS: u32 = 4;
 
 /// 2x2 blocks of a thread that writes their means.
@@ -127,7 +127,7 @@ pub(crate) struct Job {
 pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job) -> Result<Step, Error> {
     let Job { dims, x, y, form, factors, residual, activation, pooled } = *job;
     let plane = dims.t * dims.h * dims.w;
-    // The divisions of a thread cost a software device as much as a dozen elements.
+    // What a thread begins with costs a software device as much as a dozen elements.
     let rows = if facts.software { 4 } else { 1 };
     let row_stride = dims.h.div_ceil(2).div_ceil(rows);
     let (paired, stride, times) = match pooled {

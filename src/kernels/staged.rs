@@ -454,9 +454,10 @@ pub(crate) fn step(
     tensors.extend([residual_high, residual_low, y_h, y_l, y_p].into_iter().flatten());
 
     let outputs = u64::from(tile.thread[0] * tile.thread[1]);
+    let stored = types.of_partial_sums(job.slices.is_some());
     for (part, shape) in work.iter_mut().zip([&high, &low]) {
         part.threads = workgroups(shape) * u64::from(tile.workgroup() * slices);
-        part.stores = outputs / types.elements_a_load(types.pairs() && shape.w.is_multiple_of(2));
+        part.stores = outputs / stored.elements_a_load(types.pairs() && shape.w.is_multiple_of(2));
     }
     if job.low_sums.is_some() {
         work[0].loads += outputs / 4;

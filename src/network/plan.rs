@@ -528,8 +528,10 @@ impl Planner<'_> {
                 }
             }
             Task::Excite { reduced, activation } => {
+                // Two inputs, a residual and two outputs are more than some devices bind.
+                pooled = node.residual.is_none() || self.facts.limits.max_storage_buffers_per_shader_stage >= 5;
+                let output = Place { pooled: output.pooled.filter(|_| pooled), ..output };
                 self.excite(index, node, *reduced, *activation, input, output)?;
-                pooled = true;
             }
             Task::GlobalPool => {
                 if let Some(vector) = output.vector {

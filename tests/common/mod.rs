@@ -20,7 +20,7 @@ pub fn context() -> &'static Context {
 }
 
 /// The same, with what GPUs run.
-fn as_a_gpu() -> &'static Context {
+pub fn as_a_gpu() -> &'static Context {
     static CONTEXTS: [OnceLock<Context>; 2] = [OnceLock::new(), OnceLock::new()];
     let options = ContextOptions { software: Some(false), ..ContextOptions::default() };
     CONTEXTS[half_of_the_threads()].get_or_init(|| open(&options))
@@ -104,14 +104,17 @@ fn check_variants(context: &Context, case: &Case, variants: impl Iterator<Item =
 /// GPUs run is compared too, but for tiles that they do not have.
 pub fn check_one(context: &Context, case: &Case) -> Vec<String> {
     let kernels = check_as_it_is(context, case);
-    if std::ptr::eq(context, self::context()) && context.octconv().facts().software {
-        let planned = as_a_gpu().octconv().plan(&case.spec, case.size, &case.options);
-        let refusal = planned.err().map(|error| error.to_string()).unwrap_or_default();
-        if !SOFTWARE_ALONE.iter().any(|reason| refusal.ends_with(reason)) {
-            check_as_it_is(as_a_gpu(), case);
-        }
+    if std::ptr::eq(context, self::context()) && on_gpus_too(case) {
+        check_as_it_is(as_a_gpu(), case);
     }
     kernels
+}
+
+/// Whether [`context`] is a software device, and the case something that GPUs run too.
+pub fn on_gpus_too(case: &Case) -> bool {
+    let planned = as_a_gpu().octconv().plan(&case.spec, case.size, &case.options);
+    let refusal = planned.err().map(|error| error.to_string()).unwrap_or_default();
+    context().octconv().facts().software && !SOFTWARE_ALONE.iter().any(|reason| refusal.ends_with(reason))
 }
 
 /// Why a GPU refuses a tile that a software device has.
