@@ -6,24 +6,32 @@
 //   Y_P = pool(Y_H)                                                                where the layer writes it
 //
 // Mapping. GEMM M = output channels, N = positions of the batch, K = every (path, tap, channel) in turn: the two paths
-// into an output are one sum. Positions are ordered by *cells* of 2x2, so that a cell's mean, and the one value of P over
-// it, belong to four adjacent columns. The first `high_workgroups` workgroups make Y_H, the others Y_L; a workgroup makes
-// ROWS * SIDE channels by POSITIONS positions. PIECE_ROWS x PIECE_COLS subgroups have a piece of it each, of MATRIX_ROWS x
-// MATRIX_COLS matrices, a matrix of each in turn. WGSL cannot set the size of subgroups: the host takes the largest that
-// the device has, and where they turn out smaller, those beyond the last piece repeat another's and are ignored.
+// into an output are one sum. Positions come as *cells* of 2x2, so that a cell's mean, and the one value of P over it,
+// belong to one column of four matrices: (row, column) of the position within its cell is a matrix's *phase*. The first
+// `high_workgroups` workgroups make Y_H, the others Y_L; a workgroup makes ROWS * SIDE channels by CELLS cells.
+// PIECE_ROWS x 2 subgroups have a piece of it each, of MATRIX_ROWS x MATRIX_COLS matrices: piece column b has the phases
+// (0, b) and (1, b) in turn. WGSL cannot set the size of subgroups: the host takes the largest that the device has, and
+// where they turn out smaller, those beyond the last piece repeat another's and are ignored.
 //
-// A step takes SLAB channels of one tap. Threads gather them for all positions into workgroup memory, [position][channel],
-// with zeros for padding and for channels beyond the last, while the step before is multiplied; weights are loaded as
+// A step takes SLAB channels. Threads gather them into workgroup memory, [matrix of the slab][phase][cell][channel], with
+// zeros for padding and for channels beyond the last, while the step before is multiplied; weights are loaded as
 // matrices straight from their buffer. In either a matrix's channels are contiguous, as matrix units want them.
+//
+// - WINDOWED (stride 1): a step has all taps of a frame. Cells are counted over the padded map, `pitch_rows` x
+//   `pitch_cols` of a frame, those beyond the output's among them: so a tap's inputs, of any phase, are those of one phase
+//   at a constant distance, and WINDOW cells serve all taps of CELLS.
+// - otherwise a step has one tap, whose inputs are gathered for each position; a pitch is then the cells of the output,
+//   and WINDOW is CELLS.
 //
 // Operands: X [n][c][t][h][w]; weights of each path [oc / SIDE][kt][r][s][c / SIDE][oc % SIDE][c % SIDE], channels padded
 // with zeros to whole slabs and output channels to whole workgroups, behind the biases [oc] of H, then of L, in the same
 // buffer, which is bound twice.
 //
 // The host guarantees: one group; maps as the paths convolve them, pooled beforehand; at least one path an output; sizes,
-// strides and weight offsets of `shape` within their buffers; where PAIRED, one tap along w, stride 1, no padding and an even
-// width; where an output is PAIRED, its width even; WORKGROUP threads are at least one subgroup a piece, and
-// at most SUBGROUPS.
+// strides and weight offsets of `shape` within their buffers; where WINDOWED, stride 1, one matrix a slab, and WINDOW cells
+// enough, with one to spare where pairs straddle cells; where SPAN is more than one, stride 1, rows of whole spans, and
+// either WINDOWED, spans of two and PADDING_ODD as it is, or one tap along w without padding; where an output is PAIRED,
+// its width even; WORKGROUP threads are at least one subgroup a piece, and at most SUBGROUPS.
 
 struct PathShape {
     channels: u32,
@@ -43,9 +51,9 @@ struct OutputShape {
     t: u32,
     h: u32,
     w: u32,
-    cell_rows: u32,
-    cell_cols: u32,
-    cells: u32, // n * t * cell_rows * cell_cols
+    pitch_rows: u32, // of cells that are counted in a frame
+    pitch_cols: u32, // in a row of them
+    cells: u32, // n * t * pitch_rows * pitch_cols
     blocks: u32, // workgroups for all output channels
     bias: u32,
     steps: u32,
@@ -66,6 +74,7 @@ struct Shape {
     high_workgroups: u32,
     workgroups: u32,
     stride_t: u32,
+    kernel_t: u32,
     kernel_h: u32,
     kernel_w: u32,
     padding_t: u32,
@@ -77,32 +86,34 @@ struct Shape {
     slope: f32,
     unused_a: u32,
     unused_b: u32,
-    unused_c: u32,
 }
 
 const ROWS: u32 = PIECE_ROWS * MATRIX_ROWS; // matrices of a workgroup
-const POSITIONS: u32 = PIECE_COLS * MATRIX_COLS * SIDE;
+const CELLS: u32 = MATRIX_COLS / 2u * SIDE;
 const SLAB: u32 = DEPTH * SIDE;
-// A few elements more than a slab, so that the channels of adjacent positions lie in different banks.
-const PITCH: u32 = SLAB + SKEW;
-// What a load brings: adjacent positions of a row, of an even one where there are two. How many of these a thread
-// gathers, and how many of their channels.
-const SPAN: u32 = select(1u, 2u, PAIRED);
-const SPANS: u32 = POSITIONS / SPAN;
+// Steps in workgroup memory: a window is made after the one before has been multiplied.
+const STEPS_KEPT: u32 = select(2u, 1u, WINDOWED);
+const STEP: u32 = 4u * WINDOW * SLAB;
+// Spans of adjacent positions in a row, and what each thread gathers: so many of them, and of their channels.
+const SPANS: u32 = 4u * WINDOW / SPAN;
 const HELD: u32 = max(SPANS / WORKGROUP, 1u);
 const SHARERS: u32 = max(WORKGROUP / SPANS, 1u);
 const RUN: u32 = SLAB / SHARERS;
-// What is finished at a time: a matrix of each subgroup, as channels by cells.
+const STRETCH: u32 = min(RUN, SIDE); // of a run, side by side in workgroup memory
+const STRETCHES: u32 = SIDE / STRETCH;
+// Where padding is odd, the first column of a pair is the second of a cell.
+const SHIFT: u32 = select(0u, 1u, WINDOWED && SPAN == 2u && PADDING_ODD);
+// What is finished at a time: a matrix of each subgroup, as channels by (b, cell), and how much of it is each thread's.
 const ROUND_ROWS: u32 = PIECE_ROWS * SIDE;
-const ROUND_COLS: u32 = PIECE_COLS * SIDE;
-const ROUND_CELLS: u32 = ROUND_COLS / 4u;
+const ROUND_COLS: u32 = 2u * SIDE;
+const FINISHED: u32 = max(ROUND_ROWS * SIDE / WORKGROUP, 1u);
 // Rows for subgroups that have no piece too.
-const STORED_ROWS: u32 = (SUBGROUPS + PIECE_COLS - 1u) / PIECE_COLS * SIDE;
+const STORED_ROWS: u32 = (SUBGROUPS + 1u) / 2u * SIDE;
 
 alias Held = array<array<array<f16, SPAN>, RUN>, HELD>;
 alias Places = array<Place, HELD>;
 
-var<workgroup> inputs: array<f16, 2u * POSITIONS * PITCH>;
+var<workgroup> inputs: array<f16, STEPS_KEPT * STEP>;
 var<workgroup> sums: array<f32, STORED_ROWS * ROUND_COLS>;
 
 // A position of an output, or the first of a cell.
@@ -120,17 +131,26 @@ struct Cursor {
     r: u32,
     s: u32,
     slab: u32,
-    step: u32, // of the path
 }
 
-// The first position of a cell. Cells beyond the last repeat it.
+// The first position of a cell that is counted.
 fn place_of(o: OutputShape, cell: u32) -> Place {
-    let at = min(cell, o.cells - 1u);
     var place: Place;
-    place.x = 2u * (at % o.cell_cols);
-    place.y = 2u * (at / o.cell_cols % o.cell_rows);
-    place.t = at / (o.cell_cols * o.cell_rows) % o.t;
-    place.n = at / (o.cell_cols * o.cell_rows * o.t);
+    place.x = 2u * (cell % o.pitch_cols);
+    place.y = 2u * (cell / o.pitch_cols % o.pitch_rows);
+    place.t = cell / (o.pitch_cols * o.pitch_rows) % o.t;
+    place.n = cell / (o.pitch_cols * o.pitch_rows * o.t);
+    return place;
+}
+
+// The first position of what a thread gathers, `first_cell` being the workgroup's.
+fn place_of_span(o: OutputShape, first_cell: u32, span: u32) -> Place {
+    let column = span * SPAN % (2u * WINDOW);
+    // Those beyond the last count repeat it, and so does the one in front of the first: either lies in the padding, or
+    // beyond what the output has.
+    var place = place_of(o, min(first_cell + column / 2u - SHIFT, o.cells - 1u));
+    place.y += span * SPAN / (2u * WINDOW);
+    place.x += column % 2u + SHIFT;
     return place;
 }
 
@@ -149,15 +169,24 @@ fn fetch(held: ptr<function, Held>, places: ptr<function, Places>, p: PathShape,
     }
 }
 
-// Puts what a thread has gathered where the step reads it.
+// Puts what a thread has gathered where step `buffer` of those kept reads it.
 fn put(held: ptr<function, Held>, buffer: u32, local: u32) {
-    let span = local % SPANS;
     let share = local / SPANS;
     for (var i = 0u; i < HELD; i++) {
-        let first = ((buffer * HELD + i) * min(WORKGROUP, SPANS) + span) * SPAN * PITCH + share * RUN;
+        let first = (i * WORKGROUP + local % SPANS) * SPAN;
         for (var k = 0u; k < SPAN; k++) {
-            for (var u = 0u; u < RUN; u++) {
-                inputs[first + k * PITCH + u] = (*held)[i][u][k];
+            // In front of the first cell is the last, which no tap reads then.
+            let column = first % (2u * WINDOW) + k - SHIFT;
+            let phase = first / (2u * WINDOW) * 2u + column % 2u;
+            let cell = column / 2u % WINDOW;
+            for (var u = 0u; u < RUN; u += STRETCH) {
+                // Counted in stretches, so that drivers see how a stretch is aligned and store it in wide words.
+                let stretch = share * (RUN / STRETCH) + u / STRETCH;
+                let matrix = stretch / STRETCHES * 4u + phase;
+                let at = buffer * STEP + (matrix * WINDOW + cell) * SIDE + stretch % STRETCHES * STRETCH;
+                for (var v = 0u; v < STRETCH; v++) {
+                    inputs[at + v] = (*held)[i][u + v][k];
+                }
             }
         }
     }
@@ -185,10 +214,10 @@ fn make(workgroup: u32, local: u32, subgroup: u32) {
     }
     // The blocks of channels over the same positions follow one another: they read the same inputs.
     let block = index % o.blocks;
-    let first_cell = index / o.blocks * (POSITIONS / 4u);
-    let own_row = subgroup / PIECE_COLS;
+    let first_cell = index / o.blocks * CELLS;
+    let own_row = subgroup / 2u;
     let piece_row = min(own_row, PIECE_ROWS - 1u);
-    let piece_col = subgroup % PIECE_COLS;
+    let piece_col = subgroup % 2u;
 
     var at: Cursor;
     var p = shape.hh;
@@ -205,15 +234,17 @@ fn make(workgroup: u32, local: u32, subgroup: u32) {
     let share = local / SPANS;
     var places: Places;
     for (var i = 0u; i < HELD; i++) {
-        let column = (i * WORKGROUP + local % SPANS) * SPAN;
-        places[i] = place_of(o, first_cell + column / 4u);
-        places[i].y += (column >> 1u) & 1u;
-        places[i].x += column & 1u;
+        places[i] = place_of_span(o, first_cell, i * WORKGROUP + local % SPANS);
     }
     var held: Held;
     var acc: array<array<Sum, MATRIX_COLS>, MATRIX_ROWS>;
     var matrix = 0u;
     var row = 0u;
+    var tap = 0u;
+    let taps_down = select(1u, shape.kernel_h, WINDOWED);
+    let taps_across = select(1u, shape.kernel_w, WINDOWED);
+    let dilation_h = shape.dilation_h;
+    let dilation_w = shape.dilation_w;
     // While a step's inputs are on their way, the step before is multiplied.
     for (var step = 0u; step <= o.steps; step++) {
         let fetches = step < o.steps;
@@ -221,24 +252,38 @@ fn make(workgroup: u32, local: u32, subgroup: u32) {
             fetch(&held, &places, p, at, low, share);
         }
         if step > 0u {
-            let staged = ((~step & 1u) * POSITIONS + piece_col * SIDE) * PITCH;
-            for (var d = 0u; d < DEPTH; d++) {
-                var left: array<Left, MATRIX_ROWS>;
-                for (var i = 0u; i < MATRIX_ROWS; i++) {
-                    left[i] = coopLoadT<Left>(&weights[(matrix + i * PIECE_ROWS * row + d) * SIDE * SIDE], SIDE);
-                }
-                for (var j = 0u; j < MATRIX_COLS; j++) {
-                    let right = coopLoad<Right>(&inputs[staged + j * PIECE_COLS * SIDE * PITCH + d * SIDE], PITCH);
-                    for (var i = 0u; i < MATRIX_ROWS; i++) {
-                        acc[i][j] = coopMultiplyAdd(left[i], right, acc[i][j]);
+            let kept = (~step & (STEPS_KEPT - 1u)) * STEP;
+            for (var r = 0u; r < taps_down; r++) {
+                for (var s = 0u; s < taps_across; s++) {
+                    let column = piece_col + s * dilation_w;
+                    for (var d = 0u; d < DEPTH; d++) {
+                        var left: array<Left, MATRIX_ROWS>;
+                        for (var i = 0u; i < MATRIX_ROWS; i++) {
+                            let at = matrix + (r * taps_across + s) * tap + i * PIECE_ROWS * row + d;
+                            left[i] = coopLoadT<Left>(&weights[at * SIDE * SIDE], SIDE);
+                        }
+                        for (var j = 0u; j < MATRIX_COLS; j++) {
+                            let line = j % 2u + r * dilation_h;
+                            let phase = d * 4u + line % 2u * 2u + column % 2u;
+                            let cell = j / 2u * SIDE + line / 2u * o.pitch_cols + column / 2u;
+                            let right = coopLoad<Right>(&inputs[kept + (phase * WINDOW + cell) * SIDE], SIDE);
+                            for (var i = 0u; i < MATRIX_ROWS; i++) {
+                                acc[i][j] = coopMultiplyAdd(left[i], right, acc[i][j]);
+                            }
+                        }
                     }
                 }
             }
         }
+        if WINDOWED {
+            workgroupBarrier();
+        }
         if fetches {
-            put(&held, step & 1u, local);
+            put(&held, step & (STEPS_KEPT - 1u), local);
             row = p.row;
-            matrix = p.weights + (block * ROWS + piece_row) * row + at.step * DEPTH;
+            tap = p.slabs * DEPTH;
+            let first_tap = (at.kt * shape.kernel_h + at.r) * shape.kernel_w + at.s;
+            matrix = p.weights + (block * ROWS + piece_row) * row + first_tap * tap + at.slab * DEPTH;
             if advance(&at, p) {
                 p = shape.lh;
                 if low {
@@ -251,81 +296,95 @@ fn make(workgroup: u32, local: u32, subgroup: u32) {
 
     // Round by round, of which those that have nothing to store are left out. Their number is no constant, so that the
     // loops stay loops, and all that finishes a cell is there once.
-    let cell = local % ROUND_CELLS;
     let first_channel = block * ROWS * SIDE;
     let rounds_down = min(MATRIX_ROWS, (o.own - first_channel + ROUND_ROWS - 1u) / ROUND_ROWS);
-    let rounds_across = min(MATRIX_COLS, (o.cells - first_cell + ROUND_CELLS - 1u) / ROUND_CELLS);
+    let rounds_across = min(MATRIX_COLS / 2u, (o.cells - first_cell + SIDE - 1u) / SIDE);
     for (var across = 0u; across < rounds_across; across++) {
-        let own_cell = first_cell + across * ROUND_CELLS + cell;
-        let place = place_of(o, own_cell);
+        let cell = first_cell + across * SIDE + local % SIDE;
+        let place = place_of(o, cell);
+        let wanted = place.y < o.h && place.x < o.w && cell < o.cells;
         for (var down = 0u; down < rounds_down; down++) {
-            for (var i = 0u; i < MATRIX_ROWS; i++) {
-                for (var j = 0u; j < MATRIX_COLS; j++) {
-                    if i == down && j == across {
-                        coopStoreT(acc[i][j], &sums[own_row * SIDE * ROUND_COLS + piece_col * SIDE], ROUND_COLS);
+            var rows: array<vec2<f32>, FINISHED>;
+            for (var lower = 0u; lower < 2u; lower++) {
+                for (var i = 0u; i < MATRIX_ROWS; i++) {
+                    for (var j = 0u; j < MATRIX_COLS; j++) {
+                        if i == down && j == 2u * across + lower {
+                            coopStoreT(acc[i][j], &sums[(own_row * ROUND_COLS + piece_col) * SIDE], ROUND_COLS);
+                        }
                     }
                 }
-            }
-            workgroupBarrier();
-            for (var r = local / ROUND_CELLS; r < ROUND_ROWS; r += WORKGROUP / ROUND_CELLS) {
-                let oc = first_channel + down * ROUND_ROWS + r;
-                if own_cell < o.cells && oc < o.own {
-                    finish_cell(r * ROUND_COLS + 4u * cell, o, low, place, oc);
+                workgroupBarrier();
+                for (var k = 0u; k < FINISHED; k++) {
+                    let r = local / SIDE + k * (WORKGROUP / SIDE);
+                    let oc = first_channel + down * ROUND_ROWS + r;
+                    if wanted && r < ROUND_ROWS && oc < o.own {
+                        rows[k] = finish_row_of_cell(r * ROUND_COLS + local % SIDE, o, low, place, oc, lower, rows[k]);
+                    }
                 }
+                workgroupBarrier();
             }
-            workgroupBarrier();
         }
     }
 }
 
-// Goes on to the next slab of path `p`. Says whether that was its last.
+// Goes on to what the step after takes. Says whether this was the last of path `p`.
 fn advance(at: ptr<function, Cursor>, p: PathShape) -> bool {
-    (*at).step += 1u;
     (*at).slab += 1u;
     if (*at).slab < p.slabs {
         return false;
     }
     (*at).slab = 0u;
-    (*at).s += 1u;
-    if (*at).s < shape.kernel_w {
-        return false;
+    if !WINDOWED {
+        (*at).s += 1u;
+        if (*at).s < shape.kernel_w {
+            return false;
+        }
+        (*at).s = 0u;
+        (*at).r += 1u;
+        if (*at).r < shape.kernel_h {
+            return false;
+        }
+        (*at).r = 0u;
     }
-    (*at).s = 0u;
-    (*at).r += 1u;
-    if (*at).r < shape.kernel_h {
-        return false;
-    }
-    (*at).r = 0u;
     (*at).kt += 1u;
-    if (*at).step * DEPTH < p.row {
+    if (*at).kt < shape.kernel_t {
         return false;
     }
     (*at).kt = 0u;
-    (*at).step = 0u;
     (*at).second = true;
     return true;
 }
 
-// Finishes the four positions of a cell, whose sums lie from `at` on, and their mean.
-fn finish_cell(at: u32, o: OutputShape, low: bool, place: Place, oc: u32) {
-    var start = biases[o.bias + oc];
-    if HAS_SUMS && !low {
-        let row = ((place.n * o.own + oc) * o.t + place.t) * o.sums_h + min(place.y / 2u, o.sums_h - 1u);
-        start += load_low_sums(row * o.sums_w + min(place.x / 2u, o.sums_w - 1u));
-    }
+// Finishes a row of a cell, whose sums lie at `at` and SIDE behind, and the mean of the cell after its lower row, `upper`
+// being what the other one came to.
+fn finish_row_of_cell(
+    at: u32,
+    o: OutputShape,
+    low: bool,
+    place: Place,
+    oc: u32,
+    lower: u32,
+    upper: vec2<f32>,
+) -> vec2<f32> {
     let plane = (place.n * o.channels + o.first + oc) * o.t + place.t;
-    let index = (plane * o.h + place.y) * o.w + place.x;
-    let right = place.x + 1u < o.w;
+    let y = place.y + lower;
     // Beyond an odd edge the neighbour stands in, which leaves the mean of what exists.
-    let top = finish_row(vec2(sums[at], sums[at + 1u]) + start, index, right, low);
-    var bottom = top;
-    if place.y + 1u < o.h {
-        bottom = finish_row(vec2(sums[at + 2u], sums[at + 3u]) + start, index + o.w, right, low);
+    var row = upper;
+    if y < o.h {
+        var start = biases[o.bias + oc];
+        if HAS_SUMS && !low {
+            let plane_of_sums = (place.n * o.own + oc) * o.t + place.t;
+            let row_of_sums = plane_of_sums * o.sums_h + min(place.y / 2u, o.sums_h - 1u);
+            start += load_low_sums(row_of_sums * o.sums_w + min(place.x / 2u, o.sums_w - 1u));
+        }
+        let index = (plane * o.h + y) * o.w + place.x;
+        row = finish_row(vec2(sums[at], sums[at + SIDE]) + start, index, place.x + 1u < o.w, low);
     }
-    if WRITES_Y_P && !low && place.y / 2u < o.pooled_h && place.x / 2u < o.pooled_w {
-        let mean = 0.25 * (top.x + top.y + bottom.x + bottom.y);
+    if WRITES_Y_P && !low && lower == 1u && place.y / 2u < o.pooled_h && place.x / 2u < o.pooled_w {
+        let mean = 0.25 * (upper.x + upper.y + row.x + row.y);
         store_y_p((plane * o.pooled_h + place.y / 2u) * o.pooled_w + place.x / 2u, mean);
     }
+    return row;
 }
 
 // Finishes two positions side by side, of which the second may not exist.

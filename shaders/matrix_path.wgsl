@@ -2,9 +2,9 @@
 // ll by renaming `path_` and `PATH_`, and writes in front of each instance
 //
 //   fn path_load(i: u32) -> array<f16, SPAN>     SPAN elements of the tensor that the path reads, from i * SPAN on
-//   const PATH_WHOLE: bool              whether its channels are whole slabs
+//   const PATH_WHOLE: bool                       whether its channels are whole slabs
 //
-// A thread takes RUN channels, from share * RUN on, of the slab of one tap, for each of its spans of positions.
+// A thread takes RUN channels, from share * RUN on, of a step's slab, for each of its spans of positions.
 
 fn path_fetch(held: ptr<function, Held>, places: ptr<function, Places>, p: PathShape, at: Cursor, share: u32) {
     let plane_size = p.source_h * p.source_w;

@@ -6,30 +6,41 @@ use crate::error::Error;
 use crate::estimate::{Part, Work};
 use crate::packing::{BiasPacking, Blocks, Packing, PathPacking};
 use crate::plan::{DeviceFacts, Dtype, Grid, Job, Operand, OutputJob, Step, TensorId};
-use crate::spec::{Frequency, Path, Spec};
+use crate::spec::{Dims, Frequency, Path, Spec};
 
-/// Matrices of a workgroup: pieces below each other and side by side, one a subgroup, of so many rows and columns of
-/// matrices each.
+/// Matrices of a workgroup: pieces below each other and two side by side, one a subgroup, of so many rows and columns of
+/// matrices each; the four phases of a cell are two pieces times an even number of columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Tile {
     piece_rows: u32,
-    piece_cols: u32,
     matrix_rows: u32,
     matrix_cols: u32,
+}
+
+/// What a step of the loop takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Slab {
+    /// Matrices side by side that its channels fill.
+    depth: u32,
+    /// Cells in workgroup memory.
+    window: u32,
+    /// Whether these serve all taps; otherwise a step has one tap.
+    windowed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
     side: u32,
     tile: Tile,
-    /// Matrices side by side that a slab of channels fills.
-    depth: u32,
+    slab: Slab,
     workgroup: u32,
     /// The most that a workgroup can turn out to have.
     subgroups: u32,
     inputs: usize,
-    /// Whether inputs are read two columns at a time; whether Y_H and Y_L are written so.
-    paired: bool,
+    /// Adjacent columns that a load of an input brings.
+    span: u32,
+    padding_odd: bool,
+    /// Whether Y_H and Y_L are written two columns at a time.
     outputs_paired: [bool; 2],
     /// In the order of [`Path::ALL`]: which of the inputs it reads, and whether its channels are whole slabs.
     paths: [Option<(usize, bool)>; 4],
@@ -45,20 +56,18 @@ pub(crate) struct Constants {
 
 /// A subgroup's matrices, rows by columns, and the subgroups of a workgroup. The more matrices, the more often an
 /// operand that is loaded is used, and the fewer workgroups there are.
-pub(crate) const TILES: [(&str, [u32; 4]); 6] = [
-    ("4x4-2x2", [2, 2, 4, 4]),
-    ("4x4-1x2", [1, 2, 4, 4]),
-    ("4x2-2x2", [2, 2, 4, 2]),
-    ("2x4-1x2", [1, 2, 2, 4]),
-    ("2x2-2x2", [2, 2, 2, 2]),
-    ("2x2-1x2", [1, 2, 2, 2]),
+pub(crate) const TILES: [(&str, [u32; 3]); 6] = [
+    ("4x4-2x2", [2, 4, 4]),
+    ("4x4-1x2", [1, 4, 4]),
+    ("4x2-2x2", [2, 4, 2]),
+    ("2x4-1x2", [1, 2, 4]),
+    ("2x2-2x2", [2, 2, 2]),
+    ("2x2-1x2", [1, 2, 2]),
 ];
 
-/// The most elements that a thread gathers for a step, and keeps in registers meanwhile.
+/// The most elements that a thread gathers for a step of one tap, and for one of all taps, and keeps in registers meanwhile.
 const MAX_HELD: u32 = 16;
-
-/// Elements between the ends of one position's channels and the next one's: see PITCH in the shader.
-const SKEW: u32 = 8;
+const MAX_HELD_WINDOW: u32 = 32;
 
 #[repr(C)]
 #[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
@@ -82,8 +91,8 @@ struct OutputShape {
     t: u32,
     h: u32,
     w: u32,
-    cell_rows: u32,
-    cell_cols: u32,
+    pitch_rows: u32,
+    pitch_cols: u32,
     cells: u32,
     blocks: u32,
     bias: u32,
@@ -104,6 +113,7 @@ struct Shape {
     high_workgroups: u32,
     workgroups: u32,
     stride_t: u32,
+    kernel_t: u32,
     kernel_h: u32,
     kernel_w: u32,
     padding_t: u32,
@@ -113,7 +123,7 @@ struct Shape {
     dilation_h: u32,
     dilation_w: u32,
     slope: f32,
-    unused: [u32; 3],
+    unused: [u32; 2],
 }
 
 impl Tile {
@@ -122,27 +132,35 @@ impl Tile {
         self.piece_rows * self.matrix_rows
     }
 
-    fn positions(self, side: u32) -> u32 {
-        self.piece_cols * self.matrix_cols * side
+    fn cells(self, side: u32) -> u32 {
+        self.matrix_cols / 2 * side
     }
+}
 
+impl Slab {
     /// Elements that a thread gathers for a step.
-    fn held(self, side: u32, depth: u32, workgroup: u32) -> u32 {
-        (self.positions(side) * depth * side).div_ceil(workgroup)
+    fn held(self, side: u32, workgroup: u32) -> u32 {
+        self.elements(side).div_ceil(workgroup)
     }
 
-    /// Bytes of workgroup memory: two steps' inputs, and a matrix of each subgroup.
-    fn storage(self, side: u32, depth: u32, subgroups: u32) -> u32 {
-        let inputs = 2 * self.positions(side) * (depth * side + SKEW) * 2;
-        let stored_rows = subgroups.div_ceil(self.piece_cols) * side;
-        inputs + 4 * stored_rows * self.piece_cols * side
+    /// Elements of a step, or as many as there can be.
+    fn elements(self, side: u32) -> u32 {
+        self.window.saturating_mul(4 * self.depth * side)
+    }
+
+    /// Bytes of workgroup memory: two steps' inputs, or one's of all taps, and a matrix of each subgroup.
+    fn storage(self, side: u32, subgroups: u32) -> u32 {
+        let steps = if self.windowed { 1 } else { 2 };
+        let inputs = self.elements(side).saturating_mul(2 * steps);
+        inputs.saturating_add(4 * subgroups.next_multiple_of(2) * side * side)
     }
 }
 
 impl Constants {
     pub(crate) fn name(&self) -> String {
         let Self { side, tile, .. } = self;
-        format!("matrix {}x{} of {side}x{side}", tile.rows() * side, tile.positions(*side))
+        let windows = if self.slab.windowed { ", windows" } else { "" };
+        format!("matrix {}x{} of {side}x{side}{windows}", tile.rows() * side, 4 * tile.cells(*side))
     }
 
     pub(crate) fn assemble(&self) -> Source {
@@ -150,11 +168,13 @@ impl Constants {
         source.constant("ACTIVATION", self.activation);
         source.constant("SIDE", self.side);
         source.constant("PIECE_ROWS", self.tile.piece_rows);
-        source.constant("PIECE_COLS", self.tile.piece_cols);
         source.constant("MATRIX_ROWS", self.tile.matrix_rows);
         source.constant("MATRIX_COLS", self.tile.matrix_cols);
-        source.constant("DEPTH", self.depth);
-        source.constant("SKEW", SKEW);
+        source.constant("DEPTH", self.slab.depth);
+        source.constant("WINDOW", self.slab.window);
+        source.flag("WINDOWED", self.slab.windowed);
+        source.constant("SPAN", self.span);
+        source.flag("PADDING_ODD", self.padding_odd);
         source.constant("SUBGROUPS", self.subgroups);
         source.flag("HAS_HIGH", self.writes_high);
         source.flag("HAS_LOW", self.writes_low);
@@ -164,9 +184,10 @@ impl Constants {
         source.matrices(self.side, Dtype::F32);
         source.binding(Access::Read, "weights", "f16");
         source.binding(Access::Read, "biases", "f32");
-        source.flag("PAIRED", self.paired);
+        let span = self.span;
         for i in 0..self.inputs {
-            source.binding(Access::Read, &format!("x{i}"), if self.paired { "vec2<f16>" } else { "f16" });
+            let word = if span == 1 { "f16".into() } else { format!("vec{span}<f16>") };
+            source.binding(Access::Read, &format!("x{i}"), &word);
         }
         source.optional_input("low_sums", self.given_sums);
         let [high, low] = self.outputs_paired;
@@ -184,7 +205,8 @@ impl Constants {
                 source.instance(include_str!("../../shaders/matrix_path_absent.wgsl"), &name);
                 continue;
             };
-            let elements = if self.paired { format!("x{input}[i].x, x{input}[i].y") } else { format!("x{input}[i]") };
+            let element = |k| if span == 1 { format!("x{input}[i]") } else { format!("x{input}[i][{k}]") };
+            let elements = (0..span).map(element).collect::<Vec<_>>().join(", ");
             source.line(&format!("fn {name}_load(i: u32) -> array<f16, SPAN> {{ return array({elements}); }}"));
             source.flag(&format!("{}_WHOLE", name.to_uppercase()), whole);
             source.instance(include_str!("../../shaders/matrix_path.wgsl"), &name);
@@ -214,40 +236,130 @@ pub(crate) fn refusal(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job)
 
 /// The named tile.
 pub(crate) fn tile(name: &str) -> Option<Tile> {
-    let &(_, [piece_rows, piece_cols, matrix_rows, matrix_cols]) = TILES.iter().find(|&&(other, _)| other == name)?;
-    Some(Tile { piece_rows, piece_cols, matrix_rows, matrix_cols })
+    let &(_, [piece_rows, matrix_rows, matrix_cols]) = TILES.iter().find(|&&(other, _)| other == name)?;
+    Some(Tile { piece_rows, matrix_rows, matrix_cols })
 }
 
-/// The slab's matrices, threads, and the most subgroups of a workgroup, as far as the device allows them.
-fn workgroup(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile, side: u32) -> Result<[u32; 3], Error> {
-    let limit = |what: &str, needs: u32, limit: &'static str, allowed: u32| match needs <= allowed {
+/// Cells that are counted in a frame of an output's map and in a row of it: those of the output, or of the padded map.
+fn pitches(spec: &Spec, output: Dims, windowed: bool) -> [u32; 2] {
+    let reach = if windowed { reach(spec) } else { [0; 2] };
+    [(output.h + reach[0]).div_ceil(2), (output.w + reach[1]).div_ceil(2)]
+}
+
+/// Rows and columns from the first tap to the last.
+fn reach(spec: &Spec) -> [u32; 2] {
+    let (kernel, dilation) = (spec.kernel(), spec.dilation());
+    [0, 1].map(|axis| (kernel[axis] - 1) * dilation[axis])
+}
+
+/// Workgroups of an output over all positions, for a block of its channels.
+fn workgroups_across(spec: &Spec, output: Dims, tile: Tile, side: u32, windowed: bool) -> u64 {
+    let [rows, cols] = pitches(spec, output, windowed).map(u64::from);
+    let [last_row, last_col] = [output.h, output.w].map(|size| u64::from(size.div_ceil(2)) - 1);
+    let frames = u64::from(output.n) * u64::from(output.t);
+    // Up to the last that has a position of the output.
+    let cells = ((frames - 1) * rows + last_row).saturating_mul(cols).saturating_add(last_col + 1);
+    cells.div_ceil(tile.cells(side).into())
+}
+
+/// Whether all taps can be taken from one window: those of a stride of 1, more than one, over maps that the outputs are
+/// as large as padding and kernel say.
+fn has_windows(spec: &Spec, job: &Job) -> bool {
+    let reach = reach(spec);
+    let fits = |source: Dims, output: Dims| {
+        source.h + 2 * spec.padding()[0] == output.h + reach[0]
+            && source.w + 2 * spec.padding()[1] == output.w + reach[1]
+    };
+    let output = |path: Path| match path.output() {
+        Frequency::High => job.high.as_ref(),
+        Frequency::Low => job.low.as_ref(),
+    };
+    let mut paths = Path::ALL.into_iter().filter_map(|path| Some((job.path(path)?, output(path)?)));
+    reach != [0; 2] && paths.all(|(path, output)| path.sampling.step == 1 && fits(path.source.dims, output.y.dims))
+}
+
+/// Adjacent columns of the inputs that a load brings, of a step as `slab` says.
+fn span(spec: &Spec, job: &Job, slab: Slab, side: u32, workgroup: u32) -> u32 {
+    let sources = || job.paths.iter().flatten();
+    let whole = |span: u32| {
+        let spans = 4 * slab.window / span;
+        let shared = slab.depth * side * spans >= workgroup;
+        shared && sources().all(|path| path.sampling.step == 1 && path.source.dims.w.is_multiple_of(span))
+    };
+    let one_tap = spec.kernel()[1] == 1 && spec.padding()[1] == 0;
+    match (slab.windowed, one_tap) {
+        (false, true) if whole(4) => 4,
+        (false, false) => 1,
+        _ if whole(2) => 2,
+        _ => 1,
+    }
+}
+
+/// Threads, and the most subgroups of a workgroup, as far as the device allows them.
+fn workgroup(facts: &DeviceFacts, tile: Tile, side: u32) -> Result<[u32; 2], Error> {
+    let [fewest, most] = facts.subgroup_sizes;
+    // A thread finishes whole rows of cells.
+    let threads = (tile.piece_rows * 2 * most).max(side);
+    let limits = &facts.limits;
+    for (name, allowed) in [
+        ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup),
+        ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x),
+    ] {
+        within("the matrix kernel's workgroup, in threads,", threads, name, allowed)?;
+    }
+    Ok([threads, threads / fewest.max(1)])
+}
+
+fn within(what: &str, needs: u32, limit: &'static str, allowed: u32) -> Result<(), Error> {
+    match needs <= allowed {
         true => Ok(()),
         false => Err(Error::Limit { what: what.into(), needs: needs.into(), limit, allowed: allowed.into() }),
-    };
-    let [fewest, most] = facts.subgroup_sizes;
-    let threads = tile.piece_rows * tile.piece_cols * most;
-    let subgroups = threads / fewest.max(1);
-    let limits = &facts.limits;
-    let (name, allowed) = ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup);
-    limit("the matrix kernel's workgroup, in threads,", threads, name, allowed)?;
-    let (name, allowed) = ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x);
-    limit("the matrix kernel's workgroup, in threads,", threads, name, allowed)?;
-    let allowed = limits.max_compute_workgroup_storage_size;
+    }
+}
+
+/// What a step takes, as far as workgroup memory allows it.
+fn slab(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile, side: u32) -> Result<Slab, Error> {
+    let [threads, subgroups] = workgroup(facts, tile, side)?;
+    let allowed = facts.limits.max_compute_workgroup_storage_size;
+    let cells = tile.cells(side);
+    let fits = |slab: Slab, most: u32| slab.storage(side, subgroups) <= allowed && slab.held(side, threads) <= most;
+
+    if has_windows(spec, job) {
+        let outputs = || [&job.high, &job.low].into_iter().flatten().map(|output| output.y.dims);
+        let across = |windowed| {
+            let workgroups = outputs().map(|y| workgroups_across(spec, y, tile, side, windowed));
+            workgroups.fold(0, u64::saturating_add)
+        };
+        let [down, right] = reach(spec).map(|reach| u64::from(1 + reach) / 2);
+        let farthest = outputs().map(|y| down * u64::from(pitches(spec, y, true)[1]) + right).max().unwrap_or(0);
+        // One to spare where pairs straddle cells.
+        let window = (u64::from(cells) + farthest + 1).next_power_of_two();
+        let slab = Slab { depth: 1, window: u32::try_from(window).unwrap_or(u32::MAX), windowed: true };
+        // Cells beyond the output are multiplied in vain, of small maps more than a window saves.
+        let few = across(true).saturating_mul(2) <= across(false).saturating_mul(3);
+        if few && fits(slab, MAX_HELD_WINDOW) {
+            return Ok(slab);
+        }
+    }
     // A tap's channels as matrices; slabs of two halve the steps, and their barriers.
     let mut paths = job.paths.iter().flatten();
     let even = paths.all(|path| spec.weight_shape(path.weights)[1].div_ceil(side).is_multiple_of(2));
-    let fits = tile.storage(side, 2, subgroups) <= allowed && tile.held(side, 2, threads) <= MAX_HELD;
-    let depth = if even && fits { 2 } else { 1 };
-    let needs = tile.storage(side, depth, subgroups);
-    limit("the matrix kernel, in bytes,", needs, "max_compute_workgroup_storage_size", allowed)?;
-    Ok([depth, threads, subgroups])
+    let slab = |depth| Slab { depth, window: cells, windowed: false };
+    if even && fits(slab(2), MAX_HELD) {
+        return Ok(slab(2));
+    }
+    let needs = slab(1).storage(side, subgroups);
+    within("the matrix kernel, in bytes,", needs, "max_compute_workgroup_storage_size", allowed)?;
+    Ok(slab(1))
 }
 
 /// The dispatch that does `job`, which [`refusal`] has let pass.
 pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> Result<Step, Error> {
     let side = facts.matrix.unwrap_or(16);
-    let [depth, workgroup, subgroups] = workgroup(facts, spec, job, tile, side)?;
-    let slab = depth * side;
+    let [workgroup, subgroups] = workgroup(facts, tile, side)?;
+    let slab = slab(facts, spec, job, tile, side)?;
+    let Slab { depth, windowed, .. } = slab;
+    let channels_a_step = depth * side;
     let blocks = |output: &OutputJob| {
         let group_channels = output.y.dims.c;
         let group_blocks = group_channels.div_ceil(side).next_multiple_of(tile.rows());
@@ -268,6 +380,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
     let [kernel_h, kernel_w] = spec.kernel();
     let time = spec.time();
     let taps = time.kernel * kernel_h * kernel_w;
+    let taps_of_steps = if windowed { time.kernel } else { taps };
     let mut inputs: Vec<TensorId> = Vec::new();
     let mut paths = [None; 4];
     let mut path_shapes = [PathShape::default(); 4];
@@ -285,8 +398,8 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
             inputs.len() - 1
         });
         let channels = spec.weight_shape(path_job.weights)[1];
-        let slabs = channels.div_ceil(slab);
-        *steps += taps * slabs;
+        let slabs = channels.div_ceil(channels_a_step);
+        *steps += taps_of_steps * slabs;
         path_shapes[slot] = PathShape {
             channels,
             slabs,
@@ -297,7 +410,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
             weights: 0,
             row: taps * slabs * depth,
         };
-        paths[slot] = Some((input, channels.is_multiple_of(slab)));
+        paths[slot] = Some((input, channels.is_multiple_of(channels_a_step)));
         packing.paths.push(PathPacking { path: path_job.weights, blocks: blocks(output), inner: [1, 1] });
     }
     let offsets = packing.offsets(spec);
@@ -310,7 +423,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
     let mut output_shape = |output: &Option<OutputJob>, steps: u32, sums: Option<Operand>| {
         let Some(output) = output else { return OutputShape::default() };
         let dims = output.y.dims;
-        let (cell_rows, cell_cols) = (dims.h.div_ceil(2), dims.w.div_ceil(2));
+        let [pitch_rows, pitch_cols] = pitches(spec, dims, windowed);
         let pooled = output.pooled.map(|p| p.dims);
         OutputShape {
             channels: output.slice.of,
@@ -319,9 +432,9 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
             t: dims.t,
             h: dims.h,
             w: dims.w,
-            cell_rows,
-            cell_cols,
-            cells: dims.n * dims.t * cell_rows * cell_cols,
+            pitch_rows,
+            pitch_cols,
+            cells: dims.n * dims.t * pitch_rows * pitch_cols,
             blocks: blocks(output).group_blocks / tile.rows(),
             bias: biases.next().copied().unwrap_or_default(),
             steps,
@@ -333,9 +446,12 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
     };
     let high = output_shape(&job.high, steps[0], job.low_sums);
     let low = output_shape(&job.low, steps[1], None);
-    let positions = tile.positions(side);
-    let count = |shape: &OutputShape| u64::from((4 * shape.cells).div_ceil(positions)) * u64::from(shape.blocks);
-    let workgroups = count(&high) + count(&low);
+    let count = |output: &Option<OutputJob>, shape: &OutputShape| {
+        let across = |output: &OutputJob| workgroups_across(spec, output.y.dims, tile, side, windowed);
+        output.as_ref().map_or(0, across) * u64::from(shape.blocks)
+    };
+    let [high_workgroups, low_workgroups] = [count(&job.high, &high), count(&job.low, &low)];
+    let workgroups = high_workgroups + low_workgroups;
     let grid = Grid::fold(workgroups, facts)?;
     let (padding, dilation) = (spec.padding(), spec.dilation());
     let shape = Shape {
@@ -343,9 +459,10 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
         high,
         low,
         grid_x: grid.x,
-        high_workgroups: count(&high) as u32,
+        high_workgroups: high_workgroups as u32,
         workgroups: workgroups as u32,
         stride_t: time.stride,
+        kernel_t: time.kernel,
         kernel_h,
         kernel_w,
         padding_t: time.padding,
@@ -355,13 +472,10 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
         dilation_h: dilation[0],
         dilation_w: dilation[1],
         slope: slope(job.activation),
-        unused: [0; 3],
+        unused: [0; 2],
     };
 
-    let spans = positions / 2;
-    let one_to_one = kernel_w == 1 && padding[1] == 0 && slab * spans >= workgroup;
-    let paired = one_to_one
-        && job.paths.iter().flatten().all(|path| path.sampling.step == 1 && path.source.dims.w.is_multiple_of(2));
+    let span = span(spec, job, slab, side, workgroup);
     let even = |o: &Option<OutputJob>| o.as_ref().is_some_and(|o| o.y.dims.w.is_multiple_of(2));
     let outputs_paired = [even(&job.high), even(&job.low)];
     let residual = |o: &Option<OutputJob>| o.as_ref().and_then(|o| o.residual);
@@ -369,33 +483,36 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
     let (residual_high, residual_low) = (residual(&job.high), residual(&job.low));
     let (y_h, y_l) = (written(&job.high), written(&job.low));
     let y_p = job.high.as_ref().and_then(|o| o.pooled).map(|p| p.id);
-    let part = |shape: &OutputShape, paired_output: bool| {
+    let part = |workgroups: u64, shape: &OutputShape, paired_output: bool| {
         let [steps, each] = [shape.steps, tile.matrix_rows * tile.matrix_cols].map(u64::from);
-        let finished = u64::from(tile.rows() * side * positions / workgroup) / if paired_output { 2 } else { 1 };
+        let finished =
+            u64::from(tile.rows() * side * 4 * tile.cells(side) / workgroup) / if paired_output { 2 } else { 1 };
+        let products = u64::from(depth * if windowed { kernel_h * kernel_w } else { 1 });
+        let gathered = u64::from(slab.held(side, workgroup));
         // A matrix is loaded in a few wide words.
-        let held = tile.held(side, depth, workgroup) / if paired { 2 } else { 1 };
-        let loads = depth * 2 * (tile.matrix_rows + tile.matrix_cols) + held;
+        let matrices = 2 * products * u64::from(tile.matrix_rows + tile.matrix_cols);
         Part {
-            threads: count(shape) * u64::from(workgroup),
-            matrix_multiplies: steps * each * u64::from(depth * side.pow(3))
+            threads: workgroups * u64::from(workgroup),
+            matrix_multiplies: steps * each * products * u64::from(side.pow(3))
                 / u64::from(facts.subgroup_sizes[1].max(1)),
-            loads: steps * u64::from(loads) + finished,
-            stores: steps * u64::from(tile.held(side, depth, workgroup) / 8) + finished,
+            loads: steps * (matrices + gathered / u64::from(span)) + finished,
+            stores: steps * (gathered / 8) + finished,
             ..Part::default()
         }
     };
     let work = Work {
-        parts: vec![part(&shape.high, outputs_paired[0]), part(&shape.low, outputs_paired[1])],
+        parts: vec![part(high_workgroups, &high, outputs_paired[0]), part(low_workgroups, &low, outputs_paired[1])],
         bytes: job.bytes(Dtype::F16) + offsets.bytes,
     };
     let constants = Constants {
         side,
         tile,
-        depth,
+        slab,
         workgroup,
         subgroups,
         inputs: inputs.len(),
-        paired,
+        span,
+        padding_odd: padding[1] % 2 == 1,
         outputs_paired,
         paths,
         given_sums: job.low_sums.is_some(),
