@@ -1,13 +1,15 @@
 // Octave convolution of any kernel size as an implicit GEMM on cooperative matrices: f16 factors, f32 sums.
 //
-//   Y_H = activate(conv(S, W_HH) + conv(X_L, W_LH) + bias_h + residual_h)          L->H of the same resolution, or
-//   Y_H = activate(conv(S, W_HH) + replicate(P) + bias_h + residual_h)             its sums P given by an earlier dispatch
+//   Y_H = activate(conv(S, W_HH) + replicate(conv(X_L, W_LH)) + bias_h + residual_h), or
+//   Y_H = activate(conv(S, W_HH) + replicate(P) + bias_h + residual_h)             its sums P given by an earlier dispatch,
+//   Y_H = activate(conv(S, W_HH) + conv(X_L, W_LH) + bias_h + residual_h)          or of the same resolution
 //   Y_L = activate(conv(X_L, W_LL) + conv(S, W_HL) + bias_l + residual_l)          S = X_H, or pooled as the path wants it
 //   Y_P = pool(Y_H)                                                                where the layer writes it
 //
 // Mapping. GEMM M = output channels, N = positions of the batch, K = every (path, tap, channel) in turn: the two paths
-// into an output are one sum. Positions come as *cells* of 2x2, so that a cell's mean, and the one value of P over it,
-// belong to one column of four matrices: (row, column) of the position within its cell is a matrix's *phase*. The first
+// into an output are one sum. Positions come as *cells* of 2x2, so that a cell's mean, and the one position of X_L over
+// it, belong to one column of four matrices: (row, column) of the position within its cell is a matrix's *phase*. Where
+// L->H is replicated, its sums over a block of cells are the matrix that those of all four phases start from. The first
 // `high_workgroups` workgroups make Y_H, the others Y_L; a workgroup makes ROWS * SIDE channels by CELLS cells.
 // PIECE_ROWS x 2 subgroups have a piece of it each, of MATRIX_ROWS x MATRIX_COLS matrices: piece column b has the phases
 // (0, b) and (1, b) in turn. WGSL cannot set the size of subgroups: the host takes the largest that the device has, and
@@ -19,9 +21,10 @@
 //
 // - WINDOWED (stride 1): a step has all taps of a frame. Cells are counted over the padded map, `pitch_rows` x
 //   `pitch_cols` of a frame, those beyond the output's among them: so a tap's inputs, of any phase, are those of one phase
-//   at a constant distance, and WINDOW cells serve all taps of CELLS.
+//   at a constant distance, and WINDOW cells serve all taps of CELLS. Of X_L, whose rows the padding between them keeps
+//   apart too, LOW_WINDOW positions do.
 // - otherwise a step has one tap, whose inputs are gathered for each position; a pitch is then the cells of the output,
-//   and WINDOW is CELLS.
+//   and WINDOW is CELLS, and LOW_WINDOW as many or more.
 //
 // Operands: X [n][c][t][h][w]; weights of each path [oc / SIDE][kt][r][s][c / SIDE][oc % SIDE][c % SIDE], channels padded
 // with zeros to whole slabs and output channels to whole workgroups, behind the biases [oc] of H, then of L, in the same
@@ -30,8 +33,10 @@
 // The host guarantees: one group; maps as the paths convolve them, pooled beforehand; at least one path an output; sizes,
 // strides and weight offsets of `shape` within their buffers; where WINDOWED, stride 1, one matrix a slab, and WINDOW cells
 // enough, with one to spare where pairs straddle cells; where SPAN is more than one, stride 1, rows of whole spans, and
-// either WINDOWED, spans of two and PADDING_ODD as it is, or one tap along w without padding; where an output is PAIRED,
-// its width even; WORKGROUP threads are at least one subgroup a piece, and at most SUBGROUPS.
+// either WINDOWED, spans of two and PADDING_ODD as it is, or one tap along w without padding; where UPSAMPLES, X_L as large
+// as the convolution of it wants for all cells, where WINDOWED as much padding between its rows and frames as either side
+// of them has, and LOW_WINDOW positions that fit where a step does; where an output is PAIRED, its width even; WORKGROUP
+// threads are at least one subgroup a piece, and at most SUBGROUPS.
 
 struct PathShape {
     channels: u32,
@@ -112,6 +117,7 @@ const STORED_ROWS: u32 = (SUBGROUPS + 1u) / 2u * SIDE;
 
 alias Held = array<array<array<f16, SPAN>, RUN>, HELD>;
 alias Places = array<Place, HELD>;
+alias Starts = array<array<Sum, MATRIX_COLS / 2u>, MATRIX_ROWS>;
 
 var<workgroup> inputs: array<f16, STEPS_KEPT * STEP>;
 var<workgroup> sums: array<f32, STORED_ROWS * ROUND_COLS>;
@@ -231,13 +237,22 @@ fn make(workgroup: u32, local: u32, subgroup: u32) {
             p = shape.hl;
         }
     }
+    var acc: array<array<Sum, MATRIX_COLS>, MATRIX_ROWS>;
+    if UPSAMPLES && !low {
+        var starts: Starts;
+        sum_from_low(&starts, o, first_cell, block, piece_row, local);
+        for (var i = 0u; i < MATRIX_ROWS; i++) {
+            for (var j = 0u; j < MATRIX_COLS; j++) {
+                acc[i][j] = starts[i][j / 2u];
+            }
+        }
+    }
     let share = local / SPANS;
     var places: Places;
     for (var i = 0u; i < HELD; i++) {
         places[i] = place_of_span(o, first_cell, i * WORKGROUP + local % SPANS);
     }
     var held: Held;
-    var acc: array<array<Sum, MATRIX_COLS>, MATRIX_ROWS>;
     var matrix = 0u;
     var row = 0u;
     var tap = 0u;
@@ -282,8 +297,7 @@ fn make(workgroup: u32, local: u32, subgroup: u32) {
             put(&held, step & (STEPS_KEPT - 1u), local);
             row = p.row;
             tap = p.slabs * DEPTH;
-            let first_tap = (at.kt * shape.kernel_h + at.r) * shape.kernel_w + at.s;
-            matrix = p.weights + (block * ROWS + piece_row) * row + first_tap * tap + at.slab * DEPTH;
+            matrix = first_matrix(p, at, block * ROWS + piece_row);
             if advance(&at, p) {
                 p = shape.lh;
                 if low {
@@ -325,6 +339,12 @@ fn make(workgroup: u32, local: u32, subgroup: u32) {
             }
         }
     }
+}
+
+// The weights of what a step takes, of SIDE output channels.
+fn first_matrix(p: PathShape, at: Cursor, row: u32) -> u32 {
+    let tap = (at.kt * shape.kernel_h + at.r) * shape.kernel_w + at.s;
+    return p.weights + row * p.row + (tap * p.slabs + at.slab) * DEPTH;
 }
 
 // Goes on to what the step after takes. Says whether this was the last of path `p`.

@@ -136,18 +136,18 @@ fn windows_and_taps() {
     run(spec.time(time), InputSize::video(2, 5, 10, 12), true);
 }
 
-/// Every mix of ends. L->H is done first, at low resolution, and H->L reads a map that is pooled first.
+/// Every mix of ends. H->L reads a map that is pooled first; L->H is replicated, or done first at low resolution.
 #[test]
 fn alpha_at_both_ends_and_between() {
     for (input, output, strategies) in [
-        ((10, 9), (12, 11), vec![Strategy::LowFirst]),
+        ((10, 9), (12, 11), vec![Strategy::PoolFirst, Strategy::LowFirst]),
         ((10, 0), (12, 11), vec![Strategy::PoolFirst]),
-        ((10, 9), (12, 0), vec![Strategy::LowFirst]),
+        ((10, 9), (12, 0), vec![Strategy::Fused, Strategy::LowFirst]),
         ((0, 9), (0, 11), vec![Strategy::Fused]),
         ((10, 0), (0, 11), vec![Strategy::PoolFirst]),
-        ((0, 9), (12, 0), vec![Strategy::LowFirst]),
+        ((0, 9), (12, 0), vec![Strategy::Fused, Strategy::LowFirst]),
         ((10, 9), (0, 11), vec![Strategy::PoolFirst]),
-        ((0, 9), (12, 11), vec![Strategy::LowFirst]),
+        ((0, 9), (12, 11), vec![Strategy::Fused, Strategy::Split, Strategy::LowFirst]),
     ] {
         check(image(k3(input, output).bias(true), 10, 12), &strategies);
     }
@@ -155,13 +155,19 @@ fn alpha_at_both_ends_and_between() {
 
 #[test]
 fn octave_layers() {
-    let low_first = |case| check(case, &[Strategy::LowFirst]);
+    // Fused, with pool(X_H) given, or first; and L->H done first.
+    let low_first = |case: Case| {
+        check(case.clone(), &[Strategy::LowFirst]);
+        let options = Options { pooled_input: true, ..case.options };
+        check(Case { options, ..case }, &[Strategy::Fused, Strategy::Split, Strategy::LowFirst]);
+    };
     let spec = k3((10, 9), (12, 11));
-    for (h, w) in [(9, 11), (7, 10), (1, 1), (1, 6), (3, 1)] {
+    for (h, w) in [(9, 11), (7, 10), (1, 1), (1, 6), (3, 1), (10, 12)] {
         low_first(image(spec.clone(), h, w));
     }
+    // Of an odd size, floored, L->H would have to repeat its last row.
     for (h, w) in [(9, 11), (2, 3), (7, 10)] {
-        low_first(image(spec.clone().rounding(Rounding::Floor), h, w));
+        check(image(spec.clone().rounding(Rounding::Floor), h, w), &[Strategy::LowFirst]);
     }
     for (input, output) in [((1, 17), (33, 2)), ((17, 1), (1, 34))] {
         low_first(image(k3(input, output), 8, 6));
@@ -171,7 +177,9 @@ fn octave_layers() {
     for (h, w) in [(9, 6), (4, 12), (9, 16), (2, 8)] {
         low_first(image(split((10, 9), (12, 11)), h, w));
     }
-    low_first(image(spec.clone().downsample(Downsample::StridedConv), 9, 8));
+    // H->L strides over X_H: a tap a step, of X_L too.
+    let strided = spec.clone().downsample(Downsample::StridedConv);
+    check(image(strided, 9, 8), &[Strategy::Fused, Strategy::Split, Strategy::LowFirst]);
     let time = TimeAxis { kernel: 3, stride: 2, padding: 1, dilation: 1 };
     low_first(case(spec.clone().time(time), InputSize::video(2, 5, 6, 7)));
     // Channels of larger tensors.
@@ -260,10 +268,10 @@ fn refusals() {
     {
         assert_eq!(refused(halves(case()), "low-first/matrix", &facts), units);
     }
-    let variants = [("fused/matrix", "maps that are pooled first, or given"), ("pool-first/matrix", "L->H done first")];
-    for (variant, reason) in variants {
-        assert_eq!(refused(halves(case()), variant, &able()), reason);
-    }
+    assert_eq!(refused(halves(case()), "fused/matrix", &able()), "maps that are pooled first, or given");
+    let floored = halves(image(k3((64, 64), (64, 64)).rounding(Rounding::Floor), 27, 28));
+    let reason = "an L->H as large as half of Y_H, or done first";
+    assert_eq!(refused(floored, "pool-first/matrix", &able()), reason);
     let groups = halves(image(k3((64, 0), (64, 0)).groups(2), 28, 28));
     assert_eq!(refused(groups, "fused/matrix", &able()), "one group");
 }

@@ -5,7 +5,7 @@ use super::{Access, Kernel, Types, activation_number, slope};
 use crate::error::Error;
 use crate::estimate::{Part, Work};
 use crate::packing::{BiasPacking, Blocks, Packing, PathPacking};
-use crate::plan::{DeviceFacts, Dtype, Grid, Job, Operand, OutputJob, Step, TensorId};
+use crate::plan::{DeviceFacts, Dtype, Grid, Job, Operand, OutputJob, PathJob, Step, TensorId};
 use crate::spec::{Dims, Frequency, Path, Spec};
 
 /// Matrices of a workgroup: pieces below each other and two side by side, one a subgroup, of so many rows and columns of
@@ -26,6 +26,8 @@ struct Slab {
     window: u32,
     /// Whether these serve all taps; otherwise a step has one tap.
     windowed: bool,
+    /// Positions of X_L there, where L->H is replicated.
+    low_window: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -173,6 +175,7 @@ impl Constants {
         source.constant("DEPTH", self.slab.depth);
         source.constant("WINDOW", self.slab.window);
         source.flag("WINDOWED", self.slab.windowed);
+        source.flag("UPSAMPLES", self.slab.low_window.is_some());
         source.constant("SPAN", self.span);
         source.flag("PADDING_ODD", self.padding_odd);
         source.constant("SUBGROUPS", self.subgroups);
@@ -205,11 +208,24 @@ impl Constants {
                 source.instance(include_str!("../../shaders/matrix_path_absent.wgsl"), &name);
                 continue;
             };
+            source.flag(&format!("{}_WHOLE", name.to_uppercase()), whole);
+            if path == Path::LH && self.slab.low_window.is_some() {
+                let element = if span == 1 { format!("x{input}[i]") } else { format!("x{input}[i / SPAN][i % SPAN]") };
+                source.line(&format!("fn lh_load_one(i: u32) -> f16 {{ return {element}; }}"));
+                source.instance(include_str!("../../shaders/matrix_path_absent.wgsl"), &name);
+                continue;
+            }
             let element = |k| if span == 1 { format!("x{input}[i]") } else { format!("x{input}[i][{k}]") };
             let elements = (0..span).map(element).collect::<Vec<_>>().join(", ");
             source.line(&format!("fn {name}_load(i: u32) -> array<f16, SPAN> {{ return array({elements}); }}"));
-            source.flag(&format!("{}_WHOLE", name.to_uppercase()), whole);
             source.instance(include_str!("../../shaders/matrix_path.wgsl"), &name);
+        }
+        match self.slab.low_window {
+            Some(positions) => {
+                source.constant("LOW_WINDOW", positions);
+                source.file(include_str!("../../shaders/matrix_low.wgsl"));
+            }
+            None => source.file(include_str!("../../shaders/matrix_low_absent.wgsl")),
         }
         source.file(include_str!("../../shaders/matrix.wgsl"));
         source
@@ -218,7 +234,7 @@ impl Constants {
 
 /// Why this kernel cannot do `job`, or nothing.
 pub(crate) fn refusal(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job) -> Option<&'static str> {
-    let mut paths = job.paths.iter().flatten();
+    let paths = job.paths.iter().flatten();
     if types.activations != Dtype::F16 || types.weights != Dtype::F16 {
         Some("the matrix kernel needs f16 activations and f16 weights")
     } else if facts.matrix.is_none() || !facts.features.contains(wgpu::Features::SUBGROUP) {
@@ -227,8 +243,8 @@ pub(crate) fn refusal(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job)
         Some("the matrix kernel needs one group")
     } else if paths.clone().any(|path| path.sampling.level > 0) {
         Some("the matrix kernel needs maps that are pooled first, or given")
-    } else if paths.any(|path| path.sampling.upsample) {
-        Some("the matrix kernel needs L->H done first")
+    } else if upsampled(job).is_some_and(|[source, wanted]| !is_convolved_into(spec, source, wanted)) {
+        Some("the matrix kernel needs an L->H as large as half of Y_H, or done first")
     } else {
         None
     }
@@ -262,29 +278,48 @@ fn workgroups_across(spec: &Spec, output: Dims, tile: Tile, side: u32, windowed:
     cells.div_ceil(tile.cells(side).into())
 }
 
+/// X_L and what its convolution makes, rounded up, where L->H is replicated.
+fn upsampled(job: &Job) -> Option<[Dims; 2]> {
+    let path = job.path(Path::LH).filter(|path| path.sampling.upsample)?;
+    let y = job.high?.y.dims;
+    Some([path.source.dims, Dims { h: y.h.div_ceil(2), w: y.w.div_ceil(2), ..y }])
+}
+
+/// Whether an output is as large as padding and kernel make it of a source.
+fn is_convolved_into(spec: &Spec, source: Dims, output: Dims) -> bool {
+    let (padding, reach) = (spec.padding(), reach(spec));
+    source.h + 2 * padding[0] == output.h + reach[0] && source.w + 2 * padding[1] == output.w + reach[1]
+}
+
 /// Whether all taps can be taken from one window: those of a stride of 1, more than one, over maps that the outputs are
 /// as large as padding and kernel say.
 fn has_windows(spec: &Spec, job: &Job) -> bool {
-    let reach = reach(spec);
-    let fits = |source: Dims, output: Dims| {
-        source.h + 2 * spec.padding()[0] == output.h + reach[0]
-            && source.w + 2 * spec.padding()[1] == output.w + reach[1]
-    };
     let output = |path: Path| match path.output() {
         Frequency::High => job.high.as_ref(),
         Frequency::Low => job.low.as_ref(),
     };
+    let reach = reach(spec);
+    let fits = |(path, output): (&PathJob, &OutputJob)| {
+        if !path.sampling.upsample {
+            return path.sampling.step == 1 && is_convolved_into(spec, path.source.dims, output.y.dims);
+        }
+        // The padding between the rows of X_L, and between its frames, stands for that on either side of them.
+        let pitches = pitches(spec, output.y.dims, true);
+        let sizes = [path.source.dims.h, path.source.dims.w];
+        (0..2).all(|i| pitches[i] >= sizes[i] + spec.padding()[i].max(reach[i].saturating_sub(spec.padding()[i])))
+    };
     let mut paths = Path::ALL.into_iter().filter_map(|path| Some((job.path(path)?, output(path)?)));
-    reach != [0; 2] && paths.all(|(path, output)| path.sampling.step == 1 && fits(path.source.dims, output.y.dims))
+    reach != [0; 2] && paths.all(fits)
 }
 
 /// Adjacent columns of the inputs that a load brings, of a step as `slab` says.
 fn span(spec: &Spec, job: &Job, slab: Slab, side: u32, workgroup: u32) -> u32 {
-    let sources = || job.paths.iter().flatten();
+    // X_L may be read by itself, one column at a time.
     let whole = |span: u32| {
         let spans = 4 * slab.window / span;
         let shared = slab.depth * side * spans >= workgroup;
-        shared && sources().all(|path| path.sampling.step == 1 && path.source.dims.w.is_multiple_of(span))
+        let aligned = |path: &PathJob| path.sampling.step == 1 && path.source.dims.w.is_multiple_of(span);
+        shared && job.paths.iter().flatten().all(aligned)
     };
     let one_tap = spec.kernel()[1] == 1 && spec.padding()[1] == 0;
     match (slab.windowed, one_tap) {
@@ -323,6 +358,11 @@ fn slab(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile, side: u32) -> R
     let allowed = facts.limits.max_compute_workgroup_storage_size;
     let cells = tile.cells(side);
     let fits = |slab: Slab, most: u32| slab.storage(side, subgroups) <= allowed && slab.held(side, threads) <= most;
+    // As many positions of X_L as a step reads, and as share its channels among all threads.
+    let low_window = |depth: u32, positions: u64| {
+        let positions = positions.max(u64::from(threads.div_ceil(depth * side))).next_power_of_two();
+        upsampled(job).map(|_| u32::try_from(positions).unwrap_or(u32::MAX))
+    };
 
     if has_windows(spec, job) {
         let outputs = || [&job.high, &job.low].into_iter().flatten().map(|output| output.y.dims);
@@ -330,21 +370,25 @@ fn slab(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile, side: u32) -> R
             let workgroups = outputs().map(|y| workgroups_across(spec, y, tile, side, windowed));
             workgroups.fold(0, u64::saturating_add)
         };
-        let [down, right] = reach(spec).map(|reach| u64::from(1 + reach) / 2);
-        let farthest = outputs().map(|y| down * u64::from(pitches(spec, y, true)[1]) + right).max().unwrap_or(0);
+        // Cells from the first that a workgroup's first one reads to the last that its last one does.
+        let widest = outputs().map(|y| pitches(spec, y, true)[1]).max().unwrap_or(0);
+        let farthest =
+            |down: u32, right: u32| u64::from(cells) + u64::from(down) * u64::from(widest) + u64::from(right);
+        let [down, right] = reach(spec);
         // One to spare where pairs straddle cells.
-        let window = (u64::from(cells) + farthest + 1).next_power_of_two();
-        let slab = Slab { depth: 1, window: u32::try_from(window).unwrap_or(u32::MAX), windowed: true };
+        let window = (farthest(down.div_ceil(2), right.div_ceil(2)) + 1).next_power_of_two();
+        let window = u32::try_from(window).unwrap_or(u32::MAX);
+        let slab = Slab { depth: 1, window, windowed: true, low_window: low_window(1, farthest(down, right)) };
         // Cells beyond the output are multiplied in vain, of small maps more than a window saves.
         let few = across(true).saturating_mul(2) <= across(false).saturating_mul(3);
-        if few && fits(slab, MAX_HELD_WINDOW) {
+        if few && fits(slab, MAX_HELD_WINDOW) && slab.low_window.is_none_or(|low| low <= window.saturating_mul(4)) {
             return Ok(slab);
         }
     }
     // A tap's channels as matrices; slabs of two halve the steps, and their barriers.
     let mut paths = job.paths.iter().flatten();
     let even = paths.all(|path| spec.weight_shape(path.weights)[1].div_ceil(side).is_multiple_of(2));
-    let slab = |depth| Slab { depth, window: cells, windowed: false };
+    let slab = |depth| Slab { depth, window: cells, windowed: false, low_window: low_window(depth, cells.into()) };
     if even && fits(slab(2), MAX_HELD) {
         return Ok(slab(2));
     }
@@ -399,7 +443,9 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
         });
         let channels = spec.weight_shape(path_job.weights)[1];
         let slabs = channels.div_ceil(channels_a_step);
-        *steps += taps_of_steps * slabs;
+        if !path_job.sampling.upsample {
+            *steps += taps_of_steps * slabs;
+        }
         path_shapes[slot] = PathShape {
             channels,
             slabs,
@@ -483,25 +529,32 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
     let (residual_high, residual_low) = (residual(&job.high), residual(&job.low));
     let (y_h, y_l) = (written(&job.high), written(&job.low));
     let y_p = job.high.as_ref().and_then(|o| o.pooled).map(|p| p.id);
-    let part = |workgroups: u64, shape: &OutputShape, paired_output: bool| {
-        let [steps, each] = [shape.steps, tile.matrix_rows * tile.matrix_cols].map(u64::from);
+    // Half as many matrices for each step of a replicated L->H, which both subgroups side by side make.
+    let replicated = &path_shapes[Path::LH as usize];
+    let low_steps = if slab.low_window.is_some() { taps_of_steps * replicated.slabs } else { 0 };
+    let part = |workgroups: u64, shape: &OutputShape, low_steps: u32, paired_output: bool| {
+        let [steps, low_steps, each] = [shape.steps, low_steps, tile.matrix_rows * tile.matrix_cols].map(u64::from);
         let finished =
             u64::from(tile.rows() * side * 4 * tile.cells(side) / workgroup) / if paired_output { 2 } else { 1 };
         let products = u64::from(depth * if windowed { kernel_h * kernel_w } else { 1 });
         let gathered = u64::from(slab.held(side, workgroup));
+        let low_gathered = u64::from((slab.low_window.unwrap_or(0) * depth * side).div_ceil(workgroup));
         // A matrix is loaded in a few wide words.
         let matrices = 2 * products * u64::from(tile.matrix_rows + tile.matrix_cols);
         Part {
             threads: workgroups * u64::from(workgroup),
-            matrix_multiplies: steps * each * products * u64::from(side.pow(3))
-                / u64::from(facts.subgroup_sizes[1].max(1)),
-            loads: steps * (matrices + gathered / u64::from(span)) + finished,
-            stores: steps * (gathered / 8) + finished,
+            matrix_multiplies: (2 * steps + low_steps) * each * products * u64::from(side.pow(3))
+                / u64::from(2 * facts.subgroup_sizes[1].max(1)),
+            loads: steps * (matrices + gathered / u64::from(span)) + low_steps * (matrices + low_gathered) + finished,
+            stores: steps * (gathered / 8) + low_steps * (low_gathered / 8) + finished,
             ..Part::default()
         }
     };
     let work = Work {
-        parts: vec![part(high_workgroups, &high, outputs_paired[0]), part(low_workgroups, &low, outputs_paired[1])],
+        parts: vec![
+            part(high_workgroups, &high, low_steps, outputs_paired[0]),
+            part(low_workgroups, &low, 0, outputs_paired[1]),
+        ],
         bytes: job.bytes(Dtype::F16) + offsets.bytes,
     };
     let constants = Constants {
