@@ -120,9 +120,8 @@ impl Work {
         let (latency, cycles_a_microsecond) = (400.0, 2000.0);
         let (processors, resident) = (GPU_PROCESSORS as f64, GPU_RESIDENT as f64);
         let (launch, bytes_a_microsecond) = (4.0, 400_000.0);
-        let cycles = |part: &Part| {
-            let waves = part.threads.div_ceil(GPU_WAVE) as f64;
-            let issued = part.multiplies as f64
+        let issued = |part: &Part| {
+            part.multiplies as f64
                 + 0.5 * part.packed_multiplies as f64
                 + 0.2 * part.matrix_multiplies as f64
                 + 4.0 * part.loads as f64
@@ -130,12 +129,21 @@ impl Work {
                 + 2.0 * part.shared_loads as f64
                 + 40.0 * part.barriers as f64
                 + 4.0 * part.stores as f64
-                + 100.0;
-            // Of a wave on its own, a few loads are under way at once.
-            let alone = issued + latency * (part.loads as f64 / 16.0 + 2.0);
-            (issued * (waves / processors).ceil()).max(alone * (waves / (processors * resident)).ceil())
+                + 100.0
         };
-        let compute = self.parts.iter().map(cycles).sum::<f64>() / cycles_a_microsecond;
+        // Of a wave on its own, a few loads are under way at once.
+        let alone = |part: &Part| issued(part) + latency * (part.loads as f64 / 16.0 + 2.0);
+        let waves = |part: &Part| part.threads.div_ceil(GPU_WAVE) as f64;
+        let all: f64 = self.parts.iter().map(waves).sum();
+        // Waves of all kinds side by side, so many at a time: their mean over and over, but no less than the longest.
+        let rounds = |cycles: &dyn Fn(&Part) -> f64, at_once: f64| {
+            let present = || self.parts.iter().filter(|part| part.threads > 0);
+            let total: f64 = present().map(|part| cycles(part) * waves(part)).sum();
+            let longest = present().map(cycles).fold(0.0, f64::max);
+            (total / all.max(1.0) * (all / at_once).ceil()).max(longest)
+        };
+        let cycles = rounds(&issued, processors).max(rounds(&alone, processors * resident));
+        let compute = cycles / cycles_a_microsecond;
         launch + compute.max(self.bytes as f64 / bytes_a_microsecond)
     }
 }

@@ -539,13 +539,14 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
         let products = u64::from(depth * if windowed { kernel_h * kernel_w } else { 1 });
         let gathered = u64::from(slab.held(side, workgroup));
         let low_gathered = u64::from((slab.low_window.unwrap_or(0) * depth * side).div_ceil(workgroup));
-        // A matrix is loaded in a few wide words.
-        let matrices = 2 * products * u64::from(tile.matrix_rows + tile.matrix_cols);
+        // A matrix is loaded in two wide words.
+        let [weights, inputs] = [tile.matrix_rows, tile.matrix_cols].map(|matrices| 2 * products * u64::from(matrices));
         Part {
             threads: workgroups * u64::from(workgroup),
             matrix_multiplies: (2 * steps + low_steps) * each * products * u64::from(side.pow(3))
                 / u64::from(2 * facts.subgroup_sizes[1].max(1)),
-            loads: steps * (matrices + gathered / u64::from(span)) + low_steps * (matrices + low_gathered) + finished,
+            loads: steps * (weights + gathered / u64::from(span)) + low_steps * (weights + low_gathered) + finished,
+            shared_loads: (2 * steps + low_steps) * inputs / 2,
             stores: steps * (gathered / 8) + low_steps * (low_gathered / 8) + finished,
             ..Part::default()
         }
