@@ -26,6 +26,9 @@
 // - otherwise a step has one tap, whose inputs are gathered for each position; a pitch is then the cells of the output,
 //   and WINDOW is CELLS, and LOW_WINDOW as many or more.
 //
+// Where SLICED, the slabs of all inputs are cut into `slices`, and as many times the workgroups make partial sums, one
+// slice's behind the other's, for shaders/reduce.wgsl to add up.
+//
 // Operands: X [n][c][t][h][w]; weights of each path [oc / SIDE][kt][r][s][c / SIDE][oc % SIDE][c % SIDE], channels padded
 // with zeros to whole slabs and output channels to whole workgroups, behind the biases [oc] of H, then of L, in the same
 // buffer, which is bound twice.
@@ -35,8 +38,8 @@
 // enough, with one to spare where pairs straddle cells; where SPAN is more than one, stride 1, rows of whole spans, and
 // either WINDOWED, spans of two and PADDING_ODD as it is, or one tap along w without padding; where UPSAMPLES, X_L as large
 // as the convolution of it wants for all cells, where WINDOWED as much padding between its rows and frames as either side
-// of them has, and LOW_WINDOW positions that fit where a step does; where an output is PAIRED, its width even; WORKGROUP
-// threads are at least one subgroup a piece, and at most SUBGROUPS.
+// of them has, and LOW_WINDOW positions that fit where a step does; where an output is PAIRED, its width even; no more `slices`
+// than slabs of any path; WORKGROUP threads are at least one subgroup a piece, and at most SUBGROUPS.
 
 struct PathShape {
     channels: u32,
@@ -61,11 +64,11 @@ struct OutputShape {
     cells: u32, // n * t * pitch_rows * pitch_cols
     blocks: u32, // workgroups for all output channels
     bias: u32,
-    steps: u32,
     pooled_h: u32,
     pooled_w: u32,
     sums_h: u32, // rows and columns of P
     sums_w: u32,
+    planes: u32, // of the partial sums of a slice
 }
 
 struct Shape {
@@ -89,8 +92,8 @@ struct Shape {
     dilation_h: u32,
     dilation_w: u32,
     slope: f32,
-    unused_a: u32,
-    unused_b: u32,
+    slices: u32,
+    unused: u32,
 }
 
 const ROWS: u32 = PIECE_ROWS * MATRIX_ROWS; // matrices of a workgroup
@@ -137,6 +140,7 @@ struct Cursor {
     r: u32,
     s: u32,
     slab: u32,
+    slabs: vec2<u32>, // the first that is taken of the path, and the one behind the last
 }
 
 // The first position of a cell that is counted.
@@ -204,13 +208,31 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_id) subgroup: u32,
 ) {
-    let workgroup = id.x + id.y * shape.grid_x;
-    if workgroup < shape.workgroups {
-        make(workgroup, local, subgroup);
+    var workgroup = id.x + id.y * shape.grid_x;
+    var slice = 0u;
+    if SLICED {
+        slice = workgroup / shape.workgroups;
+        workgroup %= shape.workgroups;
+    }
+    if slice < shape.slices && workgroup < shape.workgroups {
+        make(workgroup, local, subgroup, slice);
     }
 }
 
-fn make(workgroup: u32, local: u32, subgroup: u32) {
+// The slabs of channels of a slice, from the first to the one behind the last: as many as in any other, or one more.
+fn slabs_of(p: PathShape, slice: u32) -> vec2<u32> {
+    if SLICED {
+        return p.slabs * vec2(slice, slice + 1u) / shape.slices;
+    }
+    return vec2(0u, p.slabs);
+}
+
+// Steps that take so many slabs.
+fn steps_of(slabs: vec2<u32>) -> u32 {
+    return shape.kernel_t * select(shape.kernel_h * shape.kernel_w, 1u, WINDOWED) * (slabs.y - slabs.x);
+}
+
+fn make(workgroup: u32, local: u32, subgroup: u32, slice: u32) {
     let low = HAS_LOW && (!HAS_HIGH || workgroup >= shape.high_workgroups);
     var o = shape.high;
     var index = workgroup;
@@ -225,22 +247,26 @@ fn make(workgroup: u32, local: u32, subgroup: u32) {
     let piece_row = min(own_row, PIECE_ROWS - 1u);
     let piece_col = subgroup % 2u;
 
-    var at: Cursor;
     var p = shape.hh;
+    var second = shape.lh;
     if low {
         p = shape.ll;
+        second = shape.hl;
+    } else if UPSAMPLES {
+        second.slabs = 0u;
     }
+    let steps = steps_of(slabs_of(p, slice)) + steps_of(slabs_of(second, slice));
+    var at: Cursor;
     if p.channels == 0u {
         at.second = true;
-        p = shape.lh;
-        if low {
-            p = shape.hl;
-        }
+        p = second;
     }
+    at.slabs = slabs_of(p, slice);
+    at.slab = at.slabs.x;
     var acc: array<array<Sum, MATRIX_COLS>, MATRIX_ROWS>;
     if UPSAMPLES && !low {
         var starts: Starts;
-        sum_from_low(&starts, o, first_cell, block, piece_row, local);
+        sum_from_low(&starts, o, first_cell, block, piece_row, local, slice);
         for (var i = 0u; i < MATRIX_ROWS; i++) {
             for (var j = 0u; j < MATRIX_COLS; j++) {
                 acc[i][j] = starts[i][j / 2u];
@@ -261,8 +287,8 @@ fn make(workgroup: u32, local: u32, subgroup: u32) {
     let dilation_h = shape.dilation_h;
     let dilation_w = shape.dilation_w;
     // While a step's inputs are on their way, the step before is multiplied.
-    for (var step = 0u; step <= o.steps; step++) {
-        let fetches = step < o.steps;
+    for (var step = 0u; step <= steps; step++) {
+        let fetches = step < steps;
         if fetches {
             fetch(&held, &places, p, at, low, share);
         }
@@ -298,11 +324,10 @@ fn make(workgroup: u32, local: u32, subgroup: u32) {
             row = p.row;
             tap = p.slabs * DEPTH;
             matrix = first_matrix(p, at, block * ROWS + piece_row);
-            if advance(&at, p) {
-                p = shape.lh;
-                if low {
-                    p = shape.hl;
-                }
+            if advance(&at) {
+                p = second;
+                at.slabs = slabs_of(p, slice);
+                at.slab = at.slabs.x;
             }
         }
         workgroupBarrier();
@@ -332,7 +357,7 @@ fn make(workgroup: u32, local: u32, subgroup: u32) {
                     let r = local / SIDE + k * (WORKGROUP / SIDE);
                     let oc = first_channel + down * ROUND_ROWS + r;
                     if wanted && r < ROUND_ROWS && oc < o.own {
-                        rows[k] = finish_row_of_cell(r * ROUND_COLS + local % SIDE, o, low, place, oc, lower, rows[k]);
+                        rows[k] = finish_row_of_cell(r * ROUND_COLS + local % SIDE, o, low, place, oc, slice, lower, rows[k]);
                     }
                 }
                 workgroupBarrier();
@@ -347,13 +372,13 @@ fn first_matrix(p: PathShape, at: Cursor, row: u32) -> u32 {
     return p.weights + row * p.row + (tap * p.slabs + at.slab) * DEPTH;
 }
 
-// Goes on to what the step after takes. Says whether this was the last of path `p`.
-fn advance(at: ptr<function, Cursor>, p: PathShape) -> bool {
+// Goes on to what the step after takes. Says whether this was the last of its path.
+fn advance(at: ptr<function, Cursor>) -> bool {
     (*at).slab += 1u;
-    if (*at).slab < p.slabs {
+    if (*at).slab < (*at).slabs.y {
         return false;
     }
-    (*at).slab = 0u;
+    (*at).slab = (*at).slabs.x;
     if !WINDOWED {
         (*at).s += 1u;
         if (*at).s < shape.kernel_w {
@@ -383,10 +408,11 @@ fn finish_row_of_cell(
     low: bool,
     place: Place,
     oc: u32,
+    slice: u32,
     lower: u32,
     upper: vec2<f32>,
 ) -> vec2<f32> {
-    let plane = (place.n * o.channels + o.first + oc) * o.t + place.t;
+    let plane = slice * o.planes + (place.n * o.channels + o.first + oc) * o.t + place.t;
     let y = place.y + lower;
     // Beyond an odd edge the neighbour stands in, which leaves the mean of what exists.
     var row = upper;

@@ -20,6 +20,7 @@ fn sum_from_low(
     block: u32,
     piece_row: u32,
     local: u32,
+    slice: u32,
 ) {
     let p = shape.lh;
     let plane_size = p.source_h * p.source_w;
@@ -36,13 +37,15 @@ fn sum_from_low(
     }
     var held: array<array<f16, LOW_RUN>, LOW_HELD>;
     var at: Cursor;
+    at.slabs = slabs_of(p, slice);
+    at.slab = at.slabs.x;
+    let steps = steps_of(at.slabs);
     var matrix = 0u;
     let tap = p.slabs * DEPTH;
     let taps_down = select(1u, shape.kernel_h, WINDOWED);
     let taps_across = select(1u, shape.kernel_w, WINDOWED);
     let line = shape.dilation_h * o.pitch_cols;
     let dilation_w = shape.dilation_w;
-    let steps = shape.kernel_t * p.slabs * select(shape.kernel_h * shape.kernel_w, 1u, WINDOWED);
     for (var step = 0u; step <= steps; step++) {
         let fetches = step < steps;
         if fetches {
@@ -98,7 +101,7 @@ fn sum_from_low(
                 }
             }
             matrix = first_matrix(p, at, block * ROWS + piece_row);
-            advance(&at, p);
+            advance(&at);
         }
         workgroupBarrier();
     }

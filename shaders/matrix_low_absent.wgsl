@@ -7,5 +7,6 @@ fn sum_from_low(
     block: u32,
     piece_row: u32,
     local: u32,
+    slice: u32,
 ) {
 }

@@ -1080,8 +1080,8 @@ impl Planner<'_> {
 
     /// Partial sums over slices of the input channels, then the sum of those.
     fn split_k(&mut self) -> Result<Vec<Step>, Error> {
-        use Family::{Direct, DirectF16, Staged, StagedF16};
-        if !matches!(self.variant.family, Direct | DirectF16 | Staged | StagedF16) {
+        use Family::{Direct, DirectF16, Matrix, Staged, StagedF16};
+        if !matches!(self.variant.family, Direct | DirectF16 | Staged | StagedF16 | Matrix) {
             return Err(self.refuse("its kernel takes all input channels"));
         }
         let mut pools = Pools::default();

@@ -220,6 +220,32 @@ fn every_tile() {
     check_on(context(), &case(32, 64), |v| v.strategy == Strategy::Fused && v.tile == Some("2x2-2x2"));
 }
 
+/// Slices of the input channels, which differ in their slabs, and the kernel that adds their sums up.
+#[test]
+fn slices() {
+    let run = |case: Case| {
+        let wanted = |v: Variant| v.strategy == Strategy::SplitK && v.tile == Some(SMALL);
+        check_on(context(), &halves(case), wanted);
+    };
+    let spec = k3((37, 50), (12, 11)).bias(true);
+    for (h, w) in [(7, 7), (8, 6), (12, 10)] {
+        run(image(spec.clone(), h, w));
+    }
+    run(image(spec.clone().stride(2), 9, 11));
+    run(image(split((64, 40), (16, 16)), 7, 8));
+    for (input, output) in [((40, 0), (12, 0)), ((0, 40), (12, 11)), ((33, 0), (0, 9))] {
+        run(image(k3(input, output), 8, 8));
+    }
+    let time = TimeAxis { kernel: 3, stride: 2, padding: 1, dilation: 1 };
+    run(case(spec.clone().time(time), InputSize::video(2, 5, 6, 6)));
+    let slice = |first, of| Some(Slice { first, of });
+    let options = Options { high_slice: slice(3, 16), low_slice: slice(0, 13), ..Options::default() };
+    run(Case { options, ..case(spec.clone(), InputSize::image(2, 6, 8)) });
+    let options = Options { pooled_input: true, pooled_output: true, ..Options::default() };
+    let spec = spec.residual(true, true).activation(Activation::Relu);
+    run(Case { options, ..image(spec, 7, 8) });
+}
+
 #[test]
 fn folded_grids() {
     let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 3, ..context().octconv().facts().limits.clone() };
@@ -312,9 +338,7 @@ fn limits() {
 fn the_planners_choice() {
     let before_direct = |facts: &DeviceFacts, channels: u32| {
         let case = halves(image(k3((channels, channels), (channels, channels)), 28, 28));
-        let mut plans = Plan::candidates(&case.spec, case.size, &case.options, facts);
-        // Slices of the input channels the matrix kernel does not have.
-        plans.retain(|plan| plan.variant().strategy != Strategy::SplitK);
+        let plans = Plan::candidates(&case.spec, case.size, &case.options, facts);
         let first = |family| plans.iter().position(|plan| plan.variant().family == family).unwrap();
         first(Family::Matrix) < first(Family::Direct)
     };

@@ -48,6 +48,8 @@ pub(crate) struct Constants {
     paths: [Option<(usize, bool)>; 4],
     given_sums: bool,
     high_is_partial: bool,
+    /// Input channels are cut into slices, of which each makes partial sums.
+    sliced: bool,
     residual_high: bool,
     residual_low: bool,
     writes_high: bool,
@@ -98,11 +100,11 @@ struct OutputShape {
     cells: u32,
     blocks: u32,
     bias: u32,
-    steps: u32,
     pooled_h: u32,
     pooled_w: u32,
     sums_h: u32,
     sums_w: u32,
+    planes: u32,
 }
 
 #[repr(C)]
@@ -125,7 +127,8 @@ struct Shape {
     dilation_h: u32,
     dilation_w: u32,
     slope: f32,
-    unused: [u32; 2],
+    slices: u32,
+    unused: u32,
 }
 
 impl Tile {
@@ -184,6 +187,10 @@ impl Constants {
         source.flag("HAS_SUMS", self.given_sums);
         source.flag("HIGH_IS_PARTIAL", self.high_is_partial);
         source.flag("WRITES_Y_P", self.writes_pooled);
+        source.flag("SLICED", self.sliced);
+        if self.sliced {
+            source.outputs_are_partial_sums();
+        }
         source.matrices(self.side, Dtype::F32);
         source.binding(Access::Read, "weights", "f16");
         source.binding(Access::Read, "biases", "f32");
@@ -389,7 +396,8 @@ fn slab(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile, side: u32) -> R
     let mut paths = job.paths.iter().flatten();
     let even = paths.all(|path| spec.weight_shape(path.weights)[1].div_ceil(side).is_multiple_of(2));
     let slab = |depth| Slab { depth, window: cells, windowed: false, low_window: low_window(depth, cells.into()) };
-    if even && fits(slab(2), MAX_HELD) {
+    // The planner cuts channels into slices of no fewer than a slab of one.
+    if even && job.slices.is_none() && fits(slab(2), MAX_HELD) {
         return Ok(slab(2));
     }
     let needs = slab(1).storage(side, subgroups);
@@ -466,7 +474,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
     }
 
     let mut biases = offsets.biases.iter();
-    let mut output_shape = |output: &Option<OutputJob>, steps: u32, sums: Option<Operand>| {
+    let mut output_shape = |output: &Option<OutputJob>, sums: Option<Operand>| {
         let Some(output) = output else { return OutputShape::default() };
         let dims = output.y.dims;
         let [pitch_rows, pitch_cols] = pitches(spec, dims, windowed);
@@ -483,22 +491,23 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
             cells: dims.n * dims.t * pitch_rows * pitch_cols,
             blocks: blocks(output).group_blocks / tile.rows(),
             bias: biases.next().copied().unwrap_or_default(),
-            steps,
             pooled_h: pooled.map_or(0, |p| p.h),
             pooled_w: pooled.map_or(0, |p| p.w),
             sums_h: sums.map_or(0, |s| s.dims.h),
             sums_w: sums.map_or(0, |s| s.dims.w),
+            planes: dims.n * dims.c * dims.t,
         }
     };
-    let high = output_shape(&job.high, steps[0], job.low_sums);
-    let low = output_shape(&job.low, steps[1], None);
+    let high = output_shape(&job.high, job.low_sums);
+    let low = output_shape(&job.low, None);
     let count = |output: &Option<OutputJob>, shape: &OutputShape| {
         let across = |output: &OutputJob| workgroups_across(spec, output.y.dims, tile, side, windowed);
         output.as_ref().map_or(0, across) * u64::from(shape.blocks)
     };
     let [high_workgroups, low_workgroups] = [count(&job.high, &high), count(&job.low, &low)];
     let workgroups = high_workgroups + low_workgroups;
-    let grid = Grid::fold(workgroups, facts)?;
+    let slices = job.slices.unwrap_or(1);
+    let grid = Grid::fold(workgroups * u64::from(slices), facts)?;
     let (padding, dilation) = (spec.padding(), spec.dilation());
     let shape = Shape {
         paths: path_shapes,
@@ -518,7 +527,8 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
         dilation_h: dilation[0],
         dilation_w: dilation[1],
         slope: slope(job.activation),
-        unused: [0; 2],
+        slices,
+        unused: 0,
     };
 
     let span = span(spec, job, slab, side, workgroup);
@@ -532,8 +542,9 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
     // Half as many matrices for each step of a replicated L->H, which both subgroups side by side make.
     let replicated = &path_shapes[Path::LH as usize];
     let low_steps = if slab.low_window.is_some() { taps_of_steps * replicated.slabs } else { 0 };
-    let part = |workgroups: u64, shape: &OutputShape, low_steps: u32, paired_output: bool| {
-        let [steps, low_steps, each] = [shape.steps, low_steps, tile.matrix_rows * tile.matrix_cols].map(u64::from);
+    let part = |workgroups: u64, steps: u32, low_steps: u32, paired_output: bool| {
+        let [steps, low_steps] = [steps, low_steps].map(|steps| u64::from(steps.div_ceil(slices)));
+        let each = u64::from(tile.matrix_rows * tile.matrix_cols);
         let finished =
             u64::from(tile.rows() * side * 4 * tile.cells(side) / workgroup) / if paired_output { 2 } else { 1 };
         let products = u64::from(depth * if windowed { kernel_h * kernel_w } else { 1 });
@@ -542,7 +553,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
         // A matrix is loaded in two wide words.
         let [weights, inputs] = [tile.matrix_rows, tile.matrix_cols].map(|matrices| 2 * products * u64::from(matrices));
         Part {
-            threads: workgroups * u64::from(workgroup),
+            threads: workgroups * u64::from(workgroup * slices),
             matrix_multiplies: (2 * steps + low_steps) * each * products * u64::from(side.pow(3))
                 / u64::from(2 * facts.subgroup_sizes[1].max(1)),
             loads: steps * (weights + gathered / u64::from(span)) + low_steps * (weights + low_gathered) + finished,
@@ -553,8 +564,8 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
     };
     let work = Work {
         parts: vec![
-            part(high_workgroups, &high, low_steps, outputs_paired[0]),
-            part(low_workgroups, &low, 0, outputs_paired[1]),
+            part(high_workgroups, steps[0], low_steps, outputs_paired[0]),
+            part(low_workgroups, steps[1], 0, outputs_paired[1]),
         ],
         bytes: job.bytes(Dtype::F16) + offsets.bytes,
     };
@@ -571,6 +582,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
         paths,
         given_sums: job.low_sums.is_some(),
         high_is_partial: job.high.as_ref().is_some_and(|o| o.bias.is_none()),
+        sliced: job.slices.is_some(),
         residual_high: residual_high.is_some(),
         residual_low: residual_low.is_some(),
         writes_high: y_h.is_some(),
