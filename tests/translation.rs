@@ -251,8 +251,12 @@ fn the_table_has_every_kernel_and_constant() {
         "read> x0: array<vec2<f16>>",
         "read_write> y_h: array<vec2<f16>>",
         "read_write> y_p: array<vec2<f16>>",
-        "const PAIRED: bool = true",
-        "const SPAN: u32 = select(1u, 2u, PAIRED)",
+        "const WINDOWED: bool = true",
+        "const WINDOWED: bool = false",
+        "const UPSAMPLES: bool = true",
+        "const UPSAMPLES: bool = false",
+        "const PADDING_ODD: bool = true",
+        "const PADDING_ODD: bool = false",
         "_WHOLE: bool = true",
         "_WHOLE: bool = false",
     ]
@@ -278,6 +282,7 @@ fn the_table_has_every_kernel_and_constant() {
     constant("MATRIX_ROWS", &[2, 4]);
     constant("MATRIX_COLS", &[2, 4]);
     constant("DEPTH", &[1, 2]);
+    constant("SPAN", &[1, 2, 4]);
     for text in wanted {
         assert!(sources.iter().any(|source| source.contains(&text)), "no source has {text:?}");
     }
