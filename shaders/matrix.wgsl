@@ -13,7 +13,7 @@
 // `high_workgroups` workgroups make Y_H, the others Y_L; a workgroup makes ROWS * SIDE channels by CELLS cells.
 // PIECE_ROWS x 2 subgroups have a piece of it each, of MATRIX_ROWS x MATRIX_COLS matrices: piece column b has the phases
 // (0, b) and (1, b) in turn. WGSL cannot set the size of subgroups: the host takes the largest that the device has, and
-// where they turn out smaller, those beyond the last piece repeat another's and are ignored.
+// where they turn out smaller, those beyond the last piece only gather.
 //
 // A step takes SLAB channels. Threads gather them into workgroup memory, [matrix of the slab][phase][cell][channel], with
 // zeros for padding and for channels beyond the last, while the step before is multiplied; weights are loaded as
@@ -24,7 +24,7 @@
 //   at a constant distance, and WINDOW cells serve all taps of CELLS. Of X_L, whose rows the padding between them keeps
 //   apart too, LOW_WINDOW positions do.
 // - otherwise a step has one tap, whose inputs are gathered for each position; a pitch is then the cells of the output,
-//   and WINDOW is CELLS, and LOW_WINDOW as many or more.
+//   and WINDOW and LOW_WINDOW are CELLS, or more where there would be nothing for some threads to gather.
 //
 // Where SLICED, the slabs of all inputs are cut into `slices`, and as many times the workgroups make partial sums, one
 // slice's behind the other's, for shaders/reduce.wgsl to add up.
@@ -33,13 +33,17 @@
 // with zeros to whole slabs and output channels to whole workgroups, behind the biases [oc] of H, then of L, in the same
 // buffer, which is bound twice.
 //
-// The host guarantees: one group; maps as the paths convolve them, pooled beforehand; at least one path an output; sizes,
-// strides and weight offsets of `shape` within their buffers; where WINDOWED, stride 1, one matrix a slab, and WINDOW cells
-// enough, with one to spare where pairs straddle cells; where SPAN is more than one, stride 1, rows of whole spans, and
-// either WINDOWED, spans of two and PADDING_ODD as it is, or one tap along w without padding; where UPSAMPLES, X_L as large
-// as the convolution of it wants for all cells, where WINDOWED as much padding between its rows and frames as either side
-// of them has, and LOW_WINDOW positions that fit where a step does; where an output is PAIRED, its width even; no more `slices`
-// than slabs of any path; WORKGROUP threads are at least one subgroup a piece, and at most SUBGROUPS.
+// The host guarantees:
+// - one group; maps as the paths convolve them, pooled beforehand; at least one path an output, or none where HAS_SUMS;
+//   sizes, strides and weight offsets of `shape` within their buffers; where an output is PAIRED, its width even;
+// - SIDE, WORKGROUP, WINDOW and LOW_WINDOW powers of two; WORKGROUP at least SIDE and a subgroup a piece, and no more than
+//   SLAB * SPANS or SLAB * LOW_WINDOW; no more `slices` than slabs of any path;
+// - where WINDOWED, stride 1, one matrix a slab, and WINDOW cells enough, with one to spare where pairs straddle cells;
+// - where SPAN is more than one, stride 1 and rows of whole spans; spans of two where WINDOWED, and otherwise one tap along
+//   w without padding;
+// - where PAIRS_STRADDLE (an odd padding), rows of the padded map that are whole cells: 2 * pitch_cols columns;
+// - where UPSAMPLES, X_L as large as its convolution wants for all cells, LOW_WINDOW positions that fit where a step does,
+//   and, where WINDOWED, as much padding between its rows and frames as either side of them has.
 
 struct PathShape {
     channels: u32,
@@ -109,21 +113,21 @@ const SHARERS: u32 = max(WORKGROUP / SPANS, 1u);
 const RUN: u32 = SLAB / SHARERS;
 const STRETCH: u32 = min(RUN, SIDE); // of a run, side by side in workgroup memory
 const STRETCHES: u32 = SIDE / STRETCH;
-// Where padding is odd, the first column of a pair is the second of a cell.
-const SHIFT: u32 = select(0u, 1u, WINDOWED && SPAN == 2u && PADDING_ODD);
+// Where padding is odd, a pair of columns begins in the second column of a cell. One that begins in the last cell of a row
+// ends in the first of the next: both columns lie in the padding, and are the zeros that this cell wants in its first.
+// What begins in front of a workgroup's first cell goes to the last cell of the window, which no tap reads then.
+const SHIFT: u32 = select(0u, 1u, PAIRS_STRADDLE);
 // What is finished at a time: a matrix of each subgroup, as channels by (b, cell), and how much of it is each thread's.
 const ROUND_ROWS: u32 = PIECE_ROWS * SIDE;
 const ROUND_COLS: u32 = 2u * SIDE;
 const FINISHED: u32 = max(ROUND_ROWS * SIDE / WORKGROUP, 1u);
-// Rows for subgroups that have no piece too.
-const STORED_ROWS: u32 = (SUBGROUPS + 1u) / 2u * SIDE;
 
 alias Held = array<array<array<f16, SPAN>, RUN>, HELD>;
 alias Places = array<Place, HELD>;
 alias Starts = array<array<Sum, MATRIX_COLS / 2u>, MATRIX_ROWS>;
 
 var<workgroup> inputs: array<f16, STEPS_KEPT * STEP>;
-var<workgroup> sums: array<f32, STORED_ROWS * ROUND_COLS>;
+var<workgroup> sums: array<f32, ROUND_ROWS * ROUND_COLS>;
 
 // A position of an output, or the first of a cell.
 struct Place {
@@ -131,6 +135,13 @@ struct Place {
     t: u32,
     y: u32,
     x: u32,
+}
+
+// What a subgroup has of a workgroup's part, if anything.
+struct Piece {
+    there: bool,
+    row: u32,
+    col: u32,
 }
 
 // What the next step takes.
@@ -156,8 +167,7 @@ fn place_of(o: OutputShape, cell: u32) -> Place {
 // The first position of what a thread gathers, `first_cell` being the workgroup's.
 fn place_of_span(o: OutputShape, first_cell: u32, span: u32) -> Place {
     let column = span * SPAN % (2u * WINDOW);
-    // Those beyond the last count repeat it, and so does the one in front of the first: either lies in the padding, or
-    // beyond what the output has.
+    // What is in front of the first cell wraps. It repeats the last that is counted, as those behind it do.
     var place = place_of(o, min(first_cell + column / 2u - SHIFT, o.cells - 1u));
     place.y += span * SPAN / (2u * WINDOW);
     place.x += column % 2u + SHIFT;
@@ -185,7 +195,6 @@ fn put(held: ptr<function, Held>, buffer: u32, local: u32) {
     for (var i = 0u; i < HELD; i++) {
         let first = (i * WORKGROUP + local % SPANS) * SPAN;
         for (var k = 0u; k < SPAN; k++) {
-            // In front of the first cell is the last, which no tap reads then.
             let column = first % (2u * WINDOW) + k - SHIFT;
             let phase = first / (2u * WINDOW) * 2u + column % 2u;
             let cell = column / 2u % WINDOW;
@@ -243,9 +252,8 @@ fn make(workgroup: u32, local: u32, subgroup: u32, slice: u32) {
     // The blocks of channels over the same positions follow one another: they read the same inputs.
     let block = index % o.blocks;
     let first_cell = index / o.blocks * CELLS;
-    let own_row = subgroup / 2u;
-    let piece_row = min(own_row, PIECE_ROWS - 1u);
-    let piece_col = subgroup % 2u;
+    let piece = Piece(subgroup < 2u * PIECE_ROWS, subgroup / 2u, subgroup % 2u);
+    let first_row = block * ROWS + piece.row;
 
     var p = shape.hh;
     var second = shape.lh;
@@ -266,7 +274,7 @@ fn make(workgroup: u32, local: u32, subgroup: u32, slice: u32) {
     var acc: array<array<Sum, MATRIX_COLS>, MATRIX_ROWS>;
     if UPSAMPLES && !low {
         var starts: Starts;
-        sum_from_low(&starts, o, first_cell, block, piece_row, local, slice);
+        sum_from_low(&starts, o, first_cell, first_row, piece.there, local, slice);
         for (var i = 0u; i < MATRIX_ROWS; i++) {
             for (var j = 0u; j < MATRIX_COLS; j++) {
                 acc[i][j] = starts[i][j / 2u];
@@ -279,9 +287,10 @@ fn make(workgroup: u32, local: u32, subgroup: u32, slice: u32) {
         places[i] = place_of_span(o, first_cell, i * WORKGROUP + local % SPANS);
     }
     var held: Held;
-    var matrix = 0u;
-    var row = 0u;
-    var tap = 0u;
+    // Where the weights of the step are, in matrices, and how far from tap to tap and from row to row of matrices.
+    var factors = 0u;
+    var next_tap = 0u;
+    var next_row = 0u;
     let taps_down = select(1u, shape.kernel_h, WINDOWED);
     let taps_across = select(1u, shape.kernel_w, WINDOWED);
     let dilation_h = shape.dilation_h;
@@ -292,16 +301,16 @@ fn make(workgroup: u32, local: u32, subgroup: u32, slice: u32) {
         if fetches {
             fetch(&held, &places, p, at, low, share);
         }
-        if step > 0u {
+        if step > 0u && piece.there {
             let kept = (~step & (STEPS_KEPT - 1u)) * STEP;
             for (var r = 0u; r < taps_down; r++) {
                 for (var s = 0u; s < taps_across; s++) {
-                    let column = piece_col + s * dilation_w;
+                    let column = piece.col + s * dilation_w;
                     for (var d = 0u; d < DEPTH; d++) {
                         var left: array<Left, MATRIX_ROWS>;
                         for (var i = 0u; i < MATRIX_ROWS; i++) {
-                            let at = matrix + (r * taps_across + s) * tap + i * PIECE_ROWS * row + d;
-                            left[i] = coopLoadT<Left>(&weights[at * SIDE * SIDE], SIDE);
+                            let factor = factors + (r * taps_across + s) * next_tap + i * PIECE_ROWS * next_row + d;
+                            left[i] = coopLoadT<Left>(&weights[factor * SIDE * SIDE], SIDE);
                         }
                         for (var j = 0u; j < MATRIX_COLS; j++) {
                             let line = j % 2u + r * dilation_h;
@@ -321,9 +330,9 @@ fn make(workgroup: u32, local: u32, subgroup: u32, slice: u32) {
         }
         if fetches {
             put(&held, step & (STEPS_KEPT - 1u), local);
-            row = p.row;
-            tap = p.slabs * DEPTH;
-            matrix = first_matrix(p, at, block * ROWS + piece_row);
+            factors = first_factor(p, at, first_row);
+            next_tap = p.slabs * DEPTH;
+            next_row = p.row;
             if advance(&at) {
                 p = second;
                 at.slabs = slabs_of(p, slice);
@@ -347,8 +356,8 @@ fn make(workgroup: u32, local: u32, subgroup: u32, slice: u32) {
             for (var lower = 0u; lower < 2u; lower++) {
                 for (var i = 0u; i < MATRIX_ROWS; i++) {
                     for (var j = 0u; j < MATRIX_COLS; j++) {
-                        if i == down && j == 2u * across + lower {
-                            coopStoreT(acc[i][j], &sums[(own_row * ROUND_COLS + piece_col) * SIDE], ROUND_COLS);
+                        if piece.there && i == down && j == 2u * across + lower {
+                            coopStoreT(acc[i][j], &sums[(piece.row * ROUND_COLS + piece.col) * SIDE], ROUND_COLS);
                         }
                     }
                 }
@@ -366,8 +375,8 @@ fn make(workgroup: u32, local: u32, subgroup: u32, slice: u32) {
     }
 }
 
-// The weights of what a step takes, of SIDE output channels.
-fn first_matrix(p: PathShape, at: Cursor, row: u32) -> u32 {
+// The first matrix of weights that a step takes, in a row of them.
+fn first_factor(p: PathShape, at: Cursor, row: u32) -> u32 {
     let tap = (at.kt * shape.kernel_h + at.r) * shape.kernel_w + at.s;
     return p.weights + row * p.row + (tap * p.slabs + at.slab) * DEPTH;
 }

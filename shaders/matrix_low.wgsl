@@ -17,8 +17,8 @@ fn sum_from_low(
     starts: ptr<function, Starts>,
     o: OutputShape,
     first_cell: u32,
-    block: u32,
-    piece_row: u32,
+    first_row: u32,
+    has_piece: bool,
     local: u32,
     slice: u32,
 ) {
@@ -40,8 +40,8 @@ fn sum_from_low(
     at.slabs = slabs_of(p, slice);
     at.slab = at.slabs.x;
     let steps = steps_of(at.slabs);
-    var matrix = 0u;
-    let tap = p.slabs * DEPTH;
+    var factors = 0u;
+    let next_tap = p.slabs * DEPTH;
     let taps_down = select(1u, shape.kernel_h, WINDOWED);
     let taps_across = select(1u, shape.kernel_w, WINDOWED);
     let line = shape.dilation_h * o.pitch_cols;
@@ -68,14 +68,14 @@ fn sum_from_low(
                 }
             }
         }
-        if step > 0u {
+        if step > 0u && has_piece {
             for (var r = 0u; r < taps_down; r++) {
                 for (var s = 0u; s < taps_across; s++) {
                     for (var d = 0u; d < DEPTH; d++) {
                         var left: array<Left, MATRIX_ROWS>;
                         for (var i = 0u; i < MATRIX_ROWS; i++) {
-                            let at = matrix + (r * taps_across + s) * tap + i * PIECE_ROWS * p.row + d;
-                            left[i] = coopLoadT<Left>(&weights[at * SIDE * SIDE], SIDE);
+                            let factor = factors + (r * taps_across + s) * next_tap + i * PIECE_ROWS * p.row + d;
+                            left[i] = coopLoadT<Left>(&weights[factor * SIDE * SIDE], SIDE);
                         }
                         for (var j = 0u; j < MATRIX_COLS / 2u; j++) {
                             let position = d * LOW_WINDOW + j * SIDE + r * line + s * dilation_w;
@@ -100,7 +100,7 @@ fn sum_from_low(
                     }
                 }
             }
-            matrix = first_matrix(p, at, block * ROWS + piece_row);
+            factors = first_factor(p, at, first_row);
             advance(&at);
         }
         workgroupBarrier();

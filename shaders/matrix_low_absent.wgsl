@@ -4,8 +4,8 @@ fn sum_from_low(
     starts: ptr<function, Starts>,
     o: OutputShape,
     first_cell: u32,
-    block: u32,
-    piece_row: u32,
+    first_row: u32,
+    has_piece: bool,
     local: u32,
     slice: u32,
 ) {

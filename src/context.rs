@@ -21,6 +21,8 @@ pub struct ContextOptions {
     pub checked: Option<bool>,
     /// As [`EngineOptions::software`].
     pub software: Option<bool>,
+    /// As [`EngineOptions::subgroup_sizes`].
+    pub subgroup_sizes: Option<[u32; 2]>,
     /// As [`EngineOptions::tuned`]; `None` is what the cache has.
     pub tuned: Option<Arc<Tuned>>,
     /// Keeps what is tuned, and the driver's compiled pipelines where it gives them away.
@@ -102,7 +104,7 @@ impl Context {
         let required_limits = options.limits.clone().unwrap_or(required_limits);
         let experimental_features = match required_features.intersects(wgpu::Features::all_experimental_mask()) {
             // SAFETY: the one experimental feature in USEFUL_FEATURES is the cooperative matrix. This crate's shaders
-            // alone use it, in uniform control flow, in shapes that the adapter lists, on buffers whose sizes the
+            // alone use it, in control flow that a subgroup shares, in shapes that the adapter lists, on buffers whose sizes the
             // host has checked.
             true => unsafe { wgpu::ExperimentalFeatures::enabled() },
             false => wgpu::ExperimentalFeatures::disabled(),
@@ -125,6 +127,7 @@ impl Context {
         let engine = EngineOptions {
             checked: options.checked,
             software: options.software,
+            subgroup_sizes: options.subgroup_sizes,
             adapter: AdapterFacts::of(&adapter),
             tuned: options.tuned.clone().or_else(|| kept().map(Arc::new)),
             pipeline_cache: pipelines.as_ref().map(|pipelines| pipelines.driver.clone()),

@@ -40,6 +40,10 @@ pub struct EngineOptions {
     /// for testing on a software device what GPUs run. `None` is what the device says of itself. What is tuned so has the
     /// name of the device all the same: do not keep it.
     pub software: Option<bool>,
+    /// The fewest and the most threads of a subgroup, powers of two, where that is known better than the device says it:
+    /// Metal's says 4 to 64 of all, while Apple's GPUs have 32. The matrix kernel gives each subgroup its part: with more
+    /// threads than there are some only gather, with fewer results are wrong.
+    pub subgroup_sizes: Option<[u32; 2]>,
     /// Facts of the adapter, if known.
     pub adapter: AdapterFacts,
     /// What has been measured to be the fastest, of this device among others; the planner's estimate decides the rest.
@@ -231,7 +235,11 @@ impl Octconv {
         Self {
             shared: Arc::new(Shared {
                 device: device.clone(),
-                facts: DeviceFacts { software: options.software.unwrap_or(facts.software), ..facts },
+                facts: DeviceFacts {
+                    software: options.software.unwrap_or(facts.software),
+                    subgroup_sizes: options.subgroup_sizes.unwrap_or(facts.subgroup_sizes),
+                    ..facts
+                },
                 adapter: options.adapter,
                 checked: options.checked.unwrap_or_else(variable),
                 choices: choices.cloned().unwrap_or_default(),

@@ -1,7 +1,8 @@
 //! The matrix kernel, against the reference: each theme in every strategy that the planner has for its layers. On a device
 //! without matrix units every one of them asserts that the planner refuses the kernel, and says what it needs.
 //!
-//! Sizes, strides, paddings and channels are no constants of the kernel: layers of a theme share a few pipelines.
+//! Strides are no constants of the kernel, and of sizes, paddings and channels only what they leave over: layers of a theme
+//! share a few pipelines.
 #![cfg(feature = "verify")]
 
 mod common;
@@ -100,14 +101,15 @@ fn plain_convolutions() {
 #[test]
 fn windows_and_taps() {
     let plain = || split((9, 0), (18, 0)).bias(true);
+    // Of the device, where it can; and of a GPU, where nothing runs.
     let run = |spec: SpecBuilder, size: InputSize, windowed: bool| {
         let case = halves(case(spec, size));
-        let options = Options { variant: Some("fused/matrix/2x2-1x2".parse().unwrap()), ..case.options };
-        let able = plan(case.clone(), "fused/matrix/2x2-1x2", &small_sides()).unwrap();
-        assert_eq!(able.kernels().iter().any(|kernel| kernel.ends_with("windows")), windowed, "{case:?}");
+        let options = Options { variant: Some("fused/matrix/2x2-2x2".parse().unwrap()), ..case.options };
+        let mut kernels = plan(case.clone(), "fused/matrix/2x2-2x2", &small_sides()).unwrap().kernels();
         if context().octconv().facts().matrix.is_some() {
-            check_one(context(), &Case { options, ..case });
+            kernels.extend(check_one(context(), &Case { options, ..case.clone() }));
         }
+        assert!(kernels.iter().all(|kernel| kernel.ends_with("windows") == windowed), "{kernels:?} of {case:?}");
     };
     for (kernel, padding, dilation, windowed) in [
         ([3, 3], [1, 1], [1, 1], true),
@@ -117,12 +119,12 @@ fn windows_and_taps() {
         ([1, 3], [0, 1], [1, 1], true),
         ([3, 1], [2, 3], [1, 1], true),
         ([5, 4], [2, 1], [1, 1], true),
-        ([3, 3], [2, 3], [2, 3], true),
+        ([3, 3], [2, 1], [2, 1], true),
         ([3, 3], [9, 9], [9, 9], false),
         ([1, 1], [1, 1], [1, 1], false),
         ([1, 1], [0, 0], [1, 1], false),
     ] {
-        for (h, w) in [(13, 12), (12, 13), (11, 16)] {
+        for (h, w) in [(13, 12), (12, 13), (11, 14)] {
             let spec = plain().kernel(kernel).padding(padding).dilation(dilation);
             run(spec, InputSize::image(1, h, w), windowed);
         }
@@ -134,6 +136,64 @@ fn windows_and_taps() {
     run(strided, InputSize::image(1, 12, 12), false);
     let time = TimeAxis { kernel: 3, stride: 2, padding: 1, dilation: 1 };
     run(spec.time(time), InputSize::video(2, 5, 10, 12), true);
+}
+
+/// What a step has in workgroup memory, and what a load brings: of plans alone, since a window is as large as the next
+/// power of two.
+#[test]
+fn sizes_of_windows() {
+    let constants = |spec: SpecBuilder, w: u32, facts: &DeviceFacts| {
+        let source = plan(halves(image(spec, 16, w)), "fused/matrix/2x2-2x2", facts).unwrap().sources().remove(0);
+        let number = |name: &str| -> u32 {
+            let line = source.lines().find_map(|line| line.strip_prefix(&format!("const {name}: u32 = ")));
+            line.unwrap_or_else(|| panic!("no {name}")).trim_end_matches("u;").parse().unwrap()
+        };
+        (source.contains("const WINDOWED: bool = true"), number("WINDOW"), number("SPAN"))
+    };
+    let plain = |kernel, padding| split((48, 0), (64, 0)).kernel(kernel).padding(padding);
+    // Of 16 cells: the rows of cells that the taps reach below, and the columns, and one more.
+    for (kernel, padding, w, wanted) in [
+        ([3, 3], [1, 1], 24, (true, 32, 2)),
+        ([3, 3], [1, 1], 26, (true, 32, 2)),
+        ([3, 3], [1, 1], 27, (true, 64, 1)),
+        ([3, 3], [1, 1], 28, (true, 64, 2)),
+        ([2, 2], [0, 0], 28, (true, 32, 2)),
+        ([2, 2], [0, 0], 30, (true, 64, 2)),
+        ([5, 5], [2, 2], 40, (true, 64, 2)),
+        ([5, 5], [2, 2], 42, (false, 16, 1)),
+        ([3, 3], [1, 1], 2000, (false, 16, 1)),
+        ([1, 1], [0, 0], 12, (false, 16, 4)),
+        ([1, 1], [0, 0], 14, (false, 16, 2)),
+        ([1, 1], [0, 0], 15, (false, 16, 1)),
+    ] {
+        assert_eq!(constants(plain(kernel, padding), w, &able()), wanted, "{kernel:?} {w}");
+    }
+    // As many threads as a step of 8 cells has elements, or more: single columns, and more cells.
+    let limits = wgpu::Limits { max_compute_invocations_per_workgroup: 1024, ..wgpu::Limits::default() };
+    for (threads, wanted) in [(32, (false, 8, 2)), (64, (false, 8, 1)), (128, (false, 16, 1))] {
+        let limits = wgpu::Limits { max_compute_workgroup_size_x: 1024, ..limits.clone() };
+        let facts = DeviceFacts { matrix: Some(8), subgroup_sizes: [threads; 2], limits, ..able() };
+        assert_eq!(constants(split((24, 0), (64, 0)), 16, &facts), wanted, "{threads}");
+    }
+}
+
+/// Subgroups a quarter as large as planned for, so that three of four have no piece; with as many threads, also steps of
+/// two matrices a slab, and windows of long rows.
+#[test]
+fn subgroups_smaller_than_planned() {
+    let [fewest, most] = context().octconv().facts().subgroup_sizes;
+    let planned = [fewest, (4 * most).min(128)];
+    let context = open(&ContextOptions { subgroup_sizes: Some(planned), ..ContextOptions::default() });
+    let run = |case: Case, strategy: Strategy| {
+        check_on(&context, &halves(case), |v| v.strategy == strategy && v.tile == Some(SMALL));
+    };
+    run(image(k3((20, 0), (40, 0)).bias(true), 9, 30), Strategy::Fused);
+    run(image(k3((20, 0), (40, 0)).dilation([2, 3]).same_padding(), 9, 14), Strategy::Fused);
+    run(image(split((32, 0), (18, 0)), 6, 12), Strategy::Fused);
+    run(image(split((32, 48), (18, 17)), 6, 12), Strategy::PoolFirst);
+    run(image(k3((20, 17), (12, 11)), 12, 26), Strategy::PoolFirst);
+    run(image(k3((16, 16), (12, 11)).downsample(Downsample::StridedConv), 8, 12), Strategy::Fused);
+    run(image(k3((37, 50), (12, 11)), 8, 10), Strategy::SplitK);
 }
 
 /// Every mix of ends. H->L reads a map that is pooled first; L->H is replicated, or done first at low resolution.
@@ -218,6 +278,15 @@ fn every_tile() {
     let case = |input, output| halves(image(k3((input, 0), (output, 0)), 13, 11));
     check_on(context(), &case(20, 69), |v| v.strategy == Strategy::Fused && v.tile != Some(SMALL));
     check_on(context(), &case(32, 64), |v| v.strategy == Strategy::Fused && v.tile == Some("2x2-2x2"));
+    // Rows of pairs and of fours; steps of two matrices a slab, of which the tile's threads can gather both.
+    let pairs = halves(image(k3((20, 0), (69, 0)), 9, 6));
+    check_on(context(), &pairs, |v| v.strategy == Strategy::Fused && v.tile != Some(SMALL));
+    for (w, strided) in [(12, false), (14, false), (12, true)] {
+        let spec = split((32, 0), (69, 0));
+        let spec = if strided { spec.kernel([3, 3]).same_padding().stride(2) } else { spec };
+        let case = halves(image(spec.downsample(Downsample::StridedConv), 9, w));
+        check_on(context(), &case, |v| v.strategy == Strategy::Fused && v.tile != Some(SMALL));
+    }
 }
 
 /// Slices of the input channels, which differ in their slabs, and the kernel that adds their sums up.
@@ -298,6 +367,11 @@ fn refusals() {
     let floored = halves(image(k3((64, 64), (64, 64)).rounding(Rounding::Floor), 27, 28));
     let reason = "an L->H as large as half of Y_H, or done first";
     assert_eq!(refused(floored, "pool-first/matrix", &able()), reason);
+    for subgroup_sizes in [[32, 1 << 30], [3, 32]] {
+        let reason = "subgroups of 1 to 128 threads, a power of two";
+        assert_eq!(refused(halves(case()), "low-first/matrix", &DeviceFacts { subgroup_sizes, ..able() }), reason);
+    }
+    assert_eq!(refused(halves(case()), "low-first/matrix", &DeviceFacts { matrix: Some(0), ..able() }), units);
     let groups = halves(image(k3((64, 0), (64, 0)).groups(2), 28, 28));
     assert_eq!(refused(groups, "fused/matrix", &able()), "one group");
 }
@@ -327,9 +401,6 @@ fn limits() {
     let threads = of(|limits| limits.max_compute_invocations_per_workgroup = 64);
     assert_eq!(exceeded("2x2-2x2", &threads), Some(("max_compute_invocations_per_workgroup", 128, 64)));
     assert_eq!(exceeded("2x2-1x2", &threads), None);
-    // Room for the matrices of as many subgroups as there can be.
-    let unknown = DeviceFacts { subgroup_sizes: [4, 128], ..able() };
-    assert_eq!(exceeded("2x2-1x2", &unknown), Some((limit, 69632, 16384)));
 }
 
 /// The planner ranks matrix units before the direct kernel where they help: not on software devices, which emulate them,

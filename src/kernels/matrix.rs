@@ -36,12 +36,11 @@ pub(crate) struct Constants {
     tile: Tile,
     slab: Slab,
     workgroup: u32,
-    /// The most that a workgroup can turn out to have.
-    subgroups: u32,
     inputs: usize,
     /// Adjacent columns that a load of an input brings.
     span: u32,
-    padding_odd: bool,
+    /// Whether pairs of columns begin in the second one of a cell.
+    pairs_straddle: bool,
     /// Whether Y_H and Y_L are written two columns at a time.
     outputs_paired: [bool; 2],
     /// In the order of [`Path::ALL`]: which of the inputs it reads, and whether its channels are whole slabs.
@@ -137,6 +136,10 @@ impl Tile {
         self.piece_rows * self.matrix_rows
     }
 
+    fn pieces(self) -> u32 {
+        2 * self.piece_rows
+    }
+
     fn cells(self, side: u32) -> u32 {
         self.matrix_cols / 2 * side
     }
@@ -153,11 +156,10 @@ impl Slab {
         self.window.saturating_mul(4 * self.depth * side)
     }
 
-    /// Bytes of workgroup memory: two steps' inputs, or one's of all taps, and a matrix of each subgroup.
-    fn storage(self, side: u32, subgroups: u32) -> u32 {
+    /// Bytes of workgroup memory: two steps' inputs, or one's of all taps, and a matrix of each piece.
+    fn storage(self, side: u32, pieces: u32) -> u32 {
         let steps = if self.windowed { 1 } else { 2 };
-        let inputs = self.elements(side).saturating_mul(2 * steps);
-        inputs.saturating_add(4 * subgroups.next_multiple_of(2) * side * side)
+        self.elements(side).saturating_mul(2 * steps).saturating_add(4 * pieces * side * side)
     }
 }
 
@@ -180,8 +182,7 @@ impl Constants {
         source.flag("WINDOWED", self.slab.windowed);
         source.flag("UPSAMPLES", self.slab.low_window.is_some());
         source.constant("SPAN", self.span);
-        source.flag("PADDING_ODD", self.padding_odd);
-        source.constant("SUBGROUPS", self.subgroups);
+        source.flag("PAIRS_STRADDLE", self.pairs_straddle);
         source.flag("HAS_HIGH", self.writes_high);
         source.flag("HAS_LOW", self.writes_low);
         source.flag("HAS_SUMS", self.given_sums);
@@ -244,8 +245,10 @@ pub(crate) fn refusal(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job)
     let paths = job.paths.iter().flatten();
     if types.activations != Dtype::F16 || types.weights != Dtype::F16 {
         Some("the matrix kernel needs f16 activations and f16 weights")
-    } else if facts.matrix.is_none() || !facts.features.contains(wgpu::Features::SUBGROUP) {
+    } else if !matches!(facts.matrix, Some(8 | 16)) || !facts.features.contains(wgpu::Features::SUBGROUP) {
         Some("the matrix kernel needs a device that multiplies 16x16 or 8x8 matrices of f16 into f32, with subgroups")
+    } else if !facts.subgroup_sizes.iter().all(|size| size.is_power_of_two() && *size <= 128) {
+        Some("the matrix kernel needs subgroups of 1 to 128 threads, a power of two")
     } else if paths.clone().any(|path| spec.path_groups(path.weights) != 1) {
         Some("the matrix kernel needs one group")
     } else if paths.clone().any(|path| path.sampling.level > 0) {
@@ -298,8 +301,8 @@ fn is_convolved_into(spec: &Spec, source: Dims, output: Dims) -> bool {
     source.h + 2 * padding[0] == output.h + reach[0] && source.w + 2 * padding[1] == output.w + reach[1]
 }
 
-/// Whether all taps can be taken from one window: those of a stride of 1, more than one, over maps that the outputs are
-/// as large as padding and kernel say.
+/// Whether all taps can be taken from one window: those of a stride of 1, more than one. Pairs of columns that straddle
+/// cells want maps, too, that are with their padding as wide as the cells that are counted.
 fn has_windows(spec: &Spec, job: &Job) -> bool {
     let output = |path: Path| match path.output() {
         Frequency::High => job.high.as_ref(),
@@ -315,8 +318,8 @@ fn has_windows(spec: &Spec, job: &Job) -> bool {
         let sizes = [path.source.dims.h, path.source.dims.w];
         (0..2).all(|i| pitches[i] >= sizes[i] + spec.padding()[i].max(reach[i].saturating_sub(spec.padding()[i])))
     };
-    let mut paths = Path::ALL.into_iter().filter_map(|path| Some((job.path(path)?, output(path)?)));
-    reach != [0; 2] && paths.all(fits)
+    let mut paths = Path::ALL.into_iter().filter_map(|path| Some((job.path(path)?, output(path)?))).peekable();
+    reach != [0; 2] && paths.peek().is_some() && paths.all(fits)
 }
 
 /// Adjacent columns of the inputs that a load brings, of a step as `slab` says.
@@ -337,11 +340,10 @@ fn span(spec: &Spec, job: &Job, slab: Slab, side: u32, workgroup: u32) -> u32 {
     }
 }
 
-/// Threads, and the most subgroups of a workgroup, as far as the device allows them.
-fn workgroup(facts: &DeviceFacts, tile: Tile, side: u32) -> Result<[u32; 2], Error> {
-    let [fewest, most] = facts.subgroup_sizes;
+/// The threads of a workgroup, as far as the device allows them.
+fn workgroup(facts: &DeviceFacts, tile: Tile, side: u32) -> Result<u32, Error> {
     // A thread finishes whole rows of cells.
-    let threads = (tile.piece_rows * 2 * most).max(side);
+    let threads = tile.pieces().saturating_mul(facts.subgroup_sizes[1]).max(side);
     let limits = &facts.limits;
     for (name, allowed) in [
         ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup),
@@ -349,7 +351,7 @@ fn workgroup(facts: &DeviceFacts, tile: Tile, side: u32) -> Result<[u32; 2], Err
     ] {
         within("the matrix kernel's workgroup, in threads,", threads, name, allowed)?;
     }
-    Ok([threads, threads / fewest.max(1)])
+    Ok(threads)
 }
 
 fn within(what: &str, needs: u32, limit: &'static str, allowed: u32) -> Result<(), Error> {
@@ -359,12 +361,11 @@ fn within(what: &str, needs: u32, limit: &'static str, allowed: u32) -> Result<(
     }
 }
 
-/// What a step takes, as far as workgroup memory allows it.
-fn slab(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile, side: u32) -> Result<Slab, Error> {
-    let [threads, subgroups] = workgroup(facts, tile, side)?;
+/// What a step takes of so many threads, as far as workgroup memory allows it.
+fn slab(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile, side: u32, threads: u32) -> Result<Slab, Error> {
     let allowed = facts.limits.max_compute_workgroup_storage_size;
-    let cells = tile.cells(side);
-    let fits = |slab: Slab, most: u32| slab.storage(side, subgroups) <= allowed && slab.held(side, threads) <= most;
+    let (cells, pieces) = (tile.cells(side), tile.pieces());
+    let fits = |slab: Slab, most: u32| slab.storage(side, pieces) <= allowed && slab.held(side, threads) <= most;
     // As many positions of X_L as a step reads, and as share its channels among all threads.
     let low_window = |depth: u32, positions: u64| {
         let positions = positions.max(u64::from(threads.div_ceil(depth * side))).next_power_of_two();
@@ -395,12 +396,16 @@ fn slab(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile, side: u32) -> R
     // A tap's channels as matrices; slabs of two halve the steps, and their barriers.
     let mut paths = job.paths.iter().flatten();
     let even = paths.all(|path| spec.weight_shape(path.weights)[1].div_ceil(side).is_multiple_of(2));
-    let slab = |depth| Slab { depth, window: cells, windowed: false, low_window: low_window(depth, cells.into()) };
+    let slab = |depth| {
+        // Something for every thread to gather.
+        let window = cells.max(threads.div_ceil(4 * depth * side).next_power_of_two());
+        Slab { depth, window, windowed: false, low_window: low_window(depth, cells.into()) }
+    };
     // The planner cuts channels into slices of no fewer than a slab of one.
     if even && job.slices.is_none() && fits(slab(2), MAX_HELD) {
         return Ok(slab(2));
     }
-    let needs = slab(1).storage(side, subgroups);
+    let needs = slab(1).storage(side, pieces);
     within("the matrix kernel, in bytes,", needs, "max_compute_workgroup_storage_size", allowed)?;
     Ok(slab(1))
 }
@@ -408,8 +413,8 @@ fn slab(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile, side: u32) -> R
 /// The dispatch that does `job`, which [`refusal`] has let pass.
 pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> Result<Step, Error> {
     let side = facts.matrix.unwrap_or(16);
-    let [workgroup, subgroups] = workgroup(facts, tile, side)?;
-    let slab = slab(facts, spec, job, tile, side)?;
+    let workgroup = workgroup(facts, tile, side)?;
+    let slab = slab(facts, spec, job, tile, side, workgroup)?;
     let Slab { depth, windowed, .. } = slab;
     let channels_a_step = depth * side;
     let blocks = |output: &OutputJob| {
@@ -574,10 +579,9 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
         tile,
         slab,
         workgroup,
-        subgroups,
         inputs: inputs.len(),
         span,
-        padding_odd: padding[1] % 2 == 1,
+        pairs_straddle: windowed && span == 2 && padding[1] % 2 == 1,
         outputs_paired,
         paths,
         given_sums: job.low_sums.is_some(),
