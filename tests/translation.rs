@@ -255,8 +255,8 @@ fn the_table_has_every_kernel_and_constant() {
         "const WINDOWED: bool = false",
         "const UPSAMPLES: bool = true",
         "const UPSAMPLES: bool = false",
-        "const PADDING_ODD: bool = true",
-        "const PADDING_ODD: bool = false",
+        "const PAIRS_STRADDLE: bool = true",
+        "const PAIRS_STRADDLE: bool = false",
         "_WHOLE: bool = true",
         "_WHOLE: bool = false",
     ]
