@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use octconv::tune::RandomLayer;
+use octconv::tuning::RandomLayer;
 use octconv::{Context, ContextOptions, InputSize, Options, Plan, Spec};
 
 fn kernels(criterion: &mut Criterion) {
     let context = Context::new(&ContextOptions::default()).expect("an adapter");
-    let octconv = context.octconv();
+    let engine = context.engine();
     let k3 = Spec::builder(64, 64).alpha(0.5, 0.5).kernel([3, 3]).same_padding();
     let layers = [
         ("1x1 256 to 64", Spec::builder(256, 64).alpha(0.5, 0.5)),
@@ -21,7 +21,7 @@ fn kernels(criterion: &mut Criterion) {
         let spec = builder.build().expect("a valid layer");
         let mut group = criterion.benchmark_group(name);
         group.sample_size(10).measurement_time(Duration::from_secs(1));
-        let mut plans = Plan::candidates(&spec, InputSize::image(1, 56, 56), &Options::default(), octconv.facts());
+        let mut plans = Plan::candidates(&spec, InputSize::image(1, 56, 56), &Options::default(), engine.facts());
         let mut seen = Vec::new();
         plans.retain(|plan| {
             let variant = plan.variant().untiled();

@@ -13,7 +13,7 @@ fn network(criterion: &mut Criterion) {
     let network = zoo::build("resnet50", &settings).expect("a built-in network");
     let graph = Graph::new(&network).expect("a valid network");
     let checkpoint = Checkpoint::random(&graph, 1);
-    let model = Model::new(context.octconv(), graph, checkpoint).expect("weights that fit");
+    let model = Model::new(context.engine(), graph, checkpoint).expect("weights that fit");
     let options = NetworkOptions::default();
     let size = InputSize::image(1, 192, 192);
     let plan = || model.plan(size, &options).expect("a plan");

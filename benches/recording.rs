@@ -4,7 +4,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use octconv::{
-    Context, ContextOptions, Dtype, InputSize, Options, Path, Plan, Spec, TensorBinding, Tensors, Tuned, Weights,
+    Context, ContextOptions, Dtype, InputSize, Options, Path, Plan, Precision, Spec, TensorBinding, Tensors, Tuned,
+    Weights,
 };
 
 const SIZE: InputSize = InputSize { n: 1, t: 1, h: 56, w: 56 };
@@ -15,7 +16,7 @@ fn layer(kernel: u32) -> Spec {
 
 fn planning(criterion: &mut Criterion) {
     let context = Context::new(&ContextOptions::default()).expect("an adapter");
-    let facts = context.octconv().facts();
+    let facts = context.engine().facts();
     let options = Options::default();
     for kernel in [1, 3] {
         let spec = layer(kernel);
@@ -35,17 +36,18 @@ fn planning(criterion: &mut Criterion) {
 
 fn packing(criterion: &mut Criterion) {
     let context = Context::new(&ContextOptions::default()).expect("an adapter");
-    let octconv = context.octconv();
+    let engine = context.engine();
     for kernel in [1, 3] {
         let spec = layer(kernel);
         let w = vec![0.5; 32 * 32 * (kernel * kernel) as usize];
         let w = Some(w.as_slice());
         let weights = Weights { w_hh: w, w_hl: w, w_lh: w, w_ll: w, ..Weights::default() };
         for dtype in [Dtype::F32, Dtype::F16] {
-            let options = Options { weights: dtype, ..Options::default() };
-            let plan = octconv.plan(&spec, SIZE, &options).expect("a plan");
+            let options =
+                Options { precision: Precision { weights: dtype, ..Precision::default() }, ..Options::default() };
+            let plan = engine.plan(&spec, SIZE, &options).expect("a plan");
             let name = format!("pack {kernel}x{kernel} 64 to 64, {dtype}");
-            criterion.bench_function(&name, |b| b.iter(|| octconv.pack(&plan, black_box(&weights))));
+            criterion.bench_function(&name, |b| b.iter(|| engine.pack(&plan, black_box(&weights))));
         }
     }
 }
@@ -53,23 +55,26 @@ fn packing(criterion: &mut Criterion) {
 fn recording(criterion: &mut Criterion) {
     for (kernel, variant) in [(1, "fused/pointwise/2x2x16"), (3, "transform/winograd/4x4-8t8c")] {
         let context = Context::new(&ContextOptions::default()).expect("an adapter");
-        let octconv = context.octconv();
+        let engine = context.engine();
         let spec = layer(kernel);
         let options = Options { variant: Some(variant.parse().expect("a variant")), ..Options::default() };
-        let plan = octconv.plan(&spec, SIZE, &options).expect("a plan");
+        let plan = engine.plan(&spec, SIZE, &options).expect("a plan");
         let weights = Path::ALL.map(|path| vec![0.0; spec.weight_shape(path).iter().product::<u32>() as usize]);
         let [w_hh, w_hl, w_lh, w_ll] = weights.each_ref().map(|w| Some(w.as_slice()));
         let weights = Weights { w_hh, w_hl, w_lh, w_ll, ..Weights::default() };
-        let packed = octconv.pack(&plan, &weights).expect("packed weights");
+        let packed = engine.pack(&plan, &weights).expect("packed weights");
         let buffers = plan.tensors().into_iter().map(|tensor| {
-            (tensor.name, context.tensor(tensor.dims.elements(), plan.options().activations).expect("a tensor"))
+            (
+                tensor.name,
+                context.tensor(tensor.dims.elements(), plan.options().precision.activations).expect("a tensor"),
+            )
         });
         let buffers: Vec<_> = buffers.collect();
         let mut tensors = Tensors::default();
         for (name, buffer) in &buffers {
             tensors.set(name, TensorBinding::from(buffer)).expect("a known tensor");
         }
-        let layer = octconv.bind(&plan, &packed, &tensors).expect("a bound layer");
+        let layer = engine.bind(&plan, &packed, &tensors).expect("a bound layer");
 
         let mut group = criterion.benchmark_group(format!("layers of {} dispatches", layer.dispatches()));
         // A hundred layers a pass, so that the pass and its encoder hardly count; and before any are bound by the
@@ -83,7 +88,7 @@ fn recording(criterion: &mut Criterion) {
                 encoder.finish()
             });
         });
-        group.bench_function("bind", |b| b.iter(|| octconv.bind(&plan, &packed, &tensors)));
+        group.bench_function("bind", |b| b.iter(|| engine.bind(&plan, &packed, &tensors)));
         group.finish();
     }
 }

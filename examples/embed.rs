@@ -3,7 +3,7 @@
 //! cargo run --release --example embed
 
 use octconv::wgpu::{self, util::DeviceExt};
-use octconv::{Activation, EngineOptions, InputSize, Octconv, Options, Spec, Tensors, Weights};
+use octconv::{Activation, Engine, EngineOptions, InputSize, Options, Spec, Tensors, Weights};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The engine.
@@ -20,15 +20,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (y_h, y_l) = (output("y_h", 4 * 32 * 56 * 56), output("y_l", 4 * 32 * 28 * 28));
 
     // The layer: the first of an octave network, 64 channels in, 32 high and 32 low out.
-    let octconv = Octconv::new(&device, EngineOptions::default());
+    let engine = Engine::new(&device, EngineOptions::default());
     let same = Spec::builder(64, 64).alpha(0.0, 0.5).kernel([3, 3]).same_padding();
     let spec = same.activation(Activation::Relu).build()?;
-    let plan = octconv.plan(&spec, InputSize::image(1, 56, 56), &Options::default())?;
+    let plan = engine.plan(&spec, InputSize::image(1, 56, 56), &Options::default())?;
     let w = vec![0.01f32; 32 * 64 * 9];
-    let weights = octconv.pack(&plan, &Weights { w_hh: Some(&w), w_hl: Some(&w), ..Default::default() })?;
+    let weights = engine.pack(&plan, &Weights { w_hh: Some(&w), w_hl: Some(&w), ..Default::default() })?;
     let x_h = Some((&x_h).into());
     let tensors = Tensors { x_h, y_h: Some((&y_h).into()), y_l: Some((&y_l).into()), ..Default::default() };
-    let layer = octconv.bind(&plan, &weights, &tensors)?;
+    let layer = engine.bind(&plan, &weights, &tensors)?;
 
     // The engine's frame.
     let mut encoder = device.create_command_encoder(&Default::default());

@@ -4,7 +4,8 @@
 //!
 //!     cargo run --release --example image_to_image
 
-use octconv::network::{Checkpoint, Graph, Model, Network, NetworkOptions, reference};
+use octconv::network::{Checkpoint, Graph, Model, Network, NetworkOptions};
+use octconv::reference::network as reference;
 use octconv::{Context, ContextOptions, InputSize};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("and {} more tensors", graph.tensors().len() - 4);
 
     let context = Context::new(&ContextOptions::default())?;
-    let model = Model::new(context.octconv(), graph.clone(), Checkpoint::random(&graph, 1))?;
+    let model = Model::new(context.engine(), graph.clone(), Checkpoint::random(&graph, 1))?;
     for (h, w) in [(64, 96), (75, 41)] {
         let size = InputSize::image(1, h, w);
         let plan = model.plan(size, &NetworkOptions::default())?;
@@ -25,12 +26,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "{h}x{w}: {} dispatches, {} bytes of activations, {} pipelines and {} bytes of weights so far",
             inference.plan().dispatches(),
             inference.plan().activation_bytes(),
-            context.octconv().pipelines(),
+            context.engine().pipelines(),
             model.weight_bytes(),
         );
 
         let picture: Vec<f32> = (0..3 * h * w).map(|i| (f64::from(i) * 0.37).sin() as f32).collect();
-        let answer = context.infer(&inference, &picture)?;
+        let answer = inference.run(&context, &picture)?;
         let expected = reference::run(&graph, model.checkpoint(), size, &picture, &mut |_, _| {})?.to_f32();
         let apart = answer.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
         let largest = expected.iter().fold(0.0f32, |most, v| most.max(v.abs()));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use octconv::network::{Graph, NetworkOptions, NetworkPlan, zoo};
 use octconv::wgpu::{Features, Limits};
-use octconv::{DeviceFacts, Dtype, InputSize, Options, Plan, Spec};
+use octconv::{DeviceFacts, Dtype, InputSize, Options, Plan, Precision, Spec};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = PathBuf::from(std::env::args().nth(1).ok_or("usage: shaders FOLDER")?);
@@ -36,8 +36,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, builder, side) in layers {
         let spec = builder.build()?;
         for dtype in [Dtype::F32, Dtype::F16] {
-            let options =
-                Options { activations: dtype, weights: dtype, sums: dtype, pooled_output: true, ..Options::default() };
+            let options = Options {
+                precision: Precision { activations: dtype, weights: dtype, sums: dtype },
+                pooled_output: true,
+                ..Options::default()
+            };
             for plan in Plan::candidates(&spec, InputSize::image(1, side, side), &options, &facts) {
                 let variant = plan.variant().to_string().replace('/', "-");
                 for (i, source) in plan.sources().into_iter().enumerate() {
@@ -51,7 +54,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, alpha) in [("resnet50", 0.5), ("se-resnet50", 0.5), ("densenet121", 0.25), ("mobilenet-v2", 0.375)] {
         let graph = Graph::new(&zoo::build(name, &zoo::Settings { alpha, ..Default::default() })?)?;
         for dtype in [Dtype::F32, Dtype::F16] {
-            let options = NetworkOptions { activations: dtype, weights: dtype, ..Default::default() };
+            let options = NetworkOptions { precision: Precision::of(dtype), ..Default::default() };
             let plan = NetworkPlan::new(&graph, InputSize::image(1, 224, 224), &options, &facts)?;
             for (kernel, source) in plan.sources() {
                 if seen.insert(source.clone()) {

@@ -1,6 +1,6 @@
 //! The one error type of the library: every variant names the argument, its value and what is allowed.
 
-use crate::spec::Dims;
+use crate::dims::{Dims, Extent};
 
 /// What went wrong, before anything reached the GPU unless the variant is [`Error::Gpu`].
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -190,21 +190,6 @@ pub enum Error {
         /// What wgpu said.
         message: String,
     },
-}
-
-/// Height x width, for messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Extent {
-    /// Rows.
-    pub h: u32,
-    /// Columns.
-    pub w: u32,
-}
-
-impl std::fmt::Display for Extent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}x{}", self.h, self.w)
-    }
 }
 
 impl Error {

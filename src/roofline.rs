@@ -6,11 +6,13 @@
 use std::fmt;
 
 use crate::context::Context;
+use crate::device::DeviceFacts;
+use crate::engine::Dispatch;
 use crate::error::Error;
-use crate::gpu::Dispatch;
 use crate::kernels::Kernel;
+use crate::kernels::job::TensorId;
 use crate::kernels::probe::{Constants, WORKGROUP, Walk};
-use crate::plan::{DeviceFacts, Dtype, TensorId};
+use crate::precision::Dtype;
 
 /// How much to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +100,7 @@ impl Roofline {
     pub fn measure(context: &Context, effort: Effort) -> Result<Self, Error> {
         let prober = Prober { context, effort };
         let mut arithmetic = vec![prober.multiply_adds(Dtype::F32)?];
-        let facts = context.octconv().facts();
+        let facts = context.engine().facts();
         let half = |wanted| wanted == Dtype::F16;
         let [halves, sums_of_halves] = match effort {
             Effort::Full => [true; 2],
@@ -161,17 +163,17 @@ pub fn sources() -> Vec<(String, String)> {
 /// The square shapes that WGSL has types for, of f16 factors, where the device can use them.
 fn matrix_shapes(context: &Context) -> Vec<(u32, Dtype)> {
     use wgpu::{CooperativeScalarType as Scalar, Features};
-    let octconv = context.octconv();
+    let engine = context.engine();
     let needs = Features::SHADER_F16 | Features::SUBGROUP | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
     let mut shapes = Vec::new();
-    for shape in &octconv.adapter_facts().cooperative_matrices {
+    for shape in &engine.adapter_facts().cooperative_matrices {
         let sums = match shape.cr_type {
             Scalar::F16 => Dtype::F16,
             Scalar::F32 => Dtype::F32,
             _ => continue,
         };
         let square = shape.m_size == shape.n_size && shape.n_size == shape.k_size && matches!(shape.m_size, 8 | 16);
-        let wanted = square && shape.ab_type == Scalar::F16 && octconv.facts().features.contains(needs);
+        let wanted = square && shape.ab_type == Scalar::F16 && engine.facts().features.contains(needs);
         if wanted && !shapes.contains(&(shape.m_size, sums)) {
             shapes.push((shape.m_size, sums));
         }
@@ -207,7 +209,7 @@ struct Prober<'a> {
 
 impl Prober<'_> {
     fn facts(&self) -> &DeviceFacts {
-        self.context.octconv().facts()
+        self.context.engine().facts()
     }
 
     /// Workgroups that fill the device: with few cores, many threads only add to what is set up.
@@ -322,10 +324,10 @@ impl Prober<'_> {
         workgroups: u32,
         tensors: &[(TensorId, &wgpu::Buffer)],
     ) -> Result<Dispatch, Error> {
-        let octconv = self.context.octconv();
+        let engine = self.context.engine();
         let step = constants.step(walk, workgroups);
-        let uniform = octconv.uniform(&step)?;
-        octconv.dispatch(&step, uniform.as_entire_binding(), |id| {
+        let uniform = engine.uniform(&step)?;
+        engine.dispatch(&step, uniform.as_entire_binding(), |id| {
             tensors.iter().find(|(tensor, _)| *tensor == id).map(|(_, buffer)| buffer.as_entire_binding())
         })
     }

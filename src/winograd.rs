@@ -20,21 +20,16 @@
 //! times that of the plain sum: P = 5/8 and Q = 3/2 were chosen for it, since the usual 1 and 2 make it 3.6 times
 //! (W 76).
 
-#[cfg(feature = "verify")]
-use crate::reference::Tensor;
-#[cfg(feature = "verify")]
-use crate::spec::Dims;
-
 /// The matrices of F(m x m, 3x3).
 #[derive(Debug)]
 pub(crate) struct Transform {
     /// B^T, n x n.
-    input: &'static [&'static [f64]],
+    pub(crate) input: &'static [&'static [f64]],
     /// G, n x 3.
-    kernel: &'static [&'static [f64]],
+    pub(crate) kernel: &'static [&'static [f64]],
     /// A^T, m x n.
     #[cfg_attr(not(feature = "verify"), allow(dead_code, reason = "shaders have it; hosts bound errors by it"))]
-    output: &'static [&'static [f64]],
+    pub(crate) output: &'static [&'static [f64]],
 }
 
 const F2: Transform = Transform {
@@ -96,54 +91,10 @@ impl Transform {
     /// 2 b + w + 2 a of the module's documentation: any way through a line of either transform has at most four.
     #[cfg(feature = "context")]
     pub(crate) const ROUNDINGS: f64 = 2.0 * 4.0 + 1.0 + 2.0 * 4.0;
-
-    /// W of the module's documentation, for a convolution of stride 1 with kernels `[c_out][c_in][3][3]` and zero
-    /// padding. `source` is not negative.
-    #[cfg(feature = "verify")]
-    pub(crate) fn magnitude(&self, source: &Tensor, kernels: &[f64], c_out: u32, padding: [u32; 2]) -> Tensor {
-        let Dims { n, c: c_in, t, h, w } = source.dims;
-        let dims = Dims { n, c: c_out, t, h: h + 2 * padding[0] - 2, w: w + 2 * padding[1] - 2 };
-        let (window, tile) = (self.input.len(), self.output.len());
-        let points: Vec<_> = kernels.chunks_exact(9).map(|g| sandwich(self.kernel, g, f64::abs)).collect();
-        let mut data = vec![0.0; dims.elements() as usize];
-        let tiles = |size: u32| (0..size as usize).step_by(tile);
-        let images = (0..n as usize).flat_map(|n| (0..t as usize).map(move |t| (n, t)));
-        for (n, t) in images {
-            for (y, x) in tiles(dims.h).flat_map(|y| tiles(dims.w).map(move |x| (y, x))) {
-                let inputs: Vec<_> = (0..c_in as usize)
-                    .map(|c| {
-                        let plane = source.plane(n, c, t);
-                        let at = |i: usize| {
-                            let row = (y + i / window).checked_sub(padding[0] as usize)?;
-                            let col = (x + i % window).checked_sub(padding[1] as usize)?;
-                            ((row as u32) < h && (col as u32) < w).then(|| plane[row * w as usize + col])
-                        };
-                        let d: Vec<_> = (0..window * window).map(|i| at(i).unwrap_or(0.0)).collect();
-                        sandwich(self.input, &d, f64::abs)
-                    })
-                    .collect();
-                for oc in 0..c_out as usize {
-                    let mut sums = vec![0.0; window * window];
-                    for (v, u) in inputs.iter().zip(&points[oc * c_in as usize..]) {
-                        sums.iter_mut().zip(v).zip(u).for_each(|((sum, v), u)| *sum += v * u);
-                    }
-                    let made = sandwich(self.output, &sums, f64::abs);
-                    let plane = ((n * c_out as usize + oc) * dims.t as usize + t) * (dims.h * dims.w) as usize;
-                    for (i, value) in made.into_iter().enumerate() {
-                        let (row, col) = (y + i / tile, x + i % tile);
-                        if row < dims.h as usize && col < dims.w as usize {
-                            data[plane + row * dims.w as usize + col] = value;
-                        }
-                    }
-                }
-            }
-        }
-        Tensor { dims, data }
-    }
 }
 
 /// M x M^T, row by row, of `value` of every element.
-fn sandwich(matrix: &[&[f64]], x: &[f64], value: impl Fn(f64) -> f64 + Copy) -> Vec<f64> {
+pub(crate) fn sandwich(matrix: &[&[f64]], x: &[f64], value: impl Fn(f64) -> f64 + Copy) -> Vec<f64> {
     let columns = matrix[0].len();
     let dot =
         |row: &[f64], x: &mut dyn Iterator<Item = f64>| row.iter().zip(x).map(|(m, x)| value(*m) * value(x)).sum();

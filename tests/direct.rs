@@ -5,20 +5,22 @@ mod common;
 
 use std::collections::HashSet;
 
-use common::{ACTIVATIONS, ALPHAS, case, check_on, check_one, check_tiles, context, image, of_kernel, open, split};
+use common::{
+    ACTIVATIONS, ALPHAS, case, check_on, check_one, check_tiles, context, family, image, of_kernel, open, split,
+};
 use octconv::verify::Case;
 use octconv::{
-    Activation, ContextOptions, Downsample, Family, InputSize, Options, Plan, Rounding, Slice, Spec, SpecBuilder,
-    Strategy, TimeAxis, Variant,
+    Activation, ContextOptions, Downsample, InputSize, Options, Plan, Rounding, Slice, Spec, SpecBuilder, Strategy,
+    TimeAxis, Variant,
 };
 use octconv::{DeviceFacts, wgpu};
 
 fn check(case: &Case) -> Vec<String> {
-    check_on(context(), case, of_kernel(Family::Direct))
+    check_on(context(), case, of_kernel(family("direct")))
 }
 
 fn check_types(case: &Case) {
-    common::check_types(case, of_kernel(Family::Direct));
+    common::check_types(case, of_kernel(family("direct")));
 }
 
 /// 3x3 with the padding that keeps sizes, half of the channels at half of the resolution.
@@ -329,14 +331,14 @@ fn folded_grids() {
         let variant = Some("fused/direct/2x2x8+2x2x8".parse().unwrap());
         let options = Options { variant, ..Options::default() };
         let case = Case { options, ..case(spec, InputSize::image(2, 4, 3)) };
-        let plan = context.octconv().plan(&case.spec, case.size, &case.options).unwrap();
+        let plan = context.engine().plan(&case.spec, case.size, &case.options).unwrap();
         assert!(format!("{plan:?}").contains(&format!("Grid {{ {grid} }}")), "{grid} is not in {plan:?}");
         check_one(&context, &case);
     }
     // Pooling, replicating and adding fold too.
     let options = Options { pooled_output: true, ..Options::default() };
     let case = Case { options, ..image(split((60, 2), (24, 2)), 4, 4) };
-    let kernels = check_on(&context, &case, |variant| variant.family == Family::Direct);
+    let kernels = check_on(&context, &case, |variant| variant.family == family("direct"));
     for kernel in ["pool", "upsample", "add"] {
         assert!(kernels.iter().any(|name| name == kernel), "no {kernel} in {kernels:?}");
     }
@@ -355,11 +357,11 @@ fn grids_that_cannot_fold() {
 #[test]
 fn eight_storage_buffers() {
     let context = open(&ContextOptions { default_device: true, ..ContextOptions::default() });
-    assert_eq!(context.octconv().facts().limits.max_storage_buffers_per_shader_stage, 8);
+    assert_eq!(context.engine().facts().limits.max_storage_buffers_per_shader_stage, 8);
     // Weights, three inputs, two residuals and three outputs.
     let options = Options { pooled_input: true, pooled_output: true, ..Options::default() };
     let case = Case { options, ..image(k3().residual(true, true), 8, 9) };
-    let plans = Plan::candidates(&case.spec, case.size, &case.options, context.octconv().facts());
+    let plans = Plan::candidates(&case.spec, case.size, &case.options, context.engine().facts());
     let strategies: HashSet<_> = plans.iter().map(|plan| plan.variant().strategy).collect();
     assert_eq!(
         strategies,
@@ -383,7 +385,7 @@ fn every_tile() {
         (narrow, 13, Strategy::Split),
         (strided, 24, Strategy::PoolFirst),
     ] {
-        let wanted = |variant: Variant| variant.family == Family::Direct && variant.strategy == strategy;
+        let wanted = |variant: Variant| variant.family == family("direct") && variant.strategy == strategy;
         check_tiles(context(), &Case { options, ..image(spec, 11, w) }, wanted);
     }
 }
@@ -394,7 +396,7 @@ fn every_tile() {
 fn floored_sums_of_an_earlier_dispatch() {
     let spec = split((3, 2), (6, 5)).kernel([3, 3]).same_padding().rounding(Rounding::Floor);
     for (h, w) in [(9, 9), (5, 13)] {
-        let wanted = |variant: Variant| variant.family == Family::Direct && variant.strategy == Strategy::LowFirst;
+        let wanted = |variant: Variant| variant.family == family("direct") && variant.strategy == Strategy::LowFirst;
         check_tiles(context(), &image(spec.clone(), h, w), wanted);
     }
 }

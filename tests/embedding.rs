@@ -8,10 +8,10 @@ use std::sync::Barrier;
 use common::{HostWeights, assert_close, check_on, check_one, context, has_f16, image, open, split, values};
 use octconv::reference::{Inputs, Outputs, Tensor, octave_conv};
 use octconv::verify::Case;
-use octconv::{Activation, AdapterFacts, Context, ContextOptions, DeviceFacts, Dtype, EngineOptions, Error, InputSize};
 use octconv::{
-    Layer, Octconv, Options, PackedWeights, Plan, Rounding, Spec, SpecBuilder, TensorBinding, Tensors, wgpu,
+    Activation, AdapterFacts, Context, ContextOptions, DeviceFacts, Dtype, EngineOptions, Error, InputSize, Precision,
 };
+use octconv::{Engine, Layer, Options, PackedWeights, Plan, Rounding, Spec, SpecBuilder, TensorBinding, Tensors, wgpu};
 
 fn build(builder: SpecBuilder) -> Spec {
     builder.build().unwrap_or_else(|error| panic!("{error}"))
@@ -50,11 +50,11 @@ struct Simple {
 impl Simple {
     const SIZE: InputSize = InputSize { n: 1, t: 1, h: 8, w: 7 };
 
-    fn new(context: &Context, octconv: &Octconv, builder: SpecBuilder, seed: u64) -> Self {
+    fn new(context: &Context, engine: &Engine, builder: SpecBuilder, seed: u64) -> Self {
         let spec = build(builder);
-        let plan = octconv.plan(&spec, Self::SIZE, &Options::default()).unwrap();
+        let plan = engine.plan(&spec, Self::SIZE, &Options::default()).unwrap();
         let host = HostWeights::new(&spec, seed);
-        let packed = octconv.pack(&plan, &host.weights()).unwrap();
+        let packed = engine.pack(&plan, &host.weights()).unwrap();
         let x = values(seed, plan.shapes().x_h.unwrap().elements());
         let x_h = context.upload(&x, Dtype::F32).unwrap();
         let [y_h, y_l] = ["y_h", "y_l"].map(|name| unwritten(context, &plan, name));
@@ -65,8 +65,8 @@ impl Simple {
         tensors(&[("x_h", &self.x_h), ("y_h", &self.y_h), ("y_l", &self.y_l)])
     }
 
-    fn bind(&self, octconv: &Octconv) -> Layer {
-        octconv.bind(&self.plan, &self.packed, &self.tensors()).unwrap()
+    fn bind(&self, engine: &Engine) -> Layer {
+        engine.bind(&self.plan, &self.packed, &self.tensors()).unwrap()
     }
 
     fn reference(&self, x: &[f32]) -> Outputs {
@@ -89,24 +89,24 @@ fn simple() -> SpecBuilder {
 #[test]
 fn a_layer_reads_what_the_one_before_wrote() {
     let context = context();
-    let octconv = context.octconv();
+    let engine = context.engine();
     let size = InputSize::image(2, 9, 10);
     let first = build(simple().activation(Activation::Relu));
     let second = build(split((4, 2), (3, 5)).kernel([3, 3]).same_padding().activation(Activation::HardSwish));
-    let first_plan = octconv.plan(&first, size, &Options { pooled_output: true, ..Options::default() }).unwrap();
-    let second_plan = octconv.plan(&second, size, &Options { pooled_input: true, ..Options::default() }).unwrap();
+    let first_plan = engine.plan(&first, size, &Options { pooled_output: true, ..Options::default() }).unwrap();
+    let second_plan = engine.plan(&second, size, &Options { pooled_input: true, ..Options::default() }).unwrap();
     let [first_host, second_host] = [&first, &second].map(|spec| HostWeights::new(spec, 3));
     let x = values(7, 2 * 3 * 90);
 
     let x_h = context.upload(&x, Dtype::F32).unwrap();
     let [a_h, a_l, a_p] = ["y_h", "y_l", "y_p"].map(|name| unwritten(context, &first_plan, name));
     let [b_h, b_l] = ["y_h", "y_l"].map(|name| unwritten(context, &second_plan, name));
-    let first_packed = octconv.pack(&first_plan, &first_host.weights()).unwrap();
-    let second_packed = octconv.pack(&second_plan, &second_host.weights()).unwrap();
+    let first_packed = engine.pack(&first_plan, &first_host.weights()).unwrap();
+    let second_packed = engine.pack(&second_plan, &second_host.weights()).unwrap();
     let first_tensors = tensors(&[("x_h", &x_h), ("y_h", &a_h), ("y_l", &a_l), ("y_p", &a_p)]);
     let second_tensors = tensors(&[("x_h", &a_h), ("x_l", &a_l), ("x_p", &a_p), ("y_h", &b_h), ("y_l", &b_l)]);
-    let first_layer = octconv.bind(&first_plan, &first_packed, &first_tensors).unwrap();
-    let second_layer = octconv.bind(&second_plan, &second_packed, &second_tensors).unwrap();
+    let first_layer = engine.bind(&first_plan, &first_packed, &first_tensors).unwrap();
+    let second_layer = engine.bind(&second_plan, &second_packed, &second_tensors).unwrap();
     context.run(&[&first_layer, &second_layer]).unwrap();
 
     let a = octave_conv(&first, size, &first_host.weights(), &Inputs { x_h: Some(&x), ..Inputs::default() }).unwrap();
@@ -129,10 +129,10 @@ fn a_layer_reads_what_the_one_before_wrote() {
 fn two_hundred_layers_in_one_pass() {
     const LAYERS: u64 = 200;
     let context = open(&ContextOptions::default());
-    let octconv = context.octconv();
+    let engine = context.engine();
     let size = InputSize::image(1, 6, 5);
     let spec = build(split((4, 2), (4, 2)).bias(true).activation(Activation::LeakyRelu { slope: 0.5 }));
-    let plan = octconv.plan(&spec, size, &Options::default()).unwrap();
+    let plan = engine.plan(&spec, size, &Options::default()).unwrap();
 
     // Ping and pong.
     let start = [values(1, 4 * 30), values(2, 2 * 9)];
@@ -142,12 +142,12 @@ fn two_hundred_layers_in_one_pass() {
         .iter()
         .enumerate()
         .map(|(i, host)| {
-            let packed = octconv.pack(&plan, &host.weights()).unwrap();
+            let packed = engine.pack(&plan, &host.weights()).unwrap();
             let ([x_h, x_l], [y_h, y_l]) = (&maps[i % 2], &maps[(i + 1) % 2]);
-            octconv.bind(&plan, &packed, &tensors(&[("x_h", x_h), ("x_l", x_l), ("y_h", y_h), ("y_l", y_l)])).unwrap()
+            engine.bind(&plan, &packed, &tensors(&[("x_h", x_h), ("x_l", x_l), ("y_h", y_h), ("y_l", y_l)])).unwrap()
         })
         .collect();
-    assert_eq!(octconv.pipelines(), 1);
+    assert_eq!(engine.pipelines(), 1);
     context.run(&layers.iter().collect::<Vec<_>>()).unwrap();
 
     let [mut x_h, mut x_l] = start;
@@ -167,8 +167,8 @@ fn two_hundred_layers_in_one_pass() {
 #[test]
 fn recorded_again_gives_the_same() {
     let context = context();
-    let simple = Simple::new(context, context.octconv(), simple(), 11);
-    let layer = simple.bind(context.octconv());
+    let simple = Simple::new(context, context.engine(), simple(), 11);
+    let layer = simple.bind(context.engine());
     let expected = simple.reference(&simple.x);
     context.run(&[&layer]).unwrap();
     let dims = expected.y_h.as_ref().unwrap();
@@ -182,16 +182,16 @@ fn recorded_again_gives_the_same() {
 fn threads_share_one_octconv() {
     const THREADS: u64 = 4;
     let context = open(&ContextOptions::default());
-    let octconv = context.octconv();
+    let engine = context.engine();
     let together = Barrier::new(THREADS as usize);
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
-            let (context, octconv, together) = (&context, octconv.clone(), &together);
+            let (context, engine, together) = (&context, engine.clone(), &together);
             scope.spawn(move || {
-                let simple = Simple::new(context, &octconv, simple(), 100 * thread);
+                let simple = Simple::new(context, &engine, simple(), 100 * thread);
                 // All of them need the same pipeline, which nobody has made.
                 together.wait();
-                let layer = simple.bind(&octconv);
+                let layer = simple.bind(&engine);
                 let mut encoder = context.device().create_command_encoder(&Default::default());
                 let mut pass = encoder.begin_compute_pass(&Default::default());
                 for _ in 0..20 {
@@ -203,19 +203,19 @@ fn threads_share_one_octconv() {
             });
         }
     });
-    let plan = octconv.plan(&build(simple()), Simple::SIZE, &Options::default()).unwrap();
-    assert_eq!(octconv.pipelines(), plan.dispatches());
+    let plan = engine.plan(&build(simple()), Simple::SIZE, &Options::default()).unwrap();
+    assert_eq!(engine.pipelines(), plan.dispatches());
 }
 
 #[test]
 fn packed_weights_serve_other_sizes() {
     let context = context();
-    let octconv = context.octconv();
+    let engine = context.engine();
     for (kernel, all) in [([1, 1], true), ([3, 3], false)] {
         let spec = build(split((5, 3), (6, 4)).kernel(kernel).same_padding());
         let host = HostWeights::new(&spec, 5);
-        let plan = |size| octconv.plan(&spec, size, &Options::default()).unwrap();
-        let packed = octconv.pack(&plan(InputSize::image(1, 8, 8)), &host.weights()).unwrap();
+        let plan = |size| engine.plan(&spec, size, &Options::default()).unwrap();
+        let packed = engine.pack(&plan(InputSize::image(1, 8, 8)), &host.weights()).unwrap();
         let mut served = 0;
         for size in [InputSize::image(1, 5, 6), InputSize::image(1, 4, 4), InputSize::image(2, 3, 5)] {
             let plan = plan(size);
@@ -224,7 +224,7 @@ fn packed_weights_serve_other_sizes() {
             let [x_h, x_l] = x.each_ref().map(|x| context.upload(x, Dtype::F32).unwrap());
             let [y_h, y_l] = ["y_h", "y_l"].map(|name| unwritten(context, &plan, name));
             let tensors = tensors(&[("x_h", &x_h), ("x_l", &x_l), ("y_h", &y_h), ("y_l", &y_l)]);
-            let layer = match octconv.bind(&plan, &packed, &tensors) {
+            let layer = match engine.bind(&plan, &packed, &tensors) {
                 Ok(layer) => layer,
                 Err(Error::Packing { .. }) if !all => continue,
                 Err(error) => panic!("{error}"),
@@ -245,7 +245,7 @@ fn packed_weights_serve_other_sizes() {
 #[test]
 fn a_device_with_nothing_but_defaults() {
     let context = open(&ContextOptions { default_device: true, ..ContextOptions::default() });
-    let facts = context.octconv().facts();
+    let facts = context.engine().facts();
     assert_eq!(facts.features, wgpu::Features::empty());
     assert_eq!(
         facts.limits.max_compute_workgroup_storage_size,
@@ -254,7 +254,11 @@ fn a_device_with_nothing_but_defaults() {
     assert!(!has_f16(&context));
     check_on(&context, &image(simple(), 9, 10), |_| true);
     check_on(&context, &image(split((5, 4), (6, 3)), 9, 10), |_| true);
-    let halves = Options { weights: Dtype::F16, pooled_output: true, ..Options::default() };
+    let halves = Options {
+        precision: Precision { weights: Dtype::F16, ..Precision::default() },
+        pooled_output: true,
+        ..Options::default()
+    };
     let case = image(split((4, 2), (8, 4)).kernel([3, 3]).same_padding().groups(2).residual(true, true), 7, 8);
     check_on(&context, &Case { options: halves, ..case }, |_| true);
 }
@@ -267,8 +271,8 @@ fn other_work_in_the_same_pass() {
         }";
     let context = context();
     let device = context.device();
-    let simple = Simple::new(context, context.octconv(), simple(), 21);
-    let layer = simple.bind(context.octconv());
+    let simple = Simple::new(context, context.engine(), simple(), 21);
+    let layer = simple.bind(context.engine());
 
     let source = wgpu::ShaderSource::Wgsl(DOUBLE.into());
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
@@ -314,12 +318,12 @@ fn other_work_in_the_same_pass() {
 #[test]
 fn tensors_inside_of_shared_buffers() {
     let context = context();
-    let octconv = context.octconv();
-    let alignment = u64::from(octconv.facts().limits.min_storage_buffer_offset_alignment);
+    let engine = context.engine();
+    let alignment = u64::from(engine.facts().limits.min_storage_buffer_offset_alignment);
     let size = InputSize::image(1, 7, 9);
     let spec = build(split((3, 2), (4, 3)).kernel([3, 3]).same_padding().residual(true, false));
     let options = Options { pooled_output: true, ..Options::default() };
-    let plan = octconv.plan(&spec, size, &options).unwrap();
+    let plan = engine.plan(&spec, size, &options).unwrap();
     let host = HostWeights::new(&spec, 2);
 
     // Inputs in one buffer and outputs in another, each behind a gap.
@@ -344,8 +348,8 @@ fn tensors_inside_of_shared_buffers() {
         let buffer = &buffers[usize::from(tensor.written)];
         tensors.set(tensor.name, TensorBinding { buffer, offset }).unwrap();
     }
-    let packed = octconv.pack(&plan, &host.weights()).unwrap();
-    context.run(&[&octconv.bind(&plan, &packed, &tensors).unwrap()]).unwrap();
+    let packed = engine.pack(&plan, &host.weights()).unwrap();
+    context.run(&[&engine.bind(&plan, &packed, &tensors).unwrap()]).unwrap();
 
     let given = |name| given.iter().find(|(other, _)| *other == name).map(|(_, x)| x.as_slice());
     let inputs = Inputs { x_h: given("x_h"), x_l: given("x_l"), residual_h: given("residual_h"), ..Inputs::default() };
@@ -366,7 +370,7 @@ fn tensors_inside_of_shared_buffers() {
 fn checked_kernels_agree_too() {
     for checked in [true, false] {
         let context = open(&ContextOptions { checked: Some(checked), ..ContextOptions::default() });
-        assert_eq!(context.octconv().is_checked(), checked);
+        assert_eq!(context.engine().is_checked(), checked);
         check_one(&context, &image(split((2, 1), (2, 1)).kernel([3, 3]).same_padding(), 9, 10));
         check_one(&context, &image(split((5, 4), (6, 3)).rounding(Rounding::Floor), 9, 11));
         check_one(&context, &image(split((4, 2), (4, 2)).kernel([3, 1]).same_padding().depthwise().stride(2), 5, 4));
@@ -376,7 +380,7 @@ fn checked_kernels_agree_too() {
 #[test]
 fn everything_goes_between_threads() {
     fn shared<T: Send + Sync + 'static>() {}
-    shared::<Octconv>();
+    shared::<Engine>();
     shared::<Layer>();
     shared::<Plan>();
     shared::<PackedWeights>();
@@ -390,15 +394,15 @@ fn everything_goes_between_threads() {
 #[test]
 fn a_destroyed_device() {
     let context = open(&ContextOptions::default());
-    let octconv = context.octconv();
-    let simple = Simple::new(&context, octconv, simple(), 31);
-    let layer = simple.bind(octconv);
+    let engine = context.engine();
+    let simple = Simple::new(&context, engine, simple(), 31);
+    let layer = simple.bind(engine);
     let unfused = Options { variant: Some("unfused/direct".parse().unwrap()), ..Options::default() };
-    let unfused = octconv.plan(&simple.spec, Simple::SIZE, &unfused).unwrap();
+    let unfused = engine.plan(&simple.spec, Simple::SIZE, &unfused).unwrap();
     context.device().destroy();
 
-    assert_eq!(octconv.compile(&simple.plan), Ok(()));
-    assert_eq!(octconv.compile(&unfused), Ok(()));
+    assert_eq!(engine.compile(&simple.plan), Ok(()));
+    assert_eq!(engine.compile(&unfused), Ok(()));
     let lost = |outcome: Result<(), Error>, made: &str| match outcome {
         Err(Error::Gpu { operation, message }) => {
             assert!(operation.starts_with(&format!("creating {made} of ")), "{operation}");
@@ -406,8 +410,8 @@ fn a_destroyed_device() {
         }
         other => panic!("{other:?}"),
     };
-    lost(octconv.pack(&simple.plan, &simple.host.weights()).map(drop), "octconv weights");
-    lost(octconv.bind(&simple.plan, &simple.packed, &simple.tensors()).map(drop), "octconv shape");
+    lost(engine.pack(&simple.plan, &simple.host.weights()).map(drop), "octconv weights");
+    lost(engine.bind(&simple.plan, &simple.packed, &simple.tensors()).map(drop), "octconv shape");
     // Recording is for wgpu to ignore; only submitting would tell.
     let mut encoder = context.device().create_command_encoder(&Default::default());
     layer.record(&mut encoder.begin_compute_pass(&Default::default()));
@@ -417,7 +421,7 @@ fn a_destroyed_device() {
 #[test]
 fn a_device_that_executes_nothing() {
     let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
-    let octconv = Octconv::new(&device, EngineOptions::default());
+    let engine = Engine::new(&device, EngineOptions::default());
     let buffer = |elements: u64| {
         let usage = wgpu::BufferUsages::STORAGE;
         device.create_buffer(&wgpu::BufferDescriptor {
@@ -432,21 +436,21 @@ fn a_device_that_executes_nothing() {
     let size = InputSize::image(1, 12, 10);
     // Of each variant a tile: what differs between tiles is for the tests of kernels.
     let mut seen = std::collections::HashSet::new();
-    let mut plans = Plan::candidates(&spec, size, &Options::default(), octconv.facts());
+    let mut plans = Plan::candidates(&spec, size, &Options::default(), engine.facts());
     plans.retain(|plan| seen.insert(plan.variant().untiled()));
     for plan in plans {
-        let packed = octconv.pack(&plan, &host.weights()).unwrap();
+        let packed = engine.pack(&plan, &host.weights()).unwrap();
         assert!(packed.bytes() >= 4 * (9 * (4 + 2) * (6 + 2) + 8));
         let buffers: Vec<_> =
             plan.tensors().iter().map(|tensor| (tensor.name, buffer(tensor.dims.elements()))).collect();
         let bindings: Vec<_> = buffers.iter().map(|(name, buffer)| (*name, buffer)).collect();
-        let layer = octconv.bind(&plan, &packed, &tensors(&bindings)).unwrap();
+        let layer = engine.bind(&plan, &packed, &tensors(&bindings)).unwrap();
         assert_eq!(layer.dispatches(), plan.dispatches());
         let mut encoder = device.create_command_encoder(&Default::default());
         layer.record(&mut encoder.begin_compute_pass(&Default::default()));
         queue.submit([encoder.finish()]);
     }
-    assert!(octconv.pipelines() > 4);
+    assert!(engine.pipelines() > 4);
 }
 
 /// Matrix units are usable in the largest square shape of f16 factors and f32 sums, where the device has what it takes.
@@ -477,8 +481,8 @@ fn matrices_take_features_and_a_shape() {
     // A context has asked for the features; an embedder who asked for nothing has none.
     let context = context();
     let told = DeviceFacts::of(context.device()).with_adapter(&AdapterFacts::of(context.adapter()));
-    assert_eq!(context.octconv().facts().matrix, told.matrix);
+    assert_eq!(context.engine().facts().matrix, told.matrix);
     assert_eq!(DeviceFacts::of_adapter(context.adapter()).matrix, told.matrix);
     let modest = open(&ContextOptions { default_device: true, ..Default::default() });
-    assert_eq!(modest.octconv().facts().matrix, None);
+    assert_eq!(modest.engine().facts().matrix, None);
 }

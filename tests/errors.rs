@@ -1,9 +1,9 @@
 //! Everything that plans and devices refuse, and in which words: each message names the argument, its value, and what
 //! would have been accepted.
 
-use octconv::{DeviceFacts, Downsample, Error, TensorBinding, Tensors, Variant, Weights, wgpu};
+use octconv::{DeviceFacts, Downsample, Error, Precision, TensorBinding, Tensors, Variant, Weights, wgpu};
 use octconv::{
-    Dtype, EngineOptions, InputSize, Octconv, Options, PackedWeights, Plan, Slice, Spec, SpecBuilder, Split, Strategy,
+    Dtype, Engine, EngineOptions, InputSize, Options, PackedWeights, Plan, Slice, Spec, SpecBuilder, Split, Strategy,
 };
 
 /// The message of a refusal.
@@ -74,19 +74,29 @@ mod options {
 
     #[test]
     fn f16_activations_without_the_feature() {
-        let options = Options { activations: Dtype::F16, ..Options::default() };
+        let options =
+            Options { precision: Precision { activations: Dtype::F16, ..Precision::default() }, ..Options::default() };
         let message = "f16 activations needs the device feature SHADER_F16, which this device was created without";
         assert_eq!(refusal(plan(k3(), options)), message);
         let facts = DeviceFacts { features: wgpu::Features::SHADER_F16, ..DeviceFacts::default() };
         assert!(plan_on(&facts, k3(), SIZE, options).is_ok());
         // Weights are unpacked, which needs no feature.
-        assert!(plan(k3(), Options { weights: Dtype::F16, ..Options::default() }).is_ok());
+        assert!(
+            plan(
+                k3(),
+                Options { precision: Precision { weights: Dtype::F16, ..Precision::default() }, ..Options::default() }
+            )
+            .is_ok()
+        );
     }
 
     #[test]
     fn sums_of_f16_where_not_all_is_f16() {
         for weights in [Dtype::F32, Dtype::F16] {
-            let options = Options { weights, sums: Dtype::F16, ..Options::default() };
+            let options = Options {
+                precision: Precision { weights, sums: Dtype::F16, ..Precision::default() },
+                ..Options::default()
+            };
             assert_eq!(refusal(plan(k3(), options)), "sums is f16: must be f32 unless activations and weights are f16");
         }
     }
@@ -297,7 +307,7 @@ mod binding {
 
     /// A layer of which all is well: X_H 1x4x8x6, X_L 1x2x4x3, Y_H and Y_L the same, and pool(Y_H) 1x4x4x3.
     struct Fixture {
-        octconv: Octconv,
+        engine: Engine,
         plan: Plan,
         packed: PackedWeights,
         x_h: wgpu::Buffer,
@@ -310,13 +320,13 @@ mod binding {
     impl Fixture {
         fn new() -> Self {
             let (device, _) = noop();
-            let octconv = Octconv::new(&device, EngineOptions::default());
+            let engine = Engine::new(&device, EngineOptions::default());
             let options = Options { pooled_output: true, ..Options::default() };
-            let plan = octconv.plan(&k3().build().unwrap(), SIZE, &options).unwrap();
-            let packed = octconv.pack(&plan, &weights()).unwrap();
+            let plan = engine.plan(&k3().build().unwrap(), SIZE, &options).unwrap();
+            let packed = engine.pack(&plan, &weights()).unwrap();
             let [x_h, y_h] = [0, 1].map(|_| buffer(&device, 4 * 48));
             let [x_l, y_l] = [0, 1].map(|_| buffer(&device, 2 * 12));
-            Self { y_p: buffer(&device, 4 * 12), octconv, plan, packed, x_h, x_l, y_h, y_l }
+            Self { y_p: buffer(&device, 4 * 12), engine, plan, packed, x_h, x_l, y_h, y_l }
         }
 
         fn tensors(&self) -> Tensors<'_> {
@@ -331,7 +341,7 @@ mod binding {
         }
 
         fn bind(&self, tensors: Tensors) -> Result<(), Error> {
-            self.octconv.bind(&self.plan, &self.packed, &tensors).map(drop)
+            self.engine.bind(&self.plan, &self.packed, &tensors).map(drop)
         }
     }
 
@@ -376,7 +386,7 @@ mod binding {
     fn usage() {
         let fixture = Fixture::new();
         let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::UNIFORM;
-        let x_h = buffer_for(fixture.octconv.device(), 4 * 48, usage);
+        let x_h = buffer_for(fixture.engine.device(), 4 * 48, usage);
         let message = refusal(fixture.bind(Tensors { x_h: Some((&x_h).into()), ..fixture.tensors() }));
         let wanted =
             "tensor x_h: its buffer has the usage BufferUsages(COPY_DST | UNIFORM), which must include STORAGE";
@@ -386,7 +396,7 @@ mod binding {
     #[test]
     fn offset_and_size() {
         let fixture = Fixture::new();
-        let large = buffer(fixture.octconv.device(), 1000);
+        let large = buffer(fixture.engine.device(), 1000);
         let at = |offset| Tensors { y_h: Some(TensorBinding { buffer: &large, offset }), ..fixture.tensors() };
         assert_eq!(fixture.bind(at(256)), Ok(()));
         for offset in [4, 100, 255] {
@@ -400,7 +410,7 @@ mod binding {
                 format!("tensor y_h: its 768 bytes of 1x4x8x6 from offset {offset} on exceed a buffer of 4000");
             assert_eq!(refusal(fixture.bind(at(offset))), message);
         }
-        let small = buffer(fixture.octconv.device(), 4 * 48 - 1);
+        let small = buffer(fixture.engine.device(), 4 * 48 - 1);
         let message = "tensor x_h: its 768 bytes of 1x4x8x6 from offset 0 on exceed a buffer of 764";
         assert_eq!(refusal(fixture.bind(Tensors { x_h: Some((&small).into()), ..fixture.tensors() })), message);
     }
@@ -412,7 +422,7 @@ mod binding {
         let message = "tensor y_h: it shares a buffer with x_h; an output and an input may not";
         assert_eq!(refusal(fixture.bind(shared)), message);
         // Nor apart in it: wgpu tracks buffers as a whole.
-        let large = buffer(fixture.octconv.device(), 1000);
+        let large = buffer(fixture.engine.device(), 1000);
         let place = |offset| Some(TensorBinding { buffer: &large, offset });
         let apart = Tensors { x_l: place(0), y_l: place(1024), ..fixture.tensors() };
         let message = "tensor y_l: it shares a buffer with x_l; an output and an input may not";
@@ -422,7 +432,7 @@ mod binding {
     #[test]
     fn outputs_over_outputs() {
         let fixture = Fixture::new();
-        let large = buffer(fixture.octconv.device(), 1000);
+        let large = buffer(fixture.engine.device(), 1000);
         let place = |offset| Some(TensorBinding { buffer: &large, offset });
         let outputs =
             |y_h, y_l, y_p| Tensors { y_h: place(y_h), y_l: place(y_l), y_p: place(y_p), ..fixture.tensors() };
@@ -443,9 +453,12 @@ mod binding {
     #[test]
     fn weights_of_another_packing() {
         let fixture = Fixture::new();
-        let options = Options { weights: Dtype::F16, ..*fixture.plan.options() };
-        let halves = fixture.octconv.plan(fixture.plan.spec(), SIZE, &options).unwrap();
-        let message = refusal(fixture.octconv.bind(&halves, &fixture.packed, &fixture.tensors()));
+        let options = Options {
+            precision: Precision { weights: Dtype::F16, ..fixture.plan.options().precision },
+            ..*fixture.plan.options()
+        };
+        let halves = fixture.engine.plan(fixture.plan.spec(), SIZE, &options).unwrap();
+        let message = refusal(fixture.engine.bind(&halves, &fixture.packed, &fixture.tensors()));
         let (packed, plan) = message
             .strip_prefix("the weights were packed as ")
             .and_then(|rest| rest.strip_suffix("; pack them again for this plan"))
@@ -460,15 +473,15 @@ mod binding {
         let fixture = Fixture::new();
         // As many blocks of channels, but fewer channels into them.
         let spec = split((3, 2), (4, 2)).kernel([3, 3]).same_padding().build().unwrap();
-        let other = fixture.octconv.plan(&spec, SIZE, fixture.plan.options()).unwrap();
-        let message = refusal(fixture.octconv.bind(&other, &fixture.packed, &fixture.tensors()));
+        let other = fixture.engine.plan(&spec, SIZE, fixture.plan.options()).unwrap();
+        let message = refusal(fixture.engine.bind(&other, &fixture.packed, &fixture.tensors()));
         assert!(message.starts_with("the weights were packed as f32 "), "{message}");
     }
 
     #[test]
     fn weights_of_another_length() {
         let fixture = Fixture::new();
-        let pack = |weights: Weights| refusal(fixture.octconv.pack(&fixture.plan, &weights));
+        let pack = |weights: Weights| refusal(fixture.engine.pack(&fixture.plan, &weights));
         let short = Weights { w_hl: Some(&ONES[..71]), ..weights() };
         assert_eq!(pack(short), "tensor w_hl has 71 elements, but its shape 2x4x3x3 has 72");
         let missing = Weights { w_ll: None, ..weights() };
@@ -488,13 +501,13 @@ mod binding {
         let adapter = pollster::block_on(instance.request_adapter(&Default::default())).unwrap();
         let [device, other] =
             [0, 1].map(|_| pollster::block_on(adapter.request_device(&Default::default())).unwrap().0);
-        let octconv = Octconv::new(&device, EngineOptions::default());
-        let plan = octconv.plan(&split((1, 0), (1, 0)).build().unwrap(), SIZE, &Options::default()).unwrap();
-        let packed = octconv.pack(&plan, &Weights { w_hh: Some(&[1.0]), ..Weights::default() }).unwrap();
+        let engine = Engine::new(&device, EngineOptions::default());
+        let plan = engine.plan(&split((1, 0), (1, 0)).build().unwrap(), SIZE, &Options::default()).unwrap();
+        let packed = engine.pack(&plan, &Weights { w_hh: Some(&[1.0]), ..Weights::default() }).unwrap();
         let bind = |x_h: &wgpu::Buffer| {
             let y_h = buffer(&device, 48);
             let tensors = Tensors { x_h: Some(x_h.into()), y_h: Some((&y_h).into()), ..Tensors::default() };
-            octconv.bind(&plan, &packed, &tensors)
+            engine.bind(&plan, &packed, &tensors)
         };
         assert!(bind(&buffer(&device, 48)).is_ok());
         let message = refusal(bind(&buffer(&other, 48)));
@@ -564,7 +577,7 @@ mod opening {
         }
         let (device, _) = noop();
         let checked =
-            |checked| Octconv::new(&device, EngineOptions { checked, ..EngineOptions::default() }).is_checked();
+            |checked| Engine::new(&device, EngineOptions { checked, ..EngineOptions::default() }).is_checked();
         let asked = std::env::var(octconv::CHECKED_VARIABLE).unwrap();
         assert_eq!(checked(None), !["", "0"].contains(&asked.as_str()));
         assert!(checked(Some(true)) && !checked(Some(false)));

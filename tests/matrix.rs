@@ -9,10 +9,10 @@ mod common;
 
 use std::sync::OnceLock;
 
-use common::{case, check_one, image, open, split};
+use common::{case, check_one, family, image, open, split};
 use octconv::verify::Case;
 use octconv::{
-    Activation, Context, ContextOptions, DeviceFacts, Downsample, Dtype, Error, Family, InputSize, Options, Plan,
+    Activation, Context, ContextOptions, DeviceFacts, Downsample, Dtype, Error, InputSize, Options, Plan, Precision,
     Rounding, Slice, SpecBuilder, Strategy, TimeAxis, Variant, wgpu,
 };
 
@@ -24,7 +24,7 @@ fn context() -> &'static Context {
 
 /// The case with f16 tensors and weights.
 fn halves(case: Case) -> Case {
-    let options = Options { activations: Dtype::F16, weights: Dtype::F16, ..case.options };
+    let options = Options { precision: Precision::of(Dtype::F16), ..case.options };
     Case { options, ..case }
 }
 
@@ -44,13 +44,13 @@ fn check(case: Case, wanted: &[Strategy]) {
 /// Runs the variants of the matrix kernel that are wanted, and returns their strategies: nothing on a device without
 /// matrix units, which must refuse each of them.
 fn check_on(context: &Context, case: &Case, wanted: impl Fn(Variant) -> bool) -> Option<Vec<Strategy>> {
-    let facts = context.octconv().facts();
+    let facts = context.engine().facts();
     let plans = Plan::candidates(&case.spec, case.size, &case.options, facts);
-    let variants: Vec<_> = plans.iter().map(Plan::variant).filter(|v| v.family == Family::Matrix).collect();
+    let variants: Vec<_> = plans.iter().map(Plan::variant).filter(|v| v.family == family("matrix")).collect();
     if facts.matrix.is_none() {
         assert_eq!(variants, [], "{case:?}");
         let options = Options { variant: Some("pool-first/matrix".parse().unwrap()), ..case.options };
-        let error = context.octconv().plan(&case.spec, case.size, &options).unwrap_err().to_string();
+        let error = context.engine().plan(&case.spec, case.size, &options).unwrap_err().to_string();
         let reasons =
             ["f16 activations needs the device feature SHADER_F16", "pool-first/matrix cannot run this layer"];
         assert!(reasons.iter().any(|reason| error.contains(reason)), "{error}");
@@ -106,7 +106,7 @@ fn windows_and_taps() {
         let case = halves(case(spec, size));
         let options = Options { variant: Some("fused/matrix/2x2-2x2".parse().unwrap()), ..case.options };
         let mut kernels = plan(case.clone(), "fused/matrix/2x2-2x2", &small_sides()).unwrap().kernels();
-        if context().octconv().facts().matrix.is_some() {
+        if context().engine().facts().matrix.is_some() {
             kernels.extend(check_one(context(), &Case { options, ..case.clone() }));
         }
         assert!(kernels.iter().all(|kernel| kernel.ends_with("windows") == windowed), "{kernels:?} of {case:?}");
@@ -181,7 +181,7 @@ fn sizes_of_windows() {
 /// two matrices a slab, and windows of long rows.
 #[test]
 fn subgroups_smaller_than_planned() {
-    let [fewest, most] = context().octconv().facts().subgroup_sizes;
+    let [fewest, most] = context().engine().facts().subgroup_sizes;
     let planned = [fewest, (8 * most).min(128)];
     // With wgpu's checks: what a spare one would store is beyond the end of an array.
     let options = ContextOptions { subgroup_sizes: Some(planned), checked: Some(true), ..ContextOptions::default() };
@@ -319,7 +319,7 @@ fn slices() {
 
 #[test]
 fn folded_grids() {
-    let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 3, ..context().octconv().facts().limits.clone() };
+    let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 3, ..context().engine().facts().limits.clone() };
     let context = open(&ContextOptions { limits: Some(limits), ..ContextOptions::default() });
     // 4 and 8 workgroups, in rows of 2 and 3; one too many would write into the second sample.
     for channels in [16, 32] {
@@ -357,7 +357,8 @@ fn refusals() {
     assert!(plan(halves(case()), "low-first/matrix", &able()).is_ok());
     let types = "f16 activations and f16 weights";
     assert_eq!(refused(case(), "low-first/matrix", &able()), types);
-    let options = Options { activations: Dtype::F16, ..Options::default() };
+    let options =
+        Options { precision: Precision { activations: Dtype::F16, ..Precision::default() }, ..Options::default() };
     assert_eq!(refused(Case { options, ..case() }, "low-first/matrix", &able()), types);
     let units = "a device that multiplies 16x16 or 8x8 matrices of f16 into f32, with subgroups";
     for facts in
@@ -388,7 +389,7 @@ fn limits() {
             Ok(_) => None,
         }
     };
-    for tile in Family::Matrix.tiles() {
+    for tile in family("matrix").tiles() {
         assert_eq!(exceeded(tile, &able()), None);
     }
     let of = |change: fn(&mut wgpu::Limits)| {
@@ -413,7 +414,7 @@ fn the_planners_choice() {
         let case = halves(image(k3((channels, channels), (channels, channels)), 28, 28));
         let plans = Plan::candidates(&case.spec, case.size, &case.options, facts);
         let first = |family| plans.iter().position(|plan| plan.variant().family == family).unwrap();
-        first(Family::Matrix) < first(Family::Direct)
+        first(family("matrix")) < first(family("direct"))
     };
     let software = DeviceFacts { software: true, matrix: Some(8), ..able() };
     for channels in [32, 64, 256] {

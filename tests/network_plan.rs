@@ -6,10 +6,12 @@ use std::sync::OnceLock;
 
 use octconv::network::{
     Axes, Checkpoint, Conv, Excite, Graph, Input, Model, Network, NetworkOptions, NetworkPlan, Node, Op, Pool,
-    PoolKind, ValueView, random_input, reference, zoo,
+    PoolKind, ValueView, random_input, zoo,
 };
+use octconv::reference::network as reference;
 use octconv::{
-    Activation, Context, ContextOptions, DeviceFacts, Downsample, Dtype, Error, InputSize, Options, Plan, wgpu,
+    Activation, Context, ContextOptions, DeviceFacts, Downsample, Dtype, Error, InputSize, Options, Plan, Precision,
+    wgpu,
 };
 
 fn conv(name: &str, conv: Conv) -> Node {
@@ -64,10 +66,10 @@ fn infer(context: &Context, network: &Network, size: InputSize) -> (Vec<f32>, Ve
     let InputSize { n, t, h, w } = size;
     let input = random_input((n * network.input.channels * t * h * w) as usize, 1);
     let expected = reference::run(&graph, &checkpoint, size, &input, &mut |_, _| {}).unwrap().to_f32();
-    let model = Model::new(context.octconv(), graph, checkpoint).unwrap();
+    let model = Model::new(context.engine(), graph, checkpoint).unwrap();
     let plan = model.plan(size, &NetworkOptions::default()).unwrap();
     let inference = model.compile(plan, |_| {}).unwrap();
-    (context.infer(&inference, &input).unwrap(), expected)
+    (inference.run(context, &input).unwrap(), expected)
 }
 
 #[track_caller]
@@ -209,7 +211,10 @@ fn what_exceeds_a_binding_is_refused_with_the_figure() {
     }
     // No convolution is needed for the type to be refused.
     let graph = Graph::new(&network(vec![means])).unwrap();
-    let options = NetworkOptions { activations: Dtype::F16, ..Default::default() };
+    let options = NetworkOptions {
+        precision: Precision { activations: Dtype::F16, ..Precision::default() },
+        ..Default::default()
+    };
     let error = NetworkPlan::new(&graph, InputSize::image(1, 8, 8), &options, &facts).unwrap_err();
     assert_eq!(error, Error::Feature { what: "f16 activations", feature: "SHADER_F16" });
 }
@@ -380,7 +385,7 @@ fn an_output_that_is_concatenated_is_whole() {
 fn frequencies_are_apart_where_no_buffer_holds_both() {
     let limits = wgpu::Limits { max_buffer_size: 1 << 16, ..Default::default() };
     let context = open(&ContextOptions { limits: Some(limits), ..ContextOptions::default() });
-    assert_eq!(context.octconv().facts().limits.max_buffer_size, 1 << 16);
+    assert_eq!(context.engine().facts().limits.max_buffer_size, 1 << 16);
     let network = network(vec![octave("a", "input", 16), octave("b", "a", 2)]);
     // 61,440 and 15,360 bytes of a.
     let (found, expected) = infer(&context, &network, InputSize::image(1, 48, 40));
@@ -389,16 +394,16 @@ fn frequencies_are_apart_where_no_buffer_holds_both() {
 
 #[test]
 fn plans_of_other_networks_and_devices_are_refused() {
-    let octconv = context().octconv();
+    let engine = context().engine();
     let size = InputSize::image(1, 8, 8);
     let model = |network: &Network| {
         let graph = Graph::new(network).unwrap();
-        Model::new(octconv, graph.clone(), Checkpoint::random(&graph, 1)).unwrap()
+        Model::new(engine, graph.clone(), Checkpoint::random(&graph, 1)).unwrap()
     };
     let ours = network(vec![octave("a", "input", 4)]);
     let wider = network(vec![octave("a", "input", 8)]);
     let named = Network { name: "other".into(), ..ours.clone() };
-    let facts = octconv.facts();
+    let facts = engine.facts();
     let compile = |network: &Network, facts: &DeviceFacts| {
         let graph = Graph::new(network).unwrap();
         let plan = NetworkPlan::new(&graph, size, &NetworkOptions::default(), facts).unwrap();
@@ -432,7 +437,7 @@ fn variances_without_a_root_are_refused() {
         checkpoint.tensors.get_mut(&format!("n.norm_{frequency}.var")).unwrap().data[1] = var;
         let expected = reference::run(&graph, &checkpoint, size, &[0.0; 192], &mut |_, _| {}).unwrap_err();
         assert!(matches!(&expected, Error::Node { node, .. } if node == "n"), "{expected}");
-        let model = Model::new(context().octconv(), graph.clone(), checkpoint).unwrap();
+        let model = Model::new(context().engine(), graph.clone(), checkpoint).unwrap();
         let plan = model.plan(size, &NetworkOptions::default()).unwrap();
         assert_eq!(model.compile(plan, |_| {}).unwrap_err(), expected);
     }
@@ -459,7 +464,7 @@ fn sizes_share_weights_and_pipelines() {
         conv("d", Conv { residual: Some(name("input")), ..Conv::new("c", 3) }),
     ];
     let graph = Graph::new(&network(nodes)).unwrap();
-    let model = Model::new(context.octconv(), graph.clone(), Checkpoint::random(&graph, 3)).unwrap();
+    let model = Model::new(context.engine(), graph.clone(), Checkpoint::random(&graph, 3)).unwrap();
     let mut made = Vec::new();
     for (n, h, w) in [(1, 64, 62), (1, 63, 66), (1, 64, 62)] {
         let size = InputSize::image(n, h, w);
@@ -468,7 +473,7 @@ fn sizes_share_weights_and_pipelines() {
         let plan = model.plan(size, &options).unwrap();
         let inference = model.compile(plan, |progress| reports += usize::from(progress.done <= progress.of)).unwrap();
         assert_eq!(reports, inference.plan().dispatches());
-        made.push((context.octconv().pipelines(), model.weight_bytes()));
+        made.push((context.engine().pipelines(), model.weight_bytes()));
 
         let input: Vec<f32> = (0..3 * n * h * w).map(|i| (f64::from(i) * 0.7).sin() as f32).collect();
         let mut kept = Vec::new();
@@ -479,20 +484,18 @@ fn sizes_share_weights_and_pipelines() {
         });
         let expected = expected.unwrap().to_f32();
         for _ in 0..2 {
-            close("d", &context.infer(&inference, &input).unwrap(), &expected);
+            close("d", &inference.run(context, &input).unwrap(), &expected);
         }
         assert_eq!(kept.len(), 2);
         for (node, expected) in &kept {
             let value = inference.value(node).unwrap();
             assert!(matches!(value, ValueView::Map { high: Some(_), low: Some(_) }));
-            close(node, &context.read_value(&value).unwrap(), expected);
+            close(node, &value.read(context).unwrap(), expected);
         }
         assert!(inference.value("a").is_none());
     }
-    let short = context.infer(
-        &model.compile(model.plan(InputSize::image(1, 8, 8), &Default::default()).unwrap(), |_| {}).unwrap(),
-        &[0.0; 5],
-    );
+    let plan = model.plan(InputSize::image(1, 8, 8), &Default::default()).unwrap();
+    let short = model.compile(plan, |_| {}).unwrap().run(context, &[0.0; 5]);
     assert_eq!(refusal(short), "tensor input has 5 elements, but its shape 1x3x8x8 has 192");
     let [first, other, again] = made[..] else { panic!("{made:?}") };
     // Another size, its widths as even and odd as the first, may want another tile here and there, and no more; the same

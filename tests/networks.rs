@@ -9,7 +9,7 @@ mod fixture;
 use common::{context, has_f16};
 use fixture::{Fixture, Summary};
 use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, TensorView, ValueView, zoo};
-use octconv::{Context, Dtype};
+use octconv::{Context, Dtype, Precision};
 
 /// Cases of networks that have others: they are compared on the CPU alone (tests/networks_reference.rs). Another alpha
 /// means other kernels to compile, minutes of them, which the tests of kernels have gone through by themselves.
@@ -43,15 +43,15 @@ impl Fixture {
     fn infer(&self, context: &Context, dtype: Dtype) -> (Inference, Vec<f32>) {
         let graph = self.graph();
         let checkpoint = Checkpoint::random(&graph, self.seed);
-        let model = Model::new(context.octconv(), graph, checkpoint).unwrap();
+        let model = Model::new(context.engine(), graph, checkpoint).unwrap();
         let keep = match dtype {
             Dtype::F32 => self.stages.iter().map(|stage| stage.node.clone()).collect(),
             Dtype::F16 => Vec::new(),
         };
-        let options = NetworkOptions { activations: dtype, weights: dtype, keep, ..NetworkOptions::default() };
+        let options = NetworkOptions { precision: Precision::of(dtype), keep, ..NetworkOptions::default() };
         let plan = model.plan(self.size(), &options).unwrap();
         let inference = model.compile(plan, |_| {}).unwrap();
-        let logits = context.infer(&inference, &self.input()).unwrap();
+        let logits = inference.run(context, &self.input()).unwrap();
         (inference, logits)
     }
 
@@ -116,8 +116,8 @@ fn check_halves(fixture: &Fixture) {
     if !has_f16(context()) {
         let graph = fixture.graph();
         let checkpoint = Checkpoint::random(&graph, fixture.seed);
-        let model = Model::new(context().octconv(), graph, checkpoint).unwrap();
-        let options = NetworkOptions { activations: Dtype::F16, weights: Dtype::F16, ..Default::default() };
+        let model = Model::new(context().engine(), graph, checkpoint).unwrap();
+        let options = NetworkOptions { precision: Precision::of(Dtype::F16), ..Default::default() };
         let message = model.plan(fixture.size(), &options).unwrap_err().to_string();
         assert!(message.contains("SHADER_F16"), "{message}");
         return;

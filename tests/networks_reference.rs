@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use fixture::{Fixture, Stage, Summary};
-use octconv::network::reference::{Value, run};
 use octconv::network::zoo::{self, Settings};
 use octconv::network::{Checkpoint, Graph, HostTensor, TensorSpec};
 use octconv::reference::Tensor;
+use octconv::reference::network::{Value, run};
 use octconv::{Error, InputSize};
 
 /// How many cases `make_fixtures.py` writes.

@@ -3,19 +3,19 @@
 
 mod common;
 
-use common::{ACTIVATIONS, ALPHAS, case, check_on, check_tiles, context, image, of_kernel, open, split};
+use common::{ACTIVATIONS, ALPHAS, case, check_on, check_tiles, context, family, image, of_kernel, open, split};
 use octconv::verify::Case;
 use octconv::{
-    Activation, ContextOptions, DeviceFacts, Downsample, Dtype, Family, InputSize, Options, Plan, Rounding, Slice,
+    Activation, ContextOptions, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, Slice,
     Spec, SpecBuilder, TimeAxis, wgpu,
 };
 
 fn check(case: &Case) -> Vec<String> {
-    check_on(context(), case, of_kernel(Family::Pointwise))
+    check_on(context(), case, of_kernel(family("pointwise")))
 }
 
 fn check_types(case: &Case) {
-    common::check_types(case, of_kernel(Family::Pointwise));
+    common::check_types(case, of_kernel(family("pointwise")));
 }
 
 /// 1x1, half of the channels at half of the resolution.
@@ -172,9 +172,9 @@ fn folded_grids() {
     let context = open(&ContextOptions { limits: Some(limits), ..ContextOptions::default() });
     let case = image(split((3, 2), (40, 9)).bias(true), 4, 3);
     let options = Options { variant: Some("fused/pointwise/2x2x8".parse().unwrap()), ..case.options };
-    let plan = context.octconv().plan(&case.spec, case.size, &options).unwrap();
+    let plan = context.engine().plan(&case.spec, case.size, &options).unwrap();
     assert!(!format!("{plan:?}").contains("y: 1 }"), "no fold in {plan:?}");
-    check_on(&context, &case, |variant| variant.family == Family::Pointwise);
+    check_on(&context, &case, |variant| variant.family == family("pointwise"));
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn every_tile() {
         (split((7, 0), (33, 0)), Options::default()),
     ];
     for (spec, options) in cases {
-        check_tiles(context(), &Case { options, ..image(spec, 11, 13) }, of_kernel(Family::Pointwise));
+        check_tiles(context(), &Case { options, ..image(spec, 11, 13) }, of_kernel(family("pointwise")));
     }
 }
 
@@ -229,7 +229,7 @@ fn pairs_of_columns() {
         (k1(), slices, [5, 12]),
         (k1().stride(2), slices, [5, 16]),
     ];
-    let wanted = of_kernel(Family::Pointwise);
+    let wanted = of_kernel(family("pointwise"));
     for (spec, options, [h, w]) in cases {
         let case = Case { options, ..case(spec, InputSize::image(2, h, w)) };
         check_tiles(context(), &case, |variant| wanted(variant) && variant.tile != Some("2x2x16"));
@@ -277,7 +277,7 @@ fn what_is_paired() {
         (both().stride(2), [6, 24], "2x4x8", "high x_l residual_h residual_l y_h y_l y_p"),
         (both().stride(2), [6, 23], "2x4x8", "x_l residual_h residual_l y_h y_l y_p"),
     ] {
-        let halves = Options { activations: Dtype::F16, ..options };
+        let halves = Options { precision: Precision { activations: Dtype::F16, ..options.precision }, ..options };
         for (options, facts, word) in [
             (options, &software, "u64"),
             (halves, &software, "u32"),

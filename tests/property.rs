@@ -7,7 +7,9 @@ mod common;
 
 use common::{context, has_f16, split};
 use octconv::verify::Case;
-use octconv::{Activation, DeviceFacts, Downsample, Dtype, Error, Frequency, InputSize, Options, Path, Plan, Rounding};
+use octconv::{
+    Activation, DeviceFacts, Downsample, Dtype, Error, Frequency, InputSize, Options, Path, Plan, Precision, Rounding,
+};
 use octconv::{Spec, SpecBuilder, TimeAxis, Variant};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -111,8 +113,7 @@ fn options(f16: bool) -> impl Strategy<Value = Options> {
     let dtype = |wide: bool| prop::bool::weighted(if wide { 0.3 } else { 0.0 }).prop_map(half_if);
     (dtype(f16), dtype(true), prop::bool::weighted(0.25), prop::bool::weighted(0.25)).prop_map(
         |(activations, weights, pooled_input, pooled_output)| Options {
-            activations,
-            weights,
+            precision: Precision { activations, weights, ..Precision::default() },
             pooled_input,
             pooled_output,
             ..Options::default()
@@ -126,7 +127,7 @@ fn half_if(half: bool) -> Dtype {
 
 /// Layers in one of the variants that this device runs them in.
 fn on_device(kind: Kind) -> impl Strategy<Value = Case> {
-    let facts = context().octconv().facts();
+    let facts = context().engine().facts();
     (layer(kind), options(has_f16(context())), any::<Index>(), any::<bool>(), 0..1000u64).prop_filter_map(
         "no plan",
         |((spec, size), options, variant, batch_norm, seed)| {

@@ -6,10 +6,10 @@ mod common;
 
 use std::collections::HashSet;
 
-use common::{ACTIVATIONS, TYPES, case, check_on, check_tiles, context, has_f16, image, open, split};
+use common::{ACTIVATIONS, TYPES, case, check_on, check_tiles, context, family, has_f16, image, open, split};
 use octconv::verify::Case;
 use octconv::{
-    Activation, ContextOptions, DeviceFacts, Downsample, Dtype, Family, InputSize, Options, Plan, Rounding, Slice,
+    Activation, ContextOptions, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, Slice,
     Spec, SpecBuilder, Strategy, TimeAxis, Variant, wgpu,
 };
 
@@ -87,12 +87,14 @@ fn types() {
             // That it is refused, tests/errors.rs says.
             continue;
         }
-        let options = Options { activations, weights, ..Options::default() };
+        let options =
+            Options { precision: Precision { activations, weights, ..Precision::default() }, ..Options::default() };
         check(&Case { options, ..image(k3().bias(true), 7, 6) });
     }
     if has_f16(context()) {
         let half = Dtype::F16;
-        let options = Options { activations: half, weights: half, sums: half, ..Options::default() };
+        let options =
+            Options { precision: Precision { activations: half, weights: half, sums: half }, ..Options::default() };
         let kernels = check_on(context(), &Case { options, ..image(k3().bias(true), 7, 6) }, split_k);
         for family in ["direct-f16", "staged-f16"] {
             assert!(kernels.iter().any(|name| name.starts_with(family)), "{family} is not among {kernels:?}");
@@ -138,6 +140,6 @@ fn small_maps_of_many_channels_are_sliced() {
         let plans = Plan::candidates(&spec.build().unwrap(), size, &Options::default(), &DeviceFacts::default());
         plans.iter().map(Plan::variant).filter(|&v| split_k(v)).map(|v| v.family).collect::<HashSet<_>>()
     };
-    assert_eq!(sliced(layer(512, 512, 3), 7), HashSet::from([Family::Direct, Family::Staged]));
+    assert_eq!(sliced(layer(512, 512, 3), 7), HashSet::from([family("direct"), family("staged")]));
     assert_eq!(sliced(layer(24, 24, 3), 7), HashSet::new());
 }

@@ -4,16 +4,16 @@
 
 mod common;
 
-use common::{ACTIVATIONS, ALPHAS, TYPES, case, check_on, context, has_f16, image, of_kernel, open, split};
+use common::{ACTIVATIONS, ALPHAS, TYPES, case, check_on, context, family, has_f16, image, of_kernel, open, split};
 use octconv::verify::Case;
 use octconv::{
-    Activation, ContextOptions, DeviceFacts, Downsample, Dtype, Family, InputSize, Options, Plan, Rounding, Slice,
+    Activation, ContextOptions, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, Slice,
     Spec, SpecBuilder, TimeAxis, wgpu,
 };
 
 /// Every variant, each in the tile that the planner likes best.
 fn check(case: &Case) {
-    check_on(context(), case, of_kernel(Family::Staged));
+    check_on(context(), case, of_kernel(family("staged")));
 }
 
 /// One variant.
@@ -139,7 +139,11 @@ fn types() {
         if activations == Dtype::F16 && !has_f16(context()) {
             continue;
         }
-        let options = Options { activations, weights, pooled_output: true, ..Options::default() };
+        let options = Options {
+            precision: Precision { activations, weights, ..Precision::default() },
+            pooled_output: true,
+            ..Options::default()
+        };
         let case = Case { options, ..image(k3().bias(true).residual(true, true), 9, 8) };
         check_fused(&case);
         check_as("low-first/staged/32x32", &case);
@@ -150,7 +154,7 @@ fn types() {
 #[test]
 fn every_tile() {
     let spec = split((11, 5), (140, 70)).kernel([3, 3]).same_padding();
-    let tiles = Family::Staged.tiles();
+    let tiles = family("staged").tiles();
     assert_eq!(tiles.len(), 6);
     for tile in tiles {
         check_as(&format!("fused/staged/{tile}"), &image(spec.clone(), 19, 15));
@@ -165,7 +169,7 @@ fn no_edges() {
         let case = image(split((16, 32), (128, 128)), 32, 32);
         let variant = format!("fused/staged/{tile}");
         let options = Options { variant: Some(variant.parse().unwrap()), ..Options::default() };
-        let plan = Plan::new(&case.spec, case.size, &options, context().octconv().facts()).unwrap();
+        let plan = Plan::new(&case.spec, case.size, &options, context().engine().facts()).unwrap();
         let source = plan.sources().concat();
         for flag in ["HIGH_EDGES", "LOW_EDGES", "HH_RAGGED", "HL_RAGGED", "LH_RAGGED", "LL_RAGGED", "PADDED"] {
             assert!(source.contains(&format!("const {flag}: bool = false;")), "{flag} is not off in\n{source}");
@@ -187,12 +191,12 @@ fn folded_grids() {
 fn chosen_on_gpus_alone() {
     let wide = Spec::builder(512, 128).alpha(0.5, 0.5);
     let spec = wide.build().unwrap();
-    let family = |software| {
+    let planned = |software| {
         let facts = DeviceFacts { software, ..DeviceFacts::default() };
         Plan::new(&spec, InputSize::image(32, 28, 28), &Options::default(), &facts).unwrap().variant().family
     };
-    assert_eq!(family(false), Family::Staged);
-    assert_ne!(family(true), Family::Staged);
+    assert_eq!(planned(false), family("staged"));
+    assert_ne!(planned(true), family("staged"));
 }
 
 /// The message with which a layer is refused, forced into `variant` with these limits.

@@ -4,17 +4,15 @@
 
 mod common;
 
-use common::{case, check_on, check_tiles, context, has_f16, image, of_kernel, split};
+use common::{case, check_on, check_tiles, context, family, has_f16, image, of_kernel, split};
 use octconv::verify::Case;
 use octconv::{
-    Activation, DeviceFacts, Downsample, Dtype, Error, Family, InputSize, Options, Plan, Rounding, Slice, Spec,
-    SpecBuilder, Strategy, TimeAxis, Variant, wgpu,
+    Activation, DeviceFacts, Downsample, Dtype, Error, Family, InputSize, Options, Plan, Precision, Rounding, Slice,
+    Spec, SpecBuilder, Strategy, TimeAxis, Variant, wgpu,
 };
 
 const F16: Options = Options {
-    activations: Dtype::F16,
-    weights: Dtype::F16,
-    sums: Dtype::F16,
+    precision: Precision { activations: Dtype::F16, weights: Dtype::F16, sums: Dtype::F16 },
     pooled_input: false,
     pooled_output: false,
     high_slice: None,
@@ -36,7 +34,7 @@ fn check_fused(options: Options, case: &Case) {
 fn check_with(options: Options, case: &Case, wanted: fn(Variant) -> bool) {
     let case = Case { options, ..case.clone() };
     if !has_f16(context()) {
-        let refused = context().octconv().plan(&case.spec, case.size, &case.options);
+        let refused = context().engine().plan(&case.spec, case.size, &case.options);
         assert_eq!(refused, Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" }));
         return;
     }
@@ -49,7 +47,7 @@ fn fused(variant: Variant) -> bool {
 }
 
 fn sums_in_f16(variant: Variant) -> bool {
-    [Family::DirectF16, Family::StagedF16].into_iter().any(|family| of_kernel(family)(variant))
+    [family("direct-f16"), family("staged-f16")].into_iter().any(|family| of_kernel(family)(variant))
 }
 
 fn k3() -> SpecBuilder {
@@ -133,8 +131,8 @@ fn families(spec: SpecBuilder, options: Options, facts: &DeviceFacts) -> Vec<Fam
 #[test]
 fn only_where_the_options_allow_it() {
     let allowed = families(k3(), F16, &gpu());
-    let others = families(k3(), Options { sums: Dtype::F32, ..F16 }, &gpu());
-    for family in [Family::DirectF16, Family::StagedF16] {
+    let others = families(k3(), Options { precision: Precision { sums: Dtype::F32, ..F16.precision }, ..F16 }, &gpu());
+    for family in [family("direct-f16"), family("staged-f16")] {
         assert!(allowed.contains(&family) && !others.contains(&family), "{family:?}");
     }
 }
@@ -143,7 +141,7 @@ fn only_where_the_options_allow_it() {
 fn a_group_of_one_channel_has_no_pairs() {
     let depthwise = split((8, 8), (8, 8)).depthwise().kernel([3, 3]).same_padding();
     let families = families(depthwise, F16, &gpu());
-    assert!(!families.is_empty() && !families.contains(&Family::DirectF16));
+    assert!(!families.is_empty() && !families.contains(&family("direct-f16")));
 }
 
 /// By estimate: on a GPU twice as many products an instruction, on a software device many times fewer.
@@ -151,9 +149,9 @@ fn a_group_of_one_channel_has_no_pairs() {
 fn gpus_prefer_it_and_software_devices_do_not() {
     let spec = || Spec::builder(128, 128).alpha(0.5, 0.5).kernel([3, 3]).dilation([2, 2]).same_padding();
     let first_direct = |facts: &DeviceFacts| {
-        let is_direct = |family: &Family| matches!(family, Family::Direct | Family::DirectF16);
+        let is_direct = |family: &Family| ["direct", "direct-f16"].contains(&family.name());
         families(spec(), F16, facts).into_iter().find(is_direct)
     };
-    assert_eq!(first_direct(&gpu()), Some(Family::DirectF16));
-    assert_eq!(first_direct(&DeviceFacts { software: true, ..gpu() }), Some(Family::Direct));
+    assert_eq!(first_direct(&gpu()), Some(family("direct-f16")));
+    assert_eq!(first_direct(&DeviceFacts { software: true, ..gpu() }), Some(family("direct")));
 }

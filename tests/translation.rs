@@ -9,7 +9,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module};
 use octconv::network::{Graph, NetworkOptions, NetworkPlan, zoo};
 use octconv::{
-    Activation, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Rounding, Spec, SpecBuilder, Split,
+    Activation, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, Spec, SpecBuilder, Split,
 };
 use octconv::{TimeAxis, wgpu};
 
@@ -78,7 +78,7 @@ fn networks(mut visit: impl FnMut(NetworkPlan)) {
         let size = if name.starts_with("i3d") { InputSize::video(1, 8, 64, 64) } else { InputSize::image(1, 72, 80) };
         for facts in devices() {
             for dtype in [Dtype::F32, Dtype::F16] {
-                let options = NetworkOptions { activations: dtype, weights: dtype, ..Default::default() };
+                let options = NetworkOptions { precision: Precision::of(dtype), ..Default::default() };
                 // Without the feature there is no f16.
                 if let Ok(plan) = NetworkPlan::new(&graph, size, &options, &facts) {
                     visit(plan);
@@ -170,11 +170,15 @@ fn plans(mut each: impl FnMut(&Plan)) {
     let mut all_options = Vec::new();
     for activations in [Dtype::F32, Dtype::F16] {
         for weights in [Dtype::F32, Dtype::F16] {
-            all_options.push(Options { activations, weights, ..Options::default() });
+            all_options.push(Options {
+                precision: Precision { activations, weights, ..Precision::default() },
+                ..Options::default()
+            });
         }
     }
     let half = Dtype::F16;
-    all_options.push(Options { activations: half, weights: half, sums: half, ..Options::default() });
+    all_options
+        .push(Options { precision: Precision { activations: half, weights: half, sums: half }, ..Options::default() });
     for (pooled_input, pooled_output) in [(true, false), (false, true), (true, true)] {
         all_options.push(Options { pooled_input, pooled_output, ..Options::default() });
     }

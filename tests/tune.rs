@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use octconv::tune::{Effort, Progress, tune};
+use octconv::tuning::{Effort, Progress, tune};
 use octconv::verify::Case;
 use octconv::{Cache, Context, ContextOptions, Error, InputSize, Options, Plan, Spec, Tuned, wgpu};
 
@@ -43,7 +43,7 @@ fn the_winner_is_right_and_the_next_device_runs_it() {
     let of = outcome.trials.len() + EFFORT.rounds + 1;
     assert_eq!(steps, (1..=of).map(|done| Progress { done, of }).collect::<Vec<_>>());
 
-    let planned = Plan::new(&spec(), SIZE, &options(), context.octconv().facts()).unwrap();
+    let planned = Plan::new(&spec(), SIZE, &options(), context.engine().facts()).unwrap();
     assert_eq!(outcome.planned().plan, planned);
     assert!(outcome.trials.len() >= 3);
     for trial in &outcome.trials {
@@ -62,7 +62,7 @@ fn the_winner_is_right_and_the_next_device_runs_it() {
     let mut found = Tuned::default();
     found.insert(&context.identity(), other);
     cache.keep_tuned(&context.identity(), &found).unwrap();
-    let plan = |context: &Context| context.octconv().plan(&spec(), SIZE, &options()).unwrap();
+    let plan = |context: &Context| context.engine().plan(&spec(), SIZE, &options()).unwrap();
     assert!(!plan(&context).is_tuned());
     let next = with_cache(&cache);
     assert_eq!((plan(&next).variant(), plan(&next).is_tuned()), (other.variant(), true));
@@ -96,7 +96,7 @@ fn every_family_is_tried() {
         families.sort();
         families
     };
-    let mut candidates = Plan::candidates(&spec, SIZE, &Options::default(), context.octconv().facts());
+    let mut candidates = Plan::candidates(&spec, SIZE, &Options::default(), context.engine().facts());
     candidates.retain(|plan| plan.variant().strategy != octconv::Strategy::Unfused);
     let mut all = families(&mut candidates.into_iter());
     all.dedup();
@@ -116,7 +116,7 @@ fn those_who_write_at_once_leave_a_whole_file() {
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::new(folder.path());
     let identity = common::context().identity();
-    let facts = common::context().octconv().facts();
+    let facts = common::context().engine().facts();
     let plans = Plan::candidates(&spec(), SIZE, &options(), facts);
     let one = |plan: &Plan| {
         let mut tuned = Tuned::default();
@@ -148,7 +148,7 @@ fn compiled_pipelines_are_kept_and_damaged_ones_forgotten() {
         let case = Case { spec: spec(), size: SIZE, options: options(), batch_norm: false, seed: 1 };
         assert_eq!(case.run(&context).unwrap().failure, None);
         context.save_pipelines().unwrap();
-        context.octconv().facts().features.contains(wgpu::Features::PIPELINE_CACHE)
+        context.engine().facts().features.contains(wgpu::Features::PIPELINE_CACHE)
     };
     let has_cache = run();
     assert_eq!(files(&cache).len(), usize::from(has_cache));

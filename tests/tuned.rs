@@ -1,6 +1,6 @@
 //! What is tuned as data: kept and read back whole or not at all, and followed by planners where it fits.
 
-use octconv::{Choices, DeviceFacts, DeviceIdentity, Dtype, InputSize, Options, Plan, Spec, Tuned, wgpu};
+use octconv::{Choices, DeviceFacts, DeviceIdentity, Dtype, InputSize, Options, Plan, Precision, Spec, Tuned, wgpu};
 use proptest::prelude::*;
 
 fn device(name: &str, driver_info: &str) -> DeviceIdentity {
@@ -91,7 +91,12 @@ fn a_layer_is_planned_as_it_was_tuned_and_no_other() {
     let untuned = [
         choices.plan(&layer, SIZE, &forced, &facts),
         choices.plan(&layer, InputSize { h: 17, ..SIZE }, &options, &facts),
-        choices.plan(&layer, SIZE, &Options { weights: Dtype::F16, ..options }, &facts),
+        choices.plan(
+            &layer,
+            SIZE,
+            &Options { precision: Precision { weights: Dtype::F16, ..options.precision }, ..options },
+            &facts,
+        ),
         choices.plan(&layer, SIZE, &Options { pooled_input: true, ..options }, &facts),
         choices.plan(&spec(24, 3), SIZE, &options, &facts),
         Choices::default().plan(&layer, SIZE, &options, &facts),

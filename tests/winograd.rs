@@ -3,15 +3,15 @@
 
 mod common;
 
-use common::{ALPHAS, case, check_on, check_tiles, context, image, of_kernel, open, split};
+use common::{ALPHAS, case, check_on, check_tiles, context, family, image, of_kernel, open, split};
 use octconv::verify::Case;
 use octconv::{
-    Activation, ContextOptions, DeviceFacts, Downsample, Dtype, Error, Family, InputSize, Options, Plan, Rounding,
+    Activation, ContextOptions, DeviceFacts, Downsample, Dtype, Error, InputSize, Options, Plan, Precision, Rounding,
     Slice, Spec, SpecBuilder, TimeAxis, Variant, wgpu,
 };
 
 fn check(case: &Case) -> Vec<String> {
-    check_on(context(), case, of_kernel(Family::Winograd))
+    check_on(context(), case, of_kernel(family("winograd")))
 }
 
 /// Runs the case with tiles of 4x4 and of 2x2 outputs, and with products that have tiles and channels side by side.
@@ -64,7 +64,7 @@ fn floored_sizes() {
     check_both(&image(octave().rounding(Rounding::Floor).low_to_high(false), 9, 11));
     let spec = octave().rounding(Rounding::Floor).build().unwrap();
     let options = Options { variant: Some(variant("transform/winograd")), ..Options::default() };
-    let refused = context().octconv().plan(&spec, InputSize::image(1, 9, 10), &options);
+    let refused = context().engine().plan(&spec, InputSize::image(1, 9, 10), &options);
     assert!(matches!(refused, Err(Error::Variant { .. })), "{refused:?}");
 }
 
@@ -151,18 +151,18 @@ fn rows_of_even_length() {
 #[test]
 fn every_tile() {
     let case = image(k3(split((9, 6), (70, 36))).bias(true), 30, 27);
-    check_tiles(context(), &case, of_kernel(Family::Winograd));
+    check_tiles(context(), &case, of_kernel(family("winograd")));
 }
 
 #[test]
 fn types() {
     for stride in [1, 2] {
-        common::check_types(&image(octave().bias(true).stride(stride), 9, 8), of_kernel(Family::Winograd));
+        common::check_types(&image(octave().bias(true).stride(stride), 9, 8), of_kernel(family("winograd")));
     }
-    let half = Options { weights: Dtype::F16, ..Options::default() };
+    let half = Options { precision: Precision { weights: Dtype::F16, ..Precision::default() }, ..Options::default() };
     let spec = octave().build().unwrap();
     let options = Options { variant: Some(variant("transform/winograd/4x4-4t16c")), ..half };
-    let refused = context().octconv().plan(&spec, InputSize::image(1, 9, 8), &options);
+    let refused = context().engine().plan(&spec, InputSize::image(1, 9, 8), &options);
     assert!(refused.as_ref().is_err_and(|error| error.to_string().contains("f32")), "{refused:?}");
 }
 
@@ -172,7 +172,7 @@ fn folded_grids() {
     let context = open(&ContextOptions { limits: Some(limits), ..ContextOptions::default() });
     let case = image(octave(), 9, 7);
     let options = Options { variant: Some(variant("transform/winograd/2x2-4t16c")), ..case.options };
-    let plan = context.octconv().plan(&case.spec, case.size, &options).unwrap();
+    let plan = context.engine().plan(&case.spec, case.size, &options).unwrap();
     assert!(format!("{plan:?}").contains("Grid { x: 10, y: 5 }"), "no fold in {plan:?}");
     common::check_one(&context, &Case { options, ..case });
 }
@@ -191,7 +191,7 @@ fn layers_that_it_refuses() {
     ];
     for spec in refused.map(|spec| spec.build().unwrap()) {
         let plans = Plan::candidates(&spec, InputSize::image(1, 8, 8), &Options::default(), &DeviceFacts::default());
-        assert!(!plans.is_empty() && plans.iter().all(|plan| plan.variant().family != Family::Winograd), "{spec:?}");
+        assert!(!plans.is_empty() && plans.iter().all(|plan| plan.variant().family != family("winograd")), "{spec:?}");
     }
 }
 

@@ -2,10 +2,13 @@
 
 use super::wgsl::Source;
 use super::{ELEMENTWISE_WORKGROUP, Kernel, activation_number, slope};
+use crate::device::DeviceFacts;
+use crate::device::Work;
 use crate::error::Error;
-use crate::estimate::Work;
-use crate::plan::{DeviceFacts, Dtype, Grid, Operand, Step, TensorId};
-use crate::spec::Activation;
+use crate::kernels::job::{Operand, TensorId};
+use crate::kernels::{Grid, Step};
+use crate::layer::Activation;
+use crate::precision::Dtype;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
@@ -64,6 +67,7 @@ pub(crate) fn step(
         tensors: [Some(a), b, residual, Some(y.id)].into_iter().flatten().collect(),
         grid,
         packing: None,
+        f16_terms: 0,
         work: Work::elementwise(y.dims.elements(), sources, (sources + 1) * activations.bytes() * y.dims.elements()),
     })
 }

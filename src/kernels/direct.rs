@@ -1,12 +1,65 @@
 //! Host twin of `shaders/direct.wgsl`: octave convolutions of any kernel, dense, grouped or depthwise.
 
+use super::family::{Family, Refusal, Request, names};
 use super::wgsl::Source;
 use super::{Kernel, Types, activation_number, slope};
+use crate::device::DeviceFacts;
+use crate::device::{Part, Work};
+use crate::dims::Dims;
 use crate::error::Error;
-use crate::estimate::{Part, Work};
-use crate::packing::{BiasPacking, Blocks, Packing, PathPacking};
-use crate::plan::{DeviceFacts, Dtype, Grid, Job, Operand, OutputJob, PathJob, Step, TensorId};
-use crate::spec::{Dims, Frequency, Path, Sampling, Spec};
+use crate::kernels::job::{Job, Operand, OutputJob, PathJob, TensorId};
+use crate::kernels::packing::{BiasPacking, Blocks, Packing, PathPacking};
+use crate::kernels::{Grid, Step};
+use crate::layer::{Frequency, Path, Sampling, Spec};
+use crate::precision::Dtype;
+
+/// Any layer.
+pub(crate) static DIRECT: Direct = Direct { products: Dtype::F32 };
+
+/// Any layer whose groups have two channels or more, with short sums of f16, if [`Precision::sums`](crate::Precision::sums)
+/// allows it: two of them per instruction on devices that pack them.
+pub(crate) static DIRECT_F16: Direct = Direct { products: Dtype::F16 };
+
+/// `shaders/direct.wgsl`: convolutions without workgroup memory.
+pub(crate) struct Direct {
+    products: Dtype,
+}
+
+impl Family for Direct {
+    fn name(&self) -> &'static str {
+        if self.products == Dtype::F16 { "direct-f16" } else { "direct" }
+    }
+
+    fn tiles(&self) -> &'static [&'static str] {
+        static NAMES: [&str; TILES.len()] = names(&TILES);
+        &NAMES
+    }
+
+    fn products(&self) -> Dtype {
+        self.products
+    }
+
+    fn adds_given_sums(&self) -> bool {
+        true
+    }
+
+    fn slices_input_channels(&self) -> bool {
+        true
+    }
+
+    fn makes_bands(&self) -> bool {
+        true
+    }
+
+    fn step(&self, request: &Request) -> Result<Step, Refusal> {
+        let Request { facts, spec, types, job, tile } = *request;
+        let tiles = tiles(tile, facts, spec, job)?;
+        match refusal(self.products, tiles) {
+            Some(reason) => Err(reason.into()),
+            None => Ok(step(facts, spec, types, job, tiles, self.products)?),
+        }
+    }
+}
 
 /// The outputs of one thread: positions by vectors of `lanes` channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -316,8 +369,7 @@ impl Constants {
     }
 
     /// The most products that are added up in f16, one after the other.
-    #[cfg(feature = "context")]
-    pub(crate) fn f16_terms(&self) -> u32 {
+    fn f16_terms(&self) -> u32 {
         let terms = |path: &PathConstants| path.unroll * path.inner[0] * path.inner[1];
         let most = self.paths.iter().flatten().map(terms).max().unwrap_or(0);
         if self.products == Dtype::F16 { most } else { 0 }
@@ -762,12 +814,14 @@ pub(crate) fn step(
         part.stores = sums / stored.elements_a_load(own) + means;
     }
     let work = Work { parts: work.to_vec(), bytes: job.bytes(types.activations) + offsets.bytes };
+    let f16_terms = constants.f16_terms();
     Ok(Step {
         kernel: Kernel::Direct(constants),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors,
         grid,
         packing: Some(packing),
+        f16_terms,
         work,
     })
 }

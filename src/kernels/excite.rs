@@ -2,9 +2,12 @@
 
 use super::wgsl::Source;
 use super::{Kernel, reduction_workgroup};
+use crate::device::DeviceFacts;
+use crate::device::Work;
 use crate::error::Error;
-use crate::estimate::Work;
-use crate::plan::{DeviceFacts, Dtype, Grid, Step, TensorId};
+use crate::kernels::job::TensorId;
+use crate::kernels::{Grid, Step};
+use crate::precision::Dtype;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
@@ -58,6 +61,7 @@ pub(crate) fn step(facts: &DeviceFacts, n: u32, channels: u32, reduced: u32) -> 
         tensors: vec![TensorId::XH, TensorId::Weights, TensorId::YH],
         grid,
         packing: None,
+        f16_terms: 0,
         work: Work::default(),
     })
 }

@@ -2,10 +2,13 @@
 
 use super::wgsl::Source;
 use super::{Access, ELEMENTWISE_WORKGROUP, Kernel, reduction_workgroup};
+use crate::device::DeviceFacts;
+use crate::device::Work;
+use crate::dims::Dims;
 use crate::error::Error;
-use crate::estimate::Work;
-use crate::plan::{DeviceFacts, Dtype, Grid, Slice, Step, TensorId};
-use crate::spec::Dims;
+use crate::kernels::job::{Slice, TensorId};
+use crate::kernels::{Grid, Step};
+use crate::precision::Dtype;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
@@ -68,6 +71,7 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Dims, slice: Slic
         tensors: vec![TensorId::XH, TensorId::YH],
         grid,
         packing: None,
+        f16_terms: 0,
         work: Work::default(),
     })
 }

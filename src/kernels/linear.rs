@@ -3,10 +3,14 @@
 use half::f16;
 
 use super::wgsl::Source;
-use super::{Kernel, Words, reduction_workgroup};
+use super::{Kernel, reduction_workgroup};
+use crate::device::DeviceFacts;
+use crate::device::Words;
+use crate::device::Work;
 use crate::error::Error;
-use crate::estimate::Work;
-use crate::plan::{DeviceFacts, Dtype, Grid, Step, TensorId};
+use crate::kernels::job::TensorId;
+use crate::kernels::{Grid, Step};
+use crate::precision::Dtype;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
@@ -88,6 +92,7 @@ pub(crate) fn step(facts: &DeviceFacts, weights: Dtype, n: u32, outputs: u32, in
         tensors: vec![TensorId::Weights, TensorId::XH, TensorId::YH],
         grid,
         packing: None,
+        f16_terms: 0,
         work: Work::default(),
     })
 }

@@ -1,12 +1,48 @@
 //! Host twin of `shaders/matrix.wgsl`: octave convolutions of any kernel as an implicit GEMM on matrix units.
 
+use super::family::{Family, Refusal, Request, names};
 use super::wgsl::Source;
 use super::{Access, Kernel, Types, activation_number, slope};
+use crate::device::DeviceFacts;
+use crate::device::{Part, Work};
+use crate::dims::Dims;
 use crate::error::Error;
-use crate::estimate::{Part, Work};
-use crate::packing::{BiasPacking, Blocks, Packing, PathPacking};
-use crate::plan::{DeviceFacts, Dtype, Grid, Job, Operand, OutputJob, PathJob, Step, TensorId};
-use crate::spec::{Dims, Frequency, Path, Spec};
+use crate::kernels::job::{Job, Operand, OutputJob, PathJob, TensorId};
+use crate::kernels::packing::{BiasPacking, Blocks, Packing, PathPacking};
+use crate::kernels::{Grid, Step};
+use crate::layer::{Frequency, Path, Spec};
+use crate::precision::Dtype;
+
+/// `shaders/matrix.wgsl`: layers of one group in f16, on devices with matrix units.
+pub(crate) struct Matrix;
+
+impl Family for Matrix {
+    fn name(&self) -> &'static str {
+        "matrix"
+    }
+
+    fn tiles(&self) -> &'static [&'static str] {
+        static NAMES: [&str; TILES.len()] = names(&TILES);
+        &NAMES
+    }
+
+    fn adds_given_sums(&self) -> bool {
+        true
+    }
+
+    fn slices_input_channels(&self) -> bool {
+        true
+    }
+
+    fn step(&self, request: &Request) -> Result<Step, Refusal> {
+        let Request { facts, spec, types, job, tile: name } = *request;
+        if let Some(reason) = refusal(facts, spec, types, job) {
+            return Err(reason.into());
+        }
+        let tile = tile(name).ok_or("it has no such tile")?;
+        Ok(step(facts, spec, job, tile)?)
+    }
+}
 
 /// Matrices of a workgroup: pieces below each other and two side by side, one a subgroup, of so many rows and columns of
 /// matrices each; the four phases of a cell are two pieces times an even number of columns.
@@ -605,6 +641,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, job: &Job, tile: Tile) -> R
         tensors,
         grid,
         packing: Some(packing),
+        f16_terms: 0,
         work,
     })
 }

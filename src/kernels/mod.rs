@@ -7,33 +7,39 @@ pub(crate) mod add;
 pub(crate) mod direct;
 #[cfg(feature = "network")]
 pub(crate) mod excite;
+mod family;
 #[cfg(feature = "network")]
 pub(crate) mod global_pool;
+pub(crate) mod job;
 #[cfg(feature = "network")]
 pub(crate) mod linear;
 pub(crate) mod matrix;
+pub(crate) mod packing;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
 #[cfg(feature = "context")]
 pub(crate) mod probe;
 pub(crate) mod reduce;
+mod registry;
 #[cfg(feature = "network")]
 pub(crate) mod scale;
 #[cfg(feature = "network")]
 pub(crate) mod softmax;
 pub(crate) mod staged;
+mod step;
 #[cfg(all(test, feature = "network", feature = "context"))]
 pub(crate) mod testing;
+mod types;
 pub(crate) mod upsample;
 pub(crate) mod wgsl;
 #[cfg(feature = "network")]
 pub(crate) mod window_pool;
 pub(crate) mod winograd;
 
-#[cfg(feature = "network")]
-use crate::plan::DeviceFacts;
-use crate::plan::Dtype;
-use crate::spec::{Activation, Dims};
+pub(crate) use family::{Family, Refusal, Request};
+pub(crate) use registry::FAMILIES;
+pub(crate) use step::{Grid, Step};
+pub(crate) use types::*;
 use wgsl::Source;
 
 /// A specialised kernel, the key under which its pipeline is shared.
@@ -143,88 +149,5 @@ impl Kernel {
             #[cfg(feature = "network")]
             Self::Softmax(c) => c.assemble(),
         }
-    }
-}
-
-/// Threads of a workgroup of the kernels that make one element a thread.
-pub(crate) const ELEMENTWISE_WORKGROUP: u32 = 64;
-
-/// Threads of a workgroup that adds up in workgroup memory, with so many bytes a thread: a power of two, `wanted` where
-/// the device allows it.
-#[cfg(feature = "network")]
-pub(crate) fn reduction_workgroup(facts: &DeviceFacts, wanted: u32, bytes: u32) -> u32 {
-    let limits = &facts.limits;
-    let threads = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
-    let allowed = threads.min(limits.max_compute_workgroup_storage_size / bytes).max(1);
-    1 << wanted.min(allowed).ilog2()
-}
-
-/// The number of an activation in shaders/activate.wgsl.
-pub(crate) fn activation_number(activation: Activation) -> u32 {
-    match activation {
-        Activation::None => 0,
-        Activation::Relu => 1,
-        Activation::Relu6 => 2,
-        Activation::Silu => 3,
-        Activation::HardSwish => 4,
-        Activation::LeakyRelu { .. } => 5,
-    }
-}
-
-/// The slope that goes into the uniform.
-pub(crate) fn slope(activation: Activation) -> f32 {
-    match activation {
-        Activation::LeakyRelu { slope } => slope,
-        _ => 0.0,
-    }
-}
-
-/// The types of a kernel's operands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Types {
-    pub(crate) activations: Dtype,
-    pub(crate) weights: Dtype,
-    pub(crate) words: Words,
-}
-
-/// What a device reads and writes at once, beside single elements.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum Words {
-    /// Nothing: a vector's elements one by one.
-    Elements,
-    /// Integers of 64 bits, or of 32 bits for two halves, which need `SHADER_INT64`: a software device fetches every scalar
-    /// on its own, and checks its bounds, whatever vector it belongs to.
-    Integers,
-    /// WGSL's vectors.
-    #[default]
-    Vectors,
-}
-
-impl Types {
-    /// Whether two elements of a row of activations, the first at an even column, are one word: rows of even length are
-    /// whole numbers of them.
-    pub(crate) fn paired(self, dims: Dims) -> bool {
-        self.pairs() && dims.w.is_multiple_of(2)
-    }
-
-    /// Whether two adjacent elements of activations, the first at an even index, can be one word.
-    pub(crate) fn pairs(self) -> bool {
-        self.words != Words::Elements
-    }
-
-    /// Elements that cost one load or store: two of a word, but for a GPU's vectors of f32, of which its cache gives as many
-    /// bytes a cycle as of single elements.
-    pub(crate) fn elements_a_load(self, paired: bool) -> u64 {
-        if paired && (self.words, self.activations) != (Words::Vectors, Dtype::F32) { 2 } else { 1 }
-    }
-
-    /// These, with outputs that are partial sums of slices: f32.
-    pub(crate) fn of_partial_sums(self, sliced: bool) -> Self {
-        if sliced { Self { activations: Dtype::F32, ..self } } else { self }
-    }
-
-    /// Weights that a load of a software device brings, of vectors of so many.
-    pub(crate) fn weights_a_load(self, lanes: u32) -> u64 {
-        if self.words == Words::Integers && lanes > 1 { 2 } else { 1 }
     }
 }

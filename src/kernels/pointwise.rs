@@ -1,12 +1,55 @@
 //! Host twin of `shaders/pointwise.wgsl`: 1x1 octave convolutions over cells of both resolutions.
 
+use super::family::{Family, Refusal, Request, names};
 use super::wgsl::Source;
 use super::{Kernel, Types, activation_number, slope};
+use crate::device::DeviceFacts;
+use crate::device::{Part, Work};
+use crate::dims::Dims;
 use crate::error::Error;
-use crate::estimate::{Part, Work};
-use crate::packing::{BiasPacking, Blocks, Packing, PathPacking};
-use crate::plan::{DeviceFacts, Grid, Job, Slice, Step, TensorId};
-use crate::spec::{Dims, Downsample, Frequency, Path, Spec};
+use crate::kernels::job::{Job, Slice, TensorId};
+use crate::kernels::packing::{BiasPacking, Blocks, Packing, PathPacking};
+use crate::kernels::{Grid, Step};
+use crate::layer::{Downsample, Frequency, Path, Spec};
+
+/// `shaders/pointwise.wgsl`: layers of 1x1.
+pub(crate) struct Pointwise;
+
+impl Family for Pointwise {
+    fn name(&self) -> &'static str {
+        "pointwise"
+    }
+
+    fn tiles(&self) -> &'static [&'static str] {
+        static NAMES: [&str; TILES.len()] = names(&TILES);
+        &NAMES
+    }
+
+    /// At stride 1 it reads X_H in any case, and has pool(X_H) for three additions.
+    fn wants_pooled_input(&self, spec: &Spec) -> bool {
+        spec.stride() == 2 || !spec.has(Path::HH)
+    }
+
+    /// The mean of what it reads costs three additions.
+    fn free_poolings(&self) -> u32 {
+        1
+    }
+
+    fn step(&self, request: &Request) -> Result<Step, Refusal> {
+        let Request { facts, spec, types, job, tile: name } = *request;
+        let pooled_only = job.path(Path::HH).is_none()
+            && spec.stride() == 1
+            && job.path(Path::HL).is_some_and(|path| path.source.id == TensorId::XP);
+        if let Some(reason) = refusal(spec, job) {
+            return Err(reason.into());
+        }
+        if pooled_only {
+            return Err("the pointwise kernel pools X_H itself, which this layer does not bind".into());
+        }
+        let tile = tile(name, job).ok_or("it has no such tile")?;
+        Ok(step(facts, spec, types, job, tile)?)
+    }
+}
 
 /// The cells of one thread, and its vectors of 4 channels of either output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -158,7 +201,7 @@ pub(crate) const TILES: [(&str, [u32; 3]); 3] = [("2x2x16", [1, 1, 4]), ("2x2x8"
 /// The named tile for a job.
 pub(crate) fn tile(name: &str, job: &Job) -> Option<Tile> {
     let &(_, [rows, cols, most]) = TILES.iter().find(|&&(other, _)| other == name)?;
-    let channels = |o: &Option<crate::plan::OutputJob>| o.as_ref().map_or(0, |o| o.y.dims.c);
+    let channels = |o: &Option<crate::kernels::job::OutputJob>| o.as_ref().map_or(0, |o| o.y.dims.c);
     let [high_vectors, low_vectors] = balance(channels(&job.high), channels(&job.low), most);
     Some(Tile { rows, cols, high_vectors, low_vectors })
 }
@@ -195,8 +238,7 @@ const MAX_INPUTS: u32 = 16;
 pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, tile: Tile) -> Result<Step, Error> {
     let sampled = |path: Path| job.path(path).map(|p| (p.source, p.sampling));
     // H->L is taken from what H->H reads, one more pooling down.
-    let high_source =
-        sampled(Path::HH).or_else(|| sampled(Path::HL).map(|(source, s)| (source, spec.sampling_before_half(s))));
+    let high_source = sampled(Path::HH).or_else(|| sampled(Path::HL).map(|(source, s)| (source, s.before_half())));
     let low_source = sampled(Path::LH).or(sampled(Path::LL));
     let (high_level, high_step) = high_source.map_or((0, 1), |(_, s)| (s.level, s.step));
     let low_is_fine = spec.stride() == 2;
@@ -210,9 +252,9 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
             for _ in 0..s.level {
                 map = map.pooled(spec.rounding());
             }
-            crate::error::Extent { h: map.h.div_ceil(s.step), w: map.w.div_ceil(s.step) }
+            crate::dims::Extent { h: map.h.div_ceil(s.step), w: map.w.div_ceil(s.step) }
         }
-        (None, None) => crate::error::Extent { h: 1, w: 1 },
+        (None, None) => crate::dims::Extent { h: 1, w: 1 },
     };
     let coarse = job.low.as_ref().map(|o| o.y.dims).or(job.high.as_ref().and_then(|o| o.pooled).map(|p| p.dims));
     let (cell_rows, cell_cols) = (fine.h.div_ceil(2).div_ceil(tile.rows), fine.w.div_ceil(2).div_ceil(tile.cols));
@@ -220,9 +262,9 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
     let workgroup = facts.workgroup_for([u64::from(threads)]);
     let tiles = threads.div_ceil(workgroup);
 
-    let channels = |o: &Option<crate::plan::OutputJob>| o.as_ref().map_or(0, |o| o.y.dims.c);
+    let channels = |o: &Option<crate::kernels::job::OutputJob>| o.as_ref().map_or(0, |o| o.y.dims.c);
     let (high_out, low_out) = (channels(&job.high), channels(&job.low));
-    let slice = |o: &Option<crate::plan::OutputJob>| o.as_ref().map_or(Slice { first: 0, of: 0 }, |o| o.slice);
+    let slice = |o: &Option<crate::kernels::job::OutputJob>| o.as_ref().map_or(Slice { first: 0, of: 0 }, |o| o.slice);
     let (high_slice, low_slice) = (slice(&job.high), slice(&job.low));
     let per_block = |vectors: u32| (vectors * LANES).max(1);
     let count = [(high_out, tile.high_vectors), (low_out, tile.low_vectors)]
@@ -235,7 +277,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
     let high_blocks = blocks(high_out, tile.high_vectors);
     let low_blocks = blocks(low_out, tile.low_vectors);
 
-    let bias = |o: &Option<crate::plan::OutputJob>| o.as_ref().and_then(|o| o.bias);
+    let bias = |o: &Option<crate::kernels::job::OutputJob>| o.as_ref().and_then(|o| o.bias);
     let mut packing = Packing {
         dtype: types.weights,
         lanes: LANES,
@@ -363,6 +405,7 @@ pub(crate) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, ti
         tensors,
         grid,
         packing: Some(packing),
+        f16_terms: 0,
         work,
     })
 }

@@ -1,11 +1,15 @@
 //! Host twin of `shaders/pool.wgsl`.
 
 use super::wgsl::Source;
-use super::{ELEMENTWISE_WORKGROUP, Kernel, Types, Words};
+use super::{ELEMENTWISE_WORKGROUP, Kernel, Types};
+use crate::device::DeviceFacts;
+use crate::device::Words;
+use crate::device::{Part, Work};
+use crate::dims::Dims;
 use crate::error::Error;
-use crate::estimate::{Part, Work};
-use crate::plan::{DeviceFacts, Dtype, Grid, Operand, Step};
-use crate::spec::Dims;
+use crate::kernels::job::Operand;
+use crate::kernels::{Grid, Step};
+use crate::precision::Dtype;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
@@ -77,6 +81,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, x: Operand, y: Operand) ->
         tensors: vec![x.id, y.id],
         grid,
         packing: None,
+        f16_terms: 0,
         work: Work { parts: vec![part], bytes: bytes[0].saturating_add(bytes[1]) },
     })
 }

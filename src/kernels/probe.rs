@@ -2,8 +2,10 @@
 
 use super::wgsl::Source;
 use super::{Access, Kernel};
-use crate::estimate::Work;
-use crate::plan::{Dtype, Grid, Step, TensorId};
+use crate::device::Work;
+use crate::kernels::job::TensorId;
+use crate::kernels::{Grid, Step};
+use crate::precision::Dtype;
 
 /// Threads of a workgroup: whole subgroups on every device.
 pub(crate) const WORKGROUP: u32 = 64;
@@ -112,6 +114,6 @@ impl Constants {
             Self::Read | Self::Copy => (bytemuck::bytes_of(&walk).to_vec(), vec![TensorId::XH, TensorId::YH]),
         };
         let grid = Grid { x: workgroups, y: 1 };
-        Step { kernel: Kernel::Probe(self), shape, tensors, grid, packing: None, work: Work::default() }
+        Step { kernel: Kernel::Probe(self), shape, tensors, grid, packing: None, f16_terms: 0, work: Work::default() }
     }
 }

@@ -2,11 +2,15 @@
 
 use super::wgsl::Source;
 use super::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types, activation_number, slope};
+use crate::device::DeviceFacts;
+use crate::device::{Part, Work};
+use crate::dims::Dims;
 use crate::error::Error;
-use crate::estimate::{Part, Work};
-use crate::packing::{BiasPacking, Blocks, Packing};
-use crate::plan::{DeviceFacts, Dtype, Grid, OutputJob, Step, TensorId};
-use crate::spec::{Dims, Spec};
+use crate::kernels::job::{OutputJob, TensorId};
+use crate::kernels::packing::{BiasPacking, Blocks, Packing};
+use crate::kernels::{Grid, Step};
+use crate::layer::Spec;
+use crate::precision::Dtype;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
@@ -150,6 +154,7 @@ pub(crate) fn step(
         tensors,
         grid,
         packing: Some(packing),
+        f16_terms: 0,
         work,
     })
 }

@@ -1,11 +1,16 @@
 //! Host twin of `shaders/scale.wgsl`: batch norms, excitations and copies of maps, with their means where asked for.
 
 use super::wgsl::Source;
-use super::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types, Words, activation_number, slope};
+use super::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types, activation_number, slope};
+use crate::device::DeviceFacts;
+use crate::device::Words;
+use crate::device::Work;
+use crate::dims::Dims;
 use crate::error::Error;
-use crate::estimate::Work;
-use crate::plan::{DeviceFacts, Dtype, Grid, Slice, Step, TensorId};
-use crate::spec::{Activation, Dims};
+use crate::kernels::job::{Slice, TensorId};
+use crate::kernels::{Grid, Step};
+use crate::layer::Activation;
+use crate::precision::Dtype;
 
 /// By what a map is scaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -188,6 +193,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job) -> Result<Step,
         tensors: tensors.into_iter().flatten().collect(),
         grid,
         packing: None,
+        f16_terms: 0,
         work: Work::default(),
     })
 }
@@ -285,7 +291,7 @@ mod tests {
 
     #[test]
     fn writes_means() {
-        use crate::spec::Rounding;
+        use crate::layer::Rounding;
         for (rounding, [h, w]) in [Rounding::Ceil, Rounding::Floor]
             .into_iter()
             .flat_map(|rounding| [[2, 2], [6, 8], [7, 12], [5, 11], [8, 9], [3, 18]].map(|size| (rounding, size)))

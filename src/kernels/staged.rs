@@ -1,12 +1,59 @@
 //! Host twin of `shaders/staged.wgsl`: octave convolutions of one group as GEMMs over tiles in workgroup memory.
 
+use super::family::{Family, Refusal, Request, names};
 use super::wgsl::Source;
 use super::{Kernel, Types, activation_number, slope};
+use crate::device::DeviceFacts;
+use crate::device::{Part, Work};
 use crate::error::Error;
-use crate::estimate::{Part, Work};
-use crate::packing::{BiasPacking, Blocks, Packing, PathPacking};
-use crate::plan::{DeviceFacts, Dtype, Grid, Job, Operand, OutputJob, PathJob, Step, TensorId};
-use crate::spec::{Frequency, Path, Spec};
+use crate::kernels::job::{Job, Operand, OutputJob, PathJob, TensorId};
+use crate::kernels::packing::{BiasPacking, Blocks, Packing, PathPacking};
+use crate::kernels::{Grid, Step};
+use crate::layer::{Frequency, Path, Spec};
+use crate::precision::Dtype;
+
+/// Any layer of one group.
+pub(crate) static STAGED: Staged = Staged { products: Dtype::F32 };
+
+/// The same with short sums of f16, if [`Precision::sums`](crate::Precision::sums) allows it.
+pub(crate) static STAGED_F16: Staged = Staged { products: Dtype::F16 };
+
+/// `shaders/staged.wgsl`: convolutions by tiles in workgroup memory.
+pub(crate) struct Staged {
+    products: Dtype,
+}
+
+impl Family for Staged {
+    fn name(&self) -> &'static str {
+        if self.products == Dtype::F16 { "staged-f16" } else { "staged" }
+    }
+
+    fn tiles(&self) -> &'static [&'static str] {
+        static NAMES: [&str; TILES.len()] = names(&TILES);
+        &NAMES
+    }
+
+    fn products(&self) -> Dtype {
+        self.products
+    }
+
+    fn adds_given_sums(&self) -> bool {
+        true
+    }
+
+    fn slices_input_channels(&self) -> bool {
+        true
+    }
+
+    fn step(&self, request: &Request) -> Result<Step, Refusal> {
+        let Request { facts, spec, types, job, tile: name } = *request;
+        if let Some(reason) = refusal(spec, job) {
+            return Err(reason.into());
+        }
+        let tile = tile_of(name, job).ok_or_else(|| format!("half of a tile of {name} or more would stand idle"))?;
+        Ok(step(facts, spec, types, job, tile, self.products)?)
+    }
+}
 
 /// The outputs of a workgroup and of a thread, channels by positions, and the channels of a slab of inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -166,8 +213,7 @@ impl Constants {
     }
 
     /// The most products that are added up in f16, one after the other.
-    #[cfg(feature = "context")]
-    pub(crate) fn f16_terms(&self) -> u32 {
+    fn f16_terms(&self) -> u32 {
         if self.products == Dtype::F16 { self.tile.slab } else { 0 }
     }
 
@@ -463,12 +509,14 @@ pub(crate) fn step(
         work[0].loads += outputs / 4;
     }
     let work = Work { parts: work.to_vec(), bytes: job.bytes(types.activations) + offsets.bytes };
+    let f16_terms = constants.f16_terms();
     Ok(Step {
         kernel: Kernel::Staged(constants),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors,
         grid,
         packing: Some(packing),
+        f16_terms,
         work,
     })
 }

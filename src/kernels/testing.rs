@@ -9,8 +9,11 @@ use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use crate::context::{Context, ContextOptions, decode, encode};
-use crate::gpu::Layer;
-use crate::plan::{DeviceFacts, Dtype, Step, TensorId};
+use crate::device::DeviceFacts;
+use crate::engine::Layer;
+use crate::kernels::Step;
+use crate::kernels::job::TensorId;
+use crate::precision::Dtype;
 
 /// Bytes of guards and of outputs to be written: a NaN in either type.
 const POISON: u8 = 0xff;
@@ -29,7 +32,7 @@ pub(crate) fn contexts() -> &'static [Context; 2] {
 /// The facts of a device, as a GPU and as a software device; and those of a small GPU, with small workgroups and grids
 /// that fold.
 pub(crate) fn facts(context: &Context) -> [DeviceFacts; 3] {
-    let [gpu, software] = [false, true].map(|software| DeviceFacts { software, ..context.octconv().facts().clone() });
+    let [gpu, software] = [false, true].map(|software| DeviceFacts { software, ..context.engine().facts().clone() });
     let mut small = gpu.clone();
     small.limits.max_compute_invocations_per_workgroup = 32;
     small.limits.max_compute_workgroup_storage_size = 2048;
@@ -101,8 +104,8 @@ pub(crate) fn check_all(
     let outputs = wanted.iter().map(|(id, wanted)| (*id, place(&vec![POISON; wanted.bytes() as usize])));
     let buffers: Vec<_> = outputs.chain(inputs.iter().map(|(id, contents)| (*id, place(contents)))).collect();
     let buffer = |id: TensorId| buffers.iter().find(|(other, _)| *other == id).map(|(_, buffer)| buffer);
-    let uniform = context.octconv().uniform(step).unwrap();
-    let dispatch = context.octconv().dispatch(step, uniform.as_entire_binding(), |id| {
+    let uniform = context.engine().uniform(step).unwrap();
+    let dispatch = context.engine().dispatch(step, uniform.as_entire_binding(), |id| {
         // The band behind the tensor is bound too: drivers drop writes behind a binding, and read zeros there.
         Some(wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: buffer(id)?, offset: guard, size: None }))
     });

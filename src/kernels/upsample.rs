@@ -2,9 +2,12 @@
 
 use super::wgsl::Source;
 use super::{ELEMENTWISE_WORKGROUP, Kernel};
+use crate::device::DeviceFacts;
+use crate::device::Work;
 use crate::error::Error;
-use crate::estimate::Work;
-use crate::plan::{DeviceFacts, Dtype, Grid, Operand, Step};
+use crate::kernels::job::Operand;
+use crate::kernels::{Grid, Step};
+use crate::precision::Dtype;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
@@ -45,6 +48,7 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Operand, y: Opera
         tensors: vec![x.id, y.id],
         grid,
         packing: None,
+        f16_terms: 0,
         work: Work::elementwise(u64::from(threads), 1, activations.bytes() * (x.dims.elements() + y.dims.elements())),
     })
 }

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{Access, Words};
-use crate::plan::Dtype;
+use super::Access;
+use crate::device::Words;
+use crate::precision::Dtype;
 
 /// A WGSL source under assembly.
 pub(crate) struct Source {

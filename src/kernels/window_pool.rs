@@ -1,18 +1,15 @@
 //! Host twin of `shaders/window_pool.wgsl`: maxima and means over windows.
 
 use super::wgsl::Source;
-use super::{ELEMENTWISE_WORKGROUP, Kernel, Types, Words};
+use super::{ELEMENTWISE_WORKGROUP, Kernel, Types};
+use crate::device::DeviceFacts;
+use crate::device::Words;
+use crate::device::Work;
 use crate::error::Error;
-use crate::estimate::Work;
-use crate::plan::{DeviceFacts, Dtype, Grid, Operand, Slice, Step};
-
-/// A pool's windows over frames, rows, columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Window {
-    pub(crate) kernel: [u32; 3],
-    pub(crate) stride: [u32; 3],
-    pub(crate) padding: [u32; 3],
-}
+use crate::kernels::job::{Operand, Slice};
+use crate::kernels::{Grid, Step};
+use crate::layer::{Rows, Window};
+use crate::precision::Dtype;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
@@ -80,23 +77,6 @@ impl Constants {
     }
 }
 
-/// Rows of a map: from which, and how many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rows {
-    pub(crate) first: u32,
-    pub(crate) count: u32,
-}
-
-impl Window {
-    /// The rows of a map of `h` rows that these rows of its pooled map read.
-    pub(crate) fn rows_under(&self, rows: Rows, h: u32) -> Rows {
-        let [kernel, stride, padding] = [self.kernel[1], self.stride[1], self.padding[1]];
-        let first = (rows.first * stride).saturating_sub(padding);
-        let end = ((rows.first + rows.count - 1) * stride + kernel - padding).min(h);
-        Rows { first, count: end - first }
-    }
-}
-
 /// What is pooled, and where it goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Job {
@@ -146,6 +126,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job, x: Operand, y: 
         tensors: vec![x.id, y.id],
         grid,
         packing: None,
+        f16_terms: 0,
         work: Work::default(),
     })
 }
@@ -155,8 +136,8 @@ mod tests {
     use super::super::testing::{Wanted, check, contexts, facts, values};
     use super::*;
     use crate::context::encode;
-    use crate::plan::TensorId;
-    use crate::spec::Dims;
+    use crate::dims::Dims;
+    use crate::kernels::job::TensorId;
 
     /// Over the elements that exist, in f64.
     fn pooled(window: Window, average: bool, x: &[f32], from: Dims, to: Dims, slice: Slice) -> Vec<Option<f64>> {

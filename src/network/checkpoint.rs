@@ -8,8 +8,8 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::graph::{Graph, Role, Task};
 use crate::error::Error;
-use crate::spec::{Frequency, Path, Spec};
-use crate::weights::{BatchNorm, Weights};
+use crate::layer::{BatchNorm, Weights};
+use crate::layer::{Frequency, Path, Spec};
 
 /// A tensor on the host.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Activation, Downsample, Rounding, TimeAxis};
+use crate::layer::{Activation, Downsample, Rounding, TimeAxis};
 
 /// A network: nodes that read each other's values by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

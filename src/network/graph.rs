@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use super::description::{Conv, INPUT, Network, Node, Op, PoolKind};
+use crate::dims::{Dims, InputSize};
 use crate::error::Error;
-use crate::kernels::window_pool::Window;
-use crate::spec::{Activation, Dims, Frequency, InputSize, Path, Rounding, Spec, Split};
+use crate::layer::{Activation, Frequency, Path, Rounding, Spec, Split};
+use crate::layer::{TimeAxis, Window};
 
 /// The index of a value: 0 is the network's input, i + 1 what node i makes.
 pub(crate) type ValueId = usize;
@@ -553,7 +554,7 @@ fn conv_spec(network: &Network, conv: &Conv, input: Split) -> Result<Spec, Error
         .stride(conv.stride)
         .padding(conv.padding)
         .dilation(conv.dilation)
-        .time(conv.time.unwrap_or(crate::spec::TimeAxis::IMAGE))
+        .time(conv.time.unwrap_or(TimeAxis::IMAGE))
         .bias(conv.bias)
         .activation(conv.activation)
         .residual(residual(output.high), residual(output.low))

@@ -9,11 +9,13 @@ mod memory;
 mod model;
 mod plan;
 mod pooled;
-pub mod reference;
+#[cfg(feature = "context")]
+mod run;
 pub mod zoo;
 
 pub use checkpoint::{Checkpoint, HostTensor, check_safetensors, random_input};
 pub use description::*;
 pub use graph::{Graph, NetworkCost, Role, TensorSpec, ValueShape};
+pub(crate) use graph::{GraphNode, Task, ValueId};
 pub use model::{Inference, Model, Progress, TensorView, ValueView};
 pub use plan::{NetworkLayer, NetworkOptions, NetworkPlan, Stage};

@@ -5,16 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::checkpoint::Checkpoint;
 use super::graph::{Graph, GraphNode, INPUT_ID, Kind, Task, ValueId};
 use super::plan::{NetworkOptions, NetworkPlan, Params, Part, PlannedStep};
+use crate::dims::{Dims, InputSize};
+use crate::engine::{Dispatch, Engine, scoped};
 use crate::error::Error;
-use crate::gpu::{Dispatch, Octconv, scoped};
+use crate::kernels::job::TensorId;
 use crate::kernels::{excite, linear, scale};
-use crate::plan::{Dtype, TensorId};
-use crate::spec::{Dims, InputSize};
+use crate::precision::Dtype;
 
 /// A network with its weights on a device. All inferences of it, for whatever sizes, share weights and pipelines.
 #[derive(Debug)]
 pub struct Model {
-    octconv: Octconv,
+    engine: Engine,
     graph: Graph,
     checkpoint: Arc<Checkpoint>,
     /// What has been packed so far, for which node.
@@ -68,9 +69,9 @@ pub enum ValueView<'a> {
 impl Model {
     /// A network with the weights of `checkpoint`, which may speak any dialect that `docs/networks.md` lists. An error
     /// lists every tensor that is missing, surplus or of another shape. Nothing is put on the device yet.
-    pub fn new(octconv: &Octconv, graph: Graph, checkpoint: Checkpoint) -> Result<Self, Error> {
+    pub fn new(engine: &Engine, graph: Graph, checkpoint: Checkpoint) -> Result<Self, Error> {
         let checkpoint = Arc::new(checkpoint.fit(&graph)?);
-        Ok(Self { octconv: octconv.clone(), graph, checkpoint, params: Mutex::default() })
+        Ok(Self { engine: engine.clone(), graph, checkpoint, params: Mutex::default() })
     }
 
     /// The network.
@@ -90,7 +91,7 @@ impl Model {
 
     /// Plans an inference for this device, with what is tuned for it. Pure: see [`NetworkPlan::with_choices`].
     pub fn plan(&self, size: InputSize, options: &NetworkOptions) -> Result<NetworkPlan, Error> {
-        NetworkPlan::with_choices(&self.graph, size, options, self.octconv.facts(), self.octconv.choices())
+        NetworkPlan::with_choices(&self.graph, size, options, self.engine.facts(), self.engine.choices())
     }
 
     /// Makes pipelines, weights, buffers and bind groups where they are missing, which takes milliseconds to seconds,
@@ -102,8 +103,8 @@ impl Model {
     /// device. [`Error::Node`] where weights cannot be folded, such as a batch norm whose variance is negative, and
     /// [`Error::Gpu`] of what the device refuses.
     pub fn compile(&self, plan: NetworkPlan, mut progress: impl FnMut(Progress)) -> Result<Inference, Error> {
-        plan.check_fits(&self.graph, self.octconv.facts())?;
-        let device = self.octconv.device();
+        plan.check_fits(&self.graph, self.engine.facts())?;
+        let device = self.engine.device();
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let count = plan.memory.bytes.len();
         let buffers = plan.memory.bytes.iter().enumerate().map(|(i, &size)| {
@@ -115,7 +116,7 @@ impl Model {
         let buffers = buffers.collect::<Result<Vec<_>, Error>>()?;
 
         // One buffer holds all uniforms, each at an offset that can be bound.
-        let alignment = self.octconv.facts().limits.min_uniform_buffer_offset_alignment as usize;
+        let alignment = self.engine.facts().limits.min_uniform_buffer_offset_alignment as usize;
         let mut uniforms = Vec::new();
         let mut offsets = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
@@ -123,7 +124,7 @@ impl Model {
             offsets.push(uniforms.len() as u64);
             uniforms.extend_from_slice(&step.step.shape);
         }
-        let shapes = self.octconv.buffer_with("octconv shapes", wgpu::BufferUsages::UNIFORM, &uniforms)?;
+        let shapes = self.engine.buffer_with("octconv shapes", wgpu::BufferUsages::UNIFORM, &uniforms)?;
 
         let mut dispatches = Vec::with_capacity(plan.steps.len());
         for (planned, &offset) in plan.steps.iter().zip(&offsets) {
@@ -153,7 +154,7 @@ impl Model {
             wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size })
         };
         let uniform = binding(shapes, offset, step.shape.len() as u64);
-        self.octconv.dispatch(step, uniform, |id| {
+        self.engine.dispatch(step, uniform, |id| {
             if id == TensorId::Weights {
                 return params.as_ref().map(|buffer| buffer.as_entire_binding());
             }
@@ -173,7 +174,7 @@ impl Model {
         }
         let bytes = self.pack(&self.graph.nodes[node], params)?;
         let label = format!("octconv weights {}", self.graph.nodes[node].name);
-        let buffer = self.octconv.buffer_with(&label, wgpu::BufferUsages::STORAGE, &bytes)?;
+        let buffer = self.engine.buffer_with(&label, wgpu::BufferUsages::STORAGE, &bytes)?;
         lock().push((node, params.clone(), buffer.clone()));
         Ok(buffer)
     }
@@ -255,7 +256,7 @@ impl Inference {
         if let Some(vector) = place.vector {
             return Some(ValueView::Vector(tensor(vector, Dtype::F32)?));
         }
-        let map = |part: Option<Part>| part.and_then(|part| tensor(part, self.plan.options.activations));
+        let map = |part: Option<Part>| part.and_then(|part| tensor(part, self.plan.options.precision.activations));
         Some(ValueView::Map { high: map(place.high), low: map(place.low) })
     }
 }

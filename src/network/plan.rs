@@ -3,22 +3,23 @@
 use super::graph::{Graph, GraphNode, INPUT_ID, Kind, Task, ValueId, ValueShape};
 use super::memory::{self, Lifetime};
 use super::pooled::Pooled;
+use crate::device::{DeviceFacts, check_size};
+use crate::dims::{Dims, InputSize};
 use crate::error::Error;
+use crate::kernels::Step;
+use crate::kernels::job::{Operand, Slice, TensorId};
+use crate::kernels::packing::Packing;
 use crate::kernels::{Access, Types, excite, global_pool, linear, pool, scale, softmax, window_pool};
-use crate::packing::Packing;
-use crate::plan::{self, DeviceFacts, Dtype, Family, Operand, Options, Plan, Slice, Step, Strategy, TensorId, Variant};
-use crate::spec::{Activation, Dims, Frequency, InputSize, Spec};
-use crate::tuned::Choices;
+use crate::layer::{Activation, Frequency, Rows, Spec};
+use crate::plan::Choices;
+use crate::plan::{Family, Options, Plan, Strategy, Variant};
+use crate::precision::{Dtype, Precision};
 
 /// What a caller wants of a network beside its description.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkOptions {
-    /// The type of maps. Vectors are f32 in any case.
-    pub activations: Dtype,
-    /// The type of packed weights.
-    pub weights: Dtype,
-    /// The narrowest type that convolutions may add products up in, as [`Options::sums`].
-    pub sums: Dtype,
+    /// What is stored and summed in which type. Vectors are f32 in any case.
+    pub precision: Precision,
     /// Nodes whose values stay readable to the end, at the price of memory.
     pub keep: Vec<String>,
 }
@@ -26,12 +27,11 @@ pub struct NetworkOptions {
 impl NetworkOptions {
     /// What all layers have in common.
     pub(super) fn layer(&self) -> Options {
-        let Self { activations, weights, sums, .. } = *self;
-        Options { activations, weights, sums, ..Options::default() }
+        Options { precision: self.precision, ..Options::default() }
     }
 
     pub(super) fn types(&self, facts: &DeviceFacts) -> Types {
-        Types { activations: self.activations, weights: self.weights, words: facts.words() }
+        Types::new(self.precision, facts)
     }
 }
 
@@ -152,7 +152,7 @@ impl NetworkPlan {
         facts: &DeviceFacts,
         choices: &Choices,
     ) -> Result<Self, Error> {
-        if options.activations == Dtype::F16 && !facts.features.contains(wgpu::Features::SHADER_F16) {
+        if options.precision.activations == Dtype::F16 && !facts.features.contains(wgpu::Features::SHADER_F16) {
             return Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" });
         }
         let shapes = graph.shapes(size)?;
@@ -325,7 +325,7 @@ impl Planner<'_> {
 
     /// A tensor of its own for a map.
     fn own(&mut self, dims: Dims) -> Part {
-        let span = self.tensor(dims.elements().saturating_mul(self.options.activations.bytes()));
+        let span = self.tensor(dims.elements().saturating_mul(self.options.precision.activations.bytes()));
         Part { span, dims, slice: Slice::whole(dims.c) }
     }
 
@@ -336,7 +336,7 @@ impl Planner<'_> {
         let (Some(high), Some(low)) = (high, low) else {
             return apart(self);
         };
-        let element = self.options.activations.bytes();
+        let element = self.options.precision.activations.bytes();
         let bytes =
             |dims: Dims| dims.elements().saturating_mul(element).checked_next_multiple_of(4).unwrap_or(u64::MAX);
         let alignment = u64::from(self.facts.limits.min_storage_buffer_offset_alignment.max(4));
@@ -455,8 +455,8 @@ impl Planner<'_> {
     fn check_sizes(&self, place: Place, map: &str) -> Result<(), Error> {
         for part in [place.high, place.low, place.pooled].into_iter().flatten() {
             let whole = part.dims.with_channels(part.slice.of);
-            let bytes = whole.elements().saturating_mul(self.options.activations.bytes());
-            plan::check_size(&format!("{map} of {whole}"), whole.elements(), bytes, self.facts)?;
+            let bytes = whole.elements().saturating_mul(self.options.precision.activations.bytes());
+            check_size(&format!("{map} of {whole}"), whole.elements(), bytes, self.facts)?;
         }
         place.vector.map_or(Ok(()), |vector| self.check_vector(vector.dims))
     }
@@ -465,7 +465,7 @@ impl Planner<'_> {
     fn check_vector(&self, dims: Dims) -> Result<(), Error> {
         let elements = dims.elements();
         let what = format!("a vector of {}x{}", dims.n, dims.c);
-        plan::check_size(&what, elements, elements.saturating_mul(4), self.facts)
+        check_size(&what, elements, elements.saturating_mul(4), self.facts)
     }
 
     fn push(&mut self, node: usize, step: Step, params: Option<Params>, tensors: Vec<(TensorId, Span)>) {
@@ -496,7 +496,7 @@ impl Planner<'_> {
                 let frequencies = [Frequency::High, Frequency::Low];
                 for part in [output.high, output.low].into_iter().flatten() {
                     let elements = 2 * u64::from(part.dims.c);
-                    plan::check_size("the factors and shifts", elements, 4 * elements, self.facts)?;
+                    check_size("the factors and shifts", elements, 4 * elements, self.facts)?;
                 }
                 for ((x, y), frequency) in both(input).into_iter().zip(frequencies) {
                     let Some((x, y)) = x.zip(y) else { continue };
@@ -540,12 +540,12 @@ impl Planner<'_> {
             }
             Task::Linear { .. } => {
                 if let (Some(x), Some(y)) = (input.vector, output.vector) {
-                    let bytes = linear::packed_bytes(y.dims.c, x.dims.c, self.options.weights);
+                    let bytes = linear::packed_bytes(y.dims.c, x.dims.c, self.options.precision.weights);
                     let elements = linear::padded(u64::from(y.dims.c)).saturating_mul(u64::from(x.dims.c));
-                    plan::check_size("the matrix", elements, bytes, self.facts)?;
-                    let step = linear::step(self.facts, self.options.weights, y.dims.n, y.dims.c, x.dims.c)?;
+                    check_size("the matrix", elements, bytes, self.facts)?;
+                    let step = linear::step(self.facts, self.options.precision.weights, y.dims.n, y.dims.c, x.dims.c)?;
                     let tensors = vec![(TensorId::XH, x.span), (TensorId::YH, y.span)];
-                    self.push(index, step, Some(Params::Linear(self.options.weights)), tensors);
+                    self.push(index, step, Some(Params::Linear(self.options.precision.weights)), tensors);
                 }
             }
             Task::Softmax => {
@@ -634,7 +634,7 @@ impl Planner<'_> {
         let bands = |count: u32| {
             let height = to.dims.h.div_ceil(count);
             let from = (0..count).map(move |i| i * height).filter(|&first| first < to.dims.h);
-            from.map(|first| window_pool::Rows { first, count: height.min(to.dims.h - first) }).collect::<Vec<_>>()
+            from.map(|first| Rows { first, count: height.min(to.dims.h - first) }).collect::<Vec<_>>()
         };
         let most = |count: u32| bands(count).into_iter().map(|band| window.rows_under(band, map.dims.h).count).max();
         let few = |count: &u32| most(*count).is_some_and(|rows| rows_bytes(rows) <= largest);
@@ -642,8 +642,9 @@ impl Planner<'_> {
 
         let options = self.options.layer();
         let Ok(mut plan) = self.choices.plan(spec, size, &options, self.facts) else { return Ok(0) };
-        if !plan.is_banded_kind() {
-            let direct = Variant { strategy: Strategy::Fused, family: Family::Direct, tile: None };
+        if !plan.makes_bands() {
+            let Some(family) = Family::all().find(|family| family.kernels().makes_bands()) else { return Ok(0) };
+            let direct = Variant { strategy: Strategy::Fused, family, tile: None };
             let Ok(direct) = Plan::new(spec, size, &Options { variant: Some(direct), ..options }, self.facts) else {
                 return Ok(0);
             };
@@ -685,7 +686,7 @@ impl Planner<'_> {
         let mut first = 0;
         for part in [x.high, x.low].into_iter().flatten() {
             let slice = Slice { first, of: vector.dims.c };
-            let step = global_pool::step(self.facts, self.options.activations, part.dims, slice)?;
+            let step = global_pool::step(self.facts, self.options.precision.activations, part.dims, slice)?;
             self.push(index, step, None, vec![(TensorId::XH, part.span), (TensorId::YH, vector.span)]);
             first += part.dims.c;
         }
@@ -709,7 +710,7 @@ impl Planner<'_> {
         let (means, factors) = (vector(), vector());
         self.check_vector(dims)?;
         let elements = excite::packed_elements(dims.c, reduced);
-        plan::check_size("the matrices", elements, elements.saturating_mul(4), self.facts)?;
+        check_size("the matrices", elements, elements.saturating_mul(4), self.facts)?;
         self.means(index, x, means)?;
         let step = excite::step(self.facts, n, dims.c, reduced)?;
         let tensors = vec![(TensorId::XH, means.span), (TensorId::YH, factors.span)];

@@ -6,9 +6,12 @@
 
 use super::NetworkOptions;
 use super::graph::{Graph, Task, ValueId, ValueShape};
+use crate::device::DeviceFacts;
+use crate::dims::{Dims, InputSize};
+use crate::kernels::job::{Operand, TensorId};
 use crate::kernels::pool;
-use crate::plan::{DeviceFacts, Operand, Options, Plan, TensorId};
-use crate::spec::{Dims, Downsample, Groups, InputSize, Path, Spec};
+use crate::layer::{Downsample, Groups, Path, Spec};
+use crate::plan::{Options, Plan};
 
 pub(super) struct Pooled {
     /// Of each value, whether it is kept pooled too.

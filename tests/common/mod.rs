@@ -9,6 +9,7 @@ use octconv::reference::Tensor;
 use octconv::verify::Case;
 use octconv::{
     Activation, Context, ContextOptions, Downsample, Dtype, Family, Frequency, Groups, InputSize, Options, Path, Plan,
+    Precision,
 };
 use octconv::{Error, Rounding, Spec, SpecBuilder, Split, Strategy, TimeAxis, Variant, Weights, wgpu};
 
@@ -39,7 +40,12 @@ pub fn open(options: &ContextOptions) -> Context {
 }
 
 pub fn has_f16(context: &Context) -> bool {
-    context.octconv().facts().features.contains(wgpu::Features::SHADER_F16)
+    context.engine().facts().features.contains(wgpu::Features::SHADER_F16)
+}
+
+/// A family of kernels by its name.
+pub fn family(name: &str) -> Family {
+    name.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A builder with these channels of high and low frequency.
@@ -91,7 +97,7 @@ pub fn check_tiles(context: &Context, case: &Case, wanted: impl Fn(Variant) -> b
 }
 
 fn candidates(context: &Context, case: &Case) -> Vec<Variant> {
-    let plans = Plan::candidates(&case.spec, case.size, &case.options, context.octconv().facts());
+    let plans = Plan::candidates(&case.spec, case.size, &case.options, context.engine().facts());
     plans.iter().map(Plan::variant).collect()
 }
 
@@ -115,9 +121,9 @@ pub fn check_one(context: &Context, case: &Case) -> Vec<String> {
 
 /// Whether [`context`] is a software device, and the case something that GPUs run too.
 pub fn on_gpus_too(case: &Case) -> bool {
-    let planned = as_a_gpu().octconv().plan(&case.spec, case.size, &case.options);
+    let planned = as_a_gpu().engine().plan(&case.spec, case.size, &case.options);
     let refusal = planned.err().map(|error| error.to_string()).unwrap_or_default();
-    context().octconv().facts().software && !SOFTWARE_ALONE.iter().any(|reason| refusal.ends_with(reason))
+    context().engine().facts().software && !SOFTWARE_ALONE.iter().any(|reason| refusal.ends_with(reason))
 }
 
 /// Why a GPU refuses a tile that a software device has.
@@ -174,10 +180,10 @@ fn promised(spec: &Spec, options: &Options) -> Vec<String> {
         let [c_out, ..] = spec.weight_shape(path);
         spec.has(path) && spec.groups() != Groups::Depthwise && c_out / groups_of(spec) > 1
     });
-    if options.sums == Dtype::F16 && pairs {
+    if options.precision.sums == Dtype::F16 && pairs {
         names.extend(strategies.iter().map(|strategy| format!("{strategy}/direct-f16")));
     }
-    if options.sums == Dtype::F16 && dense {
+    if options.precision.sums == Dtype::F16 && dense {
         names.extend(strategies.iter().map(|strategy| format!("{strategy}/staged-f16")));
     }
     let time = spec.time();
@@ -223,11 +229,17 @@ pub fn check_types(case: &Case, wanted: impl Fn(Variant) -> bool) {
 /// The case in all types that the device has. One without `SHADER_F16` must refuse f16 activations, in words.
 pub fn in_all_types(case: &Case) -> Vec<Case> {
     let typed = TYPES.map(|[activations, weights]| {
-        let case = Case { options: Options { activations, weights, ..case.options }, ..case.clone() };
+        let case = Case {
+            options: Options {
+                precision: Precision { activations, weights, ..case.options.precision },
+                ..case.options
+            },
+            ..case.clone()
+        };
         if activations == Dtype::F32 || has_f16(context()) {
             return Some(case);
         }
-        let refused = context().octconv().plan(&case.spec, case.size, &case.options);
+        let refused = context().engine().plan(&case.spec, case.size, &case.options);
         assert_eq!(refused, Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" }));
         None
     });

@@ -1,12 +1,16 @@
 //! Host twin of `shaders/winograd_input.wgsl`.
 
 use super::{Layout, Level, padded, transforms};
+use crate::device::DeviceFacts;
+use crate::device::Words;
+use crate::device::{Part, Work};
 use crate::error::Error;
-use crate::estimate::{Part, Work};
+use crate::kernels::job::{Job, PathJob, TensorId};
 use crate::kernels::wgsl::Source;
-use crate::kernels::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types, Words};
-use crate::plan::{DeviceFacts, Dtype, Grid, Job, PathJob, Step, TensorId};
-use crate::spec::{Path, Spec};
+use crate::kernels::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types};
+use crate::kernels::{Grid, Step};
+use crate::layer::{Path, Spec};
+use crate::precision::Dtype;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
@@ -193,6 +197,7 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
         tensors: inputs,
         grid,
         packing: None,
+        f16_terms: 0,
         work: Work { parts, bytes },
     })
 }

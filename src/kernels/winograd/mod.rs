@@ -10,10 +10,49 @@ mod multiply;
 mod output;
 
 use super::Types;
+use super::family::{Family, Refusal, Request, names, next_scratch};
 use super::wgsl::{Source, vector};
-use crate::error::{Error, Extent};
-use crate::plan::{DeviceFacts, Dtype, Job, OutputJob, PathJob, Step, TensorId, check_size};
-use crate::spec::{Path, Spec, TimeAxis};
+use crate::device::{DeviceFacts, check_size};
+use crate::dims::Extent;
+use crate::error::Error;
+use crate::kernels::Step;
+use crate::kernels::job::{Job, OutputJob, PathJob, TensorId};
+use crate::layer::{Path, Spec, TimeAxis};
+use crate::precision::Dtype;
+
+/// `shaders/winograd_input.wgsl` and the two that follow it: dense layers of 3x3 whose strides are averages.
+pub(crate) struct Winograd;
+
+impl Family for Winograd {
+    fn name(&self) -> &'static str {
+        "winograd"
+    }
+
+    fn tiles(&self) -> &'static [&'static str] {
+        static NAMES: [&str; TILES.len()] = names(&TILES);
+        &NAMES
+    }
+
+    fn transformed_outputs(&self, tile: &str) -> Option<u32> {
+        TILES.iter().find(|(name, _)| *name == tile).map(|(_, tile)| tile.outputs)
+    }
+
+    fn step(&self, _request: &Request) -> Result<Step, Refusal> {
+        Err("a Winograd convolution takes the strategy transform".into())
+    }
+
+    fn check_transform(&self, request: &Request) -> Result<(), Refusal> {
+        let Request { facts, spec, types, job, tile } = *request;
+        let tile = named(tile, facts).ok_or("the device has no use for such a tile")?;
+        refusal(spec, types, job, tile).map_or(Ok(()), |reason| Err(reason.into()))
+    }
+
+    fn transform(&self, request: &Request, first_scratch: usize, scratch: &mut Vec<u64>) -> Result<Vec<Step>, Refusal> {
+        let Request { facts, spec, types, job, tile } = *request;
+        let tile = named(tile, facts).ok_or("the device has no use for such a tile")?;
+        Ok(steps(facts, spec, types, job, tile, |words| next_scratch(first_scratch, scratch, words))?)
+    }
+}
 
 pub(crate) use input::Constants as InputConstants;
 pub(crate) use multiply::Constants as MultiplyConstants;

@@ -1,13 +1,17 @@
 //! Host twin of `shaders/winograd_multiply.wgsl`.
 
 use super::{Layout, Product, Tile, UNROLL};
+use crate::device::DeviceFacts;
+use crate::device::Words;
+use crate::device::{Part, Work};
 use crate::error::Error;
-use crate::estimate::{Part, Work};
+use crate::kernels::job::TensorId;
+use crate::kernels::packing::{Blocks, Packing, PointsPacking};
 use crate::kernels::wgsl::Source;
-use crate::kernels::{Access, Kernel, Types, Words};
-use crate::packing::{Blocks, Packing, PointsPacking};
-use crate::plan::{DeviceFacts, Dtype, Grid, Step, TensorId};
-use crate::spec::Spec;
+use crate::kernels::{Access, Kernel, Types};
+use crate::kernels::{Grid, Step};
+use crate::layer::Spec;
+use crate::precision::Dtype;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
@@ -196,5 +200,6 @@ pub(super) fn step(
         grid,
         work: Work { parts, bytes: bytes + offsets.bytes },
         packing: Some(packing),
+        f16_terms: 0,
     })
 }

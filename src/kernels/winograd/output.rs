@@ -1,13 +1,18 @@
 //! Host twin of `shaders/winograd_output.wgsl`.
 
 use super::{Layout, Level, Product, transforms};
+use crate::device::DeviceFacts;
+use crate::device::Words;
+use crate::device::{Part, Work};
+use crate::dims::Dims;
 use crate::error::Error;
-use crate::estimate::{Part, Work};
+use crate::kernels::job::{Job, OutputJob, TensorId};
+use crate::kernels::packing::{BiasPacking, Blocks, Packing};
 use crate::kernels::wgsl::Source;
-use crate::kernels::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types, Words, activation_number, slope};
-use crate::packing::{BiasPacking, Blocks, Packing};
-use crate::plan::{DeviceFacts, Dtype, Grid, Job, OutputJob, Step, TensorId};
-use crate::spec::{Dims, Spec};
+use crate::kernels::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types, activation_number, slope};
+use crate::kernels::{Grid, Step};
+use crate::layer::Spec;
+use crate::precision::Dtype;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
@@ -224,6 +229,7 @@ pub(super) fn step(facts: &DeviceFacts, spec: &Spec, types: Types, job: &Job, la
         tensors,
         grid,
         packing: Some(packing),
+        f16_terms: 0,
         work: Work { parts, bytes },
     })
 }

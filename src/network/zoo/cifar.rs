@@ -1,8 +1,8 @@
 //! ResNets of basic blocks for 32x32.
 
 use super::{Nodes, conv1x1, conv3x3};
+use crate::layer::Activation;
 use crate::network::description::{Conv, INPUT};
-use crate::spec::Activation;
 
 /// Three layers of `blocks` blocks.
 pub(super) fn build(nodes: &mut Nodes, blocks: usize, alpha: f64) -> String {

@@ -1,8 +1,8 @@
 //! DenseNet-121.
 
 use super::{Nodes, conv1x1, conv3x3, resnet};
+use crate::layer::Activation;
 use crate::network::description::{Axes, Conv, Op, Pool, PoolKind};
-use crate::spec::Activation;
 
 const GROWTH: u32 = 32;
 

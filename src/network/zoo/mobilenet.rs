@@ -1,8 +1,8 @@
 //! MobileNets, with a width multiplier.
 
 use super::{Nodes, conv1x1, conv3x3};
+use crate::layer::{Activation, Downsample};
 use crate::network::description::{Conv, INPUT};
-use crate::spec::{Activation, Downsample};
 
 /// 3x3 with stride 2, neither averaged first nor split.
 fn stem(channels: u32) -> Conv {

@@ -7,8 +7,9 @@ mod resnet;
 mod video;
 
 use super::description::{Conv, Input, Invert, Network, Node, Op, Picture, Resize};
+use crate::dims::InputSize;
 use crate::error::Error;
-use crate::spec::{Activation, InputSize, Rounding};
+use crate::layer::{Activation, Rounding};
 
 /// The names that [`build`] knows.
 pub const NAMES: &[&str] = &[

@@ -1,8 +1,8 @@
 //! ResNet, ResNeXt and SE-ResNet for ImageNet.
 
 use super::{Nodes, conv1x1, conv3x3};
+use crate::layer::{Activation, Downsample, TimeAxis};
 use crate::network::description::{Axes, Conv, Excite, INPUT, Op, Pool, PoolKind};
-use crate::spec::{Activation, Downsample, TimeAxis};
 
 /// In what the networks differ.
 pub(super) struct Shape {

@@ -1,8 +1,8 @@
 //! ResNet-50 over clips: C2D, frame by frame, and I3D, with convolutions inflated in time.
 
 use super::{Nodes, resnet};
+use crate::layer::TimeAxis;
 use crate::network::description::{Axes, Conv, Op, Pool, PoolKind};
-use crate::spec::TimeAxis;
 
 const SHAPE: resnet::Shape = resnet::Shape { blocks: [3, 4, 6, 3], groups: 1, inner: 1, excite: false };
 

@@ -1,0 +1,336 @@
+//! `octconv bench`: layers on this machine's adapter, against themselves unfused and against the plain convolution. Whole
+//! networks are in `bench_network.rs`.
+
+use std::fmt::Write;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use octconv::roofline::{Effort, Roofline};
+use octconv::tuning::RandomLayer;
+use octconv::{Context, ContextOptions, Layer, Options, Strategy, Variant};
+use serde::Serialize;
+
+use crate::device::{Device, cached, hint};
+use crate::layer_file::{self, LayerEntry};
+use crate::plot::{self, Bar};
+use crate::roofline::{Reached, summary};
+use crate::types::TypeArgs;
+use crate::{bench_network, output};
+
+/// Time a whole network against its plain form, or layers: octave, unfused and plain, in turn in one run.
+///
+/// With NETWORK: octave against plain, a row a stage, beside the ratio of their multiply-adds; weights are random.
+///
+/// With --layers:
+/// Milliseconds are device time where the adapter has timestamp queries, else host time, which stands beside it.
+/// Each round times the three forms one after the other; vs_unfused and vs_plain are the medians of the ratios within
+/// a round. Above 1 the octave layer is faster than the same layer with an operation a dispatch, and than the
+/// convolution without octaves.
+///
+/// % of roofline is the time that the layer takes at least over the time that it takes: its multiply-adds at the
+/// device's measured rate, or its tensors and weights, each moved once, at the measured bandwidth ("octconv roofline").
+/// The bound is which of the two is longer, or the launch where an empty dispatch takes longer than both.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A JSON list of {name, n, cin, cout, k, stride, alpha_in, alpha_out, h, w, groups}; padding is k/2, h and w are
+    /// of the high-frequency input
+    #[arg(long, value_name = "FILE.json", required_unless_present = "network", conflicts_with = "network")]
+    layers: Option<PathBuf>,
+    /// A built-in network, or a description (FILE.json)
+    #[arg(value_name = "NETWORK")]
+    network: Option<String>,
+    #[command(flatten)]
+    whole: bench_network::Args,
+    /// Also write a line of JSON a layer ("-" is standard output, in place of the table)
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    types: TypeArgs,
+    /// Run this variant in place of the planner's choice (fused/direct, pool-first/direct, ...)
+    #[arg(long, conflicts_with = "network")]
+    variant: Option<Variant>,
+    /// Give each layer pool(X_H), and let it write pool(Y_H), as layers stand in a network
+    #[arg(long, conflicts_with = "network")]
+    pooled: bool,
+    /// Timed rounds; each times the three forms once
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rounds: u32,
+    /// Also draw octave against plain, and where the multiply-adds would put it
+    #[arg(long, value_name = "OUT.svg")]
+    plot: Option<PathBuf>,
+    /// Leave out how near the times are to what the device allows, and the seconds that measuring it takes
+    #[arg(long)]
+    no_roofline: bool,
+    /// Run what the planner estimates to be fastest, not what "octconv tune" has measured
+    #[arg(long)]
+    untuned: bool,
+    /// Only layers whose name contains this
+    #[arg(long, value_name = "TEXT", conflicts_with = "network")]
+    only: Option<String>,
+}
+
+/// One row of the results.
+#[derive(Debug, Serialize)]
+struct Row {
+    peer: &'static str,
+    device: String,
+    dtype: String,
+    sums: String,
+    layer: String,
+    ms: f64,
+    plain_ms: f64,
+    min_ms: f64,
+    host_ms: f64,
+    gflops: f64,
+    dispatches: usize,
+    kernel: String,
+    tuned: bool,
+    plain_tuned: bool,
+    vs_unfused: f64,
+    vs_plain: f64,
+    macs_vs_plain: f64,
+    #[serde(flatten)]
+    reached: Reached,
+}
+
+/// What the bench of a network takes of [`Args`] beside its own.
+pub struct Common<'a> {
+    pub types: TypeArgs,
+    pub rounds: u32,
+    pub json: Option<&'a FilePath>,
+    pub plot: Option<&'a FilePath>,
+    pub no_roofline: bool,
+    pub untuned: bool,
+}
+
+impl Common<'_> {
+    /// Refuses files that could not be written in the end.
+    fn check_targets(&self) -> Result<()> {
+        let json = self.json.filter(|path| path.as_os_str() != "-");
+        json.into_iter().chain(self.plot).try_for_each(output::check_target)
+    }
+
+    /// In a line, how many layers of how many run as they were tuned, and how many plain ones.
+    pub fn tuned(&self, [octave, plain]: [(usize, usize); 2]) -> String {
+        let of = |(tuned, all)| format!("{tuned} of {all}");
+        match self.untuned {
+            true => "tuned: nothing, as asked".into(),
+            false => format!("tuned: {} layers, {} plain ones{}", of(octave), of(plain), hint(octave.0 + plain.0)),
+        }
+    }
+
+    /// Opens the device, and measures what it can do at most unless that is not wanted.
+    pub fn open(&self) -> Result<(Device, Option<Roofline>)> {
+        self.check_targets()?;
+        let options = match self.untuned {
+            true => ContextOptions { tuned: Some(Arc::default()), ..cached() },
+            false => cached(),
+        };
+        let device = Device::require(&options)?;
+        let roofline = match self.no_roofline {
+            true => None,
+            false => Some(Roofline::measure(
+                &device.context,
+                Effort::Brief { factors: self.types.dtype, sums: self.types.sums },
+            )?),
+        };
+        Ok((device, roofline))
+    }
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let common = Common {
+        types: args.types,
+        rounds: args.rounds,
+        json: args.json.as_deref(),
+        plot: args.plot.as_deref(),
+        no_roofline: args.no_roofline,
+        untuned: args.untuned,
+    };
+    match (&args.network, &args.layers) {
+        (Some(network), _) => bench_network::run(network, &args.whole, &common),
+        (None, Some(file)) => layers(args, &common, file),
+        (None, None) => bail!("name a network, or layers with --layers FILE.json"),
+    }
+}
+
+fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
+    let entries = layer_file::read(file, args.only.as_deref())?;
+    let (device, roofline) = common.open()?;
+    let context = &device.context;
+
+    let bar = ProgressBar::new(entries.len() as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")?);
+    let mut rows = Vec::new();
+    for entry in &entries {
+        bar.set_message(entry.name.clone());
+        let row =
+            time_layer(context, entry, args, roofline.as_ref()).with_context(|| format!("layer {}", entry.name))?;
+        if let Some(stray) = device.stray_error() {
+            bail!("layer {}: wgpu reported: {stray}", entry.name);
+        }
+        rows.push(row);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    device.keep_pipelines();
+
+    let mut lines = Vec::new();
+    for row in &rows {
+        serde_json::to_writer(&mut lines, row)?;
+        lines.push(b'\n');
+    }
+    let info = context.adapter().get_info();
+    let heading = format!("{} ({}), {}, median of {} rounds", info.name, info.driver_info, args.types, args.rounds);
+    if let Some(path) = &args.plot {
+        let bars = rows.iter().map(|row| Bar {
+            name: row.layer.clone(),
+            octave_ms: row.ms,
+            plain_ms: row.plain_ms,
+            speedup: row.vs_plain,
+            macs_ratio: row.macs_vs_plain,
+        });
+        plot::write(path, "Octave layers against plain ones", &heading, &bars.collect::<Vec<_>>())?;
+    }
+    match &args.json {
+        Some(path) if path.as_os_str() == "-" => return output::print(std::str::from_utf8(&lines)?),
+        Some(path) => output::write_file(path, &lines)?,
+        None => {}
+    }
+    let tuned = [rows.iter().filter(|row| row.tuned).count(), rows.iter().filter(|row| row.plain_tuned).count()];
+    let heading = format!("{heading}\n{}", common.tuned([(tuned[0], rows.len()), (tuned[1], rows.len())]));
+    print_table(&heading, roofline.map(|roofline| summary(&roofline, args.types)), &rows)
+}
+
+fn print_table(heading: &str, roofline: Option<String>, rows: &[Row]) -> Result<()> {
+    let mut out = format!("{heading}\n");
+    if let Some(roofline) = roofline {
+        writeln!(out, "{roofline}")?;
+    }
+    writeln!(
+        out,
+        "{:<18} {:>9} {:>9} {:>9} {:>8} {:>10} {:>10} {:>9} {:>9}  {}  kernels",
+        "layer",
+        "ms",
+        "min ms",
+        "host ms",
+        "GFLOP/s",
+        "dispatches",
+        "vs unfused",
+        "vs plain",
+        "MACs",
+        Reached::HEADING
+    )?;
+    for row in rows {
+        writeln!(
+            out,
+            "{:<18} {:>9.3} {:>9.3} {:>9.3} {:>8.1} {:>10} {:>9.2}x {:>8.2}x {:>9.3}  {}  {}{}",
+            row.layer,
+            row.ms,
+            row.min_ms,
+            row.host_ms,
+            row.gflops,
+            row.dispatches,
+            row.vs_unfused,
+            row.vs_plain,
+            row.macs_vs_plain,
+            row.reached.columns(),
+            if row.tuned { "tuned " } else { "" },
+            row.kernel
+        )?;
+    }
+    let mean = |value: fn(&Row) -> f64| (rows.iter().map(|row| value(row).ln()).sum::<f64>() / rows.len() as f64).exp();
+    writeln!(
+        out,
+        "geometric mean: {:.2}x the speed of unfused, {:.2}x of plain, with {:.3} of its multiply-adds",
+        mean(|row| row.vs_unfused),
+        mean(|row| row.vs_plain),
+        mean(|row| row.macs_vs_plain)
+    )?;
+    output::print(&out)
+}
+
+fn time_layer(context: &Context, entry: &LayerEntry, args: &Args, roofline: Option<&Roofline>) -> Result<Row> {
+    let (spec, size) = (entry.spec()?, entry.size());
+    let types = args.types.options();
+    let engine = context.engine();
+    let options = match args.pooled {
+        true => layer_file::pooled(&spec, size, &types, engine.facts()),
+        false => types,
+    };
+    let options = Options { variant: args.variant, ..options };
+    let plan = engine.plan(&spec, size, &options)?;
+    let unfused = ["pointwise", "direct"]
+        .into_iter()
+        .filter_map(|name| name.parse().ok())
+        .map(|family| Options { variant: Some(Variant { strategy: Strategy::Unfused, family, tile: None }), ..types })
+        .find_map(|options| engine.plan(&spec, size, &options).ok())
+        .context("no unfused form")?;
+    let plain = engine.plan(&spec.plain(), size, &types)?;
+
+    let mut bound = Vec::new();
+    for plan in [&plan, &unfused, &plain] {
+        bound.push(RandomLayer::new(context, plan)?.bind(context, plan)?);
+    }
+    let time = |layer: &Layer, repeats: usize| context.time(&vec![layer; repeats]);
+    // Enough repetitions in one pass for the clock to be fine enough, the same for a form in every round.
+    let mut repeats = Vec::new();
+    for form in &bound {
+        let once = time(form, 1)?.device_or_host();
+        let _ = time(form, 1)?;
+        repeats.push(((0.01 / once.max(1e-6)) as usize).clamp(1, 64));
+    }
+    let mut device = [const { Vec::new() }; 3];
+    let mut host = Vec::new();
+    for _ in 0..args.rounds {
+        for (i, form) in bound.iter().enumerate() {
+            let timing = time(form, repeats[i])?;
+            device[i].push(timing.device_or_host() / repeats[i] as f64);
+            if i == 0 {
+                host.push(timing.host / repeats[i] as f64);
+            }
+        }
+    }
+    // Ratios within a round: the machine's speed drifts less in it than over the run.
+    let versus = |other: &[f64]| {
+        let mut ratios: Vec<f64> = other.iter().zip(&device[0]).map(|(other, octave)| other / octave).collect();
+        median(&mut ratios)
+    };
+    let (vs_unfused, vs_plain) = (versus(&device[1]), versus(&device[2]));
+    let [octave, plain_time] = [0, 2].map(|form: usize| median(&mut device[form]));
+    let (cost, plain_cost) = (spec.cost(size)?, spec.plain().cost(size)?);
+    Ok(Row {
+        peer: "octconv",
+        device: output::one_line(&context.adapter().get_info().name),
+        dtype: args.types.dtype.to_string(),
+        sums: args.types.sums.to_string(),
+        layer: entry.name.clone(),
+        ms: octave * 1e3,
+        plain_ms: plain_time * 1e3,
+        min_ms: device[0].first().copied().unwrap_or(octave) * 1e3,
+        host_ms: median(&mut host) * 1e3,
+        gflops: 2.0 * cost.macs as f64 / octave * 1e-9,
+        dispatches: plan.dispatches(),
+        kernel: format!("{}: {}", plan.variant(), plan.kernels().join(", ")),
+        tuned: plan.is_tuned(),
+        plain_tuned: plain.is_tuned(),
+        vs_unfused,
+        vs_plain,
+        macs_vs_plain: cost.macs as f64 / plain_cost.macs as f64,
+        reached: roofline.map_or_else(Reached::default, |roofline| {
+            let elements = plan.tensors().iter().map(|tensor| tensor.dims.elements()).sum::<u64>() + cost.params;
+            let (seconds, bound) =
+                roofline.bound(cost.macs, elements * args.types.dtype.bytes(), args.types.dtype, args.types.sums);
+            Reached::new(seconds, bound, octave)
+        }),
+    })
+}
+
+/// The median; sorts.
+pub fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    let (a, b) = (times[(times.len() - 1) / 2], times[times.len() / 2]);
+    (a + b) / 2.0
+}

@@ -1,0 +1,92 @@
+//! `octconv cost NETWORK`: what a network costs, beside the plain network.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use octconv::network::{Graph, Network, NetworkOptions, NetworkPlan};
+use octconv::{DeviceFacts, Dtype, InputSize, Precision};
+use serde::Serialize;
+
+use crate::network_source::{self, Settings};
+use crate::output::{print, print_json, thousands};
+use crate::size::Size;
+
+#[derive(Serialize)]
+struct Counts {
+    macs: u64,
+    params: u64,
+    /// Of all buffers.
+    activation_bytes_peak: u64,
+    /// Holding values at once, at most.
+    activation_bytes_live: u64,
+}
+
+impl Counts {
+    fn of(network: &Network, size: InputSize, dtype: Dtype) -> Result<Self> {
+        let graph = Graph::new(network)?;
+        let cost = graph.cost(size)?;
+        let options = NetworkOptions { precision: Precision::of(dtype), ..Default::default() };
+        // A device that has what it takes: what is counted here is not what some machine can hold.
+        let limits = wgpu_limits();
+        let facts = DeviceFacts { limits, features: octconv::wgpu::Features::all(), ..DeviceFacts::default() };
+        let plan = NetworkPlan::new(&graph, size, &options, &facts)?;
+        Ok(Self {
+            macs: cost.macs,
+            params: cost.params,
+            activation_bytes_peak: plan.activation_bytes(),
+            activation_bytes_live: plan.live_bytes(),
+        })
+    }
+}
+
+fn wgpu_limits() -> octconv::wgpu::Limits {
+    octconv::wgpu::Limits {
+        max_buffer_size: u64::MAX,
+        max_storage_buffer_binding_size: u64::MAX,
+        max_storage_buffers_per_shader_stage: 16,
+        ..Default::default()
+    }
+}
+
+pub fn run(
+    name: &str,
+    settings: &Settings,
+    size: Option<Size>,
+    frames: Option<u32>,
+    batch: u32,
+    dtype: Dtype,
+    json: bool,
+) -> Result<ExitCode> {
+    let source = network_source::load(name, settings)?;
+    let InputSize { t, h, w, .. } = source.size;
+    let (h, w) = size.map_or((h, w), |size| (size.h, size.w));
+    let size = InputSize::video(batch, frames.unwrap_or(t), h, w);
+    let counts = Counts::of(&source.network, size, dtype)?;
+    if json {
+        print_json(&counts)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let plain = source.plain.map(|plain| Counts::of(&plain, size, dtype)).transpose()?;
+    let clip = if size.t == 1 { String::new() } else { format!("{} frames of ", size.t) };
+    let mut out = format!("{}: {batch} x {clip}{h}x{w}, {dtype}\n", source.network.name);
+    let rows = [
+        ("multiply-adds", counts.macs, plain.as_ref().map(|p| p.macs)),
+        ("parameters", counts.params, plain.as_ref().map(|p| p.params)),
+        ("bytes of activations", counts.activation_bytes_peak, plain.as_ref().map(|p| p.activation_bytes_peak)),
+        ("alive at once", counts.activation_bytes_live, plain.as_ref().map(|p| p.activation_bytes_live)),
+    ];
+    // Writing to a String cannot fail.
+    if plain.is_some() {
+        let _ = writeln!(out, "{:<21} {:>18} {:>18} {:>8}", "", "octave", "plain", "ratio");
+    }
+    for (name, count, plain) in rows {
+        let _ = write!(out, "{name:<21} {:>18}", thousands(count.into()));
+        if let Some(plain) = plain {
+            let _ = write!(out, " {:>18} {:>8.3}", thousands(plain.into()), count as f64 / plain as f64);
+        }
+        out.push('\n');
+    }
+    print(&out)?;
+    Ok(ExitCode::SUCCESS)
+}

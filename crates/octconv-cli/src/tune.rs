@@ -1,0 +1,303 @@
+//! `octconv tune`: measures which kernels are the fastest here, and keeps that for the other commands.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use octconv::network::{Graph, Network, NetworkPlan};
+use octconv::tuning::{self, Effort, Trial, TuneOutcome};
+use octconv::{InputSize, Options, Spec, Tuned};
+
+use crate::device::{self, Device};
+use crate::layer_file;
+use crate::network_source::{SizedNetwork, Source};
+use crate::output::{self, one_line};
+use crate::types::TypeArgs;
+
+/// Measure which kernels are the fastest on this machine's adapter, layer by layer, and keep it.
+///
+/// Of each layer of a network, or of a file, the best candidates by the planner's estimate run on random data, are
+/// compared with each other, and are timed in turn. bench, classify and evaluate then use the fastest: for these layers,
+/// sizes and types, on this adapter with this driver. What is tuned already is left as it is. Stopped early, what is
+/// done is kept.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A JSON list of layers, as for "bench": the octave layers and their plain forms
+    #[arg(long, value_name = "FILE.json", required_unless_present = "network", conflicts_with = "network")]
+    layers: Option<PathBuf>,
+    /// A built-in network, or a description (FILE.json)
+    #[arg(value_name = "NETWORK")]
+    network: Option<String>,
+    #[command(flatten)]
+    whole: NetworkArgs,
+    #[command(flatten)]
+    types: TypeArgs,
+    /// Give each layer pool(X_H), and let it write pool(Y_H), as layers stand in a network
+    #[arg(long, conflicts_with = "network")]
+    pooled: bool,
+    /// Only layers whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// The most candidates a layer; of each family of kernels there is at least one
+    #[arg(long, value_name = "N", default_value_t = Effort::default().candidates as u32, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    candidates: u32,
+    /// Timed rounds; each times all candidates once
+    #[arg(long, value_name = "N", default_value_t = Effort::default().rounds as u32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rounds: u32,
+    /// Also what is tuned already
+    #[arg(long)]
+    again: bool,
+    /// Also add what is found to this file, for programs that ship it (octconv::Tuned::from_bytes)
+    #[arg(long, value_name = "OUT")]
+    out: Option<PathBuf>,
+}
+
+/// What tuning a whole network takes.
+#[derive(clap::Args, Clone, Debug)]
+#[group(id = "whole")]
+struct NetworkArgs {
+    #[command(flatten)]
+    sized: SizedNetwork,
+    /// Also the network without octaves, with which "bench" compares
+    #[arg(long, conflicts_with = "layers")]
+    plain: bool,
+}
+
+/// A layer to be tuned, and all that have its plan.
+struct Job {
+    names: Vec<String>,
+    spec: Spec,
+    size: InputSize,
+    options: Options,
+}
+
+impl Job {
+    fn name(&self) -> String {
+        match &self.names[..] {
+            [name] => name.clone(),
+            [first, others @ ..] => format!("{first} and {} more", others.len()),
+            [] => String::new(),
+        }
+    }
+}
+
+/// Distinct layers in the order of their first names.
+#[derive(Default)]
+struct Jobs(Vec<Job>);
+
+impl Jobs {
+    fn add(&mut self, name: String, spec: &Spec, size: InputSize, options: Options) {
+        let same = |job: &&mut Job| (&job.spec, job.size, job.options) == (spec, size, options);
+        match self.0.iter_mut().find(same) {
+            Some(job) => job.names.push(name),
+            None => self.0.push(Job { names: vec![name], spec: spec.clone(), size, options }),
+        }
+    }
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let cache = device::cache();
+    if cache.is_none() && args.out.is_none() {
+        bail!(
+            "there is nowhere to keep what is found: OCTCONV_CACHE is empty, or there is no folder for caches; name a file with --out"
+        );
+    }
+    args.out.iter().try_for_each(|path| output::check_target(path))?;
+    let source = Listed::read(args)?;
+    let device = Device::require(&device::cached())?;
+    let context = &device.context;
+    let mut jobs = source.jobs(args, &device)?.0;
+    jobs.retain(|job| args.only.as_ref().is_none_or(|only| job.names.iter().any(|name| name.contains(only))));
+    if jobs.is_empty() {
+        bail!("there is no layer to tune");
+    }
+    let identity = context.identity();
+    if let Some(cache) = &cache {
+        // A folder that cannot be written is to fail now, and not in minutes.
+        cache.keep_tuned(&identity, &Tuned::default())?;
+    }
+    let mut shipped = Tuned::default();
+    if let Some(bytes) = args.out.as_ref().and_then(|path| std::fs::read(path).ok()) {
+        shipped = Tuned::from_bytes(&bytes).unwrap_or_default();
+    }
+
+    let effort = Effort { candidates: args.candidates as usize, rounds: args.rounds as usize, ..Effort::default() };
+    let start = Instant::now();
+    let bar = ProgressBar::new(jobs.len() as u64 * STEPS);
+    bar.set_style(ProgressStyle::with_template("tuning {bar:30} {percent}% {elapsed} {msg}")?);
+    let mut rows = Vec::new();
+    for (i, job) in jobs.iter().enumerate() {
+        bar.set_message(format!("{}/{} {}", i + 1, jobs.len(), job.name()));
+        let known = context.engine().plan(&job.spec, job.size, &job.options)?;
+        if known.is_tuned() && !args.again {
+            shipped.insert(&identity, &known);
+            rows.push(Row::known(job, known.variant().to_string()));
+        } else {
+            let progress = |step: tuning::Progress| {
+                bar.set_position(i as u64 * STEPS + STEPS * step.done as u64 / step.of.max(1) as u64);
+            };
+            let outcome = tuning::tune(context, &job.spec, job.size, &job.options, &effort, progress)
+                .with_context(|| format!("layer {}", job.name()))?;
+            if let Some(stray) = device.stray_error() {
+                bail!("layer {}: wgpu reported: {stray}", job.name());
+            }
+            let mut found = Tuned::default();
+            found.insert(&identity, &outcome.winner().plan);
+            if let Some(cache) = &cache {
+                cache.keep_tuned(&identity, &found)?;
+            }
+            shipped.merge(found);
+            rows.push(Row::found(job, &outcome));
+        }
+        bar.set_position((i as u64 + 1) * STEPS);
+    }
+    bar.finish_and_clear();
+    if let Some(path) = &args.out {
+        output::write_file(path, &shipped.to_bytes())?;
+    }
+    device.keep_pipelines();
+
+    let mut out = format!("{}, {}\n{}", device::describe(&context.adapter().get_info()), args.types, table(&rows));
+    let seconds = start.elapsed().as_secs_f64();
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "{} distinct layers in {seconds:.0} s", jobs.len());
+    if let Some(cache) = &cache {
+        let _ = writeln!(out, "kept in {}", cache.tuned_file(&identity).display());
+    }
+    if let Some(path) = &args.out {
+        let _ = writeln!(out, "{} layers in {}", shipped.len(), path.display());
+    }
+    output::print(&out)
+}
+
+/// Steps of the progress bar a layer.
+const STEPS: u64 = 100;
+
+/// What the arguments name, read before a device is opened.
+enum Listed {
+    Layers(Vec<layer_file::LayerEntry>),
+    Networks(Vec<Network>, InputSize),
+}
+
+impl Listed {
+    fn read(args: &Args) -> Result<Self> {
+        let Some(name) = &args.network else {
+            let file = args.layers.as_ref().context("name a network, or layers with --layers FILE.json")?;
+            return Ok(Self::Layers(layer_file::read(file, args.only.as_deref())?));
+        };
+        let Source { network, size, plain } = args.whole.sized.load(name)?;
+        let mut networks = vec![network];
+        if args.whole.plain {
+            networks.push(plain.with_context(|| format!("{name} has no plain form: must be built in"))?);
+        }
+        Ok(Self::Networks(networks, size))
+    }
+
+    fn jobs(&self, args: &Args, device: &Device) -> Result<Jobs> {
+        let facts = device.context.engine().facts();
+        let types = args.types.options();
+        let mut jobs = Jobs::default();
+        match self {
+            Self::Layers(entries) => {
+                for entry in entries {
+                    let spec = entry.spec().with_context(|| format!("layer {}", entry.name))?;
+                    let size = entry.size();
+                    let options = if args.pooled { layer_file::pooled(&spec, size, &types, facts) } else { types };
+                    jobs.add(entry.name.clone(), &spec, size, options);
+                    jobs.add(format!("{} plain", entry.name), &spec.plain(), size, types);
+                }
+            }
+            Self::Networks(networks, size) => {
+                for network in networks {
+                    let graph = Graph::new(network)?;
+                    let options = args.types.network_options(Vec::new());
+                    let plan = NetworkPlan::new(&graph, *size, &options, facts)?;
+                    for layer in plan.layers() {
+                        jobs.add(layer.node.to_owned(), layer.spec, layer.size, layer.options);
+                    }
+                }
+            }
+        }
+        Ok(jobs)
+    }
+}
+
+struct Row {
+    layer: String,
+    /// The planner's choice and the fastest, with milliseconds where they were measured.
+    planned: String,
+    planned_ms: Option<f64>,
+    winner: String,
+    winner_ms: Option<f64>,
+    gain: Option<f64>,
+    tried: usize,
+    /// Candidates that gave wrong results, or did not run, and why.
+    dropped: Vec<String>,
+}
+
+impl Row {
+    fn known(job: &Job, winner: String) -> Self {
+        let (planned, dropped) = ("tuned before".into(), Vec::new());
+        Self { layer: job.name(), planned, planned_ms: None, winner, winner_ms: None, gain: None, tried: 0, dropped }
+    }
+
+    fn found(job: &Job, outcome: &TuneOutcome) -> Self {
+        let ms = |trial: &Trial| trial.seconds.as_ref().ok().map(|seconds| 1e3 * seconds);
+        let (planned, winner) = (outcome.planned(), outcome.winner());
+        let dropped = outcome.trials.iter().filter_map(|trial| {
+            let why = trial.seconds.as_ref().err()?;
+            Some(one_line(&format!("{}: {why}", trial.plan.variant())))
+        });
+        Self {
+            layer: job.name(),
+            planned: planned.plan.variant().to_string(),
+            planned_ms: ms(planned),
+            winner: winner.plan.variant().to_string(),
+            winner_ms: ms(winner),
+            gain: outcome.gain(),
+            tried: outcome.trials.len(),
+            dropped: dropped.collect(),
+        }
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let width = |name: &str, of: fn(&Row) -> &str| {
+        rows.iter().map(|row| of(row).chars().count()).chain([name.len()]).max().unwrap_or(0)
+    };
+    let layer = width("layer", |row| &row.layer);
+    let planned = width("planner's choice", |row| &row.planned);
+    let winner = width("winner", |row| &row.winner);
+    let ms = |ms: Option<f64>| ms.map_or("-".into(), |ms| format!("{ms:.3}"));
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        out,
+        "{:<layer$}  {:<planned$} {:>9}  {:<winner$} {:>9}  {:>7}  {:>5}",
+        "layer", "planner's choice", "ms", "winner", "ms", "gain", "tried"
+    );
+    for row in rows {
+        let gain = row.gain.map_or("-".into(), |gain| format!("{gain:.2}x"));
+        let _ = writeln!(
+            out,
+            "{:<layer$}  {:<planned$} {:>9}  {:<winner$} {:>9}  {gain:>7}  {:>5}",
+            row.layer,
+            row.planned,
+            ms(row.planned_ms),
+            row.winner,
+            ms(row.winner_ms),
+            row.tried
+        );
+        for dropped in &row.dropped {
+            let _ = writeln!(out, "    dropped {dropped}");
+        }
+    }
+    let gains: Vec<f64> = rows.iter().filter_map(|row| row.gain).collect();
+    if !gains.is_empty() {
+        let mean = (gains.iter().map(|gain| gain.ln()).sum::<f64>() / gains.len() as f64).exp();
+        let _ = writeln!(out, "geometric mean of the gains: {mean:.2}x");
+    }
+    out
+}

@@ -1,0 +1,269 @@
+//! `octconv verify`: random layers on this machine's adapter, against the CPU reference.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use octconv::verify::{self, Case, Outcome};
+use octconv::{ContextOptions, Error};
+use serde::Serialize;
+
+use crate::device::{Device, describe};
+use crate::output::{one_line, print, print_json};
+
+/// Compare random layers on this machine's adapter with the CPU reference.
+///
+/// Each case draws a layer, a size, a way to run it and its tensors from one seed, and compares every element of every
+/// output with the reference within a bound derived from rounding errors alone. Exits with 1 if any case disagrees.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Cases to run
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    cases: u64,
+    /// Run cases until so many seconds have passed, in place of a number of them
+    #[arg(long, value_name = "N", conflicts_with = "cases")]
+    seconds: Option<u64>,
+    /// Seed of the first case; the next ones count up from it
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+    /// Keep wgpu's bounds checks in the kernels: slower, for hunting a bug
+    #[arg(long)]
+    checked: bool,
+    /// Open the device with wgpu's default limits and no features, as most engines do
+    #[arg(long)]
+    default_device: bool,
+    /// Run what a GPU would, on a software device too
+    #[arg(long)]
+    as_gpu: bool,
+    /// Print one JSON object in place of lines
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    adapter: String,
+    checked: bool,
+    as_gpu: bool,
+    default_device: bool,
+    seed: u64,
+    cases: u64,
+    seconds: f64,
+    /// How many cases ran each variant.
+    variants: BTreeMap<String, u64>,
+    worst: Option<Worst>,
+    failures: Vec<Failure>,
+}
+
+/// The largest error of all cases.
+#[derive(Serialize)]
+struct Worst {
+    /// Over its bound; infinite, and null in JSON, for a NaN.
+    fraction_of_bound: f64,
+    seed: u64,
+}
+
+#[derive(Serialize)]
+struct Failure {
+    seed: u64,
+    spec: String,
+    size: String,
+    options: String,
+    batch_norm: bool,
+    ran: Option<String>,
+    problem: String,
+    repeat: String,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let checked = args.checked.then_some(true);
+    let software = args.as_gpu.then_some(false);
+    let options =
+        ContextOptions { default_device: args.default_device, checked, software, ..ContextOptions::default() };
+    let device = Device::require(&options)?;
+    let context = &device.context;
+    let mut report = Report {
+        adapter: describe(&context.adapter().get_info()),
+        checked: context.engine().is_checked(),
+        as_gpu: args.as_gpu,
+        default_device: args.default_device,
+        seed: args.seed,
+        cases: 0,
+        seconds: 0.0,
+        variants: BTreeMap::new(),
+        worst: None,
+        failures: Vec::new(),
+    };
+    if !args.json {
+        print(&report.heading())?;
+    }
+
+    let most = if args.seconds.is_some() { u64::MAX } else { args.cases };
+    let seeds = (0..most).map_while(|i| args.seed.checked_add(i));
+    let bar = progress(args)?;
+    let start = Instant::now();
+    let mut printed = Ok(());
+    verify::run(context, seeds, |seed, case, outcome| {
+        if let Some(failure) = report.add(args, seed, case, outcome, device.stray_error())
+            && !args.json
+        {
+            printed = bar.suspend(|| print(&failure.text()));
+        }
+        match args.seconds {
+            Some(_) => bar.set_position(start.elapsed().as_secs()),
+            None => bar.inc(1),
+        }
+        bar.set_message(format!("{} cases, {} wrong", report.cases, report.failures.len()));
+        printed.is_ok() && args.seconds.is_none_or(|seconds| start.elapsed() < Duration::from_secs(seconds))
+    });
+    bar.finish_and_clear();
+    printed?;
+    report.seconds = start.elapsed().as_secs_f64();
+
+    if args.json {
+        print_json(&report)?
+    } else {
+        print(&report.summary())?
+    }
+    Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A bar on standard error, hidden where that is no terminal.
+fn progress(args: &Args) -> Result<ProgressBar> {
+    let bar = ProgressBar::new(args.seconds.unwrap_or(args.cases));
+    let unit = if args.seconds.is_some() { " s" } else { "" };
+    bar.set_style(ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}}{unit} {{msg}}"))?);
+    Ok(bar)
+}
+
+impl Report {
+    /// Counts a case, and returns its failure if it is one.
+    fn add(
+        &mut self,
+        args: &Args,
+        seed: u64,
+        case: &Case,
+        outcome: &Result<Outcome, Error>,
+        stray: Option<String>,
+    ) -> Option<&Failure> {
+        self.cases += 1;
+        let ran = outcome.as_ref().ok().map(|o| format!("{}: {}", o.variant, o.kernels.join(", ")));
+        let variant = outcome.as_ref().map_or_else(|_| "none".into(), |o| o.variant.to_string());
+        *self.variants.entry(variant).or_default() += 1;
+        if let Ok(outcome) = outcome
+            && self.worst.as_ref().is_none_or(|worst| outcome.worst > worst.fraction_of_bound)
+        {
+            self.worst = Some(Worst { fraction_of_bound: outcome.worst, seed });
+        }
+        let problem = match outcome {
+            Ok(outcome) => outcome.failure.clone(),
+            Err(error) => Some(format!("refused: {error}")),
+        };
+        let problem = problem.or(stray.map(|stray| format!("wgpu reported: {stray}")))?;
+        let checked = if args.checked { " --checked" } else { "" };
+        let default_device = if args.default_device { " --default-device" } else { "" };
+        let as_gpu = if args.as_gpu { " --as-gpu" } else { "" };
+        self.failures.push(Failure {
+            seed,
+            spec: format!("{:?}", case.spec),
+            size: format!("{:?}", case.size),
+            options: format!("{:?}", case.options),
+            batch_norm: case.batch_norm,
+            ran,
+            problem: one_line(&problem),
+            repeat: format!("octconv verify --seed {seed} --cases 1{checked}{default_device}{as_gpu}"),
+        });
+        self.failures.last()
+    }
+
+    fn heading(&self) -> String {
+        let device = if self.default_device { ", as a default device" } else { "" };
+        let checked = if self.checked { ", kernels checked" } else { "" };
+        let as_gpu = if self.as_gpu { ", with what GPUs run" } else { "" };
+        format!("adapter: {}{device}{checked}{as_gpu}\n", self.adapter)
+    }
+
+    fn summary(&self) -> String {
+        let (cases, seed, failures) = (self.cases, self.seed, self.failures.len());
+        let mut out = format!("ran {} from seed {seed} in {:.1} s:\n", plural(cases), self.seconds);
+        for (variant, count) in &self.variants {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "  {variant:<24} {count}");
+        }
+        if let Some(Worst { fraction_of_bound, seed }) = &self.worst {
+            let _ = writeln!(out, "worst error: {fraction_of_bound:.3} of its bound, at seed {seed}");
+        }
+        match failures {
+            0 => out + "all agree with the reference\n",
+            _ => out + &format!("{failures} of {} DISAGREE with the reference\n", plural(cases)),
+        }
+    }
+}
+
+fn plural(cases: u64) -> String {
+    if cases == 1 { "1 case".into() } else { format!("{cases} cases") }
+}
+
+impl Failure {
+    fn text(&self) -> String {
+        let Self { seed, spec, size, options, batch_norm, ran, problem, repeat } = self;
+        let ran = ran.as_deref().unwrap_or("nothing");
+        format!(
+            "seed {seed}: {problem}\n  layer: {spec}, {size}, {options}, batch norm: {batch_norm}\n  ran: {ran}\n  \
+             repeat: {repeat}\n"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use octconv::{InputSize, Options, Spec};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn failures_say_how_to_repeat_them() {
+        let args = Line::parse_from(["verify", "--checked", "--as-gpu"]).args;
+        let mut report = Report {
+            adapter: "a".into(),
+            checked: true,
+            as_gpu: true,
+            default_device: false,
+            seed: 6,
+            cases: 0,
+            seconds: 0.5,
+            variants: BTreeMap::new(),
+            worst: None,
+            failures: Vec::new(),
+        };
+        let spec = Spec::builder(3, 8).build().unwrap();
+        let (size, options) = (InputSize::image(1, 4, 4), Options::default());
+        let case = Case { spec, size, options, batch_norm: false, seed: 7 };
+        let outcome = |worst, failure| {
+            let variant = "fused/direct".parse().unwrap();
+            Ok(Outcome { variant, kernels: vec!["direct".into()], worst, failure })
+        };
+        assert!(report.add(&args, 6, &case, &outcome(0.25, None), None).is_none());
+        assert!(report.add(&args, 8, &case, &outcome(0.5, None), Some("out of memory".into())).is_some());
+        let failure = report.add(&args, 7, &case, &outcome(f64::INFINITY, Some("y_h is\nNaN".into())), None);
+        let text = failure.unwrap().text();
+        assert!(text.starts_with("seed 7: y_h is NaN\n  layer: Spec { "), "{text}");
+        assert!(text.ends_with("\n  repeat: octconv verify --seed 7 --cases 1 --checked --as-gpu\n"), "{text}");
+        let summary = report.summary();
+        assert!(summary.contains("  fused/direct             3\n"), "{summary}");
+        assert!(summary.ends_with("at seed 7\n2 of 3 cases DISAGREE with the reference\n"), "{summary}");
+        let json = serde_json::to_value(&report).unwrap();
+        assert!(json["worst"]["fraction_of_bound"].is_null());
+        assert_eq!(json["failures"][1]["seed"], 7);
+    }
+}

@@ -1,0 +1,231 @@
+//! The command line's side of whole networks: pictures in, answers out, and mistakes in a line.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+fn asset(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/digits").join(name)
+}
+
+fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_octconv"));
+    // Nothing out of the user's cache, and nothing into it.
+    command.env("OCTCONV_CACHE", "");
+    // Without one Mesa's device selection complains on standard error.
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    }
+    command.args(arguments);
+    command
+}
+
+#[track_caller]
+fn lines(arguments: &[&str]) -> Vec<Value> {
+    let output = run(arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[track_caller]
+fn one(arguments: &[&str]) -> Value {
+    let output = run(arguments);
+    assert!(!output.stdout.is_empty(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Exit code 1, nothing on standard output, one line on standard error.
+#[track_caller]
+fn refused(arguments: &[&str], wanted: &[&str]) {
+    let output = run(arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+    for wanted in wanted {
+        assert!(stderr.contains(wanted), "{wanted:?} is not in {stderr:?}");
+    }
+}
+
+#[test]
+fn shipped_pictures_are_read() {
+    let folder = asset("pictures");
+    let answers =
+        |flags: &[&str]| lines(&[&["classify", folder.to_str().unwrap(), "--json", "--top", "2"], flags].concat());
+    let device = answers(&["--batch", "4"]);
+    let reference = answers(&["--reference"]);
+    let names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+    assert_eq!((device.len(), reference.len()), (10, 10));
+    for (ours, expected) in device.iter().zip(&reference) {
+        let picture = Path::new(ours["picture"].as_str().unwrap()).file_stem().unwrap().to_str().unwrap();
+        let digit = names.iter().position(|name| *name == picture).unwrap();
+        for row in [ours, expected] {
+            assert_eq!(row["answers"][0]["label"], digit.to_string(), "{row}");
+            assert_eq!(row["answers"].as_array().unwrap().len(), 2);
+        }
+        let probability = |row: &Value| row["answers"][0]["probability"].as_f64().unwrap();
+        assert!((probability(ours) - probability(expected)).abs() < 1e-5, "{ours} {expected}");
+    }
+}
+
+/// The first of the held-out pictures, for the tests to be quick: `octconv evaluate` alone goes over all 2,000.
+struct HeldOut {
+    folder: tempfile::TempDir,
+    answers: Value,
+}
+
+impl HeldOut {
+    fn new(count: usize) -> Self {
+        let mut answers: Value = serde_json::from_str(&fs::read_to_string(asset("answers.json")).unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for sheet in ["test-0.png", "test-1.png"] {
+            fs::copy(asset(sheet), folder.path().join(sheet)).unwrap();
+        }
+        for list in ["labels", "answers"] {
+            answers[list].as_array_mut().unwrap().truncate(count);
+        }
+        Self { folder, answers }
+    }
+
+    /// Writes the answers, and returns their path.
+    fn path(&self) -> String {
+        let path = self.folder.path().join("answers.json");
+        fs::write(&path, self.answers.to_string()).unwrap();
+        path.to_str().unwrap().into()
+    }
+}
+
+#[test]
+fn held_out_pictures_are_answered_as_pytorch_answers() {
+    let report = one(&["evaluate", &HeldOut::new(400).path(), "--json"]);
+    assert_eq!((&report["pictures"], &report["different"]), (&json!(400), &json!([])));
+    // Of all 2,000 the network has 99.45% right; five of its eleven mistakes are among these.
+    assert_eq!((&report["correct"], &report["expected_accuracy"]), (&json!(395), &json!(0.9945)));
+}
+
+#[test]
+fn the_reference_answers_alike() {
+    let mut held_out = HeldOut::new(40);
+    let path = held_out.path();
+    let arguments = ["evaluate", &path, "--reference", "--json"];
+    let report = one(&arguments);
+    assert_eq!((&report["pictures"], &report["different"]), (&json!(40), &json!([])));
+
+    held_out.answers["answers"][7] = json!((held_out.answers["answers"][7].as_u64().unwrap() + 1) % 10);
+    held_out.path();
+    assert_eq!(run(&arguments).status.code(), Some(1));
+    assert_eq!(one(&arguments)["different"], json!([7]));
+
+    held_out.answers["labels"][3] = json!(10);
+    held_out.path();
+    refused(&arguments, &["label 10", "10 classes"]);
+}
+
+#[test]
+fn what_a_network_sees_is_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("maps.png");
+    let seven = asset("pictures/seven.png");
+    for flags in [&["--reference"][..], &["--node", "layer1.0.conv1"][..]] {
+        let arguments = [&["classify", seven.to_str().unwrap(), "--features", out.to_str().unwrap()], flags].concat();
+        let output = run(&arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // Nothing can be tuned here, with the cache turned off; on the reference there is nothing to tune.
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.contains("\ntuned: 0 of 21 layers (\"octconv tune\""), flags[0] != "--reference", "{text}");
+        let maps = image::open(&out).unwrap();
+        // 12 maps of high frequency in rows of 4, 4 of low frequency in rows of 2, all at 56x56.
+        assert_eq!((maps.width(), maps.height()), (4 * 58 + 2 + 16 + 2 * 58 + 2, 3 * 58 + 2));
+    }
+    refused(
+        &["classify", seven.to_str().unwrap(), "--features", out.to_str().unwrap(), "--node", "nowhere"],
+        &["nowhere", "must be the name of a node"],
+    );
+}
+
+#[test]
+fn costs_of_networks_are_those_of_the_paper() {
+    let cost = one(&["cost", "resnet50", "--alpha", "0.5", "--size", "224", "--json"]);
+    assert_eq!((&cost["macs"], &cost["params"]), (&json!(2_367_143_936u64), &json!(25_557_032)));
+    let plain = one(&["cost", "resnet50", "--alpha", "0", "--json"]);
+    assert_eq!(plain["macs"], json!(4_089_184_256u64));
+    let peak = |cost: &Value| cost["activation_bytes_peak"].as_u64().unwrap();
+    assert!(peak(&cost) < peak(&plain));
+}
+
+#[test]
+fn a_network_is_timed_against_its_plain_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let plot = folder.path().join("plot.svg");
+    let bench =
+        ["bench", "cifar-resnet20", "--alpha", "0.25", "--size", "16", "--rounds", "2", "--json", "-", "--plot"];
+    let rows = lines(&[&bench[..], &[plot.to_str().unwrap()]].concat());
+    let svg = fs::read_to_string(&plot).unwrap();
+    for row in &rows {
+        assert!(row["roofline_percent"].as_f64().unwrap() > 0.0 && row["bound"].is_string(), "{row}");
+        assert_eq!(svg.contains(&format!("\n{}\n", row["stage"].as_str().unwrap())), row["stage"] != "all", "{svg}");
+    }
+    let all = rows.last().unwrap();
+    assert_eq!(all["stage"], "all");
+    assert_eq!(
+        all["dispatches"],
+        rows[..rows.len() - 1].iter().map(|row| row["dispatches"].as_u64().unwrap()).sum::<u64>()
+    );
+    assert!(all["ratio"].as_f64().unwrap() > 0.0 && all["macs_ratio"].as_f64().unwrap() < 0.9, "{all}");
+}
+
+#[test]
+fn mistakes_are_refused_in_a_line() {
+    let seven = asset("pictures/seven.png");
+    let (seven, weights) = (seven.to_str().unwrap(), asset("weights.safetensors"));
+    let weights = weights.to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+
+    let bytes = fs::read(seven).unwrap();
+    fs::write(path("cut.png"), &bytes[..bytes.len() / 2]).unwrap();
+    refused(&["classify", &path("cut.png"), "--reference"], &["cut.png"]);
+    fs::write(path("no.png"), b"no picture").unwrap();
+    refused(&["classify", &path("no.png"), "--reference"], &["no.png"]);
+    refused(&["classify", &path("missing.png"), "--reference"], &["missing.png"]);
+    refused(&["classify", folder.path().join("..").join("nowhere").to_str().unwrap(), "--reference"], &["nowhere"]);
+
+    let with = |network: &str, weights: &str, wanted: &[&str]| {
+        refused(&["classify", seven, "--network", network, "--weights", weights, "--reference"], wanted);
+    };
+    with("resnet51", weights, &["resnet51", "resnet50", "i3d-resnet50"]);
+    with("cifar-resnet44", weights, &["layer1.3.conv1.w_hh", "missing", "conv1.w_hh"]);
+    with("cifar-resnet20", &path("no.png"), &["no.png"]);
+    fs::write(path("net.json"), r#"{"name": "x", "input": {"channels": 1}, "nodes": [], "output": "y"}"#).unwrap();
+    with(&path("net.json"), weights, &["x does not say how a picture becomes its input"]);
+    fs::write(path("bad.json"), "{").unwrap();
+    with(&path("bad.json"), weights, &["bad.json"]);
+    refused(&["cost", "resnet50", "--alpha", "1.5"], &["alpha is 1.5: must be in [0, 1]"]);
+    refused(&["cost", "resnext50", "--alpha", "0.125"], &["groups is 32"]);
+    refused(&["cost", "resnet50", "--size", "0"], &["h is 0"]);
+    refused(&["classify", seven, "--reference", "--sums", "f16"], &["sums is f16: must be f32 on the reference"]);
+
+    // The others in a folder are answered all the same.
+    fs::create_dir(path("some")).unwrap();
+    fs::copy(seven, path("some/a.png")).unwrap();
+    fs::copy(path("cut.png"), path("some/b.png")).unwrap();
+    let output = run(&["classify", &path("some"), "--reference", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("b.png"));
+
+    // With nobody at the other end of standard error too: of two broken pictures, each is a line there.
+    fs::copy(path("cut.png"), path("some/c.png")).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command(&["classify", &path("some"), "--reference", "--json"]).stderr(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
+}

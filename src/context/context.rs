@@ -1,0 +1,364 @@
+//! A device of one's own, for those who have no engine: picks an adapter, uploads, runs, reads back, times.
+//!
+//! Unlike the rest of the library this part submits and waits.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::context::Cache;
+use crate::device::AdapterFacts;
+use crate::device::DeviceFacts;
+use crate::device::DeviceIdentity;
+use crate::engine::{Engine, EngineOptions, Layer, scoped};
+use crate::error::Error;
+use crate::plan::Tuned;
+use crate::precision::Dtype;
+
+/// How to open a [`Context`].
+#[derive(Clone, Debug, Default)]
+pub struct ContextOptions {
+    /// Asks for no more than wgpu's default limits and no features: what an embedder's device has.
+    pub default_device: bool,
+    /// Asks for these limits instead of the adapter's own, or of wgpu's defaults.
+    pub limits: Option<wgpu::Limits>,
+    /// As [`EngineOptions::checked`].
+    pub checked: Option<bool>,
+    /// As [`EngineOptions::software`].
+    pub software: Option<bool>,
+    /// As [`EngineOptions::subgroup_sizes`].
+    pub subgroup_sizes: Option<[u32; 2]>,
+    /// As [`EngineOptions::tuned`]; `None` is what the cache has.
+    pub tuned: Option<Arc<Tuned>>,
+    /// Keeps what is tuned, and the driver's compiled pipelines where it gives them away.
+    pub cache: Option<Cache>,
+}
+
+/// An adapter, its device and queue, and the kernels for it.
+#[derive(Debug)]
+pub struct Context {
+    adapter: wgpu::Adapter,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    engine: Engine,
+    pipelines: Option<KeptPipelines>,
+    /// Why the device is lost, once it is.
+    lost: Arc<Mutex<Option<String>>>,
+}
+
+/// The driver's compiled pipelines, and where they are kept.
+#[derive(Debug)]
+struct KeptPipelines {
+    cache: Cache,
+    key: String,
+    driver: wgpu::PipelineCache,
+}
+
+impl KeptPipelines {
+    /// What the cache has, or an empty start; `None` where the backend has no such thing.
+    fn open(cache: &Cache, device: &wgpu::Device) -> Result<Option<Self>, Error> {
+        let key = wgpu::util::pipeline_cache_key(&device.adapter_info());
+        let Some(key) = key.filter(|_| device.features().contains(wgpu::Features::PIPELINE_CACHE)) else {
+            return Ok(None);
+        };
+        let data = cache.pipelines(&key);
+        let descriptor =
+            wgpu::PipelineCacheDescriptor { label: Some("octconv"), data: data.as_deref(), fallback: true };
+        // SAFETY: the data came from `PipelineCache::get_data` in `save`, for an adapter with the same key, and its
+        // checksum says that it is unchanged; wgpu and the driver check their headers for version and device.
+        let create = || unsafe { device.create_pipeline_cache(&descriptor) };
+        let driver = scoped(device, "creating a pipeline cache", create)?;
+        Ok(Some(Self { cache: cache.clone(), key, driver }))
+    }
+
+    fn save(&self) -> Result<(), Error> {
+        match self.driver.get_data() {
+            // As it is already, or by another program that did the same.
+            Some(data) if self.cache.pipelines(&self.key).is_some_and(|kept| kept == data) => Ok(()),
+            Some(data) => self.cache.keep_pipelines(&self.key, &data),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What to do where no adapter is found.
+pub const INSTALL_HINT: &str =
+    "install a Vulkan driver (the software one: apt-get install mesa-vulkan-drivers), or see WGPU_BACKEND";
+
+/// The wgpu instance that the environment asks for: `WGPU_BACKEND`, and wgpu's other variables.
+pub fn instance() -> wgpu::Instance {
+    wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env())
+}
+
+/// All adapters of the backends that the environment asks for.
+pub fn adapters() -> Vec<wgpu::Adapter> {
+    let backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
+    pollster::block_on(instance().enumerate_adapters(backends))
+}
+
+impl Context {
+    /// Opens the adapter that the environment names (`WGPU_ADAPTER_NAME`, `WGPU_BACKEND`, `WGPU_POWER_PREF`), or the
+    /// default one: with its own limits and the features that octconv has a use for, unless told otherwise.
+    pub fn new(options: &ContextOptions) -> Result<Self, Error> {
+        let adapter = pick_adapter()?;
+        let facts = DeviceFacts::of_adapter(&adapter);
+        let (required_features, required_limits) = match options.default_device {
+            true => (wgpu::Features::empty(), wgpu::Limits::default()),
+            false => (facts.features, facts.limits),
+        };
+        let required_limits = options.limits.clone().unwrap_or(required_limits);
+        let experimental_features = match required_features.intersects(wgpu::Features::all_experimental_mask()) {
+            // SAFETY: the one experimental feature in USEFUL_FEATURES is the cooperative matrix. This crate's shaders
+            // alone use it, in control flow that a subgroup shares, in shapes that the adapter lists, on buffers whose sizes the
+            // host has checked.
+            true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+            false => wgpu::ExperimentalFeatures::disabled(),
+        };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("octconv"),
+            required_features,
+            required_limits,
+            experimental_features,
+            ..Default::default()
+        };
+        let failed = |message: String| Error::Gpu { operation: "opening the device".into(), message };
+        let (device, queue) =
+            pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| failed(error.to_string()))?;
+        let pipelines = match &options.cache {
+            Some(cache) => KeptPipelines::open(cache, &device)?,
+            None => None,
+        };
+        let kept = || options.cache.as_ref().map(|cache| cache.tuned(&DeviceIdentity::of(&device.adapter_info())));
+        let engine_options = EngineOptions {
+            checked: options.checked,
+            software: options.software,
+            subgroup_sizes: options.subgroup_sizes,
+            adapter: AdapterFacts::of(&adapter),
+            tuned: options.tuned.clone().or_else(|| kept().map(Arc::new)),
+            pipeline_cache: pipelines.as_ref().map(|pipelines| pipelines.driver.clone()),
+        };
+        let engine = Engine::new(&device, engine_options);
+        let lost = Arc::new(Mutex::new(None));
+        let why = lost.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            let message = format!("the device is lost: {reason:?} {message}");
+            *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.trim().to_string());
+        });
+        Ok(Self { adapter, device, queue, engine, pipelines, lost })
+    }
+
+    /// The adapter.
+    pub fn adapter(&self) -> &wgpu::Adapter {
+        &self.adapter
+    }
+
+    /// The device.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    /// The queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// The kernels for the device.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Under which name times of the device are kept.
+    pub fn identity(&self) -> DeviceIdentity {
+        DeviceIdentity::of(&self.device.adapter_info())
+    }
+
+    /// Writes the driver's compiled pipelines into the cache, if there is one and the driver gives them away. Worth
+    /// calling when all layers have run once: some drivers compile no sooner.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cache`] where the file cannot be written.
+    pub fn save_pipelines(&self) -> Result<(), Error> {
+        self.pipelines.as_ref().map_or(Ok(()), KeptPipelines::save)
+    }
+
+    /// An uninitialised tensor of `elements`, to be bound and read back.
+    pub fn tensor(&self, elements: u64, dtype: Dtype) -> Result<wgpu::Buffer, Error> {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        self.buffer("octconv tensor", elements.saturating_mul(dtype.bytes()), usage)
+    }
+
+    fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer, Error> {
+        let size = bytes.checked_next_multiple_of(4).unwrap_or(bytes).max(4);
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        let operation = format!("creating an {label} of {size} bytes");
+        scoped(&self.device, &operation, || self.device.create_buffer(&descriptor))
+    }
+
+    /// A tensor with these elements, converted to `dtype`.
+    pub fn upload(&self, values: &[f32], dtype: Dtype) -> Result<wgpu::Buffer, Error> {
+        let buffer = self.tensor(values.len() as u64, dtype)?;
+        self.queue.write_buffer(&buffer, 0, &encode(values, dtype));
+        Ok(buffer)
+    }
+
+    /// Submits one compute pass with these layers in order, and waits for it.
+    pub fn run(&self, layers: &[&Layer]) -> Result<(), Error> {
+        self.run_pass(|pass| layers.iter().for_each(|layer| layer.record(pass)))
+    }
+
+    /// Submits one compute pass with what `record` records, and waits for it.
+    pub fn run_pass(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<(), Error> {
+        self.submit(record, None)?;
+        self.wait()
+    }
+
+    /// The `elements` of a tensor from byte `offset` on, as f32. Waits for the device.
+    pub fn read(&self, buffer: &wgpu::Buffer, offset: u64, elements: u64, dtype: Dtype) -> Result<Vec<f32>, Error> {
+        let size = (elements * dtype.bytes()).next_multiple_of(4);
+        let bytes = self.read_bytes(buffer, offset, size)?;
+        Ok(decode(&bytes[..(elements * dtype.bytes()) as usize], dtype))
+    }
+
+    /// `size` bytes of a buffer from `offset` on, both multiples of 4. Waits for the device.
+    pub fn read_bytes(&self, buffer: &wgpu::Buffer, offset: u64, size: u64) -> Result<Vec<u8>, Error> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = self.buffer("octconv staging", size, usage)?;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        scoped(&self.device, "reading back", || {
+            let mut encoder = self.encoder();
+            encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, size);
+            self.queue.submit([encoder.finish()]);
+            staging.map_async(wgpu::MapMode::Read, .., move |outcome| drop(sender.send(outcome)));
+        })?;
+        self.wait()?;
+        let failed = |message: String| Error::Gpu { operation: "reading back".into(), message };
+        receiver.recv().map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+        let view = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
+        Ok(view.to_vec())
+    }
+
+    /// Runs the layers once, in one pass, and returns the time on the device and on the host around submission and
+    /// wait, both in seconds. Device time is `None` where the device has no timestamp queries.
+    pub fn time(&self, layers: &[&Layer]) -> Result<Timing, Error> {
+        self.time_pass(|pass| layers.iter().for_each(|layer| layer.record(pass)))
+    }
+
+    /// As [`Context::time`], for what `record` records into one pass.
+    pub fn time_pass(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<Timing, Error> {
+        let queries = self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| {
+            self.device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("octconv timestamps"),
+                ty: wgpu::QueryType::Timestamp,
+                count: 2,
+            })
+        });
+        let start = std::time::Instant::now();
+        self.submit(record, queries.as_ref())?;
+        self.wait()?;
+        let host = start.elapsed().as_secs_f64();
+        let device = match &queries {
+            Some(queries) => Some(self.resolve(queries)?),
+            None => None,
+        };
+        Ok(Timing { device, host })
+    }
+
+    fn resolve(&self, queries: &wgpu::QuerySet) -> Result<f64, Error> {
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let resolved = self.buffer("octconv timestamps", 16, usage)?;
+        scoped(&self.device, "resolving timestamps", || {
+            let mut encoder = self.encoder();
+            encoder.resolve_query_set(queries, 0..2, &resolved, 0);
+            self.queue.submit([encoder.finish()]);
+        })?;
+        let bytes = self.read_bytes(&resolved, 0, 16)?;
+        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
+        Ok(ticks[1].saturating_sub(ticks[0]) as f64 * f64::from(self.queue.get_timestamp_period()) * 1e-9)
+    }
+
+    fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("octconv") })
+    }
+
+    fn submit(
+        &self,
+        record: impl FnOnce(&mut wgpu::ComputePass<'_>),
+        queries: Option<&wgpu::QuerySet>,
+    ) -> Result<(), Error> {
+        scoped(&self.device, "submitting", || self.record_and_submit(record, queries))
+    }
+
+    fn record_and_submit(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>), queries: Option<&wgpu::QuerySet>) {
+        let mut encoder = self.encoder();
+        let timestamp_writes = queries.map(|query_set| wgpu::ComputePassTimestampWrites {
+            query_set,
+            beginning_of_pass_write_index: Some(0),
+            end_of_pass_write_index: Some(1),
+        });
+        let descriptor = wgpu::ComputePassDescriptor { label: Some("octconv"), timestamp_writes };
+        let mut pass = encoder.begin_compute_pass(&descriptor);
+        record(&mut pass);
+        drop(pass);
+        self.queue.submit([encoder.finish()]);
+    }
+
+    fn wait(&self) -> Result<(), Error> {
+        let failed = |error: wgpu::PollError| Error::Gpu { operation: "waiting".into(), message: error.to_string() };
+        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(failed)?;
+        match self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            None => Ok(()),
+            Some(message) => Err(Error::Gpu { operation: "waiting".into(), message }),
+        }
+    }
+}
+
+/// Seconds that a submission took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Timing {
+    /// Between the timestamps at both ends of the pass.
+    pub device: Option<f64>,
+    /// Around submission and wait.
+    pub host: f64,
+}
+
+impl Timing {
+    /// Device time, or host time where there is none.
+    pub fn device_or_host(&self) -> f64 {
+        self.device.unwrap_or(self.host)
+    }
+}
+
+fn pick_adapter() -> Result<wgpu::Adapter, Error> {
+    if let Ok(wanted) = std::env::var("WGPU_ADAPTER_NAME") {
+        let found = adapters();
+        let names: Vec<_> = found.iter().map(|adapter| adapter.get_info().name).collect();
+        let matches = |name: &String| name.to_lowercase().contains(&wanted.to_lowercase());
+        return match found.into_iter().zip(&names).find(|(_, name)| matches(name)) {
+            Some((adapter, _)) => Ok(adapter),
+            None => {
+                let allowed = format!("must be part of the name of an adapter; found: {}", names.join(", "));
+                Err(Error::argument("WGPU_ADAPTER_NAME", wanted, allowed))
+            }
+        };
+    }
+    let power_preference = wgpu::PowerPreference::from_env().unwrap_or(wgpu::PowerPreference::HighPerformance);
+    let options = wgpu::RequestAdapterOptions { power_preference, ..Default::default() };
+    pollster::block_on(instance().request_adapter(&options)).map_err(|_| Error::NoAdapter { hint: INSTALL_HINT })
+}
+
+/// The bytes of `values` in `dtype`.
+pub(crate) fn encode(values: &[f32], dtype: Dtype) -> Vec<u8> {
+    let mut bytes: Vec<u8> = match dtype {
+        Dtype::F32 => bytemuck::cast_slice(values).to_vec(),
+        Dtype::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+    };
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// The f32 values of `bytes` in `dtype`.
+pub(crate) fn decode(bytes: &[u8], dtype: Dtype) -> Vec<f32> {
+    match dtype {
+        Dtype::F32 => bytemuck::pod_collect_to_vec(bytes),
+        Dtype::F16 => bytes.chunks_exact(2).map(|pair| half::f16::from_le_bytes([pair[0], pair[1]]).to_f32()).collect(),
+    }
+}

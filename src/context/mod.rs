@@ -1,0 +1,9 @@
+//! A device of one's own, for those who have no engine.
+
+mod cache;
+#[expect(clippy::module_inception, reason = "the room is named for what it makes")]
+mod context;
+
+pub use cache::Cache;
+pub use context::{Context, ContextOptions, INSTALL_HINT, Timing, adapters, instance};
+pub(crate) use context::{decode, encode};

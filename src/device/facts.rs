@@ -1,0 +1,148 @@
+//! What the planner needs to know of a device.
+
+use crate::error::Error;
+
+/// What the planner needs to know of a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceFacts {
+    /// The limits the device was created with.
+    pub limits: wgpu::Limits,
+    /// The features the device was created with.
+    pub features: wgpu::Features,
+    /// Whether it is a software device: narrow vectors, no latency to hide.
+    pub software: bool,
+    /// Rows, columns and depth of the largest square matrices that the device multiplies at once, with f16 factors and
+    /// f32 sums: 8 or 16. `None` where it cannot, lacks `SHADER_F16` or `EXPERIMENTAL_COOPERATIVE_MATRIX`, or where
+    /// nobody told: a device does not know, its adapter does.
+    pub matrix: Option<u32>,
+    /// The fewest and the most threads that a subgroup can have, powers of two.
+    pub subgroup_sizes: [u32; 2],
+}
+
+/// The features that octconv has a use for; it needs none of them.
+const USEFUL_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
+    .union(wgpu::Features::SHADER_INT64)
+    .union(wgpu::Features::TIMESTAMP_QUERY)
+    .union(wgpu::Features::SUBGROUP)
+    .union(wgpu::Features::PIPELINE_CACHE)
+    .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+
+impl Default for DeviceFacts {
+    /// A GPU with wgpu's default limits and no features: what an embedder gets who asks for nothing.
+    fn default() -> Self {
+        Self {
+            limits: wgpu::Limits::default(),
+            features: wgpu::Features::empty(),
+            software: false,
+            matrix: None,
+            subgroup_sizes: [wgpu::MINIMUM_SUBGROUP_MIN_SIZE, wgpu::MAXIMUM_SUBGROUP_MAX_SIZE],
+        }
+    }
+}
+
+impl DeviceFacts {
+    /// The facts of a device at hand. Those that only the adapter knows are missing: see [`DeviceFacts::with_adapter`].
+    pub fn of(device: &wgpu::Device) -> Self {
+        let info = device.adapter_info();
+        Self {
+            limits: device.limits(),
+            features: device.features(),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            matrix: None,
+            subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
+        }
+    }
+
+    /// The facts of a device with all limits of this adapter, and those of its features that octconv has a use for.
+    pub fn of_adapter(adapter: &wgpu::Adapter) -> Self {
+        let info = adapter.get_info();
+        Self {
+            limits: adapter.limits(),
+            features: adapter.features() & USEFUL_FEATURES,
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            matrix: None,
+            subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
+        }
+        .with_adapter(&AdapterFacts::of(adapter))
+    }
+
+    /// Adds what only the adapter knows, as far as the device's features allow its use.
+    pub fn with_adapter(self, adapter: &AdapterFacts) -> Self {
+        use wgpu::CooperativeScalarType::{F16, F32};
+        let needs = wgpu::Features::SHADER_F16 | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        let shapes = adapter.cooperative_matrices.iter().filter(|shape| {
+            let square = shape.m_size == shape.n_size && shape.n_size == shape.k_size;
+            // WGSL has the types coop_mat8x8 and coop_mat16x16.
+            square && matches!(shape.m_size, 8 | 16) && (shape.ab_type, shape.cr_type) == (F16, F32)
+        });
+        let matrix = shapes.map(|shape| shape.m_size).max().filter(|_| self.features.contains(needs));
+        Self { matrix, ..self }
+    }
+
+    /// Threads that run in step: a GPU's wave is 32 or 64 of them, a software device's vector 4 or 8.
+    fn vector(&self) -> u32 {
+        if self.software { 8 } else { 32 }
+    }
+
+    /// What kernels read and write at once.
+    pub(crate) fn words(&self) -> Words {
+        match (self.software, self.features.contains(wgpu::Features::SHADER_INT64)) {
+            (false, _) => Words::Vectors,
+            (true, true) => Words::Integers,
+            (true, false) => Words::Elements,
+        }
+    }
+
+    /// Threads of a workgroup for outputs that need so many threads each: the largest size that wastes little.
+    pub(crate) fn workgroup_for(&self, threads: impl IntoIterator<Item = u64>) -> u32 {
+        let threads: Vec<u64> = threads.into_iter().collect();
+        let allowed = self.limits.max_compute_invocations_per_workgroup.min(self.limits.max_compute_workgroup_size_x);
+        let smallest = self.vector();
+        let padded = |size: u32| threads.iter().map(|t| t.next_multiple_of(u64::from(size))).sum::<u64>();
+        let sizes = [64, 32, 16, 8].into_iter().filter(|&size| size >= smallest && size <= allowed);
+        let least = sizes.clone().map(padded).min().unwrap_or(0);
+        sizes.into_iter().find(|&size| padded(size) * 10 <= least * 11).unwrap_or(allowed.clamp(1, 64))
+    }
+}
+
+/// Facts of the adapter that its device does not know.
+#[derive(Clone, Debug, Default)]
+pub struct AdapterFacts {
+    /// The matrix shapes of `Adapter::cooperative_matrix_properties`.
+    pub cooperative_matrices: Vec<wgpu::CooperativeMatrixProperties>,
+}
+
+impl AdapterFacts {
+    /// Reads them from the adapter.
+    pub fn of(adapter: &wgpu::Adapter) -> Self {
+        Self { cooperative_matrices: adapter.cooperative_matrix_properties() }
+    }
+}
+
+/// Refuses a buffer that cannot be bound whole, or whose elements 32-bit indices do not reach.
+pub(crate) fn check_size(what: &str, elements: u64, bytes: u64, facts: &DeviceFacts) -> Result<(), Error> {
+    let index = u64::from(u32::MAX / 2);
+    if elements > index {
+        let limit = "the number of elements that 32-bit indices reach";
+        return Err(Error::Limit { what: what.into(), needs: elements, limit, allowed: index });
+    }
+    let binding = facts.limits.max_storage_buffer_binding_size.min(facts.limits.max_buffer_size);
+    if bytes > binding {
+        let (what, limit) = (format!("{what}, in bytes,"), "max_storage_buffer_binding_size");
+        return Err(Error::Limit { what, needs: bytes, limit, allowed: binding });
+    }
+    Ok(())
+}
+
+/// What a device reads and writes at once, beside single elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Words {
+    /// Nothing: a vector's elements one by one.
+    Elements,
+    /// Integers of 64 bits, or of 32 bits for two halves, which need `SHADER_INT64`: a software device fetches every scalar
+    /// on its own, and checks its bounds, whatever vector it belongs to.
+    Integers,
+    /// WGSL's vectors.
+    #[default]
+    Vectors,
+}

@@ -1,0 +1,10 @@
+//! What is known of a device: its limits and features, its name, and how long work takes on it.
+
+mod cost_model;
+mod facts;
+mod identity;
+
+pub(crate) use cost_model::{GPU_THREADS, Part, Work};
+pub use facts::{AdapterFacts, DeviceFacts};
+pub(crate) use facts::{Words, check_size};
+pub use identity::DeviceIdentity;

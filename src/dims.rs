@@ -1,0 +1,79 @@
+//! Sizes of tensors. Nothing here knows what a layer is.
+
+/// The size of an input at full resolution, that of X_H, also where the layer has no X_H.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InputSize {
+    /// Batch.
+    pub n: u32,
+    /// Frames; 1 for images.
+    pub t: u32,
+    /// Rows at full resolution.
+    pub h: u32,
+    /// Columns at full resolution.
+    pub w: u32,
+}
+
+impl InputSize {
+    /// A batch of images of h x w at full resolution.
+    pub fn image(n: u32, h: u32, w: u32) -> Self {
+        Self { n, t: 1, h, w }
+    }
+
+    /// A batch of clips of t frames of h x w at full resolution.
+    pub fn video(n: u32, t: u32, h: u32, w: u32) -> Self {
+        Self { n, t, h, w }
+    }
+}
+
+/// The shape of a contiguous NCTHW tensor (NCHW where t = 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Dims {
+    /// Batch.
+    pub n: u32,
+    /// Channels.
+    pub c: u32,
+    /// Frames.
+    pub t: u32,
+    /// Rows.
+    pub h: u32,
+    /// Columns.
+    pub w: u32,
+}
+
+impl Dims {
+    /// Number of elements; saturating, so that absurd sizes are refused as too large.
+    pub fn elements(self) -> u64 {
+        [self.n, self.c, self.t, self.h, self.w].iter().fold(1u64, |all, &d| all.saturating_mul(u64::from(d)))
+    }
+
+    /// The same map with other channels.
+    pub(crate) fn with_channels(self, c: u32) -> Self {
+        Self { c, ..self }
+    }
+
+    pub(crate) fn extent(self) -> Extent {
+        Extent { h: self.h, w: self.w }
+    }
+}
+
+impl std::fmt::Display for Dims {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { n, c, t, h, w } = self;
+        if *t == 1 { write!(f, "{n}x{c}x{h}x{w}") } else { write!(f, "{n}x{c}x{t}x{h}x{w}") }
+    }
+}
+
+/// Height x width, for messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Extent {
+    /// Rows.
+    pub h: u32,
+    /// Columns.
+    pub w: u32,
+}
+
+impl std::fmt::Display for Extent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}", self.h, self.w)
+    }
+}

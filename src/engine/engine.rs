@@ -1,0 +1,398 @@
+//! Embedding: plan, pack, bind, record, on a device that belongs to somebody else.
+//!
+//! Nothing here submits, polls, blocks, prints or installs a callback. Everything is `Send + Sync`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::layer::{Dispatch, Layer, PackedWeights};
+use super::scope::{failed, scoped};
+use super::tensors::{CALLERS_TENSORS, TensorBinding, Tensors};
+use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity};
+use crate::dims::{Dims, InputSize};
+use crate::error::Error;
+use crate::kernels::job::TensorId;
+use crate::kernels::packing::Packing;
+use crate::kernels::{Access, Kernel, Step};
+use crate::layer::{Path, Spec, Weights};
+use crate::plan::{Choices, Options, Plan, Tuned};
+
+/// The environment variable that makes kernels run checked: set and not `0`.
+pub const CHECKED_VARIABLE: &str = "OCTCONV_CHECKED";
+
+/// How an [`Engine`] makes its kernels.
+#[derive(Clone, Debug, Default)]
+pub struct EngineOptions {
+    /// Keeps wgpu's bounds checks in the kernels: several times slower, for hunting a bug. `None` follows the
+    /// environment variable `OCTCONV_CHECKED`.
+    pub checked: Option<bool>,
+    /// Whether kernels are chosen and made as for a software device (`true`) or a GPU (`false`), whatever the device is:
+    /// for testing on a software device what GPUs run. `None` is what the device says of itself. What is tuned so has the
+    /// name of the device all the same: do not keep it.
+    pub software: Option<bool>,
+    /// The fewest and the most threads of a subgroup, powers of two, where that is known better than the device says it:
+    /// Metal's says 4 to 64 of all, while Apple's GPUs have 32. The matrix kernel gives each subgroup its part: with more
+    /// threads than there are some only gather, with fewer results are wrong.
+    pub subgroup_sizes: Option<[u32; 2]>,
+    /// Facts of the adapter, if known.
+    pub adapter: AdapterFacts,
+    /// What has been measured to be the fastest, of this device among others; the planner's estimate decides the rest.
+    pub tuned: Option<Arc<Tuned>>,
+    /// A pipeline cache of the device, for drivers that compile faster what they have compiled before.
+    pub pipeline_cache: Option<wgpu::PipelineCache>,
+}
+
+/// The entry point for engines: kernels for one device, shared by all its layers. Cheap to clone.
+///
+/// ```no_run
+/// # fn embed(device: &wgpu::Device, pass: &mut wgpu::ComputePass, x: &wgpu::Buffer, y_h: &wgpu::Buffer,
+/// #          y_l: &wgpu::Buffer, w_hh: &[f32], w_hl: &[f32]) -> Result<(), octconv::Error> {
+/// use octconv::{EngineOptions, InputSize, Engine, Options, Spec, Tensors, Weights};
+///
+/// let engine = Engine::new(device, EngineOptions::default());
+/// let spec = Spec::builder(64, 64).alpha(0.0, 0.5).kernel([3, 3]).same_padding().build()?;
+/// let plan = engine.plan(&spec, InputSize::image(1, 56, 56), &Options::default())?;
+/// let weights = engine.pack(&plan, &Weights { w_hh: Some(w_hh), w_hl: Some(w_hl), ..Default::default() })?;
+/// let tensors = Tensors { x_h: Some(x.into()), y_h: Some(y_h.into()), y_l: Some(y_l.into()), ..Default::default() };
+/// let layer = engine.bind(&plan, &weights, &tensors)?;
+/// layer.record(pass);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    device: wgpu::Device,
+    facts: DeviceFacts,
+    adapter: AdapterFacts,
+    checked: bool,
+    choices: Choices,
+    pipeline_cache: Option<wgpu::PipelineCache>,
+    pipelines: Mutex<HashMap<Kernel, Pipeline>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) pipeline: wgpu::ComputePipeline,
+    pub(crate) layout: wgpu::BindGroupLayout,
+}
+
+impl Engine {
+    /// Kernels for `device`. Creates nothing yet.
+    pub fn new(device: &wgpu::Device, options: EngineOptions) -> Self {
+        let identity = DeviceIdentity::of(&device.adapter_info());
+        let choices = options.tuned.as_ref().and_then(|tuned| tuned.choices(&identity));
+        let variable = || std::env::var_os(CHECKED_VARIABLE).is_some_and(|value| value != "0" && !value.is_empty());
+        let facts = DeviceFacts::of(device).with_adapter(&options.adapter);
+        Self {
+            shared: Arc::new(Shared {
+                device: device.clone(),
+                facts: DeviceFacts {
+                    software: options.software.unwrap_or(facts.software),
+                    subgroup_sizes: options.subgroup_sizes.unwrap_or(facts.subgroup_sizes),
+                    ..facts
+                },
+                adapter: options.adapter,
+                checked: options.checked.unwrap_or_else(variable),
+                choices: choices.cloned().unwrap_or_default(),
+                pipeline_cache: options.pipeline_cache,
+                pipelines: Mutex::new(HashMap::new()),
+            }),
+        }
+    }
+
+    /// The device.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.shared.device
+    }
+
+    /// What the planner knows of the device.
+    pub fn facts(&self) -> &DeviceFacts {
+        &self.shared.facts
+    }
+
+    /// What the caller told of the adapter.
+    pub fn adapter_facts(&self) -> &AdapterFacts {
+        &self.shared.adapter
+    }
+
+    /// Whether kernels keep wgpu's bounds checks.
+    pub fn is_checked(&self) -> bool {
+        self.shared.checked
+    }
+
+    /// Number of pipelines made so far; layers with the same specialisation share one.
+    pub fn pipelines(&self) -> usize {
+        self.shared.pipelines.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Forgets all pipelines, whose memory is free once no layer uses them. Bound layers keep theirs.
+    pub fn forget_pipelines(&self) {
+        self.shared.pipelines.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// What is tuned for this device.
+    pub fn choices(&self) -> &Choices {
+        &self.shared.choices
+    }
+
+    /// Plans a layer for this device. Pure: see [`Choices::plan`].
+    pub fn plan(&self, spec: &Spec, size: InputSize, options: &Options) -> Result<Plan, Error> {
+        self.shared.choices.plan(spec, size, options, &self.shared.facts)
+    }
+
+    /// Makes the pipelines of a plan, which takes milliseconds to seconds, unless they exist. [`Engine::bind`] does
+    /// it too; call this to choose when.
+    pub fn compile(&self, plan: &Plan) -> Result<(), Error> {
+        plan.steps.iter().try_for_each(|step| self.pipeline(step).map(drop))
+    }
+
+    /// Folds batch norm, lays the weights out as the plan's kernels read them, and puts them on the device.
+    pub fn pack(&self, plan: &Plan, weights: &Weights) -> Result<PackedWeights, Error> {
+        weights.validate(&plan.spec)?;
+        let parts = plan.packings().into_iter().map(|packing| {
+            let bytes = packing.pack(&plan.spec, weights);
+            let buffer = self.buffer_with("octconv weights", wgpu::BufferUsages::STORAGE, &bytes)?;
+            Ok((packing.clone(), buffer))
+        });
+        Ok(PackedWeights { spec: plan.spec.clone(), parts: parts.collect::<Result<_, Error>>()? })
+    }
+
+    /// Binds the caller's tensors. Makes the pipelines that are missing, small uniform buffers, and scratch maps where
+    /// the plan has them.
+    pub fn bind(&self, plan: &Plan, weights: &PackedWeights, tensors: &Tensors) -> Result<Layer, Error> {
+        let packings = plan.packings();
+        let same = weights.parts.len() == packings.len()
+            && weights.parts.iter().zip(&packings).all(|((packed, _), wanted)| packed == *wanted)
+            && Some(&weights.spec).is_some_and(|spec| same_weights(spec, &plan.spec));
+        if !same {
+            let list = |packings: &[&Packing]| packings.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let packed: Vec<_> = weights.parts.iter().map(|(packing, _)| packing).collect();
+            return Err(Error::Packing { packed: list(&packed), plan: list(&packings) });
+        }
+        self.validate_tensors(plan, tensors)?;
+
+        let scratch = plan.scratch.iter().map(|&dims| {
+            let size = tensor_bytes(plan, dims);
+            let descriptor = wgpu::BufferDescriptor {
+                label: Some("octconv scratch"),
+                size,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            };
+            scoped(&self.shared.device, "creating a scratch map", || self.shared.device.create_buffer(&descriptor))
+        });
+        let scratch = scratch.collect::<Result<Vec<_>, Error>>()?;
+        let shapes: HashMap<TensorId, Dims> = plan.interface().into_iter().map(|(id, dims, _)| (id, dims)).collect();
+
+        let mut packed = weights.parts.iter().map(|(_, buffer)| buffer);
+        let mut dispatches = Vec::with_capacity(plan.steps.len());
+        for step in &plan.steps {
+            let uniform = self.uniform(step)?;
+            // Some kernels bind them twice, as elements of two types.
+            let weights = step.packing.as_ref().and_then(|_| packed.next());
+            dispatches.push(self.dispatch(step, uniform.as_entire_binding(), |id| match id {
+                TensorId::Weights => weights.map(|buffer| buffer.as_entire_binding()),
+                TensorId::Scratch(i) => scratch.get(i).map(|buffer| buffer.as_entire_binding()),
+                id => tensors.get(id).zip(shapes.get(&id)).map(|(tensor, &dims)| {
+                    wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer: tensor.buffer,
+                        offset: tensor.offset,
+                        size: std::num::NonZeroU64::new(tensor_bytes(plan, dims)),
+                    })
+                }),
+            })?);
+        }
+        Ok(Layer { dispatches })
+    }
+
+    /// The uniform of a step, in a buffer of its own.
+    pub(crate) fn uniform(&self, step: &Step) -> Result<wgpu::Buffer, Error> {
+        self.buffer_with("octconv shape", wgpu::BufferUsages::UNIFORM, &step.shape)
+    }
+
+    /// Binds a step to its uniform and to the resources that `bind` has for its tensors.
+    pub(crate) fn dispatch<'a>(
+        &self,
+        step: &Step,
+        uniform: wgpu::BindingResource<'a>,
+        mut bind: impl FnMut(TensorId) -> Option<wgpu::BindingResource<'a>>,
+    ) -> Result<Dispatch, Error> {
+        let Pipeline { pipeline, layout } = self.pipeline(step)?;
+        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: uniform }];
+        for (&id, binding) in step.tensors.iter().zip(1..) {
+            let missing = Error::Presence { tensor: id.name(), found: "missing", wants: "needs" };
+            entries.push(wgpu::BindGroupEntry { binding, resource: bind(id).ok_or(missing)? });
+        }
+        let name = step.kernel.name();
+        let label = format!("octconv {name}");
+        let descriptor = wgpu::BindGroupDescriptor { label: Some(&label), layout: &layout, entries: &entries };
+        let bind_group = scoped(&self.shared.device, &format!("binding {name}"), || {
+            self.shared.device.create_bind_group(&descriptor)
+        })?;
+        Ok(Dispatch { pipeline, bind_group, grid: [step.grid.x, step.grid.y] })
+    }
+
+    fn validate_tensors(&self, plan: &Plan, tensors: &Tensors) -> Result<(), Error> {
+        let interface = plan.interface();
+        for id in CALLERS_TENSORS {
+            let wanted = interface.iter().any(|&(wanted, ..)| wanted == id);
+            match (tensors.get(id).is_some(), wanted) {
+                (true, false) => {
+                    return Err(Error::Presence { tensor: id.name(), found: "given", wants: "does not use" });
+                }
+                (false, true) => {
+                    return Err(Error::Presence { tensor: id.name(), found: "missing", wants: "needs" });
+                }
+                _ => {}
+            }
+        }
+        let bound: Vec<_> = interface
+            .into_iter()
+            .filter_map(|(id, dims, written)| Some((id, dims, written, tensors.get(id)?)))
+            .collect();
+        let alignment = u64::from(self.shared.facts.limits.min_storage_buffer_offset_alignment);
+        for &(id, dims, _, TensorBinding { buffer, offset }) in &bound {
+            let problem = |problem: String| Err(Error::Binding { tensor: id.name(), problem });
+            if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+                return problem(format!("its buffer has the usage {:?}, which must include STORAGE", buffer.usage()));
+            }
+            if offset % alignment != 0 {
+                return problem(format!("its offset is {offset}, which must be a multiple of {alignment}"));
+            }
+            let needs = tensor_bytes(plan, dims);
+            if offset.checked_add(needs).is_none_or(|end| end > buffer.size()) {
+                let size = buffer.size();
+                return problem(format!(
+                    "its {needs} bytes of {dims} from offset {offset} on exceed a buffer of {size}"
+                ));
+            }
+        }
+        for (i, &(id, dims, written, tensor)) in bound.iter().enumerate() {
+            for &(other_id, other_dims, other_written, other) in &bound[..i] {
+                if tensor.buffer != other.buffer {
+                    continue;
+                }
+                if written != other_written {
+                    let problem =
+                        format!("it shares a buffer with {}; an output and an input may not", other_id.name());
+                    return Err(Error::Binding { tensor: id.name(), problem });
+                }
+                let end = |tensor: &TensorBinding, dims| tensor.offset + tensor_bytes(plan, dims);
+                let apart = end(&tensor, dims) <= other.offset || end(&other, other_dims) <= tensor.offset;
+                if written && !apart {
+                    let problem = format!("it overlaps with {} in their buffer", other_id.name());
+                    return Err(Error::Binding { tensor: id.name(), problem });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The pipeline of a step, made if it is not there yet.
+    pub(crate) fn pipeline(&self, step: &Step) -> Result<Pipeline, Error> {
+        let lock = || self.shared.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipeline) = lock().get(&step.kernel) {
+            return Ok(pipeline.clone());
+        }
+        // Compiled outside of the lock, so that threads can compile at once; who comes second uses the first's.
+        let pipeline = self.create_pipeline(&step.kernel)?;
+        Ok(lock().entry(step.kernel.clone()).or_insert(pipeline).clone())
+    }
+
+    fn create_pipeline(&self, kernel: &Kernel) -> Result<Pipeline, Error> {
+        let device = &self.shared.device;
+        let name = kernel.name();
+        let label = format!("octconv {name}");
+        let label = Some(label.as_str());
+        let buffer = |binding, ty| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        };
+        let mut entries = vec![buffer(0, wgpu::BufferBindingType::Uniform)];
+        for (access, binding) in kernel.accesses().into_iter().zip(1..) {
+            let read_only = access == Access::Read;
+            entries.push(buffer(binding, wgpu::BufferBindingType::Storage { read_only }));
+        }
+        scoped(&self.shared.device, &format!("compiling {name}"), || {
+            let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+            let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label,
+                bind_group_layouts: &[Some(&layout)],
+                ..Default::default()
+            });
+            let module = self.create_module(label, kernel.source());
+            let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label,
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: self.shared.pipeline_cache.as_ref(),
+            });
+            Pipeline { pipeline, layout }
+        })
+    }
+
+    /// The one place where shader modules are made, of sources that come from this crate's shaders alone.
+    ///
+    /// Unless the engine is checked, kernels run without bounds checks. Their loops are bounded by sizes in their
+    /// uniform, and their indices stay inside of their tensors for every uniform that a plan holds. Of a layer,
+    /// `Spec::shapes` and `Plan::check_limits` bound all sizes, `Packing::offsets` places the weights, and
+    /// `validate_tensors` has checked that each binding is as large as its tensor. Of a network, `NetworkPlan::new`
+    /// checks every map, vector and matrix in the same way, and `Model::compile` takes plans of its own network and
+    /// device alone and binds as many bytes. The test suite also runs with checks on (`OCTCONV_CHECKED=1`), and guards
+    /// every output with sentinels.
+    fn create_module(&self, label: Option<&str>, source: String) -> wgpu::ShaderModule {
+        let descriptor = wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.into()) };
+        if self.shared.checked {
+            return self.shared.device.create_shader_module(descriptor);
+        }
+        // SAFETY: all sources are this crate's. Loops end at, and indices stay inside, what `Spec::shapes`,
+        // `Plan::check_limits` and `NetworkPlan::new` bound; `validate_tensors` and `Model::compile` bind as many bytes;
+        // `roofline.rs` makes its buffers for what its probes touch. The suite also runs checked (OCTCONV_CHECKED=1),
+        // and guards every output with sentinels.
+        unsafe { self.shared.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+    }
+
+    /// A buffer with contents, written without a queue.
+    pub(crate) fn buffer_with(
+        &self,
+        label: &str,
+        usage: wgpu::BufferUsages,
+        bytes: &[u8],
+    ) -> Result<wgpu::Buffer, Error> {
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some(label),
+            size: (bytes.len() as u64).next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT),
+            usage,
+            mapped_at_creation: true,
+        };
+        let operation = format!("creating {label} of {} bytes", bytes.len());
+        let buffer = scoped(&self.shared.device, &operation, || self.shared.device.create_buffer(&descriptor))?;
+        let mut view = buffer.slice(..).get_mapped_range_mut().map_err(|error| failed(&operation, error))?;
+        view.slice(..bytes.len()).copy_from_slice(bytes);
+        drop(view);
+        buffer.unmap();
+        Ok(buffer)
+    }
+}
+
+/// Bytes that a tensor binds: whole words.
+fn tensor_bytes(plan: &Plan, dims: Dims) -> u64 {
+    (dims.elements() * plan.options.precision.activations.bytes()).next_multiple_of(4)
+}
+
+/// Whether weights of one specification can be read by a plan of the other.
+fn same_weights(a: &Spec, b: &Spec) -> bool {
+    Path::ALL.into_iter().all(|path| a.has(path) == b.has(path) && a.weight_shape(path) == b.weight_shape(path))
+}

@@ -1,0 +1,51 @@
+//! A layer bound to its tensors.
+
+use crate::kernels::packing::Packing;
+use crate::layer::Spec;
+
+/// Weights on the device, as the kernels of a plan read them. Plans for other sizes often read the same packing.
+#[derive(Clone, Debug)]
+pub struct PackedWeights {
+    pub(super) spec: Spec,
+    pub(super) parts: Vec<(Packing, wgpu::Buffer)>,
+}
+
+impl PackedWeights {
+    /// Bytes on the device.
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|(_, buffer)| buffer.size()).sum()
+    }
+}
+
+/// A layer bound to its tensors, ready to be recorded any number of times.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    pub(crate) dispatches: Vec<Dispatch>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Dispatch {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) bind_group: wgpu::BindGroup,
+    pub(super) grid: [u32; 2],
+}
+
+impl Dispatch {
+    pub(crate) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
+    }
+}
+
+impl Layer {
+    /// Records the layer's dispatches into the caller's pass. Leaves its pipeline and bind group 0 set.
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.dispatches.iter().for_each(|dispatch| dispatch.record(pass));
+    }
+
+    /// Number of dispatches that [`Layer::record`] records.
+    pub fn dispatches(&self) -> usize {
+        self.dispatches.len()
+    }
+}

@@ -1,0 +1,15 @@
+//! Embedding: plan, pack, bind, record, on a device that belongs to somebody else.
+//!
+//! Nothing here submits, polls, blocks, prints or installs a callback. Everything is `Send + Sync`.
+
+#[expect(clippy::module_inception, reason = "the room is named for what it makes")]
+mod engine;
+mod layer;
+mod scope;
+mod tensors;
+
+pub use engine::{CHECKED_VARIABLE, Engine, EngineOptions};
+pub(crate) use layer::Dispatch;
+pub use layer::{Layer, PackedWeights};
+pub(crate) use scope::scoped;
+pub use tensors::{TensorBinding, Tensors};

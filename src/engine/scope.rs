@@ -1,0 +1,34 @@
+//! Errors that wgpu raises while something is created.
+
+use crate::error::Error;
+
+/// Runs `create` and returns the error that wgpu raised meanwhile, if any.
+///
+/// Natively the outcome is there at once. Browsers report it later, which cannot be waited for here: there errors
+/// reach the device's uncaptured-error handler, as the embedder's own do.
+pub(crate) fn scoped<T>(device: &wgpu::Device, operation: &str, create: impl FnOnce() -> T) -> Result<T, Error> {
+    if cfg!(target_arch = "wasm32") {
+        return Ok(create());
+    }
+    let filters = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation];
+    let mut scopes = filters.map(|filter| Some(device.push_error_scope(filter)));
+    let created = create();
+    let mut failure = None;
+    for scope in scopes.iter_mut().rev().filter_map(Option::take) {
+        let mut outcome = std::pin::pin!(scope.pop());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        if let std::task::Poll::Ready(Some(error)) = outcome.as_mut().poll(&mut context) {
+            failure = Some(error);
+        }
+    }
+    match failure {
+        None => Ok(created),
+        Some(error) => Err(failed(operation, error)),
+    }
+}
+
+/// What wgpu said, in one line: its messages have a paragraph for every cause.
+pub(super) fn failed(operation: &str, error: impl std::fmt::Display) -> Error {
+    let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    Error::Gpu { operation: operation.into(), message }
+}

@@ -1,0 +1,91 @@
+//! The caller's tensors, and the checks that they fit a plan.
+
+use crate::error::Error;
+use crate::kernels::job::TensorId;
+
+/// Where a tensor lies: contiguous from `offset` on, which is in bytes and a multiple of the device's
+/// `min_storage_buffer_offset_alignment`.
+#[derive(Clone, Copy, Debug)]
+pub struct TensorBinding<'a> {
+    /// A buffer with the usage `STORAGE`.
+    pub buffer: &'a wgpu::Buffer,
+    /// Bytes before the first element.
+    pub offset: u64,
+}
+
+impl<'a> From<&'a wgpu::Buffer> for TensorBinding<'a> {
+    fn from(buffer: &'a wgpu::Buffer) -> Self {
+        Self { buffer, offset: 0 }
+    }
+}
+
+/// The caller's tensors: exactly those that the specification and the options call for.
+///
+/// Inputs may share buffers with each other, and outputs with each other where they do not overlap; an output must not
+/// share a buffer with an input, since WebGPU tracks whole buffers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tensors<'a> {
+    /// X_H `[n, c_H, t, h, w]`, read.
+    pub x_h: Option<TensorBinding<'a>>,
+    /// X_L `[n, c_L, t, h/2, w/2]`, read.
+    pub x_l: Option<TensorBinding<'a>>,
+    /// pool(X_H), read with [`Options::pooled_input`](crate::Options::pooled_input).
+    pub x_p: Option<TensorBinding<'a>>,
+    /// Added to Y_H, of its shape, read.
+    pub residual_h: Option<TensorBinding<'a>>,
+    /// Added to Y_L, of its shape, read.
+    pub residual_l: Option<TensorBinding<'a>>,
+    /// Y_H, written.
+    pub y_h: Option<TensorBinding<'a>>,
+    /// Y_L, written.
+    pub y_l: Option<TensorBinding<'a>>,
+    /// pool(Y_H), written with [`Options::pooled_output`](crate::Options::pooled_output).
+    pub y_p: Option<TensorBinding<'a>>,
+}
+
+impl<'a> Tensors<'a> {
+    /// Sets a tensor by its name, as [`Plan::tensors`](crate::Plan::tensors) lists them.
+    pub fn set(&mut self, name: &'static str, binding: TensorBinding<'a>) -> Result<(), Error> {
+        let slot = match name {
+            "x_h" => &mut self.x_h,
+            "x_l" => &mut self.x_l,
+            "x_p" => &mut self.x_p,
+            "residual_h" => &mut self.residual_h,
+            "residual_l" => &mut self.residual_l,
+            "y_h" => &mut self.y_h,
+            "y_l" => &mut self.y_l,
+            "y_p" => &mut self.y_p,
+            _ => {
+                let names = CALLERS_TENSORS.map(TensorId::name).join(", ");
+                return Err(Error::argument("tensor", name, format!("must be one of {names}")));
+            }
+        };
+        *slot = Some(binding);
+        Ok(())
+    }
+
+    pub(super) fn get(&self, id: TensorId) -> Option<TensorBinding<'a>> {
+        match id {
+            TensorId::XH => self.x_h,
+            TensorId::XL => self.x_l,
+            TensorId::XP => self.x_p,
+            TensorId::ResidualH => self.residual_h,
+            TensorId::ResidualL => self.residual_l,
+            TensorId::YH => self.y_h,
+            TensorId::YL => self.y_l,
+            TensorId::YP => self.y_p,
+            TensorId::Weights | TensorId::Scratch(_) => None,
+        }
+    }
+}
+
+pub(super) const CALLERS_TENSORS: [TensorId; 8] = [
+    TensorId::XH,
+    TensorId::XL,
+    TensorId::XP,
+    TensorId::ResidualH,
+    TensorId::ResidualL,
+    TensorId::YH,
+    TensorId::YL,
+    TensorId::YP,
+];

@@ -1,0 +1,130 @@
+//! What every family of convolution kernels implements. `registry.rs` lists the families.
+
+use std::borrow::Cow;
+
+use super::job::{Job, TensorId};
+use super::step::Step;
+use super::types::Types;
+use crate::device::DeviceFacts;
+use crate::error::Error;
+use crate::layer::Spec;
+use crate::precision::Dtype;
+
+/// What a family is asked for: one job of a layer, on a device, with one of its tiles.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) facts: &'a DeviceFacts,
+    pub(crate) spec: &'a Spec,
+    pub(crate) types: Types,
+    pub(crate) job: &'a Job,
+    /// One of [`Family::tiles`].
+    pub(crate) tile: &'static str,
+}
+
+/// Why a family does not do a job.
+pub(crate) enum Refusal {
+    /// It is not made for such a job, or for such a tile of it.
+    Reason(Cow<'static, str>),
+    /// The job exceeds the device.
+    Error(Error),
+}
+
+impl From<&'static str> for Refusal {
+    fn from(reason: &'static str) -> Self {
+        Self::Reason(reason.into())
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self::Reason(reason.into())
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// A family of convolution kernels: one shader, or a few that follow each other, with tiles of several sizes.
+///
+/// What a family can do besides the whole layer in one dispatch decides which strategies it takes part in.
+pub(crate) trait Family: Sync {
+    /// Its name in variants: short, lower case.
+    fn name(&self) -> &'static str;
+
+    /// The names of its tiles, in the grammar of `docs/vocabulary.md`.
+    fn tiles(&self) -> &'static [&'static str];
+
+    /// The dispatch that does a job, or why the family does not do it.
+    fn step(&self, request: &Request) -> Result<Step, Refusal>;
+
+    /// The type of products and of short partial sums.
+    fn products(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    /// Whether it reads pool(X_H) if the caller has it.
+    fn wants_pooled_input(&self, _spec: &Spec) -> bool {
+        true
+    }
+
+    /// How many poolings of its inputs cost next to nothing, so that no map is pooled for them first.
+    fn free_poolings(&self) -> u32 {
+        0
+    }
+
+    /// Whether it can start Y_H from sums of L->H that an earlier dispatch made.
+    fn adds_given_sums(&self) -> bool {
+        false
+    }
+
+    /// Whether it can cut the input channels into slices, each with partial sums of its own.
+    fn slices_input_channels(&self) -> bool {
+        false
+    }
+
+    /// Whether it can make a band of the rows of Y_H.
+    fn makes_bands(&self) -> bool {
+        false
+    }
+
+    /// The outputs along an axis of a Winograd tile, if the family transforms tiles: its error bound is another.
+    fn transformed_outputs(&self, _tile: &str) -> Option<u32> {
+        None
+    }
+
+    /// Why the family cannot do a job by a transform, before any map is pooled for it.
+    fn check_transform(&self, _request: &Request) -> Result<(), Refusal> {
+        Err("only a Winograd convolution transforms".into())
+    }
+
+    /// The dispatches that do a job by a transform. `scratch` takes the sizes, in words of 32 bits, of the intermediate
+    /// buffers; the first of them is [`TensorId::Scratch`] of `first_scratch`.
+    fn transform(
+        &self,
+        request: &Request,
+        _first_scratch: usize,
+        _scratch: &mut Vec<u64>,
+    ) -> Result<Vec<Step>, Refusal> {
+        self.check_transform(request).map(|()| Vec::new())
+    }
+}
+
+/// Makes the id of the next intermediate buffer, of so many words.
+pub(crate) fn next_scratch(first: usize, scratch: &mut Vec<u64>, words: u64) -> TensorId {
+    scratch.push(words);
+    TensorId::Scratch(first + scratch.len() - 1)
+}
+
+/// The names of a table of tiles.
+pub(crate) const fn names<T, const N: usize>(tiles: &[(&'static str, T); N]) -> [&'static str; N] {
+    let mut names = [""; N];
+    let mut i = 0;
+    while i < N {
+        names[i] = tiles[i].0;
+        i += 1;
+    }
+    names
+}

@@ -1,0 +1,82 @@
+//! The types of a kernel's operands, and how activations reach the shaders.
+
+use crate::device::{DeviceFacts, Words};
+use crate::dims::Dims;
+use crate::layer::Activation;
+use crate::precision::{Dtype, Precision};
+
+/// Threads of a workgroup of the kernels that make one element a thread.
+pub(crate) const ELEMENTWISE_WORKGROUP: u32 = 64;
+
+/// Threads of a workgroup that adds up in workgroup memory, with so many bytes a thread: a power of two, `wanted` where
+/// the device allows it.
+#[cfg(feature = "network")]
+pub(crate) fn reduction_workgroup(facts: &DeviceFacts, wanted: u32, bytes: u32) -> u32 {
+    let limits = &facts.limits;
+    let threads = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
+    let allowed = threads.min(limits.max_compute_workgroup_storage_size / bytes).max(1);
+    1 << wanted.min(allowed).ilog2()
+}
+
+/// The number of an activation in shaders/activate.wgsl.
+pub(crate) fn activation_number(activation: Activation) -> u32 {
+    match activation {
+        Activation::None => 0,
+        Activation::Relu => 1,
+        Activation::Relu6 => 2,
+        Activation::Silu => 3,
+        Activation::HardSwish => 4,
+        Activation::LeakyRelu { .. } => 5,
+    }
+}
+
+/// The slope that goes into the uniform.
+pub(crate) fn slope(activation: Activation) -> f32 {
+    match activation {
+        Activation::LeakyRelu { slope } => slope,
+        _ => 0.0,
+    }
+}
+
+/// The types of a kernel's operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Types {
+    pub(crate) activations: Dtype,
+    pub(crate) weights: Dtype,
+    pub(crate) words: Words,
+}
+
+impl Types {
+    /// Of a layer with this precision, on a device.
+    pub(crate) fn new(precision: Precision, facts: &DeviceFacts) -> Self {
+        let Precision { activations, weights, .. } = precision;
+        Self { activations, weights, words: facts.words() }
+    }
+
+    /// Whether two elements of a row of activations, the first at an even column, are one word: rows of even length are
+    /// whole numbers of them.
+    pub(crate) fn paired(self, dims: Dims) -> bool {
+        self.pairs() && dims.w.is_multiple_of(2)
+    }
+
+    /// Whether two adjacent elements of activations, the first at an even index, can be one word.
+    pub(crate) fn pairs(self) -> bool {
+        self.words != Words::Elements
+    }
+
+    /// Elements that cost one load or store: two of a word, but for a GPU's vectors of f32, of which its cache gives as many
+    /// bytes a cycle as of single elements.
+    pub(crate) fn elements_a_load(self, paired: bool) -> u64 {
+        if paired && (self.words, self.activations) != (Words::Vectors, Dtype::F32) { 2 } else { 1 }
+    }
+
+    /// These, with outputs that are partial sums of slices: f32.
+    pub(crate) fn of_partial_sums(self, sliced: bool) -> Self {
+        if sliced { Self { activations: Dtype::F32, ..self } } else { self }
+    }
+
+    /// Weights that a load of a software device brings, of vectors of so many.
+    pub(crate) fn weights_a_load(self, lanes: u32) -> u64 {
+        if self.words == Words::Integers && lanes > 1 { 2 } else { 1 }
+    }
+}

@@ -1,0 +1,25 @@
+//! What a layer is: its specification, the shapes and cost that follow from it, and its weights.
+
+mod activation;
+mod axes;
+mod builder;
+mod cost;
+mod shapes;
+mod spec;
+mod split;
+mod weights;
+#[cfg(feature = "network")]
+mod window;
+
+pub use activation::Activation;
+pub use axes::{Downsample, Groups, Rounding, TimeAxis};
+pub use builder::SpecBuilder;
+pub use cost::Cost;
+pub(crate) use shapes::Sampling;
+pub use shapes::Shapes;
+pub use spec::Spec;
+pub use split::{Frequency, Path, Split};
+pub(crate) use weights::check_slice;
+pub use weights::{BatchNorm, Weights};
+#[cfg(feature = "network")]
+pub(crate) use window::{Rows, Window};

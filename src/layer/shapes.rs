@@ -1,0 +1,195 @@
+//! The shapes of a layer's tensors, and how each path samples its input.
+
+use super::axes::Downsample;
+use super::spec::{MAX_AXIS, Spec};
+use super::split::{Frequency, Path};
+use crate::dims::{Dims, Extent, InputSize};
+use crate::error::Error;
+
+/// The shapes of all tensors of a layer; `None` where the layer has no such tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shapes {
+    /// X_H `[n, c_H, t, h, w]`.
+    pub x_h: Option<Dims>,
+    /// X_L `[n, c_L, t, h/2, w/2]`, halves rounded as the specification says.
+    pub x_l: Option<Dims>,
+    /// pool(X_H), which a layer can take instead of pooling on its own.
+    pub x_p: Option<Dims>,
+    /// Y_H; the high-frequency residual has the same shape.
+    pub y_h: Option<Dims>,
+    /// Y_L; the low-frequency residual has the same shape.
+    pub y_l: Option<Dims>,
+    /// pool(Y_H), which a layer can write beside Y_H.
+    pub y_p: Option<Dims>,
+}
+
+/// Where a path reads, and how it gets to the resolution it works at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Sampling {
+    /// 2x2 averages taken on the way: 0, 1 or 2. The convolution then has stride 1.
+    pub level: u32,
+    /// The stride of the convolution: 1, or 2 or 4 in the strided ablation.
+    pub step: u32,
+    /// Whether the result is replicated 2x2.
+    pub upsample: bool,
+}
+
+impl Sampling {
+    /// What is left of H->L's sampling at the resolution of Y_H: one halving less.
+    pub(crate) fn before_half(self) -> Self {
+        Self { level: self.level.saturating_sub(1), step: (self.step / 2).max(1), upsample: false }
+    }
+}
+
+impl Spec {
+    pub(crate) fn sampling(&self, path: Path) -> Sampling {
+        let (level, upsample) = match (path, self.stride) {
+            (Path::HH | Path::LL, 1) => (0, false),
+            (Path::HH | Path::LL, _) => (1, false),
+            (Path::HL, 1) => (1, false),
+            (Path::HL, _) => (2, false),
+            (Path::LH, 1) => (0, true),
+            (Path::LH, _) => (0, false),
+        };
+        match self.downsample {
+            Downsample::AveragePool => Sampling { level, step: 1, upsample },
+            Downsample::StridedConv => Sampling { level: 0, step: 1 << level, upsample },
+        }
+    }
+
+    /// Rows and columns that a path's convolution gives, before any replication.
+    fn path_extent(&self, path: Path, source: Dims) -> Result<Extent, Error> {
+        let Sampling { level, step, .. } = self.sampling(path);
+        let mut map = source;
+        for _ in 0..level {
+            map = map.pooled(self.rounding);
+        }
+        if map.h == 0 || map.w == 0 {
+            let allowed = format!("must be large enough for {} to pool it {level} times", path.arrow());
+            return Err(Error::argument("h x w", source.extent(), allowed));
+        }
+        let h = conv_size(path.arrow(), "height", map.h, self.kernel[0], step, self.padding[0], self.dilation[0])?;
+        let w = conv_size(path.arrow(), "width", map.w, self.kernel[1], step, self.padding[1], self.dilation[1])?;
+        Ok(Extent { h, w })
+    }
+
+    /// The shapes of all tensors for an input of `size`, or why there are none: an empty map, or a padding with which
+    /// the two resolutions disagree.
+    pub fn shapes(&self, size: InputSize) -> Result<Shapes, Error> {
+        for (name, value) in [("n", size.n), ("t", size.t), ("h", size.h), ("w", size.w)] {
+            if value == 0 || value > MAX_AXIS {
+                return Err(Error::argument(name, value, format!("must be 1 to {MAX_AXIS}")));
+            }
+        }
+        let InputSize { n, t, h, w } = size;
+        let full = Dims { n, c: self.input.high, t, h, w };
+        let half = full.pooled(self.rounding).with_channels(self.input.low);
+        let has_low = self.input.low > 0 || self.output.low > 0;
+        if has_low && (half.h == 0 || half.w == 0) {
+            return Err(Error::argument("h x w", full.extent(), "must be at least 2x2 where odd sizes are floored"));
+        }
+        let t_out = conv_size(
+            "the layer",
+            "number of frames",
+            t,
+            self.time.kernel,
+            self.time.stride,
+            self.time.padding,
+            self.time.dilation,
+        )?;
+
+        let extent = |path: Path| -> Result<Option<(&'static str, Extent)>, Error> {
+            if !self.has(path) {
+                return Ok(None);
+            }
+            let source = if path.input() == Frequency::High { full } else { half };
+            Ok(Some((path.arrow(), self.path_extent(path, source)?)))
+        };
+        let (hh, hl, lh, ll) = (extent(Path::HH)?, extent(Path::HL)?, extent(Path::LH)?, extent(Path::LL)?);
+
+        // Y_H as H->H gives it; where there is only L->H, as the sizes at high resolution say.
+        let high = match (hh, lh) {
+            (Some(hh), _) => Some(hh),
+            (None, Some(_)) => Some(("the input's size", self.path_extent(Path::HH, full)?)),
+            (None, None) => None,
+        };
+        let half_extent = |e: Extent| Extent { h: self.rounding.half(e.h), w: self.rounding.half(e.w) };
+        if let (Some((high_from, high)), Some((low_from, low))) = (high, lh) {
+            if self.stride == 1 && low != half_extent(high) {
+                return Err(Error::Resolutions { high_from, high, low_from, low, expected: half_extent(high) });
+            }
+            if self.stride == 2 && low != high {
+                let (first_from, first, second_from, second) = (high_from, high, low_from, low);
+                return Err(Error::Paths { output: "Y_H", first_from, first, second_from, second });
+            }
+        }
+        let low = ll.or(hl);
+        if let (Some((first_from, first)), Some((second_from, second))) = (ll, hl)
+            && first != second
+        {
+            return Err(Error::Paths { output: "Y_L", first_from, first, second_from, second });
+        }
+        if let Some((low_from, low)) = low {
+            // Y_L stands beside Y_H, or beside the Y_H that this layer does not have.
+            let beside = match high {
+                Some(high) => Some(high),
+                None if self.input.high > 0 => Some(("the input's size", self.path_extent(Path::HH, full)?)),
+                None => None,
+            };
+            if let Some((high_from, high)) = beside
+                && low != half_extent(high)
+            {
+                return Err(Error::Resolutions { high_from, high, low_from, low, expected: half_extent(high) });
+            }
+        }
+
+        let output = |e: Option<(&str, Extent)>, c: u32| e.map(|(_, Extent { h, w })| Dims { n, c, t: t_out, h, w });
+        let y_h = output(high, self.output.high);
+        let y_l = output(low, self.output.low);
+        let pooled = |map: Dims| Some(map.pooled(self.rounding)).filter(|p| p.h > 0 && p.w > 0);
+        let x_h = (self.input.high > 0).then_some(full);
+        Ok(Shapes {
+            x_h,
+            x_l: (self.input.low > 0).then_some(half),
+            x_p: x_h.and_then(pooled),
+            y_h,
+            y_l,
+            y_p: y_h.and_then(pooled),
+        })
+    }
+
+    /// The size of the output at full resolution, also where the layer has no Y_H: what the next layer is given.
+    pub fn output_size(&self, size: InputSize) -> Result<InputSize, Error> {
+        let shapes = self.shapes(size)?;
+        let (any, extent) = match (shapes.y_h, shapes.y_l) {
+            (Some(y_h), _) => (y_h, y_h.extent()),
+            (None, Some(y_l)) => {
+                let full = Dims { n: size.n, c: 1, t: size.t, h: size.h, w: size.w };
+                (y_l, self.path_extent(Path::HH, full)?)
+            }
+            (None, None) => return Err(Error::argument("out_channels", 0, "must be at least 1")),
+        };
+        Ok(InputSize { n: any.n, t: any.t, h: extent.h, w: extent.w })
+    }
+}
+
+/// floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1, or an error where the kernel does not fit.
+fn conv_size(
+    of: &'static str,
+    axis: &'static str,
+    size: u32,
+    kernel: u32,
+    stride: u32,
+    padding: u32,
+    dilation: u32,
+) -> Result<u32, Error> {
+    let reach = u64::from(dilation) * u64::from(kernel - 1) + 1;
+    let padded = u64::from(size) + 2 * u64::from(padding);
+    if padded < reach {
+        let allowed = format!(
+            "must reach no further than the {axis} that {of} reads, {size} with padding {padding} on both sides"
+        );
+        return Err(Error::argument("kernel", format!("{kernel} with dilation {dilation}, {reach} in all"), allowed));
+    }
+    Ok(((padded - reach) / u64::from(stride) + 1) as u32)
+}

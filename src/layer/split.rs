@@ -1,0 +1,103 @@
+//! The two parts of a feature map, and the four paths between them.
+
+use crate::error::Error;
+
+/// How many channels of a feature map are of high and of low frequency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Split {
+    /// Channels at full resolution, c_H.
+    pub high: u32,
+    /// Channels at half resolution, c_L.
+    pub low: u32,
+}
+
+impl Split {
+    /// The official split: c_L = int(alpha * c), c_H = c - c_L, with alpha in [0, 1].
+    pub fn from_alpha(channels: u32, alpha: f64) -> Result<Self, Error> {
+        Self::from_named_alpha("alpha", channels, alpha)
+    }
+
+    pub(super) fn from_named_alpha(name: &'static str, channels: u32, alpha: f64) -> Result<Self, Error> {
+        if !(0.0..=1.0).contains(&alpha) {
+            return Err(Error::argument(name, alpha, "must be in [0, 1]"));
+        }
+        let low = (alpha * f64::from(channels)) as u32;
+        Ok(Self { high: channels - low, low })
+    }
+
+    /// All channels of the map.
+    pub fn channels(self) -> u32 {
+        self.high + self.low
+    }
+
+    /// The channels of one frequency.
+    pub fn of(self, frequency: Frequency) -> u32 {
+        match frequency {
+            Frequency::High => self.high,
+            Frequency::Low => self.low,
+        }
+    }
+}
+
+/// One of the two parts of a feature map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Frequency {
+    /// Full resolution.
+    High,
+    /// Half resolution.
+    Low,
+}
+
+/// One of the four convolutions inside an octave convolution, named input to output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Path {
+    /// High to high.
+    HH,
+    /// High to low: over the pooled high-frequency map.
+    HL,
+    /// Low to high: at low resolution, then replicated 2x2 (at stride 2: not replicated).
+    LH,
+    /// Low to low.
+    LL,
+}
+
+impl Path {
+    /// All four, in the order in which weights are packed.
+    pub const ALL: [Self; 4] = [Self::HH, Self::HL, Self::LH, Self::LL];
+
+    /// The frequency it reads.
+    pub fn input(self) -> Frequency {
+        match self {
+            Self::HH | Self::HL => Frequency::High,
+            Self::LH | Self::LL => Frequency::Low,
+        }
+    }
+
+    /// The frequency it adds into.
+    pub fn output(self) -> Frequency {
+        match self {
+            Self::HH | Self::LH => Frequency::High,
+            Self::HL | Self::LL => Frequency::Low,
+        }
+    }
+
+    /// As messages write it: `H->L`.
+    pub fn arrow(self) -> &'static str {
+        match self {
+            Self::HH => "H->H",
+            Self::HL => "H->L",
+            Self::LH => "L->H",
+            Self::LL => "L->L",
+        }
+    }
+
+    /// The name of its kernel tensor: `w_hh`, `w_hl`, `w_lh`, `w_ll`.
+    pub fn weight_name(self) -> &'static str {
+        match self {
+            Self::HH => "w_hh",
+            Self::HL => "w_hl",
+            Self::LH => "w_lh",
+            Self::LL => "w_ll",
+        }
+    }
+}

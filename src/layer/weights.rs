@@ -1,0 +1,133 @@
+//! The weights of a layer on the host, as checkpoints hold them, and the folding of batch norm into them.
+
+use crate::dims::Dims;
+use crate::error::Error;
+use crate::layer::{Frequency, Path, Spec};
+
+/// Batch norm at inference: y = (x - mean) / sqrt(var + eps) * gamma + beta, each slice one value a channel.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNorm<'a> {
+    /// Scale.
+    pub gamma: &'a [f32],
+    /// Shift.
+    pub beta: &'a [f32],
+    /// Running mean.
+    pub mean: &'a [f32],
+    /// Running variance.
+    pub var: &'a [f32],
+    /// Added to the variance: 1e-5 in PyTorch and Gluon, 1e-4 in the official Symbol code.
+    pub eps: f32,
+}
+
+impl BatchNorm<'_> {
+    /// Refuses variances that have no square root to divide by; `name` is what the caller calls them.
+    pub(crate) fn check_variance(&self, name: &'static str) -> Result<(), Error> {
+        let positive = |var: f32| (var + self.eps).partial_cmp(&0.0).is_some_and(|order| order.is_gt());
+        match self.var.iter().find(|&&var| !positive(var)) {
+            Some(var) => Err(Error::argument(name, format!("{var} + eps {}", self.eps), "must be positive")),
+            None => Ok(()),
+        }
+    }
+
+    /// Factor and shift of a channel to which `bias` was to be added: y = x * factor + shift.
+    pub(crate) fn affine(&self, c: usize, bias: f64) -> (f64, f64) {
+        let factor = f64::from(self.gamma[c]) / (f64::from(self.var[c]) + f64::from(self.eps)).sqrt();
+        (factor, (bias - f64::from(self.mean[c])) * factor + f64::from(self.beta[c]))
+    }
+}
+
+/// Borrowed weights of one layer. Kernels are `[c_out, c_in / groups, (kt,) kh, kw]`, contiguous; a path's kernel is
+/// given exactly where [`Spec::has`] it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weights<'a> {
+    /// High to high.
+    pub w_hh: Option<&'a [f32]>,
+    /// High to low.
+    pub w_hl: Option<&'a [f32]>,
+    /// Low to high.
+    pub w_lh: Option<&'a [f32]>,
+    /// Low to low.
+    pub w_ll: Option<&'a [f32]>,
+    /// One value a channel of Y_H; given exactly where the specification has a bias and Y_H.
+    pub bias_h: Option<&'a [f32]>,
+    /// One value a channel of Y_L.
+    pub bias_l: Option<&'a [f32]>,
+    /// Batch norm after Y_H's sum and bias, optional.
+    pub norm_h: Option<BatchNorm<'a>>,
+    /// Batch norm after Y_L's sum and bias, optional.
+    pub norm_l: Option<BatchNorm<'a>>,
+}
+
+impl<'a> Weights<'a> {
+    /// The kernel of a path.
+    pub fn path(&self, path: Path) -> Option<&'a [f32]> {
+        match path {
+            Path::HH => self.w_hh,
+            Path::HL => self.w_hl,
+            Path::LH => self.w_lh,
+            Path::LL => self.w_ll,
+        }
+    }
+
+    /// The bias of an output.
+    pub fn bias(&self, frequency: Frequency) -> Option<&'a [f32]> {
+        match frequency {
+            Frequency::High => self.bias_h,
+            Frequency::Low => self.bias_l,
+        }
+    }
+
+    /// The batch norm of an output.
+    pub fn norm(&self, frequency: Frequency) -> Option<BatchNorm<'a>> {
+        match frequency {
+            Frequency::High => self.norm_h,
+            Frequency::Low => self.norm_l,
+        }
+    }
+
+    /// Checks every slice against `spec`: present where needed, absent elsewhere, of the right length.
+    pub fn validate(&self, spec: &Spec) -> Result<(), Error> {
+        for path in Path::ALL {
+            let shape = spec.weight_shape(path);
+            let [n, c, t, h, w] = shape;
+            check_slice(path.weight_name(), self.path(path), spec.has(path), Dims { n, c, t, h, w })?;
+        }
+        for (frequency, bias, norm) in [
+            (Frequency::High, "bias_h", ["gamma_h", "beta_h", "mean_h", "var_h"]),
+            (Frequency::Low, "bias_l", ["gamma_l", "beta_l", "mean_l", "var_l"]),
+        ] {
+            let channels = spec.output().of(frequency);
+            let shape = Dims { n: 1, c: channels, t: 1, h: 1, w: 1 };
+            check_slice(bias, self.bias(frequency), spec.has_bias() && channels > 0, shape)?;
+            if let Some(bn) = self.norm(frequency) {
+                for (name, slice) in norm.into_iter().zip([bn.gamma, bn.beta, bn.mean, bn.var]) {
+                    check_slice(name, Some(slice), channels > 0, shape)?;
+                }
+                bn.check_variance(norm[3])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Factor and shift of every channel of an output, batch norm and bias together: y = sum * factor + shift.
+    pub(crate) fn affine(&self, spec: &Spec, frequency: Frequency) -> Vec<(f64, f64)> {
+        (0..spec.output().of(frequency) as usize)
+            .map(|c| {
+                let bias = self.bias(frequency).map_or(0.0, |b| f64::from(b[c]));
+                let Some(bn) = self.norm(frequency) else { return (1.0, bias) };
+                bn.affine(c, bias)
+            })
+            .collect()
+    }
+}
+
+pub(crate) fn check_slice(tensor: &'static str, slice: Option<&[f32]>, wanted: bool, shape: Dims) -> Result<(), Error> {
+    match (slice, wanted) {
+        (Some(_), false) => Err(Error::Presence { tensor, found: "given", wants: "does not use" }),
+        (None, true) => Err(Error::Presence { tensor, found: "missing", wants: "needs" }),
+        (Some(slice), true) if slice.len() as u64 != shape.elements() => {
+            Err(Error::Length { tensor, found: slice.len() as u64, shape })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,39 @@
+//! An inference on a device of one's own: input, submission, answer.
+
+use super::model::{Inference, TensorView, ValueView};
+use crate::context::{Context, encode};
+use crate::error::Error;
+
+impl Inference {
+    /// Gives the network its input `[n, c, t, h, w]`, runs it in one submission, waits, and reads its answer: a vector, or
+    /// the high, then the low part of a map.
+    pub fn run(&self, context: &Context, input: &[f32]) -> Result<Vec<f32>, Error> {
+        self.write_input(context, input)?;
+        context.run_pass(|pass| self.record(pass))?;
+        self.output().map_or(Ok(Vec::new()), |value| value.read(context))
+    }
+
+    /// Writes the input, for submissions to come.
+    pub fn write_input(&self, context: &Context, input: &[f32]) -> Result<(), Error> {
+        if let Some(view) = self.input() {
+            if input.len() as u64 != view.dims.elements() {
+                return Err(Error::Length { tensor: "input", found: input.len() as u64, shape: view.dims });
+            }
+            context.queue().write_buffer(view.buffer, view.offset, &encode(input, view.dtype));
+        }
+        Ok(())
+    }
+}
+
+impl ValueView<'_> {
+    /// The elements: a vector's, or a map's high, then its low ones. Waits for the device.
+    pub fn read(&self, context: &Context) -> Result<Vec<f32>, Error> {
+        let views = match *self {
+            Self::Map { high, low } => [high, low],
+            Self::Vector(vector) => [Some(vector), None],
+        };
+        let read = |view: TensorView| context.read(view.buffer, view.offset, view.dims.elements(), view.dtype);
+        let parts = views.into_iter().flatten().map(read).collect::<Result<Vec<_>, Error>>()?;
+        Ok(parts.concat())
+    }
+}

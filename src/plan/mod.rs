@@ -1,0 +1,16 @@
+//! The choice of kernels for a layer: a pure function from specification, size, options and device facts to a [`Plan`].
+
+mod interface;
+mod layer;
+mod limits;
+mod options;
+#[expect(clippy::module_inception, reason = "the room is named for what it makes")]
+mod plan;
+mod strategies;
+mod tuned;
+mod variant;
+
+pub use options::Options;
+pub use plan::{Plan, PlanTensor};
+pub use tuned::{Choices, Tuned};
+pub use variant::{Family, Strategy, Variant};

@@ -1,0 +1,63 @@
+//! The input channels in slices, for small maps on large devices.
+//!
+//! Each slice's partial sums are made in f32 by workgroups of their own, into scratch; then a dispatch adds them up.
+//! Pooled maps come first.
+
+use super::{Planner, Pools};
+use crate::device::GPU_THREADS;
+use crate::error::Error;
+use crate::kernels::job::{Operand, OutputJob, Slice};
+use crate::kernels::{Step, reduce};
+use crate::layer::Activation;
+
+pub(super) fn steps(planner: &mut Planner) -> Result<Vec<Step>, Error> {
+    if !planner.variant.family.kernels().slices_input_channels() {
+        return Err(planner.refuse("its kernel takes all input channels"));
+    }
+    let mut pools = Pools::default();
+    let mut job = planner.job(planner.given_pool());
+    for path in job.paths.iter_mut().flatten() {
+        path.source = planner.pooled(&mut pools, path.source, path.sampling.level)?;
+        path.sampling.level = 0;
+    }
+    let threads = planner.convolve(&job)?.work.parts.iter().map(|part| part.threads).sum();
+    let channels = job.paths.iter().flatten().map(|path| planner.layer.spec.weight_shape(path.weights)[1]).min();
+    let slices = slices(threads, channels.unwrap_or(0));
+    if slices < 2 {
+        return Err(planner.refuse("there are threads enough, or too few input channels"));
+    }
+    let outputs = [job.high, job.low];
+    job.slices = Some(slices);
+    job.activation = Activation::None;
+    for output in [&mut job.high, &mut job.low].into_iter().flatten() {
+        let dims = output.y.dims;
+        // In f32. Few enough to be counted: what has many elements has threads enough without slices.
+        let id = planner.allocate_words(dims.elements() * u64::from(slices));
+        *output = OutputJob {
+            y: Operand { id, dims },
+            slice: Slice::whole(dims.c),
+            bias: None,
+            residual: None,
+            pooled: None,
+            ..*output
+        };
+    }
+    let mut steps = pools.steps;
+    steps.push(planner.convolve(&job)?);
+    let partial = [job.high, job.low].map(|output| output.map(|output| output.y.id));
+    steps.push(reduce::step(planner.layer.facts, planner.layer.spec, planner.layer.types, slices, outputs, partial)?);
+    Ok(steps)
+}
+
+/// The most slices that input channels are cut into.
+const MAX_SLICES: u64 = 16;
+
+/// The fewest input channels of a slice: a slab of any kernel.
+const MIN_SLICE_CHANNELS: u32 = 16;
+
+/// How many slices give a nominal GPU threads enough: a power of two.
+fn slices(threads: u64, channels: u32) -> u32 {
+    let wanted = GPU_THREADS / threads.max(1);
+    let slices = wanted.min(u64::from(channels / MIN_SLICE_CHANNELS)).clamp(1, MAX_SLICES);
+    1 << slices.ilog2()
+}

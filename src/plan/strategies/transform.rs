@@ -1,0 +1,31 @@
+//! Inputs at the points of a transform, products there, and outputs from those, with scratch between them.
+//!
+//! Only H->L averages on load, and once: at stride 2 the pooled maps come first, one dispatch per map.
+
+use super::{Planner, Pools};
+use crate::error::Error;
+use crate::kernels::Step;
+use crate::layer::Path;
+
+pub(super) fn steps(planner: &mut Planner) -> Result<Vec<Step>, Error> {
+    let family = planner.variant.family.kernels();
+    let mut job = planner.job(planner.given_pool());
+    family.check_transform(&planner.request(&job)).map_err(|refusal| planner.refusal(refusal))?;
+    let mut pools = Pools::default();
+    for path in job.paths.iter_mut().flatten() {
+        let spared = u32::from(path.weights == Path::HL);
+        let levels = path.sampling.level.saturating_sub(spared);
+        path.source = planner.pooled(&mut pools, path.source, levels)?;
+        path.sampling.level -= levels;
+    }
+    let request = planner.request(&job);
+    let mut scratch = Vec::new();
+    let made = family.transform(&request, planner.scratch.len(), &mut scratch);
+    let made = made.map_err(|refusal| planner.refusal(refusal))?;
+    for words in scratch {
+        planner.allocate_words(words);
+    }
+    let mut steps = pools.steps;
+    steps.extend(made);
+    Ok(steps)
+}

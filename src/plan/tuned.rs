@@ -1,0 +1,306 @@
+//! What measuring has found: for layers of devices the fastest variants, as data that can be kept and shipped.
+//!
+//! Nothing here touches a device or a disk. `tune.rs` measures, `cache.rs` keeps.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::str;
+
+use crate::checksum::{seal, unseal};
+use crate::device::DeviceFacts;
+use crate::device::DeviceIdentity;
+use crate::dims::InputSize;
+use crate::error::Error;
+use crate::kernels::job::Slice;
+use crate::layer::{Activation, Groups, Spec};
+use crate::plan::{Options, Plan, Variant};
+use crate::precision::{Dtype, Precision};
+
+/// Bumped when the lines of [`Tuned::to_bytes`] change.
+const FORMAT: u32 = 1;
+
+/// The fastest variants of layers, of any number of devices. [`tune`](crate::tune) makes one; an embedder ships its
+/// bytes and passes it on in [`EngineOptions::tuned`](crate::EngineOptions::tuned).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tuned {
+    devices: BTreeMap<DeviceIdentity, Choices>,
+}
+
+impl Tuned {
+    /// Keeps that the variant of `plan` is the fastest for its layer, size and options on `device`.
+    pub fn insert(&mut self, device: &DeviceIdentity, plan: &Plan) {
+        let choices = self.devices.entry(device.clone()).or_default();
+        let choice = Choice { variant: plan.variant(), kernels: checksum(plan) };
+        choices.entries.insert(key(plan.spec(), plan.size(), plan.options()), choice);
+    }
+
+    /// What is known of a device.
+    pub fn choices(&self, device: &DeviceIdentity) -> Option<&Choices> {
+        self.devices.get(device)
+    }
+
+    /// Takes over all that `other` has; where both know a layer, `other` is right.
+    pub fn merge(&mut self, other: Self) {
+        for (device, choices) in other.devices {
+            self.devices.entry(device).or_default().entries.extend(choices.entries);
+        }
+    }
+
+    /// Layers, over all devices.
+    pub fn len(&self) -> usize {
+        self.devices.values().map(Choices::len).sum()
+    }
+
+    /// Whether it knows nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Text with a checksum, which [`Tuned::from_bytes`] of the same version of this crate reads.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut body = String::new();
+        for (DeviceIdentity(device), choices) in &self.devices {
+            // Writing to a String cannot fail.
+            let _ = writeln!(body, "device\t{device}");
+            for (key, Choice { variant, kernels }) in &choices.entries {
+                let _ = writeln!(body, "{key}\t{variant}\t{kernels:08x}");
+            }
+        }
+        seal(&kind(), body.as_bytes())
+    }
+
+    /// What [`Tuned::to_bytes`] gave; `None` where the bytes are damaged, something else, or of another version of this
+    /// crate, whose kernels are others: tune again.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut tuned = Self::default();
+        let mut choices: Option<&mut Choices> = None;
+        for line in str::from_utf8(unseal(&kind(), bytes)?).ok()?.lines() {
+            let fields: Vec<_> = line.split('\t').collect();
+            match fields[..] {
+                ["device", device] => choices = Some(tuned.devices.entry(DeviceIdentity(device.into())).or_default()),
+                [key, variant, kernels] => {
+                    let kernels = u32::from_str_radix(kernels, 16).ok()?;
+                    choices.as_mut()?.entries.insert(key.into(), Choice { variant: variant.parse().ok()?, kernels });
+                }
+                _ => return None,
+            }
+        }
+        Some(tuned)
+    }
+}
+
+/// What is known of one device: by layer, size and options the variant that was the fastest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Choices {
+    entries: BTreeMap<String, Choice>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Choice {
+    variant: Variant,
+    /// Of the sources that were measured: others may be slower.
+    kernels: u32,
+}
+
+impl Choices {
+    /// Layers.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it knows nothing.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Plans a layer: as it was tuned, or else by [`Plan::new`]. A variant that `options` force comes first, and what
+    /// was tuned counts for nothing where these facts of a device do not allow it, or where its kernels have changed.
+    pub fn plan(&self, spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Result<Plan, Error> {
+        match self.tuned_plan(spec, size, options, facts) {
+            Some(plan) => Ok(plan),
+            None => Plan::new(spec, size, options, facts),
+        }
+    }
+
+    fn tuned_plan(&self, spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Option<Plan> {
+        if options.variant.is_some() || self.entries.is_empty() {
+            return None;
+        }
+        let choice = self.entries.get(&key(spec, size, options))?;
+        let plan = Plan::with_variant(spec, size, options, facts, choice.variant).ok()?;
+        (checksum(&plan) == choice.kernels).then_some(Plan { tuned: true, ..plan })
+    }
+}
+
+/// The first line of the bytes, but for their checksum: the format, this crate's version, and a checksum of what it can
+/// choose from, so that a development version with more kernels asks to be tuned again.
+fn kind() -> String {
+    let variants: Vec<_> = Variant::all().flat_map(Variant::tiled).map(|variant| variant.to_string()).collect();
+    let variants = crc32fast::hash(variants.join(" ").as_bytes());
+    format!("tuned {FORMAT} {} {variants:08x}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Of the sources that a plan runs.
+fn checksum(plan: &Plan) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    plan.steps.iter().for_each(|step| hasher.update(step.kernel.source().as_bytes()));
+    hasher.finalize()
+}
+
+/// All that decides what a layer can run and how fast, in a line without tabs.
+fn key(spec: &Spec, size: InputSize, options: &Options) -> String {
+    // Whole patterns, so that a field to come is not forgotten.
+    let Spec {
+        input,
+        output,
+        kernel: [ky, kx],
+        stride,
+        padding: [py, px],
+        dilation: [dy, dx],
+        time,
+        groups,
+        high_to_low,
+        low_to_high,
+        downsample,
+        rounding,
+        bias,
+        activation,
+        residual_high,
+        residual_low,
+    } = spec;
+    // A choice that a limit on scratch does not allow is refused when it is planned.
+    let Options {
+        precision: Precision { activations, weights, sums },
+        pooled_input,
+        pooled_output,
+        high_slice,
+        low_slice,
+        scratch_limit: _,
+        variant: _,
+    } = options;
+    let groups = match groups {
+        Groups::Count(count) => count.to_string(),
+        Groups::Depthwise => "depthwise".into(),
+    };
+    // Its slope decides nothing.
+    let activation = match activation {
+        Activation::LeakyRelu { .. } => "LeakyRelu".into(),
+        other => format!("{other:?}"),
+    };
+    let InputSize { n, t, h, w } = size;
+    let mut key = format!(
+        "{n}x{t}x{h}x{w} {}+{}>{}+{} k{}x{ky}x{kx} s{}x{stride}",
+        input.high, input.low, output.high, output.low, time.kernel, time.stride
+    );
+    // Writing to a String cannot fail.
+    let _ = write!(key, " p{}x{py}x{px} d{}x{dy}x{dx}", time.padding, time.dilation);
+    let _ = write!(key, " g{groups} {downsample:?} {rounding:?} {activation} {activations}/{weights}");
+    let slice = |name: &str, slice: &Option<Slice>| {
+        slice.map_or(String::new(), |Slice { first, of }| format!(" {name}[{first}..]of{of}"))
+    };
+    key += &slice("y_h", high_slice);
+    key += &slice("y_l", low_slice);
+    let flags = [
+        (!high_to_low, " no-hl"),
+        (!low_to_high, " no-lh"),
+        (*bias, " bias"),
+        (*residual_high, " residual_h"),
+        (*residual_low, " residual_l"),
+        (*pooled_input, " x_p"),
+        (*pooled_output, " y_p"),
+        (*sums == Dtype::F16, " sums of f16"),
+    ];
+    flags.into_iter().filter(|(set, _)| *set).for_each(|(_, flag)| key += flag);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> crate::SpecBuilder {
+        Spec::builder(32, 32).alpha(0.5, 0.5).kernel([3, 3]).same_padding()
+    }
+
+    #[test]
+    fn whatever_decides_a_plan_is_in_the_key() {
+        let size = InputSize::image(1, 12, 10);
+        let options = Options::default();
+        let base = spec().build().unwrap();
+        let mut keys = vec![key(&base, size, &options)];
+        let time = crate::TimeAxis { kernel: 3, stride: 2, padding: 1, dilation: 1 };
+        let specs = [
+            spec().kernel([5, 3]),
+            spec().kernel([3, 5]),
+            spec().stride(2),
+            spec().padding([2, 1]),
+            spec().padding([1, 2]),
+            spec().dilation([2, 1]),
+            spec().dilation([1, 2]),
+            spec().time(time),
+            spec().time(crate::TimeAxis { stride: 1, ..time }),
+            spec().time(crate::TimeAxis { padding: 2, ..time }),
+            spec().time(crate::TimeAxis { dilation: 2, ..time }),
+            spec().groups(2),
+            spec().depthwise(),
+            spec().high_to_low(false),
+            spec().low_to_high(false),
+            spec().downsample(crate::Downsample::StridedConv),
+            spec().rounding(crate::Rounding::Floor),
+            spec().bias(true),
+            spec().activation(Activation::Relu),
+            spec().residual(true, false),
+            spec().residual(false, true),
+            Spec::builder(32, 32).alpha(0.25, 0.5).kernel([3, 3]).same_padding(),
+            Spec::builder(32, 32).alpha(0.5, 0.25).kernel([3, 3]).same_padding(),
+            Spec::builder(64, 32).alpha(0.5, 0.5).kernel([3, 3]).same_padding(),
+        ];
+        keys.extend(specs.map(|spec| key(&spec.build().unwrap(), size, &options)));
+        let sizes = [(2, 1, 12, 10), (1, 2, 12, 10), (1, 1, 10, 12), (1, 1, 12, 12)];
+        keys.extend(sizes.map(|(n, t, h, w)| key(&base, InputSize::video(n, t, h, w), &options)));
+        let slice = Some(Slice { first: 4, of: 40 });
+        let precision = options.precision;
+        let all = [
+            Options { precision: Precision { activations: Dtype::F16, ..precision }, ..options },
+            Options { precision: Precision { weights: Dtype::F16, ..precision }, ..options },
+            Options { precision: Precision { sums: Dtype::F16, ..precision }, ..options },
+            Options { pooled_input: true, ..options },
+            Options { pooled_output: true, ..options },
+            Options { high_slice: slice, ..options },
+            Options { low_slice: slice, ..options },
+            Options { high_slice: Some(Slice { first: 5, of: 40 }), ..options },
+            Options { high_slice: Some(Slice { first: 4, of: 41 }), ..options },
+        ];
+        keys.extend(all.iter().map(|options| key(&base, size, options)));
+        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len(), "{keys:#?}");
+        assert!(keys.iter().all(|key| !key.contains(['\t', '\n'])));
+    }
+
+    #[test]
+    fn a_choice_of_other_kernels_or_of_an_illegal_variant_is_a_miss() {
+        let (spec, size, options) = (spec().build().unwrap(), InputSize::image(1, 12, 10), Options::default());
+        let facts = DeviceFacts::default();
+        let chosen = Plan::candidates(&spec, size, &options, &facts).swap_remove(2);
+        let device = DeviceIdentity("a device".into());
+        let mut tuned = Tuned::default();
+        tuned.insert(&device, &chosen);
+        let entry = |choices: &mut Choices, change: fn(&mut Choice)| choices.entries.values_mut().for_each(change);
+        let variant = |choices: &Choices| {
+            let plan = choices.plan(&spec, size, &options, &facts).unwrap();
+            (plan.variant(), plan.is_tuned())
+        };
+        let mut choices = tuned.choices(&device).unwrap().clone();
+        let planned = Plan::new(&spec, size, &options, &facts).unwrap().variant();
+        assert_ne!(planned, chosen.variant());
+        assert_eq!(variant(&choices), (chosen.variant(), true));
+        entry(&mut choices, |choice| choice.kernels ^= 1);
+        assert_eq!(variant(&choices), (planned, false));
+        entry(&mut choices, |choice| {
+            choice.kernels ^= 1;
+            // Not for layers of 3x3.
+            choice.variant = "fused/pointwise".parse::<Variant>().unwrap().tiled().next().unwrap();
+        });
+        assert_eq!(variant(&choices), (planned, false));
+    }
+}

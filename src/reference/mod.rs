@@ -1,0 +1,13 @@
+//! What is right: layers and networks on the CPU, in f64, written to be read.
+
+mod layer;
+#[cfg(feature = "network")]
+pub mod network;
+mod tensor;
+#[cfg(feature = "verify")]
+mod tile_magnitude;
+
+#[cfg(feature = "verify")]
+pub(crate) use layer::magnitude_of_tiles;
+pub use layer::{Inputs, Outputs, average_pool, magnitude, octave_conv};
+pub use tensor::Tensor;

@@ -1,0 +1,313 @@
+//! What is right for a whole network: its nodes one after the other on the CPU, in f64.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::layer::{Maps, octave_conv_f64};
+use super::tensor::Tensor;
+use crate::dims::{Dims, InputSize};
+use crate::error::Error;
+use crate::layer::Window;
+use crate::layer::{Activation, Frequency};
+use crate::network::{Checkpoint, Graph, GraphNode, INPUT, PoolKind, Task, ValueId, ValueShape};
+
+/// What a node makes, in f64.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A map.
+    Map {
+        /// The part of high frequency.
+        high: Option<Tensor>,
+        /// The part of low frequency.
+        low: Option<Tensor>,
+    },
+    /// `c` numbers for each of a batch of `n`.
+    Vector {
+        /// Batch.
+        n: u32,
+        /// Elements.
+        c: u32,
+        /// `n * c` numbers.
+        data: Vec<f64>,
+    },
+}
+
+impl Value {
+    /// Its elements: a vector's, or a map's high, then its low ones.
+    pub fn to_f32(&self) -> Vec<f32> {
+        match self {
+            Self::Map { high, low } => [high, low].into_iter().flatten().flat_map(Tensor::to_f32).collect(),
+            Self::Vector { data, .. } => data.iter().map(|&v| v as f32).collect(),
+        }
+    }
+
+    /// Both frequencies, of a map.
+    fn parts(&self) -> [Option<&Tensor>; 2] {
+        match self {
+            Self::Map { high, low } => [high.as_ref(), low.as_ref()],
+            Self::Vector { .. } => [None, None],
+        }
+    }
+
+    /// The numbers of a vector.
+    fn numbers(&self) -> &[f64] {
+        match self {
+            Self::Map { .. } => &[],
+            Self::Vector { data, .. } => data,
+        }
+    }
+}
+
+/// Computes a network over `input`, `size.n` inputs in NCTHW, and gives the value of its output. `visit` sees the name
+/// and the value of every node in turn; values are dropped behind the last node that reads them.
+///
+/// # Errors
+///
+/// Those of [`Graph::shapes`] for a size that the network cannot take; [`Error::Length`] of an input of another length;
+/// [`Error::Checkpoint`] where tensors are missing or misshapen (see [`Checkpoint::fit`]); [`Error::Node`] where a
+/// batch norm's variance is not positive; [`Error::Limit`] for values of more than 2^32 - 1 elements.
+pub fn run(
+    graph: &Graph,
+    checkpoint: &Checkpoint,
+    size: InputSize,
+    input: &[f32],
+    visit: &mut dyn FnMut(&str, &Value),
+) -> Result<Value, Error> {
+    let shapes = graph.shapes(size)?;
+    checkpoint.check(graph)?;
+    for (id, shape) in shapes.iter().enumerate() {
+        let (needs, allowed) = (shape.elements(), u64::from(u32::MAX));
+        if needs > allowed {
+            let (what, limit) = (graph.name(id).to_string(), "the number of elements that 32-bit indices reach");
+            return Err(Error::Limit { what, needs, limit, allowed });
+        }
+    }
+    let dims = Dims { n: size.n, c: graph.network.input.channels, t: size.t, h: size.h, w: size.w };
+    if input.len() as u64 != dims.elements() {
+        return Err(Error::Length { tensor: INPUT, found: input.len() as u64, shape: dims });
+    }
+
+    let last_readers = last_readers(graph);
+    let mut values: Vec<Option<Value>> = vec![None; shapes.len()];
+    values[0] = Some(Value::Map { high: Some(Tensor::new(dims, input)), low: None });
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let id = index + 1;
+        let value = Run { graph, checkpoint, shapes: &shapes, values: &values }
+            .node(node, id)
+            .map_err(|error| Error::Node { node: node.name.clone(), error: Box::new(error) })?;
+        visit(&node.name, &value);
+        values[id] = Some(value);
+        for (value, _) in values.iter_mut().zip(&last_readers).filter(|&(_, &reader)| reader == id) {
+            *value = None;
+        }
+    }
+    // The output has no last reader.
+    values.swap_remove(graph.output).ok_or_else(|| Error::Description { problem: "there is no output".into() })
+}
+
+/// The last node that reads each value: itself where none does, none for the output.
+fn last_readers(graph: &Graph) -> Vec<ValueId> {
+    let mut last: Vec<ValueId> = (0..=graph.nodes.len()).collect();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        for &input in node.inputs.iter().chain(&node.residual) {
+            last[input] = index + 1;
+        }
+    }
+    last[graph.output] = ValueId::MAX;
+    last
+}
+
+struct Run<'a> {
+    graph: &'a Graph,
+    checkpoint: &'a Checkpoint,
+    shapes: &'a [ValueShape],
+    values: &'a [Option<Value>],
+}
+
+impl Run<'_> {
+    /// Both frequencies of a map that a node reads.
+    fn map(&self, id: ValueId) -> [Option<&Tensor>; 2] {
+        self.values[id].as_ref().map_or([None, None], Value::parts)
+    }
+
+    fn vector(&self, id: ValueId) -> &[f64] {
+        self.values[id].as_ref().map_or(&[], Value::numbers)
+    }
+
+    /// A tensor of the node, in f64.
+    fn tensor(&self, node: &GraphNode, name: &str) -> Vec<f64> {
+        let tensor = self.checkpoint.get(&format!("{}.{name}", node.name));
+        tensor.unwrap_or_default().iter().map(|&v| f64::from(v)).collect()
+    }
+
+    fn node(&self, node: &GraphNode, id: ValueId) -> Result<Value, Error> {
+        let eps = self.graph.network.norm_eps;
+        let input = node.inputs[0];
+        let [high, low] = self.map(input);
+        let (out, n) = match self.shapes[id] {
+            ValueShape::Map { high, low, size } => ([high, low], size.n),
+            ValueShape::Vector { n, .. } => ([None, None], n),
+        };
+        let parts = |function: &dyn Fn(&Tensor, Frequency) -> Tensor| Value::Map {
+            high: high.map(|x| function(x, Frequency::High)),
+            low: low.map(|x| function(x, Frequency::Low)),
+        };
+        let vector = |data: Vec<f64>| Value::Vector { n, c: (data.len() / n as usize) as u32, data };
+        Ok(match &node.task {
+            Task::Conv { spec, .. } => {
+                let ValueShape::Map { size, .. } = self.shapes[input] else { return Err(not_a_map()) };
+                let [residual_h, residual_l] = node.residual.map_or([None, None], |id| self.map(id));
+                let maps = Maps { x_h: high, x_l: low, x_p: None, residual_h, residual_l };
+                let weights = self.checkpoint.conv_weights(&node.name, eps);
+                let [high, low] = octave_conv_f64(spec, size, &weights, &maps)?;
+                Value::Map { high, low }
+            }
+            Task::Pool { kind, window } => {
+                let pooled = |x: Option<&Tensor>, to: Option<Dims>| Some(pool(x?, to?, *kind, window));
+                Value::Map { high: pooled(high, out[0]), low: pooled(low, out[1]) }
+            }
+            Task::Norm { activation } => {
+                for frequency in [Frequency::High, Frequency::Low] {
+                    if let Some(norm) = self.checkpoint.norm(&node.name, frequency, eps) {
+                        norm.check_variance("var")?;
+                    }
+                }
+                parts(&|x, frequency| match self.checkpoint.norm(&node.name, frequency, eps) {
+                    Some(norm) => by_channel(x, |c| norm.affine(c % x.dims.c as usize, 0.0), None, *activation),
+                    None => x.clone(),
+                })
+            }
+            Task::Concat => {
+                let maps: Vec<_> = node.inputs.iter().map(|&id| self.map(id)).collect();
+                let joined = |part: usize| Some(concat(maps.iter().filter_map(|map| map[part]), out[part]?));
+                Value::Map { high: joined(0), low: joined(1) }
+            }
+            Task::Excite { activation, .. } => {
+                let residual = node.residual.map_or([None, None], |id| self.map(id));
+                let squeeze = [self.tensor(node, "squeeze.weight"), self.tensor(node, "squeeze.bias")];
+                let mut reduced = linear(&means([high, low], n), n, &squeeze);
+                reduced.iter_mut().for_each(|v| *v = Activation::Relu.apply(*v));
+                parts(&|x, frequency| {
+                    let (letter, residual) = match frequency {
+                        Frequency::High => ("h", residual[0]),
+                        Frequency::Low => ("l", residual[1]),
+                    };
+                    let excite = ["weight", "bias"].map(|name| self.tensor(node, &format!("excite_{letter}.{name}")));
+                    let scale = linear(&reduced, n, &excite);
+                    by_channel(x, |c| (1.0 / (1.0 + (-scale[c]).exp()), 0.0), residual, *activation)
+                })
+            }
+            Task::GlobalPool => vector(means([high, low], n)),
+            Task::Linear { .. } => {
+                let matrix = [self.tensor(node, "weight"), self.tensor(node, "bias")];
+                let ValueShape::Vector { c, .. } = self.shapes[id] else { return Err(not_a_map()) };
+                Value::Vector { n, c, data: linear(self.vector(input), n, &matrix) }
+            }
+            Task::Softmax => {
+                let scores = self.vector(input);
+                vector(scores.chunks((scores.len() / n as usize).max(1)).flat_map(softmax).collect())
+            }
+        })
+    }
+}
+
+/// The graph has refused such nodes already.
+fn not_a_map() -> Error {
+    Error::Description { problem: "it reads or makes a value of the wrong kind".into() }
+}
+
+/// x * factor + shift, plus the residual, activated; factor and shift are those of channel `c` of sample `n`, given
+/// `n * channels + c`.
+fn by_channel(
+    x: &Tensor,
+    affine: impl Fn(usize) -> (f64, f64) + Sync,
+    residual: Option<&Tensor>,
+    activation: Activation,
+) -> Tensor {
+    let volume = volume(x.dims);
+    let mut data = x.data.clone();
+    data.par_chunks_mut(volume).enumerate().for_each(|(channel, values)| {
+        let (factor, shift) = affine(channel);
+        for (i, y) in values.iter_mut().enumerate() {
+            let residual = residual.map_or(0.0, |residual| residual.data[channel * volume + i]);
+            *y = activation.apply(*y * factor + shift + residual);
+        }
+    });
+    Tensor { dims: x.dims, data }
+}
+
+/// Elements of one channel of one sample.
+fn volume(dims: Dims) -> usize {
+    (dims.t as usize * dims.h as usize * dims.w as usize).max(1)
+}
+
+/// The means of H's channels, then of L's, for each sample.
+fn means(map: [Option<&Tensor>; 2], n: u32) -> Vec<f64> {
+    let means = map.map(|x| match x {
+        Some(x) => {
+            x.data.chunks(volume(x.dims)).map(|values| values.iter().sum::<f64>() / values.len() as f64).collect()
+        }
+        None => Vec::new(),
+    });
+    let of_sample = |means: &[f64], sample: usize| {
+        let c = means.len() / n as usize;
+        means[sample * c..(sample + 1) * c].to_vec()
+    };
+    (0..n as usize).flat_map(|sample| means.iter().flat_map(move |means| of_sample(means, sample))).collect()
+}
+
+/// Each row of `x` times a matrix `[outputs, inputs]`, plus a bias, which may be absent.
+fn linear(x: &[f64], n: u32, [weight, bias]: &[Vec<f64>; 2]) -> Vec<f64> {
+    let inputs = (x.len() / n as usize).max(1);
+    let dot = |row: &[f64], x: &[f64]| row.iter().zip(x).map(|(w, x)| w * x).sum::<f64>();
+    let output = |x, (i, row)| dot(row, x) + bias.get(i).copied().unwrap_or(0.0);
+    x.chunks(inputs).flat_map(|x| weight.chunks(inputs).enumerate().map(move |row| output(x, row))).collect()
+}
+
+fn softmax(scores: &[f64]) -> Vec<f64> {
+    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exps: Vec<f64> = scores.iter().map(|score| (score - max).exp()).collect();
+    let sum: f64 = exps.iter().sum();
+    exps.into_iter().map(|exp| exp / sum).collect()
+}
+
+/// Channels one behind the other.
+fn concat<'a>(parts: impl Iterator<Item = &'a Tensor>, dims: Dims) -> Tensor {
+    let parts: Vec<&Tensor> = parts.collect();
+    let of_sample = |x: &Tensor, sample: usize| {
+        let elements = x.dims.c as usize * volume(x.dims);
+        x.data[sample * elements..(sample + 1) * elements].to_vec()
+    };
+    let data = (0..dims.n as usize).flat_map(|sample| parts.iter().flat_map(move |x| of_sample(x, sample))).collect();
+    Tensor { dims, data }
+}
+
+/// The maximum or mean of each window's elements inside of the map.
+fn pool(x: &Tensor, dims: Dims, kind: PoolKind, window: &Window) -> Tensor {
+    let Dims { t: t_in, h: h_in, w: w_in, .. } = x.dims;
+    let (h_out, w_out) = (dims.h as usize, dims.w as usize);
+    let inside = |axis: usize, output: usize, size: u32| -> Range<usize> {
+        let [kernel, stride, padding] =
+            [window.kernel, window.stride, window.padding].map(|numbers| numbers[axis] as usize);
+        let start = output * stride;
+        start.saturating_sub(padding)..(start + kernel).saturating_sub(padding).min(size as usize)
+    };
+    let mut data = vec![0.0; dims.elements() as usize];
+    data.par_chunks_mut(volume(dims)).zip(x.data.par_chunks(volume(x.dims))).for_each(|(out, volume)| {
+        for (i, y) in out.iter_mut().enumerate() {
+            let frames = inside(0, i / (h_out * w_out), t_in);
+            let rows = inside(1, i / w_out % h_out, h_in);
+            let columns = inside(2, i % w_out, w_in);
+            let count = (frames.len() * rows.len() * columns.len()) as f64;
+            let rows = frames.flat_map(|t| rows.clone().map(move |row| t * h_in as usize + row));
+            let elements = rows.flat_map(|row| &volume[row * w_in as usize..][columns.clone()]).copied();
+            *y = match kind {
+                // Not f64::max, which would lose a NaN.
+                PoolKind::Max => elements.fold(f64::NEG_INFINITY, |m, v| if v > m || v.is_nan() { v } else { m }),
+                PoolKind::Average => elements.sum::<f64>() / count,
+            };
+        }
+    });
+    Tensor { dims, data }
+}

@@ -1,0 +1,31 @@
+//! A tensor of the reference.
+
+use crate::dims::Dims;
+
+/// A contiguous NCTHW tensor in f64.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Its shape.
+    pub dims: Dims,
+    /// Its elements.
+    pub data: Vec<f64>,
+}
+
+impl Tensor {
+    pub(crate) fn new(dims: Dims, data: &[f32]) -> Self {
+        Self { dims, data: data.iter().map(|&v| f64::from(v)).collect() }
+    }
+
+    /// The elements in f32.
+    pub fn to_f32(&self) -> Vec<f32> {
+        self.data.iter().map(|&v| v as f32).collect()
+    }
+
+    /// The plane of frame `t` of channel `c` of sample `n`.
+    pub(crate) fn plane(&self, n: usize, c: usize, t: usize) -> &[f64] {
+        let Dims { c: channels, t: frames, h, w, .. } = self.dims;
+        let size = h as usize * w as usize;
+        let index = (n * channels as usize + c) * frames as usize + t;
+        &self.data[index * size..(index + 1) * size]
+    }
+}

@@ -1,0 +1,124 @@
+//! A layer's tensors with random contents, on which all of its plans can run.
+
+use crate::context::{Context, decode, encode};
+use crate::dims::Dims;
+use crate::engine::{Layer, Tensors};
+use crate::error::Error;
+use crate::kernels::job::TensorId;
+use crate::layer::Weights;
+use crate::layer::{Frequency, Path, Spec};
+use crate::plan::Plan;
+use crate::precision::Dtype;
+use crate::reference::{Tensor, average_pool};
+
+/// Random weights on the host, and random tensors on the device: for timing.
+#[derive(Debug)]
+pub struct RandomLayer {
+    spec: Spec,
+    weights: [Option<Vec<f32>>; 4],
+    biases: [Option<Vec<f32>>; 2],
+    tensors: Vec<(TensorId, Dims, bool, wgpu::Buffer)>,
+    dtype: Dtype,
+}
+
+/// Numbers in [-1, 1), the same ones each time.
+struct Noise(u32);
+
+impl Noise {
+    fn values(&mut self, count: u64, scale: f32) -> Vec<f32> {
+        let next = |_| {
+            self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            scale * ((self.0 >> 8) as f32 / (1u32 << 23) as f32 - 1.0)
+        };
+        (0..count).map(next).collect()
+    }
+}
+
+impl RandomLayer {
+    /// Tensors for the layer, size and options of `plan`: any plan of these can be bound to them.
+    pub fn new(context: &Context, plan: &Plan) -> Result<Self, Error> {
+        let (spec, dtype) = (plan.spec(), plan.options().precision.activations);
+        let mut noise = Noise(1);
+        let weights = Path::ALL.map(|path| {
+            let [outputs, terms @ ..] = spec.weight_shape(path);
+            let terms: u64 = terms.iter().map(|&d| u64::from(d)).product();
+            // Outputs of about 1.
+            spec.has(path).then(|| noise.values(u64::from(outputs) * terms, 2.0 / (terms as f32).sqrt()))
+        });
+        let biases = [Frequency::High, Frequency::Low].map(|frequency| {
+            let channels = u64::from(spec.output().of(frequency));
+            (spec.has_bias() && channels > 0).then(|| noise.values(channels, 1.0))
+        });
+        let mut tensors = Vec::new();
+        let mut x_h: Option<Tensor> = None;
+        for (id, dims, written) in plan.interface() {
+            let buffer = context.tensor(dims.elements(), dtype)?;
+            if !written {
+                let values = match &x_h {
+                    // Some plans read it, others pool X_H on their own.
+                    Some(x_h) if id == TensorId::XP => average_pool(x_h, spec.rounding()).to_f32(),
+                    _ => noise.values(dims.elements(), 1.0),
+                };
+                let bytes = encode(&values, dtype);
+                if id == TensorId::XH && plan.options().pooled_input {
+                    let stored = decode(&bytes, dtype).into_iter().take(values.len());
+                    x_h = Some(Tensor { dims, data: stored.map(f64::from).collect() });
+                }
+                context.queue().write_buffer(&buffer, 0, &bytes);
+            }
+            tensors.push((id, dims, written, buffer));
+        }
+        Ok(Self { spec: spec.clone(), weights, biases, tensors, dtype })
+    }
+
+    /// Packs the weights for a plan of the same layer, size and options, and binds it.
+    pub fn bind(&self, context: &Context, plan: &Plan) -> Result<Layer, Error> {
+        let packed = context.engine().pack(plan, &self.weights())?;
+        let mut tensors = Tensors::default();
+        for (id, _, _, buffer) in &self.tensors {
+            tensors.set(id.name(), buffer.into())?;
+        }
+        context.engine().bind(plan, &packed, &tensors)
+    }
+
+    fn weights(&self) -> Weights<'_> {
+        let [w_hh, w_hl, w_lh, w_ll] = self.weights.each_ref().map(|w| w.as_deref());
+        let [bias_h, bias_l] = self.biases.each_ref().map(|b| b.as_deref());
+        Weights { w_hh, w_hl, w_lh, w_ll, bias_h, bias_l, ..Weights::default() }
+    }
+
+    fn written(&self) -> impl Iterator<Item = &(TensorId, Dims, bool, wgpu::Buffer)> {
+        self.tensors.iter().filter(|(_, _, written, _)| *written)
+    }
+
+    /// Fills the outputs with NaN.
+    pub(super) fn poison(&self, context: &Context) {
+        self.written().for_each(|(_, _, _, buffer)| {
+            // All ones is a NaN in either type.
+            context.queue().write_buffer(buffer, 0, &vec![0xff; buffer.size() as usize]);
+        });
+    }
+
+    /// The outputs, in the order of the plan's tensors.
+    pub(super) fn outputs(&self, context: &Context) -> Result<Vec<Vec<f32>>, Error> {
+        self.written().map(|(_, dims, _, buffer)| context.read(buffer, 0, dims.elements(), self.dtype)).collect()
+    }
+
+    /// What each of [`Self::outputs`] is.
+    pub(super) fn output_dims(&self) -> Vec<(TensorId, Dims)> {
+        self.written().map(|&(id, dims, ..)| (id, dims)).collect()
+    }
+
+    /// No sum's terms exceed this in all, since inputs and residuals do not exceed 1.
+    pub(super) fn magnitude(&self, frequency: Frequency) -> f64 {
+        let largest = |path: Path| {
+            let terms = self.spec.weight_shape(path)[1..].iter().product::<u32>().max(1) as usize;
+            let weights = self.weights[path as usize].as_deref().unwrap_or_default();
+            let sum = |terms: &[f32]| terms.iter().map(|w| f64::from(w.abs())).sum::<f64>();
+            weights.chunks(terms).map(sum).fold(0.0, f64::max)
+        };
+        let paths = Path::ALL.into_iter().filter(|path| path.output() == frequency);
+        let others = u8::from(self.spec.has_bias()) + u8::from(self.spec.has_residual(frequency));
+        paths.map(largest).sum::<f64>() + f64::from(others)
+    }
+}

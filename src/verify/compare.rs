@@ -1,0 +1,171 @@
+//! Runs a case on the device and on the reference, and compares every element.
+
+use super::case::{Case, Outcome};
+use super::data::{Data, guarded};
+use crate::context::{Context, decode};
+use crate::dims::Dims;
+use crate::engine::{TensorBinding, Tensors};
+use crate::error::Error;
+use crate::error_bounds::Bounds;
+use crate::kernels::job::{Slice, TensorId};
+use crate::plan::Plan;
+use crate::precision::Dtype;
+use crate::reference::{self, Outputs, Tensor};
+use crate::winograd::Transform;
+
+impl Case {
+    /// Runs the case on the device and on the reference. An `Err` is a refusal by library or device, not a wrong value.
+    pub fn run(&self, context: &Context) -> Result<Outcome, Error> {
+        let engine = context.engine();
+        let plan = engine.plan(&self.spec, self.size, &self.options)?;
+        let data = Data::new(self, &plan);
+        let weights = data.weights();
+        let packed = engine.pack(&plan, &weights)?;
+
+        let interface = plan.interface();
+        let dtype = self.options.precision.activations;
+        let guard = u64::from(engine.facts().limits.min_storage_buffer_offset_alignment).max(256);
+        let mut buffers = Vec::new();
+        for &(id, dims, written) in &interface {
+            let mut bytes = guarded(data.tensor(id), dims, written, dtype, guard);
+            if let Some(slice) = self.slice(id) {
+                let own = self.channels(&plan, id);
+                let size = dtype.bytes() as usize;
+                for i in (0..dims.elements() as usize).filter(|&i| slice_index(dims, slice, own, i).is_none()) {
+                    bytes[guard as usize + i * size..][..size].fill(0xa5);
+                }
+            }
+            let buffer = context.tensor(bytes.len() as u64 / 4, Dtype::F32)?;
+            context.queue().write_buffer(&buffer, 0, &bytes);
+            buffers.push((id, buffer, bytes));
+        }
+        let binding = |id| {
+            let (_, buffer, _) = buffers.iter().find(|(other, ..)| *other == id)?;
+            Some(TensorBinding { buffer, offset: guard })
+        };
+        let tensors = Tensors {
+            x_h: binding(TensorId::XH),
+            x_l: binding(TensorId::XL),
+            x_p: binding(TensorId::XP),
+            residual_h: binding(TensorId::ResidualH),
+            residual_l: binding(TensorId::ResidualL),
+            y_h: binding(TensorId::YH),
+            y_l: binding(TensorId::YL),
+            y_p: binding(TensorId::YP),
+        };
+        let layer = engine.bind(&plan, &packed, &tensors)?;
+        context.run(&[&layer])?;
+
+        let inputs = data.inputs();
+        let expected = reference::octave_conv(&self.spec, self.size, &weights, &inputs)?;
+        let magnitude = reference::magnitude(&self.spec, self.size, &weights, &inputs)?;
+        let tiles = plan.variant().transformed_outputs();
+        let magnitude = match tiles {
+            None => magnitude,
+            Some(m) => reference::magnitude_of_tiles(&self.spec, self.size, &weights, &inputs, Transform::of(m))?,
+        };
+        let bounds = self.bounds(&plan, &expected, &magnitude);
+
+        let mut outcome = Outcome { variant: plan.variant(), kernels: plan.kernels(), worst: 0.0, failure: None };
+        for (index, &(id, dims, written)) in interface.iter().enumerate() {
+            let (_, buffer, before) = &buffers[index];
+            if !written {
+                continue;
+            }
+            let after = context.read_bytes(buffer, 0, buffer.size())?;
+            let body = guard as usize..guard as usize + (dims.elements() * dtype.bytes()) as usize;
+            if let Some(at) = (0..after.len()).find(|i| !body.contains(i) && after[*i] != before[*i]) {
+                let place = at as i64 - body.start as i64;
+                outcome.failure =
+                    Some(format!("{} wrote outside of itself, at byte {place} of {}", id.name(), body.len()));
+                continue;
+            }
+            let (Some(expected), Some(bound)) = (output(&expected, id), output(&bounds, id)) else { continue };
+            let size = dtype.bytes() as usize;
+            let (own, slice) = (expected.dims.c, self.slice(id).unwrap_or(Slice::whole(expected.dims.c)));
+            let found = decode(&after[body.clone()], dtype);
+            for (at, &found) in found.iter().enumerate() {
+                let bytes = body.start + at * size..body.start + (at + 1) * size;
+                let Some(i) = slice_index(dims, slice, own, at) else {
+                    if after[bytes.clone()] != before[bytes] {
+                        outcome.failure =
+                            Some(format!("{} wrote outside of its channels, at {}", id.name(), place(dims, at)));
+                    }
+                    continue;
+                };
+                let error = (f64::from(found) - expected.data[i]).abs();
+                let ratio = error / bound.data[i];
+                // A NaN, wherever it comes from, is no ratio at all.
+                if ratio.is_nan() || ratio > outcome.worst {
+                    outcome.worst = if ratio.is_nan() { f64::INFINITY } else { ratio };
+                    if outcome.worst > 1.0 {
+                        outcome.failure = Some(format!(
+                            "{} is {found} at {}, the reference {}, more than {:.3e} apart",
+                            id.name(),
+                            place(dims, at),
+                            expected.data[i],
+                            bound.data[i],
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn slice(&self, id: TensorId) -> Option<Slice> {
+        match id {
+            TensorId::YH => self.options.high_slice,
+            TensorId::YL => self.options.low_slice,
+            _ => None,
+        }
+    }
+
+    fn channels(&self, plan: &Plan, id: TensorId) -> u32 {
+        let dims = if id == TensorId::YH { plan.shapes().y_h } else { plan.shapes().y_l };
+        dims.map_or(0, |dims| dims.c)
+    }
+
+    /// The largest error allowed for each element, as this module's documentation derives it.
+    fn bounds(&self, plan: &Plan, expected: &Outputs, magnitude: &Outputs) -> Outputs {
+        let bounds = Bounds::new(plan);
+        let each = |y: &Tensor, other: &Tensor, bound: fn(&Bounds, f64, f64) -> f64| {
+            let data = y.data.iter().zip(&other.data).map(|(&y, &other)| bound(&bounds, y, other));
+            Tensor { dims: y.dims, data: data.collect() }
+        };
+        let output = |y: &Option<Tensor>, s: &Option<Tensor>| {
+            let (y, s) = y.as_ref().zip(s.as_ref())?;
+            Some(each(y, &each(y, s, Bounds::of_output), Bounds::stored))
+        };
+        let (y_h, y_l) = (output(&expected.y_h, &magnitude.y_h), output(&expected.y_l, &magnitude.y_l));
+        // The mean of four errors, each at most its bound, then stored; the unfused variant pools what it has stored.
+        let pooled = y_h.as_ref().map(|bound| reference::average_pool(bound, self.spec.rounding()));
+        let y_p = pooled.zip(expected.y_p.as_ref()).map(|(bound, y)| each(y, &bound, Bounds::stored));
+        Outputs { y_h, y_l, y_p }
+    }
+}
+
+/// Which element of an output of `own` channels element `i` of the tensor `whole` is, of which it is a slice.
+fn slice_index(whole: Dims, slice: Slice, own: u32, i: usize) -> Option<usize> {
+    let plane = (whole.t * whole.h * whole.w) as usize;
+    let (at, c, n) = (i % plane, (i / plane) as u32 % whole.c, i / plane / whole.c as usize);
+    let c = c.checked_sub(slice.first).filter(|&c| c < own)?;
+    Some((n * own as usize + c as usize) * plane + at)
+}
+
+fn output(outputs: &Outputs, id: TensorId) -> Option<&Tensor> {
+    match id {
+        TensorId::YH => outputs.y_h.as_ref(),
+        TensorId::YL => outputs.y_l.as_ref(),
+        TensorId::YP => outputs.y_p.as_ref(),
+        _ => None,
+    }
+}
+
+/// The coordinates of element `i`, for messages.
+fn place(dims: Dims, i: usize) -> String {
+    let (t, h, w, c) = (dims.t as usize, dims.h as usize, dims.w as usize, dims.c as usize);
+    let (x, y, frame) = (i % w, i / w % h, i / (w * h) % t);
+    let (channel, n) = (i / (w * h * t) % c, i / (w * h * t * c));
+    format!("[n {n}, c {channel}, t {frame}, y {y}, x {x}] of {dims}")
+}

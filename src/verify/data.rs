@@ -1,0 +1,118 @@
+//! The random tensors of a case, and how they lie between guard bands.
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::case::Case;
+use crate::context::{decode, encode};
+use crate::dims::Dims;
+use crate::kernels::job::TensorId;
+use crate::layer::{Activation, BatchNorm, Frequency, Path, Weights};
+use crate::plan::Plan;
+use crate::precision::Dtype;
+use crate::reference::{self, Inputs, Tensor};
+
+/// The bytes of a tensor between guard bands. Outputs are NaN inside and a pattern outside; inputs NaN outside.
+pub(super) fn guarded(values: Option<&[f32]>, dims: Dims, written: bool, dtype: Dtype, guard: u64) -> Vec<u8> {
+    let around = if written { 0xa5 } else { 0xff };
+    let mut bytes = vec![around; guard as usize];
+    match values {
+        // All ones is a NaN in either type.
+        None => bytes.resize(bytes.len() + (dims.elements() * dtype.bytes()) as usize, 0xff),
+        Some(values) => {
+            let mut body = encode(values, dtype);
+            body.truncate((dims.elements() * dtype.bytes()) as usize);
+            bytes.extend(body);
+        }
+    }
+    bytes.resize((bytes.len() + guard as usize).next_multiple_of(4), around);
+    bytes
+}
+
+/// The random tensors of a case, already rounded to what the device will hold.
+pub(super) struct Data {
+    weights: [Option<Vec<f32>>; 4],
+    biases: [Option<Vec<f32>>; 2],
+    norms: [Option<[Vec<f32>; 4]>; 2],
+    inputs: Vec<(TensorId, Vec<f32>)>,
+}
+
+impl Data {
+    pub(super) fn new(case: &Case, plan: &Plan) -> Self {
+        let mut rng = Pcg64Mcg::seed_from_u64(case.seed ^ 0x6f63_7463_6f6e_7600);
+        let spec = &case.spec;
+        let mut values = |count: u64, scale: f32, dtype: Dtype| -> Vec<f32> {
+            let value = |_| {
+                let value = scale * rng.random_range(-1.0f32..1.0);
+                if dtype == Dtype::F16 { half::f16::from_f32(value).to_f32() } else { value }
+            };
+            (0..count).map(value).collect()
+        };
+        let weights = Path::ALL.map(|path| {
+            let shape = spec.weight_shape(path);
+            let count = shape.iter().map(|&d| u64::from(d)).product();
+            let scale = 2.0 / (shape[1..].iter().product::<u32>() as f32).sqrt();
+            spec.has(path).then(|| values(count, scale, case.options.precision.weights))
+        });
+        let outputs = [Frequency::High, Frequency::Low];
+        let channels = |frequency| u64::from(spec.output().of(frequency));
+        let biases = outputs.map(|frequency| {
+            let channels = channels(frequency);
+            // Large enough for both ends of ReLU6 and hard-swish.
+            let scale = if spec.activation() == Activation::None { 1.0 } else { 8.0 };
+            (spec.has_bias() && channels > 0).then(|| values(channels, scale, Dtype::F32))
+        });
+        let norms = outputs.map(|frequency| {
+            let channels = channels(frequency);
+            (case.batch_norm && channels > 0).then(|| {
+                let mut draw = || values(channels, 1.0, Dtype::F32);
+                let (gamma, beta, mean) = (draw(), draw(), draw());
+                [gamma, beta, mean, draw().into_iter().map(|v| 1.5 + v).collect()]
+            })
+        });
+        let mut inputs: Vec<(TensorId, Vec<f32>)> = Vec::new();
+        for (id, dims, _) in plan.interface().into_iter().filter(|&(_, _, written)| !written) {
+            let x_h = inputs.iter().find(|(other, _)| *other == TensorId::XH).zip(plan.shapes().x_h);
+            let values = match x_h {
+                // pool(X_H) is what it says wherever there is an X_H beside it.
+                Some(((_, x_h), dims)) if id == TensorId::XP => {
+                    let x_h = Tensor { dims, data: x_h.iter().map(|&v| f64::from(v)).collect() };
+                    let pooled = reference::average_pool(&x_h, spec.rounding()).to_f32();
+                    let mut stored = decode(
+                        &encode(&pooled, case.options.precision.activations),
+                        case.options.precision.activations,
+                    );
+                    stored.truncate(pooled.len());
+                    stored
+                }
+                _ => values(dims.elements(), 1.0, case.options.precision.activations),
+            };
+            inputs.push((id, values));
+        }
+        Self { weights, biases, norms, inputs }
+    }
+
+    pub(super) fn weights(&self) -> Weights<'_> {
+        let [w_hh, w_hl, w_lh, w_ll] = self.weights.each_ref().map(|w| w.as_deref());
+        let [bias_h, bias_l] = self.biases.each_ref().map(|b| b.as_deref());
+        let [norm_h, norm_l] = self
+            .norms
+            .each_ref()
+            .map(|norm| norm.as_ref().map(|[gamma, beta, mean, var]| BatchNorm { gamma, beta, mean, var, eps: 1e-5 }));
+        Weights { w_hh, w_hl, w_lh, w_ll, bias_h, bias_l, norm_h, norm_l }
+    }
+
+    pub(super) fn tensor(&self, id: TensorId) -> Option<&[f32]> {
+        self.inputs.iter().find(|(other, _)| *other == id).map(|(_, values)| values.as_slice())
+    }
+
+    pub(super) fn inputs(&self) -> Inputs<'_> {
+        Inputs {
+            x_h: self.tensor(TensorId::XH),
+            x_l: self.tensor(TensorId::XL),
+            x_p: self.tensor(TensorId::XP),
+            residual_h: self.tensor(TensorId::ResidualH),
+            residual_l: self.tensor(TensorId::ResidualL),
+        }
+    }
+}

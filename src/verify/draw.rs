@@ -1,0 +1,139 @@
+//! Random cases out of the whole space of specifications.
+
+use rand::{Rng, RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::case::Case;
+use crate::context::Context;
+use crate::dims::InputSize;
+use crate::kernels::job::Slice;
+use crate::layer::{Activation, Downsample, Frequency, Rounding, Spec, Split, TimeAxis};
+use crate::plan::{Options, Plan};
+use crate::precision::{Dtype, Precision};
+
+impl Case {
+    /// A random case out of the whole space of specifications that the context's device can run. `seed` determines it.
+    pub fn random(context: &Context, seed: u64) -> Self {
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let f16 = context.engine().facts().features.contains(wgpu::Features::SHADER_F16);
+        loop {
+            let mut case = draw(&mut rng, f16, seed);
+            let Ok(cost) = case.spec.cost(case.size) else { continue };
+            let elements = cost.input_elements + cost.output_elements;
+            if cost.macs > 4_000_000 || elements > 400_000 || cost.params > 200_000 {
+                continue;
+            }
+            let facts = context.engine().facts();
+            let candidates = Plan::candidates(&case.spec, case.size, &case.options, facts);
+            if candidates.is_empty() {
+                // The draw asked for a pooled map that this layer has no use for.
+                continue;
+            }
+            // Half of the cases run what the planner would choose.
+            if rng.random() {
+                case.options.variant = Some(candidates[rng.random_range(0..candidates.len())].variant());
+            }
+            return case;
+        }
+    }
+}
+
+fn choose<T: Clone>(rng: &mut impl Rng, from: &[T]) -> T {
+    from[rng.random_range(0..from.len())].clone()
+}
+
+/// Sometimes a place for an output in a larger tensor, where it may have one.
+fn slice(rng: &mut impl Rng, spec: &Spec, frequency: Frequency) -> Option<Slice> {
+    let channels = spec.output().of(frequency);
+    let (first, behind) = (RngExt::random_range(rng, 0..=5), RngExt::random_range(rng, 0..=3));
+    let sliced = RngExt::random_bool(rng, 0.15) && channels > 0 && !spec.has_residual(frequency);
+    sliced.then_some(Slice { first, of: first + channels + behind })
+}
+
+/// One draw; many are no valid specification, and are drawn again.
+fn draw(rng: &mut impl Rng, f16: bool, seed: u64) -> Case {
+    loop {
+        let groups = choose(rng, &[1, 1, 1, 1, 2, 3, 4, 8]);
+        let split = |rng: &mut _| {
+            let most = if groups == 1 { choose(rng, &[4, 9, 40]) } else { 4 };
+            let part = |rng: &mut _| match choose(rng, &[0, 1, 1, 1]) {
+                0 => 0,
+                _ => groups * RngExt::random_range(rng, 1..=most),
+            };
+            Split { high: part(rng), low: part(rng) }
+        };
+        let (input, mut output) = (split(rng), split(rng));
+        let depthwise = rng.random_bool(0.12);
+        if depthwise {
+            let multiple = choose(rng, &[1, 1, 2, 3]);
+            output = Split { high: multiple * input.high, low: multiple * input.low };
+        }
+        let axis = |rng: &mut _| choose(rng, &[1, 1, 1, 3, 3, 3, 5, 7, 2]);
+        let square = axis(rng);
+        let kernel = if rng.random_bool(0.75) { [square; 2] } else { [axis(rng), axis(rng)] };
+        let dilation = choose(rng, &[[1, 1], [1, 1], [1, 1], [2, 2], [1, 2], [3, 1]]);
+        let same = [0, 1].map(|axis: usize| dilation[axis] * (kernel[axis] - 1) / 2);
+        let padding = if rng.random_bool(0.8) { same } else { choose(rng, &[[0, 0], [1, 1], [2, 0], [3, 4]]) };
+        let time = match rng.random_bool(0.25) {
+            false => TimeAxis::IMAGE,
+            true => TimeAxis {
+                kernel: choose(rng, &[1, 2, 3, 3]),
+                stride: choose(rng, &[1, 1, 2, 3]),
+                padding: choose(rng, &[0, 1, 1, 2]),
+                dilation: choose(rng, &[1, 1, 2]),
+            },
+        };
+        let frames = if time == TimeAxis::IMAGE { choose(rng, &[1, 1, 1, 2]) } else { rng.random_range(1..=6) };
+        let side = |rng: &mut _| match choose(rng, &[0, 1, 1, 2]) {
+            0 => RngExt::random_range(rng, 1..=4),
+            1 => RngExt::random_range(rng, 3..=14),
+            _ => RngExt::random_range(rng, 8..=33),
+        };
+        let size = InputSize::video(choose(rng, &[1, 1, 2, 3]), frames, side(rng), side(rng));
+        let activations = [
+            Activation::None,
+            Activation::Relu,
+            Activation::Relu6,
+            Activation::Silu,
+            Activation::HardSwish,
+            Activation::LeakyRelu { slope: 0.1 },
+        ];
+        let mut builder = Spec::builder(input.channels(), output.channels())
+            .split(input, output)
+            .kernel(kernel)
+            .stride(choose(rng, &[1, 1, 1, 2]))
+            .padding(padding)
+            .dilation(dilation)
+            .time(time)
+            .groups(groups)
+            .high_to_low(rng.random_bool(0.9))
+            .low_to_high(rng.random_bool(0.9))
+            .downsample(choose(rng, &[Downsample::AveragePool, Downsample::AveragePool, Downsample::StridedConv]))
+            .rounding(choose(rng, &[Rounding::Ceil, Rounding::Ceil, Rounding::Floor]))
+            .bias(rng.random())
+            .activation(choose(rng, &activations))
+            .residual(rng.random_bool(0.3), rng.random_bool(0.3));
+        if depthwise {
+            builder = builder.depthwise();
+        }
+        let Ok(spec) = builder.build() else { continue };
+        let dtype = |rng: &mut _| if f16 && RngExt::random_bool(rng, 0.4) { Dtype::F16 } else { Dtype::F32 };
+        let activations = dtype(rng);
+        let weights = if rng.random_bool(0.3) { Dtype::F16 } else { Dtype::F32 };
+        let f16 = (activations, weights) == (Dtype::F16, Dtype::F16);
+        let options = Options {
+            precision: Precision {
+                activations,
+                weights,
+                sums: if f16 && rng.random_bool(0.7) { Dtype::F16 } else { Dtype::F32 },
+            },
+            pooled_input: rng.random_bool(0.25),
+            pooled_output: rng.random_bool(0.3),
+            high_slice: slice(rng, &spec, Frequency::High),
+            low_slice: slice(rng, &spec, Frequency::Low),
+            scratch_limit: None,
+            variant: None,
+        };
+        return Case { spec, size, options, batch_norm: rng.random_bool(0.3), seed };
+    }
+}
