@@ -667,6 +667,7 @@ impl Plan {
         let terms = |step: &Step| match &step.kernel {
             Kernel::Direct(constants) => constants.f16_terms(),
             Kernel::Staged(constants) => constants.f16_terms(),
+            Kernel::Recipe(named) => named.f16_terms,
             _ => 0,
         };
         self.steps.iter().map(terms).max().unwrap_or(0)
