@@ -1,6 +1,7 @@
-//! Host twin of `shaders/add.wgsl`.
+//! Host twin of `shaders/layer/add.wgsl`.
 
-use super::wgsl::Source;
+use super::source::{Form, Recipe};
+use super::uniform::uniform;
 use super::{ELEMENTWISE_WORKGROUP, Kernel, activation_number, slope};
 use crate::device::DeviceFacts;
 use crate::device::Work;
@@ -10,35 +11,25 @@ use crate::kernels::{Grid, Step};
 use crate::layer::Activation;
 use crate::precision::Dtype;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Constants {
-    pub(crate) activations: Dtype,
-    pub(crate) second: bool,
-    pub(crate) residual: bool,
-    pub(crate) activation: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Shape {
-    threads: u32,
-    grid_x: u32,
-    slope: f32,
-    unused: u32,
-}
-
-impl Constants {
-    pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP);
-        source.constant("ACTIVATION", self.activation);
-        source.input("a");
-        source.optional_input("b", self.second);
-        source.optional_input("residual", self.residual);
-        source.output("y", true);
-        source.file(include_str!("../../shaders/activate.wgsl"));
-        source.file(include_str!("../../shaders/add.wgsl"));
-        source
+uniform! {
+    struct Shape {
+        threads: u32,
+        grid_x: u32,
+        slope: f32,
+        unused: u32,
     }
+}
+
+/// The sum of one tensor, and of `second` and `residual` if they are given.
+fn recipe(activations: Dtype, second: bool, residual: bool, activation: Activation) -> Recipe {
+    let given = |given| if given { Form::Elements(activations) } else { Form::Absent };
+    Recipe::new("layer/add")
+        .constant("WORKGROUP", ELEMENTWISE_WORKGROUP)
+        .constant("ACTIVATION", activation_number(activation))
+        .input("a", given(true))
+        .input("b", given(second))
+        .input("sum_residual", given(residual))
+        .output("sum_y", given(true))
 }
 
 /// Adds `a`, and `b` and `residual` where they are given, into `y`, and activates the sum.
@@ -54,15 +45,10 @@ pub(crate) fn step(
     let threads = y.dims.elements() as u32;
     let grid = Grid::fold(u64::from(threads.div_ceil(ELEMENTWISE_WORKGROUP)), facts)?;
     let shape = Shape { threads, grid_x: grid.x, slope: slope(activation), unused: 0 };
-    let constants = Constants {
-        activations,
-        second: b.is_some(),
-        residual: residual.is_some(),
-        activation: activation_number(activation),
-    };
+    let recipe = recipe(activations, b.is_some(), residual.is_some(), activation);
     let sources = 1 + u64::from(b.is_some()) + u64::from(residual.is_some());
     Ok(Step {
-        kernel: Kernel::Add(constants),
+        kernel: Kernel::recipe("add", recipe),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: [Some(a), b, residual, Some(y.id)].into_iter().flatten().collect(),
         grid,
@@ -70,4 +56,18 @@ pub(crate) fn step(
         f16_terms: 0,
         work: Work::elementwise(y.dims.elements(), sources, (sources + 1) * activations.bytes() * y.dims.elements()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uniform_is_the_shaders() {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            for (second, residual) in [(false, false), (false, true), (true, false), (true, true)] {
+                super::super::uniform::check::<Shape>(&recipe(dtype, second, residual, Activation::Relu));
+            }
+        }
+    }
 }

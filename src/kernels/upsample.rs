@@ -1,6 +1,7 @@
-//! Host twin of `shaders/upsample.wgsl`.
+//! Host twin of `shaders/layer/upsample.wgsl`.
 
-use super::wgsl::Source;
+use super::source::{Form, Recipe};
+use super::uniform::uniform;
 use super::{ELEMENTWISE_WORKGROUP, Kernel};
 use crate::device::DeviceFacts;
 use crate::device::Work;
@@ -9,41 +10,42 @@ use crate::kernels::job::Operand;
 use crate::kernels::{Grid, Step};
 use crate::precision::Dtype;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Constants {
-    pub(crate) activations: Dtype,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Shape {
-    threads: u32,
-    grid_x: u32,
-    h: u32,
-    w: u32,
-    h_in: u32,
-    w_in: u32,
-    unused: [u32; 2],
-}
-
-impl Constants {
-    pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP);
-        source.input("x");
-        source.output("y", true);
-        source.file(include_str!("../../shaders/upsample.wgsl"));
-        source
+uniform! {
+    struct Shape {
+        threads: u32,
+        grid_x: u32,
+        h: u32,
+        w: u32,
+        h_in: u32,
+        w_in: u32,
+        unused_a: u32,
+        unused_b: u32,
     }
+}
+
+fn recipe(activations: Dtype) -> Recipe {
+    Recipe::new("layer/upsample")
+        .constant("WORKGROUP", ELEMENTWISE_WORKGROUP)
+        .input("x", Form::Elements(activations))
+        .output("y", Form::Elements(activations))
 }
 
 /// Replicates `x` into `y`.
 pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Operand, y: Operand) -> Result<Step, Error> {
     let threads = y.dims.elements() as u32;
     let grid = Grid::fold(u64::from(threads.div_ceil(ELEMENTWISE_WORKGROUP)), facts)?;
-    let shape =
-        Shape { threads, grid_x: grid.x, h: y.dims.h, w: y.dims.w, h_in: x.dims.h, w_in: x.dims.w, unused: [0; 2] };
+    let shape = Shape {
+        threads,
+        grid_x: grid.x,
+        h: y.dims.h,
+        w: y.dims.w,
+        h_in: x.dims.h,
+        w_in: x.dims.w,
+        unused_a: 0,
+        unused_b: 0,
+    };
     Ok(Step {
-        kernel: Kernel::Upsample(Constants { activations }),
+        kernel: Kernel::recipe("upsample", recipe(activations)),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![x.id, y.id],
         grid,
@@ -51,4 +53,16 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Operand, y: Opera
         f16_terms: 0,
         work: Work::elementwise(u64::from(threads), 1, activations.bytes() * (x.dims.elements() + y.dims.elements())),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uniform_is_the_shaders() {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            super::super::uniform::check::<Shape>(&recipe(dtype));
+        }
+    }
 }

@@ -1,0 +1,7 @@
+// In place of tensors/output: no tensor. Nothing is written.
+
+fn store(i: u32, value: f32) {
+}
+
+fn store_2(i: u32, values: vec2<f32>) {
+}

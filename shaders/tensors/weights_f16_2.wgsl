@@ -1,0 +1,15 @@
+// In place of tensors/weights: f16, vectors of 2. Halves are kept as bits and
+// unpacked, which needs no feature.
+
+#import common/lanes
+
+// [elements], as the packing lays them out.
+@group(0) @binding(1) var<storage, read> weights: array<u32>;
+
+fn weight(i: u32) -> vec2<f32> {
+    return unpack2x16float(weights[i]);
+}
+
+fn bias(i: u32) -> vec2<f32> {
+    return vec2(bitcast<f32>(weights[2u * i]), bitcast<f32>(weights[2u * i + 1u]));
+}

@@ -1,0 +1,388 @@
+//! From a recipe to text.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+use super::module::{Item, ItemKind, Library, Module};
+use super::recipe::{New, Recipe, Value};
+use super::tokens::Scope;
+use super::{AssembleError, FILES};
+use crate::kernels::access::Access;
+
+static SHADERS: LazyLock<Library> = LazyLock::new(|| Library::new(FILES));
+
+/// The WGSL of a kernel.
+pub(crate) fn assemble(recipe: &Recipe) -> Result<String, AssembleError> {
+    Assembler::new(&SHADERS, recipe, false).program()
+}
+
+/// The same with files of a test's own.
+#[cfg(test)]
+pub(super) fn assemble_from(library: &Library, recipe: &Recipe) -> Result<String, AssembleError> {
+    Assembler::new(library, recipe, false).program()
+}
+
+/// A file with its defaults, whose bindings are numbered as they come.
+#[cfg(test)]
+pub(crate) fn assemble_alone(file: &'static str) -> Result<String, AssembleError> {
+    Assembler::new(&SHADERS, &Recipe::new(file), true).program()
+}
+
+/// A declaration as it goes into the program.
+struct Declaration {
+    name: String,
+    file: &'static str,
+    kind: ItemKind,
+    text: String,
+    /// All names that stand in it.
+    names: Vec<String>,
+}
+
+/// What a name within a file is in the program.
+type Names = HashMap<String, String>;
+
+struct Assembler<'a> {
+    library: &'a Library,
+    recipe: &'a Recipe,
+    /// The bindings are not those of the recipe: they are numbered as they come.
+    numbers_itself: bool,
+    directives: Vec<String>,
+    declarations: Vec<Declaration>,
+    /// Files that are being added, one importing the next.
+    stack: Vec<&'static str>,
+    /// Files that have been added, and into which instance.
+    added: HashSet<(&'static str, String)>,
+    /// The file behind each instance.
+    instances: HashMap<String, &'static str>,
+    /// Instances that are another one, and the names in [`Recipe::file`] that have been used.
+    used: HashSet<&'static str>,
+    used_values: HashSet<usize>,
+    used_bindings: HashSet<usize>,
+}
+
+impl<'a> Assembler<'a> {
+    fn new(library: &'a Library, recipe: &'a Recipe, numbers_itself: bool) -> Self {
+        Self {
+            library,
+            recipe,
+            numbers_itself,
+            directives: Vec::new(),
+            declarations: Vec::new(),
+            stack: Vec::new(),
+            added: HashSet::new(),
+            instances: HashMap::new(),
+            used: HashSet::new(),
+            used_values: HashSet::new(),
+            used_bindings: HashSet::new(),
+        }
+    }
+
+    fn program(mut self) -> Result<String, AssembleError> {
+        self.check_given_once()?;
+        self.add(self.library.module(self.recipe.root, "the host")?, "")?;
+        self.check_all_used()?;
+        let mut owners = HashMap::new();
+        for Declaration { name, file, .. } in &self.declarations {
+            if !name.is_empty()
+                && let Some(first) = owners.insert(name, *file)
+            {
+                return Err(AssembleError::Clash { name: name.clone(), first, second: file });
+            }
+        }
+        let kept = self.reachable();
+        // Only a replaced alias may need it and not say so.
+        const F16: &str = "enable f16;";
+        let needs_f16 =
+            self.declarations.iter().zip(&kept).any(|(d, &kept)| kept && d.names.iter().any(|n| n == "f16"));
+        if needs_f16 || self.directives.iter().any(|directive| directive == F16) {
+            self.directives.retain(|directive| directive != F16);
+            self.directives.insert(0, F16.into());
+        }
+        let kept =
+            self.declarations.iter().zip(kept).filter(|(_, kept)| *kept).map(|(declaration, _)| &declaration.text);
+        let mut text = String::new();
+        for part in self.directives.iter().chain(kept) {
+            text.push_str(part);
+            text.push('\n');
+        }
+        Ok(text)
+    }
+
+    /// Adds a file to an instance, or to the program's own names if that is empty, behind what it imports.
+    fn add(&mut self, module: &'a Module, instance: &str) -> Result<(), AssembleError> {
+        let file = module.file;
+        if self.stack.contains(&file) {
+            return Err(AssembleError::Cycle { file });
+        }
+        if !self.added.insert((file, instance.into())) {
+            return Ok(());
+        }
+        self.stack.push(file);
+        let mut names = Names::new();
+        for import in &module.imports {
+            match import.scope {
+                Scope::Shared => {
+                    let shared = self.replaced(import.file, file)?;
+                    self.add(shared, "")?;
+                }
+                Scope::Part => {
+                    let part = self.replaced(import.file, file)?;
+                    self.add(part, instance)?;
+                }
+                Scope::Instance(name) => {
+                    let (whole, imported) = self.instance(instance, name, import.file, file)?;
+                    for own in self.exports(imported, 0)? {
+                        names.insert(prefixed(name, own), prefixed(&whole, own));
+                    }
+                    self.add(imported, &whole)?;
+                }
+            }
+        }
+        self.stack.pop();
+        for own in self.exports(module, 0)? {
+            names.insert(own.into(), prefixed(instance, own));
+        }
+        for item in &module.items {
+            if let Some(&local) = item.locals.iter().find(|local| names.contains_key(**local)) {
+                return Err(AssembleError::LocalName { file, name: local.into() });
+            }
+            self.declare(file, instance, item, &names)?;
+        }
+        Ok(())
+    }
+
+    /// A file, or what the recipe has put in its place.
+    fn replaced(&mut self, file: &'static str, by: &str) -> Result<&'a Module, AssembleError> {
+        let replacement = self.replacement(file);
+        self.library.module(replacement.unwrap_or(file), by)
+    }
+
+    fn replacement(&mut self, what: &str) -> Option<&'static str> {
+        let &(what, file) = self.recipe.files.iter().find(|(name, _)| *name == what)?;
+        self.used.insert(what);
+        Some(file)
+    }
+
+    /// The name in the program, and the file, of the instance that is called `name` in a file of `outer`.
+    fn instance(
+        &mut self,
+        outer: &str,
+        name: &str,
+        file: &'static str,
+        by: &str,
+    ) -> Result<(String, &'a Module), AssembleError> {
+        let mut whole = if outer.is_empty() { name.into() } else { format!("{outer}_{name}") };
+        // At most one after the other: a ring of equal instances ends too.
+        for _ in 0..=self.recipe.same.len() {
+            let Some(&(one, other)) = self.recipe.same.iter().find(|(one, _)| *one == whole) else { break };
+            self.used.insert(one);
+            whole = other.into();
+        }
+        let replacement = self.replacement(&whole);
+        let module = match replacement {
+            Some(file) => self.library.module(file, "the host")?,
+            None => self.replaced(file, by)?,
+        };
+        let first = *self.instances.entry(whole.clone()).or_insert(module.file);
+        if first != module.file {
+            return Err(AssembleError::TwoFiles { instance: whole, first, second: module.file });
+        }
+        Ok((whole, module))
+    }
+
+    /// What a file and its parts declare.
+    fn exports(&mut self, module: &'a Module, depth: usize) -> Result<Vec<&'static str>, AssembleError> {
+        if depth > FILES.len() {
+            return Err(AssembleError::Cycle { file: module.file });
+        }
+        let mut names: Vec<_> = module.items.iter().map(|item| item.name).filter(|name| !name.is_empty()).collect();
+        for import in module.imports.iter().filter(|import| import.scope == Scope::Part) {
+            let part = self.replaced(import.file, module.file)?;
+            names.extend(self.exports(part, depth + 1)?);
+        }
+        Ok(names)
+    }
+
+    fn declare(&mut self, file: &'static str, instance: &str, item: &Item, names: &Names) -> Result<(), AssembleError> {
+        let name = if item.name.is_empty() { String::new() } else { prefixed(instance, item.name) };
+        let number = match item.kind {
+            ItemKind::Storage(_) if self.numbers_itself => {
+                self.used_bindings.insert(self.used_bindings.len());
+                Some(self.used_bindings.len())
+            }
+            ItemKind::Storage(written) => Some(self.number(file, instance, item, &name, written)?),
+            _ => None,
+        };
+        let (text, all) = match self.new_value(instance, item) {
+            Some(new) => {
+                let words =
+                    |wgsl: &str| wgsl.split(|c: char| !c.is_alphanumeric() && c != '_').map(String::from).collect();
+                match new {
+                    New::Constant(value) => (format!("const {name}: u32 = {value}u;"), Vec::new()),
+                    New::Flag(value) => (format!("const {name}: bool = {value};"), Vec::new()),
+                    New::Alias(wgsl) => (format!("alias {name} = {wgsl};"), words(wgsl)),
+                }
+            }
+            None => render(item, names, number),
+        };
+        if item.kind == ItemKind::Directive {
+            if !self.directives.contains(&text) {
+                self.directives.push(text);
+            }
+        } else {
+            self.declarations.push(Declaration { name, file, kind: item.kind, text, names: all });
+        }
+        Ok(())
+    }
+
+    /// The number of a storage buffer.
+    fn number(
+        &mut self,
+        file: &'static str,
+        instance: &str,
+        item: &Item,
+        name: &str,
+        written: bool,
+    ) -> Result<usize, AssembleError> {
+        let (root, name) = (self.recipe.root, name.to_string());
+        let mut bindings = self.recipe.bindings.iter();
+        let Some(place) = bindings.position(|b| b.instance == instance && b.name == item.name) else {
+            return Err(AssembleError::UnlistedBinding { root, file, name });
+        };
+        if (self.recipe.bindings[place].access == Access::Write) != written {
+            return Err(AssembleError::OtherAccess { root, file, name });
+        }
+        self.used_bindings.insert(place);
+        Ok(place + 1)
+    }
+
+    /// What the recipe puts in place of a declaration's value, if it is of the same kind.
+    fn new_value(&mut self, instance: &str, item: &Item) -> Option<New> {
+        let declares = |value: &Value| {
+            let typed = |wgsl: &str| {
+                let mut behind = item.tokens.iter().skip_while(|token| !token.is(":")).skip(1);
+                item.kind == ItemKind::Constant && behind.next().is_some_and(|token| token.is(wgsl))
+            };
+            value.instance == instance
+                && value.name == item.name
+                && match value.new {
+                    New::Constant(_) => typed("u32"),
+                    New::Flag(_) => typed("bool"),
+                    New::Alias(_) => item.kind == ItemKind::Alias,
+                }
+        };
+        let place = self.recipe.values.iter().position(declares)?;
+        self.used_values.insert(place);
+        Some(self.recipe.values[place].new)
+    }
+
+    fn check_given_once(&self) -> Result<(), AssembleError> {
+        let values = self.recipe.values.iter().map(|value| (value.instance, value.name));
+        let bindings = self.recipe.bindings.iter().map(|binding| (binding.instance, binding.name));
+        let files = self.recipe.files.iter().map(|(what, _)| ("", *what));
+        let same = self.recipe.same.iter().map(|(what, _)| ("", *what));
+        let twice = [values.collect::<Vec<_>>(), bindings.collect(), files.collect(), same.collect()];
+        for list in twice {
+            let mut seen = HashSet::new();
+            if let Some((instance, name)) = list.into_iter().find(|given| !seen.insert(*given)) {
+                return Err(AssembleError::GivenTwice { root: self.recipe.root, name: prefixed(instance, name) });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_all_used(&self) -> Result<(), AssembleError> {
+        let root = self.recipe.root;
+        let mut names = self.recipe.files.iter().chain(&self.recipe.same).map(|(name, _)| *name);
+        if let Some(name) = names.find(|name| !self.used.contains(name)) {
+            return Err(AssembleError::NoInstance { root, name });
+        }
+        let unused = |used: &HashSet<usize>, all: usize| (0..all).find(|i| !used.contains(i));
+        if let Some(i) = unused(&self.used_values, self.recipe.values.len()) {
+            let Value { instance, name, new } = self.recipe.values[i];
+            if !instance.is_empty() && !self.instances.contains_key(instance) {
+                return Err(AssembleError::NoInstance { root, name: instance });
+            }
+            let kind = match new {
+                New::Constant(_) => "constant of type u32",
+                New::Flag(_) => "constant of type bool",
+                New::Alias(_) => "alias",
+            };
+            return Err(AssembleError::NoValue { root, instance, kind, name });
+        }
+        if let Some(i) = unused(&self.used_bindings, self.recipe.bindings.len()) {
+            let binding = self.recipe.bindings[i];
+            return Err(AssembleError::NoBinding { root, name: prefixed(binding.instance, binding.name) });
+        }
+        Ok(())
+    }
+
+    /// Which declarations an entry point, a binding or an assertion needs. Without an entry point all of them.
+    fn reachable(&self) -> Vec<bool> {
+        let places: HashMap<_, _> = self.declarations.iter().enumerate().map(|(i, d)| (d.name.as_str(), i)).collect();
+        let is_entry = |d: &Declaration| d.kind == ItemKind::Function(true);
+        let all = !self.declarations.iter().any(is_entry);
+        let is_root = |d: &Declaration| {
+            all || is_entry(d) || d.name.is_empty() || matches!(d.kind, ItemKind::Uniform | ItemKind::Storage(_))
+        };
+        let mut kept: Vec<_> = self.declarations.iter().map(is_root).collect();
+        let mut open: Vec<_> = (0..kept.len()).filter(|&i| kept[i]).collect();
+        while let Some(i) = open.pop() {
+            for &place in self.declarations[i].names.iter().filter_map(|name| places.get(name.as_str())) {
+                if !kept[place] {
+                    kept[place] = true;
+                    open.push(place);
+                }
+            }
+        }
+        kept
+    }
+}
+
+/// A name of a file within an instance of it.
+fn prefixed(instance: &str, name: &str) -> String {
+    if instance.is_empty() {
+        return name.into();
+    }
+    let has = |kind: fn(&char) -> bool| name.chars().any(|c| kind(&c));
+    if !has(|c| c.is_lowercase()) && has(|c| c.is_uppercase()) {
+        return format!("{}_{name}", instance.to_uppercase());
+    }
+    if !name.starts_with(char::is_uppercase) {
+        return format!("{instance}_{name}");
+    }
+    let mut pascal = String::new();
+    for word in instance.split('_') {
+        let mut chars = word.chars();
+        pascal.extend(chars.next().into_iter().flat_map(char::to_uppercase));
+        pascal.push_str(chars.as_str());
+    }
+    pascal + name
+}
+
+/// A declaration as text, with the names that it has in the program and its binding's number, and all names in it.
+fn render(item: &Item, names: &Names, number: Option<usize>) -> (String, Vec<String>) {
+    let mut text = String::new();
+    let mut all = Vec::new();
+    let mut line = item.tokens.first().map_or(0, |token| token.line);
+    for (i, token) in item.tokens.iter().enumerate() {
+        if token.line != line {
+            line = token.line;
+            text.push('\n');
+        }
+        if i > 0 {
+            text.push_str(token.space);
+        }
+        let is_number = i >= 2 && item.tokens[i - 1].is("(") && item.tokens[i - 2].is("binding");
+        if let (true, Some(number)) = (is_number, number) {
+            text.push_str(&number.to_string());
+        } else if item.names[i] {
+            let name = names.get(token.text).map_or(token.text, String::as_str);
+            text.push_str(name);
+            all.push(name.into());
+        } else {
+            text.push_str(token.text);
+        }
+    }
+    (text, all)
+}

@@ -1,0 +1,138 @@
+//! Puts the WGSL of a kernel together from the files under `shaders/`, as a [`Recipe`] says.
+//!
+//! # How a file declares what it uses
+//!
+//! | line in a file | meaning |
+//! |---|---|
+//! | `#import common/turns` | all of `shaders/common/turns.wgsl`, once per program, names as they are |
+//! | `#import direct/path as hh` | an *instance*: every name of that file gets the instance's name in front |
+//! | `#import direct/window as self` | a *part*: the file's names belong to the importing file, as if written there |
+//!
+//! The name in front follows the case of what it stands in front of: in the instance `hh`, `accumulate` is
+//! `hh_accumulate`, `LEVEL` is `HH_LEVEL` and `Window` is `HhWindow`. The importing file writes these names. An instance
+//! inside an instance has both names: if `direct/path` has `#import tensors/input as source`, then `hh` has the instance
+//! `hh_source`, and `direct/path` still writes `source_load`. A plain import is shared, inside of an instance too.
+//! Use a part if two files need each other's constants within each instance: both import a third one `as self`.
+//!
+//! What several files of a family use (`Shape`, the variable `shape`, tile sizes) stands in a file that all of them import
+//! plainly. The root file imports the rest; imports form no cycle.
+//!
+//! # What the host chooses
+//!
+//! Every file is complete: constants and aliases have a default, so that each file validates by itself. A recipe replaces
+//! values, files and instances by name:
+//!
+//! ```ignore
+//! Recipe::new("direct/direct")
+//!     .constant("WORKGROUP", 64)               // const WORKGROUP: u32 = 64u; of the root or of a plain import
+//!     .flag("MASKED", true)                    // const MASKED: bool = true;
+//!     .alias("Factor", "f16")                  // alias Factor = f16;
+//!     .constant_in("hh", "LEVEL", 1)           // in the instance hh: HH_LEVEL
+//!     .file("hl", "direct/path_absent")        // another file behind the instance hl
+//!     .file("common/lanes", "common/lanes_1")  // another file wherever common/lanes is imported
+//!     .same("hh_source", "x0")                 // hh_source and ll_source are one tensor, x0,
+//!     .file("x0", "tensors/input_pairs")       // which no file needs to import
+//!     .binding_in("x0", "elements", Access::Read)
+//! ```
+//!
+//! Bindings are numbered in the order in which the recipe lists them, from 1 on. Binding 0 is the uniform `shape`. Numbers
+//! in the files are there for editors only. For tensors and weights, `tensors.rs` has one call each: [`Recipe::input`],
+//! [`Recipe::output`], [`Recipe::weights`] and so on set file, types and binding together.
+//!
+//! Nothing is formatted or assembled while planning: a recipe holds static strings and numbers, and is the key under which
+//! pipelines are shared. A name that does not exist is an [`AssembleError`], which tests find.
+//!
+//! # Rules for files
+//!
+//! - A local variable or parameter must not have a module-scope name of its file, nor of an instance that it imports.
+//! - The case of a module-scope name says what it is: `LIKE_THIS` constants, `LikeThis` types, `like_this` the rest.
+//! - `enable`, `requires` and `diagnostic` lines stand in the file that needs them; they are moved to the top, once each.
+//!   If only a replaced alias brings `f16` in, `enable f16;` is added.
+//! - What the entry point does not reach is left out; comments and blank lines are too. Bindings stay.
+
+mod assemble;
+mod module;
+mod recipe;
+mod tensors;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+pub(crate) use assemble::assemble;
+#[cfg(test)]
+pub(crate) use assemble::assemble_alone;
+pub(crate) use recipe::{Named, Recipe};
+pub(crate) use tensors::{Form, INPUTS};
+
+/// Each file under `shaders/` that is written for the assembler: its name, and its text.
+pub(crate) const FILES: &[(&str, &str)] = {
+    macro_rules! files {
+        ($($name:literal,)*) => {
+            &[$(($name, include_str!(concat!("../../../shaders/", $name, ".wgsl")))),*]
+        };
+    }
+    files![
+        "common/activate",
+        "common/epilogue",
+        "common/lanes",
+        "common/lanes_1",
+        "common/means",
+        "common/turns",
+        "common/words64",
+        "layer/add",
+        "layer/upsample",
+        "tensors/input",
+        "tensors/input_absent",
+        "tensors/input_pairs",
+        "tensors/input_words_f16",
+        "tensors/input_words_f32",
+        "tensors/output",
+        "tensors/output_absent",
+        "tensors/output_pairs",
+        "tensors/output_words_f16",
+        "tensors/output_words_f32",
+        "tensors/vectors_in",
+        "tensors/vectors_in_words_2",
+        "tensors/vectors_in_words_4",
+        "tensors/vectors_out",
+        "tensors/vectors_out_words_2",
+        "tensors/vectors_out_words_4",
+        "tensors/weights",
+        "tensors/weights_as_f16",
+        "tensors/weights_f16_1",
+        "tensors/weights_f16_2",
+        "tensors/weights_f16_4",
+        "tensors/weights_f16_words_4",
+        "tensors/weights_words_2",
+        "tensors/weights_words_4",
+    ]
+};
+
+/// Why a recipe makes no source.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AssembleError {
+    #[error("there is no shader file {file}, which {by} wants")]
+    NoFile { file: String, by: String },
+    #[error("{file}, line {line}: {what}")]
+    Syntax { file: &'static str, line: u32, what: &'static str },
+    #[error("{file}: the local variable or parameter {name} has a module-scope name")]
+    LocalName { file: &'static str, name: String },
+    #[error("{file} imports itself, directly or through others")]
+    Cycle { file: &'static str },
+    #[error("{first} and {second} both declare {name}")]
+    Clash { name: String, first: &'static str, second: &'static str },
+    #[error("the instance {instance} is {first} in one file and {second} in another")]
+    TwoFiles { instance: String, first: &'static str, second: &'static str },
+    #[error("{root}: no instance or import is called {name}")]
+    NoInstance { root: &'static str, name: &'static str },
+    #[error("{root}: no {kind} {name} in {}", if instance.is_empty() { "the program" } else { instance })]
+    NoValue { root: &'static str, instance: &'static str, kind: &'static str, name: &'static str },
+    #[error("{root}: {name} is given twice")]
+    GivenTwice { root: &'static str, name: String },
+    #[error("{root}: no file declares the binding {name}")]
+    NoBinding { root: &'static str, name: String },
+    #[error("{file}: the recipe of {root} does not list the binding {name}")]
+    UnlistedBinding { root: &'static str, file: &'static str, name: String },
+    #[error("{file}: {name} is read and written differently from what the recipe of {root} says")]
+    OtherAccess { root: &'static str, file: &'static str, name: String },
+}
