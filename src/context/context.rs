@@ -4,10 +4,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::context::Cache;
-use crate::device::AdapterFacts;
-use crate::device::DeviceFacts;
-use crate::device::DeviceIdentity;
+use super::cache::Cache;
+use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity};
 use crate::engine::{Engine, EngineOptions, Layer, scoped};
 use crate::error::Error;
 use crate::plan::Tuned;

@@ -10,8 +10,7 @@
 //! multiply-adds, packed f16 twice as many, where a software device emulates both. The numbers are of lavapipe on
 //! x86-64 with 256-bit vectors, read off its machine code and its times, and of no GPU in particular.
 
-use crate::device::DeviceFacts;
-use crate::device::Words;
+use super::facts::{DeviceFacts, Words};
 
 /// Processors of the nominal GPU, and the waves that each keeps.
 const GPU_PROCESSORS: u64 = 128;

@@ -1,8 +1,9 @@
 //! The weights of a layer on the host, as checkpoints hold them, and the folding of batch norm into them.
 
+use super::spec::Spec;
+use super::split::{Frequency, Path};
 use crate::dims::Dims;
 use crate::error::Error;
-use crate::layer::{Frequency, Path, Spec};
 
 /// Batch norm at inference: y = (x - mean) / sqrt(var + eps) * gamma + beta, each slice one value a channel.
 #[derive(Clone, Copy, Debug)]

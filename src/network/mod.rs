@@ -5,10 +5,8 @@
 mod checkpoint;
 mod description;
 mod graph;
-mod memory;
 mod model;
 mod plan;
-mod pooled;
 #[cfg(feature = "context")]
 mod run;
 pub mod zoo;

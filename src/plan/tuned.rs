@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::str;
 
+use super::options::Options;
+use super::plan::Plan;
+use super::variant::Variant;
 use crate::checksum::{seal, unseal};
-use crate::device::DeviceFacts;
-use crate::device::DeviceIdentity;
+use crate::device::{DeviceFacts, DeviceIdentity};
 use crate::dims::InputSize;
 use crate::error::Error;
 use crate::kernels::job::Slice;
 use crate::layer::{Activation, Groups, Spec};
-use crate::plan::{Options, Plan, Variant};
 use crate::precision::{Dtype, Precision};
 
 /// Bumped when the lines of [`Tuned::to_bytes`] change.

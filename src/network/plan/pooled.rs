@@ -4,13 +4,13 @@
 //! of 1x1 has a kernel that makes the mean of what it reads, and others that are faster where it is given. Which it is, the
 //! estimates say: what is tuned would not do, since it is tuned for one of the two.
 
-use super::NetworkOptions;
-use super::graph::{Graph, Task, ValueId, ValueShape};
+use super::options::NetworkOptions;
 use crate::device::DeviceFacts;
 use crate::dims::{Dims, InputSize};
 use crate::kernels::job::{Operand, TensorId};
 use crate::kernels::pool;
 use crate::layer::{Downsample, Groups, Path, Spec};
+use crate::network::graph::{Graph, Task, ValueId, ValueShape};
 use crate::plan::{Options, Plan};
 
 pub(super) struct Pooled {

@@ -1,0 +1,81 @@
+//! A network's tensors by name.
+
+use std::collections::BTreeMap;
+
+use crate::error::Error;
+use crate::layer::{BatchNorm, Frequency, Weights};
+use crate::network::graph::Graph;
+
+/// A tensor on the host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HostTensor {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its elements, contiguous, the last axis varying fastest.
+    pub data: Vec<f32>,
+}
+
+/// The tensors of a network by name; `docs/networks.md` has the names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Checkpoint {
+    /// All of them.
+    pub tensors: BTreeMap<String, HostTensor>,
+}
+
+impl Checkpoint {
+    /// The elements of a tensor, if it is there.
+    pub fn get(&self, name: &str) -> Option<&[f32]> {
+        self.tensors.get(name).map(|tensor| tensor.data.as_slice())
+    }
+
+    /// That every tensor of `graph` is there in its shape, for what reads tensors by name.
+    pub(crate) fn check(&self, graph: &Graph) -> Result<(), Error> {
+        let wanted = graph.tensors().into_iter().map(|tensor| (tensor.name, tensor.shape)).collect();
+        let problems = self.problems(&wanted);
+        if problems.is_empty() { Ok(()) } else { Err(Error::Checkpoint { problems }) }
+    }
+
+    /// What is missing or misshapen, a line each.
+    pub(super) fn problems(&self, wanted: &BTreeMap<String, Vec<usize>>) -> Vec<String> {
+        let problem = |(name, shape): (&String, &Vec<usize>)| match self.tensors.get(name) {
+            None => Some(format!("{name} is missing: expected {shape:?}")),
+            Some(found) if found.shape != *shape => {
+                Some(format!("{name} has another shape: found {:?}, expected {shape:?}", found.shape))
+            }
+            Some(found) if found.data.len() != shape.iter().product::<usize>() => {
+                Some(format!("{name} has {} elements: expected {shape:?}", found.data.len()))
+            }
+            Some(_) => None,
+        };
+        wanted.iter().filter_map(problem).collect()
+    }
+
+    /// The weights of a conv node, as far as they are there.
+    pub(crate) fn conv_weights(&self, node: &str, eps: f32) -> Weights<'_> {
+        let get = |name: &str| self.get(&format!("{node}.{name}"));
+        Weights {
+            w_hh: get("w_hh"),
+            w_hl: get("w_hl"),
+            w_lh: get("w_lh"),
+            w_ll: get("w_ll"),
+            bias_h: get("bias_h"),
+            bias_l: get("bias_l"),
+            norm_h: self.norm(node, Frequency::High, eps),
+            norm_l: self.norm(node, Frequency::Low, eps),
+        }
+    }
+
+    /// The batch norm of one frequency of a node, if it has one.
+    pub(crate) fn norm(&self, node: &str, frequency: Frequency, eps: f32) -> Option<BatchNorm<'_>> {
+        let get = |name: &str| self.get(&format!("{node}.norm_{}.{name}", letter(frequency)));
+        Some(BatchNorm { gamma: get("gamma")?, beta: get("beta")?, mean: get("mean")?, var: get("var")?, eps })
+    }
+}
+
+/// The letter of a frequency in names of tensors.
+pub(super) fn letter(frequency: Frequency) -> char {
+    match frequency {
+        Frequency::High => 'h',
+        Frequency::Low => 'l',
+    }
+}

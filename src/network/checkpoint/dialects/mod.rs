@@ -1,0 +1,30 @@
+//! How other projects name the tensors of a network. A dialect is a file, and a line in [`DIALECTS`].
+
+mod alias;
+mod d_li14;
+
+use std::collections::{HashMap, HashSet};
+
+pub(super) use alias::Alias;
+
+use crate::network::graph::Graph;
+
+/// Adds all names that a dialect could give to the tensors of a network.
+type Dialect = fn(&Graph, &mut HashMap<String, Alias>);
+
+const DIALECTS: &[Dialect] = &[d_li14::aliases];
+
+/// All that any dialect could call a tensor of `graph`.
+pub(super) fn aliases(graph: &Graph) -> HashMap<String, Alias> {
+    let mut aliases = HashMap::new();
+    DIALECTS.iter().for_each(|dialect| dialect(graph, &mut aliases));
+    // Names of absent frequencies mean nothing.
+    let wanted: HashSet<String> = graph.tensors().into_iter().map(|tensor| tensor.name).collect();
+    aliases.retain(|_, alias| !matches!(alias, Alias::Of(target) if !wanted.contains(target)));
+    aliases
+}
+
+/// PyTorch counts batches in every batch norm.
+pub(super) fn is_counter(name: &str) -> bool {
+    name.rsplit('.').next() == Some("num_batches_tracked")
+}

@@ -1,0 +1,77 @@
+//! What a network costs, whatever runs it.
+
+use super::graph::Graph;
+use super::node::Task;
+use super::tensors::{Role, TensorSpec};
+use super::value::{Kind, ValueShape};
+use crate::dims::InputSize;
+use crate::error::Error;
+
+/// What a network costs at a size, whatever runs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetworkCost {
+    /// Multiply-adds of convolutions and matrices.
+    pub macs: u64,
+    /// Weights, biases, and batch norm's scales and shifts.
+    pub params: u64,
+}
+
+impl Graph {
+    /// Multiply-adds of each node.
+    pub fn macs(&self, size: InputSize) -> Result<Vec<u64>, Error> {
+        let shapes = self.shapes(size)?;
+        let macs = self.nodes.iter().map(|node| match (&node.task, node.kind, shapes[node.inputs[0]]) {
+            (Task::Conv { spec, .. }, _, ValueShape::Map { size, .. }) => Ok(spec.cost(size)?.macs),
+            (Task::Linear { .. }, Kind::Vector(outputs), ValueShape::Vector { n, c }) => {
+                Ok(saturating_product([n, c, outputs]))
+            }
+            (Task::Excite { reduced, .. }, Kind::Map(split), ValueShape::Map { size, .. }) => {
+                Ok(saturating_product([2, size.n, split.channels(), *reduced]))
+            }
+            _ => Ok(0),
+        });
+        macs.collect()
+    }
+
+    /// The bytes that each node must move, whatever runs it: its inputs, its output and its weights once. Batch norms,
+    /// concatenations and excitations can be part of their neighbours and count nothing. `activation` and `weight` are
+    /// bytes an element (4 or 2).
+    pub fn min_bytes(&self, size: InputSize, activation: u64, weight: u64) -> Result<Vec<u64>, Error> {
+        let shapes = self.shapes(size)?;
+        let bytes = self.nodes.iter().zip(1..).map(|(node, id)| {
+            let (input, output) = (shapes[node.inputs[0]], shapes[id]);
+            let maps = || (input.elements() + output.elements()) * activation;
+            match (&node.task, input, output) {
+                (Task::Conv { spec, .. }, ValueShape::Map { size, .. }, _) => {
+                    Ok(spec.cost(size)?.min_bytes(activation, weight))
+                }
+                (Task::Pool { .. } | Task::GlobalPool, ..) => Ok(maps()),
+                (
+                    Task::Linear { .. } | Task::Softmax,
+                    ValueShape::Vector { c, .. },
+                    ValueShape::Vector { c: outputs, .. },
+                ) => {
+                    let weights = matches!(node.task, Task::Linear { .. });
+                    let weights = if weights { u64::from(c) * u64::from(outputs) * weight } else { 0 };
+                    // Vectors are f32 in any case.
+                    Ok(4 * (input.elements() + output.elements()) + weights)
+                }
+                _ => Ok(0),
+            }
+        });
+        bytes.collect()
+    }
+
+    /// Multiply-adds and parameters.
+    pub fn cost(&self, size: InputSize) -> Result<NetworkCost, Error> {
+        let macs = self.macs(size)?.into_iter().fold(0, u64::saturating_add);
+        let trained = |spec: &TensorSpec| !matches!(spec.role, Role::Mean | Role::Var);
+        let elements = |spec: &TensorSpec| spec.shape.iter().fold(1u64, |all, &d| all.saturating_mul(d as u64));
+        let params = self.tensors().iter().filter(|spec| trained(spec)).map(elements).fold(0, u64::saturating_add);
+        Ok(NetworkCost { macs, params })
+    }
+}
+
+fn saturating_product<const N: usize>(factors: [u32; N]) -> u64 {
+    factors.into_iter().fold(1, |all: u64, factor| all.saturating_mul(u64::from(factor)))
+}

@@ -1,0 +1,194 @@
+//! A description resolved and validated, and the shapes of its values at a size.
+
+use std::collections::HashMap;
+
+use super::node::{GraphNode, Task, refuse};
+use super::resolve::resolve;
+use super::value::{Kind, ValueId, ValueShape};
+use crate::dims::{Dims, InputSize};
+use crate::error::Error;
+use crate::layer::{Spec, Split, Window};
+use crate::network::description::{INPUT, Network};
+
+/// A validated network.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    pub(crate) network: Network,
+    pub(crate) nodes: Vec<GraphNode>,
+    pub(crate) output: ValueId,
+}
+
+impl Graph {
+    /// Resolves and validates a description. Errors name the node.
+    pub fn new(network: &Network) -> Result<Self, Error> {
+        if network.input.channels == 0 {
+            return Err(Error::argument("input.channels", 0, "must be at least 1"));
+        }
+        if !(network.norm_eps >= 0.0 && network.norm_eps.is_finite()) {
+            return Err(Error::argument("norm_eps", network.norm_eps, "must be a number, at least 0"));
+        }
+        let mut ids: HashMap<&str, ValueId> = HashMap::from([(INPUT, 0)]);
+        let mut kinds = vec![Kind::Map(Split { high: network.input.channels, low: 0 })];
+        let mut nodes = Vec::with_capacity(network.nodes.len());
+        for node in &network.nodes {
+            if node.name.is_empty() {
+                return Err(refuse("a node has an empty name"));
+            }
+            if ids.contains_key(node.name.as_str()) {
+                return Err(refuse(format!("node {}: there is another value of this name", node.name)));
+            }
+            let inner = |error: Error| Error::Node { node: node.name.clone(), error: Box::new(error) };
+            let resolved = resolve(network, node, &ids, &kinds).map_err(inner)?;
+            kinds.push(resolved.kind);
+            nodes.push(resolved);
+            ids.insert(&node.name, nodes.len());
+        }
+        let named = |field: &str, name: &str| {
+            ids.get(name).copied().ok_or_else(|| refuse(format!("{field} is {name}: must be the name of a node")))
+        };
+        for stage in &network.stages {
+            named("stages", stage)?;
+        }
+        let output = named("output", &network.output)?;
+        if output == 0 {
+            return Err(refuse("output is input: must be the name of a node"));
+        }
+        Ok(Self { network: network.clone(), nodes, output })
+    }
+
+    /// The description.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Number of nodes.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are no nodes.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    pub(crate) fn kind(&self, id: ValueId) -> Kind {
+        match id {
+            0 => Kind::Map(Split { high: self.network.input.channels, low: 0 }),
+            id => self.nodes[id - 1].kind,
+        }
+    }
+
+    /// The name of a value.
+    pub(crate) fn name(&self, id: ValueId) -> &str {
+        if id == 0 { INPUT } else { &self.nodes[id - 1].name }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<ValueId> {
+        self.nodes.iter().position(|node| node.name == name).map(|index| index + 1)
+    }
+
+    /// The shapes of all values, the input's first, then one a node. Errors name the node.
+    pub fn shapes(&self, size: InputSize) -> Result<Vec<ValueShape>, Error> {
+        let rounding = self.network.rounding;
+        // The checks of sizes are those of a layer.
+        Spec::builder(self.network.input.channels, 1).build()?.shapes(size)?;
+        let input = Split { high: self.network.input.channels, low: 0 };
+        let mut shapes = vec![ValueShape::map(input, size, rounding)];
+        for node in &self.nodes {
+            let inner = |error: Error| Error::Node { node: node.name.clone(), error: Box::new(error) };
+            let shape = self.shape(node, &shapes).map_err(inner)?;
+            if let (Some(residual), Task::Conv { .. } | Task::Excite { .. }) = (node.residual, &node.task)
+                && shapes[residual] != shape
+            {
+                let problem = format!("its residual {} has another size", self.name(residual));
+                return Err(inner(refuse(problem)));
+            }
+            shapes.push(shape);
+        }
+        Ok(shapes)
+    }
+
+    fn shape(&self, node: &GraphNode, shapes: &[ValueShape]) -> Result<ValueShape, Error> {
+        let rounding = self.network.rounding;
+        let input = shapes[node.inputs[0]];
+        let shape = match (&node.task, node.kind, input) {
+            (Task::Conv { spec, .. }, Kind::Map(split), ValueShape::Map { size, .. }) => {
+                // Both frequencies must agree with each other, and the next layer with both.
+                spec.shapes(size)?;
+                ValueShape::map(split, spec.output_size(size)?, rounding)
+            }
+            (Task::Pool { window, .. }, Kind::Map(split), ValueShape::Map { size, .. }) => {
+                let size = window.output(size)?;
+                let shape = ValueShape::map(split, size, rounding);
+                if let (ValueShape::Map { low: Some(low), .. }, ValueShape::Map { low: Some(from), .. }) =
+                    (shape, input)
+                {
+                    window.check_low(from, low)?;
+                }
+                shape
+            }
+            (Task::Concat, Kind::Map(split), ValueShape::Map { size, .. }) => {
+                for &other in &node.inputs[1..] {
+                    if !matches!(shapes[other], ValueShape::Map { size: s, .. } if s == size) {
+                        return Err(refuse(format!("its inputs differ in size: {}", self.name(other))));
+                    }
+                }
+                ValueShape::map(split, size, rounding)
+            }
+            (_, Kind::Map(split), ValueShape::Map { size, .. }) => ValueShape::map(split, size, rounding),
+            (_, Kind::Vector(c), ValueShape::Map { size: InputSize { n, .. }, .. } | ValueShape::Vector { n, .. }) => {
+                ValueShape::Vector { n, c }
+            }
+            (_, Kind::Map(_), ValueShape::Vector { .. }) => return Err(refuse("its input must be a map")),
+        };
+        if let ValueShape::Map { high, low, .. } = shape
+            && [high, low].into_iter().flatten().any(|dims| dims.h == 0 || dims.w == 0)
+        {
+            return Err(refuse("the input is too small: nothing is left of its map"));
+        }
+        Ok(shape)
+    }
+
+    /// The number of classes, where the answer is a vector.
+    pub fn classes(&self) -> Option<u32> {
+        match self.kind(self.output) {
+            Kind::Vector(c) => Some(c),
+            Kind::Map(_) => None,
+        }
+    }
+
+    /// The shape of the answer, of those of all values.
+    pub fn output_shape(&self, shapes: &[ValueShape]) -> ValueShape {
+        shapes[self.output]
+    }
+}
+
+impl Window {
+    /// The size at full resolution behind the pool.
+    fn output(&self, size: InputSize) -> Result<InputSize, Error> {
+        let mut out = [0; 3];
+        for (axis, input) in [size.t, size.h, size.w].into_iter().enumerate() {
+            let (kernel, stride, padding) = (self.kernel[axis], self.stride[axis], self.padding[axis]);
+            let padded = input + 2 * padding;
+            if padded < kernel {
+                let allowed = format!("must be at most the map's {input} with padding {padding} on both sides");
+                return Err(Error::argument("kernel", kernel, allowed));
+            }
+            out[axis] = (padded - kernel) / stride + 1;
+        }
+        Ok(InputSize { t: out[0], h: out[1], w: out[2], ..size })
+    }
+
+    /// Every window of the low frequency, whose number its high frequency decides, must touch its map.
+    fn check_low(&self, from: Dims, to: Dims) -> Result<(), Error> {
+        let axes = [(from.t, to.t), (from.h, to.h), (from.w, to.w)];
+        for (axis, (from, to)) in axes.into_iter().enumerate() {
+            let last = u64::from(to.saturating_sub(1)) * u64::from(self.stride[axis]);
+            if last >= u64::from(from) + u64::from(self.padding[axis]) {
+                let problem = format!("a low-frequency map of {from} has too little for the {to} windows it must have");
+                return Err(refuse(problem));
+            }
+        }
+        Ok(())
+    }
+}

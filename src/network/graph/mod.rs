@@ -1,0 +1,16 @@
+//! A description resolved: names to values, splits, the tensors it wants, shapes at a size, cost.
+
+mod cost;
+#[expect(clippy::module_inception, reason = "the room is named for what it makes")]
+mod graph;
+mod node;
+mod resolve;
+mod tensors;
+mod value;
+
+pub use cost::NetworkCost;
+pub use graph::Graph;
+pub(crate) use node::{GraphNode, Task};
+pub use tensors::{Role, TensorSpec};
+pub use value::ValueShape;
+pub(crate) use value::{INPUT_ID, Kind, ValueId};

@@ -1,0 +1,134 @@
+//! From a node of a description to a node of the graph: names to values, splits, windows, specifications.
+
+use std::collections::HashMap;
+
+use super::node::{GraphNode, Task, refuse};
+use super::value::{Kind, ValueId};
+use crate::error::Error;
+use crate::layer::{Spec, Split, TimeAxis, Window};
+use crate::network::description::{Conv, Network, Node, Op};
+
+pub(super) fn resolve(
+    network: &Network,
+    node: &Node,
+    ids: &HashMap<&str, ValueId>,
+    kinds: &[Kind],
+) -> Result<GraphNode, Error> {
+    let id = |name: &str| {
+        ids.get(name).copied().ok_or_else(|| refuse(format!("it reads {name}, which no node in front of it makes")))
+    };
+    let map = |name: &str| match kinds[id(name)?] {
+        Kind::Map(split) => Ok(split),
+        Kind::Vector(_) => Err(refuse(format!("it reads {name}, which is a vector: must be a map"))),
+    };
+    let vector = |name: &str| match kinds[id(name)?] {
+        Kind::Vector(c) => Ok(c),
+        Kind::Map(_) => Err(refuse(format!("it reads {name}, which is a map: must be a vector"))),
+    };
+    let residual = |name: &Option<String>, split: Split| -> Result<Option<ValueId>, Error> {
+        let Some(name) = name else { return Ok(None) };
+        let found = map(name)?;
+        if found != split {
+            return Err(refuse(format!(
+                "its residual {name} has {} high and {} low channels: must have {} and {}",
+                found.high, found.low, split.high, split.low
+            )));
+        }
+        Ok(Some(id(name)?))
+    };
+    let (inputs, residual, task, kind) = match &node.op {
+        Op::Conv(conv) => {
+            let input = map(&conv.input)?;
+            let spec = conv_spec(network, conv, input)?;
+            let split = spec.output();
+            let residual = residual(&conv.residual, split)?;
+            (vec![id(&conv.input)?], residual, Task::Conv { spec, norm: conv.norm }, Kind::Map(split))
+        }
+        Op::Pool(pool) => {
+            let window = Window {
+                kernel: pool.kernel.with_time(1),
+                stride: pool.stride.with_time(1),
+                padding: pool.padding.with_time(0),
+            };
+            for (kernel, stride, padding) in (0..3).map(|i| (window.kernel[i], window.stride[i], window.padding[i])) {
+                if kernel == 0 || kernel > 1024 {
+                    return Err(Error::argument("kernel", kernel, "must be 1 to 1024"));
+                }
+                if stride == 0 || stride > 1024 {
+                    return Err(Error::argument("stride", stride, "must be 1 to 1024"));
+                }
+                if padding >= kernel {
+                    let allowed = format!("must be less than the kernel's {kernel}");
+                    return Err(Error::argument("padding", padding, allowed));
+                }
+            }
+            let kind = Kind::Map(map(&pool.input)?);
+            (vec![id(&pool.input)?], None, Task::Pool { kind: pool.kind, window }, kind)
+        }
+        Op::Norm { input, activation } => {
+            activation.check()?;
+            let kind = Kind::Map(map(input)?);
+            (vec![id(input)?], None, Task::Norm { activation: *activation }, kind)
+        }
+        Op::Concat { inputs } => {
+            if inputs.is_empty() {
+                return Err(refuse("inputs is empty: must name at least one map"));
+            }
+            let splits = inputs.iter().map(|name| map(name)).collect::<Result<Vec<_>, _>>()?;
+            let sum = |part: fn(&Split) -> u32| splits.iter().map(part).try_fold(0, u32::checked_add);
+            let split = sum(|s| s.high).zip(sum(|s| s.low)).filter(|(high, low)| high.checked_add(*low).is_some());
+            let Some((high, low)) = split else {
+                return Err(refuse(format!("its inputs have more than {} channels together", u32::MAX)));
+            };
+            let split = Split { high, low };
+            let inputs = inputs.iter().map(|name| id(name)).collect::<Result<Vec<_>, _>>()?;
+            (inputs, None, Task::Concat, Kind::Map(split))
+        }
+        Op::Excite(excite) => {
+            let split = map(&excite.input)?;
+            if excite.reduced == 0 {
+                return Err(Error::argument("reduced", 0, "must be at least 1"));
+            }
+            excite.activation.check()?;
+            let task = Task::Excite { reduced: excite.reduced, activation: excite.activation };
+            (vec![id(&excite.input)?], residual(&excite.residual, split)?, task, Kind::Map(split))
+        }
+        Op::GlobalPool { input } => (vec![id(input)?], None, Task::GlobalPool, Kind::Vector(map(input)?.channels())),
+        Op::Linear { input, outputs, bias } => {
+            vector(input)?;
+            if *outputs == 0 {
+                return Err(Error::argument("outputs", 0, "must be at least 1"));
+            }
+            (vec![id(input)?], None, Task::Linear { bias: *bias }, Kind::Vector(*outputs))
+        }
+        Op::Softmax { input } => (vec![id(input)?], None, Task::Softmax, Kind::Vector(vector(input)?)),
+    };
+    Ok(GraphNode { name: node.name.clone(), inputs, residual, task, kind })
+}
+
+fn conv_spec(network: &Network, conv: &Conv, input: Split) -> Result<Spec, Error> {
+    let output = match conv.split {
+        None => Split::from_alpha(conv.channels, conv.alpha)?,
+        Some([high, low]) if high.checked_add(low) == Some(conv.channels) => Split { high, low },
+        Some([high, low]) => {
+            let allowed = format!("must sum to the {} channels", conv.channels);
+            return Err(Error::argument("split", format!("{high} + {low}"), allowed));
+        }
+    };
+    let residual = |channels: u32| conv.residual.is_some() && channels > 0;
+    let builder = Spec::builder(input.channels(), conv.channels)
+        .split(input, output)
+        .kernel(conv.kernel)
+        .stride(conv.stride)
+        .padding(conv.padding)
+        .dilation(conv.dilation)
+        .time(conv.time.unwrap_or(TimeAxis::IMAGE))
+        .bias(conv.bias)
+        .activation(conv.activation)
+        .residual(residual(output.high), residual(output.low))
+        .downsample(conv.downsample)
+        .rounding(network.rounding)
+        .high_to_low(conv.high_to_low)
+        .low_to_high(conv.low_to_high);
+    if conv.depthwise { builder.depthwise().build() } else { builder.groups(conv.groups).build() }
+}

@@ -1,0 +1,117 @@
+//! The tensors that a network wants of a checkpoint.
+
+use super::graph::Graph;
+use super::node::{GraphNode, Task};
+use super::value::Kind;
+use crate::layer::{Frequency, Path, Split};
+use crate::network::description::{Conv, Op};
+
+/// What a tensor of a checkpoint is, as far as its values are concerned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Role {
+    /// A kernel or matrix; `fan_in` inputs make one output.
+    Weight {
+        /// Over all paths into the output.
+        fan_in: u32,
+    },
+    /// Added to an output.
+    Bias,
+    /// Batch norm's scale; `residual` where a residual is added to the result.
+    Gamma {
+        /// Whether the node adds a residual.
+        residual: bool,
+    },
+    /// Batch norm's shift.
+    Beta,
+    /// Batch norm's running mean.
+    Mean,
+    /// Batch norm's running variance.
+    Var,
+}
+
+/// A tensor that a network wants of a checkpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorSpec {
+    /// In this project's own naming.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// What it is.
+    pub role: Role,
+}
+
+impl Graph {
+    /// Every tensor that a checkpoint must have, in the order of the nodes.
+    pub fn tensors(&self) -> Vec<TensorSpec> {
+        let mut tensors = Vec::new();
+        for node in &self.nodes {
+            let mut add = |name: String, shape: Vec<usize>, role: Role| {
+                tensors.push(TensorSpec { name: format!("{}.{name}", node.name), shape, role });
+            };
+            let mut norm = |split: Split, residual: bool| {
+                for (letter, channels) in [("h", split.high), ("l", split.low)] {
+                    if channels > 0 {
+                        let roles = [Role::Gamma { residual }, Role::Beta, Role::Mean, Role::Var];
+                        for (name, role) in ["gamma", "beta", "mean", "var"].into_iter().zip(roles) {
+                            add(format!("norm_{letter}.{name}"), vec![channels as usize], role);
+                        }
+                    }
+                }
+            };
+            match (&node.task, node.kind) {
+                (Task::Conv { spec, norm: has_norm }, _) => {
+                    if *has_norm {
+                        norm(spec.output(), node.residual.is_some());
+                    }
+                    let timed = matches!(self.op(node), Some(Op::Conv(Conv { time: Some(_), .. })));
+                    for path in Path::ALL.into_iter().filter(|&path| spec.has(path)) {
+                        let [n, c, kt, kh, kw] = spec.weight_shape(path).map(|d| d as usize);
+                        let shape = if timed { vec![n, c, kt, kh, kw] } else { vec![n, c, kh, kw] };
+                        let fan_in = Path::ALL
+                            .into_iter()
+                            .filter(|&other| other.output() == path.output() && spec.has(other))
+                            .map(|other| {
+                                spec.weight_shape(other)[1..].iter().fold(1, |all: u32, &d| all.saturating_mul(d))
+                            })
+                            .fold(0, u32::saturating_add);
+                        add(path.weight_name().into(), shape, Role::Weight { fan_in });
+                    }
+                    for (name, frequency) in [("bias_h", Frequency::High), ("bias_l", Frequency::Low)] {
+                        let channels = spec.output().of(frequency);
+                        if spec.has_bias() && channels > 0 {
+                            add(name.into(), vec![channels as usize], Role::Bias);
+                        }
+                    }
+                }
+                (Task::Norm { .. }, Kind::Map(split)) => norm(split, false),
+                (Task::Excite { reduced, .. }, Kind::Map(split)) => {
+                    let (c, r) = (split.channels(), *reduced);
+                    add("squeeze.weight".into(), vec![r as usize, c as usize], Role::Weight { fan_in: c });
+                    add("squeeze.bias".into(), vec![r as usize], Role::Bias);
+                    for (letter, channels) in [("h", split.high), ("l", split.low)] {
+                        if channels > 0 {
+                            let shape = vec![channels as usize, r as usize];
+                            add(format!("excite_{letter}.weight"), shape, Role::Weight { fan_in: r });
+                            add(format!("excite_{letter}.bias"), vec![channels as usize], Role::Bias);
+                        }
+                    }
+                }
+                (Task::Linear { bias }, Kind::Vector(outputs)) => {
+                    if let Kind::Vector(c) = self.kind(node.inputs[0]) {
+                        let shape = vec![outputs as usize, c as usize];
+                        add("weight".into(), shape, Role::Weight { fan_in: c });
+                        if *bias {
+                            add("bias".into(), vec![outputs as usize], Role::Bias);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        tensors
+    }
+
+    fn op(&self, node: &GraphNode) -> Option<&Op> {
+        self.network.nodes.iter().find(|other| other.name == node.name).map(|node| &node.op)
+    }
+}

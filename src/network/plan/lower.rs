@@ -1,0 +1,274 @@
+//! The dispatches of each node.
+
+use super::place::Placement;
+use super::step::{Params, Part, Place, PlannedStep, Span};
+use crate::device::check_size;
+use crate::dims::{Dims, InputSize};
+use crate::error::Error;
+use crate::kernels::job::{Operand, Slice, TensorId};
+use crate::kernels::{Step, excite, global_pool, linear, pool, scale, softmax, window_pool};
+use crate::layer::{Activation, Frequency, Spec};
+use crate::network::description::PoolKind;
+use crate::network::graph::{GraphNode, Kind, Task, ValueShape};
+use crate::plan::{Choices, Options, Variant};
+
+/// A convolution of a network, as it stands there.
+#[derive(Clone, Debug)]
+pub(super) struct PlannedLayer {
+    pub(super) node: usize,
+    pub(super) size: InputSize,
+    pub(super) options: Options,
+    pub(super) variant: Variant,
+    pub(super) tuned: bool,
+}
+
+/// Turns nodes into dispatches, one after the other.
+pub(super) struct Lowering<'a> {
+    pub(super) placement: Placement<'a>,
+    pub(super) choices: &'a Choices,
+    pub(super) steps: Vec<PlannedStep>,
+    pub(super) layers: Vec<PlannedLayer>,
+    /// Bytes of the largest value, which a layer's scratch must not exceed: it would decide what the network needs.
+    pub(super) largest: u64,
+}
+
+impl<'a> Lowering<'a> {
+    pub(super) fn new(placement: Placement<'a>, choices: &'a Choices) -> Self {
+        let largest = placement.tensors.iter().copied().max().unwrap_or(0);
+        Self { placement, choices, steps: Vec::new(), layers: Vec::new(), largest }
+    }
+
+    pub(super) fn push(&mut self, node: usize, step: Step, params: Option<Params>, tensors: Vec<(TensorId, Span)>) {
+        self.steps.push(PlannedStep { node, step, params, params_of: node, tensors });
+    }
+
+    pub(super) fn node(&mut self, index: usize) -> Result<(), Error> {
+        let node = &self.placement.graph.nodes[index];
+        let (input, output) = (self.placement.places[node.inputs[0]], self.placement.places[index + 1]);
+        self.placement.check_sizes(output, "a map")?;
+        let both = |input: Place| [(input.high, output.high), (input.low, output.low)];
+        let mut pooled = false;
+        match &node.task {
+            Task::Conv { spec, .. } => pooled = self.conv(index, node, spec, input, output)?,
+            Task::Pool { kind, window } => {
+                for (x, y) in both(input).into_iter().filter_map(|(x, y)| x.zip(y)) {
+                    let average = *kind == PoolKind::Average;
+                    let (x, x_tensor, y_tensor) = (operand(TensorId::XH, x), x.span, y.span);
+                    let to = operand(TensorId::YH, y);
+                    let step = {
+                        let job = window_pool::Job { average, window: *window, slice: y.slice, band: None };
+                        window_pool::step(
+                            self.placement.facts,
+                            self.placement.options.types(self.placement.facts),
+                            &job,
+                            x,
+                            to,
+                        )?
+                    };
+                    self.push(index, step, None, vec![(TensorId::XH, x_tensor), (TensorId::YH, y_tensor)]);
+                }
+            }
+            Task::Norm { activation } => {
+                let frequencies = [Frequency::High, Frequency::Low];
+                for part in [output.high, output.low].into_iter().flatten() {
+                    let elements = 2 * u64::from(part.dims.c);
+                    check_size("the factors and shifts", elements, 4 * elements, self.placement.facts)?;
+                }
+                for ((x, y), frequency) in both(input).into_iter().zip(frequencies) {
+                    let Some((x, y)) = x.zip(y) else { continue };
+                    let means = output.pooled.filter(|_| frequency == Frequency::High);
+                    let pooled = means.map(|means| means.dims);
+                    let (form, activation) = (scale::Form::Channel, *activation);
+                    let step = self.scale(&scale::Job { form, activation, pooled, ..copies(x, y) })?;
+                    let mut tensors = vec![(TensorId::XH, x.span), (TensorId::YH, y.span)];
+                    tensors.extend(means.map(|means| (TensorId::YP, means.span)));
+                    self.push(index, step, Some(Params::Norm(frequency)), tensors);
+                }
+                pooled = true;
+            }
+            Task::Concat => {
+                let mut first = [0, 0];
+                for &id in &node.inputs {
+                    let from = self.placement.places[id];
+                    for (i, (x, y)) in both(from).into_iter().enumerate() {
+                        let Some((x, y)) = x.zip(y) else { continue };
+                        let slice = Slice { first: y.slice.first + first[i], of: y.slice.of };
+                        let y = Part { dims: x.dims, slice, ..y };
+                        first[i] += x.dims.c;
+                        if (x.span, x.slice) != (y.span, y.slice) {
+                            let step = self.scale(&copies(x, y))?;
+                            let tensors = vec![(TensorId::XH, x.span), (TensorId::YH, y.span)];
+                            self.push(index, step, None, tensors);
+                        }
+                    }
+                }
+            }
+            Task::Excite { reduced, activation } => {
+                // Two inputs, a residual and two outputs are more than some devices bind.
+                pooled =
+                    node.residual.is_none() || self.placement.facts.limits.max_storage_buffers_per_shader_stage >= 5;
+                let output = Place { pooled: output.pooled.filter(|_| pooled), ..output };
+                self.excite(index, node, *reduced, *activation, input, output)?;
+            }
+            Task::GlobalPool => {
+                if let Some(vector) = output.vector {
+                    self.means(index, input, vector)?;
+                }
+            }
+            Task::Linear { .. } => {
+                if let (Some(x), Some(y)) = (input.vector, output.vector) {
+                    let bytes = linear::packed_bytes(y.dims.c, x.dims.c, self.placement.options.precision.weights);
+                    let elements = linear::padded(u64::from(y.dims.c)).saturating_mul(u64::from(x.dims.c));
+                    check_size("the matrix", elements, bytes, self.placement.facts)?;
+                    let step = linear::step(
+                        self.placement.facts,
+                        self.placement.options.precision.weights,
+                        y.dims.n,
+                        y.dims.c,
+                        x.dims.c,
+                    )?;
+                    let tensors = vec![(TensorId::XH, x.span), (TensorId::YH, y.span)];
+                    self.push(index, step, Some(Params::Linear(self.placement.options.precision.weights)), tensors);
+                }
+            }
+            Task::Softmax => {
+                if let (Some(x), Some(y)) = (input.vector, output.vector) {
+                    let step = softmax::step(self.placement.facts, y.dims.n, y.dims.c)?;
+                    self.push(index, step, None, vec![(TensorId::XH, x.span), (TensorId::YH, y.span)]);
+                }
+            }
+        }
+        if !pooled {
+            self.pool(index, output)?;
+        }
+        Ok(())
+    }
+
+    /// pool of a value's high part, where somebody wants it.
+    pub(super) fn pool(&mut self, index: usize, output: Place) -> Result<(), Error> {
+        let Some((x, y)) = output.high.zip(output.pooled) else { return Ok(()) };
+        let (from, to) = (operand(TensorId::XH, x), operand(TensorId::YH, y));
+        let step = pool::step(self.placement.facts, self.placement.options.types(self.placement.facts), from, to)?;
+        self.push(index, step, None, vec![(TensorId::XH, x.span), (TensorId::YH, y.span)]);
+        Ok(())
+    }
+
+    /// A layer; returns whether it also writes the pooled output.
+    fn conv(&mut self, index: usize, node: &GraphNode, spec: &Spec, x: Place, y: Place) -> Result<bool, Error> {
+        let ValueShape::Map { size, .. } = self.placement.shapes[node.inputs[0]] else { return Ok(false) };
+        let residual = node.residual.map(|id| self.placement.places[id]).unwrap_or_default();
+        let slice = |part: Option<Part>| part.filter(|part| !part.is_whole()).map(|part| part.slice);
+        let options = Options {
+            pooled_input: x.pooled.is_some() && self.placement.pooled.read[index],
+            pooled_output: y.pooled.is_some(),
+            high_slice: slice(y.high),
+            low_slice: slice(y.low),
+            scratch_limit: Some(self.largest),
+            ..self.placement.options.layer()
+        };
+        let plan = self.choices.plan(spec, size, &options, self.placement.facts)?;
+        let (variant, tuned) = (plan.variant(), plan.is_tuned());
+        self.layers.push(PlannedLayer { node: index, size, options, variant, tuned });
+        let scratch: Vec<Part> = plan.scratch.iter().map(|&dims| self.placement.own(dims)).collect();
+        let tensor = |id: TensorId| {
+            let part = match id {
+                TensorId::XH => x.high,
+                TensorId::XL => x.low,
+                TensorId::XP => x.pooled,
+                TensorId::ResidualH => residual.high,
+                TensorId::ResidualL => residual.low,
+                TensorId::YH => y.high,
+                TensorId::YL => y.low,
+                TensorId::YP => y.pooled,
+                TensorId::Scratch(i) => scratch.get(i).copied(),
+                TensorId::Weights => None,
+            };
+            part.map(|part| (id, part.span))
+        };
+        for step in plan.steps {
+            let tensors = step.tensors.iter().filter_map(|&id| tensor(id)).collect();
+            let params = step.packing.clone().map(Params::Conv);
+            self.push(index, step, params, tensors);
+        }
+        Ok(options.pooled_output)
+    }
+
+    fn scale(&self, job: &scale::Job) -> Result<Step, Error> {
+        scale::step(self.placement.facts, self.placement.options.types(self.placement.facts), job)
+    }
+
+    /// The means of a map's channels, H's in front of L's.
+    fn means(&mut self, index: usize, x: Place, vector: Part) -> Result<(), Error> {
+        let mut first = 0;
+        for part in [x.high, x.low].into_iter().flatten() {
+            let slice = Slice { first, of: vector.dims.c };
+            let step = global_pool::step(
+                self.placement.facts,
+                self.placement.options.precision.activations,
+                part.dims,
+                slice,
+            )?;
+            self.push(index, step, None, vec![(TensorId::XH, part.span), (TensorId::YH, vector.span)]);
+            first += part.dims.c;
+        }
+        Ok(())
+    }
+
+    fn excite(
+        &mut self,
+        index: usize,
+        node: &GraphNode,
+        reduced: u32,
+        activation: Activation,
+        x: Place,
+        y: Place,
+    ) -> Result<(), Error> {
+        let Kind::Map(split) = node.kind else { return Ok(()) };
+        let n = [x.high, x.low].into_iter().flatten().map(|part| part.dims.n).max().unwrap_or(1);
+        let dims = Dims { n, c: split.channels(), t: 1, h: 1, w: 1 };
+        let mut vector = || Part {
+            span: self.placement.tensor(dims.elements().saturating_mul(4)),
+            dims,
+            slice: Slice::whole(dims.c),
+        };
+        let (means, factors) = (vector(), vector());
+        self.placement.check_vector(dims)?;
+        let elements = excite::packed_elements(dims.c, reduced);
+        check_size("the matrices", elements, elements.saturating_mul(4), self.placement.facts)?;
+        self.means(index, x, means)?;
+        let step = excite::step(self.placement.facts, n, dims.c, reduced)?;
+        let tensors = vec![(TensorId::XH, means.span), (TensorId::YH, factors.span)];
+        self.push(index, step, Some(Params::Excite), tensors);
+
+        let residual = node.residual.map(|id| self.placement.places[id]).unwrap_or_default();
+        let mut first = 0;
+        for (x, y, means, residual) in [(x.high, y.high, y.pooled, residual.high), (x.low, y.low, None, residual.low)] {
+            let Some((x, y)) = x.zip(y) else { continue };
+            let step = self.scale(&scale::Job {
+                form: scale::Form::Sample,
+                factors: Slice { first, of: dims.c },
+                residual: residual.is_some(),
+                activation,
+                pooled: means.map(|means| means.dims),
+                ..copies(x, y)
+            })?;
+            let mut tensors = vec![(TensorId::XH, x.span), (TensorId::XP, factors.span), (TensorId::YH, y.span)];
+            tensors.extend(residual.map(|residual| (TensorId::ResidualH, residual.span)));
+            tensors.extend(means.map(|means| (TensorId::YP, means.span)));
+            self.push(index, step, None, tensors);
+            first += x.dims.c;
+        }
+        Ok(())
+    }
+}
+
+/// A job that copies, for others to differ from.
+fn copies(x: Part, y: Part) -> scale::Job {
+    let (form, activation) = (scale::Form::Copy, Activation::None);
+    let factors = Slice::whole(0);
+    scale::Job { dims: x.dims, x: x.slice, y: y.slice, form, factors, residual: false, activation, pooled: None }
+}
+
+pub(super) fn operand(id: TensorId, part: Part) -> Operand {
+    Operand { id, dims: part.dims }
+}

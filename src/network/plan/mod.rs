@@ -1,0 +1,16 @@
+//! A network cut into dispatches and buffers, for a size and a device.
+
+mod lifetimes;
+mod lower;
+mod memory;
+mod options;
+mod place;
+#[expect(clippy::module_inception, reason = "the room is named for what it makes")]
+mod plan;
+mod pooled;
+mod stem;
+mod step;
+
+pub use options::NetworkOptions;
+pub use plan::{NetworkLayer, NetworkPlan, Stage};
+pub(crate) use step::{Params, Part, PlannedStep};

@@ -1,0 +1,192 @@
+//! Where each value lies: tensors of its own, or channels of a concatenation.
+
+use super::options::NetworkOptions;
+use super::pooled::Pooled;
+use super::step::{Part, Place, Span};
+use crate::device::{DeviceFacts, check_size};
+use crate::dims::Dims;
+use crate::error::Error;
+use crate::kernels::job::Slice;
+use crate::network::graph::{Graph, Task, ValueId, ValueShape};
+
+/// The places of all values, and the tensors that hold them.
+pub(super) struct Placement<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) options: &'a NetworkOptions,
+    pub(super) facts: &'a DeviceFacts,
+    pub(super) shapes: &'a [ValueShape],
+    pub(super) pooled: Pooled,
+    pub(super) places: Vec<Place>,
+    /// Bytes of each.
+    pub(super) tensors: Vec<u64>,
+}
+
+impl<'a> Placement<'a> {
+    /// Places every value.
+    pub(super) fn new(
+        graph: &'a Graph,
+        shapes: &'a [ValueShape],
+        options: &'a NetworkOptions,
+        facts: &'a DeviceFacts,
+    ) -> Self {
+        let pooled = Pooled::new(graph, shapes, options, facts);
+        let places = vec![Place::default(); shapes.len()];
+        let mut placement = Self { graph, options, facts, shapes, pooled, places, tensors: Vec::new() };
+        placement.place_concats();
+        for id in 0..shapes.len() {
+            placement.place(id);
+        }
+        placement
+    }
+
+    pub(super) fn tensor(&mut self, bytes: u64) -> Span {
+        let bytes = bytes.checked_next_multiple_of(4).unwrap_or(u64::MAX).max(4);
+        self.tensors.push(bytes);
+        Span { tensor: self.tensors.len() - 1, offset: 0, bytes }
+    }
+
+    /// A tensor of its own for a map.
+    pub(super) fn own(&mut self, dims: Dims) -> Part {
+        let span = self.tensor(dims.elements().saturating_mul(self.options.precision.activations.bytes()));
+        Part { span, dims, slice: Slice::whole(dims.c) }
+    }
+
+    /// A tensor for both frequencies of a map, one behind the other: they come and go together, and a large buffer that
+    /// an all-high map has left then holds both. Two tensors where no buffer would hold both.
+    fn own_map(&mut self, high: Option<Dims>, low: Option<Dims>) -> [Option<Part>; 2] {
+        let apart = |planner: &mut Self| [high, low].map(|dims| dims.map(|dims| planner.own(dims)));
+        let (Some(high), Some(low)) = (high, low) else {
+            return apart(self);
+        };
+        let element = self.options.precision.activations.bytes();
+        let bytes =
+            |dims: Dims| dims.elements().saturating_mul(element).checked_next_multiple_of(4).unwrap_or(u64::MAX);
+        let alignment = u64::from(self.facts.limits.min_storage_buffer_offset_alignment.max(4));
+        let offset = bytes(high).checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
+        let together = offset.saturating_add(bytes(low));
+        // Parts are bound apart, so that how much can be bound at once is no limit to their sum.
+        if together > self.facts.limits.max_buffer_size {
+            return apart(self);
+        }
+        let tensor = self.tensor(together).tensor;
+        [(high, 0), (low, offset)].map(|(dims, offset)| {
+            Some(Part { span: Span { tensor, offset, bytes: bytes(dims) }, dims, slice: Slice::whole(dims.c) })
+        })
+    }
+
+    fn maps(&self, id: ValueId) -> [Option<Dims>; 2] {
+        match self.shapes[id] {
+            ValueShape::Map { high, low, .. } => [high, low],
+            ValueShape::Vector { .. } => [None, None],
+        }
+    }
+
+    /// Concatenation without a copy: what is concatenated is written where it belongs, if its maker can write there and
+    /// its readers can read there. Later nodes first, so that a concatenation inside of another finds its place.
+    fn place_concats(&mut self) {
+        let graph = self.graph;
+        let mut readers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len() + 1];
+        for (index, node) in graph.nodes.iter().enumerate() {
+            for &id in node.inputs.iter().chain(&node.residual) {
+                readers[id].push(index);
+            }
+        }
+        for index in (0..graph.nodes.len()).rev() {
+            let node = &graph.nodes[index];
+            if !matches!(node.task, Task::Concat) {
+                continue;
+            }
+            self.place(index + 1);
+            let place = self.places[index + 1];
+            let mut first = [0, 0];
+            for &id in &node.inputs {
+                let dims = self.maps(id);
+                let within = |part: Option<Part>, dims: Option<Dims>, first: u32| {
+                    let slice = |part: Part| Slice { first: part.slice.first + first, of: part.slice.of };
+                    part.zip(dims).map(|(part, dims)| Part { span: part.span, dims, slice: slice(part) })
+                };
+                let spot = Place {
+                    high: within(place.high, dims[0], first[0]),
+                    low: within(place.low, dims[1], first[1]),
+                    ..Place::default()
+                };
+                for (first, dims) in first.iter_mut().zip(dims) {
+                    *first += dims.map_or(0, |dims| dims.c);
+                }
+                // A second concatenation would be of another tensor, and would have to copy out of this one.
+                let concats = readers[id].iter().filter(|&&r| matches!(graph.nodes[r].task, Task::Concat)).count();
+                let readable =
+                    readers[id].iter().all(|&r| matches!(graph.nodes[r].task, Task::Concat | Task::Norm { .. }));
+                // What is read back has to be whole.
+                let kept = id == graph.output || self.options.keep.iter().any(|name| name == graph.name(id));
+                if id > 0 && concats == 1 && readable && !kept && !self.pooled.kept[id] && self.writes_slices(id) {
+                    self.places[id] = spot;
+                }
+            }
+        }
+        // One dispatch cannot read and write one buffer.
+        for (index, node) in graph.nodes.iter().enumerate() {
+            let own = self.places[index + 1];
+            let tensors = |place: Place| [place.high, place.low].into_iter().flatten().map(|part| part.span.tensor);
+            let mut read = node.inputs.iter().flat_map(|&id| tensors(self.places[id]));
+            if !matches!(node.task, Task::Concat) && read.any(|tensor| tensors(own).any(|own| own == tensor)) {
+                self.places[index + 1] = Place::default();
+            }
+        }
+    }
+
+    /// Whether the maker of a value can write it as channels of a larger tensor.
+    fn writes_slices(&self, id: ValueId) -> bool {
+        let node = &self.graph.nodes[id - 1];
+        match node.task {
+            Task::Conv { .. } | Task::Excite { .. } => node.residual.is_none(),
+            Task::Pool { .. } | Task::Norm { .. } | Task::Concat => true,
+            Task::GlobalPool | Task::Linear { .. } | Task::Softmax => false,
+        }
+    }
+
+    /// Gives a value tensors of its own, where it has no place yet.
+    fn place(&mut self, id: ValueId) {
+        match self.shapes[id] {
+            ValueShape::Map { high, low, .. } => {
+                if self.places[id].high.is_none() && self.places[id].low.is_none() {
+                    [self.places[id].high, self.places[id].low] = self.own_map(high, low);
+                }
+                if self.pooled.kept[id]
+                    && self.places[id].pooled.is_none()
+                    && let Some(dims) = high
+                {
+                    let pooled = dims.pooled(self.graph.network.rounding);
+                    if pooled.h > 0 && pooled.w > 0 {
+                        self.places[id].pooled = Some(self.own(pooled));
+                    }
+                }
+            }
+            ValueShape::Vector { n, c } => {
+                if self.places[id].vector.is_none() {
+                    let dims = Dims { n, c, t: 1, h: 1, w: 1 };
+                    let span = self.tensor(dims.elements().saturating_mul(4));
+                    self.places[id].vector = Some(Part { span, dims, slice: Slice::whole(c) });
+                }
+            }
+        }
+    }
+
+    /// Refuses maps, which are called `map` in the error, and vectors that the device could not bind or the kernels not
+    /// index.
+    pub(super) fn check_sizes(&self, place: Place, map: &str) -> Result<(), Error> {
+        for part in [place.high, place.low, place.pooled].into_iter().flatten() {
+            let whole = part.dims.with_channels(part.slice.of);
+            let bytes = whole.elements().saturating_mul(self.options.precision.activations.bytes());
+            check_size(&format!("{map} of {whole}"), whole.elements(), bytes, self.facts)?;
+        }
+        place.vector.map_or(Ok(()), |vector| self.check_vector(vector.dims))
+    }
+
+    /// As [`Self::check_sizes`], of a vector, which is f32.
+    pub(super) fn check_vector(&self, dims: Dims) -> Result<(), Error> {
+        let elements = dims.elements();
+        let what = format!("a vector of {}x{}", dims.n, dims.c);
+        check_size(&what, elements, elements.saturating_mul(4), self.facts)
+    }
+}

@@ -1,0 +1,192 @@
+//! A network at a size, on a device: every dispatch, and every buffer. Pure, so that it can be made and asked anywhere.
+
+use super::lifetimes::lifetimes;
+use super::lower::{Lowering, PlannedLayer};
+use super::memory;
+use super::options::NetworkOptions;
+use super::place::Placement;
+use super::step::{Place, PlannedStep};
+use crate::device::DeviceFacts;
+use crate::dims::InputSize;
+use crate::error::Error;
+use crate::layer::Spec;
+use crate::network::graph::{Graph, INPUT_ID, Task, ValueShape};
+use crate::plan::{Choices, Options, Variant};
+use crate::precision::Dtype;
+
+/// A network cut into dispatches for a size and a device.
+#[derive(Clone, Debug)]
+pub struct NetworkPlan {
+    pub(crate) graph: Graph,
+    pub(crate) options: NetworkOptions,
+    /// Of the device that it was planned for.
+    facts: DeviceFacts,
+    pub(crate) size: InputSize,
+    pub(crate) shapes: Vec<ValueShape>,
+    pub(crate) places: Vec<Place>,
+    pub(crate) steps: Vec<PlannedStep>,
+    layers: Vec<PlannedLayer>,
+    /// Where each tensor lies, and bytes of each buffer.
+    pub(crate) memory: memory::Assignment,
+    live_bytes: u64,
+}
+
+/// A convolution of a network with all that decides its plan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NetworkLayer<'a> {
+    /// The name of its node.
+    pub node: &'a str,
+    /// What it computes.
+    pub spec: &'a Spec,
+    /// The size of its input.
+    pub size: InputSize,
+    /// Its types, slices, and whether it reads and writes pooled maps.
+    pub options: Options,
+    /// What it runs.
+    pub variant: Variant,
+    /// Whether that was measured to be the fastest, and not estimated.
+    pub tuned: bool,
+}
+
+impl NetworkPlan {
+    /// Plans `graph` for an input of `size`. Errors name the node, unless they are about the input or the options.
+    pub fn new(graph: &Graph, size: InputSize, options: &NetworkOptions, facts: &DeviceFacts) -> Result<Self, Error> {
+        Self::with_choices(graph, size, options, facts, &Choices::default())
+    }
+
+    /// As [`NetworkPlan::new`], with what has been tuned for the device: see [`Choices::plan`].
+    pub fn with_choices(
+        graph: &Graph,
+        size: InputSize,
+        options: &NetworkOptions,
+        facts: &DeviceFacts,
+        choices: &Choices,
+    ) -> Result<Self, Error> {
+        if options.precision.activations == Dtype::F16 && !facts.features.contains(wgpu::Features::SHADER_F16) {
+            return Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" });
+        }
+        let shapes = graph.shapes(size)?;
+        for name in &options.keep {
+            if graph.find(name).is_none() {
+                return Err(Error::argument("keep", name, "must be the name of a node"));
+            }
+        }
+        let placement = Placement::new(graph, &shapes, options, facts);
+        placement.check_sizes(placement.places[INPUT_ID], "the input")?;
+        let mut lowering = Lowering::new(placement, choices);
+        let mut index = 0;
+        while let Some(node) = graph.nodes.get(index) {
+            let inner = |error: Error| Error::Node { node: node.name.clone(), error: Box::new(error) };
+            match lowering.stem(index).map_err(inner)? {
+                0 => lowering.node(index).map(|()| index += 1).map_err(inner)?,
+                planned => index += planned,
+            }
+        }
+        let Lowering { placement: Placement { places, tensors, .. }, steps, layers, .. } = lowering;
+        let alignment = u64::from(facts.limits.min_storage_buffer_offset_alignment.max(4));
+        let lifetimes = lifetimes(graph, options, &places, &tensors, &steps);
+        let live_bytes = memory::live_bytes(&lifetimes);
+        let memory = memory::assign(&lifetimes, alignment, facts.limits.max_buffer_size);
+        let (graph, options, facts) = (graph.clone(), options.clone(), facts.clone());
+        Ok(Self { graph, options, facts, size, shapes, places, steps, layers, memory, live_bytes })
+    }
+
+    /// Refuses a plan of another network, or for a device of which other facts hold: its kernels, which check no bounds,
+    /// would find other weights than they were made for, or other limits.
+    pub(crate) fn check_fits(&self, graph: &Graph, facts: &DeviceFacts) -> Result<(), Error> {
+        let (name, wanted) = (&self.graph.network.name, &graph.network.name);
+        let problem = if name != wanted {
+            format!("its network is {name}, and the model's {wanted}")
+        } else if self.graph.network != graph.network {
+            format!("its network has the name {name}, as the model's, but another description")
+        } else if self.facts.limits != facts.limits {
+            "it was made for a device with other limits".into()
+        } else if self.facts.features != facts.features {
+            format!("it was made for the features {:?}, and the device has {:?}", self.facts.features, facts.features)
+        } else if self.facts.software == facts.software && self.facts != *facts {
+            "it was made for a device with other matrix units or subgroups".into()
+        } else if self.facts != *facts {
+            format!("it was made for software being {}, and the device's is {}", self.facts.software, facts.software)
+        } else {
+            return Ok(());
+        };
+        Err(Error::Plan { problem })
+    }
+
+    /// The network.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The size it was planned for.
+    pub fn size(&self) -> InputSize {
+        self.size
+    }
+
+    /// The shapes of all values, the input's first, then one a node.
+    pub fn shapes(&self) -> &[ValueShape] {
+        &self.shapes
+    }
+
+    /// Number of dispatches of an inference.
+    pub fn dispatches(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Each dispatch: the name of its node, and its kernel.
+    pub fn trace(&self) -> Vec<(&str, String)> {
+        let row = |step: &PlannedStep| (self.graph.nodes[step.node].name.as_str(), step.step.kernel.name());
+        self.steps.iter().map(row).collect()
+    }
+
+    /// The convolutions in order.
+    pub fn layers(&self) -> impl Iterator<Item = NetworkLayer<'_>> {
+        self.layers.iter().filter_map(|&PlannedLayer { node, size, options, variant, tuned }| {
+            let node = &self.graph.nodes[node];
+            let Task::Conv { spec, .. } = &node.task else { return None };
+            Some(NetworkLayer { node: &node.name, spec, size, options, variant, tuned })
+        })
+    }
+
+    /// The kernels and WGSL sources in the order of their dispatches, as they go to the device.
+    pub fn sources(&self) -> Vec<(String, String)> {
+        self.steps.iter().map(|step| (step.step.kernel.name(), step.step.kernel.source())).collect()
+    }
+
+    /// The dispatches of each stage that the network names, in order; what follows the last is one more, unless empty.
+    pub fn stages(&self) -> Vec<Stage> {
+        let ends = self.graph.network.stages.iter().filter_map(|name| Some((name.as_str(), self.graph.find(name)?)));
+        let mut stages = Vec::new();
+        let (mut node, mut step) = (0, 0);
+        for (name, end) in ends.chain([("end", self.graph.nodes.len())]) {
+            let behind = self.steps.partition_point(|step| step.node < end);
+            // A stage whose dispatches are all part of the next one's is no stage of its own.
+            if end > node && behind > step {
+                stages.push(Stage { name: name.to_owned(), nodes: node..end, steps: step..behind });
+                (node, step) = (end, behind);
+            }
+        }
+        stages
+    }
+
+    /// Bytes that hold values at once, at most: what no allocation can do without. Input and answer are among them.
+    pub fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    /// Bytes of all buffers of activations: input, answer, pooled copies and scratch among them.
+    pub fn activation_bytes(&self) -> u64 {
+        self.memory.bytes.iter().sum()
+    }
+}
+
+/// A part of a network between two nodes that end stages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// The node that ends it.
+    pub name: String,
+    /// Its nodes.
+    pub nodes: std::ops::Range<usize>,
+    /// Its dispatches.
+    pub steps: std::ops::Range<usize>,
+}

@@ -1,0 +1,92 @@
+//! A plain convolution and the max pool behind it, in bands of rows.
+
+use super::lower::{Lowering, PlannedLayer, operand};
+use super::step::{Params, Part, Place, PlannedStep, Span};
+use crate::dims::Dims;
+use crate::error::Error;
+use crate::kernels::job::{Operand, TensorId};
+use crate::kernels::window_pool;
+use crate::layer::Rows;
+use crate::network::description::PoolKind;
+use crate::network::graph::{Task, ValueShape};
+use crate::plan::{Family, Options, Plan, Strategy, Variant};
+
+/// The most bands that a stem is cut into: each is two dispatches, and does a row or two again.
+const MAX_BANDS: u32 = 4;
+
+impl Lowering<'_> {
+    /// A plain convolution and the max pool behind it, a band of rows after the other, where the map between them is
+    /// larger than all others: a band of it is then all that is ever there. Says how many nodes it has planned.
+    pub(super) fn stem(&mut self, index: usize) -> Result<usize, Error> {
+        let graph = self.placement.graph;
+        let (Some(conv), Some(pool)) = (graph.nodes.get(index), graph.nodes.get(index + 1)) else { return Ok(0) };
+        let (Task::Conv { spec, .. }, Task::Pool { kind, window }) = (&conv.task, &pool.task) else { return Ok(0) };
+        let id = index + 1;
+        let readers = graph.nodes.iter().flat_map(|node| node.inputs.iter().chain(&node.residual));
+        let alone = readers.filter(|&&read| read == id).count() == 1 && pool.inputs[0] == id;
+        let kept = id == graph.output || self.placement.options.keep.contains(&conv.name);
+        let (x, between, y) =
+            (self.placement.places[conv.inputs[0]], self.placement.places[id], self.placement.places[id + 1]);
+        let (Some(map), Some(to), None) = (between.high.filter(Part::is_whole), y.high, between.low) else {
+            return Ok(0);
+        };
+        let ValueShape::Map { size, .. } = self.placement.shapes[conv.inputs[0]] else { return Ok(0) };
+        if !alone || kept || conv.residual.is_some() || between.pooled.is_some() || x.low.is_some() {
+            return Ok(0);
+        }
+        let others = self.placement.tensors.iter().enumerate().filter(|&(tensor, _)| tensor != map.span.tensor);
+        let largest = others.map(|(_, &bytes)| bytes).max().unwrap_or(0);
+        let rows_bytes = |rows: u32| map.span.bytes / u64::from(map.dims.h) * u64::from(rows);
+        let bands = |count: u32| {
+            let height = to.dims.h.div_ceil(count);
+            let from = (0..count).map(move |i| i * height).filter(|&first| first < to.dims.h);
+            from.map(|first| Rows { first, count: height.min(to.dims.h - first) }).collect::<Vec<_>>()
+        };
+        let most = |count: u32| bands(count).into_iter().map(|band| window.rows_under(band, map.dims.h).count).max();
+        let few = |count: &u32| most(*count).is_some_and(|rows| rows_bytes(rows) <= largest);
+        let Some(count) = (1..=MAX_BANDS).find(few).filter(|&count| count > 1) else { return Ok(0) };
+
+        let options = self.placement.options.layer();
+        let Ok(mut plan) = self.choices.plan(spec, size, &options, self.placement.facts) else { return Ok(0) };
+        if !plan.makes_bands() {
+            let Some(family) = Family::all().find(|family| family.kernels().makes_bands()) else { return Ok(0) };
+            let direct = Variant { strategy: Strategy::Fused, family, tile: None };
+            let Ok(direct) = Plan::new(spec, size, &Options { variant: Some(direct), ..options }, self.placement.facts)
+            else {
+                return Ok(0);
+            };
+            plan = direct;
+        }
+        let (variant, tuned) = (plan.variant(), plan.is_tuned());
+        self.layers.push(PlannedLayer { node: index, size, options, variant, tuned });
+        self.largest = largest;
+        self.placement.check_sizes(y, "a map")?;
+        let average = *kind == PoolKind::Average;
+        let rows = most(count).unwrap_or(map.dims.h);
+        let Part { span, dims, .. } = map;
+        // The tensor of the whole map becomes that of a band.
+        let span = Span { bytes: rows_bytes(rows).next_multiple_of(4), ..span };
+        self.placement.tensors[span.tensor] = span.bytes;
+        self.placement.places[id] = Place::default();
+        for band in bands(count) {
+            let under = window.rows_under(band, dims.h);
+            let step = plan.band(under.first, Dims { h: under.count, ..dims }, self.placement.facts)?;
+            let input = x.high.map(|part| (TensorId::XH, part.span));
+            let tensors = [input, Some((TensorId::YH, span))].into_iter().flatten().collect();
+            let params = step.packing.clone().map(Params::Conv);
+            self.steps.push(PlannedStep { node: index + 1, step, params, params_of: index, tensors });
+            let (from, into) = (Operand { id: TensorId::XH, dims }, operand(TensorId::YH, to));
+            let job = window_pool::Job { average, window: *window, slice: to.slice, band: Some(band) };
+            let step = window_pool::step(
+                self.placement.facts,
+                self.placement.options.types(self.placement.facts),
+                &job,
+                from,
+                into,
+            )?;
+            self.push(index + 1, step, None, vec![(TensorId::XH, span), (TensorId::YH, to.span)]);
+        }
+        self.pool(index + 1, y)?;
+        Ok(2)
+    }
+}
