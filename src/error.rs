@@ -51,14 +51,12 @@ pub enum Error {
     },
 
     /// A tensor is needed and was not given, or was given and is not used.
-    #[error("tensor {tensor} is {found}, but the layer {wants} it")]
+    #[error("tensor {tensor} is {presence} it")]
     Presence {
         /// The tensor's name.
         tensor: &'static str,
-        /// "given" or "missing".
-        found: &'static str,
-        /// "needs" or "does not use".
-        wants: &'static str,
+        /// Whether it is missing, or given in vain.
+        presence: Presence,
     },
 
     /// A tensor on the host has another number of elements than its shape says.
@@ -78,7 +76,7 @@ pub enum Error {
         /// The tensor's name.
         tensor: &'static str,
         /// What is wrong, with the value and what is allowed.
-        problem: String,
+        problem: BindingProblem,
     },
 
     /// Something exceeds a limit of this device.
@@ -124,8 +122,8 @@ pub enum Error {
     /// A network's plan was made for another network, or for another device.
     #[error("the plan does not fit the model: {problem}; make it with Model::plan")]
     Plan {
-        /// In what it differs, with the network's name or the kind of fact.
-        problem: String,
+        /// In what it differs.
+        problem: PlanMismatch,
     },
 
     /// A network's description does not hold together.
@@ -189,6 +187,91 @@ pub enum Error {
         operation: String,
         /// What wgpu said.
         message: String,
+    },
+}
+
+/// What is wrong with the presence of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Presence {
+    /// The layer needs it.
+    #[error("missing, but the layer needs")]
+    Missing,
+    /// The layer does not use it.
+    #[error("given, but the layer does not use")]
+    Unused,
+}
+
+/// What is wrong with a tensor's binding.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindingProblem {
+    /// Shaders cannot use the buffer.
+    #[error("its buffer has the usage {0:?}, which must include STORAGE")]
+    Usage(wgpu::BufferUsages),
+    /// The device cannot bind at this offset.
+    #[error("its offset is {offset}, which must be a multiple of {alignment}")]
+    Alignment {
+        /// Bytes before its first element.
+        offset: u64,
+        /// The device's `min_storage_buffer_offset_alignment`.
+        alignment: u64,
+    },
+    /// The tensor reaches beyond the end of the buffer.
+    #[error("its {needs} bytes of {dims} from offset {offset} on exceed a buffer of {size}")]
+    Size {
+        /// Bytes of the tensor.
+        needs: u64,
+        /// The tensor's shape.
+        dims: Dims,
+        /// Bytes before its first element.
+        offset: u64,
+        /// Bytes of the buffer.
+        size: u64,
+    },
+    /// An output and an input are in one buffer, which WebGPU tracks as a whole.
+    #[error("it shares a buffer with {0}; an output and an input may not")]
+    Shared(&'static str),
+    /// An output overlaps another tensor.
+    #[error("it overlaps with {0} in their buffer")]
+    Overlap(&'static str),
+}
+
+/// In what a network's plan differs from a model.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanMismatch {
+    /// It is a plan of another network.
+    #[error("its network is {plan}, and the model's {model}")]
+    Network {
+        /// The name of the plan's network.
+        plan: String,
+        /// The name of the model's network.
+        model: String,
+    },
+    /// Both networks have this name, but other descriptions.
+    #[error("its network has the name {0}, as the model's, but another description")]
+    Description(String),
+    /// It was made for a device with other limits.
+    #[error("it was made for a device with other limits")]
+    Limits,
+    /// It was made for a device with other features.
+    #[error("it was made for the features {plan:?}, and the device has {device:?}")]
+    Features {
+        /// Those of the plan.
+        plan: wgpu::Features,
+        /// Those of the device.
+        device: wgpu::Features,
+    },
+    /// It was made for a device with other matrix units or subgroups.
+    #[error("it was made for a device with other matrix units or subgroups")]
+    Units,
+    /// One was made for a software device, the other for a GPU.
+    #[error("it was made for software being {plan}, and the device's is {device}")]
+    Software {
+        /// Whether the plan was made for a software device.
+        plan: bool,
+        /// Whether the device is one.
+        device: bool,
     },
 }
 

@@ -47,7 +47,7 @@ pub use context::{Cache, Context, ContextOptions, Timing};
 pub use device::{AdapterFacts, DeviceFacts, DeviceIdentity};
 pub use dims::{Dims, Extent, InputSize};
 pub use engine::{CHECKED_VARIABLE, Engine, EngineOptions, Layer, PackedWeights, TensorBinding, Tensors};
-pub use error::Error;
+pub use error::{BindingProblem, Error, PlanMismatch, Presence};
 pub use kernels::job::Slice;
 pub use layer::{
     Activation, BatchNorm, Cost, Downsample, Frequency, Groups, Path, Rounding, Shapes, Spec, SpecBuilder, Split,

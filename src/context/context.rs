@@ -87,16 +87,21 @@ pub fn instance() -> wgpu::Instance {
 }
 
 /// All adapters of the backends that the environment asks for.
-pub fn adapters() -> Vec<wgpu::Adapter> {
+pub async fn list_adapters() -> Vec<wgpu::Adapter> {
     let backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
-    pollster::block_on(instance().enumerate_adapters(backends))
+    instance().enumerate_adapters(backends).await
+}
+
+/// As [`list_adapters`]. Blocks.
+pub fn adapters() -> Vec<wgpu::Adapter> {
+    pollster::block_on(list_adapters())
 }
 
 impl Context {
     /// Opens the adapter that the environment names (`WGPU_ADAPTER_NAME`, `WGPU_BACKEND`, `WGPU_POWER_PREF`), or the
     /// default one: with its own limits and the features that octconv has a use for, unless told otherwise.
-    pub fn new(options: &ContextOptions) -> Result<Self, Error> {
-        let adapter = pick_adapter()?;
+    pub async fn open(options: &ContextOptions) -> Result<Self, Error> {
+        let adapter = pick_adapter().await?;
         let facts = DeviceFacts::of_adapter(&adapter);
         let (required_features, required_limits) = match options.default_device {
             true => (wgpu::Features::empty(), wgpu::Limits::default()),
@@ -118,8 +123,8 @@ impl Context {
             ..Default::default()
         };
         let failed = |message: String| Error::Gpu { operation: "opening the device".into(), message };
-        let (device, queue) =
-            pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| failed(error.to_string()))?;
+        let opened = adapter.request_device(&descriptor).await;
+        let (device, queue) = opened.map_err(|error| failed(error.to_string()))?;
         let pipelines = match &options.cache {
             Some(cache) => KeptPipelines::open(cache, &device)?,
             None => None,
@@ -141,6 +146,11 @@ impl Context {
             *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.trim().to_string());
         });
         Ok(Self { adapter, device, queue, engine, pipelines, lost })
+    }
+
+    /// As [`Context::open`]. Blocks.
+    pub fn new(options: &ContextOptions) -> Result<Self, Error> {
+        pollster::block_on(Self::open(options))
     }
 
     /// The adapter.
@@ -325,9 +335,9 @@ impl Timing {
     }
 }
 
-fn pick_adapter() -> Result<wgpu::Adapter, Error> {
+async fn pick_adapter() -> Result<wgpu::Adapter, Error> {
     if let Ok(wanted) = std::env::var("WGPU_ADAPTER_NAME") {
-        let found = adapters();
+        let found = list_adapters().await;
         let names: Vec<_> = found.iter().map(|adapter| adapter.get_info().name).collect();
         let matches = |name: &String| name.to_lowercase().contains(&wanted.to_lowercase());
         return match found.into_iter().zip(&names).find(|(_, name)| matches(name)) {
@@ -340,7 +350,8 @@ fn pick_adapter() -> Result<wgpu::Adapter, Error> {
     }
     let power_preference = wgpu::PowerPreference::from_env().unwrap_or(wgpu::PowerPreference::HighPerformance);
     let options = wgpu::RequestAdapterOptions { power_preference, ..Default::default() };
-    pollster::block_on(instance().request_adapter(&options)).map_err(|_| Error::NoAdapter { hint: INSTALL_HINT })
+    let adapter = instance().request_adapter(&options).await;
+    adapter.map_err(|_| Error::NoAdapter { hint: INSTALL_HINT })
 }
 
 /// The bytes of `values` in `dtype`.

@@ -1,21 +1,20 @@
 //! Embedding: plan, pack, bind, record, on a device that belongs to somebody else.
 //!
 //! Nothing here submits, polls, blocks, prints or installs a callback. Everything is `Send + Sync`.
-
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use super::layer::{Dispatch, Layer, PackedWeights};
+use super::pipelines::{Pipeline, Pipelines};
 use super::scope::{failed, scoped};
-use super::tensors::{CALLERS_TENSORS, TensorBinding, Tensors};
+use super::tensors::{Tensors, tensor_bytes, validate_tensors};
 use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity};
 use crate::dims::{Dims, InputSize};
-use crate::error::Error;
+use crate::error::{Error, Presence};
+use crate::kernels::Step;
 use crate::kernels::job::TensorId;
 use crate::kernels::packing::Packing;
-use crate::kernels::{Access, Kernel, Step};
 use crate::layer::{Path, Spec, Weights};
 use crate::plan::{Choices, Options, Plan, Tuned};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The environment variable that makes kernels run checked: set and not `0`.
 pub const CHECKED_VARIABLE: &str = "OCTCONV_CHECKED";
@@ -69,16 +68,8 @@ struct Shared {
     device: wgpu::Device,
     facts: DeviceFacts,
     adapter: AdapterFacts,
-    checked: bool,
     choices: Choices,
-    pipeline_cache: Option<wgpu::PipelineCache>,
-    pipelines: Mutex<HashMap<Kernel, Pipeline>>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Pipeline {
-    pub(crate) pipeline: wgpu::ComputePipeline,
-    pub(crate) layout: wgpu::BindGroupLayout,
+    pipelines: Pipelines,
 }
 
 impl Engine {
@@ -97,10 +88,8 @@ impl Engine {
                     ..facts
                 },
                 adapter: options.adapter,
-                checked: options.checked.unwrap_or_else(variable),
                 choices: choices.cloned().unwrap_or_default(),
-                pipeline_cache: options.pipeline_cache,
-                pipelines: Mutex::new(HashMap::new()),
+                pipelines: Pipelines::new(device, options.checked.unwrap_or_else(variable), options.pipeline_cache),
             }),
         }
     }
@@ -122,17 +111,17 @@ impl Engine {
 
     /// Whether kernels keep wgpu's bounds checks.
     pub fn is_checked(&self) -> bool {
-        self.shared.checked
+        self.shared.pipelines.is_checked()
     }
 
     /// Number of pipelines made so far; layers with the same specialisation share one.
     pub fn pipelines(&self) -> usize {
-        self.shared.pipelines.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.shared.pipelines.count()
     }
 
     /// Forgets all pipelines, whose memory is free once no layer uses them. Bound layers keep theirs.
     pub fn forget_pipelines(&self) {
-        self.shared.pipelines.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shared.pipelines.forget();
     }
 
     /// What is tuned for this device.
@@ -148,7 +137,7 @@ impl Engine {
     /// Makes the pipelines of a plan, which takes milliseconds to seconds, unless they exist. [`Engine::bind`] does
     /// it too; call this to choose when.
     pub fn compile(&self, plan: &Plan) -> Result<(), Error> {
-        plan.steps.iter().try_for_each(|step| self.pipeline(step).map(drop))
+        plan.steps.iter().try_for_each(|step| self.shared.pipelines.pipeline(step).map(drop))
     }
 
     /// Folds batch norm, lays the weights out as the plan's kernels read them, and puts them on the device.
@@ -174,7 +163,8 @@ impl Engine {
             let packed: Vec<_> = weights.parts.iter().map(|(packing, _)| packing).collect();
             return Err(Error::Packing { packed: list(&packed), plan: list(&packings) });
         }
-        self.validate_tensors(plan, tensors)?;
+        let alignment = u64::from(self.shared.facts.limits.min_storage_buffer_offset_alignment);
+        validate_tensors(plan, tensors, alignment)?;
 
         let scratch = plan.scratch.iter().map(|&dims| {
             let size = tensor_bytes(plan, dims);
@@ -222,10 +212,10 @@ impl Engine {
         uniform: wgpu::BindingResource<'a>,
         mut bind: impl FnMut(TensorId) -> Option<wgpu::BindingResource<'a>>,
     ) -> Result<Dispatch, Error> {
-        let Pipeline { pipeline, layout } = self.pipeline(step)?;
+        let Pipeline { pipeline, layout } = self.shared.pipelines.pipeline(step)?;
         let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: uniform }];
         for (&id, binding) in step.tensors.iter().zip(1..) {
-            let missing = Error::Presence { tensor: id.name(), found: "missing", wants: "needs" };
+            let missing = Error::Presence { tensor: id.name(), presence: Presence::Missing };
             entries.push(wgpu::BindGroupEntry { binding, resource: bind(id).ok_or(missing)? });
         }
         let name = step.kernel.name();
@@ -235,133 +225,6 @@ impl Engine {
             self.shared.device.create_bind_group(&descriptor)
         })?;
         Ok(Dispatch { pipeline, bind_group, grid: [step.grid.x, step.grid.y] })
-    }
-
-    fn validate_tensors(&self, plan: &Plan, tensors: &Tensors) -> Result<(), Error> {
-        let interface = plan.interface();
-        for id in CALLERS_TENSORS {
-            let wanted = interface.iter().any(|&(wanted, ..)| wanted == id);
-            match (tensors.get(id).is_some(), wanted) {
-                (true, false) => {
-                    return Err(Error::Presence { tensor: id.name(), found: "given", wants: "does not use" });
-                }
-                (false, true) => {
-                    return Err(Error::Presence { tensor: id.name(), found: "missing", wants: "needs" });
-                }
-                _ => {}
-            }
-        }
-        let bound: Vec<_> = interface
-            .into_iter()
-            .filter_map(|(id, dims, written)| Some((id, dims, written, tensors.get(id)?)))
-            .collect();
-        let alignment = u64::from(self.shared.facts.limits.min_storage_buffer_offset_alignment);
-        for &(id, dims, _, TensorBinding { buffer, offset }) in &bound {
-            let problem = |problem: String| Err(Error::Binding { tensor: id.name(), problem });
-            if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
-                return problem(format!("its buffer has the usage {:?}, which must include STORAGE", buffer.usage()));
-            }
-            if offset % alignment != 0 {
-                return problem(format!("its offset is {offset}, which must be a multiple of {alignment}"));
-            }
-            let needs = tensor_bytes(plan, dims);
-            if offset.checked_add(needs).is_none_or(|end| end > buffer.size()) {
-                let size = buffer.size();
-                return problem(format!(
-                    "its {needs} bytes of {dims} from offset {offset} on exceed a buffer of {size}"
-                ));
-            }
-        }
-        for (i, &(id, dims, written, tensor)) in bound.iter().enumerate() {
-            for &(other_id, other_dims, other_written, other) in &bound[..i] {
-                if tensor.buffer != other.buffer {
-                    continue;
-                }
-                if written != other_written {
-                    let problem =
-                        format!("it shares a buffer with {}; an output and an input may not", other_id.name());
-                    return Err(Error::Binding { tensor: id.name(), problem });
-                }
-                let end = |tensor: &TensorBinding, dims| tensor.offset + tensor_bytes(plan, dims);
-                let apart = end(&tensor, dims) <= other.offset || end(&other, other_dims) <= tensor.offset;
-                if written && !apart {
-                    let problem = format!("it overlaps with {} in their buffer", other_id.name());
-                    return Err(Error::Binding { tensor: id.name(), problem });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The pipeline of a step, made if it is not there yet.
-    pub(crate) fn pipeline(&self, step: &Step) -> Result<Pipeline, Error> {
-        let lock = || self.shared.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = lock().get(&step.kernel) {
-            return Ok(pipeline.clone());
-        }
-        // Compiled outside of the lock, so that threads can compile at once; who comes second uses the first's.
-        let pipeline = self.create_pipeline(&step.kernel)?;
-        Ok(lock().entry(step.kernel.clone()).or_insert(pipeline).clone())
-    }
-
-    fn create_pipeline(&self, kernel: &Kernel) -> Result<Pipeline, Error> {
-        let device = &self.shared.device;
-        let name = kernel.name();
-        let label = format!("octconv {name}");
-        let label = Some(label.as_str());
-        let buffer = |binding, ty| wgpu::BindGroupLayoutEntry {
-            binding,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-            count: None,
-        };
-        let mut entries = vec![buffer(0, wgpu::BufferBindingType::Uniform)];
-        for (access, binding) in kernel.accesses().into_iter().zip(1..) {
-            let read_only = access == Access::Read;
-            entries.push(buffer(binding, wgpu::BufferBindingType::Storage { read_only }));
-        }
-        scoped(&self.shared.device, &format!("compiling {name}"), || {
-            let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
-            let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                label,
-                bind_group_layouts: &[Some(&layout)],
-                ..Default::default()
-            });
-            let module = self.create_module(label, kernel.source());
-            let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label,
-                layout: Some(&pipeline_layout),
-                module: &module,
-                entry_point: Some("main"),
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    zero_initialize_workgroup_memory: false,
-                    ..Default::default()
-                },
-                cache: self.shared.pipeline_cache.as_ref(),
-            });
-            Pipeline { pipeline, layout }
-        })
-    }
-
-    /// The one place where shader modules are made, of sources that come from this crate's shaders alone.
-    ///
-    /// Unless the engine is checked, kernels run without bounds checks. Their loops are bounded by sizes in their
-    /// uniform, and their indices stay inside of their tensors for every uniform that a plan holds. Of a layer,
-    /// `Spec::shapes` and `Plan::check_limits` bound all sizes, `Packing::offsets` places the weights, and
-    /// `validate_tensors` has checked that each binding is as large as its tensor. Of a network, `NetworkPlan::new`
-    /// checks every map, vector and matrix in the same way, and `Model::compile` takes plans of its own network and
-    /// device alone and binds as many bytes. The test suite also runs with checks on (`OCTCONV_CHECKED=1`), and guards
-    /// every output with sentinels.
-    fn create_module(&self, label: Option<&str>, source: String) -> wgpu::ShaderModule {
-        let descriptor = wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.into()) };
-        if self.shared.checked {
-            return self.shared.device.create_shader_module(descriptor);
-        }
-        // SAFETY: all sources are this crate's. Loops end at, and indices stay inside, what `Spec::shapes`,
-        // `Plan::check_limits` and `NetworkPlan::new` bound; `validate_tensors` and `Model::compile` bind as many bytes;
-        // `roofline.rs` makes its buffers for what its probes touch. The suite also runs checked (OCTCONV_CHECKED=1),
-        // and guards every output with sentinels.
-        unsafe { self.shared.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     }
 
     /// A buffer with contents, written without a queue.
@@ -385,11 +248,6 @@ impl Engine {
         buffer.unmap();
         Ok(buffer)
     }
-}
-
-/// Bytes that a tensor binds: whole words.
-fn tensor_bytes(plan: &Plan, dims: Dims) -> u64 {
-    (dims.elements() * plan.options.precision.activations.bytes()).next_multiple_of(4)
 }
 
 /// Whether weights of one specification can be read by a plan of the other.

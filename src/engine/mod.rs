@@ -5,6 +5,7 @@
 #[expect(clippy::module_inception, reason = "the room is named for what it makes")]
 mod engine;
 mod layer;
+mod pipelines;
 mod scope;
 mod tensors;
 

@@ -1,7 +1,9 @@
 //! The caller's tensors, and the checks that they fit a plan.
 
-use crate::error::Error;
+use crate::dims::Dims;
+use crate::error::{BindingProblem, Error, Presence};
 use crate::kernels::job::TensorId;
+use crate::plan::Plan;
 
 /// Where a tensor lies: contiguous from `offset` on, which is in bytes and a multiple of the device's
 /// `min_storage_buffer_offset_alignment`.
@@ -89,3 +91,59 @@ pub(super) const CALLERS_TENSORS: [TensorId; 8] = [
     TensorId::YL,
     TensorId::YP,
 ];
+
+/// Checks the caller's tensors against a plan: presence, usage, alignment, size, aliasing. `alignment` is the device's
+/// `min_storage_buffer_offset_alignment`.
+pub(super) fn validate_tensors(plan: &Plan, tensors: &Tensors, alignment: u64) -> Result<(), Error> {
+    let interface = plan.interface();
+    for id in CALLERS_TENSORS {
+        let wanted = interface.iter().any(|&(wanted, ..)| wanted == id);
+        match (tensors.get(id).is_some(), wanted) {
+            (true, false) => {
+                return Err(Error::Presence { tensor: id.name(), presence: Presence::Unused });
+            }
+            (false, true) => {
+                return Err(Error::Presence { tensor: id.name(), presence: Presence::Missing });
+            }
+            _ => {}
+        }
+    }
+    let bound: Vec<_> =
+        interface.into_iter().filter_map(|(id, dims, written)| Some((id, dims, written, tensors.get(id)?))).collect();
+    for &(id, dims, _, TensorBinding { buffer, offset }) in &bound {
+        let problem = |problem| Err(Error::Binding { tensor: id.name(), problem });
+        if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+            return problem(BindingProblem::Usage(buffer.usage()));
+        }
+        if offset % alignment != 0 {
+            return problem(BindingProblem::Alignment { offset, alignment });
+        }
+        let needs = tensor_bytes(plan, dims);
+        if offset.checked_add(needs).is_none_or(|end| end > buffer.size()) {
+            return problem(BindingProblem::Size { needs, dims, offset, size: buffer.size() });
+        }
+    }
+    for (i, &(id, dims, written, tensor)) in bound.iter().enumerate() {
+        for &(other_id, other_dims, other_written, other) in &bound[..i] {
+            if tensor.buffer != other.buffer {
+                continue;
+            }
+            if written != other_written {
+                let problem = BindingProblem::Shared(other_id.name());
+                return Err(Error::Binding { tensor: id.name(), problem });
+            }
+            let end = |tensor: &TensorBinding, dims| tensor.offset + tensor_bytes(plan, dims);
+            let apart = end(&tensor, dims) <= other.offset || end(&other, other_dims) <= tensor.offset;
+            if written && !apart {
+                let problem = BindingProblem::Overlap(other_id.name());
+                return Err(Error::Binding { tensor: id.name(), problem });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Bytes that a tensor binds: whole words.
+pub(super) fn tensor_bytes(plan: &Plan, dims: Dims) -> u64 {
+    (dims.elements() * plan.options.precision.activations.bytes()).next_multiple_of(4)
+}

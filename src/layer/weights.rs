@@ -3,7 +3,7 @@
 use super::spec::Spec;
 use super::split::{Frequency, Path};
 use crate::dims::Dims;
-use crate::error::Error;
+use crate::error::{Error, Presence};
 
 /// Batch norm at inference: y = (x - mean) / sqrt(var + eps) * gamma + beta, each slice one value a channel.
 #[derive(Clone, Copy, Debug)]
@@ -124,8 +124,8 @@ impl<'a> Weights<'a> {
 
 pub(crate) fn check_slice(tensor: &'static str, slice: Option<&[f32]>, wanted: bool, shape: Dims) -> Result<(), Error> {
     match (slice, wanted) {
-        (Some(_), false) => Err(Error::Presence { tensor, found: "given", wants: "does not use" }),
-        (None, true) => Err(Error::Presence { tensor, found: "missing", wants: "needs" }),
+        (Some(_), false) => Err(Error::Presence { tensor, presence: Presence::Unused }),
+        (None, true) => Err(Error::Presence { tensor, presence: Presence::Missing }),
         (Some(slice), true) if slice.len() as u64 != shape.elements() => {
             Err(Error::Length { tensor, found: slice.len() as u64, shape })
         }

@@ -8,7 +8,7 @@ use super::place::Placement;
 use super::step::{Place, PlannedStep};
 use crate::device::DeviceFacts;
 use crate::dims::InputSize;
-use crate::error::Error;
+use crate::error::{Error, PlanMismatch};
 use crate::layer::Spec;
 use crate::network::graph::{Graph, INPUT_ID, Task, ValueShape};
 use crate::plan::{Choices, Options, Variant};
@@ -96,17 +96,17 @@ impl NetworkPlan {
     pub(crate) fn check_fits(&self, graph: &Graph, facts: &DeviceFacts) -> Result<(), Error> {
         let (name, wanted) = (&self.graph.network.name, &graph.network.name);
         let problem = if name != wanted {
-            format!("its network is {name}, and the model's {wanted}")
+            PlanMismatch::Network { plan: name.clone(), model: wanted.clone() }
         } else if self.graph.network != graph.network {
-            format!("its network has the name {name}, as the model's, but another description")
+            PlanMismatch::Description(name.clone())
         } else if self.facts.limits != facts.limits {
-            "it was made for a device with other limits".into()
+            PlanMismatch::Limits
         } else if self.facts.features != facts.features {
-            format!("it was made for the features {:?}, and the device has {:?}", self.facts.features, facts.features)
+            PlanMismatch::Features { plan: self.facts.features, device: facts.features }
         } else if self.facts.software == facts.software && self.facts != *facts {
-            "it was made for a device with other matrix units or subgroups".into()
+            PlanMismatch::Units
         } else if self.facts != *facts {
-            format!("it was made for software being {}, and the device's is {}", self.facts.software, facts.software)
+            PlanMismatch::Software { plan: self.facts.software, device: facts.software }
         } else {
             return Ok(());
         };

@@ -1,0 +1,113 @@
+//! Pipelines, and the one place that makes shader modules.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::scope::scoped;
+use crate::error::Error;
+use crate::kernels::{Access, Kernel, Step};
+
+/// The pipelines of a device, made when they are first wanted.
+#[derive(Debug)]
+pub(super) struct Pipelines {
+    device: wgpu::Device,
+    checked: bool,
+    cache: Option<wgpu::PipelineCache>,
+    made: Mutex<HashMap<Kernel, Pipeline>>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+}
+
+impl Pipelines {
+    /// None yet. Kernels keep wgpu's bounds checks if `checked`.
+    pub(super) fn new(device: &wgpu::Device, checked: bool, cache: Option<wgpu::PipelineCache>) -> Self {
+        Self { device: device.clone(), checked, cache, made: Mutex::default() }
+    }
+
+    pub(super) fn is_checked(&self) -> bool {
+        self.checked
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    pub(super) fn forget(&self) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The pipeline of a step, made if it is not there yet.
+    pub(super) fn pipeline(&self, step: &Step) -> Result<Pipeline, Error> {
+        let lock = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipeline) = lock().get(&step.kernel) {
+            return Ok(pipeline.clone());
+        }
+        // Compiled outside of the lock, so that threads can compile at once; who comes second uses the first's.
+        let pipeline = self.create_pipeline(&step.kernel)?;
+        Ok(lock().entry(step.kernel.clone()).or_insert(pipeline).clone())
+    }
+
+    fn create_pipeline(&self, kernel: &Kernel) -> Result<Pipeline, Error> {
+        let device = &self.device;
+        let name = kernel.name();
+        let label = format!("octconv {name}");
+        let label = Some(label.as_str());
+        let buffer = |binding, ty| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        };
+        let mut entries = vec![buffer(0, wgpu::BufferBindingType::Uniform)];
+        for (access, binding) in kernel.accesses().into_iter().zip(1..) {
+            let read_only = access == Access::Read;
+            entries.push(buffer(binding, wgpu::BufferBindingType::Storage { read_only }));
+        }
+        scoped(&self.device, &format!("compiling {name}"), || {
+            let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+            let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label,
+                bind_group_layouts: &[Some(&layout)],
+                ..Default::default()
+            });
+            let module = self.create_module(label, kernel.source());
+            let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label,
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: self.cache.as_ref(),
+            });
+            Pipeline { pipeline, layout }
+        })
+    }
+
+    /// The one place where shader modules are made, of sources that come from this crate's shaders alone.
+    ///
+    /// Unless the engine is checked, kernels run without bounds checks. Their loops are bounded by sizes in their
+    /// uniform, and their indices stay inside of their tensors for every uniform that a plan holds. Of a layer,
+    /// `Spec::shapes` and `Plan::check_limits` bound all sizes, `Packing::offsets` places the weights, and
+    /// `validate_tensors` has checked that each binding is as large as its tensor. Of a network, `NetworkPlan::new`
+    /// checks every map, vector and matrix in the same way, and `Model::compile` takes plans of its own network and
+    /// device alone and binds as many bytes. The test suite also runs with checks on (`OCTCONV_CHECKED=1`), and guards
+    /// every output with sentinels.
+    fn create_module(&self, label: Option<&str>, source: String) -> wgpu::ShaderModule {
+        let descriptor = wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.into()) };
+        if self.checked {
+            return self.device.create_shader_module(descriptor);
+        }
+        // SAFETY: all sources are this crate's. Loops end at, and indices stay inside, what `Spec::shapes`,
+        // `Plan::check_limits` and `NetworkPlan::new` bound; `validate_tensors` and `Model::compile` bind as many bytes;
+        // `roofline.rs` makes its buffers for what its probes touch. The suite also runs checked (OCTCONV_CHECKED=1),
+        // and guards every output with sentinels.
+        unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+    }
+}
