@@ -21,7 +21,7 @@ pub enum Effort {
     Brief {
         /// Of activations and weights.
         factors: Dtype,
-        /// As [`Options::sums`](crate::Options::sums).
+        /// As [`Precision::sums`](crate::Precision::sums).
         sums: Dtype,
     },
     /// Every configuration and every kind of arithmetic.

@@ -421,7 +421,7 @@ fn plans_of_other_networks_and_devices_are_refused() {
         (&ours, &software, "it was made for software being "),
     ] {
         let error = compile(network, facts).unwrap_err();
-        assert!(matches!(&error, Error::Plan { problem: found } if found.starts_with(problem)), "{error}");
+        assert!(matches!(&error, Error::Plan { problem: found } if found.to_string().starts_with(problem)), "{error}");
     }
 }
 

@@ -110,7 +110,7 @@ fn activations_and_batch_norm() {
         let spec = split((2, 1), (2, 1)).bias(true).activation(activation);
         let options = Options { variant: Some("fused/pointwise".parse().unwrap()), ..Options::default() };
         let case = Case { batch_norm: true, options, ..image(spec, 8, 8) };
-        common::check_one(common::context(), &case);
+        common::check_one(context(), &case);
     }
     check(&Case { batch_norm: true, ..image(k1().activation(Activation::Relu), 8, 8) });
 }

@@ -94,7 +94,7 @@ impl Pipelines {
     ///
     /// Unless the engine is checked, kernels run without bounds checks. Their loops are bounded by sizes in their
     /// uniform, and their indices stay inside of their tensors for every uniform that a plan holds. Of a layer,
-    /// `Spec::shapes` and `Plan::check_limits` bound all sizes, `Packing::offsets` places the weights, and
+    /// `Spec::shapes` and `check_limits` of the plan bound all sizes, `Packing::offsets` places the weights, and
     /// `validate_tensors` has checked that each binding is as large as its tensor. Of a network, `NetworkPlan::new`
     /// checks every map, vector and matrix in the same way, and `Model::compile` takes plans of its own network and
     /// device alone and binds as many bytes. The test suite also runs with checks on (`OCTCONV_CHECKED=1`), and guards
@@ -105,7 +105,7 @@ impl Pipelines {
             return self.device.create_shader_module(descriptor);
         }
         // SAFETY: all sources are this crate's. Loops end at, and indices stay inside, what `Spec::shapes`,
-        // `Plan::check_limits` and `NetworkPlan::new` bound; `validate_tensors` and `Model::compile` bind as many bytes;
+        // the plan's `check_limits` and `NetworkPlan::new` bound; `validate_tensors` and `Model::compile` bind as many bytes;
         // `roofline.rs` makes its buffers for what its probes touch. The suite also runs checked (OCTCONV_CHECKED=1),
         // and guards every output with sentinels.
         unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }

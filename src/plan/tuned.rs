@@ -20,7 +20,7 @@ use crate::precision::{Dtype, Precision};
 /// Bumped when the lines of [`Tuned::to_bytes`] change.
 const FORMAT: u32 = 1;
 
-/// The fastest variants of layers, of any number of devices. [`tune`](crate::tune) makes one; an embedder ships its
+/// The fastest variants of layers, of any number of devices. `tuning::tune` makes one; an embedder ships its
 /// bytes and passes it on in [`EngineOptions::tuned`](crate::EngineOptions::tuned).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tuned {

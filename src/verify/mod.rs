@@ -2,14 +2,14 @@
 //!
 //! # What is compared
 //!
-//! Every output of a [`Case`] is compared with [`reference::octave_conv`] element by element. Before the run outputs
+//! Every output of a [`Case`] is compared with [`octave_conv`](crate::reference::octave_conv) element by element. Before the run outputs
 //! are filled with NaN; every tensor lies between guard bands: NaN around inputs, so that a read outside shows in the
 //! sums, and a bit pattern around outputs, which must be as it was afterwards.
 //!
 //! # The bound
 //!
 //! With u = 2^-24 (the unit roundoff of f32), K terms in a sum and S = sum of |w * x|, |bias| and |residual| over them
-//! ([`reference::magnitude`]), a sum in f32 errs by at most K u S whatever the order, and by (8 sqrt(K) + 16) u S but
+//! ([`magnitude`](crate::reference::magnitude)), a sum in f32 errs by at most K u S whatever the order, and by (8 sqrt(K) + 16) u S but
 //! for a chance of 2 exp(-32) where rounding errors are independent (Higham and Mary, 2019): the 16 holds the folding of
 //! batch norm, up to 15 additions of a mean, and the epilogue. The tighter one is used: it notices a wrong tap in sums
 //! of thousands of terms. A Winograd convolution errs in proportion not to S but to W, which src/winograd.rs derives: there
