@@ -1,5 +1,4 @@
 //! Every WGSL source that the planner can come up with, through naga: parsed, validated, and written for every backend.
-#![cfg(feature = "network")]
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;

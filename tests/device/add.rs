@@ -1,9 +1,6 @@
 //! The adding kernel, through the unfused variant: the one that has it.
-#![cfg(feature = "verify")]
 
-mod common;
-
-use common::{ACTIVATIONS, case, check_one, check_types, context, image, split};
+use crate::common::{ACTIVATIONS, case, check_one, check_types, context, image, split};
 use octconv::verify::Case;
 use octconv::{InputSize, Options, Strategy};
 

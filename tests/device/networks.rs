@@ -1,13 +1,8 @@
 //! Whole networks on a device, against what an independent PyTorch implementation computes (tests/networks/*.json, written
 //! by tests/networks/make_fixtures.py): logits, and every stage on the way, so that a difference shows where it starts.
-#![cfg(all(feature = "network", feature = "verify"))]
 
-mod common;
-#[path = "networks/fixture.rs"]
-mod fixture;
-
-use common::{context, has_f16};
-use fixture::{Fixture, Summary};
+use crate::common::{context, has_f16};
+use crate::fixture::{Fixture, Summary};
 use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, TensorView, ValueView, zoo};
 use octconv::{Context, Dtype, Precision};
 
@@ -26,7 +21,7 @@ const ON_CPU_ALONE: [&str; 9] = [
 ];
 
 fn fixtures() -> Vec<(String, Fixture)> {
-    let all = fixture::all();
+    let all = crate::fixture::all();
     assert!(ON_CPU_ALONE.iter().all(|alone| all.iter().any(|(name, _)| name == alone)), "a case is missing");
     all.into_iter().filter(|(name, _)| !ON_CPU_ALONE.contains(&name.as_str())).collect()
 }
@@ -147,7 +142,7 @@ fn check_network(network: &str) {
 fn as_a_gpu() {
     for wanted in ["se-resnet50-a0.5-64x64", "densenet121-a0.25-64x64", "mobilenet-v2-a0.375-64x64"] {
         let (_, fixture) = fixtures().into_iter().find(|(name, _)| name == wanted).expect(wanted);
-        check(common::as_a_gpu(), &fixture);
+        check(crate::common::as_a_gpu(), &fixture);
     }
 }
 

@@ -1,9 +1,6 @@
 //! The pooling kernel, through the variants that have it.
-#![cfg(feature = "verify")]
 
-mod common;
-
-use common::{case, check_one, check_types, context, image, split};
+use crate::common::{case, check_one, check_types, context, image, split};
 use octconv::verify::Case;
 use octconv::{InputSize, Options, Rounding, SpecBuilder, Strategy, Variant};
 

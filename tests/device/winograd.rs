@@ -1,9 +1,6 @@
 //! Winograd's convolutions, against the reference: each theme with the tile that the planner likes best, and every tile.
-#![cfg(feature = "verify")]
 
-mod common;
-
-use common::{ALPHAS, case, check_on, check_tiles, context, family, image, of_kernel, open, split};
+use crate::common::{ALPHAS, case, check_on, check_tiles, context, family, image, of_kernel, open, split};
 use octconv::verify::Case;
 use octconv::{
     Activation, ContextOptions, DeviceFacts, Downsample, Dtype, Error, InputSize, Options, Plan, Precision, Rounding,
@@ -18,7 +15,7 @@ fn check(case: &Case) -> Vec<String> {
 fn check_both(case: &Case) {
     for name in ["4x4-4t16c", "4x4-4c16t", "2x2-8c8t"].map(|tile| format!("transform/winograd/{tile}")) {
         let options = Options { variant: Some(variant(&name)), ..case.options };
-        common::check_one(context(), &Case { options, ..case.clone() });
+        crate::common::check_one(context(), &Case { options, ..case.clone() });
     }
 }
 
@@ -114,7 +111,7 @@ fn stride_2() {
 
 #[test]
 fn exchange_switched_off() {
-    common::exchange_switched_off(&octave()).iter().for_each(check_both);
+    crate::common::exchange_switched_off(&octave()).iter().for_each(check_both);
 }
 
 #[test]
@@ -157,7 +154,7 @@ fn every_tile() {
 #[test]
 fn types() {
     for stride in [1, 2] {
-        common::check_types(&image(octave().bias(true).stride(stride), 9, 8), of_kernel(family("winograd")));
+        crate::common::check_types(&image(octave().bias(true).stride(stride), 9, 8), of_kernel(family("winograd")));
     }
     let half = Options { precision: Precision { weights: Dtype::F16, ..Precision::default() }, ..Options::default() };
     let spec = octave().build().unwrap();
@@ -174,7 +171,7 @@ fn folded_grids() {
     let options = Options { variant: Some(variant("transform/winograd/2x2-4t16c")), ..case.options };
     let plan = context.engine().plan(&case.spec, case.size, &options).unwrap();
     assert!(format!("{plan:?}").contains("Grid { x: 10, y: 5 }"), "no fold in {plan:?}");
-    common::check_one(&context, &Case { options, ..case });
+    crate::common::check_one(&context, &Case { options, ..case });
 }
 
 #[test]

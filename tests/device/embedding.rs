@@ -1,11 +1,8 @@
 //! The library as an engine uses it: many layers in one pass, other work beside them, threads, devices of any kind.
-#![cfg(feature = "verify")]
-
-mod common;
 
 use std::sync::Barrier;
 
-use common::{HostWeights, assert_close, check_on, check_one, context, has_f16, image, open, split, values};
+use crate::common::{HostWeights, assert_close, check_on, check_one, context, has_f16, image, open, split, values};
 use octconv::reference::{Inputs, Outputs, Tensor, octave_conv};
 use octconv::verify::Case;
 use octconv::{

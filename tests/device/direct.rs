@@ -1,11 +1,8 @@
 //! The direct kernel, against the reference: each theme in every variant that the planner has for its layers.
-#![cfg(feature = "verify")]
-
-mod common;
 
 use std::collections::HashSet;
 
-use common::{
+use crate::common::{
     ACTIVATIONS, ALPHAS, case, check_on, check_one, check_tiles, context, family, image, of_kernel, open, split,
 };
 use octconv::verify::Case;
@@ -20,7 +17,7 @@ fn check(case: &Case) -> Vec<String> {
 }
 
 fn check_types(case: &Case) {
-    common::check_types(case, of_kernel(family("direct")));
+    crate::common::check_types(case, of_kernel(family("direct")));
 }
 
 /// 3x3 with the padding that keeps sizes, half of the channels at half of the resolution.
@@ -280,7 +277,7 @@ fn pooled_input() {
 fn pooled_output() {
     let options = Options { pooled_output: true, ..Options::default() };
     let high = split((3, 2), (5, 0)).kernel([3, 3]).same_padding();
-    for case in common::pooled_output(&k3(), &high) {
+    for case in crate::common::pooled_output(&k3(), &high) {
         check(&case);
     }
     let both = Options { pooled_input: true, ..options };
@@ -289,14 +286,14 @@ fn pooled_output() {
 
 #[test]
 fn strided_ablation() {
-    for case in common::strided_ablation(&k3()) {
+    for case in crate::common::strided_ablation(&k3()) {
         check(&case);
     }
 }
 
 #[test]
 fn exchange_switched_off() {
-    for case in common::exchange_switched_off(&k3()) {
+    for case in crate::common::exchange_switched_off(&k3()) {
         check(&case);
     }
 }
@@ -457,7 +454,7 @@ fn threads_along_the_channels() {
         assert!(kernels.iter().any(|kernel| kernel.starts_with("direct c")), "{kernels:?}");
     }
     let variant = Some("low-first/direct/c2x14x4+c1x28x4".parse().unwrap());
-    for case in common::in_all_types(&case(all(), image(1, 6, 14))) {
+    for case in crate::common::in_all_types(&case(all(), image(1, 6, 14))) {
         check_one(context(), &Case { options: Options { variant, ..case.options }, ..case });
     }
 }

@@ -1,5 +1,4 @@
 //! Tuning on a device, and the folder that keeps what is found.
-#![cfg(feature = "verify")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,8 +8,6 @@ use std::thread;
 use octconv::tuning::{Effort, Progress, tune};
 use octconv::verify::Case;
 use octconv::{Cache, Context, ContextOptions, Error, InputSize, Options, Plan, Spec, Tuned, wgpu};
-
-mod common;
 
 const EFFORT: Effort = Effort { candidates: 3, rounds: 4, sample_us: 50 };
 
@@ -25,7 +22,7 @@ fn options() -> Options {
 }
 
 fn with_cache(cache: &Cache) -> Context {
-    common::open(&ContextOptions { cache: Some(cache.clone()), ..ContextOptions::default() })
+    crate::common::open(&ContextOptions { cache: Some(cache.clone()), ..ContextOptions::default() })
 }
 
 fn files(cache: &Cache) -> Vec<PathBuf> {
@@ -69,7 +66,7 @@ fn the_winner_is_right_and_the_next_device_runs_it() {
     // What is given comes before what is kept, and shipped bytes do as well.
     let given = |tuned: Tuned| {
         let options = ContextOptions { tuned: Some(Arc::new(tuned)), cache: Some(cache.clone()), ..Default::default() };
-        plan(&common::open(&options)).is_tuned()
+        plan(&crate::common::open(&options)).is_tuned()
     };
     assert!(!given(Tuned::default()));
     assert!(given(Tuned::from_bytes(&found.to_bytes()).unwrap()));
@@ -87,7 +84,7 @@ fn the_winner_is_right_and_the_next_device_runs_it() {
 
 #[test]
 fn every_family_is_tried() {
-    let context = common::context();
+    let context = crate::common::context();
     let spec = Spec::builder(16, 16).alpha(0.5, 0.5).build().unwrap();
     let effort = Effort { candidates: 1, rounds: 1, sample_us: 1 };
     let outcome = tune(context, &spec, SIZE, &Options::default(), &effort, |_| {}).unwrap();
@@ -107,7 +104,7 @@ fn every_family_is_tried() {
 #[test]
 fn a_layer_that_cannot_run_is_refused() {
     let options = Options { high_slice: Some(octconv::Slice { first: 9, of: 10 }), ..Options::default() };
-    let error = tune(common::context(), &spec(), SIZE, &options, &EFFORT, |_| {}).unwrap_err();
+    let error = tune(crate::common::context(), &spec(), SIZE, &options, &EFFORT, |_| {}).unwrap_err();
     assert!(matches!(error, Error::Argument { name: "high_slice", .. }), "{error}");
 }
 
@@ -115,8 +112,8 @@ fn a_layer_that_cannot_run_is_refused() {
 fn those_who_write_at_once_leave_a_whole_file() {
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::new(folder.path());
-    let identity = common::context().identity();
-    let facts = common::context().engine().facts();
+    let identity = crate::common::context().identity();
+    let facts = crate::common::context().engine().facts();
     let plans = Plan::candidates(&spec(), SIZE, &options(), facts);
     let one = |plan: &Plan| {
         let mut tuned = Tuned::default();
@@ -162,5 +159,5 @@ fn compiled_pipelines_are_kept_and_damaged_ones_forgotten() {
     }
     // Without the feature there is nothing to keep.
     let default_device = ContextOptions { default_device: true, cache: Some(cache.clone()), ..Default::default() };
-    common::open(&default_device).save_pipelines().unwrap();
+    crate::common::open(&default_device).save_pipelines().unwrap();
 }

@@ -1,6 +1,5 @@
 //! Descriptions of networks and what plans make of them: what is refused and in which words, what is folded into which
 //! dispatch, what is copied, and how much memory it takes; at the end, what becomes of plans on a device.
-#![cfg(all(feature = "network", feature = "context"))]
 
 use std::sync::OnceLock;
 
@@ -447,7 +446,7 @@ fn variances_without_a_root_are_refused() {
 /// gives what the reference gives, in kept values too.
 #[test]
 fn sizes_share_weights_and_pipelines() {
-    let context = context();
+    let context = &open(&ContextOptions::default());
     let relu = |node: Node| match node.op {
         Op::Conv(conv) => {
             Node { op: Op::Conv(Conv { norm: true, bias: true, activation: Activation::Relu, ..conv }), ..node }

@@ -1,9 +1,6 @@
 //! The pointwise kernel, against the reference: each theme in every variant that the planner has for its layers.
-#![cfg(feature = "verify")]
 
-mod common;
-
-use common::{ACTIVATIONS, ALPHAS, case, check_on, check_tiles, context, family, image, of_kernel, open, split};
+use crate::common::{ACTIVATIONS, ALPHAS, case, check_on, check_tiles, context, family, image, of_kernel, open, split};
 use octconv::verify::Case;
 use octconv::{
     Activation, ContextOptions, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, Slice,
@@ -15,7 +12,7 @@ fn check(case: &Case) -> Vec<String> {
 }
 
 fn check_types(case: &Case) {
-    common::check_types(case, of_kernel(family("pointwise")));
+    crate::common::check_types(case, of_kernel(family("pointwise")));
 }
 
 /// 1x1, half of the channels at half of the resolution.
@@ -110,7 +107,7 @@ fn activations_and_batch_norm() {
         let spec = split((2, 1), (2, 1)).bias(true).activation(activation);
         let options = Options { variant: Some("fused/pointwise".parse().unwrap()), ..Options::default() };
         let case = Case { batch_norm: true, options, ..image(spec, 8, 8) };
-        common::check_one(context(), &case);
+        crate::common::check_one(context(), &case);
     }
     check(&Case { batch_norm: true, ..image(k1().activation(Activation::Relu), 8, 8) });
 }
@@ -139,21 +136,21 @@ fn pooled_input() {
 
 #[test]
 fn pooled_output() {
-    for case in common::pooled_output(&k1(), &split((3, 2), (5, 0))) {
+    for case in crate::common::pooled_output(&k1(), &split((3, 2), (5, 0))) {
         check(&case);
     }
 }
 
 #[test]
 fn strided_ablation() {
-    for case in common::strided_ablation(&k1()) {
+    for case in crate::common::strided_ablation(&k1()) {
         check(&case);
     }
 }
 
 #[test]
 fn exchange_switched_off() {
-    for case in common::exchange_switched_off(&k1()) {
+    for case in crate::common::exchange_switched_off(&k1()) {
         check(&case);
     }
 }

@@ -1,12 +1,9 @@
 //! Input channels cut into slices: partial sums by the direct and the staged kernel, and the kernel that adds them up,
 //! against the reference.
-#![cfg(feature = "verify")]
-
-mod common;
 
 use std::collections::HashSet;
 
-use common::{ACTIVATIONS, TYPES, case, check_on, check_tiles, context, family, has_f16, image, open, split};
+use crate::common::{ACTIVATIONS, TYPES, case, check_on, check_tiles, context, family, has_f16, image, open, split};
 use octconv::verify::Case;
 use octconv::{
     Activation, ContextOptions, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, Slice,

@@ -1,10 +1,7 @@
 //! The direct and the staged kernel with sums of f16, against the reference: what they do otherwise than with f32, on the
 //! layers where that matters. The rest of them is tests/direct.rs and tests/staged.rs.
-#![cfg(feature = "verify")]
 
-mod common;
-
-use common::{case, check_on, check_tiles, context, family, has_f16, image, of_kernel, split};
+use crate::common::{case, check_on, check_tiles, context, family, has_f16, image, of_kernel, split};
 use octconv::verify::Case;
 use octconv::{
     Activation, DeviceFacts, Downsample, Dtype, Error, Family, InputSize, Options, Plan, Precision, Rounding, Slice,

@@ -1,11 +1,8 @@
 //! Properties of random layers: on the device against the reference, and of plans and costs without one.
 //!
 //! The draws are the same every time; `PROPTEST_RNG_SEED` gives others, and `PROPTEST_CASES` more.
-#![cfg(feature = "verify")]
 
-mod common;
-
-use common::{context, has_f16, split};
+use crate::common::{context, has_f16, split};
 use octconv::verify::Case;
 use octconv::{
     Activation, DeviceFacts, Downsample, Dtype, Error, Frequency, InputSize, Options, Path, Plan, Precision, Rounding,
@@ -139,7 +136,9 @@ fn on_device(kind: Kind) -> impl Strategy<Value = Case> {
 }
 
 fn agrees(case: &Case) -> Result<(), TestCaseError> {
-    for context in [Some(context()), common::on_gpus_too(case).then(common::as_a_gpu)].into_iter().flatten() {
+    for context in
+        [Some(context()), crate::common::on_gpus_too(case).then(crate::common::as_a_gpu)].into_iter().flatten()
+    {
         let outcome = case.run(context).map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert_eq!(Some(outcome.variant), case.options.variant);
         prop_assert!(outcome.failure.is_none(), "{:?}", outcome);

@@ -1,9 +1,6 @@
 //! The replicating kernel, through the unfused variant: the one that has it.
-#![cfg(feature = "verify")]
 
-mod common;
-
-use common::{case, check_one, check_types, context, image, split};
+use crate::common::{case, check_one, check_types, context, image, split};
 use octconv::verify::Case;
 use octconv::{InputSize, Options, Rounding, SpecBuilder, Strategy};
 

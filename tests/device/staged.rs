@@ -1,10 +1,9 @@
 //! The staged kernel, against the reference. What is no constant of its source (sizes, kernels, padding, time, slices) costs
 //! no compilation and is tried in every variant; what is a constant, where it matters.
-#![cfg(feature = "verify")]
 
-mod common;
-
-use common::{ACTIVATIONS, ALPHAS, TYPES, case, check_on, context, family, has_f16, image, of_kernel, open, split};
+use crate::common::{
+    ACTIVATIONS, ALPHAS, TYPES, case, check_on, context, family, has_f16, image, of_kernel, open, split,
+};
 use octconv::verify::Case;
 use octconv::{
     Activation, ContextOptions, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, Slice,
@@ -23,7 +22,7 @@ fn check_as(variant: &str, case: &Case) {
 
 fn check_in(context: &octconv::Context, variant: &str, case: &Case) {
     let variant = Some(variant.parse().unwrap());
-    common::check_one(context, &Case { options: Options { variant, ..case.options }, ..case.clone() });
+    crate::common::check_one(context, &Case { options: Options { variant, ..case.options }, ..case.clone() });
 }
 
 fn check_fused(case: &Case) {

@@ -3,13 +3,10 @@
 //!
 //! Strides are no constants of the kernel, and of sizes, paddings and channels only what they leave over: layers of a theme
 //! share a few pipelines.
-#![cfg(feature = "verify")]
-
-mod common;
 
 use std::sync::OnceLock;
 
-use common::{case, check_one, family, image, open, split};
+use crate::common::{case, check_one, family, image, open, split};
 use octconv::verify::Case;
 use octconv::{
     Activation, Context, ContextOptions, DeviceFacts, Downsample, Dtype, Error, InputSize, Options, Plan, Precision,

@@ -1,5 +1,4 @@
-//! What the tests on a device share: one device a test binary, and cases run in every variant.
-#![allow(dead_code, reason = "every test binary uses a part of it")]
+//! What the tests on a device share: the same devices for all tests, and cases run in every variant.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;

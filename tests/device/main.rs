@@ -1,0 +1,23 @@
+//! Everything that runs on a device, in one program: devices and pipelines are shared. Tests fail, and say what to install,
+//! if there is no adapter.
+
+mod add;
+mod common;
+mod direct;
+mod embedding;
+mod errors;
+mod matrix;
+mod network_plan;
+mod networks;
+mod pointwise;
+mod pool;
+mod property;
+mod reduce;
+mod staged;
+mod sums_f16;
+mod tune;
+mod upsample;
+mod winograd;
+
+#[path = "../networks/fixture.rs"]
+mod fixture;

@@ -1,0 +1,12 @@
+//! What needs no device: specifications, costs, the reference, networks as data, sources of shaders.
+
+mod checkpoint;
+mod networks_reference;
+mod reference;
+mod spec;
+mod translation;
+mod tuned;
+mod zoo;
+
+#[path = "../networks/fixture.rs"]
+mod fixture;
