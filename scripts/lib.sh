@@ -3,8 +3,8 @@
 #
 # A run is one call of `cargo test` on one driver. Each leaves three files in $reports: N.title, N.log (what cargo
 # printed) and N.cases. The device tests append to N.cases, whose path they get in OCTCONV_TEST_REPORT. Its lines are
-# `ran KIND COUNT` and `missing FEATURE COUNT`, with tabs between the fields. The kinds are `cases` (all of them) and the
-# parts of them in $special, which not every device can run.
+# `ran KIND COUNT` and `missing FEATURE COUNT`, with tabs between the fields. The kinds are `cases` (all of them) and
+# the parts of them in $special, which not every device can run.
 
 # One set of features for everything, so that each dependency is compiled once.
 readonly everything=(--locked --workspace --all-features)
@@ -48,8 +48,10 @@ install() {
 install_tools() {
     command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs"
     cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 ||
-        rustup component add rustfmt clippy || fail "cargo fmt or cargo clippy is missing: install rustfmt and clippy"
-    command -v cc >/dev/null || install gcc libc6-dev || fail "a C compiler is missing, which Rust links with: install gcc"
+        rustup component add rustfmt clippy ||
+        fail "cargo fmt or cargo clippy is missing: install rustfmt and clippy"
+    command -v cc >/dev/null || install gcc libc6-dev ||
+        fail "a C compiler is missing, which Rust links with: install gcc"
 }
 
 # What the drivers need to be told.
@@ -60,8 +62,8 @@ set_environment() {
     runner_variable=CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$host")_RUNNER
     # Without it, Mesa's device selection complains on standard error, which some tests read.
     export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}
-    # A test on a software device spends most of its time on compiling shaders. This leaves LLVM's optimisations out; the
-    # results are the same.
+    # A test on a software device spends most of its time on compiling shaders. This leaves LLVM's optimisations out;
+    # the results are the same.
     export GALLIVM_PERF=${GALLIVM_PERF:-nopt}
     if [[ $(uname) == Linux ]]; then
         # An OpenGL device is often there too. It has fewer features, and must not be taken instead.
