@@ -1,52 +1,44 @@
 #!/usr/bin/env bash
-# Passes the tests on a machine with Rust: formatting, lints, documentation, and the whole suite, with kernels made
-# unchecked and checked. On Debian and Ubuntu it installs what is missing: a C linker for Rust, and a software Vulkan
-# driver where there is no Vulkan device.
+# Passes the tests on a machine with Rust: formatting, lints, documentation, and the tests on two drivers: the machine's
+# own, and the newest software Vulkan (scripts/newest-software-vulkan), which has f16, 64-bit words and matrix units.
+# On Debian and Ubuntu it installs what is missing: a C compiler, and a software Vulkan driver if there is no device.
+# The last lines say what ran, and what could not run here and why.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib.sh
+. scripts/lib.sh
 
-say() { printf '\n== %s\n' "$*"; }
-
-install() {
-    if ! command -v apt-get >/dev/null; then
-        echo "error: missing $*, and no apt-get to install it; install it by hand" >&2
-        exit 1
-    fi
-    local sudo=()
-    [[ $(id -u) == 0 ]] || sudo=(sudo)
-    say "installing $*"
-    "${sudo[@]}" apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -qq -y --no-install-recommends "$@"
+lint() {
+    cargo clippy "${everything[@]}" --all-targets -- -D warnings
+    # With the examples, because cargo then documents with the dependencies that clippy has checked. Without them their
+    # features differ, and most are checked again.
+    RUSTDOCFLAGS="-D warnings" cargo doc "${everything[@]}" --no-deps --lib --examples
+    # The library by itself, as an engine takes it.
+    cargo clippy --locked -p octconv --lib --no-default-features -- -D warnings
 }
 
-command -v cargo >/dev/null || { echo "error: cargo not found; install Rust from https://rustup.rs" >&2; exit 1; }
-command -v cc >/dev/null || install gcc libc6-dev
+# Everything on the first driver. What runs on no device is not run again on the second.
+test_on_drivers() {
+    local i last=$((${#titles[@]} - 1))
+    run_tests "${titles[0]}" "${runners[0]}"
+    for ((i = 1; i <= last; i++)); do
+        run_device_tests "${titles[i]}" "${runners[i]}"
+    done
+    OCTCONV_CHECKED=1 run_tests "${titles[last]}, some with checks in the shaders" "${runners[last]}" \
+        --test device -- "${checked_tests[@]}"
+}
+
+install_tools
+set_environment
+rm -rf "$reports"
+mkdir -p "$reports"
 
 say "formatting"
-cargo fmt --check
+cargo fmt --all --check
 say "building"
-cargo test --locked --no-run
-octconv=${CARGO_TARGET_DIR:-target}/debug/octconv
-if [[ $(uname) == Linux ]]; then
-    # Not whatever answers first: an OpenGL device is often there too, and is not what this library is for.
-    export WGPU_BACKEND=${WGPU_BACKEND:-vulkan}
-    "$octconv" info >/dev/null 2>&1 || install libvulkan1 mesa-vulkan-drivers
-fi
-"$octconv" info --json >/dev/null
-"$octconv" info | sed -n 1,4p
-
-say "lints, documentation"
-cargo clippy --locked --all-targets -- -D warnings
-cargo clippy --locked --no-default-features -- -D warnings
-RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
-
-# Without one Mesa's device selection complains on standard error.
-export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}
-# Mesa's software devices spend most of a test on compiling its kernels: they skip LLVM's optimisations here. What they
-# compute is the same; `octconv verify` runs them optimised.
-export GALLIVM_PERF=${GALLIVM_PERF:-nopt}
-say "tests"
-cargo test --locked
-# The longest files are left to whoever runs all of it: OCTCONV_CHECKED=1 cargo test
-say "tests on the device once more, with bounds checks in the kernels"
-OCTCONV_CHECKED=1 cargo test --locked --test pool --test upsample --test add --test embedding
+cargo test "${everything[@]}" --no-run
+say "lints and documentation"
+lint
+find_drivers
+test_on_drivers
+print_summary

@@ -1,0 +1,184 @@
+# shellcheck shell=bash
+# What scripts/test.sh and .ci/run share. They read this file in the root of the repository; it is not run by itself.
+#
+# A run is one call of `cargo test` on one driver. Each leaves three files in $reports: N.title, N.log (what cargo
+# printed) and N.cases. The device tests append to N.cases, whose path they get in OCTCONV_TEST_REPORT. Its lines are
+# `ran KIND COUNT` and `missing FEATURE COUNT`, with tabs between the fields. The kinds are `cases` (all of them) and
+# the parts of them in $special, which not every device can run.
+
+# One set of features for everything, so that each dependency is compiled once.
+readonly everything=(--locked --workspace --all-features)
+readonly target=${CARGO_TARGET_DIR:-target}
+readonly reports=$target/test-reports
+readonly octconv=$target/debug/octconv
+readonly special=(f16 "64-bit words" "matrix units")
+# The device tests that also run with checks in the shaders. All of them would take twice the time: .ci/run does it.
+readonly checked_tests=(pool upsample add embedding)
+
+say() {
+    doing=$*
+    printf '\n== %s (%d:%02d)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60))
+}
+
+fail() {
+    trap - EXIT
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# Says where the script was, if a command ends it.
+doing=starting
+trap '[[ $? == 0 ]] || printf "\nerror: failed at: %s\n" "$doing" >&2' EXIT
+
+# Installs packages on Debian and Ubuntu.
+install() {
+    local as_root=(env)
+    command -v apt-get >/dev/null || return 1
+    if [[ $(id -u) != 0 ]]; then
+        command -v sudo >/dev/null || return 1
+        as_root=(sudo env)
+        # Nobody is there to type a password.
+        [[ -t 0 ]] || as_root=(sudo -n env)
+    fi
+    say "installing $*"
+    "${as_root[@]}" apt-get update -qq &&
+        "${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+}
+
+install_tools() {
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs"
+    cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 ||
+        rustup component add rustfmt clippy ||
+        fail "cargo fmt or cargo clippy is missing: install rustfmt and clippy"
+    command -v cc >/dev/null || install gcc libc6-dev ||
+        fail "a C compiler is missing, which Rust links with: install gcc"
+}
+
+# What the drivers need to be told.
+set_environment() {
+    local host
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    # The variable that tells cargo how to start the programs that it has built.
+    runner_variable=CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$host")_RUNNER
+    # Without it, Mesa's device selection complains on standard error, which some tests read.
+    export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}
+    # A test on a software device spends most of its time on compiling shaders. This leaves LLVM's optimisations out;
+    # the results are the same.
+    export GALLIVM_PERF=${GALLIVM_PERF:-nopt}
+    if [[ $(uname) == Linux ]]; then
+        # An OpenGL device is often there too. It has fewer features, and must not be taken instead.
+        export WGPU_BACKEND=${WGPU_BACKEND:-vulkan}
+    fi
+}
+
+# The driver that `octconv info` names with the runner $1 (empty: none). Fails if there is no device.
+driver_behind() {
+    local found
+    # shellcheck disable=SC2086 # a runner may have arguments
+    found=$($1 "$octconv" info 2>/dev/null) || return 1
+    sed -n 's/^ *driver  *//p' <<<"$found" | sed -n 1p
+}
+
+readonly newest_title="the newest software Vulkan"
+
+add_driver() {
+    titles+=("$1")
+    runners+=("$2")
+}
+
+not_run() {
+    echo "not run here: $*" >>"$reports/missing"
+}
+
+# Sets `titles` and `runners`: the drivers that tests run on. First the machine's own, then the newest software Vulkan,
+# if it is another one. Must come after the build.
+find_drivers() {
+    local own=${!runner_variable:-} own_driver newest newest_driver status=0 message
+    titles=() runners=()
+
+    own_driver=$(driver_behind "$own") ||
+        { [[ $(uname) == Linux ]] && install libvulkan1 mesa-vulkan-drivers && own_driver=$(driver_behind "$own"); } ||
+        own_driver=
+    if [[ -n $own_driver ]]; then
+        add_driver "this machine's driver, $own_driver" "$own"
+    else
+        not_run "all tests on this machine's own driver: it has none, and installing mesa-vulkan-drivers failed"
+    fi
+
+    say "$newest_title"
+    message=$(mktemp)
+    newest=$(scripts/newest-software-vulkan 2>"$message") || status=$?
+    cat "$message" >&2
+    if [[ $status == 0 ]]; then
+        newest_driver=$(driver_behind "$newest") || fail "$newest has no Vulkan device"
+        if [[ $newest_driver != "$own_driver" ]]; then
+            add_driver "$newest_title, $newest_driver" "$newest"
+        fi
+    elif [[ $status != 3 && -n ${CI:-} ]]; then
+        fail "the newest software Vulkan could not be fetched, and CI must run on it"
+    else
+        not_run "all tests on $newest_title: $(tail -n 1 "$message")"
+    fi
+    rm -f "$message"
+    [[ ${#titles[@]} -gt 0 ]] || fail "no Vulkan device, and none could be installed: install mesa-vulkan-drivers"
+}
+
+# Runs `cargo test` with the arguments from $3 on, with the runner $2, and reports it under the title $1. Sets `number`,
+# the run's.
+run_tests() {
+    local title=$1 runner=$2
+    shift 2
+    number=$(find "$reports" -name '*.title' | wc -l)
+    number=$((number + 1))
+    say "tests on $title"
+    echo "$title" >"$reports/$number.title"
+    : >"$reports/$number.cases"
+    (
+        # An absolute path, because cargo runs each test in its package's folder.
+        OCTCONV_TEST_REPORT=$(cd "$reports" && pwd)/$number.cases
+        export OCTCONV_TEST_REPORT
+        [[ -z $runner ]] || export "$runner_variable=$runner"
+        cargo test "${everything[@]}" "$@"
+    ) | tee "$reports/$number.log"
+    [[ $(count_ran "$number" cases) -gt 0 ]] || fail "the device tests counted no case"
+}
+
+# Every device test, with the runner $2 under the title $1. The newest software Vulkan has all features, so a kind of
+# cases that did not run there is an error in the tests.
+run_device_tests() {
+    local kind
+    run_tests "$1" "$2" --test device
+    [[ $1 == "$newest_title"* ]] || return 0
+    for kind in "${special[@]}"; do
+        [[ $(count_ran "$number" "$kind") -gt 0 ]] || fail "no case ran on $1 in the kind \"$kind\""
+    done
+}
+
+# How many cases of the kind $2 the run $1 counted.
+count_ran() {
+    awk -F '\t' -v kind="$2" '$1 == "ran" && $2 == kind { sum += $3 } END { print sum + 0 }' "$reports/$1.cases"
+}
+
+# Prints what each run counted, what was not run and why, and last how many tests passed.
+print_summary() {
+    local file number
+    say "summary"
+    for file in "$reports"/*.title; do
+        number=$(basename "$file" .title)
+        echo "on $(cat "$file"):"
+        awk -F '\t' '
+            $1 == "ran" && $2 != "cases" && !($2 in ran) { kinds[++n] = $2 }
+            $1 == "ran" { ran[$2] += $3 }
+            $1 == "missing" && !($2 in missing) { features[++m] = $2 }
+            $1 == "missing" { missing[$2] += $3 }
+            END {
+                printf "  ran: %d cases", ran["cases"]
+                for (i = 1; i <= n; i++) printf ", %s: %d", kinds[i], ran[kinds[i]]
+                print ""
+                for (i = 1; i <= m; i++) printf "  not run here: %d cases need %s\n", missing[features[i]], features[i]
+            }' "$reports/$number.cases"
+    done
+    [[ ! -e $reports/missing ]] || sort -u "$reports/missing"
+    awk '$1 " " $2 == "test result:" { passed += $4; failed += $6; skipped += $8 }
+        END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped }' "$reports"/*.log
+}
