@@ -47,6 +47,15 @@ pub fn family(name: &str) -> Family {
     name.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// As [`has_f16`], for a test that cannot run without: counts it then.
+pub fn runs_f16(context: &Context) -> bool {
+    let has = has_f16(context);
+    if !has {
+        crate::report::missing("SHADER_F16");
+    }
+    has
+}
+
 /// A builder with these channels of high and low frequency.
 pub fn split(input: (u32, u32), output: (u32, u32)) -> SpecBuilder {
     let [input, output] = [input, output].map(|(high, low)| Split { high, low });
@@ -135,6 +144,9 @@ fn check_as_it_is(context: &Context, case: &Case) -> Vec<String> {
         assert_eq!(outcome.variant.untiled(), forced.untiled(), "{case:?}");
     }
     assert!(outcome.failure.is_none(), "{}: {outcome:?}: {case:?}", outcome.variant);
+    if let Ok(plan) = context.engine().plan(&case.spec, case.size, &case.options) {
+        crate::report::ran(context, &plan);
+    }
     outcome.kernels
 }
 
@@ -235,7 +247,7 @@ pub fn in_all_types(case: &Case) -> Vec<Case> {
             },
             ..case.clone()
         };
-        if activations == Dtype::F32 || has_f16(context()) {
+        if activations == Dtype::F32 || runs_f16(context()) {
             return Some(case);
         }
         let refused = context().engine().plan(&case.spec, case.size, &case.options);

@@ -13,6 +13,7 @@ mod pointwise;
 mod pool;
 mod property;
 mod reduce;
+mod report;
 mod staged;
 mod sums_f16;
 mod tune;

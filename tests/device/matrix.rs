@@ -51,6 +51,7 @@ fn check_on(context: &Context, case: &Case, wanted: impl Fn(Variant) -> bool) ->
         let reasons =
             ["f16 activations needs the device feature SHADER_F16", "pool-first/matrix cannot run this layer"];
         assert!(reasons.iter().any(|reason| error.contains(reason)), "{error}");
+        crate::report::missing("matrix units");
         return None;
     }
     let variants: Vec<_> = variants.into_iter().filter(|&variant| wanted(variant)).collect();
@@ -105,6 +106,8 @@ fn windows_and_taps() {
         let mut kernels = plan(case.clone(), "fused/matrix/2x2-2x2", &small_sides()).unwrap().kernels();
         if context().engine().facts().matrix.is_some() {
             kernels.extend(check_one(context(), &Case { options, ..case.clone() }));
+        } else {
+            crate::report::missing("matrix units");
         }
         assert!(kernels.iter().all(|kernel| kernel.ends_with("windows") == windowed), "{kernels:?} of {case:?}");
     };

@@ -1,7 +1,7 @@
 //! Whole networks on a device, against what an independent PyTorch implementation computes (tests/networks/*.json, written
 //! by tests/networks/make_fixtures.py): logits, and every stage on the way, so that a difference shows where it starts.
 
-use crate::common::{context, has_f16};
+use crate::common::{context, runs_f16};
 use crate::fixture::{Fixture, Summary};
 use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, TensorView, ValueView, zoo};
 use octconv::{Context, Dtype, Precision};
@@ -108,7 +108,7 @@ fn check(context: &Context, fixture: &Fixture) {
 
 /// Top-1 in f16, of every sample.
 fn check_halves(fixture: &Fixture) {
-    if !has_f16(context()) {
+    if !runs_f16(context()) {
         let graph = fixture.graph();
         let checkpoint = Checkpoint::random(&graph, fixture.seed);
         let model = Model::new(context().engine(), graph, checkpoint).unwrap();

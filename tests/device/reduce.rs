@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::common::{ACTIVATIONS, TYPES, case, check_on, check_tiles, context, family, has_f16, image, open, split};
+use crate::common::{ACTIVATIONS, TYPES, case, check_on, check_tiles, context, family, image, open, runs_f16, split};
 use octconv::verify::Case;
 use octconv::{
     Activation, ContextOptions, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, Slice,
@@ -80,7 +80,7 @@ fn epilogues() {
 #[test]
 fn types() {
     for [activations, weights] in TYPES {
-        if activations == Dtype::F16 && !has_f16(context()) {
+        if activations == Dtype::F16 && !runs_f16(context()) {
             // That it is refused, tests/errors.rs says.
             continue;
         }
@@ -88,7 +88,7 @@ fn types() {
             Options { precision: Precision { activations, weights, ..Precision::default() }, ..Options::default() };
         check(&Case { options, ..image(k3().bias(true), 7, 6) });
     }
-    if has_f16(context()) {
+    if runs_f16(context()) {
         let half = Dtype::F16;
         let options =
             Options { precision: Precision { activations: half, weights: half, sums: half }, ..Options::default() };

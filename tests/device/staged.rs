@@ -2,7 +2,7 @@
 //! no compilation and is tried in every variant; what is a constant, where it matters.
 
 use crate::common::{
-    ACTIVATIONS, ALPHAS, TYPES, case, check_on, context, family, has_f16, image, of_kernel, open, split,
+    ACTIVATIONS, ALPHAS, TYPES, case, check_on, context, family, image, of_kernel, open, runs_f16, split,
 };
 use octconv::verify::Case;
 use octconv::{
@@ -135,7 +135,7 @@ fn strided_ablation_and_exchange_switched_off() {
 #[test]
 fn types() {
     for [activations, weights] in TYPES {
-        if activations == Dtype::F16 && !has_f16(context()) {
+        if activations == Dtype::F16 && !runs_f16(context()) {
             continue;
         }
         let options = Options {

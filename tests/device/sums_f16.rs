@@ -1,7 +1,7 @@
 //! The direct and the staged kernel with sums of f16, against the reference: what they do otherwise than with f32, on the
 //! layers where that matters. The rest of them is tests/direct.rs and tests/staged.rs.
 
-use crate::common::{case, check_on, check_tiles, context, family, has_f16, image, of_kernel, split};
+use crate::common::{case, check_on, check_tiles, context, family, image, of_kernel, runs_f16, split};
 use octconv::verify::Case;
 use octconv::{
     Activation, DeviceFacts, Downsample, Dtype, Error, Family, InputSize, Options, Plan, Precision, Rounding, Slice,
@@ -30,7 +30,7 @@ fn check_fused(options: Options, case: &Case) {
 
 fn check_with(options: Options, case: &Case, wanted: fn(Variant) -> bool) {
     let case = Case { options, ..case.clone() };
-    if !has_f16(context()) {
+    if !runs_f16(context()) {
         let refused = context().engine().plan(&case.spec, case.size, &case.options);
         assert_eq!(refused, Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" }));
         return;
@@ -104,7 +104,7 @@ fn epilogues() {
 
 #[test]
 fn tiles() {
-    if !has_f16(context()) {
+    if !runs_f16(context()) {
         return check(&image(k3(), 8, 8));
     }
     for spec in [split((16, 16), (24, 17)), split((8, 8), (24, 17)).kernel([3, 3]).same_padding()] {
