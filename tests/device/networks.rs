@@ -43,7 +43,7 @@ impl Fixture {
             Dtype::F32 => self.stages.iter().map(|stage| stage.node.clone()).collect(),
             Dtype::F16 => Vec::new(),
         };
-        let options = NetworkOptions { precision: Precision::of(dtype), keep, ..NetworkOptions::default() };
+        let options = NetworkOptions { precision: Precision::of(dtype), keep };
         let plan = model.plan(self.size(), &options).unwrap();
         let inference = model.compile(plan, |_| {}).unwrap();
         let logits = inference.run(context, &self.input()).unwrap();
