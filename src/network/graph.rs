@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::description::{Conv, INPUT, Network, Node, Op, PoolKind};
 use crate::dims::{Dims, InputSize};
 use crate::error::Error;
+use crate::layer::Window;
 use crate::layer::{Activation, Frequency, Path, Rounding, Spec, Split};
-use crate::layer::{TimeAxis, Window};
 
 /// The index of a value: 0 is the network's input, i + 1 what node i makes.
 pub(crate) type ValueId = usize;
@@ -362,7 +362,7 @@ impl Graph {
                     if *has_norm {
                         norm(spec.output(), node.residual.is_some());
                     }
-                    let timed = matches!(self.op(node), Some(Op::Conv(Conv { time: Some(_), .. })));
+                    let timed = matches!(self.op(node), Some(Op::Conv(conv)) if conv.time.is_some());
                     for path in Path::ALL.into_iter().filter(|&path| spec.has(path)) {
                         let [n, c, kt, kh, kw] = spec.weight_shape(path).map(|d| d as usize);
                         let shape = if timed { vec![n, c, kt, kh, kw] } else { vec![n, c, kh, kw] };
@@ -539,28 +539,5 @@ fn resolve(network: &Network, node: &Node, ids: &HashMap<&str, ValueId>, kinds: 
 }
 
 fn conv_spec(network: &Network, conv: &Conv, input: Split) -> Result<Spec, Error> {
-    let output = match conv.split {
-        None => Split::from_alpha(conv.channels, conv.alpha)?,
-        Some([high, low]) if high.checked_add(low) == Some(conv.channels) => Split { high, low },
-        Some([high, low]) => {
-            let allowed = format!("must sum to the {} channels", conv.channels);
-            return Err(Error::argument("split", format!("{high} + {low}"), allowed));
-        }
-    };
-    let residual = |channels: u32| conv.residual.is_some() && channels > 0;
-    let builder = Spec::builder(input.channels(), conv.channels)
-        .split(input, output)
-        .kernel(conv.kernel)
-        .stride(conv.stride)
-        .padding(conv.padding)
-        .dilation(conv.dilation)
-        .time(conv.time.unwrap_or(TimeAxis::IMAGE))
-        .bias(conv.bias)
-        .activation(conv.activation)
-        .residual(residual(output.high), residual(output.low))
-        .downsample(conv.downsample)
-        .rounding(network.rounding)
-        .high_to_low(conv.high_to_low)
-        .low_to_high(conv.low_to_high);
-    if conv.depthwise { builder.depthwise().build() } else { builder.groups(conv.groups).build() }
+    conv.builder(input, network.rounding, conv.residual.is_some())?.build()
 }
