@@ -2,6 +2,7 @@
 
 /// The size of an input at full resolution, that of X_H, also where the layer has no X_H.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "network", derive(serde::Serialize))]
 pub struct InputSize {
     /// Batch.
     pub n: u32,

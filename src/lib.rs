@@ -35,6 +35,8 @@ pub use layer::{
     Activation, BatchNorm, Cost, Downsample, Frequency, Groups, Path, Rounding, Shapes, Spec, SpecBuilder, Split,
     TimeAxis, Weights,
 };
+#[cfg(feature = "network")]
+pub use layer::{LayerDescription, LayerFields, ListedLayer, MapChannels};
 pub use plan::{Choices, Family, Options, Plan, PlanTensor, Strategy, Tuned, Variant};
 pub use precision::{Dtype, Precision};
 pub use wgpu;

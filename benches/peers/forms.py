@@ -3,7 +3,7 @@
 Arrays are [n, c, h, w]. Every peer translates the same graph.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 import json
 
 import numpy as np
@@ -17,44 +17,70 @@ class InputError(Exception):
 class Layer:
     name: str
     n: int
-    cin: int
-    cout: int
-    k: int
-    stride: int
-    alpha_in: float
-    alpha_out: float
     h: int
     w: int
-    groups: int = 1
+    cin: tuple  # channels of the input, (high, low)
+    cout: tuple  # channels of the output, (high, low)
+    k: int
+    stride: int
+    groups: int
+    depthwise: bool
+    entry: dict  # the layer as its file has it
 
     def splits(self):
         """((high, low) channels of the input, the same of the output)."""
-        split = lambda channels, alpha: (channels - int(alpha * channels), int(alpha * channels))
-        return split(self.cin, self.alpha_in), split(self.cout, self.alpha_out)
+        return self.cin, self.cout
 
-    def depthwise(self):
-        return self.groups == self.cin and self.cin > 1 and self.alpha_in == self.alpha_out
 
-    def refusal(self):
-        """Why this is no layer, or None."""
-        for name in ("n", "cin", "cout", "k", "h", "w", "groups"):
-            if type(getattr(self, name)) is not int or getattr(self, name) < 1:
-                return f"{name} is {getattr(self, name)!r}: must be a whole number, at least 1"
-        if type(self.stride) is not int or self.stride not in (1, 2):
-            return f"stride is {self.stride!r}: must be 1 or 2"
-        if self.k % 2 == 0:
-            return f"k is {self.k}: must be odd"
-        for name in ("alpha_in", "alpha_out"):
-            value = getattr(self, name)
-            if type(value) not in (int, float) or not 0 <= value <= 1:
-                return f"{name} is {value!r}: must be a number from 0 to 1"
-        (high_in, low_in), (high_out, low_out) = self.splits()
-        if self.depthwise():
-            return None if self.cin == self.cout else f"cout is {self.cout}: must be cin where groups is cin"
-        for channels in (high_in, low_in, high_out, low_out):
-            if channels % self.groups:
-                return f"groups is {self.groups}: must divide the {channels} channels of each high and low part"
-        return None
+def whole(fields, name, default=None):
+    """A field that is a whole number, at least 1."""
+    if name not in fields and default is None:
+        raise InputError(f"{name} is missing")
+    value = fields.get(name, default)
+    if type(value) is not int or value < 1:
+        raise InputError(f"{name} is {value!r}: must be a whole number, at least 1")
+    return value
+
+
+def read_split(fields):
+    """(high, low) channels of a map."""
+    channels = whole(fields, "channels")
+    if "split" in fields:
+        high, low = fields["split"]
+        return high, low
+    alpha = fields.get("alpha", 0)
+    if type(alpha) not in (int, float) or not 0 <= alpha <= 1:
+        raise InputError(f"alpha is {alpha!r}: must be a number from 0 to 1")
+    return channels - int(alpha * channels), int(alpha * channels)
+
+
+def read_layer(entry):
+    """A layer of the kind that the peers are compared on: square kernels that keep the size, no time axis."""
+    known = {"name", "size", "input", "channels", "alpha", "split", "kernel", "padding", "stride", "groups", "depthwise"}
+    if more := sorted(entry.keys() - known):
+        raise InputError(f"{more[0]} is no field that the peers know")
+    size, source = entry.get("size"), entry.get("input")
+    if not isinstance(size, dict) or not isinstance(source, dict):
+        raise InputError("size and input must be objects")
+    if size.get("t", 1) != 1:
+        raise InputError(f"t is {size['t']!r}: must be 1")
+    kernel = entry.get("kernel", [1, 1])
+    if kernel not in ([k, k] for k in range(1, 64, 2)):
+        raise InputError(f"kernel is {kernel!r}: must be [k, k] with an odd k")
+    k = kernel[0]
+    if entry.get("padding", [0, 0]) not in ("same", [k // 2] * 2):
+        raise InputError(f"padding is {entry.get('padding')!r}: must be \"same\"")
+    stride = entry.get("stride", 1)
+    if type(stride) is not int or stride not in (1, 2):
+        raise InputError(f"stride is {stride!r}: must be 1 or 2")
+    cin, cout, depthwise = read_split(source), read_split(entry), entry.get("depthwise", False)
+    groups = sum(cin) if depthwise else whole(entry, "groups", 1)
+    if depthwise and cin != cout:
+        raise InputError("a depthwise layer must have the same channels in its input and output")
+    if not depthwise and any(channels % groups for channels in cin + cout):
+        raise InputError(f"groups is {groups}: must divide the channels of each high and low part")
+    n, h, w = whole(size, "n", 1), whole(size, "h"), whole(size, "w")
+    return Layer(entry.get("name"), n, h, w, cin, cout, k, stride, groups, depthwise, entry)
 
 
 def read_layers(path, only):
@@ -66,19 +92,17 @@ def read_layers(path, only):
         raise InputError(f"reading {path}: {error}") from None
     if not isinstance(entries, list):
         raise InputError(f"reading {path}: must be a list of layers")
-    known = {field.name for field in fields(Layer)}
     layers = []
     for i, entry in enumerate(entries):
         where = f"{path}, layer {entry.get('name', i) if isinstance(entry, dict) else i}"
         if not isinstance(entry, dict):
             raise InputError(f"{where}: must be an object")
-        if wrong := (known - {"groups"} - entry.keys()) or (entry.keys() - known):
-            raise InputError(f"{where}: {sorted(wrong)[0]} is {'missing' if wrong <= known else 'no field of a layer'}")
-        layer = Layer(**entry)
+        try:
+            layer = read_layer(entry)
+        except (InputError, TypeError, ValueError) as error:
+            raise InputError(f"{where}: {error}") from None
         if not isinstance(layer.name, str):
             raise InputError(f"{where}: name must be a text")
-        if refusal := layer.refusal():
-            raise InputError(f"{where}: {refusal}")
         if any(layer.name == other.name for other in layers):
             raise InputError(f"{where}: a second layer of this name")
         layers.append(layer)
@@ -153,8 +177,8 @@ class _Data:
 def plain(layer):
     """One convolution of all channels; at stride 2 a strided one, as networks without octaves have it."""
     data, form = _Data(), Form()
-    form.inputs["x"] = data.tensor(layer.n, layer.cin, layer.h, layer.w)
-    weight = data.weight(layer.cout, layer.cin, layer.groups, layer.k)
+    form.inputs["x"] = data.tensor(layer.n, sum(layer.cin), layer.h, layer.w)
+    weight = data.weight(sum(layer.cout), sum(layer.cin), layer.groups, layer.k)
     form.outputs.append(form._conv("x", weight, layer.groups, layer.stride))
     return form
 
@@ -173,10 +197,10 @@ def octave(layer):
         form.inputs[low] = data.tensor(layer.n, low_in, half(layer.h), half(layer.w))
 
     def conv(source, cin, cout):
-        groups = cin if layer.depthwise() else layer.groups
+        groups = cin if layer.depthwise else layer.groups
         return form._conv(source, data.weight(cout, cin, groups, layer.k), groups)
 
-    across = not layer.depthwise()
+    across = not layer.depthwise
     # At stride 2 both inputs are pooled for their own frequency; low to high reads the low input as it is, which has
     # the size of the high output already.
     strided = layer.stride == 2

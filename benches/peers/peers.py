@@ -119,7 +119,7 @@ def run_octconv(command, layer, count, device):
     with tempfile.TemporaryDirectory(prefix="octconv-peers-") as folder:
         path = os.path.join(folder, "layer.json")
         with open(path, "w", encoding="utf-8") as file:
-            json.dump([vars(layer)], file)
+            json.dump([layer.entry], file)
         full = [*shlex.split(command), "bench", "--layers", path, "--rounds", str(count), "--json", "-"]
         try:
             done = subprocess.run(full, capture_output=True, text=True, check=False)

@@ -5,7 +5,7 @@ use crate::error::Error;
 /// The function applied to each output after the sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "network", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "network", serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "network", serde(rename_all = "snake_case", deny_unknown_fields))]
 pub enum Activation {
     /// y = x.
     #[default]

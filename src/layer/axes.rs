@@ -48,7 +48,7 @@ pub enum Downsample {
 
 /// The time axis of a video layer, kept whole in both frequencies: neither pooled nor upsampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "network", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "network", derive(serde::Serialize))]
 pub struct TimeAxis {
     /// Kernel length in frames.
     pub kernel: u32,

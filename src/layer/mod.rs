@@ -4,6 +4,8 @@ mod activation;
 mod axes;
 mod builder;
 mod cost;
+#[cfg(feature = "network")]
+mod json;
 mod shapes;
 mod spec;
 mod split;
@@ -15,6 +17,10 @@ pub use activation::Activation;
 pub use axes::{Downsample, Groups, Rounding, TimeAxis};
 pub use builder::SpecBuilder;
 pub use cost::Cost;
+#[cfg(feature = "network")]
+pub use json::{LayerDescription, LayerFields, ListedLayer, MapChannels};
+#[cfg(feature = "network")]
+pub(crate) use json::{Members, NORM_EPS, missing};
 pub(crate) use shapes::Sampling;
 pub use shapes::Shapes;
 pub use spec::Spec;

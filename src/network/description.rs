@@ -1,8 +1,9 @@
 //! What a network is: data, built by [`zoo`](crate::network::zoo) or read from JSON. `docs/networks.md` has every field.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::layer::{Activation, Downsample, Rounding, TimeAxis};
+use crate::layer::{Activation, LayerFields, Members, NORM_EPS, Rounding, missing};
 
 /// A network: nodes that read each other's values by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,7 +35,7 @@ pub struct Network {
 pub const INPUT: &str = "input";
 
 fn default_eps() -> f32 {
-    1e-5
+    NORM_EPS
 }
 
 /// The input: one map, all of high frequency.
@@ -46,7 +47,7 @@ pub struct Input {
 }
 
 /// One operation with a name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Node {
     /// Unique in the network; its tensors' names begin with it.
     pub name: String,
@@ -55,9 +56,33 @@ pub struct Node {
     pub op: Op,
 }
 
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Named {
+            name: String,
+            #[serde(flatten)]
+            op: Read,
+        }
+
+        /// An operation, or why it is none, for an error that names the node.
+        struct Read(Result<Op, String>);
+
+        impl<'de> Deserialize<'de> for Read {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Ok(Self(Op::deserialize(deserializer).map_err(|error| error.to_string())))
+            }
+        }
+
+        let Named { name, op } = Named::deserialize(deserializer)?;
+        let op = op.0.map_err(|error| D::Error::custom(format!("node {name}: {error}")))?;
+        Ok(Self { name, op })
+    }
+}
+
 /// What a node computes. A map has a part of high and a part of low frequency, either may be absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case")]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Op {
     /// An octave convolution, then batch norm, residual and activation.
     Conv(Conv),
@@ -104,95 +129,16 @@ fn yes() -> bool {
     true
 }
 
-fn one() -> u32 {
-    1
-}
+/// An octave convolution in a network: a layer whose input and residual are names of maps.
+pub type Conv = LayerFields<String, Option<String>>;
 
-/// An octave convolution in a network: what [`Spec`](crate::Spec) says but the input's channels, which its input has.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Conv {
-    /// A map.
-    pub input: String,
-    /// Output channels, high and low together.
-    pub channels: u32,
-    /// Share of low-frequency output channels, split officially.
-    #[serde(default)]
-    pub alpha: f64,
-    /// Exact output channels [high, low], in place of `alpha`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split: Option<[u32; 2]>,
-    /// Kernel, rows and columns.
-    #[serde(default = "ones")]
-    pub kernel: [u32; 2],
-    /// Spatial stride, 1 or 2.
-    #[serde(default = "one")]
-    pub stride: u32,
-    /// Padding, rows and columns.
-    #[serde(default)]
-    pub padding: [u32; 2],
-    /// Dilation, rows and columns.
-    #[serde(default = "ones")]
-    pub dilation: [u32; 2],
-    /// The time axis of a video layer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time: Option<TimeAxis>,
-    /// Groups on every path.
-    #[serde(default = "one")]
-    pub groups: u32,
-    /// A filter a channel, in place of `groups`.
-    #[serde(default)]
-    pub depthwise: bool,
-    /// Whether each output has a bias.
-    #[serde(default)]
-    pub bias: bool,
-    /// Whether each output has a batch norm.
-    #[serde(default)]
-    pub norm: bool,
-    /// After the residual.
-    #[serde(default)]
-    pub activation: Activation,
-    /// A map that is added before the activation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub residual: Option<String>,
-    /// How resolution is halved.
-    #[serde(default)]
-    pub downsample: Downsample,
-    /// Whether the layer has its H->L path.
-    #[serde(default = "yes")]
-    pub high_to_low: bool,
-    /// Whether the layer has its L->H path.
-    #[serde(default = "yes")]
-    pub low_to_high: bool,
-}
-
-fn ones() -> [u32; 2] {
-    [1, 1]
-}
-
-impl Conv {
-    /// 1x1 of `input` to `channels`, all high, with neither norm nor activation.
-    pub fn new(input: impl Into<String>, channels: u32) -> Self {
-        Self {
-            input: input.into(),
-            channels,
-            alpha: 0.0,
-            split: None,
-            kernel: [1, 1],
-            stride: 1,
-            padding: [0, 0],
-            dilation: [1, 1],
-            time: None,
-            groups: 1,
-            depthwise: false,
-            bias: false,
-            norm: false,
-            activation: Activation::None,
-            residual: None,
-            downsample: Downsample::AveragePool,
-            high_to_low: true,
-            low_to_high: true,
-        }
+impl<'de> Deserialize<'de> for Conv {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Members::deserialize(deserializer, |members| {
+            let input = members.text("input")?.ok_or_else(|| missing("input"))?;
+            let residual = members.text("residual")?;
+            Self::take(members, input, residual)
+        })
     }
 }
 
@@ -319,6 +265,56 @@ impl Node {
             Op::Norm { input, .. } | Op::GlobalPool { input } | Op::Linear { input, .. } | Op::Softmax { input } => {
                 vec![input]
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::layer::TimeAxis;
+
+    #[test]
+    fn nodes_have_the_same_fields_and_name_their_node() {
+        let network = |node: Value| {
+            let text = json!({"name": "n", "input": {"channels": 4}, "nodes": [node], "output": "a"}).to_string();
+            serde_json::from_str::<Network>(&text).map_err(|error| error.to_string())
+        };
+        let conv =
+            json!({"name": "a", "op": "conv", "input": "input", "channels": 4, "kernel": [1, 3, 3], "padding": "same"});
+        let Op::Conv(read) = network(conv).unwrap().nodes.remove(0).op else { panic!() };
+        let text = serde_json::to_string(&read).unwrap();
+        assert_eq!(serde_json::from_str::<Conv>(&text).unwrap(), read, "{text}");
+        assert_eq!((read.padding, read.time), ([1, 1], Some(TimeAxis::IMAGE)));
+        for (node, wanted) in [
+            (json!({"op": "softmax", "input": "input"}), "missing field `name`"),
+            (json!({"name": "a", "input": "input"}), "node a: missing field `op`"),
+            (json!({"name": "a", "op": "sum", "input": "input"}), "node a: unknown variant `sum`"),
+            (json!({"name": "a", "op": "conv", "channels": 4}), "node a: input is missing"),
+            (
+                json!({"name": "a", "op": "conv", "input": {"channels": 4}, "channels": 4}),
+                "node a: input is {\"channels\":4}",
+            ),
+            (json!({"name": "a", "op": "conv", "input": "input"}), "node a: channels is missing"),
+            (
+                json!({"name": "a", "op": "conv", "input": "input", "channels": 4, "kernel": 3}),
+                "node a: kernel is 3: must be",
+            ),
+            (
+                json!({"name": "a", "op": "conv", "input": "input", "channels": 4, "rounding": "ceil"}),
+                "unknown field `rounding`",
+            ),
+            (
+                json!({"name": "a", "op": "conv", "input": "input", "channels": 4, "residual": true}),
+                "residual is true: must be",
+            ),
+            (json!({"name": "a", "op": "softmax", "input": "input", "x": 1}), "node a: unknown field `x`"),
+            (json!({"name": "a", "op": "norm", "input": "input", "x": 1}), "node a: unknown field `x`"),
+        ] {
+            let refusal = network(node.clone()).unwrap_err();
+            assert!(refusal.contains(wanted), "{node}\n  gives  {refusal}\n  wanted {wanted}");
         }
     }
 }

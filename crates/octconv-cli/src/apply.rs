@@ -9,15 +9,14 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail, ensure};
 use octconv::reference::{self, Inputs};
 use octconv::{
-    BatchNorm, Context, ContextOptions, Dims, Downsample, Dtype, Frequency, InputSize, Options, Path, PlanTensor,
-    Precision, Shapes, Spec, Tensors, TimeAxis, Variant, Weights,
+    BatchNorm, Context, ContextOptions, Dims, Downsample, Dtype, Frequency, InputSize, LayerDescription, Options, Path,
+    PlanTensor, Precision, Shapes, Spec, Tensors, TimeAxis, Variant, Weights,
 };
 
 use crate::device::{Device, describe};
-use crate::output;
 use crate::size::Size;
-use crate::spec_file::{self, LayerFile};
 use crate::tensor_file::{self, Named, Views};
+use crate::{layer_file, output};
 
 /// For `--help`, in lines that need no wrapping.
 const HELP: &str = "\
@@ -49,7 +48,7 @@ error says what ran.";
 
 /// Run one layer from files
 #[derive(clap::Args)]
-#[command(long_about = HELP, after_long_help = spec_file::HELP)]
+#[command(long_about = HELP, after_long_help = layer_file::help())]
 pub struct Args {
     /// The layer: a JSON object (--help lists its fields)
     #[arg(value_name = "SPEC.json")]
@@ -81,11 +80,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let file = spec_file::read(&args.spec)?;
+    let description = layer_file::read(&args.spec)?;
     output::check_target(&args.output)?;
     let shown = args.input.display();
     let bytes = fs::read(&args.input).with_context(|| format!("reading {shown}"))?;
-    let layer = tensor_file::views(&bytes).and_then(|views| Layer::new(args, &file, &views));
+    let layer = tensor_file::views(&bytes).and_then(|views| Layer::new(args, &description, &views));
     let layer = layer.with_context(|| shown.to_string())?;
     drop(bytes);
 
@@ -116,7 +115,7 @@ struct Layer {
     spec: Spec,
     size: InputSize,
     options: Options,
-    eps: f32,
+    norm_eps: f32,
     /// Whether tensors have a time axis in their files.
     clips: bool,
     /// Inputs that the layer reads, and weights.
@@ -138,17 +137,17 @@ const FREQUENCIES: [Frequency; 2] = [Frequency::High, Frequency::Low];
 
 impl Layer {
     /// Finds out what layer the files make, and takes its tensors, or lists all that is wrong with them.
-    fn new(args: &Args, file: &LayerFile, views: &Views) -> Result<Self> {
+    fn new(args: &Args, description: &LayerDescription, views: &Views) -> Result<Self> {
         let given = |name: &str| views.contains_key(name);
-        let output = file.builder.clone().build()?.output();
-        let residual = |name, frequency| given(name) && output.of(frequency) > 0;
-        let spec = file
-            .builder
-            .clone()
-            .bias(BIASES.into_iter().any(given))
+        let LayerDescription { fields, norm_eps, .. } = description;
+        let output = description.spec()?.output();
+        let residual = |name, frequency| (fields.residual || given(name)) && output.of(frequency) > 0;
+        let spec = description
+            .builder()?
+            .bias(fields.bias || BIASES.into_iter().any(given))
             .residual(residual("residual_h", Frequency::High), residual("residual_l", Frequency::Low))
             .build()?;
-        let norm = NORMS.into_iter().flatten().any(given);
+        let norm = fields.norm || NORMS.into_iter().flatten().any(given);
         // The reference and the planner both refuse a pooled input that nothing would read.
         let pools = spec.has(Path::HL) || (spec.has(Path::HH) && spec.stride() == 2);
         let pooled_input = given("x_p") && pools && spec.downsample() == Downsample::AveragePool;
@@ -189,7 +188,7 @@ impl Layer {
             variant: args.variant,
             ..Options::default()
         };
-        let layer = Self { spec, size, options, eps: file.eps, clips, tensors };
+        let layer = Self { spec, size, options, norm_eps: *norm_eps, clips, tensors };
         layer.weights().validate(&layer.spec)?;
         Ok(layer)
     }
@@ -207,7 +206,7 @@ impl Layer {
                 beta: self.tensor(beta)?,
                 mean: self.tensor(mean)?,
                 var: self.tensor(var)?,
-                eps: self.eps,
+                eps: self.norm_eps,
             })
         });
         Weights { w_hh, w_hl, w_lh, w_ll, bias_h, bias_l, norm_h, norm_l }

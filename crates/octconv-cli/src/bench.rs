@@ -9,15 +9,14 @@ use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use octconv::roofline::{Effort, Roofline};
 use octconv::tuning::RandomLayer;
-use octconv::{Context, ContextOptions, Layer, Options, Strategy, Variant};
+use octconv::{Context, ContextOptions, Layer, ListedLayer, Options, Strategy, Variant};
 use serde::Serialize;
 
 use crate::device::{Device, cached, hint};
-use crate::layer_file::{self, LayerEntry};
 use crate::plot::{self, Bar};
 use crate::roofline::{Reached, summary};
 use crate::types::TypeArgs;
-use crate::{bench_network, output};
+use crate::{bench_network, layer_file, output};
 
 /// Time a whole network against its plain form, or layers: octave, unfused and plain, in turn in one run.
 ///
@@ -157,7 +156,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
-    let entries = layer_file::read(file, args.only.as_deref())?;
+    let entries = layer_file::read_list(file, args.only.as_deref())?;
     let (device, roofline) = common.open()?;
     let context = &device.context;
 
@@ -252,8 +251,8 @@ fn print_table(heading: &str, roofline: Option<String>, rows: &[Row]) -> Result<
     output::print(&out)
 }
 
-fn time_layer(context: &Context, entry: &LayerEntry, args: &Args, roofline: Option<&Roofline>) -> Result<Row> {
-    let (spec, size) = (entry.spec()?, entry.size());
+fn time_layer(context: &Context, entry: &ListedLayer, args: &Args, roofline: Option<&Roofline>) -> Result<Row> {
+    let (spec, size) = (entry.layer.spec()?, entry.size);
     let types = args.types.options();
     let engine = context.engine();
     let options = match args.pooled {

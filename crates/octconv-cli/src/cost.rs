@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use octconv::{Cost, Dtype, Frequency, InputSize, Spec};
+use octconv::{Cost, Dtype, InputSize, Spec};
 use serde::Serialize;
 
 use crate::network_source::Settings;
 use crate::output::{print, print_json, thousands};
 use crate::size::Size;
-use crate::{cost_network, network_source, spec_file};
+use crate::{cost_network, layer_file, network_source};
 
 /// Count the multiply-adds, parameters and activations of a network or a layer, beside its plain form's.
 ///
@@ -22,7 +22,7 @@ use crate::{cost_network, network_source, spec_file};
 /// Of a layer: the plain convolution has the same channels, all of high frequency. Activations are the elements of inputs, outputs
 /// and residuals; bytes are those that any implementation must move: each activation and each parameter once.
 #[derive(clap::Args)]
-#[command(after_long_help = spec_file::HELP)]
+#[command(after_long_help = layer_file::help())]
 pub struct Args {
     /// A built-in network, its description, or a layer: a JSON object (--help lists its fields)
     #[arg(value_name = "NETWORK|SPEC.json")]
@@ -112,10 +112,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let given = alpha.is_some() || width.is_some() || classes.is_some();
     ensure!(!given, "--alpha, --width and --classes are for networks, and {file} is a layer");
     let size = args.size.context("a layer needs --size HxW")?;
-    let builder = spec_file::read(Path::new(file))?.builder.bias(args.bias);
-    let output = builder.clone().build()?.output();
-    let residual = |frequency| args.residual && output.of(frequency) > 0;
-    let spec = builder.residual(residual(Frequency::High), residual(Frequency::Low)).build()?;
+    let mut layer = layer_file::read(Path::new(file))?;
+    layer.fields.bias |= args.bias;
+    layer.fields.residual |= args.residual;
+    let spec = layer.spec()?;
     let size = InputSize::video(args.batch, args.frames.unwrap_or(1), size.h, size.w);
     let counts = |spec: &Spec| Counts::of(spec, size, args.dtype).with_context(|| file.to_string());
     let (octave, plain) = (counts(&spec)?, counts(&spec.plain())?);

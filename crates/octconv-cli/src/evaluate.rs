@@ -21,7 +21,7 @@ use crate::predictor::{Predictor, RunArgs, picture_size, top};
 /// from that implementation's.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which pictures: {sheets, columns, rows, labels, answers, ...}, as assets/digits/answers.json
+    /// Which pictures: {sheets, columns, rows, labels, answers, ...}, as crates/octconv-cli/assets/digits/answers.json
     #[arg(value_name = "ANSWERS.json")]
     answers: Option<PathBuf>,
     #[command(flatten)]

@@ -1,62 +1,130 @@
-//! Lists of layers that commands time.
+//! Layers in files: SPEC.json has one, and the files that `--layers` names have a list.
 
+use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
-use octconv::{DeviceFacts, InputSize, Options, Plan, Spec};
-use serde::Deserialize;
+use anyhow::{Context as _, Result, bail, ensure};
+use octconv::{
+    Activation, DeviceFacts, InputSize, LayerDescription, ListedLayer, Options, Path as ConvPath, Plan, Spec,
+};
+use serde::de::DeserializeOwned;
 
-/// One entry of the file.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LayerEntry {
-    pub name: String,
-    n: u32,
-    cin: u32,
-    cout: u32,
-    k: u32,
-    stride: u32,
-    alpha_in: f64,
-    alpha_out: f64,
-    h: u32,
-    w: u32,
-    #[serde(default = "one")]
-    groups: u32,
+/// Columns of the help.
+const WIDTH: usize = 80;
+
+/// The fields of SPEC.json, for `--help`.
+pub fn help() -> String {
+    let names: Vec<_> = Activation::json_names().iter().map(|name| format!("\"{name}\"")).collect();
+    let activations = format!("one of {} (\"none\");", names.join(", "));
+    format!(
+        "\
+SPEC.json is one object. All fields except input and channels may be left out;
+the value that they then have stands in parentheses:
+  input            the channels of the input: {{\"channels\": c}}, with \"alpha\" or
+                   \"split\" as for the output
+  channels         output channels, high and low together
+  alpha            share of low-frequency output channels, from 0 to 1 (0): low
+                   channels are int(alpha * channels)
+  split            exact output channels, [high, low], in place of alpha
+  kernel           [h, w], or [t, h, w] with a time axis ([1, 1])
+  padding          zeros at each end, [h, w] or [t, h, w] ([0, 0]), or \"same\":
+                   dilation * (kernel - 1) / 2
+  dilation         [h, w] or [t, h, w] ([1, 1])
+  stride           1 or 2 (1); with a time axis also [t, h, w], with h = w
+  time             the time axis in place of three numbers elsewhere:
+                   {{\"kernel\", \"stride\", \"padding\", \"dilation\"}}
+  groups           groups on each path (1)
+  depthwise        true or false (false): one filter per channel, on the paths
+                   high to high and low to low only
+  bias, norm       true or false (false): whether each output has a bias, and a
+                   batch norm
+  residual         true or false (false): whether a residual is added to each
+                   output before the activation
+{}
+                   {{\"leaky_relu\": {{\"slope\": 0.1}}}} for its number
+  rounding         \"ceil\" or \"floor\" (\"ceil\"): the low size of an odd size
+  downsample       \"average\" or \"strided\" (\"average\"): pool and convolve, or
+                   convolve with a stride
+  high_to_low, low_to_high
+                   true or false (true): whether the layer has these paths
+  norm_eps         added to the variance of batch norm (0.00001)
+kernel, padding and dilation have the same number of numbers; three make a time
+axis. A \"conv\" in a network's description has the same fields.",
+        field("activation", &activations)
+    )
 }
 
-fn one() -> u32 {
-    1
-}
-
-impl LayerEntry {
-    pub fn spec(&self) -> Result<Spec, octconv::Error> {
-        let builder = Spec::builder(self.cin, self.cout)
-            .alpha(self.alpha_in, self.alpha_out)
-            .kernel([self.k; 2])
-            .padding([self.k / 2; 2])
-            .stride(self.stride);
-        let depthwise = self.groups == self.cin && self.cin > 1 && self.alpha_in == self.alpha_out;
-        if depthwise { builder.depthwise().build() } else { builder.groups(self.groups).build() }
+/// A field of the help, with its text in lines.
+fn field(name: &str, text: &str) -> String {
+    let mut lines = vec![format!("  {name:<16}")];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= WIDTH => *line += &format!(" {word}"),
+            _ => lines.push(format!("{:<18} {word}", "")),
+        }
     }
-
-    pub fn size(&self) -> InputSize {
-        InputSize::image(self.n, self.h, self.w)
-    }
+    lines.join("\n")
 }
 
-/// The layers of a file, those alone whose name contains `only`. At least one.
-pub fn read(file: &Path, only: Option<&str>) -> Result<Vec<LayerEntry>> {
+/// Reads SPEC.json. Errors name the file and the field.
+pub fn read(file: &Path) -> Result<LayerDescription> {
+    let layer: LayerDescription = parse(file)?;
+    check(&layer).with_context(|| file.display().to_string())?;
+    Ok(layer)
+}
+
+/// Reads a list of layers, and keeps those whose name contains `only`: at least one.
+pub fn read_list(file: &Path, only: Option<&str>) -> Result<Vec<ListedLayer>> {
     let shown = file.display();
-    let text = std::fs::read_to_string(file).with_context(|| format!("reading {shown}"))?;
-    let mut entries: Vec<LayerEntry> = serde_json::from_str(&text).with_context(|| format!("reading {shown}"))?;
-    entries.retain(|entry| only.is_none_or(|only| entry.name.contains(only)));
-    ensure!(!entries.is_empty(), "{shown} has no layer to time");
-    Ok(entries)
+    let mut layers: Vec<ListedLayer> = parse(file)?;
+    layers.retain(|entry| only.is_none_or(|only| entry.name.contains(only)));
+    ensure!(!layers.is_empty(), "{shown} has no layer to time");
+    for entry in &layers {
+        check(&entry.layer).with_context(|| format!("{shown}: layer {}", entry.name))?;
+    }
+    Ok(layers)
 }
 
-/// As layers stand in a network: pool(X_H) is at hand where the layer has a use for it, and pool(Y_H) is wanted.
+fn parse<T: DeserializeOwned>(file: &Path) -> Result<T> {
+    let shown = file.display();
+    let text = fs::read_to_string(file).with_context(|| format!("reading {shown}"))?;
+    serde_json::from_str(&text).with_context(|| shown.to_string())
+}
+
+/// Refuses layers that cannot be built, and those whose weights no machine holds: counting them must not overflow.
+fn check(layer: &LayerDescription) -> Result<()> {
+    const MOST: u128 = 1 << 48;
+    let spec = layer.spec()?;
+    let product = |path| spec.weight_shape(path).iter().map(|&d| u128::from(d)).product::<u128>();
+    let weights: u128 = ConvPath::ALL.into_iter().map(product).sum();
+    if weights > MOST {
+        bail!("kernel is too large: the layer has {weights} weights, more than {MOST}");
+    }
+    Ok(())
+}
+
+/// As layers stand in a network: pool(X_H) is at hand if the layer has a use for it, and pool(Y_H) is wanted.
 pub fn pooled(spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Options {
     let takes = Options { pooled_input: true, ..*options };
     let pooled_input = Plan::new(spec, size, &takes, facts).is_ok();
     Options { pooled_input, pooled_output: spec.output().high > 0, ..*options }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_fits_a_terminal() {
+        let help = help();
+        assert!(help.lines().all(|line| line.len() <= WIDTH), "{help}");
+        assert!(Activation::json_names().iter().all(|name| help.contains(&format!("\"{name}\""))), "{help}");
+    }
+
+    #[test]
+    fn absurd_kernels_are_refused() {
+        let text = r#"{"input": {"channels": 1048576}, "channels": 1048576, "kernel": [1048576, 1048576]}"#;
+        let refusal = check(&serde_json::from_str(text).unwrap()).unwrap_err().to_string();
+        assert!(refusal.starts_with("kernel is too large: the layer has "), "{refusal}");
+    }
 }

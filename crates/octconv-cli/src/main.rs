@@ -24,7 +24,6 @@ mod plot;
 mod predictor;
 mod roofline;
 mod size;
-mod spec_file;
 mod tensor_file;
 mod tune;
 mod types;

@@ -174,14 +174,14 @@ impl TrainedArgs {
 pub mod digits {
     use super::*;
 
-    const WEIGHTS: &[u8] = include_bytes!("../../../assets/digits/weights.safetensors");
-    const ANSWERS: &str = include_str!("../../../assets/digits/answers.json");
+    const WEIGHTS: &[u8] = include_bytes!("../assets/digits/weights.safetensors");
+    const ANSWERS: &str = include_str!("../assets/digits/answers.json");
     /// Its classes, a line each.
-    pub const LABELS: &str = include_str!("../../../assets/digits/labels.txt");
+    pub const LABELS: &str = include_str!("../assets/digits/labels.txt");
     /// The held-out pictures that `answers.json` names, in its order.
     pub const SHEETS: [(&str, &[u8]); 2] = [
-        ("test-0.png", include_bytes!("../../../assets/digits/test-0.png")),
-        ("test-1.png", include_bytes!("../../../assets/digits/test-1.png")),
+        ("test-0.png", include_bytes!("../assets/digits/test-0.png")),
+        ("test-1.png", include_bytes!("../assets/digits/test-1.png")),
     ];
 
     pub fn network() -> Result<Network> {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use octconv::network::{Graph, Network, NetworkPlan};
 use octconv::tuning::{self, Effort, Trial, TuneOutcome};
-use octconv::{InputSize, Options, Spec, Tuned};
+use octconv::{InputSize, ListedLayer, Options, Spec, Tuned};
 
 use crate::device::{self, Device};
 use crate::layer_file;
@@ -177,7 +177,7 @@ const STEPS: u64 = 100;
 
 /// What the arguments name, read before a device is opened.
 enum Listed {
-    Layers(Vec<layer_file::LayerEntry>),
+    Layers(Vec<ListedLayer>),
     Networks(Vec<Network>, InputSize),
 }
 
@@ -185,7 +185,7 @@ impl Listed {
     fn read(args: &Args) -> Result<Self> {
         let Some(name) = &args.network else {
             let file = args.layers.as_ref().context("name a network, or layers with --layers FILE.json")?;
-            return Ok(Self::Layers(layer_file::read(file, args.only.as_deref())?));
+            return Ok(Self::Layers(layer_file::read_list(file, args.only.as_deref())?));
         };
         let Source { network, size, plain } = args.whole.sized.load(name)?;
         let mut networks = vec![network];
@@ -202,8 +202,8 @@ impl Listed {
         match self {
             Self::Layers(entries) => {
                 for entry in entries {
-                    let spec = entry.spec().with_context(|| format!("layer {}", entry.name))?;
-                    let size = entry.size();
+                    let spec = entry.layer.spec().with_context(|| format!("layer {}", entry.name))?;
+                    let size = entry.size;
                     let options = if args.pooled { layer_file::pooled(&spec, size, &types, facts) } else { types };
                     jobs.add(entry.name.clone(), &spec, size, options);
                     jobs.add(format!("{} plain", entry.name), &spec.plain(), size, types);

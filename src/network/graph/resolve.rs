@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::node::{GraphNode, Task, refuse};
 use super::value::{Kind, ValueId};
 use crate::error::Error;
-use crate::layer::{Spec, Split, TimeAxis, Window};
+use crate::layer::{Spec, Split, Window};
 use crate::network::description::{Conv, Network, Node, Op};
 
 pub(super) fn resolve(
@@ -107,28 +107,5 @@ pub(super) fn resolve(
 }
 
 fn conv_spec(network: &Network, conv: &Conv, input: Split) -> Result<Spec, Error> {
-    let output = match conv.split {
-        None => Split::from_alpha(conv.channels, conv.alpha)?,
-        Some([high, low]) if high.checked_add(low) == Some(conv.channels) => Split { high, low },
-        Some([high, low]) => {
-            let allowed = format!("must sum to the {} channels", conv.channels);
-            return Err(Error::argument("split", format!("{high} + {low}"), allowed));
-        }
-    };
-    let residual = |channels: u32| conv.residual.is_some() && channels > 0;
-    let builder = Spec::builder(input.channels(), conv.channels)
-        .split(input, output)
-        .kernel(conv.kernel)
-        .stride(conv.stride)
-        .padding(conv.padding)
-        .dilation(conv.dilation)
-        .time(conv.time.unwrap_or(TimeAxis::IMAGE))
-        .bias(conv.bias)
-        .activation(conv.activation)
-        .residual(residual(output.high), residual(output.low))
-        .downsample(conv.downsample)
-        .rounding(network.rounding)
-        .high_to_low(conv.high_to_low)
-        .low_to_high(conv.low_to_high);
-    if conv.depthwise { builder.depthwise().build() } else { builder.groups(conv.groups).build() }
+    conv.builder(input, network.rounding, conv.residual.is_some())?.build()
 }

@@ -4,7 +4,7 @@ use super::graph::Graph;
 use super::node::{GraphNode, Task};
 use super::value::Kind;
 use crate::layer::{Frequency, Path, Split};
-use crate::network::description::{Conv, Op};
+use crate::network::description::Op;
 
 /// What a tensor of a checkpoint is, as far as its values are concerned.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,7 +63,7 @@ impl Graph {
                     if *has_norm {
                         norm(spec.output(), node.residual.is_some());
                     }
-                    let timed = matches!(self.op(node), Some(Op::Conv(Conv { time: Some(_), .. })));
+                    let timed = matches!(self.op(node), Some(Op::Conv(conv)) if conv.time.is_some());
                     for path in Path::ALL.into_iter().filter(|&path| spec.has(path)) {
                         let [n, c, kt, kh, kw] = spec.weight_shape(path).map(|d| d as usize);
                         let shape = if timed { vec![n, c, kt, kh, kw] } else { vec![n, c, kh, kw] };

