@@ -536,7 +536,7 @@ mod opening {
     /// was told to run the binary, the current executable is the loader.
     fn again(name: &str, variable: &str, value: &str) {
         let mut command = Command::new(std::env::args_os().next().unwrap());
-        let output = command.args(["--exact", name]).env(variable, value).output().unwrap();
+        let output = command.args(["--exact", &format!("errors::{name}")]).env(variable, value).output().unwrap();
         let [stdout, stderr] = [&output.stdout, &output.stderr].map(|printed| String::from_utf8_lossy(printed));
         assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}{stderr}");
     }
