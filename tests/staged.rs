@@ -105,7 +105,10 @@ fn activations_and_batch_norm() {
         let spec = split((2, 0), (3, 0)).bias(true).activation(activation);
         check_fused(&Case { batch_norm: true, ..image(spec, 8, 8) });
     }
-    check_as("low-first/staged/g32c32p-t4c4p", &Case { batch_norm: true, ..image(k3().activation(Activation::Relu), 8, 8) });
+    check_as(
+        "low-first/staged/g32c32p-t4c4p",
+        &Case { batch_norm: true, ..image(k3().activation(Activation::Relu), 8, 8) },
+    );
 }
 
 #[test]
@@ -215,8 +218,7 @@ fn what_it_refuses() {
     assert!(narrow.ends_with("half of the tile g128c128p-t8c8p or more would stand idle"), "{narrow}");
     let small = wgpu::Limits { max_compute_workgroup_storage_size: 8000, ..limits.clone() };
     let storage = refusal("fused/staged/g32c32p-t4c4p", k3(), small);
-    let wanted =
-        "the tile g32c32p-t4c4p, in bytes of workgroup memory, needs 8192, but max_compute_workgroup_storage_size is 8000";
+    let wanted = "the tile g32c32p-t4c4p, in bytes of workgroup memory, needs 8192, but max_compute_workgroup_storage_size is 8000";
     assert_eq!(storage, wanted);
     let small = wgpu::Limits { max_compute_invocations_per_workgroup: 32, ..limits };
     let threads = refusal("fused/staged/g32c32p-t4c4p", k3(), small);

@@ -55,7 +55,6 @@ use wgsl::Source;
 pub(crate) enum Kernel {
     Direct(direct::Constants),
     Pointwise(pointwise::Constants),
-    Matrix(matrix::Constants),
     WinogradInput(winograd::InputConstants),
     WinogradMultiply(winograd::MultiplyConstants),
     WinogradOutput(winograd::OutputConstants),
@@ -105,7 +104,6 @@ impl Kernel {
         match self {
             Self::Direct(c) => c.name(),
             Self::Pointwise(c) => c.name(),
-            Self::Matrix(c) => c.name(),
             Self::WinogradInput(c) => c.name(),
             Self::WinogradMultiply(c) => c.name(),
             Self::WinogradOutput(c) => c.name(),
@@ -134,7 +132,6 @@ impl Kernel {
         match self {
             Self::Direct(c) => c.assemble(),
             Self::Pointwise(c) => c.assemble(),
-            Self::Matrix(c) => c.assemble(),
             Self::WinogradInput(c) => c.assemble(),
             Self::WinogradMultiply(c) => c.assemble(),
             Self::WinogradOutput(c) => c.assemble(),
