@@ -55,8 +55,6 @@ use wgsl::Source;
 pub(crate) enum Kernel {
     Direct(direct::Constants),
     Pointwise(pointwise::Constants),
-    Staged(staged::Constants),
-    Matrix(matrix::Constants),
     WinogradInput(winograd::InputConstants),
     WinogradMultiply(winograd::MultiplyConstants),
     WinogradOutput(winograd::OutputConstants),
@@ -106,8 +104,6 @@ impl Kernel {
         match self {
             Self::Direct(c) => c.name(),
             Self::Pointwise(c) => c.name(),
-            Self::Staged(c) => c.name(),
-            Self::Matrix(c) => c.name(),
             Self::WinogradInput(c) => c.name(),
             Self::WinogradMultiply(c) => c.name(),
             Self::WinogradOutput(c) => c.name(),
@@ -136,8 +132,6 @@ impl Kernel {
         match self {
             Self::Direct(c) => c.assemble(),
             Self::Pointwise(c) => c.assemble(),
-            Self::Staged(c) => c.assemble(),
-            Self::Matrix(c) => c.assemble(),
             Self::WinogradInput(c) => c.assemble(),
             Self::WinogradMultiply(c) => c.assemble(),
             Self::WinogradOutput(c) => c.assemble(),

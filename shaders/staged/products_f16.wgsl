@@ -1,10 +1,12 @@
-// The products of shaders/staged.wgsl, in f16: two positions an instruction where the device has packed arithmetic. The SLAB
-// products of a slab are added up in f16, and their sum to an f32.
+// In place of staged/products: products in f16, two positions per instruction if the device has packed arithmetic. The SLAB
+// products of a slab are added up in f16, and their sum is added to an f32.
 
-// Adds the products of a slab.
+#import staged/tile
+
+// Adds the products of the slab in one half of the workgroup memory.
 fn multiply(sums: ptr<function, Sums>, half: u32, own: Owner) {
-    // In levels as the sums.
-    var slab: array<array<array<Factors, CELLS>, LANES>, VECTORS>;
+    // Indexed as the sums are, so that these are registers too.
+    var short_sums: array<array<array<Factors, CELLS>, LANES>, VECTORS>;
     var at_w = half * (SLAB * TILE_VECTORS) + own.row;
     var at_x = half * (SLAB * TILE_CELLS) + own.col;
     for (var c = 0u; c < SLAB; c += UNROLL) {
@@ -20,7 +22,7 @@ fn multiply(sums: ptr<function, Sums>, half: u32, own: Owner) {
             for (var m = 0u; m < VECTORS; m++) {
                 for (var k = 0u; k < LANES; k++) {
                     for (var v = 0u; v < CELLS; v++) {
-                        slab[m][k][v] += w[u][m][k] * x[u][v];
+                        short_sums[m][k][v] += w[u][m][k] * x[u][v];
                     }
                 }
             }
@@ -31,7 +33,7 @@ fn multiply(sums: ptr<function, Sums>, half: u32, own: Owner) {
     for (var m = 0u; m < VECTORS; m++) {
         for (var k = 0u; k < LANES; k++) {
             for (var v = 0u; v < CELLS; v++) {
-                (*sums)[m][k][v] += vec4<f32>(slab[m][k][v]);
+                (*sums)[m][k][v] += vec4<f32>(short_sums[m][k][v]);
             }
         }
     }

@@ -1,6 +1,8 @@
-// The products of shaders/staged.wgsl, in f32.
+// The products of staged/path, in f32.
 
-// Adds the products of a slab.
+#import staged/tile
+
+// Adds the products of the slab in one half of the workgroup memory.
 fn multiply(sums: ptr<function, Sums>, half: u32, own: Owner) {
     var at_w = half * (SLAB * TILE_VECTORS) + own.row;
     var at_x = half * (SLAB * TILE_CELLS) + own.col;
