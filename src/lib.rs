@@ -9,6 +9,8 @@ mod engine;
 mod error;
 #[cfg(feature = "context")]
 mod error_bounds;
+#[cfg(test)]
+mod k3_dump;
 mod kernels;
 mod layer;
 #[cfg(feature = "network")]
@@ -40,3 +42,9 @@ pub use layer::{LayerDescription, LayerFields, ListedLayer, MapChannels};
 pub use plan::{Choices, Family, Options, Plan, PlanTensor, Strategy, Tuned, Variant};
 pub use precision::{Dtype, Precision};
 pub use wgpu;
+
+/// What `examples/shaders.rs` checks shader files with. No part of the interface.
+#[doc(hidden)]
+pub mod shaders {
+    pub use crate::kernels::source::{Alone, Place, Wrong};
+}

@@ -55,26 +55,11 @@ use wgsl::Source;
 pub(crate) enum Kernel {
     Direct(direct::Constants),
     Pointwise(pointwise::Constants),
-    WinogradInput(winograd::InputConstants),
-    WinogradMultiply(winograd::MultiplyConstants),
-    WinogradOutput(winograd::OutputConstants),
+    Staged(staged::Constants),
+    Matrix(matrix::Constants),
     Reduce(reduce::Constants),
     Pool(pool::Constants),
     Recipe(source::Named),
-    #[cfg(feature = "context")]
-    Probe(probe::Constants),
-    #[cfg(feature = "network")]
-    WindowPool(window_pool::Constants),
-    #[cfg(feature = "network")]
-    Scale(scale::Constants),
-    #[cfg(feature = "network")]
-    GlobalPool(global_pool::Constants),
-    #[cfg(feature = "network")]
-    Excite(excite::Constants),
-    #[cfg(feature = "network")]
-    Linear(linear::Constants),
-    #[cfg(feature = "network")]
-    Softmax(softmax::Constants),
 }
 
 impl Kernel {
@@ -104,26 +89,11 @@ impl Kernel {
         match self {
             Self::Direct(c) => c.name(),
             Self::Pointwise(c) => c.name(),
-            Self::WinogradInput(c) => c.name(),
-            Self::WinogradMultiply(c) => c.name(),
-            Self::WinogradOutput(c) => c.name(),
+            Self::Staged(c) => c.name(),
+            Self::Matrix(c) => c.name(),
             Self::Reduce(_) => "reduce".into(),
             Self::Pool(_) => "pool".into(),
             Self::Recipe(named) => named.name.to_string(),
-            #[cfg(feature = "context")]
-            Self::Probe(c) => c.name(),
-            #[cfg(feature = "network")]
-            Self::WindowPool(c) => c.name(),
-            #[cfg(feature = "network")]
-            Self::Scale(c) => c.name(),
-            #[cfg(feature = "network")]
-            Self::GlobalPool(c) => c.name(),
-            #[cfg(feature = "network")]
-            Self::Excite(c) => c.name(),
-            #[cfg(feature = "network")]
-            Self::Linear(c) => c.name(),
-            #[cfg(feature = "network")]
-            Self::Softmax(_) => "softmax".into(),
         }
     }
 
@@ -132,26 +102,11 @@ impl Kernel {
         match self {
             Self::Direct(c) => c.assemble(),
             Self::Pointwise(c) => c.assemble(),
-            Self::WinogradInput(c) => c.assemble(),
-            Self::WinogradMultiply(c) => c.assemble(),
-            Self::WinogradOutput(c) => c.assemble(),
+            Self::Staged(c) => c.assemble(),
+            Self::Matrix(c) => c.assemble(),
             Self::Reduce(c) => c.assemble(),
             Self::Pool(c) => c.assemble(),
             Self::Recipe(_) => Source::new(crate::precision::Dtype::F32, ELEMENTWISE_WORKGROUP),
-            #[cfg(feature = "context")]
-            Self::Probe(c) => c.assemble(),
-            #[cfg(feature = "network")]
-            Self::WindowPool(c) => c.assemble(),
-            #[cfg(feature = "network")]
-            Self::Scale(c) => c.assemble(),
-            #[cfg(feature = "network")]
-            Self::GlobalPool(c) => c.assemble(),
-            #[cfg(feature = "network")]
-            Self::Excite(c) => c.assemble(),
-            #[cfg(feature = "network")]
-            Self::Linear(c) => c.assemble(),
-            #[cfg(feature = "network")]
-            Self::Softmax(c) => c.assemble(),
         }
     }
 }

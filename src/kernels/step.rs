@@ -1,6 +1,6 @@
 //! One dispatch, ready to be bound.
 
-use super::Kernel;
+pub(crate) use super::Kernel;
 use super::job::TensorId;
 use super::packing::Packing;
 use crate::device::{DeviceFacts, Work};

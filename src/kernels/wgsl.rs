@@ -135,28 +135,6 @@ impl Source {
         let _ = writeln!(self.text, "fn store_{name}(i: u32, value: f32) {{ {body} }}");
     }
 
-    /// A storage buffer of f32, or of vectors of 2 or 4, with `load_NAME(i)`, or with `store_NAME(i, value)` if it is written.
-    pub(crate) fn vectors(&mut self, access: Access, name: &str, lanes: u32) {
-        let vector = vector(lanes);
-        let wide = self.words == Words::Integers && lanes > 1;
-        let element = match (wide, lanes) {
-            (false, _) => vector,
-            (true, 2) => "u64",
-            (true, _) => "vec2<u64>",
-        };
-        self.wide();
-        self.binding(access, name, element);
-        let line = match (access, wide) {
-            (Access::Read, false) => format!("fn load_{name}(i: u32) -> {vector} {{ return {name}[i]; }}"),
-            (Access::Read, true) => format!("fn load_{name}(i: u32) -> {vector} {{ return wide_{lanes}({name}[i]); }}"),
-            (Access::Write, false) => format!("fn store_{name}(i: u32, value: {vector}) {{ {name}[i] = value; }}"),
-            (Access::Write, true) => {
-                format!("fn store_{name}(i: u32, value: {vector}) {{ {name}[i] = narrow_{lanes}(value); }}")
-            }
-        };
-        self.line(&line);
-    }
-
     /// A tensor that may be read, with `load_NAME(i) -> f32` and, for two elements of which the first has an even index,
     /// `load_NAME_2(i) -> vec2<f32>`: one word where it is `paired`, the `load_NAME_word(i / 2)`. All give zero where it is
     /// absent.

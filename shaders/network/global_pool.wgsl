@@ -2,25 +2,34 @@
 //
 //   V[n][y_first + c] = mean of X[n][c] over frames, rows and columns
 //
-// Mapping. A team of TEAM threads adds up a plane, each every TEAM-th element, and then halves the partial sums in
-// workgroup memory; a workgroup has as many teams as fit. The host gives a small plane to one thread, which shares
-// nothing, and a large one to a whole workgroup.
+// Mapping. A team of TEAM threads adds up a plane, each thread every TEAM-th element. Workgroup memory then adds their sums,
+// two halves at a time. A workgroup has as many teams as fit. A small plane has a team of one thread, which shares nothing;
+// a large one has a whole workgroup.
 //
-// Operands: X [n][channels][size]; V [n][y_of], f32.
+// Operands: X [n][channels][size]; V [n][y_channels], f32.
 //
-// The host guarantees: `planes` = n * channels; TEAM and WORKGROUP are powers of two, TEAM the smaller or equal.
+// The host guarantees: `planes` = n * channels; TEAM and WORKGROUP are powers of two, and TEAM is at most WORKGROUP.
+
+#import tensors/input as x
+#import tensors/output as vector
+
+const WORKGROUP: u32 = 64u;
+const TEAM: u32 = 1u;
 
 struct Shape {
     planes: u32,
     grid_x: u32,
     size: u32, // t * h * w
     channels: u32,
-    y_first: u32,
-    y_of: u32,
+    y_first: u32, // where X's channels begin in V, and all elements of a row of V
+    y_channels: u32,
     unused_a: u32,
     unused_b: u32,
 }
 
+@group(0) @binding(0) var<uniform> shape: Shape;
+
+// The sum of each thread.
 var<workgroup> partial: array<f32, WORKGROUP>;
 
 @compute @workgroup_size(WORKGROUP)
@@ -31,7 +40,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let size = select(0u, shape.size, plane < shape.planes);
     var sum = 0.0;
     for (var i = member; i < size; i += TEAM) {
-        sum += load_x(plane * shape.size + i);
+        sum += x_load(plane * shape.size + i);
     }
     if TEAM > 1u {
         partial[local] = sum;
@@ -45,6 +54,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         sum = partial[local];
     }
     if member == 0u && plane < shape.planes {
-        vector[plane / shape.channels * shape.y_of + shape.y_first + plane % shape.channels] = sum / f32(shape.size);
+        let at = plane / shape.channels * shape.y_channels + shape.y_first + plane % shape.channels;
+        vector_store(at, sum / f32(shape.size));
     }
 }

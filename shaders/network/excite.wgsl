@@ -1,17 +1,24 @@
-// The excitation of a squeeze-and-excitation block, from means of channels to their factors; a workgroup makes those of
-// one sample.
+// The excitation of a squeeze-and-excitation block: from the means of channels to their factors. A workgroup makes the
+// factors of one sample.
 //
 //   r[k] = relu(sum_c S[k][c] x[n][c] + bias_s[k])
 //   y[n][c] = sigmoid(sum_k E[c][k] r[k] + bias_e[c])
 //
-// Mapping. Both matrices lie transposed, so that threads side by side read weights side by side. The sums of r are cut
-// into PARTS where there are threads for it, and added up in workgroup memory; a thread then makes every WORKGROUP-th
-// of y.
+// Mapping. Both matrices lie transposed, so that adjacent threads read adjacent weights. Each sum of r is cut into PARTS, if
+// there are threads for them, which workgroup memory adds up. A thread then makes every WORKGROUP-th element of y.
 //
 // Operands: x, y [n][channels]; weights S [channels][REDUCED], bias_s [REDUCED], E [REDUCED][channels], bias_e
 // [channels]. All f32.
 //
 // The host guarantees: PARTS * REDUCED elements of workgroup memory.
+
+#import tensors/input as x
+#import tensors/input as weights
+#import tensors/output as y
+
+const WORKGROUP: u32 = 256u;
+const REDUCED: u32 = 4u;
+const PARTS: u32 = 1u;
 
 struct Shape {
     n: u32,
@@ -20,6 +27,9 @@ struct Shape {
     unused: u32,
 }
 
+@group(0) @binding(0) var<uniform> shape: Shape;
+
+// [PARTS][REDUCED] sums, then r.
 var<workgroup> hidden: array<f32, PARTS * REDUCED>;
 
 @compute @workgroup_size(WORKGROUP)
@@ -35,13 +45,13 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         let k = i % REDUCED;
         var sum = 0.0;
         for (var c = i / REDUCED; c < shape.channels; c += PARTS) {
-            sum += load_x(row + c) * load_weights(c * REDUCED + k);
+            sum += x_load(row + c) * weights_load(c * REDUCED + k);
         }
         hidden[i] = sum;
     }
     workgroupBarrier();
     for (var k = local; k < REDUCED; k += WORKGROUP) {
-        var sum = load_weights(bias_s + k);
+        var sum = weights_load(bias_s + k);
         for (var part = 0u; part < PARTS; part++) {
             sum += hidden[part * REDUCED + k];
         }
@@ -50,11 +60,11 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     workgroupBarrier();
     if workgroup < shape.n {
         for (var c = local; c < shape.channels; c += WORKGROUP) {
-            var sum = load_weights(bias_e + c);
+            var sum = weights_load(bias_e + c);
             for (var k = 0u; k < REDUCED; k++) {
-                sum += hidden[k] * load_weights(e + k * shape.channels + c);
+                sum += hidden[k] * weights_load(e + k * shape.channels + c);
             }
-            store_y(row + c, 1.0 / (1.0 + exp(-sum)));
+            y_store(row + c, 1.0 / (1.0 + exp(-sum)));
         }
     }
 }

@@ -1,7 +1,11 @@
-// Winograd's transforms for tiles of 4 outputs, F(4, 3), along one axis: points 0, P, -P, Q, -Q and infinity.
+// Winograd's transforms along one axis, F(4, 3): 4 outputs from a window of 6 inputs and a kernel of 3 taps. The points are
+// 0, P, -P, Q, -Q and infinity. `src/winograd.rs` derives the matrices.
 //
-// With P = 5/8 and Q = 3/2 sums err half as much as with the usual 1 and 2, and every constant is exact in f32.
+// With P = 5/8 and Q = 3/2, sums err half as much as with the usual 1 and 2, and every constant is exact in f32.
 
+#import winograd/values
+
+// Outputs of a Winograd tile along an axis, and the inputs under them.
 const TILE: u32 = 4u;
 const WINDOW: u32 = 6u;
 const P: f32 = 0.625;
@@ -25,7 +29,7 @@ fn to_points(d: array<Value, WINDOW>) -> array<Value, WINDOW> {
     );
 }
 
-// A^T m: the outputs of a tile.
+// A^T m: the outputs of a Winograd tile.
 fn from_points(m: array<Value, WINDOW>) -> array<Value, TILE> {
     let p_sum = m[1] + m[2];
     let p_difference = m[1] - m[2];
@@ -39,7 +43,7 @@ fn from_points(m: array<Value, WINDOW>) -> array<Value, TILE> {
     );
 }
 
-// The first half of a tile's outputs from all points but the last, or the second half from all but the first.
+// The first half of a Winograd tile's outputs from all points but the last, or the second half from all but the first.
 fn half_from_points(m: array<Value, WINDOW - 1u>, second: bool) -> array<Value, TILE / 2u> {
     // Where the points lie in m.
     let p_plus = select(m[1], m[0], second);
