@@ -41,6 +41,8 @@ pub mod tuning;
 #[cfg(feature = "verify")]
 pub mod verify;
 mod winograd;
+#[cfg(test)]
+mod k1_dump;
 
 #[cfg(feature = "context")]
 pub use context::{Cache, Context, ContextOptions, Timing};

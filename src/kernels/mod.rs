@@ -53,15 +53,11 @@ use wgsl::Source;
 /// A specialised kernel, the key under which its pipeline is shared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kernel {
-    Direct(direct::Constants),
-    Pointwise(pointwise::Constants),
     Staged(staged::Constants),
     Matrix(matrix::Constants),
     WinogradInput(winograd::InputConstants),
     WinogradMultiply(winograd::MultiplyConstants),
     WinogradOutput(winograd::OutputConstants),
-    Reduce(reduce::Constants),
-    Pool(pool::Constants),
     Recipe(source::Named),
     #[cfg(feature = "context")]
     Probe(probe::Constants),
@@ -104,15 +100,11 @@ impl Kernel {
     /// What labels and reports call it: the family and the numbers that distinguish it.
     pub(crate) fn name(&self) -> String {
         match self {
-            Self::Direct(c) => c.name(),
-            Self::Pointwise(c) => c.name(),
             Self::Staged(c) => c.name(),
             Self::Matrix(c) => c.name(),
             Self::WinogradInput(c) => c.name(),
             Self::WinogradMultiply(c) => c.name(),
             Self::WinogradOutput(c) => c.name(),
-            Self::Reduce(_) => "reduce".into(),
-            Self::Pool(_) => "pool".into(),
             Self::Recipe(named) => named.name.to_string(),
             #[cfg(feature = "context")]
             Self::Probe(c) => c.name(),
@@ -134,15 +126,11 @@ impl Kernel {
     /// What is not a recipe yet.
     fn assemble(&self) -> Source {
         match self {
-            Self::Direct(c) => c.assemble(),
-            Self::Pointwise(c) => c.assemble(),
             Self::Staged(c) => c.assemble(),
             Self::Matrix(c) => c.assemble(),
             Self::WinogradInput(c) => c.assemble(),
             Self::WinogradMultiply(c) => c.assemble(),
             Self::WinogradOutput(c) => c.assemble(),
-            Self::Reduce(c) => c.assemble(),
-            Self::Pool(c) => c.assemble(),
             Self::Recipe(_) => Source::new(crate::precision::Dtype::F32, ELEMENTWISE_WORKGROUP),
             #[cfg(feature = "context")]
             Self::Probe(c) => c.assemble(),
