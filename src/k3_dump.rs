@@ -263,38 +263,103 @@ fn k3_run() {
     let (device, queue) = (context.device(), context.queue());
     const BYTES: u64 = 16 << 20;
     let mut z = 1u64;
-    let mut half = || { z = z.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407); half::f16::from_f32(((z >> 40) as f32) / ((1 << 23) as f32) - 1.0).to_bits() };
+    let mut half = || {
+        z = z.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        half::f16::from_f32(((z >> 40) as f32) / ((1 << 23) as f32) - 1.0).to_bits()
+    };
     let data: Vec<u16> = (0..BYTES / 2).map(|_| half()).collect();
     let (mut same, mut different) = (0, 0);
     let mut first = None;
     for line in text.lines() {
         let parts: Vec<&str> = line.split('\t').collect();
         let [name, a, b, x, y, bindings, shape] = parts[..] else { panic!("{line}") };
-        let shape: Vec<u8> = (0..shape.len() / 2).map(|i| u8::from_str_radix(&shape[2 * i..2 * i + 2], 16).unwrap()).collect();
+        let shape: Vec<u8> =
+            (0..shape.len() / 2).map(|i| u8::from_str_radix(&shape[2 * i..2 * i + 2], 16).unwrap()).collect();
         let accesses: Vec<&str> = bindings.split(',').collect();
         let run = |path: &str| -> Vec<Vec<u8>> {
             let source = std::fs::read_to_string(path).unwrap();
-            let module = unsafe { device.create_shader_module_trusted(wgpu::ShaderModuleDescriptor { label: None, source: wgpu::ShaderSource::Wgsl(source.into()) }, wgpu::ShaderRuntimeChecks::unchecked()) };
-            let entry = |binding, ty| wgpu::BindGroupLayoutEntry { binding, visibility: wgpu::ShaderStages::COMPUTE, ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None }, count: None };
+            let module = unsafe {
+                device.create_shader_module_trusted(
+                    wgpu::ShaderModuleDescriptor { label: None, source: wgpu::ShaderSource::Wgsl(source.into()) },
+                    wgpu::ShaderRuntimeChecks::unchecked(),
+                )
+            };
+            let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
+                binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+                count: None,
+            };
             let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
-            for (i, access) in accesses.iter().enumerate() { entries.push(entry(i as u32 + 1, wgpu::BufferBindingType::Storage { read_only: *access == "Read" })); }
-            let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
-            let pl = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor { label: None, bind_group_layouts: &[Some(&layout)], ..Default::default() });
-            let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor { label: None, layout: Some(&pl), module: &module, entry_point: Some("main"), compilation_options: wgpu::PipelineCompilationOptions { zero_initialize_workgroup_memory: false, ..Default::default() }, cache: None });
-            let uniform = device.create_buffer(&wgpu::BufferDescriptor { label: None, size: shape.len() as u64, usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST, mapped_at_creation: false });
+            for (i, access) in accesses.iter().enumerate() {
+                entries.push(entry(i as u32 + 1, wgpu::BufferBindingType::Storage { read_only: *access == "Read" }));
+            }
+            let layout =
+                device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+            let pl = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: None,
+                bind_group_layouts: &[Some(&layout)],
+                ..Default::default()
+            });
+            let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: None,
+                layout: Some(&pl),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: None,
+            });
+            let uniform = device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size: shape.len() as u64,
+                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
             queue.write_buffer(&uniform, 0, &shape);
-            let buffers: Vec<_> = accesses.iter().map(|_| { let b = context.tensor(BYTES / 4, Dtype::F32).unwrap(); queue.write_buffer(&b, 0, bytemuck::cast_slice(&data)); b }).collect();
+            let buffers: Vec<_> = accesses
+                .iter()
+                .map(|_| {
+                    let b = context.tensor(BYTES / 4, Dtype::F32).unwrap();
+                    queue.write_buffer(&b, 0, bytemuck::cast_slice(&data));
+                    b
+                })
+                .collect();
             let mut groups = vec![wgpu::BindGroupEntry { binding: 0, resource: uniform.as_entire_binding() }];
-            for (i, b) in buffers.iter().enumerate() { groups.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource: b.as_entire_binding() }); }
-            let group = device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &groups });
-            context.run_pass(|pass| { pass.set_pipeline(&pipeline); pass.set_bind_group(0, &group, &[]); pass.dispatch_workgroups(x.parse().unwrap(), y.parse().unwrap(), 1); }).unwrap();
-            buffers.iter().zip(&accesses).filter(|(_, access)| **access != "Read").map(|(b, _)| context.read_bytes(b, 0, BYTES).unwrap()).collect()
+            for (i, b) in buffers.iter().enumerate() {
+                groups.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource: b.as_entire_binding() });
+            }
+            let group =
+                device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &groups });
+            context
+                .run_pass(|pass| {
+                    pass.set_pipeline(&pipeline);
+                    pass.set_bind_group(0, &group, &[]);
+                    pass.dispatch_workgroups(x.parse().unwrap(), y.parse().unwrap(), 1);
+                })
+                .unwrap();
+            buffers
+                .iter()
+                .zip(&accesses)
+                .filter(|(_, access)| **access != "Read")
+                .map(|(b, _)| context.read_bytes(b, 0, BYTES).unwrap())
+                .collect()
         };
         let start = std::time::Instant::now();
         let (u, v) = (run(a), run(b));
         let changed = u.iter().any(|b| b != bytemuck::cast_slice::<u16, u8>(&data));
-        if u == v && changed { same += 1; } else { different += 1; println!("DIFFERENT {name} {a} {b} {changed}"); }
-        if first.is_none() { println!("one takes {:?}", start.elapsed()); first = Some(()); }
+        if u == v && changed {
+            same += 1;
+        } else {
+            different += 1;
+            println!("DIFFERENT {name} {a} {b} {changed}");
+        }
+        if first.is_none() {
+            println!("one takes {:?}", start.elapsed());
+            first = Some(());
+        }
     }
     println!("same {same}, different {different}");
 }

@@ -139,14 +139,3 @@ impl<T: Copy + Display> TileTable<T> {
         self.names.iter().position(|&other| other == name).map(|place| self.tiles[place])
     }
 }
-
-/// The names of a table of tiles.
-pub(crate) const fn names<T, const N: usize>(tiles: &[(&'static str, T); N]) -> [&'static str; N] {
-    let mut names = [""; N];
-    let mut i = 0;
-    while i < N {
-        names[i] = tiles[i].0;
-        i += 1;
-    }
-    names
-}

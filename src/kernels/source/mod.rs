@@ -68,7 +68,5 @@ mod tokens;
 
 pub use alone::{Alone, Place, Wrong};
 pub(crate) use assemble::assemble;
-#[cfg(test)]
-pub(crate) use assemble::assemble_alone;
-pub(crate) use recipe::{Named, Recipe};
+pub(crate) use recipe::Recipe;
 pub(crate) use tensors::{Form, INPUTS};

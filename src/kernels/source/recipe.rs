@@ -1,8 +1,5 @@
 //! What distinguishes a kernel, as data.
 
-use std::borrow::Cow;
-use std::hash::{Hash, Hasher};
-
 use crate::kernels::access::Access;
 
 /// A specialised kernel: its root file and all that the host chooses. See the module's documentation.
@@ -47,7 +44,14 @@ pub(super) struct Binding {
 impl Recipe {
     /// The file with the entry point, and all that it imports, as they are.
     pub(crate) fn new(root: &'static str) -> Self {
-        Self { root, values: Vec::new(), files: Vec::new(), same: Vec::new(), bindings: Vec::new() }
+        // Room for the largest of the convolutions, of which a planner makes hundreds per layer.
+        Self {
+            root,
+            values: Vec::with_capacity(64),
+            files: Vec::with_capacity(16),
+            same: Vec::with_capacity(4),
+            bindings: Vec::with_capacity(12),
+        }
     }
 
     /// A constant of type u32, of the root, of a part of it or of a plain import.
@@ -114,27 +118,5 @@ impl Recipe {
     fn value(mut self, value: Value) -> Self {
         self.values.push(value);
         self
-    }
-}
-
-/// A recipe and what is told about it. Only the recipe counts when two are compared.
-#[derive(Clone, Debug)]
-pub(crate) struct Named {
-    /// What labels and reports call it.
-    pub(crate) name: Cow<'static, str>,
-    pub(crate) recipe: Recipe,
-}
-
-impl PartialEq for Named {
-    fn eq(&self, other: &Self) -> bool {
-        self.recipe == other.recipe
-    }
-}
-
-impl Eq for Named {}
-
-impl Hash for Named {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.recipe.hash(state);
     }
 }

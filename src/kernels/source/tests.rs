@@ -16,32 +16,7 @@ use crate::kernels::access::Access;
 use crate::precision::Dtype;
 
 /// Files that are not written for the assembler yet, or folders of them. Empty in the end.
-const NOT_CONVERTED: &[&str] = &[
-    "activate",
-    "direct",
-    "lanes",
-    "matrix",
-    "matrix_low",
-    "matrix_low_absent",
-    "matrix_path",
-    "matrix_path_absent",
-    "path",
-    "path_absent",
-    "path_given",
-    "path_products",
-    "path_products_f16",
-    "pointwise",
-    "pool",
-    "reduce",
-    "staged",
-    "staged_output",
-    "staged_path",
-    "staged_products",
-    "staged_products_f16",
-    "staged_replicated",
-    "turns",
-    "wide",
-];
+const NOT_CONVERTED: &[&str] = &[];
 
 fn made(files: &[(&'static str, &'static str)], recipe: &Recipe) -> Result<String, AssembleError> {
     assemble_from(&Library::new(files), recipe)
