@@ -102,7 +102,7 @@ impl Lowering<'_> {
         let pooled = source.pooled(self.spec.rounding());
         let map = (0..path.sampling.level).fold(source, |map, _| map.pooled(self.spec.rounding()));
         let [_, c_in, kt, kh, kw] = self.spec.weight_shape(path.weights);
-        let last = |size: Option<u32>| size.map_or(0, |size| size - 1);
+        let last = |size: Option<u32>| size.map_or(0, |size| size.saturating_sub(1));
         PathShape {
             c_in,
             source_t: source.t,
