@@ -1,4 +1,4 @@
-//! Writes out the kernels as they go to the device, or checks the shader files. See [`USAGE`].
+//! Writes out the kernels as they go to the device, or checks the shader files. See `USAGE`.
 
 use std::collections::HashSet;
 use std::error::Error;
