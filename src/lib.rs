@@ -31,11 +31,15 @@ mod kernels;
 mod layer;
 #[cfg(feature = "network")]
 pub mod network;
+#[cfg(any(feature = "network", feature = "context"))]
+mod noise;
 mod plan;
 mod precision;
 pub mod reference;
 #[cfg(feature = "context")]
 pub mod roofline;
+#[cfg(feature = "context")]
+mod slice_index;
 #[cfg(feature = "context")]
 pub mod tuning;
 #[cfg(feature = "verify")]

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::kernels::job::TensorId;
 use crate::layer::Weights;
 use crate::layer::{Frequency, Path, Spec};
+use crate::noise::Noise;
 use crate::plan::Plan;
 use crate::precision::Dtype;
 use crate::reference::{Tensor, average_pool};
@@ -21,16 +22,10 @@ pub struct RandomLayer {
     dtype: Dtype,
 }
 
-/// Numbers in [-1, 1), the same ones each time.
-struct Noise(u32);
-
-impl Noise {
-    fn values(&mut self, count: u64, scale: f32) -> Vec<f32> {
-        let next = |_| {
-            self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            scale * ((self.0 >> 8) as f32 / (1u32 << 23) as f32 - 1.0)
-        };
-        (0..count).map(next).collect()
+fn bias_name(frequency: Frequency) -> &'static str {
+    match frequency {
+        Frequency::High => "bias_h",
+        Frequency::Low => "bias_l",
     }
 }
 
@@ -38,16 +33,17 @@ impl RandomLayer {
     /// Tensors for the layer, size and options of `plan`: any plan of these can be bound to them.
     pub fn new(context: &Context, plan: &Plan) -> Result<Self, Error> {
         let (spec, dtype) = (plan.spec(), plan.options().precision.activations);
-        let mut noise = Noise(1);
+        let noise = |name: &str| Noise::new(name, 1);
         let weights = Path::ALL.map(|path| {
             let [outputs, terms @ ..] = spec.weight_shape(path);
             let terms: u64 = terms.iter().map(|&d| u64::from(d)).product();
             // Outputs of about 1.
-            spec.has(path).then(|| noise.values(u64::from(outputs) * terms, 2.0 / (terms as f32).sqrt()))
+            let scale = 2.0 / (terms as f32).sqrt();
+            spec.has(path).then(|| noise(path.weight_name()).values(u64::from(outputs) * terms, scale))
         });
         let biases = [Frequency::High, Frequency::Low].map(|frequency| {
             let channels = u64::from(spec.output().of(frequency));
-            (spec.has_bias() && channels > 0).then(|| noise.values(channels, 1.0))
+            (spec.has_bias() && channels > 0).then(|| noise(bias_name(frequency)).values(channels, 1.0))
         });
         let mut tensors = Vec::new();
         let mut x_h: Option<Tensor> = None;
@@ -57,7 +53,7 @@ impl RandomLayer {
                 let values = match &x_h {
                     // Some plans read it, others pool X_H on their own.
                     Some(x_h) if id == TensorId::XP => average_pool(x_h, spec.rounding()).to_f32(),
-                    _ => noise.values(dims.elements(), 1.0),
+                    _ => noise(id.name()).values(dims.elements(), 1.0),
                 };
                 let bytes = encode(&values, dtype);
                 if id == TensorId::XH && plan.options().pooled_input {

@@ -1,11 +1,11 @@
 //! Which candidates gave the same.
 
 use super::random_layer::RandomLayer;
-use crate::dims::Dims;
 use crate::error_bounds::Bounds;
 use crate::kernels::job::{Slice, TensorId};
 use crate::layer::Frequency;
 use crate::plan::Plan;
+use crate::slice_index::slice_index;
 
 /// An element of an output in which a candidate differs from the others.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,7 +92,7 @@ fn differences(
             let differs = |(element, (&found, &expected)): (usize, (&f32, &f32))| {
                 let difference =
                     |expected, allowed| Some(Difference { tensor: id.name(), element, found, expected, allowed });
-                if !is_own(dims, slice.unwrap_or(Slice::whole(dims.c)), own, element) {
+                if slice_index(dims, slice.unwrap_or(Slice::whole(dims.c)), own, element).is_none() {
                     // Not the layer's to write.
                     return if found.is_nan() { None } else { difference(f32::NAN, 0.0) };
                 }
@@ -109,13 +109,6 @@ fn differences(
     };
     let each = plans.iter().zip(outputs).map(|(plan, found)| compare(plan, found.as_ref()?));
     Some(each.collect())
-}
-
-/// Whether an element is of the `own` channels of a slice.
-fn is_own(whole: Dims, slice: Slice, own: u32, element: usize) -> bool {
-    let plane = (whole.t * whole.h * whole.w) as usize;
-    let channel = (element / plane) as u32 % whole.c;
-    channel.checked_sub(slice.first).is_some_and(|channel| channel < own)
 }
 
 #[cfg(test)]

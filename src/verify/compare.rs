@@ -11,6 +11,7 @@ use crate::kernels::job::{Slice, TensorId};
 use crate::plan::Plan;
 use crate::precision::Dtype;
 use crate::reference::{self, Outputs, Tensor};
+use crate::slice_index::slice_index;
 use crate::winograd::Transform;
 
 impl Case {
@@ -143,14 +144,6 @@ impl Case {
         let y_p = pooled.zip(expected.y_p.as_ref()).map(|(bound, y)| each(y, &bound, Bounds::stored));
         Outputs { y_h, y_l, y_p }
     }
-}
-
-/// Which element of an output of `own` channels element `i` of the tensor `whole` is, of which it is a slice.
-fn slice_index(whole: Dims, slice: Slice, own: u32, i: usize) -> Option<usize> {
-    let plane = (whole.t * whole.h * whole.w) as usize;
-    let (at, c, n) = (i % plane, (i / plane) as u32 % whole.c, i / plane / whole.c as usize);
-    let c = c.checked_sub(slice.first).filter(|&c| c < own)?;
-    Some((n * own as usize + c as usize) * plane + at)
 }
 
 fn output(outputs: &Outputs, id: TensorId) -> Option<&Tensor> {

@@ -1,20 +1,26 @@
 //! The library as an engine uses it: many layers in one pass, other work beside them, threads, devices of any kind.
-#![cfg(feature = "verify")]
-
-mod common;
 
 use std::sync::Barrier;
 
-use common::{HostWeights, assert_close, check_on, check_one, context, has_f16, image, open, split, values};
+use crate::cases::{at, split};
+use crate::harness::{candidates, case, compare, compare_all, context, open, tile};
+use octconv::network::random_input;
 use octconv::reference::{Inputs, Outputs, Tensor, octave_conv};
 use octconv::verify::Case;
 use octconv::{
     Activation, AdapterFacts, Context, ContextOptions, DeviceFacts, Dtype, EngineOptions, Error, InputSize, Precision,
 };
-use octconv::{Engine, Layer, Options, PackedWeights, Plan, Rounding, Spec, SpecBuilder, TensorBinding, Tensors, wgpu};
+use octconv::{
+    Engine, Frequency, Layer, Options, PackedWeights, Path, Plan, Rounding, Spec, SpecBuilder, TensorBinding, Tensors,
+    Weights, wgpu,
+};
 
 fn build(builder: SpecBuilder) -> Spec {
     builder.build().unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn values(seed: u64, count: u64) -> Vec<f32> {
+    random_input(count as usize, seed)
 }
 
 /// Names and bindings.
@@ -86,8 +92,7 @@ fn simple() -> SpecBuilder {
     split((3, 0), (4, 2)).kernel([3, 3]).same_padding().bias(true)
 }
 
-#[test]
-fn a_layer_reads_what_the_one_before_wrote() {
+pub fn a_layer_reads_what_the_one_before_wrote() {
     let context = context();
     let engine = context.engine();
     let size = InputSize::image(2, 9, 10);
@@ -125,8 +130,7 @@ fn a_layer_reads_what_the_one_before_wrote() {
     }
 }
 
-#[test]
-fn two_hundred_layers_in_one_pass() {
+pub fn two_hundred_layers_in_one_pass() {
     const LAYERS: u64 = 200;
     let context = open(&ContextOptions::default());
     let engine = context.engine();
@@ -164,8 +168,7 @@ fn two_hundred_layers_in_one_pass() {
     }
 }
 
-#[test]
-fn recorded_again_gives_the_same() {
+pub fn recorded_again_gives_the_same() {
     let context = context();
     let simple = Simple::new(context, context.engine(), simple(), 11);
     let layer = simple.bind(context.engine());
@@ -178,8 +181,7 @@ fn recorded_again_gives_the_same() {
     simple.assert_outputs(context, &expected);
 }
 
-#[test]
-fn threads_share_one_octconv() {
+pub fn threads_share_one_engine() {
     const THREADS: u64 = 4;
     let context = open(&ContextOptions::default());
     let engine = context.engine();
@@ -207,8 +209,7 @@ fn threads_share_one_octconv() {
     assert_eq!(engine.pipelines(), plan.dispatches());
 }
 
-#[test]
-fn packed_weights_serve_other_sizes() {
+pub fn packed_weights_serve_other_sizes() {
     let context = context();
     let engine = context.engine();
     for (kernel, all) in [([1, 1], true), ([3, 3], false)] {
@@ -242,8 +243,7 @@ fn packed_weights_serve_other_sizes() {
     }
 }
 
-#[test]
-fn a_device_with_nothing_but_defaults() {
+pub fn a_device_with_nothing_but_defaults() {
     let context = open(&ContextOptions { default_device: true, ..ContextOptions::default() });
     let facts = context.engine().facts();
     assert_eq!(facts.features, wgpu::Features::empty());
@@ -251,20 +251,28 @@ fn a_device_with_nothing_but_defaults() {
         facts.limits.max_compute_workgroup_storage_size,
         wgpu::Limits::default().max_compute_workgroup_storage_size
     );
-    assert!(!has_f16(&context));
-    check_on(&context, &image(simple(), 9, 10), |_| true);
-    check_on(&context, &image(split((5, 4), (6, 3)), 9, 10), |_| true);
+    let grouped = split((4, 2), (8, 4)).kernel([3, 3]).same_padding().groups(2).residual(true, true);
     let halves = Options {
         precision: Precision { weights: Dtype::F16, ..Precision::default() },
         pooled_output: true,
         ..Options::default()
     };
-    let case = image(split((4, 2), (8, 4)).kernel([3, 3]).same_padding().groups(2).residual(true, true), 7, 8);
-    check_on(&context, &Case { options: halves, ..case }, |_| true);
+    for (row, options) in [
+        (at(simple(), [9, 10]), Options::default()),
+        (at(split((5, 4), (6, 3)), [9, 10]), Options::default()),
+        (at(grouped, [7, 8]), halves),
+    ] {
+        let case = Case { options, ..case(row) };
+        // Every strategy of every family, in the first of its tiles.
+        let mut seen = std::collections::HashSet::new();
+        let mut variants: Vec<_> = candidates(&context, &case).iter().map(Plan::variant).collect();
+        variants.sort_by_key(|variant| !tile::of(variant.family).contains(&variant.tile));
+        variants.retain(|variant| seen.insert(variant.untiled()));
+        compare_all(&context, &case, variants);
+    }
 }
 
-#[test]
-fn other_work_in_the_same_pass() {
+pub fn other_work_in_the_same_pass() {
     const DOUBLE: &str = "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
         @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             if id.x < arrayLength(&x) { x[id.x] = 2.0 * x[id.x]; }
@@ -315,8 +323,7 @@ fn other_work_in_the_same_pass() {
     assert_close("copy of y_h", &read(context, &copy, &y_h), &y_h);
 }
 
-#[test]
-fn tensors_inside_of_shared_buffers() {
+pub fn tensors_inside_of_shared_buffers() {
     let context = context();
     let engine = context.engine();
     let alignment = u64::from(engine.facts().limits.min_storage_buffer_offset_alignment);
@@ -366,19 +373,17 @@ fn tensors_inside_of_shared_buffers() {
     assert!(gaps.iter().all(|gap| gap.is_nan()), "something wrote between the outputs");
 }
 
-#[test]
-fn checked_kernels_agree_too() {
+pub fn checked_kernels_agree_too() {
     for checked in [true, false] {
         let context = open(&ContextOptions { checked: Some(checked), ..ContextOptions::default() });
         assert_eq!(context.engine().is_checked(), checked);
-        check_one(&context, &image(split((2, 1), (2, 1)).kernel([3, 3]).same_padding(), 9, 10));
-        check_one(&context, &image(split((5, 4), (6, 3)).rounding(Rounding::Floor), 9, 11));
-        check_one(&context, &image(split((4, 2), (4, 2)).kernel([3, 1]).same_padding().depthwise().stride(2), 5, 4));
+        compare(&context, &case(at(split((2, 1), (2, 1)).kernel([3, 3]).same_padding(), [9, 10])));
+        compare(&context, &case(at(split((5, 4), (6, 3)).rounding(Rounding::Floor), [9, 11])));
+        compare(&context, &case(at(split((4, 2), (4, 2)).kernel([3, 1]).same_padding().depthwise().stride(2), [5, 4])));
     }
 }
 
-#[test]
-fn everything_goes_between_threads() {
+pub fn everything_goes_between_threads() {
     fn shared<T: Send + Sync + 'static>() {}
     shared::<Engine>();
     shared::<Layer>();
@@ -391,8 +396,7 @@ fn everything_goes_between_threads() {
 
 /// After its destruction a device makes nothing more, without a panic: what is made from data is an error, and the rest
 /// is as invalid as the device.
-#[test]
-fn a_destroyed_device() {
+pub fn a_destroyed_device() {
     let context = open(&ContextOptions::default());
     let engine = context.engine();
     let simple = Simple::new(&context, engine, simple(), 31);
@@ -418,8 +422,7 @@ fn a_destroyed_device() {
 }
 
 /// A device that executes nothing still plans, packs, binds and records: good for an engine's own tests.
-#[test]
-fn a_device_that_executes_nothing() {
+pub fn a_device_that_executes_nothing() {
     let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
     let engine = Engine::new(&device, EngineOptions::default());
     let buffer = |elements: u64| {
@@ -454,8 +457,7 @@ fn a_device_that_executes_nothing() {
 }
 
 /// Matrix units are usable in the largest square shape of f16 factors and f32 sums, where the device has what it takes.
-#[test]
-fn matrices_take_features_and_a_shape() {
+pub fn matrices_take_features_and_a_shape() {
     use wgpu::CooperativeScalarType::{F16, F32};
     let shape = |size: u32, k_size, ab_type, cr_type| wgpu::CooperativeMatrixProperties {
         m_size: size,
@@ -485,4 +487,42 @@ fn matrices_take_features_and_a_shape() {
     assert_eq!(DeviceFacts::of_adapter(context.adapter()).matrix, told.matrix);
     let modest = open(&ContextOptions { default_device: true, ..Default::default() });
     assert_eq!(modest.engine().facts().matrix, None);
+}
+
+/// Weights of a layer on the host, which give outputs about as large as the inputs.
+struct HostWeights {
+    paths: [Option<Vec<f32>>; 4],
+    biases: [Option<Vec<f32>>; 2],
+}
+
+impl HostWeights {
+    fn new(spec: &Spec, seed: u64) -> Self {
+        let kernel = |path| {
+            let shape = spec.weight_shape(path).map(u64::from);
+            let scale = 1.0 / (shape[1..].iter().product::<u64>() as f32).sqrt();
+            values(seed + path as u64, shape.iter().product()).iter().map(|value| scale * value).collect()
+        };
+        let bias = |frequency| {
+            let channels = u64::from(spec.output().of(frequency));
+            (spec.has_bias() && channels > 0).then(|| values(seed + 5, channels))
+        };
+        let paths = Path::ALL.map(|path| spec.has(path).then(|| kernel(path)));
+        Self { paths, biases: [Frequency::High, Frequency::Low].map(bias) }
+    }
+
+    fn weights(&self) -> Weights<'_> {
+        let [w_hh, w_hl, w_lh, w_ll] = self.paths.each_ref().map(|kernel| kernel.as_deref());
+        let [bias_h, bias_l] = self.biases.each_ref().map(|bias| bias.as_deref());
+        Weights { w_hh, w_hl, w_lh, w_ll, bias_h, bias_l, ..Weights::default() }
+    }
+}
+
+/// Asserts that every element is within 1e-5 of the reference, absolute up to 1 and relative beyond: for layers with
+/// [`HostWeights`], whose sums are of that size, a hundred times what f32 rounds off and far less than one wrong tap.
+fn assert_close(name: &str, found: &[f32], expected: &Tensor) {
+    assert_eq!(found.len(), expected.data.len(), "{name}");
+    for (i, (found, expected)) in found.iter().zip(&expected.data).enumerate() {
+        let error = (f64::from(*found) - expected).abs();
+        assert!(error <= 1e-5 * expected.abs().max(1.0), "{name}[{i}] is {found}, the reference {expected}");
+    }
 }

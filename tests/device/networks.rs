@@ -1,13 +1,9 @@
 //! Whole networks on a device, against what an independent PyTorch implementation computes (tests/networks/*.json, written
 //! by tests/networks/make_fixtures.py): logits, and every stage on the way, so that a difference shows where it starts.
-#![cfg(all(feature = "network", feature = "verify"))]
 
-mod common;
-#[path = "networks/fixture.rs"]
-mod fixture;
-
-use common::{context, has_f16};
-use fixture::{Fixture, Summary};
+use crate::fixture::{self, Fixture, Summary};
+use crate::harness::{Device, context, device, has_f16, ran};
+use libtest_mimic::Trial;
 use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, TensorView, ValueView, zoo};
 use octconv::{Context, Dtype, Precision};
 
@@ -109,78 +105,55 @@ fn check(context: &Context, fixture: &Fixture) {
         let apart = (f64::from(*found) - expected).abs() / largest;
         assert!(apart < 1e-4, "logit {i} is {found} in place of {expected}");
     }
+    ran("networks in f32");
 }
 
 /// Top-1 in f16, of every sample.
 fn check_halves(fixture: &Fixture) {
-    if !has_f16(context()) {
+    let context = device(Device::AsItIs, Dtype::F16);
+    if !has_f16(context) {
         let graph = fixture.graph();
         let checkpoint = Checkpoint::random(&graph, fixture.seed);
-        let model = Model::new(context().engine(), graph, checkpoint).unwrap();
+        let model = Model::new(context.engine(), graph, checkpoint).unwrap();
         let options = NetworkOptions { precision: Precision::of(Dtype::F16), ..Default::default() };
         let message = model.plan(fixture.size(), &options).unwrap_err().to_string();
         assert!(message.contains("SHADER_F16"), "{message}");
         return;
     }
-    let (_, logits) = fixture.infer(context(), Dtype::F16);
+    let (_, logits) = fixture.infer(context, Dtype::F16);
     let classes = fixture.logits.len() / fixture.size().n as usize;
     for (found, expected) in logits.chunks(classes).zip(fixture.logits.chunks(classes)) {
         let found = found.iter().map(|&v| f64::from(v));
         assert_eq!(argmax(found), argmax(expected.iter().copied()));
     }
-}
-
-fn check_network(network: &str) {
-    let mut count = 0;
-    for (name, fixture) in fixtures().into_iter().filter(|(_, fixture)| fixture.network == network) {
-        let started = std::time::Instant::now();
-        check(context(), &fixture);
-        check_halves(&fixture);
-        println!("{name}: {:.1} s", started.elapsed().as_secs_f64());
-        count += 1;
-    }
-    assert!(count > 0, "no fixture of {network}");
+    ran("networks in f16");
 }
 
 /// What GPUs run, of networks that have between them every kind of node: other maps are kept pooled.
-#[test]
-fn as_a_gpu() {
-    for wanted in ["se-resnet50-a0.5-64x64", "densenet121-a0.25-64x64", "mobilenet-v2-a0.375-64x64"] {
-        let (_, fixture) = fixtures().into_iter().find(|(name, _)| name == wanted).expect(wanted);
-        check(common::as_a_gpu(), &fixture);
-    }
-}
+const AS_A_GPU: [&str; 3] = ["se-resnet50-a0.5-64x64", "densenet121-a0.25-64x64", "mobilenet-v2-a0.375-64x64"];
 
-/// One test a network, so that one can be run alone.
-macro_rules! networks {
-    ($($name:ident: $network:literal)*) => {
-        $(#[test]
-        fn $name() {
-            check_network($network);
-        })*
-
-        #[test]
-        fn every_network_has_a_test() {
-            assert_eq!([$($network),*].as_slice(), zoo::NAMES);
-        }
+/// Each network in f32, in f16, and some as a GPU runs them: a test each.
+pub fn trials() -> Vec<Trial> {
+    let fixtures = fixtures();
+    let named = |network: &&str| fixtures.iter().any(|(_, fixture)| fixture.network == **network);
+    assert!(zoo::NAMES.iter().all(|network| named(&network)), "a network has no fixture");
+    let names = fixtures.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert!(AS_A_GPU.iter().all(|name| names.iter().any(|other| other == name)), "a case is missing");
+    let run = |how: &str, name: &str, check: fn(&Fixture)| {
+        let wanted = name.to_owned();
+        Trial::test(format!("networks::{name} {how}"), move || {
+            let (_, fixture) = fixture::all().into_iter().find(|(name, _)| *name == wanted).unwrap();
+            check(&fixture);
+            Ok(())
+        })
     };
-}
-
-networks! {
-    resnet26: "resnet26"
-    resnet50: "resnet50"
-    resnet101: "resnet101"
-    resnet152: "resnet152"
-    resnet200: "resnet200"
-    resnext50: "resnext50"
-    resnext101: "resnext101"
-    se_resnet50: "se-resnet50"
-    densenet121: "densenet121"
-    mobilenet_v1: "mobilenet-v1"
-    mobilenet_v2: "mobilenet-v2"
-    cifar_resnet20: "cifar-resnet20"
-    cifar_resnet44: "cifar-resnet44"
-    cifar_resnet56: "cifar-resnet56"
-    c2d_resnet50: "c2d-resnet50"
-    i3d_resnet50: "i3d-resnet50"
+    let mut trials = Vec::new();
+    for name in &names {
+        trials.push(run("f32", name, |fixture| check(context(), fixture)));
+        trials.push(run("f16", name, check_halves));
+    }
+    trials.extend(
+        AS_A_GPU.map(|name| run("as a GPU", name, |fixture| check(device(Device::AsGpu, Dtype::F32), fixture))),
+    );
+    trials
 }

@@ -1,12 +1,9 @@
 //! Whole networks on the CPU against PyTorch's: the files that `tests/networks/make_fixtures.py` wrote.
 
-#[path = "networks/fixture.rs"]
-mod fixture;
-
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use fixture::{Fixture, Stage, Summary};
+use crate::fixture::{Fixture, Stage, Summary};
 use octconv::network::zoo::{self, Settings};
 use octconv::network::{Checkpoint, Graph, HostTensor, TensorSpec};
 use octconv::reference::Tensor;
@@ -21,7 +18,7 @@ const TOLERANCE: f64 = 1e-6;
 
 #[test]
 fn agrees_with_pytorch() {
-    let fixtures = fixture::all();
+    let fixtures = crate::fixture::all();
     assert_eq!(fixtures.len(), CASES);
     let failures: Vec<String> = fixtures.iter().flat_map(|(name, fixture)| failures(name, fixture)).collect();
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));

@@ -1,5 +1,4 @@
 //! Tuning on a device, and the folder that keeps what is found.
-#![cfg(feature = "verify")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +9,7 @@ use octconv::tuning::{Effort, Progress, tune};
 use octconv::verify::Case;
 use octconv::{Cache, Context, ContextOptions, Error, InputSize, Options, Plan, Spec, Tuned, wgpu};
 
-mod common;
+use crate::harness;
 
 const EFFORT: Effort = Effort { candidates: 3, rounds: 4, sample_us: 50 };
 
@@ -25,15 +24,14 @@ fn options() -> Options {
 }
 
 fn with_cache(cache: &Cache) -> Context {
-    common::open(&ContextOptions { cache: Some(cache.clone()), ..ContextOptions::default() })
+    harness::open(&ContextOptions { cache: Some(cache.clone()), ..ContextOptions::default() })
 }
 
 fn files(cache: &Cache) -> Vec<PathBuf> {
     fs::read_dir(cache.folder()).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
-#[test]
-fn the_winner_is_right_and_the_next_device_runs_it() {
+pub fn the_winner_is_right_and_the_next_device_runs_it() {
     let folder = tempfile::tempdir().unwrap();
     // A folder that is yet to be made.
     let cache = Cache::new(folder.path().join("caches/octconv"));
@@ -69,7 +67,7 @@ fn the_winner_is_right_and_the_next_device_runs_it() {
     // What is given comes before what is kept, and shipped bytes do as well.
     let given = |tuned: Tuned| {
         let options = ContextOptions { tuned: Some(Arc::new(tuned)), cache: Some(cache.clone()), ..Default::default() };
-        plan(&common::open(&options)).is_tuned()
+        plan(&harness::open(&options)).is_tuned()
     };
     assert!(!given(Tuned::default()));
     assert!(given(Tuned::from_bytes(&found.to_bytes()).unwrap()));
@@ -85,14 +83,13 @@ fn the_winner_is_right_and_the_next_device_runs_it() {
     assert_eq!(cache.tuned(&context.identity()), found);
 }
 
-#[test]
-fn every_family_is_tried() {
-    let context = common::context();
+pub fn every_family_is_tried() {
+    let context = harness::context();
     let spec = Spec::builder(16, 16).alpha(0.5, 0.5).build().unwrap();
     let effort = Effort { candidates: 1, rounds: 1, sample_us: 1 };
     let outcome = tune(context, &spec, SIZE, &Options::default(), &effort, |_| {}).unwrap();
     let families = |plans: &mut dyn Iterator<Item = Plan>| {
-        let mut families: Vec<_> = plans.map(|plan| format!("{:?}", plan.variant().family)).collect();
+        let mut families: Vec<_> = plans.map(|plan| plan.variant().family.name()).collect();
         families.sort();
         families
     };
@@ -104,19 +101,17 @@ fn every_family_is_tried() {
     assert_eq!(families(&mut outcome.trials.iter().map(|trial| trial.plan.clone())), all);
 }
 
-#[test]
-fn a_layer_that_cannot_run_is_refused() {
+pub fn a_layer_that_cannot_run_is_refused() {
     let options = Options { high_slice: Some(octconv::Slice { first: 9, of: 10 }), ..Options::default() };
-    let error = tune(common::context(), &spec(), SIZE, &options, &EFFORT, |_| {}).unwrap_err();
+    let error = tune(harness::context(), &spec(), SIZE, &options, &EFFORT, |_| {}).unwrap_err();
     assert!(matches!(error, Error::Argument { name: "high_slice", .. }), "{error}");
 }
 
-#[test]
-fn those_who_write_at_once_leave_a_whole_file() {
+pub fn those_who_write_at_once_leave_a_whole_file() {
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::new(folder.path());
-    let identity = common::context().identity();
-    let facts = common::context().engine().facts();
+    let identity = harness::context().identity();
+    let facts = harness::context().engine().facts();
     let plans = Plan::candidates(&spec(), SIZE, &options(), facts);
     let one = |plan: &Plan| {
         let mut tuned = Tuned::default();
@@ -139,8 +134,7 @@ fn those_who_write_at_once_leave_a_whole_file() {
     assert_eq!(blocked.tuned(&identity), Tuned::default());
 }
 
-#[test]
-fn compiled_pipelines_are_kept_and_damaged_ones_forgotten() {
+pub fn compiled_pipelines_are_kept_and_damaged_ones_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::new(folder.path());
     let run = || {
@@ -162,5 +156,5 @@ fn compiled_pipelines_are_kept_and_damaged_ones_forgotten() {
     }
     // Without the feature there is nothing to keep.
     let default_device = ContextOptions { default_device: true, cache: Some(cache.clone()), ..Default::default() };
-    common::open(&default_device).save_pipelines().unwrap();
+    harness::open(&default_device).save_pipelines().unwrap();
 }

@@ -1,7 +1,6 @@
 //! Every WGSL source that the planner can come up with, through naga: parsed, validated, and written for every backend.
-#![cfg(feature = "network")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use naga::back::{hlsl, msl, spv};
@@ -30,7 +29,6 @@ fn shaders() -> &'static [Shader] {
         let mut sources = BTreeSet::new();
         plans(|plan| sources.extend(plan.sources()));
         networks(|plan| sources.extend(plan.sources().into_iter().map(|(_, source)| source)));
-        #[cfg(feature = "context")]
         sources.extend(octconv::roofline::sources().into_iter().map(|(_, source)| source));
         sources.into_iter().map(parse).collect()
     })
@@ -206,90 +204,51 @@ fn plans(mut each: impl FnMut(&Plan)) {
     }
 }
 
-/// Among the sources is each kernel, and each alternative of what they are specialised for.
+/// Each alternative of what kernels are specialised for is among the sources: all values of every constant, and all types
+/// and accesses of every binding.
 #[test]
-fn the_table_has_every_kernel_and_constant() {
-    let sources: Vec<&str> = shaders().iter().map(|shader| shader.source.as_str()).collect();
-    assert!(sources.len() > 400, "only {} sources", sources.len());
-    let mut wanted: Vec<String> = [
-        "// Octave convolution of any kernel size",
-        "// 1x1 octave convolution in one dispatch",
-        "// pool(X):",
-        "// Nearest replication",
-        "// Y = activate(A + B + residual)",
-        "// Y = the maximum or the mean over windows of X",
-        "// Y = activate(X * factor + shift + residual)",
-        "// The mean of every plane of X",
-        "// The excitation of a squeeze-and-excitation block",
-        "// Y = W X + b",
-        "// Softmax of every row",
-        "// Y = activate(sum over slices",
-        "// The products of a turn of shaders/path.wgsl, as a template beside it, in f16",
-        "// The products of shaders/staged.wgsl, in f16",
-        "const SLICED: bool = true",
-        "enable f16;",
-        "unpack2x16float(weights[i >> 1u])",
-        "unpack2x16float(weights[i])",
-        "unpack2x16float(weights[i].x)",
-        "const LH_SHIFT: u32 = 0u",
-        "const LH_SHIFT: u32 = 1u",
-        "const WRITES_Y_P: bool = true",
-        "const WRITES_Y_P: bool = false",
-        "read_write> y_p",
-        "read> residual_h",
-        "read> residual_l",
-        "const LOW_IS_FINE: bool = true",
-        "const STRIDED: bool = true",
-        "// Octave convolution of any kernel size as an implicit GEMM",
-        "coop_mat8x8",
-        "coop_mat16x16",
-        "const HAS_SUMS: bool = true",
-        "const X_H_PAIRED: bool = true",
-        "const X_L_PAIRED: bool = true",
-        "const Y_H_PAIRED: bool = true",
-        "const Y_L_PAIRED: bool = true",
-        "const Y_P_PAIRED: bool = true",
-        "read> x0: array<u64>",
-        "read> x0: array<u32>",
-        "read> x0: array<vec2<f32>>",
-        "read> x0: array<vec2<f16>>",
-        "read_write> y_h: array<vec2<f16>>",
-        "read_write> y_p: array<vec2<f16>>",
-        "const WINDOWED: bool = true",
-        "const WINDOWED: bool = false",
-        "const UPSAMPLES: bool = true",
-        "const UPSAMPLES: bool = false",
-        "const PAIRS_STRADDLE: bool = true",
-        "const PAIRS_STRADDLE: bool = false",
-        "_WHOLE: bool = true",
-        "_WHOLE: bool = false",
-    ]
-    .map(String::from)
-    .into();
-    let mut constant = |name: &str, values: &[u32]| {
-        wanted.extend(values.iter().map(|value| format!("const {name}: u32 = {value}u;")));
-    };
-    constant("ACTIVATION", &[0, 1, 2, 3, 4, 5]);
-    constant("WORKGROUP", &[8, 16, 32, 64]);
-    constant("LANES", &[1, 2, 4]);
-    constant("HH_STEP", &[1, 2]);
-    constant("HL_STEP", &[1, 2, 4]);
-    constant("HH_LEVEL", &[0, 1]);
-    constant("HL_LEVEL", &[0, 1, 2]);
-    constant("LL_LEVEL", &[0, 1]);
-    constant("HH_INNER_H", &[1, 3]);
-    constant("HH_INNER_W", &[1, 3, 5, 7]);
-    constant("HIGH_ROWS", &[2, 4]);
-    constant("HIGH_VECTORS", &[1, 2]);
-    constant("HIGH_LEVEL", &[0, 1]);
-    constant("HIGH_STEP", &[1, 2]);
-    constant("MATRIX_ROWS", &[2, 4]);
-    constant("MATRIX_COLS", &[2, 4]);
-    constant("DEPTH", &[1, 2]);
-    constant("SPAN", &[1, 2, 4]);
-    for text in wanted {
-        assert!(sources.iter().any(|source| source.contains(&text)), "no source has {text:?}");
+fn what_the_sources_are_specialised_for() {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for Shader { module, .. } in shaders() {
+        for (_, constant) in module.constants.iter() {
+            let value = match module.global_expressions[constant.init] {
+                naga::Expression::Literal(naga::Literal::Bool(value)) => value.to_string(),
+                naga::Expression::Literal(naga::Literal::U32(value)) => format!("{value:>5}"),
+                naga::Expression::Literal(naga::Literal::F32(value)) => value.to_string(),
+                _ => continue,
+            };
+            let name = constant.name.clone().unwrap_or_default();
+            found.entry(format!("const {name}")).or_default().insert(value);
+        }
+        for (_, variable) in module.global_variables.iter() {
+            let AddressSpace::Storage { access } = variable.space else { continue };
+            let naga::TypeInner::Array { base, .. } = module.types[variable.ty].inner else { continue };
+            let access = if access.contains(naga::StorageAccess::STORE) { "writes" } else { "reads" };
+            let scalar = |scalar: naga::Scalar| {
+                let kind = match scalar.kind {
+                    naga::ScalarKind::Float => "f",
+                    naga::ScalarKind::Uint => "u",
+                    _ => "?",
+                };
+                format!("{kind}{}", 8 * scalar.width)
+            };
+            let element = match module.types[base].inner {
+                naga::TypeInner::Scalar(of) => scalar(of),
+                naga::TypeInner::Vector { size, scalar: of } => format!("{} x{}", scalar(of), size as u8),
+                _ => "other".to_owned(),
+            };
+            let name = variable.name.clone().unwrap_or_default();
+            found.entry(format!("{access} {name}")).or_default().insert(element);
+        }
     }
+    assert!(shaders().len() > 400, "only {} sources", shaders().len());
+    let line = |(name, values): (String, BTreeSet<String>)| {
+        let values: Vec<_> = values.iter().map(|value| value.trim()).collect();
+        // Sizes of what is read and written are as many as layers are.
+        let values = if values.len() > 16 { "more than 16 values".to_owned() } else { values.join(" ") };
+        format!("{name}: {values}\n")
+    };
+    insta::assert_snapshot!(found.into_iter().map(line).collect::<String>());
 }
 
 /// What wgpu does not check: what a workgroup takes, and what an embedder's device grants.

@@ -138,7 +138,6 @@ fn what_is_merged_is_the_later_and_all_the_rest() {
     assert_eq!(chosen.unwrap().variant(), plan.variant());
 }
 
-#[cfg(feature = "network")]
 #[test]
 fn networks_are_planned_as_they_were_tuned() {
     use octconv::network::{Graph, NetworkOptions, NetworkPlan, zoo};
