@@ -90,7 +90,7 @@ pub(crate) fn pack(squeeze: Affine<'_>, excite: &[Affine<'_>]) -> Vec<u8> {
         .collect()
 }
 
-#[cfg(all(test, feature = "context"))]
+#[cfg(all(test, feature = "verify"))]
 mod tests {
     use super::super::testing::{Wanted, check, contexts, facts, values};
     use super::*;

@@ -76,7 +76,7 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Dims, slice: Slic
     })
 }
 
-#[cfg(all(test, feature = "context"))]
+#[cfg(all(test, feature = "verify"))]
 mod tests {
     use super::super::testing::{Wanted, check, contexts, facts, values};
     use super::*;

@@ -130,7 +130,7 @@ pub(crate) fn pack(weight: &[f32], bias: Option<&[f32]>, outputs: usize, inputs:
     bytes
 }
 
-#[cfg(all(test, feature = "context"))]
+#[cfg(all(test, feature = "verify"))]
 mod tests {
     use super::super::testing::{Wanted, check, contexts, facts, round, values};
     use super::*;

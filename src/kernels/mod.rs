@@ -27,7 +27,7 @@ pub(crate) mod scale;
 pub(crate) mod softmax;
 pub(crate) mod staged;
 mod step;
-#[cfg(all(test, feature = "network", feature = "context"))]
+#[cfg(all(test, feature = "network", feature = "verify"))]
 pub(crate) mod testing;
 mod types;
 pub(crate) mod upsample;

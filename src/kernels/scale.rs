@@ -203,7 +203,7 @@ pub(crate) fn pack(affine: impl IntoIterator<Item = (f32, f32)>) -> Vec<u8> {
     affine.into_iter().flat_map(|(factor, shift)| [factor, shift]).flat_map(f32::to_le_bytes).collect()
 }
 
-#[cfg(all(test, feature = "context"))]
+#[cfg(all(test, feature = "verify"))]
 mod tests {
     use super::super::testing::{Wanted, check_all, contexts, facts, values};
     use super::*;

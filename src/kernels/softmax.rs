@@ -49,7 +49,7 @@ pub(crate) fn step(facts: &DeviceFacts, n: u32, length: u32) -> Result<Step, Err
     })
 }
 
-#[cfg(all(test, feature = "context"))]
+#[cfg(all(test, feature = "verify"))]
 mod tests {
     use super::super::testing::{Wanted, check, contexts, facts, values};
     use super::*;

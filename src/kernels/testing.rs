@@ -3,6 +3,7 @@
 //! Every tensor lies between guard bands, and outputs start as NaN: a read outside shows in the result, a write outside
 //! in the bands.
 
+use std::io::Write;
 use std::sync::OnceLock;
 
 use naga::back::{hlsl, msl, spv};
@@ -15,9 +16,7 @@ use crate::kernels::Step;
 use crate::kernels::job::TensorId;
 use crate::noise::Noise;
 use crate::precision::Dtype;
-
-/// Bytes of guards and of outputs to be written: a NaN in either type.
-const POISON: u8 = 0xff;
+use crate::verify::guard::{UNWRITTEN, guarded, strayed};
 
 /// A device with wgpu's default limits and no features, and one with all that the adapter has.
 pub(crate) fn contexts() -> &'static [Context; 2] {
@@ -54,6 +53,16 @@ pub(crate) fn round(values: &[f32], dtype: Dtype) -> Vec<f32> {
     rounded
 }
 
+/// Counts that something did not run for want of a feature, in the file that `OCTCONV_TEST_REPORT` names: the test command
+/// adds the lines up.
+fn report_missing(feature: &str) {
+    let Some(path) = std::env::var_os("OCTCONV_TEST_REPORT") else { return };
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+    let line = format!("missing\t{feature}\t1\n");
+    let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+    written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
 /// What a step should write into `YH`.
 pub(crate) struct Wanted {
     pub(crate) dtype: Dtype,
@@ -85,19 +94,24 @@ pub(crate) fn check_all(
 ) {
     let source = translate(step);
     if source.starts_with("enable f16;") && !context.device().features().contains(wgpu::Features::SHADER_F16) {
+        if !context.adapter().features().contains(wgpu::Features::SHADER_F16) {
+            report_missing("SHADER_F16");
+        }
         return;
     }
     let guard = u64::from(context.device().limits().min_storage_buffer_offset_alignment);
-    let place = |contents: &[u8]| {
-        let size = contents.len() as u64 + 2 * guard;
-        let buffer = context.tensor(size / 4, Dtype::F32).unwrap_or_else(|error| panic!("{case}: {error}"));
-        context.queue().write_buffer(&buffer, 0, &vec![POISON; size as usize]);
-        context.queue().write_buffer(&buffer, guard, contents);
-        buffer
+    let place = |contents: &[u8], written: bool| {
+        let bytes = guarded(contents, written, guard as usize);
+        let buffer =
+            context.tensor(bytes.len() as u64 / 4, Dtype::F32).unwrap_or_else(|error| panic!("{case}: {error}"));
+        context.queue().write_buffer(&buffer, 0, &bytes);
+        (buffer, bytes)
     };
-    let outputs = wanted.iter().map(|(id, wanted)| (*id, place(&vec![POISON; wanted.bytes() as usize])));
-    let buffers: Vec<_> = outputs.chain(inputs.iter().map(|(id, contents)| (*id, place(contents)))).collect();
-    let buffer = |id: TensorId| buffers.iter().find(|(other, _)| *other == id).map(|(_, buffer)| buffer);
+    let unwritten = |wanted: &Wanted| place(&vec![UNWRITTEN; wanted.bytes() as usize], true);
+    let outputs = wanted.iter().map(|(id, wanted)| (*id, unwritten(wanted)));
+    let buffers: Vec<_> = outputs.chain(inputs.iter().map(|(id, contents)| (*id, place(contents, false)))).collect();
+    let find = |id: TensorId| buffers.iter().find(|(other, _)| *other == id).map(|(_, placed)| placed);
+    let buffer = |id: TensorId| find(id).map(|(buffer, _)| buffer);
     let uniform = context.engine().uniform(step).unwrap();
     let dispatch = context.engine().dispatch(step, uniform.as_entire_binding(), |id| {
         // The band behind the tensor is bound too: drivers drop writes behind a binding, and read zeros there.
@@ -106,9 +120,10 @@ pub(crate) fn check_all(
     let layer = Layer { dispatches: vec![dispatch.unwrap_or_else(|error| panic!("{case}: {error}"))] };
     context.run(&[&layer]).unwrap_or_else(|error| panic!("{case}: {error}"));
     for &(id, wanted) in wanted {
-        let read = context.read_bytes(buffer(id).unwrap(), 0, wanted.bytes() + 2 * guard);
+        let (buffer, before) = find(id).unwrap();
+        let read = context.read_bytes(buffer, 0, buffer.size());
         let read = read.unwrap_or_else(|error| panic!("{case}: {error}"));
-        wanted.compare(&format!("{case}: {id:?}"), &read, guard as usize);
+        wanted.compare(&format!("{case}: {id:?}"), before, &read, guard as usize);
     }
 }
 
@@ -117,20 +132,23 @@ impl Wanted {
         (self.values.len() as u64 * self.dtype.bytes()).next_multiple_of(4)
     }
 
-    /// With what was read of a buffer, between two guard bands.
-    fn compare(&self, case: &str, read: &[u8], guard: usize) {
-        let (before, rest) = read.split_at(guard);
-        let (inside, behind) = rest.split_at(self.bytes() as usize);
-        assert!(before.iter().chain(behind).all(|&byte| byte == POISON), "{case}: wrote outside of its output");
+    /// With what a buffer was before and is now, both between guard bands.
+    fn compare(&self, case: &str, before: &[u8], read: &[u8], guard: usize) {
+        let body = guard..guard + self.bytes() as usize;
+        assert_eq!(strayed(before, read, &body), None, "{case}: wrote outside of its output");
+        let inside = &read[body];
         let element = self.dtype.bytes() as usize;
         let found = decode(inside, self.dtype);
         for (i, (wanted_value, raw)) in self.values.iter().zip(inside.chunks_exact(element)).enumerate() {
             match *wanted_value {
                 None => {
-                    assert!(raw.iter().all(|&byte| byte == POISON), "{case}: wrote element {i}, outside of its slice");
+                    assert!(
+                        raw.iter().all(|&byte| byte == UNWRITTEN),
+                        "{case}: wrote element {i}, outside of its slice"
+                    );
                 }
                 Some(value) => {
-                    // As in src/verify.rs: either rounding is right, and subnormals may be zero.
+                    // As in src/verify: either rounding is right, and subnormals may be zero.
                     let storing = if self.dtype == Dtype::F16 { value.abs() / 1024.0 + 1.0 / 16384.0 } else { 0.0 };
                     let error = (f64::from(found[i]) - value).abs();
                     assert!(error <= self.error + storing, "{case}: element {i} is {}, not {value}", found[i]);

@@ -131,7 +131,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job, x: Operand, y: 
     })
 }
 
-#[cfg(all(test, feature = "context"))]
+#[cfg(all(test, feature = "verify"))]
 mod tests {
     use super::super::testing::{Wanted, check, contexts, facts, values};
     use super::*;

@@ -1,7 +1,8 @@
 //! Runs a case on the device and on the reference, and compares every element.
 
 use super::case::{Case, Outcome};
-use super::data::{Data, guarded};
+use super::data::{Data, contents};
+use super::guard::{guarded, strayed};
 use crate::context::{Context, decode};
 use crate::dims::Dims;
 use crate::engine::{TensorBinding, Tensors};
@@ -28,7 +29,7 @@ impl Case {
         let guard = u64::from(engine.facts().limits.min_storage_buffer_offset_alignment).max(256);
         let mut buffers = Vec::new();
         for &(id, dims, written) in &interface {
-            let mut bytes = guarded(data.tensor(id), dims, written, dtype, guard);
+            let mut bytes = guarded(&contents(data.tensor(id), dims, dtype), written, guard as usize);
             if let Some(slice) = self.slice(id) {
                 let own = self.channels(&plan, id);
                 let size = dtype.bytes() as usize;
@@ -75,8 +76,7 @@ impl Case {
             }
             let after = context.read_bytes(buffer, 0, buffer.size())?;
             let body = guard as usize..guard as usize + (dims.elements() * dtype.bytes()) as usize;
-            if let Some(at) = (0..after.len()).find(|i| !body.contains(i) && after[*i] != before[*i]) {
-                let place = at as i64 - body.start as i64;
+            if let Some(place) = strayed(before, &after, &body) {
                 outcome.failure =
                     Some(format!("{} wrote outside of itself, at byte {place} of {}", id.name(), body.len()));
                 continue;

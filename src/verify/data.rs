@@ -1,6 +1,7 @@
-//! The random tensors of a case, and how they lie between guard bands.
+//! The random tensors of a case.
 
 use super::case::Case;
+use super::guard::UNWRITTEN;
 use crate::context::{decode, encode};
 use crate::dims::Dims;
 use crate::kernels::job::TensorId;
@@ -10,20 +11,11 @@ use crate::plan::Plan;
 use crate::precision::Dtype;
 use crate::reference::{self, Inputs, Tensor};
 
-/// The bytes of a tensor between guard bands. Outputs are NaN inside and a pattern outside; inputs NaN outside.
-pub(super) fn guarded(values: Option<&[f32]>, dims: Dims, written: bool, dtype: Dtype, guard: u64) -> Vec<u8> {
-    let around = if written { 0xa5 } else { 0xff };
-    let mut bytes = vec![around; guard as usize];
-    match values {
-        // All ones is a NaN in either type.
-        None => bytes.resize(bytes.len() + (dims.elements() * dtype.bytes()) as usize, 0xff),
-        Some(values) => {
-            let mut body = encode(values, dtype);
-            body.truncate((dims.elements() * dtype.bytes()) as usize);
-            bytes.extend(body);
-        }
-    }
-    bytes.resize((bytes.len() + guard as usize).next_multiple_of(4), around);
+/// The bytes of a tensor: its values, or of an output NaN.
+pub(super) fn contents(values: Option<&[f32]>, dims: Dims, dtype: Dtype) -> Vec<u8> {
+    let size = (dims.elements() * dtype.bytes()) as usize;
+    let mut bytes = values.map_or_else(|| vec![UNWRITTEN; size], |values| encode(values, dtype));
+    bytes.truncate(size);
     bytes
 }
 

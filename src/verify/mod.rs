@@ -26,6 +26,7 @@ mod case;
 mod compare;
 mod data;
 mod draw;
+pub(crate) mod guard;
 
 use crate::context::Context;
 use crate::error::Error;

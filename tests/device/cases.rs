@@ -27,6 +27,8 @@ pub enum Run {
 pub struct Row {
     /// The theme, and the number of the row in it.
     pub name: String,
+    /// The number of the row in the table.
+    pub number: usize,
     pub spec: Spec,
     pub size: InputSize,
     pub options: Options,
@@ -61,6 +63,7 @@ pub fn sized(spec: SpecBuilder, size: InputSize) -> Row {
     let spec = spec.clone().build().unwrap_or_else(|error| panic!("{error}: {spec:?}"));
     Row {
         name: String::new(),
+        number: 0,
         spec,
         size,
         options: Options::default(),
@@ -202,7 +205,8 @@ pub fn table() -> Vec<Row> {
         let name = |(i, row): (usize, Row)| Row { name: format!("{theme} {i:02}"), ..row };
         rows.into_iter().enumerate().map(name).collect::<Vec<_>>()
     };
-    themes.into_iter().flat_map(named).collect()
+    let rows = themes.into_iter().flat_map(named).enumerate();
+    rows.map(|(number, row)| Row { number, ..row }).collect()
 }
 
 fn alpha() -> Vec<Row> {

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use octconv::verify::{Case, Outcome};
-use octconv::{Context, ContextOptions, Dtype, Error, Family, Options, Plan, Precision, Strategy, Variant, wgpu};
+use octconv::{
+    Context, ContextOptions, Dtype, Error, Family, Groups, Options, Plan, Precision, Strategy, Variant, wgpu,
+};
 
-use crate::cases::{Row, Run};
+use crate::cases::{F16, Row, Run};
 
 /// As what a device is used. Software devices also run what GPUs run: which kernels fit is one fact of a device among
 /// others.
@@ -77,10 +80,16 @@ pub fn missing(feature: &'static str) {
     count("missing", feature);
 }
 
+/// Seconds that the rows of the table took, by family.
+static SECONDS: Mutex<BTreeMap<&str, f64>> = Mutex::new(BTreeMap::new());
+
 /// Prints the totals, and appends them to the file that `OCTCONV_TEST_REPORT` names.
 pub fn report() {
     let totals = TOTALS.lock().unwrap_or_else(PoisonError::into_inner);
     let lines: String = totals.iter().map(|((what, of), count)| format!("{what}\t{of}\t{count}\n")).collect();
+    for (family, seconds) in SECONDS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        println!("rows of {family}: {seconds:.0} s, while others ran too");
+    }
     print!("{lines}");
     if let Some(path) = std::env::var_os("OCTCONV_TEST_REPORT") {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
@@ -119,6 +128,7 @@ pub mod tile {
     pub const C2_WIDE: &str = "c2x14x8+c1x28x8";
     pub const C4_WIDE: &str = "c4x4x8+c1x28x8";
     pub const C_LOW: &str = "2x2x16+c1x28x8";
+    pub const ALONG_CHANNELS: [&str; 6] = [C1, C1_WIDE, C2, C2_WIDE, C4_WIDE, C_LOW];
 
     /// The tiles of a family that stand for all of them: the one that compiles the fastest, and of Winograd's each form.
     pub fn of(family: Family) -> Vec<Option<&'static str>> {
@@ -144,7 +154,7 @@ pub fn tasks(row: &Row, family: Family) -> Vec<Task> {
     let mut tasks = Vec::new();
     let mut seen = HashSet::new();
     for &precision in &row.types {
-        for device in devices(row) {
+        for device in devices(row, family, precision) {
             let context = self::device(device, precision.activations);
             let facts = context.engine().facts();
             let case = |variant| Case {
@@ -174,29 +184,58 @@ pub fn tasks(row: &Row, family: Family) -> Vec<Task> {
     tasks
 }
 
-/// The first rows of each theme run with checks too.
-fn devices(row: &Row) -> Vec<Device> {
-    let mut devices = vec![Device::AsItIs];
-    if context().engine().facts().software {
-        devices.push(Device::AsGpu);
-    }
-    if row.name.ends_with(" 00") {
-        devices.push(Device::Checked);
-    }
-    devices
+/// On which devices a family runs a row in a type. A kernel takes a tenth of a second to compile, so not every row runs
+/// everywhere: see [`home`].
+fn devices(row: &Row, family: Family, precision: Precision) -> Vec<Device> {
+    let first = row.name.ends_with(" 00");
+    let every = |n: usize| first || row.number % n == 0;
+    let narrow_sums = ["direct-f16", "staged-f16", "matrix"].contains(&family.name());
+    let typed = row.types.len() > 2 || row.types.len() == 1;
+    // With f16 tensors a kernel reads and writes otherwise, whatever the layer; those with sums of f16 are others.
+    let [as_it_is, as_gpu] = match (precision == F16, narrow_sums) {
+        _ if typed || matches!(row.run, Run::Tiles(_)) => [true, true],
+        (false, _) => [home(row, family) || every(3); 2],
+        (true, true) => [home(row, family) || every(3), every(4)],
+        (true, false) => [every(5), first],
+    };
+    let software = context().engine().facts().software;
+    let all = [(Device::AsItIs, as_it_is), (Device::AsGpu, as_gpu && software), (Device::Checked, first)];
+    all.into_iter().filter(|(_, runs)| *runs).map(|(device, _)| device).collect()
 }
 
-/// Whether a row of [`Run::Cuts`] is cut in every way by a family: few channels by those kernels that keep them in
-/// registers, many by those that stage them in workgroup memory. The others run it once, for its sizes and shapes; what
-/// differs between strategies then is no more than which dispatch has which path.
-fn is_cut(row: &Row, family: Family, precision: Precision) -> bool {
-    let many = row.spec.input().channels() > 16;
+fn channels(row: &Row) -> u32 {
+    row.spec.input().channels()
+}
+
+fn one_tap(row: &Row) -> bool {
+    let spec = &row.spec;
+    (spec.kernel(), spec.padding(), spec.groups()) == ([1, 1], [0, 0], Groups::Count(1))
+}
+
+/// Whether a row is made for a family: few channels for kernels that keep them in registers, many for those that stage
+/// them in workgroup memory, one tap for the pointwise kernel. Of other rows a family runs every third.
+fn home(row: &Row, family: Family) -> bool {
+    let widest = row.spec.input().high.max(row.spec.input().low);
     match family.name() {
-        "matrix" => many,
-        "staged" => many && precision.activations == Dtype::F32,
-        "direct" => !many && precision.activations == Dtype::F32 && row.spec.kernel() != [1, 1],
+        _ if !matches!(row.run, Run::Cuts | Run::Once) => true,
+        "direct" => channels(row) <= 24 && !one_tap(row),
+        "winograd" => channels(row) <= 24,
+        "staged" | "matrix" => widest >= 9,
+        "direct-f16" | "staged-f16" => row.number % 2 == 0,
+        _ => true,
+    }
+}
+
+/// Whether a row of [`Run::Cuts`] is cut in every way by a family. Otherwise it runs once, for its sizes and shapes: a
+/// strategy is no more than which dispatch has which path.
+fn is_cut(row: &Row, family: Family, precision: Precision) -> bool {
+    let f32 = precision.activations == Dtype::F32;
+    match family.name() {
+        "matrix" => home(row, family),
+        "staged" => f32 && channels(row) > 24,
+        "direct" => f32 && home(row, family),
         "direct-f16" | "staged-f16" => row.name.starts_with("sizes") || row.name.starts_with("stride"),
-        _ => precision.activations == Dtype::F32,
+        _ => f32,
     }
 }
 
@@ -238,6 +277,7 @@ fn plan(context: &Context, case: &Case) -> Result<Plan, Error> {
 
 /// Runs a row of the table by a family.
 pub fn run_row(row: &Row, family: Family) {
+    let started = Instant::now();
     let tasks = tasks(row, family);
     for Task { device, case } in &tasks {
         let context = self::device(*device, case.options.precision.activations);
@@ -250,6 +290,8 @@ pub fn run_row(row: &Row, family: Family) {
             ran("checked");
         }
     }
+    let mut seconds = SECONDS.lock().unwrap_or_else(PoisonError::into_inner);
+    *seconds.entry(family.name()).or_default() += started.elapsed().as_secs_f64();
 }
 
 /// Runs the case as its options say, against the reference, and counts it.
@@ -299,13 +341,17 @@ pub fn check_as(variant: &str, case: Case) -> Vec<String> {
     outcome.kernels
 }
 
-/// How many workgroups the largest dispatch of a forced variant has: what a device that allows one is told.
+/// How many workgroups the largest dispatch of a forced variant has: what a device that allows fewer is told.
 pub fn workgroups(case: &Case) -> u64 {
     let mut facts = context().engine().facts().clone();
-    facts.limits.max_compute_workgroups_per_dimension = 1;
-    match Plan::new(&case.spec, case.size, &case.options, &facts) {
-        Err(Error::Limit { needs, .. }) => needs,
-        other => panic!("{other:?}"),
+    let mut most = 0;
+    loop {
+        facts.limits.max_compute_workgroups_per_dimension = (most as f64).sqrt().ceil().max(1.0) as u32;
+        match Plan::new(&case.spec, case.size, &case.options, &facts) {
+            Err(Error::Limit { needs, .. }) => most = needs,
+            Err(error) => panic!("{error}"),
+            Ok(_) => return most,
+        }
     }
 }
 

@@ -157,7 +157,8 @@ pub fn variances_without_a_root_are_refused() {
 /// A small network with every way to connect nodes: two sizes share weights and pipelines, and each, recorded twice,
 /// gives what the reference gives, in kept values too.
 pub fn sizes_share_weights_and_pipelines() {
-    let context = context();
+    // Of its own, whose pipelines are counted.
+    let context = &open(&ContextOptions::default());
     let relu = |node: Node| match node.op {
         Op::Conv(conv) => {
             Node { op: Op::Conv(Conv { norm: true, bias: true, activation: Activation::Relu, ..conv }), ..node }

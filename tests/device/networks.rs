@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, TensorView, ValueView, zoo};
 use octconv::{Context, Dtype, Precision};
 
-/// Cases of networks that have others: they are compared on the CPU alone (tests/networks_reference.rs). Another alpha
+/// Cases of networks that have others: they are compared on the CPU alone (tests/host/networks_reference.rs). Another alpha
 /// means other kernels to compile, minutes of them, which the tests of kernels have gone through by themselves.
 const ON_CPU_ALONE: [&str; 9] = [
     "cifar-resnet20-a0.75-32x32",

@@ -14,7 +14,7 @@ pub fn folded_grids() {
     let case = forced(case(at(split((3, 2), (40, 9)).bias(true), [4, 3])), &variant);
     assert!(harness::workgroups(&case) > 3);
     compare(&context, &case);
-    for strategy in ["split", "pool-first"] {
+    for strategy in ["split", "unfused"] {
         compare(&context, &forced(case.clone(), &format!("{strategy}/pointwise/{}", tile::POINTWISE_SMALL)));
     }
 }
