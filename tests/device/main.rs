@@ -36,7 +36,7 @@ macro_rules! tests {
     };
 }
 
-/// `OCTCONV_TEST_PART=4` runs a fourth of the table: for a second driver, and for drivers that compile slowly.
+/// `OCTCONV_TEST_PART=4` runs a fourth of the table and of the networks: for a second driver, and for drivers that compile slowly.
 fn part() -> usize {
     let Ok(part) = std::env::var("OCTCONV_TEST_PART") else { return 1 };
     let number = part.parse().ok().filter(|&part| part > 0);
@@ -71,8 +71,8 @@ fn main() -> ExitCode {
             variances_without_a_root_are_refused sizes_share_weights_and_pipelines;
         opening: limits_beyond_the_adapter an_adapter_that_is_not_there;
     };
-    trials.extend(networks::trials());
     let part = part();
+    trials.extend(networks::trials().into_iter().step_by(part));
     for (number, row) in cases::table().into_iter().enumerate() {
         for (turn, family) in Family::all().enumerate() {
             let takes = row.families.is_none_or(|some| some.contains(&family.name()));
