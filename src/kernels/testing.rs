@@ -108,7 +108,7 @@ pub(crate) fn check_all(
         (buffer, bytes)
     };
     let unwritten = |wanted: &Wanted| place(&vec![UNWRITTEN; wanted.bytes() as usize], true);
-    let outputs = wanted.iter().map(|(id, wanted)| (*id, unwritten(wanted)));
+    let outputs = wanted.iter().map(|&(id, wanted)| (id, unwritten(wanted)));
     let buffers: Vec<_> = outputs.chain(inputs.iter().map(|(id, contents)| (*id, place(contents, false)))).collect();
     let find = |id: TensorId| buffers.iter().find(|(other, _)| *other == id).map(|(_, placed)| placed);
     let buffer = |id: TensorId| find(id).map(|(buffer, _)| buffer);

@@ -231,6 +231,8 @@ fn home(row: &Row, family: Family) -> bool {
 fn is_cut(row: &Row, family: Family, precision: Precision) -> bool {
     let f32 = precision.activations == Dtype::F32;
     match family.name() {
+        // Rows about types are cut in all of them.
+        _ if row.types.len() > 2 => true,
         "matrix" => home(row, family),
         "staged" => f32 && channels(row) > 24,
         "direct" => f32 && home(row, family),
@@ -348,7 +350,7 @@ pub fn workgroups(case: &Case) -> u64 {
     loop {
         facts.limits.max_compute_workgroups_per_dimension = (most as f64).sqrt().ceil().max(1.0) as u32;
         match Plan::new(&case.spec, case.size, &case.options, &facts) {
-            Err(Error::Limit { needs, .. }) => most = needs,
+            Err(Error::Limit { needs, .. }) if needs > most => most = needs,
             Err(error) => panic!("{error}"),
             Ok(_) => return most,
         }
