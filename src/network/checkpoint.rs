@@ -197,8 +197,9 @@ fn random(name: &str, seed: u64, elements: usize, value: impl Fn(f64) -> f64 + S
     (0..elements).into_par_iter().with_min_len(1 << 14).map(element).collect()
 }
 
-/// Refuses a safetensors file with offsets beyond its end. The safetensors crate adds offsets up before it compares
-/// them, which overflows on crafted files.
+/// Refuses a safetensors file with offsets beyond its end, for programs that read such files themselves: the safetensors
+/// crate adds offsets up before it compares them, which overflows on crafted files. [`Checkpoint::from_safetensors`]
+/// calls it.
 ///
 /// # Errors
 ///
