@@ -27,8 +27,6 @@ mod engine;
 mod error;
 #[cfg(feature = "context")]
 mod error_bounds;
-#[cfg(test)]
-mod k3_dump;
 mod kernels;
 mod layer;
 #[cfg(feature = "network")]
