@@ -102,8 +102,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
 }
 
-// Makes element `at` of a plane and, if PAIRED or with pool(Y), the next one, if `right` says that it is wanted. Returns both;
-// the first stands in for a second one that is not made.
+// Makes element `at` of a plane. If PAIRED, makes the next one too; with pool(Y), makes it if `right` says that it is wanted.
+// Returns both; the first stands in for a second one that is not made.
 fn make(plane: Plane, at: u32, right: bool) -> vec2<f32> {
     if PAIRED {
         let sums = x_load_2(plane.x + at) * plane.scale.x + plane.scale.y;

@@ -1,6 +1,6 @@
 // The first dispatch of a Winograd convolution: the inputs of all Winograd tiles at their points.
 //
-//   V[a][c][tile] = (B^T d B)[a]      d the WINDOW x WINDOW inputs of channel c under a Winograd tile, zero outside of the map
+//   V[a][c][tile] = (B^T d B)[a]      d the WINDOW x WINDOW inputs of channel c under a Winograd tile, or 0 outside of the map
 //
 // Each path has a feed, an instance of winograd/feed, except that L->H shares that of L->L at stride 1. Feeds of high
 // resolution: X_H, and at stride 2 X_L for L->H. Feeds of low resolution: X_L and pool(X_H). The channels of all feeds of a

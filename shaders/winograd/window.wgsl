@@ -10,7 +10,7 @@
 
 // Number of 2x2 means between the tensor and the map: 0 or 1.
 const LEVEL: u32 = 0u;
-// Elements along an axis of which a position of the map is the mean.
+// A position of the map is the mean of SIDE x SIDE elements.
 const SIDE: u32 = 1u << LEVEL;
 const MEAN: f32 = 1.0 / f32(SIDE * SIDE);
 

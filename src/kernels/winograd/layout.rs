@@ -1,7 +1,6 @@
 //! What the dispatches agree on: Winograd tiles, V, M and the products.
 
-use super::UNROLL;
-use super::tile::Tile;
+use super::tile::{Tile, UNROLL};
 use crate::device::{DeviceFacts, check_size};
 use crate::dims::Extent;
 use crate::error::Error;

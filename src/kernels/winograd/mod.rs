@@ -23,9 +23,6 @@ use crate::dims::Extent;
 use crate::layer::{Path, TimeAxis};
 use crate::precision::Dtype;
 
-/// Channels of the input that a thread of the products takes at a time. Those of each path are padded to a multiple.
-const UNROLL: u32 = 4;
-
 /// The family `winograd`.
 pub(crate) struct Winograd;
 

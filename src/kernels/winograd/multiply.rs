@@ -1,9 +1,8 @@
 //! The dispatch between the first and the last: M of products that are cut alike.
 
-use super::UNROLL;
 use super::layout::{Layout, Product};
 use super::recipe::MultiplyConstants;
-use super::tile::Tile;
+use super::tile::{Tile, UNROLL};
 use super::uniform::{MultiplyShape, ProductShape};
 use super::work;
 use crate::device::{DeviceFacts, Work};

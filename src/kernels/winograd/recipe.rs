@@ -1,7 +1,6 @@
 //! The three kernels as recipes.
 
-use super::UNROLL;
-use super::tile::Tile;
+use super::tile::{Tile, UNROLL};
 use crate::device::Words;
 use crate::kernels::source::{Form, INPUTS, Recipe};
 use crate::kernels::types::{ELEMENTWISE_WORKGROUP, Types, activation_number};

@@ -28,6 +28,9 @@ pub(super) static TILES: LazyLock<TileTable<Tile>> = LazyLock::new(|| {
     TileTable::new([of(4), of(2)].concat())
 });
 
+/// Channels of the input that a thread of the products takes at a time. Those of each path are padded to a multiple.
+pub(super) const UNROLL: u32 = 4;
+
 /// The most sums of a thread on a GPU, which keeps them in registers.
 const MAX_SUMS_OF_GPU: u32 = 64;
 /// The fewest columns of a thread on a GPU: with two, a quarter of the loop is scalar loads.

@@ -1,9 +1,8 @@
 //! What the three kernels ask of a device.
 
-use super::UNROLL;
 use super::layout::Product;
-use super::recipe::ahead;
-use super::tile::Tile;
+use super::recipe::{ahead, tiles_per_thread};
+use super::tile::{Tile, UNROLL};
 use super::uniform::ProductShape;
 use crate::device::Part;
 use crate::dims::Dims;
@@ -12,7 +11,7 @@ use crate::kernels::types::{ELEMENTWISE_WORKGROUP, Types};
 
 /// The feed of a path, which reads a tensor of these dims.
 pub(super) fn of_feed(types: Types, tile: Tile, workgroups: u32, source: Dims, level: u32, odd: bool) -> Part {
-    let tiles = u64::from(super::recipe::tiles_per_thread(types.words));
+    let tiles = u64::from(tiles_per_thread(types.words));
     let window = u64::from(tile.window());
     let paired = types.paired(source);
     // Elements that are read for a row of a window.
