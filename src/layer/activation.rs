@@ -54,14 +54,8 @@ struct Row {
 
 impl Activation {
     const fn row(self) -> Row {
-        const PLAIN: Row = Row {
-            name: "none",
-            parameter: None,
-            function: |x, _| x,
-            lipschitz: |_| 1.0,
-            ulps: |_| 0.0,
-            number: 0,
-        };
+        const PLAIN: Row =
+            Row { name: "none", parameter: None, function: |x, _| x, lipschitz: |_| 1.0, ulps: |_| 0.0, number: 0 };
         match self {
             Self::None => PLAIN,
             // Not f64::max, which would turn a NaN into 0.
