@@ -41,8 +41,6 @@ pub mod tuning;
 #[cfg(feature = "verify")]
 pub mod verify;
 mod winograd;
-#[cfg(test)]
-mod k1_dump;
 
 #[cfg(feature = "context")]
 pub use context::{Cache, Context, ContextOptions, Timing};

@@ -179,7 +179,12 @@ impl Constants {
 }
 
 /// The instance of an output that is there, and the constants of its tile.
-fn add_output(recipe: Recipe, [instance, rows, cols, vectors]: [&'static str; 4], tile: Tile, constants: OutputConstants) -> Recipe {
+fn add_output(
+    recipe: Recipe,
+    [instance, rows, cols, vectors]: [&'static str; 4],
+    tile: Tile,
+    constants: OutputConstants,
+) -> Recipe {
     let OutputConstants { residual: _, partial, pooled, paired, pooled_paired } = constants;
     recipe
         .constant(rows, tile.rows)

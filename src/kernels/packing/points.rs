@@ -21,9 +21,7 @@ impl PointsPacking {
     /// Elements in the buffer.
     pub(super) fn elements(&self, spec: &Spec) -> u64 {
         let depth = |path: &Path| u64::from(spec.weight_shape(*path)[1].next_multiple_of(self.unroll));
-        Transform::of(self.outputs).points() as u64
-            * self.blocks.slots()
-            * self.paths.iter().map(depth).sum::<u64>()
+        Transform::of(self.outputs).points() as u64 * self.blocks.slots() * self.paths.iter().map(depth).sum::<u64>()
     }
 
     /// Appends the points to a packed buffer.
