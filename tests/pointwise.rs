@@ -254,12 +254,14 @@ fn paired(
     let alias = format!(" = {word};");
     let aliases = source.lines().filter_map(|line| line.strip_prefix("alias ")?.strip_suffix(&alias));
     let types: Vec<_> = aliases.chain([word]).collect();
-    let name = |line: &str| {
-        let (variable, element) = line.strip_suffix(">;")?.rsplit_once("_elements: array<")?;
-        let number: u32 = variable.split_once("@binding(")?.1.split_once(')')?.0.parse().unwrap();
-        Some((number, variable.rsplit(' ').next()?)).filter(|_| types.contains(&element))
-    };
-    let mut names: Vec<_> = source.lines().filter_map(name).collect();
+    let mut names = Vec::new();
+    for line in source.lines().filter_map(|line| line.strip_suffix(">;")) {
+        let Some((variable, element)) = line.rsplit_once("_elements: array<") else { continue };
+        if types.contains(&element) {
+            let number = variable.split_once("@binding(").unwrap().1.split_once(')').unwrap().0;
+            names.push((number.parse::<u32>().unwrap(), variable.rsplit(' ').next().unwrap()));
+        }
+    }
     names.sort_unstable();
     names.into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(" ")
 }
