@@ -56,7 +56,6 @@ struct Inputs {
 /// The dispatch that does a job with these tiles, which `refusal` has let pass. Products of f16 are of activations and
 /// weights of f16.
 pub(super) fn step(request: &Request, tiles: Tiles, products: Dtype) -> Result<Step, Error> {
-    let t0 = std::time::Instant::now();
     let lowering = Lowering::new(request, tiles, products);
     let Lowering { facts, spec, types, job, .. } = lowering;
     let mut paths: Vec<_> = Path::ALL.into_iter().filter_map(|path| lowering.path(path)).collect();
@@ -96,15 +95,8 @@ pub(super) fn step(request: &Request, tiles: Tiles, products: Dtype) -> Result<S
         slices,
         ..lowering.taps()
     };
-    let t1 = std::time::Instant::now();
-    let kernel = Kernel::recipe(constants.name(), constants.recipe());
-    let t2 = std::time::Instant::now();
-    use std::sync::atomic::Ordering::Relaxed;
-    K1[0].fetch_add(1, Relaxed);
-    K1[1].fetch_add((t1 - t0).as_nanos() as u64, Relaxed);
-    K1[2].fetch_add((t2 - t1).as_nanos() as u64, Relaxed);
     Ok(Step {
-        kernel,
+        kernel: Kernel::recipe(constants.name(), constants.recipe()),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: lowering.tensors(inputs),
         grid,
@@ -379,5 +371,3 @@ fn tiles_of(dims: Dims, tile: Tile) -> u64 {
     let positions = dims.h.div_ceil(tile.rows) * dims.w.div_ceil(tile.cols);
     u64::from(dims.n) * u64::from(dims.t) * u64::from(positions)
 }
-
-pub(crate) static K1: [std::sync::atomic::AtomicU64; 3] = [const { std::sync::atomic::AtomicU64::new(0) }; 3];

@@ -87,28 +87,6 @@ fn refusal(products: Dtype, tiles: Tiles) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn k1_time_steps() {
-        if std::env::var("K1_TIME").is_err() {
-            return;
-        }
-        use std::sync::atomic::Ordering::Relaxed;
-        let spec = crate::layer::Spec::builder(64, 64).alpha(0.5, 0.5).kernel([3; 2]).same_padding().build().unwrap();
-        let facts = crate::device::DeviceFacts::default();
-        for _ in 0..20 {
-            crate::plan::Plan::candidates(&spec, crate::dims::InputSize::image(1, 56, 56), &Default::default(), &facts);
-        }
-        super::lowering::K1.iter().for_each(|k| k.store(0, Relaxed));
-        let t = std::time::Instant::now();
-        for _ in 0..100 {
-            crate::plan::Plan::candidates(&spec, crate::dims::InputSize::image(1, 56, 56), &Default::default(), &facts);
-        }
-        println!(
-            "candid all {} us, direct steps, lowering ns, recipe ns: {:?}",
-            t.elapsed().as_micros() / 100,
-            super::lowering::K1.each_ref().map(|k| k.load(Relaxed) / 100)
-        );
-    }
     use super::recipe::{Constants, OutputConstants, PathConstants};
     use super::tile::TILES;
     use super::uniform::Shape;
@@ -158,40 +136,6 @@ mod tests {
             {
                 uniform::check::<Shape>(&constants(activations, products, given).recipe());
             }
-        }
-    }
-
-    // K1TEMP
-    #[test]
-    fn k1_time_recipe() {
-        if std::env::var("K1_TIME").is_err() {
-            return;
-        }
-        let c = constants(Dtype::F32, Dtype::F32, false);
-        for _ in 0..3 {
-            let t = std::time::Instant::now();
-            for _ in 0..100_000 {
-                std::hint::black_box(std::hint::black_box(&c).recipe());
-            }
-            let a = t.elapsed().as_secs_f64() * 1e4;
-            let t = std::time::Instant::now();
-            for _ in 0..100_000 {
-                std::hint::black_box(std::hint::black_box(&c).name());
-            }
-            let b = t.elapsed().as_secs_f64() * 1e4;
-            let r = c.recipe();
-            let t = std::time::Instant::now();
-            for _ in 0..100_000 {
-                std::hint::black_box(std::hint::black_box(&r).clone());
-            }
-            let d = t.elapsed().as_secs_f64() * 1e4;
-            let r2 = c.recipe();
-            let t = std::time::Instant::now();
-            for _ in 0..100_000 {
-                std::hint::black_box(std::hint::black_box(&r) == std::hint::black_box(&r2));
-            }
-            let e = t.elapsed().as_secs_f64() * 1e4;
-            println!("candid recipe {a:.0} ns, name {b:.0} ns, clone {d:.0}, eq {e:.0}");
         }
     }
 }
