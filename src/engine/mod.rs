@@ -10,7 +10,9 @@ mod scope;
 mod tensors;
 
 pub use engine::{CHECKED_VARIABLE, Engine, EngineOptions};
+#[cfg(any(feature = "context", feature = "network"))]
 pub(crate) use layer::Dispatch;
 pub use layer::{Layer, PackedWeights};
+#[cfg(any(feature = "context", feature = "network"))]
 pub(crate) use scope::scoped;
 pub use tensors::{TensorBinding, Tensors};

@@ -87,11 +87,13 @@ pub(crate) trait Family: Sync {
     }
 
     /// Whether it can make a band of the rows of Y_H.
+    #[cfg_attr(not(feature = "network"), allow(dead_code, reason = "stems of networks ask"))]
     fn makes_bands(&self) -> bool {
         false
     }
 
     /// The outputs along an axis of a Winograd tile, if the family transforms tiles: its error bound is another.
+    #[cfg_attr(not(feature = "context"), allow(dead_code, reason = "error bounds ask"))]
     fn transformed_outputs(&self, _tile: &str) -> Option<u32> {
         None
     }
