@@ -1,15 +1,20 @@
-//! An octave layer inside somebody else's engine: their device, their buffers, their encoder, their submission.
+//! An octave layer inside an engine that has its own device, buffers, encoder and submission.
 //!
-//! cargo run --release --example embed
+//!     cargo run --release --example embed --features context
 
 use octconv::wgpu::{self, util::DeviceExt};
-use octconv::{Activation, Engine, EngineOptions, InputSize, Options, Spec, Tensors, Weights};
+use octconv::{Activation, DeviceFacts, Engine, EngineOptions, InputSize, Options, Spec, Tensors, Weights};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The engine.
+    // What the engine has anyway.
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
-    let (device, queue) = pollster::block_on(adapter.request_device(&Default::default()))?;
+    // octconv needs no feature, but runs faster with these. Matrix units are one more, which wgpu calls experimental and
+    // enables only in unsafe code.
+    let useful = DeviceFacts::of_adapter(&adapter).features;
+    let required_features = useful - wgpu::Features::all_experimental_mask();
+    let descriptor = wgpu::DeviceDescriptor { required_features, ..Default::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))?;
     let x = vec![0.5f32; 64 * 56 * 56];
     let (contents, usage) = (bytemuck::cast_slice(&x), wgpu::BufferUsages::STORAGE);
     let x_h = device.create_buffer_init(&wgpu::util::BufferInitDescriptor { label: Some("x_h"), contents, usage });

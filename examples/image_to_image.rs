@@ -1,8 +1,7 @@
-//! A network that is none of the built-in ones: a small image-to-image octave network of any input size, described in
-//! `image_to_image.json`. It runs at two sizes that share weights and pipelines, and each answer is compared with the
-//! CPU reference. The weights are random: what matters here is how a network of one's own is run.
+//! A network of your own: a small octave network from image to image, described in `image_to_image.json`. It runs at two
+//! sizes, which share weights and pipelines, and each answer is compared with the CPU reference. The weights are random.
 //!
-//!     cargo run --release --example image_to_image
+//!     cargo run --release --example image_to_image --all-features
 
 use octconv::network::{Checkpoint, Graph, Model, Network, NetworkOptions};
 use octconv::reference::network as reference;

@@ -147,7 +147,7 @@ impl Roofline {
     }
 }
 
-/// Names and WGSL of the probes, as they go to a device that has what they need.
+/// Names and WGSL of the probes, to be read, or compiled by other tools. A device gets them if it has what they need.
 pub fn sources() -> Vec<(String, String)> {
     let mut probes = vec![Probe::Read, Probe::Copy];
     for dtype in [Dtype::F32, Dtype::F16] {

@@ -34,8 +34,8 @@ use super::split::Split;
 use crate::dims::InputSize;
 use crate::error::Error;
 
-/// The fields of a layer. In a network its input and residual are names of nodes; on its own it has an input of so many
-/// channels, and a residual or none.
+/// The fields of a layer. In a network, `input` and `residual` are names of nodes. On its own, a layer has the channels of
+/// its input, and says whether a residual is added.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(bound(serialize = "Input: Serialize, Residual: Serialize + Default + PartialEq"))]
 pub struct LayerFields<Input, Residual> {

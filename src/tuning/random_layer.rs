@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::precision::Dtype;
 use crate::reference::{Tensor, average_pool};
 
-/// Random weights on the host, and random tensors on the device: for timing.
+/// A layer with random weights and tensors, on which any of its plans can be timed.
 #[derive(Debug)]
 pub struct RandomLayer {
     spec: Spec,

@@ -1,16 +1,15 @@
-//! `octconv apply`: one layer from files.
+//! `octconv apply`: runs one layer from files.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use octconv::reference::{self, Inputs};
 use octconv::{
-    BatchNorm, Context, ContextOptions, Dims, Downsample, Dtype, Frequency, InputSize, LayerDescription, Options, Path,
-    PlanTensor, Precision, Shapes, Spec, Tensors, TimeAxis, Variant, Weights,
+    BatchNorm, Context, ContextOptions, Dims, Downsample, Dtype, Error, Frequency, InputSize, LayerDescription,
+    Options, Path, PlanTensor, Precision, Shapes, Spec, Tensors, TimeAxis, Variant, Weights,
 };
 
 use crate::device::{Device, describe};
@@ -18,32 +17,32 @@ use crate::size::Size;
 use crate::tensor_file::{self, Named, Views};
 use crate::{layer_file, output};
 
-/// For `--help`, in lines that need no wrapping.
+/// The text of `--help`, in lines short enough for every terminal.
 const HELP: &str = "\
 Run one layer from files.
 
 IN.safetensors holds, in F32 or F16, exactly the tensors that the layer has:
   x_h, x_l                inputs, [n, c, h, w] or [n, c, t, h, w]; x_l has half
                           of x_h's height and width
-  x_p                     optional: x_h averaged 2x2, which the layer then does
-                          not pool again
+  x_p                     optional: x_h averaged 2x2, so that the layer need not
+                          pool it
   w_hh, w_hl, w_lh, w_ll  kernels, named input to output: [c_out, c_in / groups,
                           h, w], or [c_out, c_in / groups, t, h, w]
-  bias_h, bias_l          optional, [c_out]: of both outputs, or of neither
+  bias_h, bias_l          optional, [c_out]: for both outputs, or for neither
   residual_h, residual_l  optional, each of its output's shape: added before the
                           activation
   gamma_h, beta_h, mean_h, var_h, gamma_l, beta_l, mean_l, var_l
                           optional, [c_out]: batch norm of both outputs, or of
                           neither
+The optional tensors are needed if SPEC.json sets bias, norm or residual.
 
-The size is that of x_h; where there is no x_h, twice that of x_l, or else of
-x_p: if x_h would be odd, give --size. An x_h or x_l that no path reads may be
-left out.
+The size is that of x_h. Without x_h it is twice that of x_l, or else of x_p; if
+x_h would be odd, give --size. An x_h or x_l that no path reads may be left out.
 
-OUT.safetensors holds y_h and y_l, as far as the layer has them, with as many
-axes as the inputs. It is written whole or not at all.
+OUT.safetensors holds y_h and y_l, if the layer has them, with the same number
+of axes as the inputs. It is written whole or not at all.
 
-Where no GPU adapter is found the CPU reference runs, in f64. A line on standard
+If there is no GPU adapter, the CPU reference runs, in f64. A line on standard
 error says what ran.";
 
 /// Run one layer from files
@@ -65,13 +64,13 @@ pub struct Args {
     /// Type of inputs and weights on the device and of outputs in OUT; the reference rounds inputs and outputs to it
     #[arg(long, value_name = "f32|f16", default_value = "f32")]
     dtype: Dtype,
-    /// The narrowest type to add products up in on the device: f16 where all else is f16 too
+    /// The narrowest type for sums on the device: f16 needs --dtype f16
     #[arg(long, value_name = "f32|f16", default_value = "f32", conflicts_with = "reference")]
     sums: Dtype,
-    /// Run this variant (fused/direct, unfused/direct, ...) in place of the planner's choice, or fail
+    /// Run this variant (fused/direct, unfused/direct, ...) instead of the planner's choice, or fail
     #[arg(long, conflicts_with = "reference")]
     variant: Option<Variant>,
-    /// Height and width of x_h in pixels, where IN has no x_h and they are odd
+    /// Height and width of x_h in pixels, if IN has no x_h and they are odd
     #[arg(long, value_name = "HxW")]
     size: Option<Size>,
     /// Also write y_p: y_h averaged 2x2
@@ -88,22 +87,21 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let layer = layer.with_context(|| shown.to_string())?;
     drop(bytes);
 
-    let device = if args.reference { None } else { Device::open(&ContextOptions::default())? };
-    let (outputs, ran) = match device {
-        Some(device) => layer.on_device(&device)?,
-        None => {
-            if let Some(variant) = args.variant {
-                let hint = octconv::context::INSTALL_HINT;
-                bail!("variant {variant} needs a GPU, and no GPU adapter found; {hint}");
-            }
-            let reason = if args.reference { "" } else { " (no GPU adapter found)" };
-            (layer.on_reference()?, format!("the CPU reference{reason}"))
+    let device = (!args.reference).then(|| Device::require(&ContextOptions::default()));
+    let (outputs, ran) = match (device, args.variant) {
+        (Some(Ok(device)), _) => layer.on_device(&device)?,
+        (Some(Err(error @ Error::NoAdapter { .. })), Some(variant)) => {
+            bail!("variant {variant} needs a GPU, and {error}")
         }
+        (Some(Err(Error::NoAdapter { .. })), None) => {
+            (layer.on_reference()?, "the CPU reference (no GPU adapter found)".into())
+        }
+        (Some(Err(error)), _) => return Err(error.into()),
+        (None, _) => (layer.on_reference()?, "the CPU reference".into()),
     };
     let bytes = tensor_file::serialize(&layer.named(outputs), args.dtype)?;
     output::write_file(&args.output, &bytes)?;
-    // Nobody is left to be told where standard error is gone.
-    let _ = writeln!(io::stderr(), "ran on {ran}");
+    output::tell(&format!("ran on {ran}"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -125,9 +123,9 @@ struct Layer {
 /// A tensor that the file should or may have.
 struct Expected {
     name: &'static str,
-    /// `None` where the file does not tell its size.
+    /// `None` if the file does not tell its size.
     shape: Option<Vec<usize>>,
-    /// Where false, it may be there, and is not used.
+    /// If false, it may be there, and is not used.
     required: bool,
 }
 
@@ -136,7 +134,7 @@ const NORMS: [[&str; 4]; 2] = [["gamma_h", "beta_h", "mean_h", "var_h"], ["gamma
 const FREQUENCIES: [Frequency; 2] = [Frequency::High, Frequency::Low];
 
 impl Layer {
-    /// Finds out what layer the files make, and takes its tensors, or lists all that is wrong with them.
+    /// Builds the layer that the files describe, or lists everything that is wrong with its tensors.
     fn new(args: &Args, description: &LayerDescription, views: &Views) -> Result<Self> {
         let given = |name: &str| views.contains_key(name);
         let LayerDescription { fields, norm_eps, .. } = description;
@@ -165,7 +163,7 @@ impl Layer {
         let (Some(SizeSource { size, .. }), Some(shapes)) = (source, shapes) else {
             bail!("no input tells the layer's size");
         };
-        // As the planner has it, for indices of 32 bits with a sign; a file can ask for more by its padding.
+        // Indices have 32 bits with a sign. A small file can ask for more, with a large padding.
         let most = u64::from(u32::MAX / 2);
         for dims in [shapes.y_h, shapes.y_l].into_iter().flatten() {
             ensure!(dims.elements() <= most, "an output of {dims} has more than {most} elements");
@@ -229,19 +227,17 @@ impl Layer {
         Ok(named.into_iter().filter_map(|(name, y)| y.map(|y| (name, y.dims, y.to_f32()))).collect())
     }
 
-    /// The outputs, and what ran where.
+    /// The outputs, and what ran on which adapter.
     fn on_device(&self, device: &Device) -> Result<(Outputs, String)> {
         let context = &device.context;
         let outcome = self.dispatch(context);
-        // An error that wgpu reported on the side is the cause of whatever came of it.
-        if let Some(stray) = device.stray_error() {
-            bail!("wgpu reported: {stray}");
-        }
+        // An error that wgpu reported to its callback is the cause of what the call returned.
+        device.check()?;
         let (outputs, variant) = outcome?;
         Ok((outputs, format!("{}: {variant}", describe(&context.adapter().get_info()))))
     }
 
-    fn dispatch(&self, context: &Context) -> Result<(Outputs, Variant), octconv::Error> {
+    fn dispatch(&self, context: &Context) -> Result<(Outputs, Variant), Error> {
         let dtype = self.options.precision.activations;
         let plan = context.engine().plan(&self.spec, self.size, &self.options)?;
         let packed = context.engine().pack(&plan, &self.weights())?;
@@ -285,7 +281,7 @@ fn expected(
     for path in Path::ALL.into_iter().filter(|&path| spec.has(path)) {
         let name = path.weight_name();
         let [n, c, t, h, w] = spec.weight_shape(path).map(|d| d as usize);
-        // An image layer's kernels may have a time axis of one all the same.
+        // The kernels of an image layer may also be written with a time axis of 1.
         let flat = t == 1 && views.get(name).is_none_or(|view| view.shape().len() != 5);
         let shape = if flat { vec![n, c, h, w] } else { vec![n, c, t, h, w] };
         all.push(Expected { name, shape: Some(shape), required: true });

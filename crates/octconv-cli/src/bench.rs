@@ -1,68 +1,63 @@
-//! `octconv bench`: layers on this machine's adapter, against themselves unfused and against the plain convolution. Whole
-//! networks are in `bench_network.rs`.
+//! `octconv bench --layers`: times octave layers against their unfused and plain forms. Whole networks are in
+//! `bench_network.rs`.
 
 use std::fmt::Write;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use octconv::roofline::{Effort, Roofline};
 use octconv::tuning::RandomLayer;
 use octconv::{Context, ContextOptions, Layer, ListedLayer, Options, Strategy, Variant};
 use serde::Serialize;
 
 use crate::device::{Device, cached, hint};
+use crate::network_source::Subject;
 use crate::plot::{self, Bar};
 use crate::roofline::{Reached, summary};
 use crate::types::TypeArgs;
 use crate::{bench_network, layer_file, output};
 
-/// Time a whole network against its plain form, or layers: octave, unfused and plain, in turn in one run.
+/// Time a network against its plain form, or layers against their unfused and plain forms.
 ///
-/// With NETWORK: octave against plain, a row a stage, beside the ratio of their multiply-adds; weights are random.
+/// With NETWORK: one row per stage, with the times of the octave and the plain network and the ratio of their
+/// multiply-adds. Weights are random.
 ///
-/// With --layers:
-/// Milliseconds are device time where the adapter has timestamp queries, else host time, which stands beside it.
-/// Each round times the three forms one after the other; vs_unfused and vs_plain are the medians of the ratios within
-/// a round. Above 1 the octave layer is faster than the same layer with an operation a dispatch, and than the
-/// convolution without octaves.
+/// With --layers: one row per layer. Milliseconds are device time if the adapter has timestamp queries, otherwise host
+/// time, which has a column of its own. Each round times the three forms one after the other. "vs unfused" compares with
+/// the same layer in one dispatch per operation, and "vs plain" with the convolution without octaves; both are medians of
+/// the ratios within a round, and above 1 the octave layer is faster.
 ///
-/// % of roofline is the time that the layer takes at least over the time that it takes: its multiply-adds at the
-/// device's measured rate, or its tensors and weights, each moved once, at the measured bandwidth ("octconv roofline").
-/// The bound is which of the two is longer, or the launch where an empty dispatch takes longer than both.
+/// "% of roofline" is the least time that the device allows, as a share of the measured time. The least time is that of
+/// the multiply-adds at the device's measured rate, or that of moving each tensor and weight once at the measured
+/// bandwidth ("octconv roofline"); "bound" names the longer one, or "launch" if an empty dispatch takes longer than both.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A JSON list of {name, n, cin, cout, k, stride, alpha_in, alpha_out, h, w, groups}; padding is k/2, h and w are
-    /// of the high-frequency input
-    #[arg(long, value_name = "FILE.json", required_unless_present = "network", conflicts_with = "network")]
-    layers: Option<PathBuf>,
-    /// A built-in network, or a description (FILE.json)
-    #[arg(value_name = "NETWORK")]
-    network: Option<String>,
+    #[command(flatten)]
+    subject: Subject,
     #[command(flatten)]
     whole: bench_network::Args,
-    /// Also write a line of JSON a layer ("-" is standard output, in place of the table)
+    /// Also write one line of JSON per row ("-": to standard output, instead of the table)
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
     #[command(flatten)]
     types: TypeArgs,
-    /// Run this variant in place of the planner's choice (fused/direct, pool-first/direct, ...)
+    /// Run this variant instead of the planner's choice (fused/direct, pool-first/direct, ...)
     #[arg(long, conflicts_with = "network")]
     variant: Option<Variant>,
-    /// Give each layer pool(X_H), and let it write pool(Y_H), as layers stand in a network
+    /// Give each layer pool(X_H) and let it write pool(Y_H), as in a network
     #[arg(long, conflicts_with = "network")]
     pooled: bool,
     /// Timed rounds; each times the three forms once
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
-    /// Also draw octave against plain, and where the multiply-adds would put it
+    /// Also draw the times of octave and plain, and what the multiply-adds predict
     #[arg(long, value_name = "OUT.svg")]
     plot: Option<PathBuf>,
-    /// Leave out how near the times are to what the device allows, and the seconds that measuring it takes
+    /// Do not measure what the device allows, which takes some seconds
     #[arg(long)]
     no_roofline: bool,
-    /// Run what the planner estimates to be fastest, not what "octconv tune" has measured
+    /// Run the kernels that the planner estimates to be the fastest, not those that "octconv tune" has measured
     #[arg(long)]
     untuned: bool,
     /// Only layers whose name contains this
@@ -94,7 +89,7 @@ struct Row {
     reached: Reached,
 }
 
-/// What the bench of a network takes of [`Args`] beside its own.
+/// The part of [`Args`] that the bench of a network uses too.
 pub struct Common<'a> {
     pub types: TypeArgs,
     pub rounds: u32,
@@ -105,13 +100,26 @@ pub struct Common<'a> {
 }
 
 impl Common<'_> {
-    /// Refuses files that could not be written in the end.
+    /// Refuses files that cannot be written, before anything is timed.
     fn check_targets(&self) -> Result<()> {
         let json = self.json.filter(|path| path.as_os_str() != "-");
         json.into_iter().chain(self.plot).try_for_each(output::check_target)
     }
 
-    /// In a line, how many layers of how many run as they were tuned, and how many plain ones.
+    /// Writes the rows as JSON if they are wanted so. True if they are on standard output, where no table must follow.
+    pub fn write_json(&self, rows: &[impl Serialize]) -> Result<bool> {
+        let Some(path) = self.json else { return Ok(false) };
+        let lines = output::json_lines(rows)?;
+        let standard = path.as_os_str() == "-";
+        if standard {
+            output::print(&lines)?
+        } else {
+            output::write_file(path, lines.as_bytes())?
+        }
+        Ok(standard)
+    }
+
+    /// One line: how many octave layers and how many plain ones run as they were tuned.
     pub fn tuned(&self, [octave, plain]: [(usize, usize); 2]) -> String {
         let of = |(tuned, all)| format!("{tuned} of {all}");
         match self.untuned {
@@ -120,7 +128,7 @@ impl Common<'_> {
         }
     }
 
-    /// Opens the device, and measures what it can do at most unless that is not wanted.
+    /// Opens the device, and measures its roofline unless that is not wanted.
     pub fn open(&self) -> Result<(Device, Option<Roofline>)> {
         self.check_targets()?;
         let options = match self.untuned {
@@ -148,7 +156,7 @@ pub fn run(args: &Args) -> Result<()> {
         no_roofline: args.no_roofline,
         untuned: args.untuned,
     };
-    match (&args.network, &args.layers) {
+    match (&args.subject.network, &args.subject.layers) {
         (Some(network), _) => bench_network::run(network, &args.whole, &common),
         (None, Some(file)) => layers(args, &common, file),
         (None, None) => bail!("name a network, or layers with --layers FILE.json"),
@@ -160,27 +168,19 @@ fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
     let (device, roofline) = common.open()?;
     let context = &device.context;
 
-    let bar = ProgressBar::new(entries.len() as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")?);
+    let bar = output::progress(entries.len() as u64, "{bar:30} {pos}/{len} {msg}")?;
     let mut rows = Vec::new();
     for entry in &entries {
         bar.set_message(entry.name.clone());
         let row =
             time_layer(context, entry, args, roofline.as_ref()).with_context(|| format!("layer {}", entry.name))?;
-        if let Some(stray) = device.stray_error() {
-            bail!("layer {}: wgpu reported: {stray}", entry.name);
-        }
+        device.check().with_context(|| format!("layer {}", entry.name))?;
         rows.push(row);
         bar.inc(1);
     }
     bar.finish_and_clear();
     device.keep_pipelines();
 
-    let mut lines = Vec::new();
-    for row in &rows {
-        serde_json::to_writer(&mut lines, row)?;
-        lines.push(b'\n');
-    }
     let info = context.adapter().get_info();
     let heading = format!("{} ({}), {}, median of {} rounds", info.name, info.driver_info, args.types, args.rounds);
     if let Some(path) = &args.plot {
@@ -193,10 +193,8 @@ fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
         });
         plot::write(path, "Octave layers against plain ones", &heading, &bars.collect::<Vec<_>>())?;
     }
-    match &args.json {
-        Some(path) if path.as_os_str() == "-" => return output::print(std::str::from_utf8(&lines)?),
-        Some(path) => output::write_file(path, &lines)?,
-        None => {}
+    if common.write_json(&rows)? {
+        return Ok(());
     }
     let tuned = [rows.iter().filter(|row| row.tuned).count(), rows.iter().filter(|row| row.plain_tuned).count()];
     let heading = format!("{heading}\n{}", common.tuned([(tuned[0], rows.len()), (tuned[1], rows.len())]));
@@ -274,7 +272,7 @@ fn time_layer(context: &Context, entry: &ListedLayer, args: &Args, roofline: Opt
         bound.push(RandomLayer::new(context, plan)?.bind(context, plan)?);
     }
     let time = |layer: &Layer, repeats: usize| context.time(&vec![layer; repeats]);
-    // Enough repetitions in one pass for the clock to be fine enough, the same for a form in every round.
+    // Enough repetitions per pass for the resolution of the clock. A form has the same number in every round.
     let mut repeats = Vec::new();
     for form in &bound {
         let once = time(form, 1)?.device_or_host();
@@ -292,7 +290,7 @@ fn time_layer(context: &Context, entry: &ListedLayer, args: &Args, roofline: Opt
             }
         }
     }
-    // Ratios within a round: the machine's speed drifts less in it than over the run.
+    // Ratios within a round: the machine's speed drifts less within a round than over the whole run.
     let versus = |other: &[f64]| {
         let mut ratios: Vec<f64> = other.iter().zip(&device[0]).map(|(other, octave)| other / octave).collect();
         median(&mut ratios)
@@ -327,7 +325,7 @@ fn time_layer(context: &Context, entry: &ListedLayer, args: &Args, roofline: Opt
     })
 }
 
-/// The median; sorts.
+/// The median. Sorts the list.
 pub fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     let (a, b) = (times[(times.len() - 1) / 2], times[times.len() / 2]);

@@ -1,9 +1,8 @@
-//! `octconv bench NETWORK`: a whole network on this machine's adapter, against its plain form.
+//! `octconv bench NETWORK`: times a network against its plain form.
 
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
 use octconv::network::{Checkpoint, Graph, Inference, Model, Network, Stage, random_input};
 use octconv::roofline::{Bound, Roofline};
 use octconv::{Context, InputSize};
@@ -17,13 +16,13 @@ use crate::predictor::{compile, tuned_layers};
 use crate::roofline::{Reached, summary};
 use crate::types::TypeArgs;
 
-/// What a bench of a network takes beside what all benches do.
+/// Arguments for networks only.
 #[derive(clap::Args, Clone, Debug)]
 #[group(id = "whole")]
 pub struct Args {
     #[command(flatten)]
     sized: SizedNetwork,
-    /// Also list every dispatch of the octave network: its node, its kernel, and its time alone
+    /// Also list every dispatch of the octave network, with its node, its kernel, and its time when it runs alone
     #[arg(long, conflicts_with = "layers")]
     trace: bool,
 }
@@ -31,13 +30,13 @@ pub struct Args {
 /// One of the two networks, compiled.
 struct Form {
     inference: Inference,
-    /// Of each node.
+    /// Multiply-adds of each node.
     macs: Vec<u64>,
-    /// That each node must move.
+    /// Bytes that each node must move.
     bytes: Vec<u64>,
 }
 
-/// One row of the results: a stage, or the whole.
+/// One row of the results: a stage, or the whole network.
 #[derive(Debug, Serialize)]
 struct Row {
     peer: &'static str,
@@ -72,7 +71,7 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     let stages = both_have([&octave.inference, &other.inference].map(|inference| inference.plan().stages()));
     let names: Vec<_> = stages[0].iter().map(|stage| stage.name.clone()).collect();
     ensure!(names.iter().eq(stages[1].iter().map(|stage| &stage.name)), "the two forms have different stages");
-    // The whole, then each stage.
+    // The whole network, then each stage.
     let ranges = |i: usize| {
         let whole = 0..forms[i].inference.plan().dispatches();
         std::iter::once(whole).chain(stages[i].iter().map(|stage| stage.steps.clone())).collect::<Vec<_>>()
@@ -83,8 +82,7 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     let time = |form: &Form, range: std::ops::Range<usize>| {
         Ok::<f64, octconv::Error>(context.time_pass(|pass| form.inference.record_range(pass, range))?.device_or_host())
     };
-    let bar = ProgressBar::new(u64::from(rounds) + 1);
-    bar.set_style(ProgressStyle::with_template("timing {bar:30} {pos}/{len} rounds")?);
+    let bar = output::progress(u64::from(rounds) + 1, "timing {bar:30} {pos}/{len} rounds")?;
     for round in 0..=rounds {
         for part in 0..ranges[0].len() {
             for i in [0, 1] {
@@ -98,9 +96,7 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    if let Some(stray) = device.stray_error() {
-        bail!("wgpu reported: {stray}");
-    }
+    device.check()?;
 
     let mut rows = Vec::new();
     for part in 0..ranges[0].len() {
@@ -128,14 +124,9 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
             }),
         });
     }
-    // The whole is what the stages lead up to.
+    // The row of the whole network stands last.
     rows.rotate_left(1);
 
-    let mut lines = Vec::new();
-    for row in &rows {
-        serde_json::to_writer(&mut lines, row)?;
-        lines.push(b'\n');
-    }
     let info = context.adapter().get_info();
     let heading = format!(
         "{} at {n}x{h}x{w}, {types}, on {} ({}), median of {rounds} rounds\n",
@@ -152,20 +143,18 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
             macs_ratio: row.macs_ratio,
         });
         let title = format!(
-            "{} by stage, up to the node named: {:.1} ms in all, of {:.1} ms of the plain network",
+            "{} by stage, each up to the named node: {:.1} ms in all, the plain network {:.1} ms",
             source.network.name, all.ms, all.plain_ms
         );
         plot::write(path, &title, &heading, &bars.collect::<Vec<_>>())?;
     }
-    match common.json {
-        Some(path) if path.as_os_str() == "-" => return output::print(std::str::from_utf8(&lines)?),
-        Some(path) => output::write_file(path, &lines)?,
-        None => {}
+    if common.write_json(&rows)? {
+        return Ok(());
     }
     let roofline = roofline.map_or_else(String::new, |roofline| summary(&roofline, types) + "\n");
     let bytes = [octave, other].map(|form| form.inference.plan().activation_bytes());
     let memory = format!(
-        "activations: {} bytes, of {} of the plain network: {:.3}\n",
+        "activations: {} bytes, the plain network {} bytes: {:.3}\n",
         thousands(bytes[0].into()),
         thousands(bytes[1].into()),
         bytes[0] as f64 / bytes[1] as f64
@@ -187,12 +176,12 @@ fn prepare(context: &Context, network: &Network, size: InputSize, types: TypeArg
     let inference = compile(&model, plan)?;
     let elements = inference.input().map_or(0, |view| view.dims.elements());
     inference.write_input(context, &random_input(elements as usize, 1))?;
-    // All of it once: a stage alone reads what the one before has left.
+    // Run everything once: a stage that is timed alone reads what the stage before has left.
     context.run_pass(|pass| inference.record(pass))?;
     Ok(Form { inference, macs, bytes })
 }
 
-/// The stages that both forms have; one that a form does together with the next is part of that in the other too.
+/// The stages that both forms have. If one form runs a stage together with the next one, they are one stage in both.
 fn both_have(stages: [Vec<Stage>; 2]) -> [Vec<Stage>; 2] {
     let names = stages.each_ref().map(|stages| stages.iter().map(|stage| stage.name.clone()).collect::<Vec<_>>());
     stages.map(|stages| {
@@ -208,7 +197,7 @@ fn both_have(stages: [Vec<Stage>; 2]) -> [Vec<Stage>; 2] {
     })
 }
 
-/// The least seconds of some nodes one after the other, and what most of them go to.
+/// The least seconds that some nodes take one after the other, and what bounds most of that time.
 fn bound(roofline: &Roofline, form: &Form, nodes: std::ops::Range<usize>, types: TypeArgs) -> (f64, Bound) {
     let mut seconds = 0.0;
     let mut shares = [(Bound::Arithmetic, 0.0), (Bound::Memory, 0.0), (Bound::Launch, 0.0)];
@@ -256,7 +245,7 @@ fn table(rows: &[Row]) -> String {
     out
 }
 
-/// Every dispatch with its time alone.
+/// Every dispatch, with its time when it runs alone.
 fn trace(context: &Context, form: &Form, rounds: u32) -> Result<String> {
     let mut out = String::new();
     for (i, (node, kernel)) in form.inference.plan().trace().into_iter().enumerate() {

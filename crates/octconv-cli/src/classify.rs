@@ -1,12 +1,10 @@
-//! `octconv classify`: pictures in, answers out.
+//! `octconv classify`: says what pictures show.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::network_source::{Trained, TrainedArgs};
@@ -16,8 +14,8 @@ use crate::{features, picture};
 
 /// Say what pictures show.
 ///
-/// PNG and JPEG of any size; of a folder, those in it. Without --network the shipped network reads handwritten digits.
-/// Pictures that cannot be read are reported, a line each, after the others; the exit code is then 1.
+/// Takes PNG and JPEG of any size, and folders of them. Without --network, the built-in trained network reads handwritten
+/// digits. Pictures that cannot be read are reported after the others, one per line, and the exit code is then 1.
 #[derive(clap::Args)]
 pub struct Args {
     /// Pictures, or folders of pictures
@@ -27,19 +25,19 @@ pub struct Args {
     trained: TrainedArgs,
     #[command(flatten)]
     run: RunArgs,
-    /// Answers a picture
+    /// Answers to show per picture
     #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
-    /// Pictures in one submission
+    /// Pictures that run together
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
     batch: u32,
-    /// Print one JSON object a picture, a line each
+    /// Print JSON: one object per picture, each on its own line
     #[arg(long)]
     json: bool,
-    /// Also draw what the network sees of the first picture: the high- and low-frequency maps of a node, side by side
+    /// Also draw the high- and low-frequency maps of a node for the first picture, side by side
     #[arg(long, value_name = "OUT.png")]
     features: Option<PathBuf>,
-    /// The node to draw; without it the first that ends a stage with both frequencies
+    /// The node to draw (default: the first end of a stage that has both frequencies)
     #[arg(long, value_name = "NODE", requires = "features")]
     node: Option<String>,
 }
@@ -76,8 +74,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut answered = Vec::new();
     let mut broken = Vec::new();
     let mut first = None;
-    let bar = ProgressBar::new(files.len() as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} pictures")?);
+    let bar = output::progress(files.len() as u64, "{bar:30} {pos}/{len} pictures")?;
     for files in files.chunks(size.n as usize) {
         let mut names = Vec::new();
         let mut inputs = Vec::new();
@@ -105,12 +102,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     bar.finish_and_clear();
 
     if args.json {
-        let mut lines = String::new();
-        for row in &answered {
-            lines.push_str(&serde_json::to_string(row)?);
-            lines.push('\n');
-        }
-        output::print(&lines)?;
+        output::print(&output::json_lines(&answered)?)?;
     } else if !answered.is_empty() {
         let heading = format!("{name}, {}x{}, on {}\n", rule.height, rule.width, predictor.describe());
         output::print(&(heading + &predictor.tuned() + &table(&answered)))?;
@@ -124,8 +116,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let Some(last) = broken.pop() else { return Ok(ExitCode::SUCCESS) };
     for error in broken {
-        // Nobody is left to be told where standard error is gone.
-        let _ = writeln!(io::stderr(), "error: {}", one_line(&format!("{error:#}")));
+        output::tell(&format!("error: {}", one_line(&format!("{error:#}"))));
     }
     bail!(last)
 }

@@ -1,5 +1,5 @@
-//! `octconv cost`: what a layer costs, beside the plain convolution of the same channels. Networks are in
-//! `cost_network.rs`.
+//! `octconv cost SPEC.json`: what a layer costs, compared with the plain convolution of the same channels. Networks are
+//! in `cost_network.rs`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -14,13 +14,14 @@ use crate::output::{print, print_json, thousands};
 use crate::size::Size;
 use crate::{cost_network, layer_file, network_source};
 
-/// Count the multiply-adds, parameters and activations of a network or a layer, beside its plain form's.
+/// Count the multiply-adds, parameters and activations of a network or a layer, and those of its plain form.
 ///
-/// Of a network: multiply-adds of convolutions and matrices, parameters, and the bytes of all buffers of activations that
-/// an inference needs at once.
+/// For a network: the multiply-adds of convolutions and matrices, the parameters, and the bytes of all activation buffers
+/// that an inference needs.
 ///
-/// Of a layer: the plain convolution has the same channels, all of high frequency. Activations are the elements of inputs, outputs
-/// and residuals; bytes are those that any implementation must move: each activation and each parameter once.
+/// For a layer: the plain form is the convolution with the same channels, all of high frequency. Activations are the
+/// elements of inputs, outputs and residuals. Bytes are those that every implementation must move: each activation and
+/// each parameter once. A batch norm is folded into the weights and not counted.
 #[derive(clap::Args)]
 #[command(after_long_help = layer_file::help())]
 pub struct Args {
@@ -29,7 +30,7 @@ pub struct Args {
     subject: String,
     #[command(flatten)]
     settings: Settings,
-    /// Height and width of the high-frequency input, in pixels; a network has a usual one
+    /// Height and width of the high-frequency input, in pixels; a layer needs it, a network has a default
     #[arg(long, value_name = "HxW|S")]
     size: Option<Size>,
     /// Frames of a clip
@@ -44,7 +45,7 @@ pub struct Args {
     /// Each output of the layer has a bias
     #[arg(long)]
     bias: bool,
-    /// Each output of the layer has a residual added
+    /// A residual is added to each output of the layer
     #[arg(long)]
     residual: bool,
     /// Print one JSON object
@@ -76,7 +77,7 @@ impl Counts {
     }
 }
 
-/// A line of the table: what is counted, and how it is found.
+/// A line of the table: its name, and its number.
 type Row = (&'static str, fn(&Counts) -> u128);
 
 /// Octave over plain.
@@ -136,7 +137,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a file is a network's description, and not a layer's.
+/// Whether a file describes a network, not a layer.
 fn describes_network(file: &str) -> Result<bool> {
     let text = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
     let value: serde_json::Value = serde_json::from_str(&text).with_context(|| file.to_owned())?;

@@ -1,4 +1,4 @@
-//! `octconv cost NETWORK`: what a network costs, beside the plain network.
+//! `octconv cost NETWORK`: what a network costs, compared with the plain network.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -16,9 +16,9 @@ use crate::size::Size;
 struct Counts {
     macs: u64,
     params: u64,
-    /// Of all buffers.
+    /// Bytes of all buffers.
     activation_bytes_peak: u64,
-    /// Holding values at once, at most.
+    /// The most bytes that hold values at the same time.
     activation_bytes_live: u64,
 }
 
@@ -27,8 +27,8 @@ impl Counts {
         let graph = Graph::new(network)?;
         let cost = graph.cost(size)?;
         let options = NetworkOptions { precision: Precision::of(dtype), ..Default::default() };
-        // A device that has what it takes: what is counted here is not what some machine can hold.
-        let limits = wgpu_limits();
+        // A device without limits: the cost does not depend on what this machine can hold.
+        let limits = ample_limits();
         let facts = DeviceFacts { limits, features: octconv::wgpu::Features::all(), ..DeviceFacts::default() };
         let plan = NetworkPlan::new(&graph, size, &options, &facts)?;
         Ok(Self {
@@ -40,7 +40,7 @@ impl Counts {
     }
 }
 
-fn wgpu_limits() -> octconv::wgpu::Limits {
+fn ample_limits() -> octconv::wgpu::Limits {
     octconv::wgpu::Limits {
         max_buffer_size: u64::MAX,
         max_storage_buffer_binding_size: u64::MAX,

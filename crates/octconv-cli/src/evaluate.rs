@@ -1,4 +1,4 @@
-//! `octconv evaluate`: a network over pictures whose labels are known.
+//! `octconv evaluate`: runs a network over pictures whose labels are known.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,29 +6,28 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use image::DynamicImage;
 use image::imageops::crop_imm;
-use indicatif::{ProgressBar, ProgressStyle};
 use octconv::network::Graph;
 use serde::Serialize;
 
 use crate::network_source::{Answers, Trained, TrainedArgs, digits};
-use crate::output::{print, print_json};
+use crate::output::{print, print_json, progress};
 use crate::picture;
 use crate::predictor::{Predictor, RunArgs, picture_size, top};
 
 /// Compare a network with labels, and with the answers of the implementation that trained it.
 ///
-/// Without arguments: the shipped network over its 2,000 held-out digits. The exit code is 1 where an answer differs
+/// Without arguments: the built-in trained network over 2,000 held-out digits. The exit code is 1 if an answer differs
 /// from that implementation's.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which pictures: {sheets, columns, rows, labels, answers, ...}, as crates/octconv-cli/assets/digits/answers.json
+    /// Which pictures: {sheets, columns, rows, labels, answers, ...}, as in octconv-cli's assets/digits/answers.json
     #[arg(value_name = "ANSWERS.json")]
     answers: Option<PathBuf>,
     #[command(flatten)]
     trained: TrainedArgs,
     #[command(flatten)]
     run: RunArgs,
-    /// Pictures in one submission
+    /// Pictures that run together
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=4096))]
     batch: u32,
     /// Print one JSON object
@@ -45,9 +44,9 @@ struct Report {
     pictures: usize,
     correct: usize,
     accuracy: f64,
-    /// Of the implementation that trained the network.
+    /// Accuracy of the implementation that trained the network.
     expected_accuracy: f64,
-    /// Pictures with another answer than that implementation's.
+    /// Pictures for which that implementation has another answer.
     different: Vec<usize>,
 }
 
@@ -59,8 +58,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     check_classes(&graph, &answers)?;
     let predictor = Predictor::new(&graph, checkpoint, size, &args.run, Vec::new())?;
 
-    let bar = ProgressBar::new(pictures.len() as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} pictures")?);
+    let bar = progress(pictures.len() as u64, "{bar:30} {pos}/{len} pictures")?;
     let mut found = Vec::with_capacity(pictures.len());
     for batch in pictures.chunks(args.batch as usize) {
         let inputs: Vec<_> = batch.iter().map(|cell| picture::to_input(cell, &rule)).collect();

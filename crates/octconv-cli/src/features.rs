@@ -1,4 +1,4 @@
-//! What a network sees: the maps of a node, drawn.
+//! Draws the maps of a node.
 
 use std::io::Cursor;
 
@@ -12,14 +12,14 @@ use crate::predictor::Features;
 /// Pixels between maps, and between the two frequencies.
 const GAP: u32 = 2;
 const MIDDLE: u32 = 16;
-/// Brightness of what is no map.
+/// Brightness of the background.
 const GROUND: u8 = 96;
 /// A map is enlarged to about this many pixels.
 const MAP: u32 = 56;
 /// The most maps of one frequency that are drawn: 16 x 16.
 const MOST: u32 = 256;
 
-/// The first node that ends a stage with both frequencies, else the last map.
+/// The first node that ends a stage and has both frequencies, or else the first with both, or else the last map.
 pub fn default_node(graph: &Graph, size: InputSize) -> Result<String> {
     let shapes = graph.shapes(size)?;
     let network = graph.network();
@@ -33,13 +33,13 @@ pub fn default_node(graph: &Graph, size: InputSize) -> Result<String> {
 }
 
 /// A PNG with the high-frequency maps on the left and the low-frequency ones on the right, at one scale: a map of low
-/// frequency has half the pixels, each twice as large. Brightness runs from a frequency's least to its largest value.
+/// frequency has half the pixels, each twice as large. Black and white are the smallest and largest value of a frequency.
 pub fn draw(maps: &Features) -> Result<Vec<u8>> {
     let [high, low] = maps;
     let size =
         high.as_ref().map(|(dims, _)| dims[1..].to_vec()).or(low.as_ref().map(|(d, _)| vec![2 * d[1], 2 * d[2]]));
     let [h, w] = size.context("the node has no maps")?.try_into().ok().context("the node has no maps")?;
-    // At low resolution an odd size is rounded up, and the last row stands over.
+    // At low resolution an odd size is rounded up, and the last row reaches beyond the high-frequency map.
     let scale = (MAP / h.max(w)).max(1);
     let blocks = [(high, scale), (low, 2 * scale)].map(|(part, scale)| {
         part.as_ref().map(|([c, rows, cols], values)| Block::new([*c, *rows, *cols], values, scale))

@@ -1,20 +1,23 @@
-//! `octconv info`: the adapters of this machine, and what layers would run on them.
+//! `octconv info`: the adapters of this machine, and the kernels that layers get on them.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use octconv::context::{INSTALL_HINT, adapters};
+use octconv::context::adapters;
 use octconv::wgpu::{Adapter, CooperativeMatrixProperties, Features};
-use octconv::{AdapterFacts, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Spec, TimeAxis};
+use octconv::{
+    AdapterFacts, ContextOptions, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Spec, TimeAxis,
+};
 use serde::Serialize;
 
+use crate::device::Device;
 use crate::output::{one_line, print, print_json, thousands};
 
-/// List adapters: limits and features that matter here, and which kernels a few typical layers get.
+/// List adapters with the limits and features that matter to octconv, and the kernels that typical layers get.
 ///
-/// Sizes are in bytes, counts are of invocations or buffers. Kernels are named with their tiles, one for each dispatch,
-/// as planned for a device with all limits of the adapter.
+/// Sizes are in bytes; other limits count invocations, workgroups or buffers. Each dispatch has one kernel, named with its
+/// tile, as planned for a device with all limits of the adapter.
 #[derive(clap::Args)]
 pub struct Args {
     /// Print one JSON object: {"adapters": [...]}
@@ -75,7 +78,7 @@ struct Matrix {
 struct Choice {
     layer: String,
     dtype: String,
-    /// `None` where the layer cannot run.
+    /// `None` if the layer cannot run.
     variant: Option<String>,
     kernels: Vec<String>,
     /// Why it cannot run.
@@ -85,7 +88,8 @@ struct Choice {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let adapters = adapters();
     if adapters.is_empty() {
-        return Err(octconv::Error::NoAdapter { hint: INSTALL_HINT }.into());
+        // Opening one fails with the library's own error.
+        Device::require(&ContextOptions::default())?;
     }
     let report = Report { adapters: adapters.iter().map(Entry::of).collect::<Result<_>>()? };
     if args.json {
@@ -96,7 +100,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Layers as they stand in networks, each with its name.
+/// Layers as networks have them, each with its name.
 fn typical_layers() -> Result<Vec<(&'static str, Spec, InputSize)>> {
     let time = TimeAxis { kernel: 3, stride: 1, padding: 1, dilation: 1 };
     let image = |h| InputSize::image(1, h, h);
@@ -136,7 +140,7 @@ impl Entry {
         }
         let mut matrices: Vec<Matrix> = Vec::new();
         for matrix in AdapterFacts::of(adapter).cooperative_matrices.iter().map(Matrix::of) {
-            // Drivers list a shape again for what octconv does not tell apart, such as saturation.
+            // Drivers list a shape several times, for properties that octconv ignores, such as saturation.
             if !matrices.contains(&matrix) {
                 matrices.push(matrix);
             }

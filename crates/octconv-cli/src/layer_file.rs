@@ -25,13 +25,13 @@ the value that they then have stands in parentheses:
   channels         output channels, high and low together
   alpha            share of low-frequency output channels, from 0 to 1 (0): low
                    channels are int(alpha * channels)
-  split            exact output channels, [high, low], in place of alpha
+  split            exact output channels, [high, low], instead of alpha
   kernel           [h, w], or [t, h, w] with a time axis ([1, 1])
   padding          zeros at each end, [h, w] or [t, h, w] ([0, 0]), or \"same\":
                    dilation * (kernel - 1) / 2
   dilation         [h, w] or [t, h, w] ([1, 1])
   stride           1 or 2 (1); with a time axis also [t, h, w], with h = w
-  time             the time axis in place of three numbers elsewhere:
+  time             the time axis, instead of three numbers elsewhere:
                    {{\"kernel\", \"stride\", \"padding\", \"dilation\"}}
   groups           groups on each path (1)
   depthwise        true or false (false): one filter per channel, on the paths

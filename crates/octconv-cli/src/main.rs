@@ -1,7 +1,5 @@
-//! The command line: what this machine's adapters are and would run, whether layers are right on them, one layer from
-//! files, what a layer costs, and how long layers take.
+//! The command `octconv`: one module per subcommand, and what they share.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -31,9 +29,10 @@ mod verify;
 
 /// Octave convolution as one GPU operator.
 ///
-/// The adapter is wgpu's choice, or what WGPU_ADAPTER_NAME, WGPU_BACKEND and WGPU_POWER_PREF name. What is tuned and
-/// compiled is kept in the system's folder for caches, or in OCTCONV_CACHE (empty: nowhere). A command that fails prints
-/// one line, "error: ...", to standard error, and exits with 1; one that is spelled wrong exits with 2.
+/// wgpu chooses the adapter, and takes WGPU_ADAPTER_NAME, WGPU_BACKEND and WGPU_POWER_PREF into account. Tuning results
+/// and compiled pipelines are kept in the system's cache folder, or in the folder that OCTCONV_CACHE names; if that
+/// variable is set to nothing, they are not kept. A command that fails prints one line, "error: ...", to standard error
+/// and exits with 1. Wrong arguments exit with 2.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
@@ -68,11 +67,10 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(code) => code,
-        // Who reads the output has seen enough of it, as with `octconv info | head`.
+        // The reader of the output has closed it, as in `octconv info | head`.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to be told where standard error is gone as well.
-            let _ = writeln!(io::stderr(), "error: {}", output::one_line(&format!("{error:#}")));
+            output::tell(&format!("error: {}", output::one_line(&format!("{error:#}"))));
             ExitCode::FAILURE
         }
     }

@@ -1,15 +1,15 @@
-//! Which network a command is about: a built-in one, one from a file, or the digits that are shipped.
+//! The network of a command: a built-in one, one from a file, or the trained one for handwritten digits.
 
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use octconv::InputSize;
 use octconv::network::{Checkpoint, Graph, Network, Picture, zoo};
 use serde::Deserialize;
 
+use crate::output::progress;
 use crate::size::Size;
 
 /// How a built-in network is built.
@@ -21,7 +21,7 @@ pub struct Settings {
     /// Width multiplier of a MobileNet
     #[arg(long, value_name = "W")]
     pub width: Option<f64>,
-    /// Number of classes, in place of the network's usual one
+    /// Number of classes (default: the network's own)
     #[arg(long, value_name = "N")]
     pub classes: Option<u32>,
 }
@@ -37,15 +37,28 @@ impl Settings {
     }
 }
 
-/// A network at a size, where a list of layers may stand in its place.
+/// What a command times: a list of layers, or a network.
+#[derive(clap::Args, Clone, Debug)]
+#[group(id = "subject")]
+pub struct Subject {
+    /// A JSON list of layers: {"name": ..., "size": {"n", "t", "h", "w"}, ...}, with the fields that "octconv apply
+    /// --help" lists; h and w are those of the high-frequency input
+    #[arg(long, value_name = "FILE.json", required_unless_present = "network", conflicts_with = "network")]
+    pub layers: Option<PathBuf>,
+    /// A built-in network, or a description (FILE.json)
+    #[arg(value_name = "NETWORK")]
+    pub network: Option<String>,
+}
+
+/// A network at a size, for commands that take a list of layers instead.
 #[derive(clap::Args, Clone, Debug)]
 pub struct SizedNetwork {
     #[command(flatten)]
     settings: Settings,
-    /// Height and width of the input, in place of the network's usual ones
+    /// Height and width of the input (default: the network's own)
     #[arg(long, value_name = "HxW", conflicts_with = "layers")]
     size: Option<Size>,
-    /// Pictures or clips in a submission
+    /// Pictures or clips that run together
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "layers", value_parser = clap::value_parser!(u32).range(1..=4096))]
     batch: u32,
 }
@@ -60,18 +73,18 @@ impl SizedNetwork {
     }
 }
 
-/// The share of low-frequency channels of a built-in network where none is asked for.
+/// The share of low-frequency channels of a built-in network if none is given.
 pub const DEFAULT_ALPHA: f64 = 0.5;
 
 /// A network, and the size it is usually given.
 pub struct Source {
     pub network: Network,
     pub size: InputSize,
-    /// The same network without octaves, where it is a built-in one.
+    /// The same network without octaves, if it is a built-in one.
     pub plain: Option<Network>,
 }
 
-/// Whether a name is that of a file.
+/// Whether a name is that of a file, not of a built-in network.
 pub fn is_file(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|extension| extension == "json")
 }
@@ -80,7 +93,7 @@ pub fn is_file(name: &str) -> bool {
 pub fn load(name: &str, settings: &Settings) -> Result<Source> {
     if is_file(name) {
         if settings.alpha.is_some() || settings.width.is_some() || settings.classes.is_some() {
-            bail!("--alpha, --width and --classes are for built-in networks; {name} says its own");
+            bail!("--alpha, --width and --classes are for built-in networks, and {name} is a file");
         }
         let text = fs::read_to_string(name).with_context(|| format!("reading {name}"))?;
         let network: Network = serde_json::from_str(&text).with_context(|| format!("reading {name}"))?;
@@ -97,8 +110,7 @@ pub fn read_weights(path: &Path) -> Result<Checkpoint> {
     let reading = || format!("reading {}", path.display());
     let file = fs::File::open(path).with_context(reading)?;
     let length = file.metadata().with_context(reading)?.len();
-    let bar = ProgressBar::new(length);
-    bar.set_style(ProgressStyle::with_template("loading {bar:30} {bytes}/{total_bytes}")?);
+    let bar = progress(length, "loading {bar:30} {bytes}/{total_bytes}")?;
     let mut bytes = Vec::new();
     bar.wrap_read(file).read_to_end(&mut bytes).with_context(reading)?;
     bar.finish_and_clear();
@@ -116,7 +128,7 @@ pub struct Trained {
 /// The network, weights and labels of a command that looks at pictures.
 #[derive(clap::Args, Clone, Debug)]
 pub struct TrainedArgs {
-    /// A built-in network, or a description (FILE.json); without it the shipped network for handwritten digits
+    /// A built-in network, or a description (FILE.json) (default: the trained network for handwritten digits)
     #[arg(long, value_name = "NAME|FILE.json", requires = "weights")]
     pub network: Option<String>,
     #[command(flatten)]
@@ -124,7 +136,7 @@ pub struct TrainedArgs {
     /// Its weights
     #[arg(long, value_name = "FILE.safetensors", requires = "network")]
     pub weights: Option<PathBuf>,
-    /// Names of its classes, a line each
+    /// Names of its classes, one per line
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
 }
@@ -170,13 +182,13 @@ impl TrainedArgs {
     }
 }
 
-/// The network that is shipped: handwritten digits.
+/// The trained network that the program contains: handwritten digits.
 pub mod digits {
     use super::*;
 
     const WEIGHTS: &[u8] = include_bytes!("../assets/digits/weights.safetensors");
     const ANSWERS: &str = include_str!("../assets/digits/answers.json");
-    /// Its classes, a line each.
+    /// Its classes, one per line.
     pub const LABELS: &str = include_str!("../assets/digits/labels.txt");
     /// The held-out pictures that `answers.json` names, in its order.
     pub const SHEETS: [(&str, &[u8]); 2] = [
@@ -212,9 +224,9 @@ pub struct Answers {
     pub network: String,
     pub alpha: f64,
     pub picture: Picture,
-    /// File names, beside this file.
+    /// Names of files in the same folder.
     pub sheets: Vec<String>,
-    /// Pictures of a sheet along a row and down a column.
+    /// Pictures per row and per column of a sheet.
     pub columns: u32,
     pub rows: u32,
     pub labels: Vec<usize>,

@@ -1,19 +1,20 @@
-//! Where results go: lines, standard output, and files that are there whole or not at all.
+//! Where results go: standard output, and files that are written whole or not at all.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-/// `text` without control characters: names out of files may have any.
+/// `text` as one line without control characters, which names in files may have.
 pub fn one_line(text: &str) -> String {
     let printable: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     printable.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Whether an error is that nobody reads any more.
+/// Whether the error is that the reader of standard output has closed it.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| {
@@ -24,10 +25,32 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Writes to standard output, and says so where that fails.
+/// Writes to standard output.
 pub fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("writing to standard output")
+}
+
+/// Writes one line to standard error. If that is closed, there is nobody to tell.
+pub fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", one_line(text));
+}
+
+/// A bar on standard error.
+pub fn progress(length: u64, template: &str) -> Result<ProgressBar> {
+    let bar = ProgressBar::new(length);
+    bar.set_style(ProgressStyle::with_template(template)?);
+    Ok(bar)
+}
+
+/// One JSON value per line.
+pub fn json_lines(rows: &[impl Serialize]) -> Result<String> {
+    let mut lines = String::new();
+    for row in rows {
+        lines.push_str(&serde_json::to_string(row)?);
+        lines.push('\n');
+    }
+    Ok(lines)
 }
 
 /// Prints one JSON value.
@@ -35,7 +58,7 @@ pub fn print_json(value: &impl Serialize) -> Result<()> {
     print(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
-/// Refuses a file that could not be written in the end, before anything is computed for it.
+/// Refuses a file that cannot be written, before anything is computed for it.
 pub fn check_target(path: &Path) -> Result<()> {
     if path.is_dir() {
         bail!("writing {}: it is a folder", path.display());
@@ -47,7 +70,7 @@ pub fn check_target(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file beside its place, and moves it there when it is whole.
+/// Writes a file under another name in its folder, and renames it when it is whole.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
@@ -58,7 +81,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         // A device or a pipe takes the bytes; it must not be replaced by a file.
         return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
     }
-    // A link stays, and the file it names is replaced.
+    // A link stays; the file that it names is replaced.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let mut builder = tempfile::Builder::new();
     builder.prefix(".octconv-");
@@ -74,7 +97,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// What a file gets that is simply created, less the umask: temporary ones are otherwise for their owner alone.
+/// The permissions of any new file, before the umask. Temporary files would otherwise be for their owner only.
 #[cfg(unix)]
 fn new_file_permissions() -> Option<Permissions> {
     use std::os::unix::fs::PermissionsExt;

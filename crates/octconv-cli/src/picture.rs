@@ -1,4 +1,4 @@
-//! Pictures: read from files, and made the input of a network.
+//! Reads pictures from files, and makes inputs of networks from them.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageDecoder, ImageReader, Rgb, RgbImage};
 use octconv::network::{Invert, Picture, Resize};
 
-/// Reads a PNG or JPEG, upright.
+/// Reads a PNG or JPEG, and turns it upright.
 pub fn read(path: &Path) -> Result<DynamicImage> {
     let read = || -> Result<DynamicImage> {
         let mut decoder = ImageReader::open(path)?.with_guessed_format()?.into_decoder()?;
@@ -19,7 +19,7 @@ pub fn read(path: &Path) -> Result<DynamicImage> {
     read().with_context(|| format!("reading {}", path.display()))
 }
 
-/// The pictures that a command line names: files as they are, folders by what lies in them.
+/// The pictures that a command line names: files, and all pictures in folders.
 pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
@@ -45,7 +45,7 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The input `[c, h, w]` that `rule` makes of a picture.
+/// The input `[c, h, w]` that `rule` makes from a picture.
 pub fn to_input(picture: &DynamicImage, rule: &Picture) -> Vec<f32> {
     let mut rgb = on_white(picture);
     if rule.channels == 1 {
@@ -64,7 +64,7 @@ pub fn to_input(picture: &DynamicImage, rule: &Picture) -> Vec<f32> {
     input
 }
 
-/// Transparent pixels as they look on paper.
+/// The picture on white paper, which shows through transparent pixels.
 fn on_white(picture: &DynamicImage) -> RgbImage {
     if !picture.color().has_alpha() {
         return picture.to_rgb8();
@@ -93,7 +93,7 @@ fn resized(rgb: RgbImage, rule: &Picture) -> RgbImage {
     match rule.resize {
         Resize::Fit => imageops::resize(&rgb, rule.width, rule.height, FilterType::Triangle),
         Resize::Crop => {
-            // The larger of the two scales leaves something to crop on the other axis only.
+            // With the larger of the two scales, only the other axis has more to crop.
             let scale =
                 (f64::from(rule.width) / f64::from(w)).max(f64::from(rule.height) / f64::from(h)) * 256.0 / 224.0;
             let scaled = |size: u32, least: u32| ((f64::from(size) * scale).round() as u32).max(least);

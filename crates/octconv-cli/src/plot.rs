@@ -1,4 +1,4 @@
-//! A picture of what `octconv bench` timed: octave against plain, and where the multiply-adds would put it.
+//! Draws what `octconv bench` has timed: octave, plain, and what the multiply-adds predict.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -15,7 +15,7 @@ pub struct Bar {
     pub name: String,
     pub octave_ms: f64,
     pub plain_ms: f64,
-    /// Of the octave form over the plain one, round by round: not quite the quotient of the medians.
+    /// Median over the rounds of the plain time over the octave time. The quotient of the medians differs a little.
     pub speedup: f64,
     /// The octave form's multiply-adds over the plain one's.
     pub macs_ratio: f64,
@@ -27,18 +27,18 @@ const PREDICTED: RGBColor = RGBColor(213, 94, 0);
 const INK: RGBColor = RGBColor(32, 32, 32);
 
 const WIDTH: u32 = 960;
-/// Pixels of a pair of bars.
+/// Height of a pair of bars in pixels.
 const ROW: u32 = 36;
 /// Pixels above the bars: title, subtitle, legend.
 const TOP: u32 = 88;
 /// Pixels below them: the axis, its labels and its name.
 const BOTTOM: u32 = 48;
-/// Pixels for the figures behind the longest bar.
+/// Pixels for the figures after the longest bar.
 const RIGHT: u32 = 120;
 /// Characters of a name that are shown.
 const NAME: usize = 32;
 
-/// Draws the bars in their order from above, with their milliseconds along the bottom, and writes an SVG.
+/// Writes an SVG with the bars from top to bottom, and milliseconds along the bottom.
 pub fn write(path: &Path, title: &str, subtitle: &str, bars: &[Bar]) -> Result<()> {
     write_file(path, draw(title, subtitle, bars)?.as_bytes())
 }
@@ -111,7 +111,7 @@ fn draw_on(root: &DrawingArea<SVGBackend, Shift>, title: &str, subtitle: &str, b
         text((axis.0 - 8, axis.1), 14, HPos::Right, &shown(&bar.name))?;
         let speedup = format!("{}, {:.2}x", figure(bar.octave_ms), bar.speedup);
         for (ms, share, label) in [(bar.octave_ms, 0.31, speedup), (bar.plain_ms, 0.69, figure(bar.plain_ms))] {
-            // Clear of the mark, where that stands just behind the bar.
+            // Clear of the mark, if that stands just after the bar.
             let (x, y) = chart.backend_coord(&(ms, y(share)));
             let mark = if share < 0.5 && (-2..60).contains(&(top.0 - x)) { top.0 + 2 } else { x };
             text((mark + 5, y), 12, HPos::Left, &label)?;
@@ -121,7 +121,7 @@ fn draw_on(root: &DrawingArea<SVGBackend, Shift>, title: &str, subtitle: &str, b
     Ok(())
 }
 
-/// Three digits that say something.
+/// Three significant digits, or so.
 fn figure(ms: f64) -> String {
     let digits = if ms < 1.0 {
         3

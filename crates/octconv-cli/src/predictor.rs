@@ -1,12 +1,12 @@
-//! A network that answers: on the adapter, or on the CPU reference where there is none.
+//! A network that answers: on the adapter, or on the CPU reference if there is none.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
 use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkPlan};
 use octconv::reference::network as reference;
 use octconv::{Dtype, InputSize};
 
 use crate::device::{self, Device};
+use crate::output::progress;
 use crate::types::TypeArgs;
 
 /// Where and how a network runs.
@@ -22,7 +22,7 @@ pub struct RunArgs {
 /// A network at one size, for batches of up to `size.n`.
 pub struct Predictor {
     size: InputSize,
-    /// Elements of one sample of input and answer.
+    /// Elements of one sample of the input, and of the answer.
     input: usize,
     answer: usize,
     form: Form,
@@ -68,7 +68,7 @@ impl Predictor {
         Ok(Self { size, input: input as usize, answer: answer as usize, form })
     }
 
-    /// What runs it, in a line.
+    /// What runs it, in one line.
     pub fn describe(&self) -> String {
         match &self.form {
             Form::Device { device, .. } => device::describe(&device.context.adapter().get_info()),
@@ -76,7 +76,7 @@ impl Predictor {
         }
     }
 
-    /// How many of its layers run as they were tuned, in a line with its end; nothing on the reference.
+    /// How many of its layers run as they were tuned, in one line with its end; empty on the reference.
     pub fn tuned(&self) -> String {
         match &self.form {
             Form::Device { inference, .. } => {
@@ -93,13 +93,11 @@ impl Predictor {
         let answers = match &self.form {
             Form::Device { device, inference } => {
                 let answers = inference.run(&device.context, &batch)?;
-                if let Some(stray) = device.stray_error() {
-                    bail!("wgpu reported: {stray}");
-                }
+                device.check()?;
                 answers
             }
             Form::Reference { graph, checkpoint, .. } => {
-                // Only as many as there are: the reference takes its time.
+                // Not the whole batch: the reference is slow.
                 let size = InputSize { n: inputs.len() as u32, ..self.size };
                 let given = &batch[..inputs.len() * self.input];
                 reference::run(graph, checkpoint, size, given, &mut |_, _| {})?.to_f32()
@@ -147,21 +145,20 @@ impl Predictor {
     }
 }
 
-/// How many layers run as they were tuned, of how many.
+/// How many layers run as they were tuned, and how many there are.
 pub fn tuned_layers(plan: &NetworkPlan) -> (usize, usize) {
     (plan.layers().filter(|layer| layer.tuned).count(), plan.layers().count())
 }
 
 /// Compiles with a progress bar.
 pub fn compile(model: &Model, plan: NetworkPlan) -> Result<Inference> {
-    let bar = ProgressBar::new(plan.dispatches() as u64);
-    bar.set_style(ProgressStyle::with_template("compiling {bar:30} {pos}/{len} dispatches")?);
+    let bar = progress(plan.dispatches() as u64, "compiling {bar:30} {pos}/{len} dispatches")?;
     let inference = model.compile(plan, |progress| bar.set_position(progress.done as u64));
     bar.finish_and_clear();
     Ok(inference?)
 }
 
-/// The largest `count` of a list, with their places, the largest first.
+/// The `count` largest values of a list with their indices, the largest first.
 pub fn top(values: &[f32], count: usize) -> Vec<(usize, f32)> {
     let mut order: Vec<(usize, f32)> = values.iter().copied().enumerate().collect();
     order.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -169,7 +166,7 @@ pub fn top(values: &[f32], count: usize) -> Vec<(usize, f32)> {
     order
 }
 
-/// The size of a network's picture, for a batch.
+/// The size of a batch of a network's pictures.
 pub fn picture_size(picture: &octconv::network::Picture, batch: u32) -> InputSize {
     InputSize::image(batch, picture.height, picture.width)
 }

@@ -1,10 +1,10 @@
-//! `octconv roofline`: what this machine's adapter can do at most.
+//! `octconv roofline`: the most that this machine's adapter can do.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use octconv::ContextOptions;
 use octconv::roofline::{Bound, Effort, Rate, Roofline};
 use serde::Serialize;
@@ -14,13 +14,13 @@ use crate::device::{Device, describe};
 use crate::output;
 use crate::types::TypeArgs;
 
-/// Measure what the adapter can do at most: multiply-adds a second, bytes a second, and what a dispatch costs.
+/// Measure the most that the adapter can do: multiply-adds per second, bytes per second, and the cost of a dispatch.
 ///
-/// Each figure is the fastest of several probes and rounds, on the device's own clock where it has one. GFLOP/s count a
-/// multiply-add as two operations; copied bytes are those read and those written.
+/// Each figure is the fastest of several probes and rounds, on the device's own clock if it has one. GFLOP/s count a
+/// multiply-add as two operations. Copied bytes are the bytes read and the bytes written.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Write JSON here in place of the table ("-" is standard output)
+    /// Write JSON to this file instead of the table ("-": to standard output)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -31,9 +31,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let device = Device::require(&ContextOptions::default())?;
     let roofline = Roofline::measure(&device.context, Effort::Full)?;
-    if let Some(stray) = device.stray_error() {
-        bail!("wgpu reported: {stray}");
-    }
+    device.check()?;
     let name = describe(&device.context.adapter().get_info());
     match &args.json {
         Some(path) if path.as_os_str() == "-" => output::print_json(&to_json(&name, &roofline))?,
@@ -65,22 +63,22 @@ fn table(name: &str, roofline: &Roofline) -> String {
     out
 }
 
-/// The roofline in a line, as rows of `octconv bench` are measured against it.
+/// The roofline in one line, for the heading of `octconv bench`.
 pub fn summary(roofline: &Roofline, types: TypeArgs) -> String {
     format!(
-        "roofline: {:.1} GFLOP/s, {:.1} GB/s, {:.1} us a dispatch",
+        "roofline: {:.1} GFLOP/s, {:.1} GB/s, {:.1} us per dispatch",
         roofline.flops(types.dtype, types.sums) * 1e-9,
         roofline.bandwidth() * 1e-9,
         roofline.launch * 1e6
     )
 }
 
-/// How near a measured time is to what the device allows; empty without a roofline.
+/// How a measured time compares with the least that the device allows; empty without a roofline.
 #[derive(Debug, Default, Serialize)]
 pub struct Reached {
-    /// What the multiply-adds or the bytes take at least.
+    /// The least time that the multiply-adds or the bytes take.
     bound_ms: Option<f64>,
-    /// That over the time measured.
+    /// That, as a share of the measured time.
     roofline_percent: Option<f64>,
     /// "arithmetic", "memory" or "launch".
     bound: Option<String>,

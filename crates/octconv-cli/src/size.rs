@@ -1,4 +1,4 @@
-//! Sizes on the command line.
+//! Sizes of pictures on the command line.
 
 use std::str::FromStr;
 

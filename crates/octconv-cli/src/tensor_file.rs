@@ -10,7 +10,7 @@ use safetensors::{Dtype as FileDtype, SafeTensors};
 /// The tensors of a file, by name; nothing is copied or converted yet.
 pub type Views<'a> = BTreeMap<String, TensorView<'a>>;
 
-/// A tensor of results.
+/// A tensor to be written.
 pub struct Named {
     pub name: &'static str,
     pub shape: Vec<usize>,

@@ -1,71 +1,66 @@
-//! `octconv tune`: measures which kernels are the fastest here, and keeps that for the other commands.
+//! `octconv tune`: measures which kernels are the fastest, and keeps the result for the other commands.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use octconv::network::{Graph, Network, NetworkPlan};
 use octconv::tuning::{self, Effort, Trial, TuneOutcome};
 use octconv::{InputSize, ListedLayer, Options, Spec, Tuned};
 
 use crate::device::{self, Device};
 use crate::layer_file;
-use crate::network_source::{SizedNetwork, Source};
+use crate::network_source::{SizedNetwork, Source, Subject};
 use crate::output::{self, one_line};
 use crate::types::TypeArgs;
 
-/// Measure which kernels are the fastest on this machine's adapter, layer by layer, and keep it.
+/// Measure which kernels are the fastest for each layer on this machine's adapter, and keep the result.
 ///
-/// Of each layer of a network, or of a file, the best candidates by the planner's estimate run on random data, are
-/// compared with each other, and are timed in turn. bench, classify and evaluate then use the fastest: for these layers,
-/// sizes and types, on this adapter with this driver. What is tuned already is left as it is. Stopped early, what is
-/// done is kept.
+/// For each layer, of a network or of a list with their plain forms, the planner's best candidates run on random data. Their results are compared, and they are timed one
+/// after the other. bench, classify and evaluate then run the fastest ones, for the same layers, sizes and types on the
+/// same adapter and driver. Layers that are tuned already are left as they are. If the command is stopped early, the
+/// layers that are done are kept.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A JSON list of layers, as for "bench": the octave layers and their plain forms
-    #[arg(long, value_name = "FILE.json", required_unless_present = "network", conflicts_with = "network")]
-    layers: Option<PathBuf>,
-    /// A built-in network, or a description (FILE.json)
-    #[arg(value_name = "NETWORK")]
-    network: Option<String>,
+    #[command(flatten)]
+    subject: Subject,
     #[command(flatten)]
     whole: NetworkArgs,
     #[command(flatten)]
     types: TypeArgs,
-    /// Give each layer pool(X_H), and let it write pool(Y_H), as layers stand in a network
+    /// Give each layer pool(X_H) and let it write pool(Y_H), as in a network
     #[arg(long, conflicts_with = "network")]
     pooled: bool,
     /// Only layers whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// The most candidates a layer; of each family of kernels there is at least one
+    /// The most candidates per layer; each family of kernels has at least one
     #[arg(long, value_name = "N", default_value_t = Effort::default().candidates as u32, value_parser = clap::value_parser!(u32).range(1..=1000))]
     candidates: u32,
     /// Timed rounds; each times all candidates once
     #[arg(long, value_name = "N", default_value_t = Effort::default().rounds as u32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
-    /// Also what is tuned already
+    /// Tune again what is tuned already
     #[arg(long)]
     again: bool,
-    /// Also add what is found to this file, for programs that ship it (octconv::Tuned::from_bytes)
+    /// Also add the results to this file, for programs that ship it (octconv::Tuned::from_bytes)
     #[arg(long, value_name = "OUT")]
     out: Option<PathBuf>,
 }
 
-/// What tuning a whole network takes.
+/// Arguments for networks only.
 #[derive(clap::Args, Clone, Debug)]
 #[group(id = "whole")]
 struct NetworkArgs {
     #[command(flatten)]
     sized: SizedNetwork,
-    /// Also the network without octaves, with which "bench" compares
+    /// Also tune the network without octaves, with which "bench" compares
     #[arg(long, conflicts_with = "layers")]
     plain: bool,
 }
 
-/// A layer to be tuned, and all that have its plan.
+/// A layer to be tuned, and the names of all layers like it.
 struct Job {
     names: Vec<String>,
     spec: Spec,
@@ -101,7 +96,7 @@ pub fn run(args: &Args) -> Result<()> {
     let cache = device::cache();
     if cache.is_none() && args.out.is_none() {
         bail!(
-            "there is nowhere to keep what is found: OCTCONV_CACHE is empty, or there is no folder for caches; name a file with --out"
+            "there is no place for the results: OCTCONV_CACHE is empty, or the system has no cache folder; name a file with --out"
         );
     }
     args.out.iter().try_for_each(|path| output::check_target(path))?;
@@ -115,7 +110,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let identity = context.identity();
     if let Some(cache) = &cache {
-        // A folder that cannot be written is to fail now, and not in minutes.
+        // If the folder cannot be written, fail now, not in minutes.
         cache.keep_tuned(&identity, &Tuned::default())?;
     }
     let mut shipped = Tuned::default();
@@ -125,8 +120,7 @@ pub fn run(args: &Args) -> Result<()> {
 
     let effort = Effort { candidates: args.candidates as usize, rounds: args.rounds as usize, ..Effort::default() };
     let start = Instant::now();
-    let bar = ProgressBar::new(jobs.len() as u64 * STEPS);
-    bar.set_style(ProgressStyle::with_template("tuning {bar:30} {percent}% {elapsed} {msg}")?);
+    let bar = output::progress(jobs.len() as u64 * STEPS, "tuning {bar:30} {percent}% {elapsed} {msg}")?;
     let mut rows = Vec::new();
     for (i, job) in jobs.iter().enumerate() {
         bar.set_message(format!("{}/{} {}", i + 1, jobs.len(), job.name()));
@@ -140,9 +134,7 @@ pub fn run(args: &Args) -> Result<()> {
             };
             let outcome = tuning::tune(context, &job.spec, job.size, &job.options, &effort, progress)
                 .with_context(|| format!("layer {}", job.name()))?;
-            if let Some(stray) = device.stray_error() {
-                bail!("layer {}: wgpu reported: {stray}", job.name());
-            }
+            device.check().with_context(|| format!("layer {}", job.name()))?;
             let mut found = Tuned::default();
             found.insert(&identity, &outcome.winner().plan);
             if let Some(cache) = &cache {
@@ -172,10 +164,10 @@ pub fn run(args: &Args) -> Result<()> {
     output::print(&out)
 }
 
-/// Steps of the progress bar a layer.
+/// Steps of the progress bar per layer.
 const STEPS: u64 = 100;
 
-/// What the arguments name, read before a device is opened.
+/// The layers or networks that the arguments name, read before a device is opened.
 enum Listed {
     Layers(Vec<ListedLayer>),
     Networks(Vec<Network>, InputSize),
@@ -183,8 +175,8 @@ enum Listed {
 
 impl Listed {
     fn read(args: &Args) -> Result<Self> {
-        let Some(name) = &args.network else {
-            let file = args.layers.as_ref().context("name a network, or layers with --layers FILE.json")?;
+        let Some(name) = &args.subject.network else {
+            let file = args.subject.layers.as_ref().context("name a network, or layers with --layers FILE.json")?;
             return Ok(Self::Layers(layer_file::read_list(file, args.only.as_deref())?));
         };
         let Source { network, size, plain } = args.whole.sized.load(name)?;
@@ -226,7 +218,7 @@ impl Listed {
 
 struct Row {
     layer: String,
-    /// The planner's choice and the fastest, with milliseconds where they were measured.
+    /// The planner's choice and the fastest, with milliseconds if they were measured.
     planned: String,
     planned_ms: Option<f64>,
     winner: String,

@@ -1,16 +1,15 @@
-//! The types that a command computes in.
+//! The number types that a command computes in.
 
 use octconv::network::NetworkOptions;
 use octconv::{Dtype, Options, Precision};
 
-/// Types of what is stored and of what is added up.
+/// Types of stored numbers and of sums.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct TypeArgs {
     /// Type of activations and weights on the adapter
     #[arg(long, value_name = "f32|f16", default_value = "f32")]
     pub dtype: Dtype,
-    /// The narrowest type to add products up in: with f16, where all else is f16 too, kernels with packed arithmetic are
-    /// among those to choose from
+    /// The narrowest type for sums: with --dtype f16 and --sums f16, kernels with packed f16 arithmetic may be chosen
     #[arg(long, value_name = "f32|f16", default_value = "f32")]
     pub sums: Dtype,
 }

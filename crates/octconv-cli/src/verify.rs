@@ -1,4 +1,4 @@
-//! `octconv verify`: random layers on this machine's adapter, against the CPU reference.
+//! `octconv verify`: compares random layers on this machine's adapter with the CPU reference.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,39 +6,38 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
 use octconv::verify::{self, Case, Outcome};
 use octconv::{ContextOptions, Error};
 use serde::Serialize;
 
 use crate::device::{Device, describe};
-use crate::output::{one_line, print, print_json};
+use crate::output::{one_line, print, print_json, progress};
 
 /// Compare random layers on this machine's adapter with the CPU reference.
 ///
-/// Each case draws a layer, a size, a way to run it and its tensors from one seed, and compares every element of every
-/// output with the reference within a bound derived from rounding errors alone. Exits with 1 if any case disagrees.
+/// Each case draws a layer, its size, its kernels and its tensors from one seed. Every element of every output must agree
+/// with the reference, within a bound that follows from rounding errors alone. Exits with 1 if any case disagrees.
 #[derive(clap::Args)]
 pub struct Args {
     /// Cases to run
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     cases: u64,
-    /// Run cases until so many seconds have passed, in place of a number of them
+    /// Run cases for this many seconds, instead of a number of cases
     #[arg(long, value_name = "N", conflicts_with = "cases")]
     seconds: Option<u64>,
-    /// Seed of the first case; the next ones count up from it
+    /// Seed of the first case; each next case has the next seed
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
-    /// Keep wgpu's bounds checks in the kernels: slower, for hunting a bug
+    /// Keep wgpu's bounds checks in the kernels: slower, but it helps to find a bug
     #[arg(long)]
     checked: bool,
     /// Open the device with wgpu's default limits and no features, as most engines do
     #[arg(long)]
     default_device: bool,
-    /// Run what a GPU would, on a software device too
+    /// On a software device, run the kernels that a GPU would
     #[arg(long)]
     as_gpu: bool,
-    /// Print one JSON object in place of lines
+    /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
 }
@@ -61,7 +60,7 @@ struct Report {
 /// The largest error of all cases.
 #[derive(Serialize)]
 struct Worst {
-    /// Over its bound; infinite, and null in JSON, for a NaN.
+    /// The error over its bound. For a NaN it is infinite, which is null in JSON.
     fraction_of_bound: f64,
     seed: u64,
 }
@@ -103,7 +102,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
     let most = if args.seconds.is_some() { u64::MAX } else { args.cases };
     let seeds = (0..most).map_while(|i| args.seed.checked_add(i));
-    let bar = progress(args)?;
+    let unit = if args.seconds.is_some() { " s" } else { "" };
+    let length = args.seconds.unwrap_or(args.cases);
+    let bar = progress(length, &format!("{{bar:30}} {{pos}}/{{len}}{unit} {{msg}}"))?;
     let start = Instant::now();
     let mut printed = Ok(());
     verify::run(context, seeds, |seed, case, outcome| {
@@ -129,14 +130,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         print(&report.summary())?
     }
     Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// A bar on standard error, hidden where that is no terminal.
-fn progress(args: &Args) -> Result<ProgressBar> {
-    let bar = ProgressBar::new(args.seconds.unwrap_or(args.cases));
-    let unit = if args.seconds.is_some() { " s" } else { "" };
-    bar.set_style(ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}}{unit} {{msg}}"))?);
-    Ok(bar)
 }
 
 impl Report {
