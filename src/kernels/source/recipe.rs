@@ -47,7 +47,14 @@ pub(super) struct Binding {
 impl Recipe {
     /// The file with the entry point, and all that it imports, as they are.
     pub(crate) fn new(root: &'static str) -> Self {
-        Self { root, values: Vec::new(), files: Vec::new(), same: Vec::new(), bindings: Vec::new() }
+        // Room for those of a convolution: a recipe is made for each candidate.
+        Self {
+            root,
+            values: Vec::with_capacity(40),
+            files: Vec::with_capacity(12),
+            same: Vec::with_capacity(6),
+            bindings: Vec::with_capacity(12),
+        }
     }
 
     /// A constant of type u32, of the root, of a part of it or of a plain import.
