@@ -1,10 +1,10 @@
 // Octave convolution of any kernel size on matrix units, for layers of one group: f16 factors, f32 sums.
 //
 //   Y_H = activate(conv(S, W_HH) + replicate(conv(X_L, W_LH)) + bias_h + residual_h)
-//   Y_H = activate(conv(S, W_HH) + replicate(G) + bias_h + residual_h)         if an earlier dispatch has made the sums G
-//   Y_H = activate(conv(S, W_HH) + conv(X_L, W_LH) + bias_h + residual_h)      if X_L has the resolution of Y_H
+//   Y_H = activate(conv(S, W_HH) + replicate(G) + bias_h + residual_h)       if an earlier dispatch has made the sums G
+//   Y_H = activate(conv(S, W_HH) + conv(X_L, W_LH) + bias_h + residual_h)    if X_L has the resolution of Y_H
 //   Y_L = activate(conv(X_L, W_LL) + conv(S, W_HL) + bias_l + residual_l)
-//   Y_P = pool(Y_H)                                                            if the layer writes it
+//   Y_P = pool(Y_H)                                                          if the layer writes it
 //
 // S is X_H, or what is left of it after as many poolings as the path wants.
 //
@@ -15,40 +15,44 @@
 //   stretch        channels that a thread stores side by side in workgroup memory, because they belong to one matrix
 //   round          the sums that are finished at a time: one matrix of each subgroup
 //
-// Mapping. M = output channels, N = positions of the output, by cells, K = (path, tap, input channel): the two paths into
-// an output are one sum. A column of a matrix is a cell, and each phase has matrices of its own. So the four positions of a
-// cell, whose mean Y_P wants, lie in the same column of four matrices. If L->H is replicated, all four phases start from
-// one matrix of sums of L->H.
+// Mapping. M = output channels, N = positions of the output, by cells, K = (path, tap, input channel): the two paths
+// into an output are one sum. A column of a matrix is a cell, and each phase has matrices of its own. So the four
+// positions of a cell, whose mean Y_P wants, lie in the same column of four matrices. If L->H is replicated, all four
+// phases start from one matrix of sums of L->H.
 //
 // The first `high_workgroups` workgroups make Y_H, the others make Y_L. A workgroup makes ROWS * SIDE channels of CELLS
-// cells. It has PIECE_ROWS x 2 pieces, each of MATRIX_ROWS x MATRIX_COLS matrices and of one subgroup. The pieces of column
-// b have the phases (0, b) and (1, b), alternately. WGSL cannot set the size of subgroups, so the host takes the largest
-// that the device has. If they turn out smaller, there are more of them, and those beyond the last piece only gather.
+// cells. It has PIECE_ROWS x 2 pieces, each of MATRIX_ROWS x MATRIX_COLS matrices and of one subgroup. The pieces of
+// column b have the phases (0, b) and (1, b), alternately. WGSL cannot set the size of subgroups, so the host takes the
+// largest that the device has. If they turn out smaller, there are more of them, and those beyond the last piece only
+// gather.
 //
-// An iteration takes one slab. Threads gather its inputs into workgroup memory, [matrix of the slab][phase][cell][channel],
-// with zeros for padding and for channels that do not exist. Meanwhile the slab before is multiplied. Weights are loaded as
-// matrices straight from their buffer. In both, the channels of a matrix are contiguous, as matrix units want them.
-//   - If WINDOWED (stride 1), an iteration has all taps of a frame. Cells are counted over the padded map. So the inputs of
-//     a tap, for any phase, are those of one phase at a constant distance, and a window of WINDOW cells serves all taps.
-//     X_L needs a window of POSITIONS (matrix/replicated): the padding between its rows keeps them apart, too.
-//   - If not, an iteration has one tap, whose inputs are gathered for each position. Only cells of the output are counted.
-//     WINDOW and POSITIONS are CELLS, or more if some threads would have nothing to gather.
+// An iteration takes one slab. Threads gather its inputs into workgroup memory, [matrix of the
+// slab][phase][cell][channel], with zeros for padding and for channels that do not exist. Meanwhile the slab before is
+// multiplied. Weights are loaded as matrices straight from their buffer. In both, the channels of a matrix are
+// contiguous, as matrix units want them.
+//   - If WINDOWED (stride 1), an iteration has all taps of a frame. Cells are counted over the padded map. So the
+//     inputs of a tap, for any phase, are those of one phase at a constant distance, and a window of WINDOW cells
+//     serves all taps. X_L needs a window of POSITIONS (matrix/replicated): the padding between its rows keeps them
+//     apart, too.
+//   - If not, an iteration has one tap, whose inputs are gathered for each position. Only cells of the output are
+//     counted. WINDOW and POSITIONS are CELLS, or more if some threads would have nothing to gather.
 //
-// If SLICED, the input channels are cut into `slices`, and there are as many times the workgroups: first those of the first
-// slice, then those of the second one, and so on. Partial sums lie in the same order.
+// If SLICED, the input channels are cut into `slices`, and there are as many times the workgroups: first those of the
+// first slice, then those of the second one, and so on. Partial sums lie in the same order.
 //
 // Operands: X [n][c][t][h][w]; weights of each path [oc / SIDE][q][r][s][c / SIDE][oc % SIDE][c % SIDE], input channels
-// padded with zeros to whole slabs, and output channels to whole workgroups; biases [oc] of Y_H, then of Y_L, in front of
-// the weights in the same buffer, which is bound twice; residuals and Y [n][c][t][h][w].
+// padded with zeros to whole slabs, and output channels to whole workgroups; biases [oc] of Y_H, then of Y_L, in front
+// of the weights in the same buffer, which is bound twice; residuals and Y [n][c][t][h][w].
 //
 // The host guarantees:
-// - one group; maps that are pooled already; at least one path per output, or none if GIVEN; sizes, strides and offsets of
-//   `shape` within their buffers; an even width of outputs that are PAIRED; no more `slices` than slabs of any path;
-// - SIDE, WORKGROUP, WINDOW and POSITIONS are powers of two; WORKGROUP is at least SIDE, and one subgroup per piece, and no
-//   more than SLAB * WORDS or SLAB * POSITIONS;
-// - if WINDOWED: stride 1, one matrix per slab, and a window with all cells that taps read, and one more if PAIRS_STRADDLE;
-// - if WORD is more than one: stride 1, and rows of whole words. If WINDOWED, WORD is at most two. If not, there is one tap
-//   along w, without padding;
+// - one group; maps that are pooled already; at least one path per output, or none if GIVEN; sizes, strides and offsets
+//   of `shape` within their buffers; an even width of outputs that are PAIRED; no more `slices` than slabs of any path;
+// - SIDE, WORKGROUP, WINDOW and POSITIONS are powers of two; WORKGROUP is at least SIDE, and one subgroup per piece,
+//   and no more than SLAB * WORDS or SLAB * POSITIONS;
+// - if WINDOWED: stride 1, one matrix per slab, and a window with all cells that taps read, and one more if
+//   PAIRS_STRADDLE;
+// - if WORD is more than one: stride 1, and rows of whole words. If WINDOWED, WORD is at most two. If not, there is one
+//   tap along w, without padding;
 // - if PAIRS_STRADDLE (an odd padding): rows of the padded map that are whole cells, 2 * counted_cols columns;
 // - if REPLICATES: X_L as large as its convolution wants for all cells; its window fits into the workgroup memory of a
 //   slab; and, if WINDOWED, the padding between its rows and frames is as much as either side of them has.

@@ -1,11 +1,11 @@
-// What becomes of the sums of matrix/matrix: the bias is added, then the sums of L->H if an earlier dispatch has made them;
-// common/epilogue does the rest; and Y_P is written.
+// What becomes of the sums of matrix/matrix: the bias is added, then the sums of L->H if an earlier dispatch has made
+// them; common/epilogue does the rest; and Y_P is written.
 //
 // Sums are finished in rounds. Each subgroup stores one of its matrices in workgroup memory, and threads finish rows of
 // cells from there: two positions side by side.
 //
-// Operands: residuals and outputs [n][tensor_c][t][h][w]; if SLICED, outputs are [slice][n][c_out][t][h][w]; pooled is Y_P,
-// [n][tensor_c][t][pooled_h][pooled_w]; given [n][c_out][t][given_h][given_w].
+// Operands: residuals and outputs [n][tensor_c][t][h][w]; if SLICED, outputs are [slice][n][c_out][t][h][w]; pooled is
+// Y_P, [n][tensor_c][t][pooled_h][pooled_w]; given [n][c_out][t][given_h][given_w].
 
 #import common/epilogue as high
 #import common/epilogue as low
@@ -32,8 +32,8 @@ fn finish_tile(
     local: u32,
     slice: u32,
 ) {
-    // Rounds that have nothing to store are left out. The counts are no constants, so that the loops stay loops, and the
-    // code that finishes a cell exists once.
+    // Rounds that have nothing to store are left out. The counts are no constants, so that the loops stay loops, and
+    // the code that finishes a cell exists once.
     let rounds_down = min(MATRIX_ROWS, (o.c_out - first_channel + ROUND_ROWS - 1u) / ROUND_ROWS);
     let rounds_across = min(MATRIX_COLS / 2u, (o.cells - first_cell + SIDE - 1u) / SIDE);
     for (var across = 0u; across < rounds_across; across++) {
@@ -59,8 +59,8 @@ fn finish_tile(
     }
 }
 
-// Stores matrix (row, col) of a subgroup, if it has a piece. Loops that have the lengths of `sums` find it: sums that other numbers index are
-// no registers.
+// Stores matrix (row, col) of a subgroup, if it has a piece. Loops of the very lengths of `sums` look for it: sums that
+// other numbers index are no registers.
 fn store_matrix(sums: ptr<function, Sums>, piece: Piece, row: u32, col: u32) {
     for (var i = 0u; i < MATRIX_ROWS; i++) {
         for (var j = 0u; j < MATRIX_COLS; j++) {
@@ -71,8 +71,8 @@ fn store_matrix(sums: ptr<function, Sums>, piece: Piece, row: u32, col: u32) {
     }
 }
 
-// Finishes a row of a cell, the upper one or the lower one. Its sums lie at `at` and SIDE behind. After the lower row it
-// also writes the mean of the cell; `upper` is what the upper row has come to.
+// Finishes a row of a cell, the upper one or the lower one. Its sums lie at `at` and SIDE behind. After the lower row
+// it also writes the mean of the cell; `upper` is what the upper row has come to.
 fn finish_row_of_cell(
     at: u32,
     o: OutputShape,

@@ -1,5 +1,5 @@
-// The sums of L->H for matrix/matrix, if they are replicated: the same matrix product over positions of X_L. Each of them
-// is a cell, so there is one phase.
+// The sums of L->H for matrix/matrix, if they are replicated: the same matrix product over positions of X_L. Each of
+// them is a cell, so there is one phase.
 //
 // An iteration has POSITIONS positions of X_L in workgroup memory, [matrix of the slab][position][channel]. A thread
 // gathers OWN_CHANNELS channels of OWN_POSITIONS of them.

@@ -7,7 +7,8 @@ struct PathShape {
     source_h: u32,
     source_w: u32,
     stride: u32,
-    weights: u32, // where they begin, in matrices of SIDE x SIDE: so drivers see the alignment and load them in wide words
+    // Where they begin, in matrices of SIDE x SIDE: so drivers see the alignment, and load them in wide words.
+    weights: u32,
     row_size: u32, // matrices of SIDE output channels, over all taps and slabs
 }
 

@@ -2,8 +2,8 @@
 
 enable f16;
 enable wgpu_cooperative_matrix;
-// naga reports everything that needs uniform control flow under this rule, and takes a branch on any local variable, even
-// the counter of a loop, for one that is not uniform.
+// naga reports everything that needs uniform control flow under this rule, and takes a branch on any local variable,
+// even the counter of a loop, for one that is not uniform.
 diagnostic(off, derivative_uniformity);
 
 #import common/slices
@@ -38,8 +38,8 @@ const SLAB_SIZE: u32 = 4u * WINDOW * SLAB; // elements in workgroup memory
 // Slabs in workgroup memory. A window is put there after the one before has been multiplied.
 const SLABS_KEPT: u32 = select(2u, 1u, WINDOWED);
 
-// Words of a channel of a slab, and what each thread gathers: THREAD_WORDS words in each of THREAD_CHANNELS channels. If
-// there are fewer words than threads, SHARERS threads share the channels of a word.
+// Words of a channel of a slab, and what each thread gathers: THREAD_WORDS words in each of THREAD_CHANNELS channels.
+// If there are fewer words than threads, SHARERS threads share the channels of a word.
 const WORDS: u32 = 4u * WINDOW / WORD;
 const THREAD_WORDS: u32 = max(WORDS / WORKGROUP, 1u);
 const SHARERS: u32 = max(WORKGROUP / WORDS, 1u);
@@ -47,9 +47,9 @@ const THREAD_CHANNELS: u32 = SLAB / SHARERS;
 // Channels of a stretch, and stretches of a matrix.
 const STRETCH: u32 = min(THREAD_CHANNELS, SIDE);
 const STRETCHES: u32 = SIDE / STRETCH;
-// If pairs straddle cells, one that begins in the last cell of a row ends in the first cell of the next row. Both of its
-// columns lie in the padding, and are the zeros that this cell wants in its first column. What begins in front of the first
-// cell of a workgroup goes to the last cell of the window, which no tap reads then.
+// If pairs straddle cells, one that begins in the last cell of a row ends in the first cell of the next row. Both of
+// its columns lie in the padding, and are the zeros that this cell wants in its first column. What begins in front of
+// the first cell of a workgroup goes to the last cell of the window, which no tap reads then.
 const SHIFT: u32 = select(0u, 1u, PAIRS_STRADDLE);
 
 // A matrix of each subgroup, as channels by (b, cell): what a round finishes.

@@ -1,5 +1,5 @@
-// What becomes of the sums of one output of staged/staged: the bias is added, then the sums of L->H if an earlier dispatch
-// has made them; common/epilogue does the rest; and Y_P is written.
+// What becomes of the sums of one output of staged/staged: the bias is added, then the sums of L->H if an earlier
+// dispatch has made them; common/epilogue does the rest; and Y_P is written.
 //
 // Operands: residual and y [n][tensor_c][t][h][w]; if SLICED, y is [slice][n][c_out][t][h][w]; pooled is Y_P,
 // [n][tensor_c][t][pooled_h][pooled_w]; given [n][c_out][t][given_h][given_w].

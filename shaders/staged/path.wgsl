@@ -2,17 +2,19 @@
 //
 // The convolution reads the map S: the tensor after LEVEL poolings. For the position (y, x) of frame t
 //
-//   sums[oc] += sum over q, r, s, c of  W[oc][c][q][r][s] * S[n][c][t'][y * STRIDE + r * dh - ph][x * STRIDE + s * dw - pw]
+//   sums[oc] += sum over q, r, s, c of  W[oc][c][q][r][s] * S[n][c][t'][y * STRIDE + r*dh - ph][x * STRIDE + s*dw - pw]
 //
-// K = taps x input channels. An iteration has one tap and SLAB channels of it. It reads TILE_VECTORS vectors of weights and
-// TILE_CELLS cells of inputs per channel into registers, multiplies the slab before, and then writes what it has read into
-// the half of the workgroup memory that nobody uses: one barrier per iteration. So loads are under way during the products.
+// K = taps x input channels. An iteration has one tap and SLAB channels of it. It reads TILE_VECTORS vectors of weights
+// and TILE_CELLS cells of inputs per channel into registers, multiplies the slab before, and then writes what it has
+// read into the half of the workgroup memory that nobody uses: one barrier per iteration. So loads are under way during
+// the products.
 //
-// Operands: source [n][c_in][source_t][source_h][source_w]; weights [block][q][r][s][c_in][oc], which are read in order.
+// Operands: source [n][c_in][source_t][source_h][source_w]; weights [block][q][r][s][c_in][oc], which are read in
+// order.
 //
-// The host guarantees: SLAB * TILE_VECTORS and SLAB * TILE_CELLS are divisible by WORKGROUP, and WORKGROUP by TILE_CELLS;
-// all sizes of PathShape are at least 1; PADDED, unless every tap of every position lies inside of the map. If PAIRED,
-// source_w is even, and at LEVEL 0 there is one tap, and positions along w are the source's own.
+// The host guarantees: SLAB * TILE_VECTORS and SLAB * TILE_CELLS are divisible by WORKGROUP, and WORKGROUP by
+// TILE_CELLS; all sizes of PathShape are at least 1; PADDED, unless every tap of every position lies inside of the map.
+// If PAIRED, source_w is even, and at LEVEL 0 there is one tap, and positions along w are the source's own.
 
 #import staged/products
 #import staged/tile
@@ -112,8 +114,8 @@ fn footprint(p: PathShape, o: OutputShape, cell: Place, tap: vec3<u32>) -> Footp
     return at;
 }
 
-// Row (or column) k of the SIDE that element `index` of S is the mean of. At an odd edge the neighbour stands in for what
-// does not exist, so that the mean of four is the mean of those that exist.
+// Row (or column) k of the SIDE that element `index` of S is the mean of. At an odd edge the neighbour stands in for
+// what does not exist, so that the mean of four is the mean of those that exist.
 fn below(index: u32, k: u32, pooled_size: u32, size: u32) -> u32 {
     if LEVEL == 2u {
         return min(2u * min(2u * index + (k >> 1u), pooled_size - 1u) + (k & 1u), size - 1u);
@@ -124,8 +126,8 @@ fn below(index: u32, k: u32, pooled_size: u32, size: u32) -> u32 {
     return index;
 }
 
-// Reads a thread's part of a slab of inputs: the cell in every CHANNELS_AT_ONCEth channel from `channel` on, whose plane
-// begins at `plane`. The plane of channel 0 stands in for channels that do not exist.
+// Reads a thread's part of a slab of inputs: the cell in every CHANNELS_AT_ONCEth channel from `channel` on, whose
+// plane begins at `plane`. The plane of channel 0 stands in for channels that do not exist.
 fn read_inputs(
     read: ptr<function, Read>,
     at: ptr<function, Footprint>,

@@ -1,5 +1,5 @@
-// In place of staged/products: products in f16, two positions per instruction if the device has packed arithmetic. The SLAB
-// products of a slab are added up in f16, and their sum is added to an f32.
+// In place of staged/products: products in f16, two positions per instruction if the device has packed arithmetic. The
+// SLAB products of a slab are added up in f16, and their sum is added to an f32.
 
 #import staged/tile
 

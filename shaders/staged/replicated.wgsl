@@ -1,11 +1,11 @@
-// In place of staged/path, for L->H at stride 1: a convolution at low resolution, one position per cell. All four positions
-// of the cell start from its sums.
+// In place of staged/path, for L->H at stride 1: a convolution at low resolution, one position per cell. All four
+// positions of the cell start from its sums.
 //
 // The Factors of inputs are here four channels of one cell's position. That is a quarter as many as in staged/path, so
 // some threads have none to read. Positions beyond the last row or column of the sums repeat the last.
 //
-// Operands: source [n][c_in][source_t][source_h][source_w]; weights [block][q][r][s][c_in][oc]. The host guarantees what it
-// guarantees for staged/path.
+// Operands: source [n][c_in][source_t][source_h][source_w]; weights [block][q][r][s][c_in][oc]. The host guarantees
+// what it guarantees for staged/path.
 
 #import staged/tile
 #import tensors/input as source

@@ -36,8 +36,8 @@ const CHANNELS_AT_ONCE: u32 = WORKGROUP / TILE_CELLS;
 var<workgroup> tile_w: array<Factors, 2u * SLAB * TILE_VECTORS>;
 var<workgroup> tile_x: array<Factors, 2u * SLAB * TILE_CELLS>;
 
-// By vector, lane and cell, the four positions of the cell. Each dimension is indexed by the counter of a loop of its very
-// length: drivers then unroll the loop whatever its size, and the sums are registers.
+// By vector, lane and cell, the four positions of the cell. Each dimension is indexed by the counter of a loop of its
+// very length: drivers then unroll the loop whatever its size, and the sums are registers.
 alias Sums = array<array<array<vec4<f32>, CELLS>, LANES>, VECTORS>;
 
 // Which part of an output a workgroup makes, and which part of that a thread makes.
@@ -88,8 +88,8 @@ fn first_weight(p: PathShape, own: Owner, tap: u32, slab: u32) -> u32 {
     return p.weights + ((own.block * p.taps + tap) * p.c_in + slab * SLAB) * TILE_VECTORS;
 }
 
-// Reads a thread's part of a slab of weights, from vector `first` on. If the path is `ragged`, only `left` channels may be
-// there. Others are read from elsewhere, and `write_weights` makes them zero.
+// Reads a thread's part of a slab of weights, from vector `first` on. If the path is `ragged`, only `left` channels may
+// be there. Others are read from elsewhere, and `write_weights` makes them zero.
 fn read_weights(first: u32, left: u32, local: u32, ragged: bool) -> array<Factors, WEIGHT_LOADS> {
     var read: array<Factors, WEIGHT_LOADS>;
     for (var i = 0u; i < WEIGHT_LOADS; i++) {

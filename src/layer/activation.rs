@@ -47,6 +47,7 @@ struct Row {
     lipschitz: fn(f64) -> f64,
     /// How far the shader's result may be off, in units of its last place, for |x| up to the argument. 0 if it rounds like
     /// a multiplication.
+    #[cfg_attr(not(feature = "context"), allow(dead_code, reason = "error bounds ask"))]
     ulps: fn(f64) -> f64,
     /// Its case in `shaders/common/activate.wgsl`.
     number: u32,

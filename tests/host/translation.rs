@@ -286,9 +286,8 @@ fn the_table_has_every_kernel_and_constant() {
     constant("MATRIX_COLS", &[2, 4]);
     constant("DEPTH", &[1, 2]);
     constant("WORD", &[1, 2, 4]);
-    for text in wanted {
-        assert!(sources.iter().any(|source| source.contains(&text)), "no source has {text:?}");
-    }
+    wanted.retain(|text| !sources.iter().any(|source| source.contains(text)));
+    assert_eq!(wanted, [""; 0], "no source has these");
 }
 
 /// What wgpu does not check: what a workgroup takes, and what an embedder's device grants.

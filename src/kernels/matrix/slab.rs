@@ -8,8 +8,8 @@ use crate::error::Error;
 use crate::kernels::job::{Job, OutputJob, PathJob};
 use crate::layer::{Path, Spec};
 
-/// The most elements that a thread gathers for an iteration of one tap, and for one of all taps. It keeps them in registers
-/// meanwhile.
+/// The most elements that a thread gathers for an iteration of one tap, and for one of all taps. It keeps them in
+/// registers meanwhile.
 const MAX_GATHERED: u32 = 16;
 const MAX_GATHERED_OF_WINDOW: u32 = 32;
 
@@ -122,8 +122,8 @@ impl Problem<'_> {
         slab.storage(self.side, self.tile.pieces())
     }
 
-    /// Positions of X_L in workgroup memory, if L->H is replicated: those that an iteration reads, and enough for all threads
-    /// to share their channels.
+    /// Positions of X_L in workgroup memory, if L->H is replicated: those that an iteration reads, and enough for all
+    /// threads to share their channels.
     fn positions(&self, depth: u32, read: u64) -> Option<u32> {
         upsampled(self.job)?;
         let positions = read.max(u64::from(self.workgroup.div_ceil(depth * self.side))).next_power_of_two();
@@ -140,8 +140,8 @@ impl Problem<'_> {
         cells.div_ceil(self.tile.cells(self.side).into())
     }
 
-    /// Whether one window can serve all taps: there are more than one, at stride 1. And maps with their padding must be as
-    /// wide as the cells that are counted, because pairs of columns may straddle cells.
+    /// Whether one window can serve all taps: there are more than one, at stride 1. And maps with their padding must be
+    /// as wide as the cells that are counted, because pairs of columns may straddle cells.
     fn has_windows(&self) -> bool {
         let (spec, reach) = (self.spec, reach(self.spec));
         let fits = |(_, path, output): (Path, &PathJob, &OutputJob)| {

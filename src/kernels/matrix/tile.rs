@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-/// Matrices of a workgroup: pieces below each other, and always two side by side. The four phases of a cell are two pieces
-/// times an even number of columns.
+/// Matrices of a workgroup: pieces below each other, and always two side by side. The four phases of a cell are two
+/// pieces times an even number of columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
     pub(super) piece_rows: u32,

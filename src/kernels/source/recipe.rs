@@ -65,12 +65,12 @@ pub(super) struct Binding {
 impl Recipe {
     /// The file with the entry point, and all that it imports, as they are.
     pub(crate) fn new(root: &'static str) -> Self {
-        // Room for the largest of the convolutions, of which a planner makes hundreds per layer.
+        // Room for those of a convolution: a recipe is made for each candidate.
         Self {
             root,
-            values: Vec::with_capacity(64),
-            files: Vec::with_capacity(16),
-            same: Vec::with_capacity(4),
+            values: Vec::with_capacity(40),
+            files: Vec::with_capacity(12),
+            same: Vec::with_capacity(6),
             bindings: Vec::with_capacity(12),
         }
     }
