@@ -53,7 +53,7 @@ fn packing(criterion: &mut Criterion) {
 }
 
 fn recording(criterion: &mut Criterion) {
-    for (kernel, variant) in [(1, "fused/pointwise/2x2x16"), (3, "transform/winograd/4x4-8t8c")] {
+    for (kernel, variant) in [(1, "fused/pointwise/t16c2h2w+t16c1h1w"), (3, "transform/winograd/t8c8f-f4h4w")] {
         let context = Context::new(&ContextOptions::default()).expect("an adapter");
         let engine = context.engine();
         let spec = layer(kernel);

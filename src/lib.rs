@@ -40,3 +40,9 @@ pub use layer::{LayerDescription, LayerFields, ListedLayer, MapChannels};
 pub use plan::{Choices, Family, Options, Plan, PlanTensor, Strategy, Tuned, Variant};
 pub use precision::{Dtype, Precision};
 pub use wgpu;
+
+/// What `examples/shaders.rs` checks shader files with. No part of the interface.
+#[doc(hidden)]
+pub mod shaders {
+    pub use crate::kernels::source::{Alone, Place, Wrong};
+}

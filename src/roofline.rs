@@ -9,9 +9,8 @@ use crate::context::Context;
 use crate::device::DeviceFacts;
 use crate::engine::Dispatch;
 use crate::error::Error;
-use crate::kernels::Kernel;
 use crate::kernels::job::TensorId;
-use crate::kernels::probe::{Constants, WORKGROUP, Walk};
+use crate::kernels::probe::{Probe, WORKGROUP, Walk};
 use crate::precision::Dtype;
 
 /// How much to try.
@@ -150,14 +149,14 @@ impl Roofline {
 
 /// Names and WGSL of the probes, to be read, or compiled by other tools. A device gets them if it has what they need.
 pub fn sources() -> Vec<(String, String)> {
-    let mut probes = vec![Constants::Read, Constants::Copy];
+    let mut probes = vec![Probe::Read, Probe::Copy];
     for dtype in [Dtype::F32, Dtype::F16] {
-        probes.extend(CHAINS.map(|chains| Constants::MultiplyAdd { dtype, chains }));
+        probes.extend(CHAINS.map(|chains| Probe::MultiplyAdd { dtype, chains }));
         for side in [8, 16] {
-            probes.extend(MATRIX_CHAINS.map(|chains| Constants::Matrices { side, sums: dtype, chains }));
+            probes.extend(MATRIX_CHAINS.map(|chains| Probe::Matrices { side, sums: dtype, chains }));
         }
     }
-    probes.into_iter().map(Kernel::Probe).map(|kernel| (kernel.name(), kernel.source())).collect()
+    probes.into_iter().map(Probe::kernel).map(|kernel| (kernel.name(), kernel.source())).collect()
 }
 
 /// The square shapes that WGSL has types for, of f16 factors, where the device can use them.
@@ -232,8 +231,8 @@ impl Prober<'_> {
                 let flops_a_round =
                     (2 * width * STEPS[0] * u64::from(chains) * u64::from(workgroups * WORKGROUP)) as f64;
                 let dispatch = |rounds| {
-                    let constants = Constants::MultiplyAdd { dtype, chains };
-                    self.dispatch(constants, Walk { rounds, ..Walk::default() }, workgroups, &[(TensorId::YH, &y)])
+                    let probe = Probe::MultiplyAdd { dtype, chains };
+                    self.dispatch(probe, Walk { rounds, ..Walk::default() }, workgroups, &[(TensorId::YH, &y)])
                 };
                 let rate = flops_a_round * self.rounds_a_second(dispatch)?;
                 best.offer(rate, || format!("{chains} chains, {workgroups} workgroups of {WORKGROUP}"));
@@ -257,9 +256,9 @@ impl Prober<'_> {
                 let workgroups = u64::from(workgroups).min(MOST_SUMS / elements).max(1) as u32;
                 let y = self.context.tensor(elements * u64::from(workgroups), sums)?;
                 let dispatch = |rounds| {
-                    let constants = Constants::Matrices { side, sums, chains };
+                    let probe = Probe::Matrices { side, sums, chains };
                     let tensors = [(TensorId::XH, &a), (TensorId::XL, &b), (TensorId::YH, &y), (TensorId::YL, &count)];
-                    self.dispatch(constants, Walk { rounds, ..Walk::default() }, workgroups, &tensors)
+                    self.dispatch(probe, Walk { rounds, ..Walk::default() }, workgroups, &tensors)
                 };
                 let rounds_a_second = self.rounds_a_second(dispatch)?;
                 let bytes = self.context.read_bytes(&count, 0, 4)?;
@@ -288,9 +287,9 @@ impl Prober<'_> {
             for form in forms {
                 let Some((walk, workgroups)) = form.walk(bytes, rounds) else { continue };
                 let name = || format!("{}, {} x 16 bytes a thread", form.name(), rounds * ELEMENTS_A_ROUND);
-                let time = |constants| self.fastest(&self.dispatch(constants, walk, workgroups, &tensors)?, 1);
-                read.offer(bytes as f64 / time(Constants::Read)?, name);
-                copy.offer(2.0 * bytes as f64 / time(Constants::Copy)?, name);
+                let time = |probe| self.fastest(&self.dispatch(probe, walk, workgroups, &tensors)?, 1);
+                read.offer(bytes as f64 / time(Probe::Read)?, name);
+                copy.offer(2.0 * bytes as f64 / time(Probe::Copy)?, name);
             }
         }
         Ok((read.rate, copy.rate, bytes))
@@ -313,19 +312,19 @@ impl Prober<'_> {
 
     fn launch(&self) -> Result<f64, Error> {
         let y = self.context.tensor(u64::from(WORKGROUP), Dtype::F32)?;
-        let constants = Constants::MultiplyAdd { dtype: Dtype::F32, chains: 10 };
-        self.fastest(&self.dispatch(constants, Walk::default(), 1, &[(TensorId::YH, &y)])?, 256)
+        let probe = Probe::MultiplyAdd { dtype: Dtype::F32, chains: 10 };
+        self.fastest(&self.dispatch(probe, Walk::default(), 1, &[(TensorId::YH, &y)])?, 256)
     }
 
     fn dispatch(
         &self,
-        constants: Constants,
+        probe: Probe,
         walk: Walk,
         workgroups: u32,
         tensors: &[(TensorId, &wgpu::Buffer)],
     ) -> Result<Dispatch, Error> {
         let engine = self.context.engine();
-        let step = constants.step(walk, workgroups);
+        let step = probe.step(walk, workgroups);
         let uniform = engine.uniform(&step)?;
         engine.dispatch(&step, uniform.as_entire_binding(), |id| {
             tensors.iter().find(|(tensor, _)| *tensor == id).map(|(_, buffer)| buffer.as_entire_binding())
@@ -408,12 +407,12 @@ impl Form {
         let elements = (bytes / ELEMENT) as u32;
         let thread = rounds * ELEMENTS_A_ROUND;
         let workgroups = elements / (thread * WORKGROUP);
-        let (workgroup_step, thread_step, step) = match self {
+        let (workgroup_distance, thread_distance, distance) = match self {
             Self::Grid => (WORKGROUP, 1, workgroups * WORKGROUP),
             Self::Blocks => (thread * WORKGROUP, 1, WORKGROUP),
             Self::Runs => (thread * WORKGROUP, thread, 1),
         };
-        (workgroups > 0).then_some((Walk { rounds, workgroup_step, thread_step, step }, workgroups))
+        (workgroups > 0).then_some((Walk { rounds, workgroup_distance, thread_distance, distance }, workgroups))
     }
 }
 
@@ -445,14 +444,8 @@ mod tests {
         Context::new(&ContextOptions::default()).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn run(
-        context: &Context,
-        constants: Constants,
-        walk: Walk,
-        workgroups: u32,
-        tensors: &[(TensorId, &wgpu::Buffer)],
-    ) {
-        let dispatch = Prober { context, effort: Effort::Full }.dispatch(constants, walk, workgroups, tensors).unwrap();
+    fn run(context: &Context, probe: Probe, walk: Walk, workgroups: u32, tensors: &[(TensorId, &wgpu::Buffer)]) {
+        let dispatch = Prober { context, effort: Effort::Full }.dispatch(probe, walk, workgroups, tensors).unwrap();
         context.run_pass(|pass| dispatch.record(pass)).unwrap();
     }
 
@@ -464,8 +457,8 @@ mod tests {
                 continue;
             }
             let y = context.tensor(u64::from(WORKGROUP), Dtype::F32).unwrap();
-            let constants = Constants::MultiplyAdd { dtype, chains: 10 };
-            run(&context, constants, Walk { rounds: 4, ..Walk::default() }, 1, &[(TensorId::YH, &y)]);
+            let probe = Probe::MultiplyAdd { dtype, chains: 10 };
+            run(&context, probe, Walk { rounds: 4, ..Walk::default() }, 1, &[(TensorId::YH, &y)]);
             // offset / (1 - factor) of 10 chains: 0.5 / 0.25, or 0.25 / 0.625 with both of them halved.
             let width = if dtype == Dtype::F16 { 2.0 } else { 1.0 };
             for (thread, value) in context.read(&y, 0, u64::from(WORKGROUP), Dtype::F32).unwrap().iter().enumerate() {
@@ -485,8 +478,8 @@ mod tests {
             let count = context.tensor(1, Dtype::F32).unwrap();
             let y = context.tensor(u64::from(2 * WORKGROUP * chains) * elements, sums).unwrap();
             let tensors = [(TensorId::XH, &a), (TensorId::XL, &b), (TensorId::YH, &y), (TensorId::YL, &count)];
-            let constants = Constants::Matrices { side, sums, chains };
-            run(&context, constants, Walk { rounds: 1, ..Walk::default() }, 2, &tensors);
+            let probe = Probe::Matrices { side, sums, chains };
+            run(&context, probe, Walk { rounds: 1, ..Walk::default() }, 2, &tensors);
             let subgroups: u32 = bytemuck::pod_read_unaligned(&context.read_bytes(&count, 0, 4).unwrap());
             assert!((1..=WORKGROUP).contains(&subgroups));
             let found = context.read(&y, 0, u64::from(2 * subgroups * chains) * elements, sums).unwrap();
@@ -511,9 +504,9 @@ mod tests {
         for form in Form::ALL {
             let (walk, workgroups) = form.walk(SMALLEST, 8).unwrap();
             let y = context.upload(&vec![f32::NAN; values.len()], Dtype::F32).unwrap();
-            run(&context, Constants::Copy, walk, workgroups, &[(TensorId::XH, &x), (TensorId::YH, &y)]);
+            run(&context, Probe::Copy, walk, workgroups, &[(TensorId::XH, &x), (TensorId::YH, &y)]);
             assert!(context.read(&y, 0, elements, Dtype::F32).unwrap() == values, "{form:?}");
-            run(&context, Constants::Read, walk, workgroups, &[(TensorId::XH, &x), (TensorId::YH, &y)]);
+            run(&context, Probe::Read, walk, workgroups, &[(TensorId::XH, &x), (TensorId::YH, &y)]);
             let sums = context.read(&y, 0, u64::from(workgroups * WORKGROUP), Dtype::F32).unwrap();
             let [found, expected] = [&sums, &values].map(|v| v.iter().copied().map(f64::from).sum::<f64>());
             assert!((found / expected - 1.0).abs() < 1e-5, "{form:?}: {found} is not {expected}");

@@ -1,13 +1,21 @@
-// Means of 2x2 blocks, which are given row by row: (top left, top right, bottom left, bottom right).
+// Means of 2x2 positions, which are given row by row: (top left, top right, bottom left, bottom right).
+//
+// At an edge of odd size the neighbour stands in for a position that does not exist, which leaves the mean of those that
+// do. Who reads one position at a time gives the neighbour twice; mean_of_existing does it for what is at hand.
 
-fn mean_of(block: vec4<f32>) -> f32 {
-    return 0.25 * (block.x + block.y + block.z + block.w);
+fn mean_of(cell: vec4<f32>) -> f32 {
+    return 0.25 * (cell.x + cell.y + cell.z + cell.w);
 }
 
-// The mean of the positions that exist, at an edge of odd size: `right` says whether the right column exists, `below`
-// whether the lower row does. The neighbour stands in for what does not exist, which leaves the mean as it is.
-fn mean_of_existing(block: vec4<f32>, right: bool, below: bool) -> f32 {
-    let top = vec2(block.x, select(block.x, block.y, right));
-    let bottom = vec2(block.z, select(block.z, block.w, right));
+// The mean of two rows, column by column.
+fn mean_of_rows(top: vec2<f32>, bottom: vec2<f32>) -> f32 {
+    let sums = top + bottom;
+    return 0.25 * (sums.x + sums.y);
+}
+
+// The mean of the positions that exist: `right` says whether the right column does, `below` whether the lower row does.
+fn mean_of_existing(cell: vec4<f32>, right: bool, below: bool) -> f32 {
+    let top = vec2(cell.x, select(cell.x, cell.y, right));
+    let bottom = vec2(cell.z, select(cell.z, cell.w, right));
     return mean_of(vec4(top, select(top, bottom, below)));
 }

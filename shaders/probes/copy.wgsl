@@ -1,25 +1,32 @@
-// Copies a buffer once from end to end: what memory can take and deliver at best.
+// Copies a buffer once from end to end: the most that memory can take and deliver.
 //
 //   Y = X
 //
-// In front stand WORKGROUP and the bindings x and y, both of vec4<f32>. The host guarantees that 8 * rounds elements a
-// thread lie inside X and Y, and that no two threads have one in common.
+// Operands: X, Y [elements] of vec4<f32>.
+//
+// The host guarantees: the 8 * rounds elements of each thread lie inside X and Y, and no two threads have one in common.
+
+const WORKGROUP: u32 = 64u;
 
 struct Shape {
     rounds: u32,
-    // All in elements of X.
-    workgroup_step: u32,
-    thread_step: u32,
-    step: u32,
+    workgroup_distance: u32, // between the first elements of adjacent workgroups, and of adjacent threads
+    thread_distance: u32,
+    distance: u32, // between the elements of a thread
 }
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+// [elements]
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    var i = id.x * shape.workgroup_step + local * shape.thread_step;
+    var i = id.x * shape.workgroup_distance + local * shape.thread_distance;
     for (var round = 0u; round < shape.rounds; round++) {
         for (var k = 0u; k < 8u; k++) {
-            y[i + k * shape.step] = x[i + k * shape.step];
+            y[i + k * shape.distance] = x[i + k * shape.distance];
         }
-        i += 8u * shape.step;
+        i += 8u * shape.distance;
     }
 }

@@ -1,10 +1,25 @@
-// Chains of matrix products that do not wait for each other: what matrix units can reach at best.
+// Chains of matrix products that do not wait for each other: the most that matrix units can do.
 //
-//   Y[subgroup][k] = the sum over 4 * rounds products A[..] * B[k]
+//   Y[subgroup][k] = the sum of 4 * rounds products A[..] * B[k]
 //
-// In front stand WORKGROUP, CHAINS, SIDE, the bindings a, b, y and subgroups, and the matrices' types Left, Right and
-// Sum. All are SIDE x SIDE, in rows. The host guarantees 16 matrices of A, CHAINS of B, and CHAINS of Y for each subgroup
-// that there can be. `subgroups` becomes how many a workgroup has.
+// Operands: matrices of SIDE x SIDE, row by row: A [16] and B [CHAINS] of f16, Y [subgroups][CHAINS] of Number; `subgroups`
+// [1], which becomes the number of subgroups of a workgroup.
+//
+// The host guarantees: Y has room for all subgroups that there can be; Left, Right and Sum fit SIDE and Number.
+
+enable f16;
+enable wgpu_cooperative_matrix;
+// naga counts all that it wants in uniform control flow by this rule, and takes a branch on any local variable, the counter
+// of a loop included, for one that is not uniform.
+diagnostic(off, derivative_uniformity);
+
+const WORKGROUP: u32 = 64u;
+const CHAINS: u32 = 4u;
+const SIDE: u32 = 16u;
+alias Number = f32;
+alias Left = coop_mat16x16<f16, A>;
+alias Right = coop_mat16x16<f16, B>;
+alias Sum = coop_mat16x16<f32, C>;
 
 struct Shape {
     rounds: u32,
@@ -12,6 +27,16 @@ struct Shape {
     unused_b: u32,
     unused_c: u32,
 }
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+// [16][SIDE][SIDE]
+@group(0) @binding(1) var<storage, read> a: array<f16>;
+// [CHAINS][SIDE][SIDE]
+@group(0) @binding(2) var<storage, read> b: array<f16>;
+// [workgroups * subgroups][CHAINS][SIDE][SIDE]
+@group(0) @binding(3) var<storage, read_write> y: array<Number>;
+// [1]
+@group(0) @binding(4) var<storage, read_write> subgroups: array<u32>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -26,8 +51,8 @@ fn main(
     }
     var sums: array<Sum, CHAINS>;
     for (var round = 0u; round < shape.rounds; round++) {
-        // Each factor once a round, and another the next: a device that multiplies matrices in software would compute
-        // a product that does not change before the loop, and add.
+        // The left factor changes with each product: a device that multiplies matrices in software would compute a
+        // product that does not change before the loop, and only add in it.
         for (var i = 0u; i < 4u; i++) {
             let left = coopLoadT<Left>(&a[((4u * round + i) & 15u) * SIDE * SIDE], SIDE);
             for (var k = 0u; k < CHAINS; k++) {

@@ -1,27 +1,35 @@
-// Reads a buffer once from end to end: what memory can deliver at best.
+// Reads a buffer once from end to end: the most that memory can deliver.
 //
 //   Y[thread] = the sum of the thread's elements of X
 //
-// In front stand WORKGROUP and the bindings x (of vec4<f32>) and y. The host guarantees that 8 * rounds elements a thread
-// lie inside X, and an element of Y a thread.
+// Operands: X [elements] of vec4<f32>; Y [threads] of f32.
+//
+// The host guarantees: the 8 * rounds elements of each thread lie inside X.
+
+const WORKGROUP: u32 = 64u;
 
 struct Shape {
     rounds: u32,
-    // All in elements of X.
-    workgroup_step: u32,
-    thread_step: u32,
-    step: u32,
+    workgroup_distance: u32, // between the first elements of adjacent workgroups, and of adjacent threads
+    thread_distance: u32,
+    distance: u32, // between the elements of a thread
 }
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+// [elements]
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+// [threads]
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    var i = id.x * shape.workgroup_step + local * shape.thread_step;
+    var i = id.x * shape.workgroup_distance + local * shape.thread_distance;
     var sums: array<vec4<f32>, 4>;
     for (var round = 0u; round < shape.rounds; round++) {
         for (var k = 0u; k < 8u; k++) {
-            sums[k % 4u] += x[i + k * shape.step];
+            sums[k % 4u] += x[i + k * shape.distance];
         }
-        i += 8u * shape.step;
+        i += 8u * shape.distance;
     }
     y[id.x * WORKGROUP + local] = dot((sums[0] + sums[1]) + (sums[2] + sums[3]), vec4(1.0));
 }

@@ -120,11 +120,16 @@ impl AdapterFacts {
 }
 
 /// Refuses a buffer that cannot be bound whole, or whose elements 32-bit indices do not reach.
-pub(crate) fn check_size(what: &str, elements: u64, bytes: u64, facts: &DeviceFacts) -> Result<(), Error> {
+pub(crate) fn check_size(
+    what: impl std::fmt::Display,
+    elements: u64,
+    bytes: u64,
+    facts: &DeviceFacts,
+) -> Result<(), Error> {
     let index = u64::from(u32::MAX / 2);
     if elements > index {
         let limit = "the number of elements that 32-bit indices reach";
-        return Err(Error::Limit { what: what.into(), needs: elements, limit, allowed: index });
+        return Err(Error::Limit { what: what.to_string(), needs: elements, limit, allowed: index });
     }
     let binding = facts.limits.max_storage_buffer_binding_size.min(facts.limits.max_buffer_size);
     if bytes > binding {

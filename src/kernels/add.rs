@@ -2,7 +2,7 @@
 
 use super::source::{Form, Recipe};
 use super::uniform::uniform;
-use super::{ELEMENTWISE_WORKGROUP, Kernel, activation_number, slope};
+use super::{ELEMENTWISE_WORKGROUP, Kernel};
 use crate::device::DeviceFacts;
 use crate::device::Work;
 use crate::error::Error;
@@ -25,7 +25,7 @@ fn recipe(activations: Dtype, second: bool, residual: bool, activation: Activati
     let given = |given| if given { Form::Elements(activations) } else { Form::Absent };
     Recipe::new("layer/add")
         .constant("WORKGROUP", ELEMENTWISE_WORKGROUP)
-        .constant("ACTIVATION", activation_number(activation))
+        .constant("ACTIVATION", activation.number())
         .input("a", given(true))
         .input("b", given(second))
         .input("sum_residual", given(residual))
@@ -44,7 +44,7 @@ pub(crate) fn step(
 ) -> Result<Step, Error> {
     let threads = y.dims.elements() as u32;
     let grid = Grid::fold(u64::from(threads.div_ceil(ELEMENTWISE_WORKGROUP)), facts)?;
-    let shape = Shape { threads, grid_x: grid.x, slope: slope(activation), unused: 0 };
+    let shape = Shape { threads, grid_x: grid.x, slope: activation.slope(), unused: 0 };
     let recipe = recipe(activations, b.is_some(), residual.is_some(), activation);
     let sources = 1 + u64::from(b.is_some()) + u64::from(residual.is_some());
     Ok(Step {

@@ -1,45 +1,31 @@
-//! Host twin of `shaders/excite.wgsl`: the two small matrices of a squeeze-and-excitation block.
+//! Host twin of `shaders/network/excite.wgsl`: the two small matrices of a squeeze-and-excitation block.
 
-use super::wgsl::Source;
-use super::{Kernel, reduction_workgroup};
-use crate::device::DeviceFacts;
-use crate::device::Work;
+use super::job::TensorId;
+use super::source::{Form, Recipe};
+use super::step::{Grid, Kernel, Step};
+use super::types::reduction_workgroup;
+use super::uniform::uniform;
+use crate::device::{DeviceFacts, Work};
 use crate::error::Error;
-use crate::kernels::job::TensorId;
-use crate::kernels::{Grid, Step};
 use crate::precision::Dtype;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Constants {
-    workgroup: u32,
-    reduced: u32,
-    parts: u32,
+uniform! {
+    struct Shape {
+        n: u32,
+        grid_x: u32,
+        channels: u32,
+        unused: u32,
+    }
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Shape {
-    n: u32,
-    grid_x: u32,
-    channels: u32,
-    unused: u32,
-}
-
-impl Constants {
-    pub(crate) fn name(&self) -> String {
-        format!("excite {}", self.reduced)
-    }
-
-    pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(Dtype::F32, self.workgroup);
-        source.constant("REDUCED", self.reduced);
-        source.constant("PARTS", self.parts);
-        source.input("x");
-        source.input("weights");
-        source.output("y", true);
-        source.file(include_str!("../../shaders/excite.wgsl"));
-        source
-    }
+fn recipe(workgroup: u32, reduced: u32, parts: u32) -> Recipe {
+    Recipe::new("network/excite")
+        .constant("WORKGROUP", workgroup)
+        .constant("REDUCED", reduced)
+        .constant("PARTS", parts)
+        .input("x", Form::Elements(Dtype::F32))
+        .input("weights", Form::Elements(Dtype::F32))
+        .output("y", Form::Elements(Dtype::F32))
 }
 
 /// From the means (`XH`, `[n][channels]`) to the factors (`YH`, of the same shape), with weights as [`pack`] lays them
@@ -56,7 +42,7 @@ pub(crate) fn step(facts: &DeviceFacts, n: u32, channels: u32, reduced: u32) -> 
     let grid = Grid::fold(u64::from(n), facts)?;
     let shape = Shape { n, grid_x: grid.x, channels, unused: 0 };
     Ok(Step {
-        kernel: Kernel::Excite(Constants { workgroup, reduced, parts }),
+        kernel: Kernel::recipe(format!("excite {reduced}"), recipe(workgroup, reduced, parts)),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![TensorId::XH, TensorId::Weights, TensorId::YH],
         grid,
@@ -95,6 +81,11 @@ mod tests {
     use super::super::testing::{Wanted, check, contexts, facts, values};
     use super::*;
     use crate::context::encode;
+
+    #[test]
+    fn the_uniform_is_the_shaders() {
+        crate::kernels::uniform::check::<Shape>(&recipe(64, 4, 16));
+    }
 
     #[test]
     fn excites() {

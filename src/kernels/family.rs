@@ -1,6 +1,7 @@
 //! What every family of convolution kernels implements. `registry.rs` lists the families.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use super::job::{Job, TensorId};
 use super::step::Step;
@@ -120,13 +121,23 @@ pub(crate) fn next_scratch(first: usize, scratch: &mut Vec<u64>, words: u64) -> 
     TensorId::Scratch(first + scratch.len() - 1)
 }
 
-/// The names of a table of tiles.
-pub(crate) const fn names<T, const N: usize>(tiles: &[(&'static str, T); N]) -> [&'static str; N] {
-    let mut names = [""; N];
-    let mut i = 0;
-    while i < N {
-        names[i] = tiles[i].0;
-        i += 1;
+/// The tiles of a family, under the names that they give themselves. Made once per program: it keeps its names for ever.
+pub(crate) struct TileTable<T> {
+    tiles: Vec<T>,
+    names: Vec<&'static str>,
+}
+
+impl<T: Copy + Display> TileTable<T> {
+    pub(crate) fn new(tiles: Vec<T>) -> Self {
+        let names = tiles.iter().map(|tile| &*tile.to_string().leak()).collect();
+        Self { tiles, names }
     }
-    names
+
+    pub(crate) fn names(&self) -> &[&'static str] {
+        &self.names
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<T> {
+        self.names.iter().position(|&other| other == name).map(|place| self.tiles[place])
+    }
 }

@@ -1,50 +1,37 @@
-//! Host twin of `shaders/global_pool.wgsl`: means of whole planes.
+//! Host twin of `shaders/network/global_pool.wgsl`: means of whole planes.
 
-use super::wgsl::Source;
-use super::{Access, ELEMENTWISE_WORKGROUP, Kernel, reduction_workgroup};
-use crate::device::DeviceFacts;
-use crate::device::Work;
+use super::job::{Slice, TensorId};
+use super::source::{Form, Recipe};
+use super::step::{Grid, Kernel, Step};
+use super::types::{ELEMENTWISE_WORKGROUP, reduction_workgroup};
+use super::uniform::uniform;
+use crate::device::{DeviceFacts, Work};
 use crate::dims::Dims;
 use crate::error::Error;
-use crate::kernels::job::{Slice, TensorId};
-use crate::kernels::{Grid, Step};
 use crate::precision::Dtype;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Constants {
-    activations: Dtype,
-    workgroup: u32,
-    team: u32,
+/// Elements of a plane that are worth a thread: if a thread has fewer, barriers cost more than sums.
+const ELEMENTS_PER_THREAD: u32 = 16;
+
+uniform! {
+    struct Shape {
+        planes: u32,
+        grid_x: u32,
+        size: u32,
+        channels: u32,
+        y_first: u32,
+        y_channels: u32,
+        unused_a: u32,
+        unused_b: u32,
+    }
 }
 
-/// Elements of a plane that are worth a thread: fewer, and the barriers cost more than the sums.
-const ELEMENTS_A_THREAD: u32 = 16;
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Shape {
-    planes: u32,
-    grid_x: u32,
-    size: u32,
-    channels: u32,
-    first: u32,
-    of: u32,
-    unused: [u32; 2],
-}
-
-impl Constants {
-    pub(crate) fn name(&self) -> String {
-        format!("global pool x{}", self.team)
-    }
-
-    pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(self.activations, self.workgroup);
-        source.constant("TEAM", self.team);
-        source.input("x");
-        source.binding(Access::Write, "vector", "f32");
-        source.file(include_str!("../../shaders/global_pool.wgsl"));
-        source
-    }
+fn recipe(activations: Dtype, workgroup: u32, team: u32) -> Recipe {
+    Recipe::new("network/global_pool")
+        .constant("WORKGROUP", workgroup)
+        .constant("TEAM", team)
+        .input("x", Form::Elements(activations))
+        .output("vector", Form::Elements(Dtype::F32))
 }
 
 /// The means of X (`XH`) into `slice` of a vector (`YH`), which is f32.
@@ -52,7 +39,7 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Dims, slice: Slic
     let size = x.t * x.h * x.w;
     // A software device has one vector for a team, and no other threads to hide a barrier behind.
     let largest = reduction_workgroup(facts, if facts.software { 8 } else { 256 }, 4);
-    let team = (size / ELEMENTS_A_THREAD).clamp(1, largest).next_power_of_two();
+    let team = (size / ELEMENTS_PER_THREAD).clamp(1, largest).next_power_of_two();
     let workgroup = team.max(reduction_workgroup(facts, ELEMENTWISE_WORKGROUP, 4));
     let planes = u64::from(x.n) * u64::from(x.c);
     let grid = Grid::fold(planes.div_ceil(u64::from(workgroup / team)), facts)?;
@@ -61,12 +48,13 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Dims, slice: Slic
         grid_x: grid.x,
         size,
         channels: x.c,
-        first: slice.first,
-        of: slice.of,
-        unused: [0; 2],
+        y_first: slice.first,
+        y_channels: slice.of,
+        unused_a: 0,
+        unused_b: 0,
     };
     Ok(Step {
-        kernel: Kernel::GlobalPool(Constants { activations, workgroup, team }),
+        kernel: Kernel::recipe(format!("global pool x{team}"), recipe(activations, workgroup, team)),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![TensorId::XH, TensorId::YH],
         grid,
@@ -81,6 +69,15 @@ mod tests {
     use super::super::testing::{Wanted, check, contexts, facts, values};
     use super::*;
     use crate::context::encode;
+
+    #[test]
+    fn the_uniform_is_the_shaders() {
+        for activations in [Dtype::F32, Dtype::F16] {
+            for team in [1, 64] {
+                crate::kernels::uniform::check::<Shape>(&recipe(activations, 64, team));
+            }
+        }
+    }
 
     #[test]
     fn means_of_planes() {

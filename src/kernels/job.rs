@@ -82,6 +82,24 @@ impl Job {
         self.paths[path as usize].as_ref()
     }
 
+    /// Y_H, or Y_L.
+    pub(crate) fn output(&self, frequency: Frequency) -> Option<&OutputJob> {
+        match frequency {
+            Frequency::High => self.high.as_ref(),
+            Frequency::Low => self.low.as_ref(),
+        }
+    }
+
+    /// The outputs that there are: Y_H, then Y_L.
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = &OutputJob> {
+        [&self.high, &self.low].into_iter().flatten()
+    }
+
+    /// The paths that there are, in the order of [`Path::ALL`], each with the output that it adds to.
+    pub(crate) fn paths_into_outputs(&self) -> impl Iterator<Item = (Path, &PathJob, &OutputJob)> {
+        Path::ALL.into_iter().filter_map(|path| Some((path, self.path(path)?, self.output(path.output())?)))
+    }
+
     /// Bytes of all tensors but the weights, each counted once.
     pub(crate) fn bytes(&self, dtype: Dtype) -> u64 {
         let mut tensors: Vec<Operand> = self.paths.iter().flatten().map(|path| path.source).collect();

@@ -1,80 +1,83 @@
-//! Host twin of `shaders/linear.wgsl`: fully connected layers.
+//! Host twin of `shaders/network/linear.wgsl`: fully connected layers.
 
 use half::f16;
 
-use super::wgsl::Source;
-use super::{Kernel, reduction_workgroup};
-use crate::device::DeviceFacts;
-use crate::device::Words;
-use crate::device::Work;
+use super::job::TensorId;
+use super::source::{Form, Recipe};
+use super::step::{Grid, Kernel, Step};
+use super::types::reduction_workgroup;
+use super::uniform::uniform;
+use crate::device::{DeviceFacts, Words, Work};
 use crate::error::Error;
-use crate::kernels::job::TensorId;
-use crate::kernels::{Grid, Step};
 use crate::precision::Dtype;
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Constants {
-    weights: Dtype,
-    words: Words,
-    workgroup: u32,
-    columns: u32,
-    samples: u32,
-}
 
 /// Outputs of a vector.
 const LANES: u32 = 4;
 
-/// Vectors of outputs that lie side by side in the matrix: what a vector of a software device's threads reads at once.
+/// Vectors of outputs that lie side by side in the weights: as many as the threads that a software device runs at once.
 const BLOCK: u32 = 8;
 
 /// Workgroups that fill a large GPU.
 const ENOUGH_WORKGROUPS: u64 = 128;
 
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Shape {
-    n: u32,
-    grid_x: u32,
-    inputs: u32,
-    outputs: u32,
-    lanes: u32,
-    column_blocks: u32,
-    weights: u32,
-    unused: u32,
+uniform! {
+    struct Shape {
+        n: u32,
+        grid_x: u32,
+        inputs: u32,
+        outputs: u32,
+        lanes: u32,
+        column_blocks: u32,
+        weights_first: u32,
+        unused: u32,
+    }
 }
 
-impl Constants {
-    pub(crate) fn name(&self) -> String {
-        format!("linear {}x{}", self.samples, LANES * self.columns)
-    }
+/// How the kernel is cut.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    workgroup: u32,
+    /// Vectors of outputs of a workgroup.
+    columns: u32,
+    /// Samples of a workgroup.
+    samples: u32,
+}
 
-    pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(Dtype::F32, self.workgroup).with_words(self.words);
-        source.constant("BLOCK", BLOCK);
-        source.constant("COLUMNS", self.columns);
-        source.constant("SAMPLES", self.samples);
-        source.weights(self.weights, LANES);
-        source.input("x");
-        source.output("y", true);
-        source.file(include_str!("../../shaders/linear.wgsl"));
-        source
-    }
+fn recipe(weights: Dtype, words: Words, cut: Cut) -> Recipe {
+    Recipe::new("network/linear")
+        .constant("WORKGROUP", cut.workgroup)
+        .constant("BLOCK", BLOCK)
+        .constant("COLUMNS", cut.columns)
+        .constant("SAMPLES", cut.samples)
+        .weights(weights, words, LANES)
+        .input("x", Form::Elements(Dtype::F32))
+        .output("y", Form::Elements(Dtype::F32))
+}
+
+/// The cut for `n` samples of `lanes` vectors of outputs.
+fn cut(facts: &DeviceFacts, weights: Dtype, n: u32, lanes: u32) -> Cut {
+    // 16 bytes of workgroup memory per thread. A software device has one vector of threads, which shares no sums.
+    let workgroup = reduction_workgroup(facts, if facts.software { BLOCK } else { 256 }, 16);
+    let samples = if n == 1 { 1 } else { 4 };
+    // A GPU fetches at least two vectors of f32 at once, or four of f16.
+    let least = if weights == Dtype::F16 { 4 } else { 2 };
+    let enough = |&columns: &u32| workgroups(n, lanes, columns, samples) >= ENOUGH_WORKGROUPS;
+    let columns = [16, 8, 4, 2].into_iter().filter(|&columns| columns >= least).find(enough).unwrap_or(least);
+    let columns = if facts.software { BLOCK } else { columns }.min(workgroup);
+    Cut { workgroup, columns, samples }
+}
+
+fn workgroups(n: u32, lanes: u32, columns: u32, samples: u32) -> u64 {
+    u64::from(lanes.div_ceil(columns)) * u64::from(n.div_ceil(samples))
 }
 
 /// From X (`XH`, `[n][inputs]`) to Y (`YH`, `[n][outputs]`), both f32, with weights as [`pack`] lays them out
 /// (`Weights`).
 pub(crate) fn step(facts: &DeviceFacts, weights: Dtype, n: u32, outputs: u32, inputs: u32) -> Result<Step, Error> {
     let lanes = outputs.div_ceil(LANES);
-    // 16 bytes a thread of workgroup memory. A software device has one vector of threads, which shares no sums.
-    let workgroup = reduction_workgroup(facts, if facts.software { BLOCK } else { 256 }, 16);
-    let samples = if n == 1 { 1 } else { 4 };
-    let workgroups = |columns: u32| u64::from(lanes.div_ceil(columns)) * u64::from(n.div_ceil(samples));
-    // Two vectors of f32 are the least that a GPU fetches at once; four of f16.
-    let least = if weights == Dtype::F16 { 4 } else { 2 };
-    let columns = [16, 8, 4, 2].into_iter().filter(|&columns| columns >= least);
-    let columns = columns.clone().find(|&columns| workgroups(columns) >= ENOUGH_WORKGROUPS).unwrap_or(least);
-    let columns = if facts.software { BLOCK } else { columns }.min(workgroup);
-    let grid = Grid::fold(workgroups(columns), facts)?;
+    let cut = cut(facts, weights, n, lanes);
+    let Cut { columns, samples, .. } = cut;
+    let grid = Grid::fold(workgroups(n, lanes, columns, samples), facts)?;
     let bias_bytes = padded(u64::from(outputs)) * 4;
     let shape = Shape {
         n,
@@ -83,11 +86,11 @@ pub(crate) fn step(facts: &DeviceFacts, weights: Dtype, n: u32, outputs: u32, in
         outputs,
         lanes,
         column_blocks: lanes.div_ceil(columns),
-        weights: (bias_bytes / (u64::from(LANES) * weights.bytes())) as u32,
+        weights_first: (bias_bytes / (u64::from(LANES) * weights.bytes())) as u32,
         unused: 0,
     };
     Ok(Step {
-        kernel: Kernel::Linear(Constants { weights, words: facts.words(), workgroup, columns, samples }),
+        kernel: Kernel::recipe(format!("linear {samples}x{}", LANES * columns), recipe(weights, facts.words(), cut)),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![TensorId::Weights, TensorId::XH, TensorId::YH],
         grid,
@@ -107,7 +110,7 @@ pub(crate) fn packed_bytes(outputs: u32, inputs: u32, dtype: Dtype) -> u64 {
     padded(u64::from(outputs)).saturating_mul(4 + u64::from(inputs) * dtype.bytes())
 }
 
-/// `weight` `[outputs][inputs]` as the kernel reads it: the bias in f32 (zeros where there is none), then the weights
+/// `weight` `[outputs][inputs]` as the kernel reads it: the bias in f32 (zeros if there is none), then the weights
 /// `[block][inputs][outputs of the block]`, padded with zeros to whole blocks.
 pub(crate) fn pack(weight: &[f32], bias: Option<&[f32]>, outputs: usize, inputs: usize, dtype: Dtype) -> Vec<u8> {
     let (block, row) = ((LANES * BLOCK) as usize, padded(outputs as u64) as usize);
@@ -135,6 +138,16 @@ mod tests {
     use super::super::testing::{Wanted, check, contexts, facts, round, values};
     use super::*;
     use crate::context::encode;
+
+    #[test]
+    fn the_uniform_is_the_shaders() {
+        for weights in [Dtype::F32, Dtype::F16] {
+            for words in [Words::Elements, Words::Vectors, Words::Integers] {
+                let cut = Cut { workgroup: 64, columns: 8, samples: 4 };
+                crate::kernels::uniform::check::<Shape>(&recipe(weights, words, cut));
+            }
+        }
+    }
 
     #[test]
     fn multiplies() {

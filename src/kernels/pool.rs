@@ -1,55 +1,41 @@
-//! Host twin of `shaders/pool.wgsl`.
+//! Host twin of `shaders/layer/pool.wgsl`.
 
-use super::wgsl::Source;
-use super::{ELEMENTWISE_WORKGROUP, Kernel, Types};
-use crate::device::DeviceFacts;
-use crate::device::Words;
-use crate::device::{Part, Work};
+use super::job::Operand;
+use super::source::Recipe;
+use super::step::{Grid, Step};
+use super::types::{ELEMENTWISE_WORKGROUP, Types};
+use super::uniform::uniform;
+use crate::device::{DeviceFacts, Part, Work};
 use crate::dims::Dims;
 use crate::error::Error;
-use crate::kernels::job::Operand;
-use crate::kernels::{Grid, Step};
-use crate::precision::Dtype;
+use crate::kernels::Kernel;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Constants {
-    activations: Dtype,
-    words: Words,
-    /// Whether X and the means are read and written two columns at a time.
-    paired: [bool; 2],
-    /// Means of a thread along h.
-    rows: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Shape {
-    threads: u32,
-    grid_x: u32,
-    rows: u32,
-    cols: u32,
-    h: u32,
-    w: u32,
-    pooled_h: u32,
-    pooled_w: u32,
+uniform! {
+    struct Shape {
+        threads: u32,
+        grid_x: u32,
+        rows: u32,
+        cols: u32,
+        h: u32,
+        w: u32,
+        pooled_h: u32,
+        pooled_w: u32,
+    }
 }
 
 /// Means of a thread along w.
 const COLS: u32 = 2;
 
-impl Constants {
-    pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP).with_words(self.words);
-        let [x, y] = self.paired;
-        source.constant("ROWS", self.rows);
-        source.constant("COLS", COLS);
-        source.flag("X_PAIRED", x);
-        source.flag("Y_PAIRED", y);
-        source.paired_input("x", true, x);
-        source.paired_output("y", true, y);
-        source.file(include_str!("../../shaders/pool.wgsl"));
-        source
-    }
+/// With so many rows of means per thread. X and the means may be moved two columns at a time.
+fn recipe(types: Types, rows: u32, [x_paired, p_paired]: [bool; 2]) -> Recipe {
+    Recipe::new("layer/pool")
+        .constant("WORKGROUP", ELEMENTWISE_WORKGROUP)
+        .constant("ROWS", rows)
+        .constant("COLS", COLS)
+        .flag("X_PAIRED", x_paired)
+        .flag("P_PAIRED", p_paired)
+        .input("x", types.form(true, x_paired))
+        .output("p", types.form(true, p_paired))
 }
 
 /// Pools `x` into `y`.
@@ -76,7 +62,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, x: Operand, y: Operand) ->
         Part { threads, multiplies: 4 * each, loads: 4 * each / loads, stores: each / stores, ..Part::default() };
     let bytes = [x, y].map(|operand| operand.dims.elements().saturating_mul(types.activations.bytes()));
     Ok(Step {
-        kernel: Kernel::Pool(Constants { activations: types.activations, words: types.words, paired, rows: means }),
+        kernel: Kernel::recipe("pool", recipe(types, means, paired)),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![x.id, y.id],
         grid,
@@ -84,4 +70,21 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, x: Operand, y: Operand) ->
         f16_terms: 0,
         work: Work { parts: vec![part], bytes: bytes[0].saturating_add(bytes[1]) },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Words;
+    use crate::precision::Dtype;
+
+    #[test]
+    fn the_uniform_is_the_shaders() {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            let types = Types { activations: dtype, weights: dtype, words: Words::Vectors };
+            for paired in [[false, false], [true, false], [false, true], [true, true]] {
+                super::super::uniform::check::<Shape>(&recipe(types, 2, paired));
+            }
+        }
+    }
 }

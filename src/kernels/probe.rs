@@ -1,17 +1,19 @@
 //! Host twin of `shaders/probes/`: kernels that do one thing as fast as the device can.
 
-use super::wgsl::Source;
-use super::{Access, Kernel};
+use super::access::Access;
+use super::job::TensorId;
+use super::source::Recipe;
+use super::step::{Grid, Kernel, Step};
+use super::uniform::uniform;
 use crate::device::Work;
-use crate::kernels::job::TensorId;
-use crate::kernels::{Grid, Step};
 use crate::precision::Dtype;
 
 /// Threads of a workgroup: whole subgroups on every device.
 pub(crate) const WORKGROUP: u32 = 64;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Constants {
+/// What a probe does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Probe {
     /// Multiply-adds of f32, or of two f16 at once.
     MultiplyAdd { dtype: Dtype, chains: u32 },
     /// Products of f16 matrices.
@@ -22,28 +24,49 @@ pub(crate) enum Constants {
     Copy,
 }
 
-/// The uniform of multiply_add.wgsl.
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Chains {
-    rounds: u32,
-    start: f32,
-    factor: f32,
-    offset: f32,
+uniform! {
+    /// Of multiply_add.wgsl.
+    struct Chains {
+        rounds: u32,
+        start: f32,
+        factor: f32,
+        offset: f32,
+    }
 }
 
-/// The uniform of read.wgsl and copy.wgsl; multiply_matrices.wgsl has the rounds alone.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub(crate) struct Walk {
-    pub(crate) rounds: u32,
-    pub(crate) workgroup_step: u32,
-    pub(crate) thread_step: u32,
-    pub(crate) step: u32,
+uniform! {
+    /// Of multiply_matrices.wgsl.
+    struct Rounds {
+        rounds: u32,
+        unused_a: u32,
+        unused_b: u32,
+        unused_c: u32,
+    }
 }
 
-impl Constants {
-    pub(crate) fn name(&self) -> String {
+uniform! {
+    /// Of read.wgsl and copy.wgsl.
+    #[derive(Default)]
+    pub(crate) struct Walk {
+        pub(crate) rounds: u32,
+        pub(crate) workgroup_distance: u32,
+        pub(crate) thread_distance: u32,
+        pub(crate) distance: u32,
+    }
+}
+
+/// The WGSL types of matrices with this many rows and columns: left and right factors of f16, and sums.
+fn matrices(side: u32, sums: Dtype) -> [&'static str; 3] {
+    match (side, sums) {
+        (8, Dtype::F32) => ["coop_mat8x8<f16, A>", "coop_mat8x8<f16, B>", "coop_mat8x8<f32, C>"],
+        (8, Dtype::F16) => ["coop_mat8x8<f16, A>", "coop_mat8x8<f16, B>", "coop_mat8x8<f16, C>"],
+        (_, Dtype::F32) => ["coop_mat16x16<f16, A>", "coop_mat16x16<f16, B>", "coop_mat16x16<f32, C>"],
+        (_, Dtype::F16) => ["coop_mat16x16<f16, A>", "coop_mat16x16<f16, B>", "coop_mat16x16<f16, C>"],
+    }
+}
+
+impl Probe {
+    fn name(self) -> String {
         match self {
             Self::MultiplyAdd { dtype, chains } => format!("probe of multiply-adds, {chains} chains of {dtype}"),
             Self::Matrices { side, sums, chains } => {
@@ -54,66 +77,71 @@ impl Constants {
         }
     }
 
-    pub(crate) fn assemble(&self) -> Source {
-        match *self {
-            Self::MultiplyAdd { dtype, chains } => {
-                let mut source = Source::new(dtype, WORKGROUP);
-                source.constant("CHAINS", chains);
-                source.binding(Access::Write, "y", "f32");
-                let (number, total) = match dtype {
-                    Dtype::F32 => ("f32", "v"),
-                    Dtype::F16 => ("vec2<f16>", "f32(v.x + v.y)"),
-                };
-                source.line(&format!("alias Number = {number};"));
-                source.line(&format!("fn number(x: f32) -> Number {{ return Number({dtype}(x)); }}"));
-                source.line(&format!("fn total(v: Number) -> f32 {{ return {total}; }}"));
-                source.file(include_str!("../../shaders/probes/multiply_add.wgsl"));
-                source
-            }
+    fn recipe(self) -> Recipe {
+        let recipe = |root| Recipe::new(root).constant("WORKGROUP", WORKGROUP);
+        match self {
+            Self::MultiplyAdd { dtype, chains } => recipe("probes/multiply_add")
+                .constant("CHAINS", chains)
+                .when(dtype == Dtype::F16, |r| r.file("probes/number", "probes/number_f16"))
+                .binding("y", Access::Write),
             Self::Matrices { side, sums, chains } => {
-                let mut source = Source::for_matrices(WORKGROUP);
-                source.constant("CHAINS", chains);
-                source.constant("SIDE", side);
-                source.binding(Access::Read, "a", "f16");
-                source.binding(Access::Read, "b", "f16");
-                source.binding(Access::Write, "y", sums.wgsl());
-                source.binding(Access::Write, "subgroups", "u32");
-                source.matrices(side, sums);
-                source.file(include_str!("../../shaders/probes/multiply_matrices.wgsl"));
-                source
+                let [left, right, sum] = matrices(side, sums);
+                recipe("probes/multiply_matrices")
+                    .constant("CHAINS", chains)
+                    .constant("SIDE", side)
+                    .alias("Number", sums.wgsl())
+                    .alias("Left", left)
+                    .alias("Right", right)
+                    .alias("Sum", sum)
+                    .binding("a", Access::Read)
+                    .binding("b", Access::Read)
+                    .binding("y", Access::Write)
+                    .binding("subgroups", Access::Write)
             }
-            Self::Read => {
-                let mut source = Source::new(Dtype::F32, WORKGROUP);
-                source.binding(Access::Read, "x", "vec4<f32>");
-                source.binding(Access::Write, "y", "f32");
-                source.file(include_str!("../../shaders/probes/read.wgsl"));
-                source
-            }
-            Self::Copy => {
-                let mut source = Source::new(Dtype::F32, WORKGROUP);
-                source.binding(Access::Read, "x", "vec4<f32>");
-                source.binding(Access::Write, "y", "vec4<f32>");
-                source.file(include_str!("../../shaders/probes/copy.wgsl"));
-                source
-            }
+            Self::Read => recipe("probes/read").binding("x", Access::Read).binding("y", Access::Write),
+            Self::Copy => recipe("probes/copy").binding("x", Access::Read).binding("y", Access::Write),
         }
     }
 
-    /// So many workgroups of it. What is bound are the tensors X_H, X_L, Y_H, Y_L, as far as it has any: x or a, b, y,
-    /// subgroups.
+    pub(crate) fn kernel(self) -> Kernel {
+        Kernel::recipe(self.name(), self.recipe())
+    }
+
+    /// A dispatch of this many workgroups. What is bound are the tensors X_H, X_L, Y_H, Y_L, as far as the probe has them:
+    /// x or a, b, y, subgroups.
     pub(crate) fn step(self, walk: Walk, workgroups: u32) -> Step {
+        let rounds = walk.rounds;
         let (shape, tensors) = match self {
             Self::MultiplyAdd { .. } => {
-                let chains = Chains { rounds: walk.rounds, start: 1.0, factor: 0.75, offset: 0.5 };
+                let chains = Chains { rounds, start: 1.0, factor: 0.75, offset: 0.5 };
                 (bytemuck::bytes_of(&chains).to_vec(), vec![TensorId::YH])
             }
             Self::Matrices { .. } => {
+                let rounds = Rounds { rounds, unused_a: 0, unused_b: 0, unused_c: 0 };
                 let tensors = vec![TensorId::XH, TensorId::XL, TensorId::YH, TensorId::YL];
-                (bytemuck::bytes_of(&walk).to_vec(), tensors)
+                (bytemuck::bytes_of(&rounds).to_vec(), tensors)
             }
             Self::Read | Self::Copy => (bytemuck::bytes_of(&walk).to_vec(), vec![TensorId::XH, TensorId::YH]),
         };
         let grid = Grid { x: workgroups, y: 1 };
-        Step { kernel: Kernel::Probe(self), shape, tensors, grid, packing: None, f16_terms: 0, work: Work::default() }
+        Step { kernel: self.kernel(), shape, tensors, grid, packing: None, f16_terms: 0, work: Work::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::uniform::check;
+
+    #[test]
+    fn the_uniforms_are_the_shaders() {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            check::<Chains>(&Probe::MultiplyAdd { dtype, chains: 10 }.recipe());
+            for side in [8, 16] {
+                check::<Rounds>(&Probe::Matrices { side, sums: dtype, chains: 4 }.recipe());
+            }
+        }
+        check::<Walk>(&Probe::Read.recipe());
+        check::<Walk>(&Probe::Copy.recipe());
     }
 }

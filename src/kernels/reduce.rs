@@ -1,78 +1,69 @@
-//! Host twin of `shaders/reduce.wgsl`.
+//! Host twin of `shaders/layer/reduce.wgsl`.
 
-use super::wgsl::Source;
-use super::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types, activation_number, slope};
-use crate::device::DeviceFacts;
-use crate::device::{Part, Work};
+use super::access::Access;
+use super::job::{OutputJob, TensorId};
+use super::packing::{BiasPacking, Blocks, Packing};
+use super::source::{Form, Recipe};
+use super::step::{Grid, Step};
+use super::types::{ELEMENTWISE_WORKGROUP, Types};
+use super::uniform::uniform;
+use crate::device::{DeviceFacts, Part, Work};
 use crate::dims::Dims;
 use crate::error::Error;
-use crate::kernels::job::{OutputJob, TensorId};
-use crate::kernels::packing::{BiasPacking, Blocks, Packing};
-use crate::kernels::{Grid, Step};
-use crate::layer::Spec;
+use crate::kernels::Kernel;
+use crate::layer::{Activation, Spec};
 use crate::precision::Dtype;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Constants {
-    activations: Dtype,
-    /// Of Y_H and Y_L: whether it is there, and whether it has a residual.
-    outputs: [Option<bool>; 2],
-    pooled: bool,
-    activation: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
-struct OutputShape {
-    threads: u32,
-    slice_stride: u32,
-    channels: u32,
-    t: u32,
-    h: u32,
-    w: u32,
-    rows: u32,
-    cols: u32,
-    tensor_channels: u32,
-    first: u32,
-    pooled_h: u32,
-    pooled_w: u32,
-    bias: u32,
-    unused: [u32; 3],
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Shape {
-    high: OutputShape,
-    low: OutputShape,
-    grid_x: u32,
-    slices: u32,
-    slope: f32,
-    unused: u32,
-}
-
-impl Constants {
-    pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP);
-        source.constant("ACTIVATION", self.activation);
-        source.flag("WRITES_Y_P", self.pooled);
-        source.binding(Access::Read, "biases", "f32");
-        let [high, low] = self.outputs;
-        for (name, output) in [("p_h", high), ("p_l", low)] {
-            if output.is_some() {
-                source.binding(Access::Read, name, "f32");
-            }
-            source.loader(&format!("load_{name}"), output.map(|_| name));
-        }
-        source.optional_input("residual_h", high == Some(true));
-        source.optional_input("residual_l", low == Some(true));
-        source.output("y_h", high.is_some());
-        source.output("y_l", low.is_some());
-        source.output("y_p", self.pooled);
-        source.file(include_str!("../../shaders/activate.wgsl"));
-        source.file(include_str!("../../shaders/reduce.wgsl"));
-        source
+uniform! {
+    #[derive(Default)]
+    struct OutputShape {
+        threads: u32,
+        slice_stride: u32,
+        channels: u32,
+        t: u32,
+        h: u32,
+        w: u32,
+        rows: u32,
+        cols: u32,
+        tensor_channels: u32,
+        first_channel: u32,
+        pooled_h: u32,
+        pooled_w: u32,
+        bias: u32,
+        unused_a: u32,
+        unused_b: u32,
+        unused_c: u32,
     }
+}
+
+uniform! {
+    struct Shape {
+        high: OutputShape,
+        low: OutputShape,
+        grid_x: u32,
+        slices: u32,
+        slope: f32,
+        unused: u32,
+    }
+}
+
+/// Y_H and Y_L, each if it is there: whether it has a residual. And whether pool(Y_H) is written.
+fn recipe(activations: Dtype, outputs: [Option<bool>; 2], pooled: bool, activation: Activation) -> Recipe {
+    let given = |given| if given { Form::Elements(activations) } else { Form::Absent };
+    let sums = |given| if given { Form::Elements(Dtype::F32) } else { Form::Absent };
+    let [high, low] = outputs;
+    Recipe::new("layer/reduce")
+        .constant("WORKGROUP", ELEMENTWISE_WORKGROUP)
+        .constant("ACTIVATION", activation.number())
+        .flag("WRITES_Y_P", pooled)
+        .binding("biases", Access::Read)
+        .input("p_h", sums(high.is_some()))
+        .input("p_l", sums(low.is_some()))
+        .input("high_residual", given(high == Some(true)))
+        .input("low_residual", given(low == Some(true)))
+        .output("high_y", given(high.is_some()))
+        .output("low_y", given(low.is_some()))
+        .output("y_p", given(pooled))
 }
 
 /// The dispatch that makes the outputs of a layer, Y_H and Y_L, of the `partial` sums, in f32, of so many slices.
@@ -81,75 +72,34 @@ pub(crate) fn step(
     spec: &Spec,
     types: Types,
     slices: u32,
-    [high, low]: [Option<OutputJob>; 2],
+    outputs: [Option<OutputJob>; 2],
     partial: [Option<TensorId>; 2],
 ) -> Result<Step, Error> {
-    let outputs = [high, low];
-    let mut packing = Packing {
-        dtype: types.weights,
-        lanes: 1,
-        matrix_slab: None,
-        biases: Vec::new(),
-        paths: Vec::new(),
-        points: Vec::new(),
-    };
-    for output in outputs.iter().flatten() {
-        let channels = output.y.dims.c;
-        let blocks = Blocks { groups: 1, group_channels: channels, group_blocks: channels, block: 1 };
-        packing.biases.push(BiasPacking { of: output.bias, blocks });
-    }
+    let packing = packing(types, &outputs);
     let offsets = packing.offsets(spec);
-    let mut biases = offsets.biases.iter();
-    let mut work = Work { bytes: offsets.bytes, ..Work::default() };
-    let shapes = outputs.map(|output| {
-        let Some(output) = output else { return OutputShape::default() };
-        let dims = output.y.dims;
-        let (rows, cols) = (dims.h.div_ceil(2), dims.w.div_ceil(2));
-        let threads = Dims { h: rows, w: cols, ..dims }.elements();
-        let pooled = output.pooled.map(|p| p.dims);
-        let loads = slices + u32::from(output.residual.is_some());
-        let stores = 4 + u64::from(pooled.is_some());
-        let loaded = 4 * u64::from(loads);
-        work.parts.push(Part { threads, multiplies: loaded, loads: loaded, stores, ..Part::default() });
-        let residual = u64::from(output.residual.is_some());
-        let bytes = 4 * u64::from(slices) + (1 + residual) * types.activations.bytes();
-        work.bytes = work.bytes.saturating_add(bytes.saturating_mul(dims.elements()));
-        OutputShape {
-            threads: threads as u32,
-            slice_stride: dims.elements() as u32,
-            channels: dims.c,
-            t: dims.t,
-            h: dims.h,
-            w: dims.w,
-            rows,
-            cols,
-            tensor_channels: output.slice.of,
-            first: output.slice.first,
-            pooled_h: pooled.map_or(0, |p| p.h),
-            pooled_w: pooled.map_or(0, |p| p.w),
-            bias: biases.next().copied().unwrap_or_default(),
-            unused: [0; 3],
-        }
+    let mut biases = offsets.biases.iter().copied();
+    let [high, low] = outputs.each_ref().map(|output| match output {
+        Some(output) => output_shape(output, biases.next().unwrap_or_default()),
+        None => OutputShape::default(),
     });
+    let present = || outputs.iter().flatten();
+    let work = Work {
+        parts: present().map(|output| part(slices, output)).collect(),
+        bytes: present().fold(offsets.bytes, |sum, output| sum.saturating_add(bytes(types, slices, output))),
+    };
     let threads = work.parts.iter().map(|part| part.threads).sum::<u64>();
     let grid = Grid::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)?;
-    let [high_shape, low_shape] = shapes;
     let activation = spec.activation();
-    let shape = Shape { high: high_shape, low: low_shape, grid_x: grid.x, slices, slope: slope(activation), unused: 0 };
-    let pooled = high.and_then(|output| output.pooled);
-    let constants = Constants {
-        activations: types.activations,
-        outputs: outputs.map(|output| output.map(|output| output.residual.is_some())),
-        pooled: pooled.is_some(),
-        activation: activation_number(activation),
-    };
+    let shape = Shape { high, low, grid_x: grid.x, slices, slope: activation.slope(), unused: 0 };
+    let residuals = outputs.each_ref().map(|output| output.as_ref().map(|output| output.residual.is_some()));
+    let pooled = outputs[0].and_then(|output| output.pooled);
     let mut tensors = vec![TensorId::Weights];
     tensors.extend(partial.into_iter().flatten());
-    tensors.extend(outputs.iter().flatten().filter_map(|output| output.residual));
-    tensors.extend(outputs.iter().flatten().map(|output| output.y.id));
-    tensors.extend(pooled.map(|p| p.id));
+    tensors.extend(present().filter_map(|output| output.residual));
+    tensors.extend(present().map(|output| output.y.id));
+    tensors.extend(pooled.map(|pooled| pooled.id));
     Ok(Step {
-        kernel: Kernel::Reduce(constants),
+        kernel: Kernel::recipe("reduce", recipe(types.activations, residuals, pooled.is_some(), activation)),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors,
         grid,
@@ -157,4 +107,77 @@ pub(crate) fn step(
         f16_terms: 0,
         work,
     })
+}
+
+/// The biases alone.
+fn packing(types: Types, outputs: &[Option<OutputJob>; 2]) -> Packing {
+    let bias = |output: &OutputJob| {
+        let channels = output.y.dims.c;
+        let blocks = Blocks { groups: 1, group_channels: channels, group_blocks: channels, block: 1 };
+        BiasPacking { of: output.bias, blocks }
+    };
+    Packing {
+        dtype: types.weights,
+        lanes: 1,
+        matrix_slab: None,
+        biases: outputs.iter().flatten().map(bias).collect(),
+        paths: Vec::new(),
+        points: Vec::new(),
+    }
+}
+
+/// The 2x2 positions of all planes.
+fn cells(dims: Dims) -> Dims {
+    Dims { h: dims.h.div_ceil(2), w: dims.w.div_ceil(2), ..dims }
+}
+
+fn output_shape(output: &OutputJob, bias: u32) -> OutputShape {
+    let dims = output.y.dims;
+    let cells = cells(dims);
+    OutputShape {
+        threads: cells.elements() as u32,
+        slice_stride: dims.elements() as u32,
+        channels: dims.c,
+        t: dims.t,
+        h: dims.h,
+        w: dims.w,
+        rows: cells.h,
+        cols: cells.w,
+        tensor_channels: output.slice.of,
+        first_channel: output.slice.first,
+        pooled_h: output.pooled.map_or(0, |pooled| pooled.dims.h),
+        pooled_w: output.pooled.map_or(0, |pooled| pooled.dims.w),
+        bias,
+        ..OutputShape::default()
+    }
+}
+
+fn part(slices: u32, output: &OutputJob) -> Part {
+    let loads = 4 * u64::from(slices + u32::from(output.residual.is_some()));
+    let stores = 4 + u64::from(output.pooled.is_some());
+    Part { threads: cells(output.y.dims).elements(), multiplies: loads, loads, stores, ..Part::default() }
+}
+
+/// Bytes of partial sums, residual and output.
+fn bytes(types: Types, slices: u32, output: &OutputJob) -> u64 {
+    let stored = 1 + u64::from(output.residual.is_some());
+    let each = 4 * u64::from(slices) + stored * types.activations.bytes();
+    each.saturating_mul(output.y.dims.elements())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uniform_is_the_shaders() {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            for outputs in [[Some(true), Some(false)], [Some(false), None], [None, Some(true)]] {
+                for pooled in [false, true] {
+                    let recipe = recipe(dtype, outputs, pooled && outputs[0].is_some(), Activation::Relu);
+                    super::super::uniform::check::<Shape>(&recipe);
+                }
+            }
+        }
+    }
 }

@@ -1,18 +1,17 @@
-//! Host twin of `shaders/scale.wgsl`: batch norms, excitations and copies of maps, with their means where asked for.
+//! Host twin of `shaders/network/scale.wgsl`: batch norms, excitations and copies of maps, and their means if wanted.
 
-use super::wgsl::Source;
-use super::{Access, ELEMENTWISE_WORKGROUP, Kernel, Types, activation_number, slope};
-use crate::device::DeviceFacts;
-use crate::device::Words;
-use crate::device::Work;
+use super::access::Access;
+use super::job::{Slice, TensorId};
+use super::source::Recipe;
+use super::step::{Grid, Kernel, Step};
+use super::types::{ELEMENTWISE_WORKGROUP, Types, activation_number, slope};
+use super::uniform::uniform;
+use crate::device::{DeviceFacts, Work};
 use crate::dims::Dims;
 use crate::error::Error;
-use crate::kernels::job::{Slice, TensorId};
-use crate::kernels::{Grid, Step};
 use crate::layer::Activation;
-use crate::precision::Dtype;
 
-/// By what a map is scaled.
+/// What a map is scaled by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Form {
     /// Nothing.
@@ -29,84 +28,63 @@ const ELEMENTS: u32 = 4;
 /// 2x2 blocks of a thread that writes their means.
 const BLOCKS: u32 = 2;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Constants {
-    activations: Dtype,
-    words: Words,
-    form: Form,
-    residual: bool,
-    activation: u32,
+uniform! {
+    struct Shape {
+        threads: u32,
+        grid_x: u32,
+        channels: u32,
+        plane: u32,
+        threads_w: u32,
+        x_first: u32,
+        x_channels: u32,
+        y_first: u32,
+        y_channels: u32,
+        factors_first: u32,
+        factors_channels: u32,
+        slope: f32,
+        t: u32,
+        h: u32,
+        w: u32,
+        pooled_h: u32,
+        pooled_w: u32,
+        threads_h: u32,
+        unused_a: u32,
+        unused_b: u32,
+    }
+}
+
+/// How threads are cut.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
     /// Whether maps are read and written two elements at a time.
     paired: bool,
-    writes_pooled: bool,
     /// Pairs of rows of a thread that writes means.
     rows: u32,
-    /// Whether the means are written two columns at a time.
-    pooled_paired: bool,
+    /// Threads of a plane, or along a row if means are written.
+    threads_w: u32,
+    /// Threads along a column if means are written.
+    threads_h: u32,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Shape {
-    threads: u32,
-    grid_x: u32,
-    channels: u32,
-    plane: u32,
-    stride: u32,
-    x_first: u32,
-    x_of: u32,
-    y_first: u32,
-    y_of: u32,
-    factors_first: u32,
-    factors_of: u32,
-    slope: f32,
-    t: u32,
-    h: u32,
-    w: u32,
-    pooled_h: u32,
-    pooled_w: u32,
-    row_stride: u32,
-    unused: [u32; 2],
-}
-
-impl Constants {
-    pub(crate) fn name(&self) -> String {
-        match self.form {
-            Form::Copy => "copy".into(),
-            Form::Channel => "norm".into(),
-            Form::Sample => "scale".into(),
-        }
-    }
-
-    pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP).with_words(self.words);
-        source.constant("ACTIVATION", self.activation);
-        source.constant("ELEMENTS", ELEMENTS);
-        source.constant("BLOCKS", BLOCKS);
-        source.constant("ROWS", self.rows);
-        source.flag("PAIRED", self.paired);
-        source.flag("WRITES_Y_P", self.writes_pooled);
-        source.flag("POOLED_PAIRED", self.pooled_paired);
-        source.paired_input("x", true, self.paired);
-        let value = match self.form {
-            Form::Copy => "vec2(1.0, 0.0)",
-            Form::Channel => {
-                source.binding(Access::Read, "params", "vec2<f32>");
-                "params[c]"
-            }
-            Form::Sample => {
-                source.binding(Access::Read, "factors", "f32");
-                "vec2(factors[n * shape.factors_of + shape.factors_first + c], 0.0)"
-            }
-        };
-        source.line(&format!("fn affine(n: u32, c: u32) -> vec2<f32> {{ return {value}; }}"));
-        source.paired_input("residual", self.residual, self.paired);
-        source.paired_output("y", true, self.paired);
-        source.paired_output("y_p", self.writes_pooled, self.pooled_paired);
-        source.file(include_str!("../../shaders/activate.wgsl"));
-        source.file(include_str!("../../shaders/scale.wgsl"));
-        source
-    }
+fn recipe(types: Types, job: &Job, cut: Cut) -> Recipe {
+    let form = types.form(true, cut.paired);
+    let pooled = job.pooled.map_or(types.form(false, false), |dims| types.form(true, types.paired(dims)));
+    let recipe = Recipe::new("network/scale")
+        .constant("WORKGROUP", ELEMENTWISE_WORKGROUP)
+        .constant("ACTIVATION", activation_number(job.activation))
+        .constant("ELEMENTS", ELEMENTS)
+        .constant("BLOCKS", BLOCKS)
+        .constant("ROWS", cut.rows)
+        .flag("PAIRED", cut.paired)
+        .flag("WRITES_Y_P", job.pooled.is_some())
+        .flag("POOLED_PAIRED", job.pooled.is_some_and(|dims| types.paired(dims)))
+        .input("x", form);
+    let recipe = match job.form {
+        Form::Copy => recipe.file("network/affine", "network/affine_absent"),
+        Form::Channel => recipe.binding("params", Access::Read),
+        Form::Sample => recipe.file("network/affine", "network/affine_sample").binding("factors", Access::Read),
+    };
+    recipe.input("out_residual", types.form(job.residual, cut.paired)).output("out_y", form).output("y_p", pooled)
 }
 
 /// What to scale.
@@ -123,74 +101,86 @@ pub(crate) struct Job {
     pub(crate) factors: Slice,
     pub(crate) residual: bool,
     pub(crate) activation: Activation,
-    /// Of pool(Y), where that is to be written: a tensor of these channels alone.
+    /// Of pool(Y), if that is to be written: a tensor of these channels alone.
     pub(crate) pooled: Option<Dims>,
 }
 
-/// Scales X (`XH`) by params (`Weights`) or factors (`XP`) into Y (`YH`), adding the residual (`ResidualH`), and
-/// writes pool(Y) (`YP`) where the job has it.
-pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job) -> Result<Step, Error> {
-    let Job { dims, x, y, form, factors, residual, activation, pooled } = *job;
-    let plane = dims.t * dims.h * dims.w;
-    // What a thread begins with costs a software device as much as a dozen elements.
-    let rows = if facts.software { 4 } else { 1 };
-    let row_stride = dims.h.div_ceil(2).div_ceil(rows);
-    let (paired, stride, times) = match pooled {
-        Some(_) => (types.paired(dims), dims.w.div_ceil(2).div_ceil(BLOCKS), dims.t * row_stride),
-        None => {
-            let paired = types.pairs() && plane.is_multiple_of(2);
-            (paired, plane.div_ceil(if paired { 2 * ELEMENTS } else { ELEMENTS }), 1)
+impl Job {
+    fn cut(&self, facts: &DeviceFacts, types: Types) -> Cut {
+        let Dims { t, h, w, .. } = self.dims;
+        // What a thread begins with costs a software device as much as a dozen elements.
+        let rows = if facts.software { 4 } else { 1 };
+        let threads_h = h.div_ceil(2).div_ceil(rows);
+        if self.pooled.is_some() {
+            let threads_w = w.div_ceil(2).div_ceil(BLOCKS);
+            return Cut { paired: types.paired(self.dims), rows, threads_w, threads_h };
         }
-    };
-    let threads = u64::from(dims.n) * u64::from(dims.c) * u64::from(times) * u64::from(stride);
+        let plane = t * h * w;
+        let paired = types.pairs() && plane.is_multiple_of(2);
+        let threads_w = plane.div_ceil(if paired { 2 * ELEMENTS } else { ELEMENTS });
+        Cut { paired, rows, threads_w, threads_h }
+    }
+
+    fn threads(&self, cut: Cut) -> u64 {
+        let planes = u64::from(self.dims.n) * u64::from(self.dims.c);
+        let rows = if self.pooled.is_some() { self.dims.t * cut.threads_h } else { 1 };
+        planes * u64::from(rows) * u64::from(cut.threads_w)
+    }
+
+    fn name(&self) -> &'static str {
+        match self.form {
+            Form::Copy => "copy",
+            Form::Channel => "norm",
+            Form::Sample => "scale",
+        }
+    }
+
+    /// What is bound, in binding order.
+    fn tensors(&self) -> Vec<TensorId> {
+        let by = match self.form {
+            Form::Copy => None,
+            Form::Channel => Some(TensorId::Weights),
+            Form::Sample => Some(TensorId::XP),
+        };
+        let residual = self.residual.then_some(TensorId::ResidualH);
+        let pooled = self.pooled.map(|_| TensorId::YP);
+        [Some(TensorId::XH), by, residual, Some(TensorId::YH), pooled].into_iter().flatten().collect()
+    }
+}
+
+/// Scales X (`XH`) by params (`Weights`) or factors (`XP`) into Y (`YH`), adds the residual (`ResidualH`), and writes
+/// pool(Y) (`YP`) if the job has it.
+pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job) -> Result<Step, Error> {
+    let Job { dims, x, y, factors, activation, pooled, .. } = *job;
+    let cut = job.cut(facts, types);
+    let threads = job.threads(cut);
     let grid = Grid::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)?;
     let shape = Shape {
         threads: threads as u32,
         grid_x: grid.x,
         channels: dims.c,
-        plane,
-        stride,
+        plane: dims.t * dims.h * dims.w,
+        threads_w: cut.threads_w,
         x_first: x.first,
-        x_of: x.of,
+        x_channels: x.of,
         y_first: y.first,
-        y_of: y.of,
+        y_channels: y.of,
         factors_first: factors.first,
-        factors_of: factors.of,
+        factors_channels: factors.of,
         slope: slope(activation),
         t: dims.t,
         h: dims.h,
         w: dims.w,
         pooled_h: pooled.map_or(0, |p| p.h),
         pooled_w: pooled.map_or(0, |p| p.w),
-        row_stride,
-        unused: [0; 2],
+        threads_h: cut.threads_h,
+        unused_a: 0,
+        unused_b: 0,
     };
-    let by = match form {
-        Form::Copy => None,
-        Form::Channel => Some(TensorId::Weights),
-        Form::Sample => Some(TensorId::XP),
-    };
-    let tensors = [
-        Some(TensorId::XH),
-        by,
-        residual.then_some(TensorId::ResidualH),
-        Some(TensorId::YH),
-        pooled.map(|_| TensorId::YP),
-    ];
     Ok(Step {
-        kernel: Kernel::Scale(Constants {
-            activations: types.activations,
-            words: types.words,
-            form,
-            residual,
-            activation: activation_number(activation),
-            paired,
-            writes_pooled: pooled.is_some(),
-            rows,
-            pooled_paired: pooled.is_some_and(|p| types.paired(p)),
-        }),
+        kernel: Kernel::recipe(job.name(), recipe(types, job, cut)),
         shape: bytemuck::bytes_of(&shape).to_vec(),
-        tensors: tensors.into_iter().flatten().collect(),
+        tensors: job.tensors(),
         grid,
         packing: None,
         f16_terms: 0,
@@ -208,6 +198,23 @@ mod tests {
     use super::super::testing::{Wanted, check_all, contexts, facts, values};
     use super::*;
     use crate::context::encode;
+    use crate::precision::Dtype;
+
+    #[test]
+    fn the_uniform_is_the_shaders() {
+        use crate::layer::Rounding;
+        let facts = DeviceFacts::default();
+        for form in [Form::Copy, Form::Channel, Form::Sample] {
+            for (residual, pools) in [(false, false), (true, false), (false, true), (true, true)] {
+                for activations in [Dtype::F32, Dtype::F16] {
+                    let whole = Job { residual, ..job([1, 3, 1, 8, 8], form) };
+                    let job = Job { pooled: pools.then(|| whole.dims.pooled(Rounding::Ceil)), ..whole };
+                    let types = Types { activations, weights: Dtype::F32, words: facts.words() };
+                    crate::kernels::uniform::check::<Shape>(&recipe(types, &job, job.cut(&facts, types)));
+                }
+            }
+        }
+    }
 
     fn compare(job: &Job, activations: Dtype) {
         let Job { dims, x, y, form, factors, residual, activation, pooled } = *job;

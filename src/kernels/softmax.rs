@@ -1,36 +1,28 @@
-//! Host twin of `shaders/softmax.wgsl`.
+//! Host twin of `shaders/network/softmax.wgsl`.
 
-use super::wgsl::Source;
-use super::{Kernel, reduction_workgroup};
-use crate::device::DeviceFacts;
-use crate::device::Work;
+use super::job::TensorId;
+use super::source::{Form, Recipe};
+use super::step::{Grid, Kernel, Step};
+use super::types::reduction_workgroup;
+use super::uniform::uniform;
+use crate::device::{DeviceFacts, Work};
 use crate::error::Error;
-use crate::kernels::job::TensorId;
-use crate::kernels::{Grid, Step};
 use crate::precision::Dtype;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Constants {
-    workgroup: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Shape {
-    n: u32,
-    grid_x: u32,
-    length: u32,
-    unused: u32,
-}
-
-impl Constants {
-    pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(Dtype::F32, self.workgroup);
-        source.input("x");
-        source.output("y", true);
-        source.file(include_str!("../../shaders/softmax.wgsl"));
-        source
+uniform! {
+    struct Shape {
+        n: u32,
+        grid_x: u32,
+        length: u32,
+        unused: u32,
     }
+}
+
+fn recipe(workgroup: u32) -> Recipe {
+    Recipe::new("network/softmax")
+        .constant("WORKGROUP", workgroup)
+        .input("x", Form::Elements(Dtype::F32))
+        .output("y", Form::Elements(Dtype::F32))
 }
 
 /// Softmax of each of the `n` rows of X (`XH`, `[n][length]`) into Y (`YH`, of the same shape), both f32.
@@ -39,7 +31,7 @@ pub(crate) fn step(facts: &DeviceFacts, n: u32, length: u32) -> Result<Step, Err
     let grid = Grid::fold(u64::from(n), facts)?;
     let shape = Shape { n, grid_x: grid.x, length, unused: 0 };
     Ok(Step {
-        kernel: Kernel::Softmax(Constants { workgroup }),
+        kernel: Kernel::recipe("softmax", recipe(workgroup)),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![TensorId::XH, TensorId::YH],
         grid,
@@ -54,6 +46,11 @@ mod tests {
     use super::super::testing::{Wanted, check, contexts, facts, values};
     use super::*;
     use crate::context::encode;
+
+    #[test]
+    fn the_uniform_is_the_shaders() {
+        crate::kernels::uniform::check::<Shape>(&recipe(64));
+    }
 
     #[test]
     fn sums_to_one() {

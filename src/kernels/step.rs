@@ -1,7 +1,7 @@
 //! One dispatch, ready to be bound.
 
-use super::Kernel;
 use super::job::TensorId;
+pub(crate) use super::kernel::Kernel;
 use super::packing::Packing;
 use crate::device::{DeviceFacts, Work};
 use crate::error::Error;
@@ -14,7 +14,7 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// The most workgroups of which sixteen times as many can be counted in 32 bits, as `shaders/turns.wgsl` does.
+    /// The most workgroups of which sixteen times as many can be counted in 32 bits, as `shaders/common/turns.wgsl` does.
     const MOST: u64 = (1 << 28) - 1;
 
     /// As few rows as fit: kernels count workgroups as x + y * grid_x, and skip those beyond the last.
@@ -34,19 +34,19 @@ impl Grid {
     }
 }
 
-/// One dispatch.
+/// One dispatch. What tells two of them apart soonest comes first: a planner compares many.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Step {
-    pub(crate) kernel: Kernel,
+    pub(crate) grid: Grid,
     /// The bytes of its uniform.
     pub(crate) shape: Vec<u8>,
     /// What is bound, in binding order behind the uniform.
     pub(crate) tensors: Vec<TensorId>,
-    pub(crate) grid: Grid,
     /// How it wants its weights, where it has any.
     pub(crate) packing: Option<Packing>,
     /// The most products that it adds up in f16; 0 if it adds none.
     pub(crate) f16_terms: u32,
     /// What it asks of a device.
     pub(crate) work: Work,
+    pub(crate) kernel: Kernel,
 }

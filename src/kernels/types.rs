@@ -18,24 +18,14 @@ pub(crate) fn reduction_workgroup(facts: &DeviceFacts, wanted: u32, bytes: u32) 
     1 << wanted.min(allowed).ilog2()
 }
 
-/// The number of an activation in shaders/activate.wgsl.
+/// The same as [`Activation::number`].
 pub(crate) fn activation_number(activation: Activation) -> u32 {
-    match activation {
-        Activation::None => 0,
-        Activation::Relu => 1,
-        Activation::Relu6 => 2,
-        Activation::Silu => 3,
-        Activation::HardSwish => 4,
-        Activation::LeakyRelu { .. } => 5,
-    }
+    activation.number()
 }
 
-/// The slope that goes into the uniform.
+/// The same as [`Activation::slope`].
 pub(crate) fn slope(activation: Activation) -> f32 {
-    match activation {
-        Activation::LeakyRelu { slope } => slope,
-        _ => 0.0,
-    }
+    activation.slope()
 }
 
 /// The types of a kernel's operands.

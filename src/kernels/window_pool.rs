@@ -1,52 +1,67 @@
-//! Host twin of `shaders/window_pool.wgsl`: maxima and means over windows.
+//! Host twin of `shaders/network/window_pool.wgsl`: maxima and means over windows.
 
-use super::wgsl::Source;
-use super::{ELEMENTWISE_WORKGROUP, Kernel, Types};
-use crate::device::DeviceFacts;
-use crate::device::Words;
-use crate::device::Work;
+use super::job::{Operand, Slice};
+use super::source::{Form, Recipe};
+use super::step::{Grid, Kernel, Step};
+use super::types::{ELEMENTWISE_WORKGROUP, Types};
+use super::uniform::uniform;
+use crate::device::{DeviceFacts, Work};
+use crate::dims::Dims;
 use crate::error::Error;
-use crate::kernels::job::{Operand, Slice};
-use crate::kernels::{Grid, Step};
 use crate::layer::{Rows, Window};
-use crate::precision::Dtype;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Constants {
-    activations: Dtype,
-    words: Words,
+/// The most elements of a small pool window.
+const SMALL: u32 = 9;
+
+uniform! {
+    #[derive(Default)]
+    struct Shape {
+        threads: u32,
+        grid_x: u32,
+        threads_h: u32,
+        threads_w: u32,
+        channels: u32,
+        y_first: u32,
+        y_channels: u32,
+        t: u32,
+        h: u32,
+        w: u32,
+        t_out: u32,
+        h_out: u32,
+        w_out: u32,
+        kernel_t: u32,
+        kernel_h: u32,
+        kernel_w: u32,
+        stride_t: u32,
+        stride_h: u32,
+        stride_w: u32,
+        padding_t: u32,
+        padding_h: u32,
+        padding_w: u32,
+        x_row: u32,
+        x_rows: u32,
+        y_row: u32,
+        y_rows: u32,
+        unused_a: u32,
+        unused_b: u32,
+    }
+}
+
+/// What distinguishes a kernel, besides the types.
+#[derive(Clone, Copy, Debug)]
+struct Constants {
     average: bool,
-    /// Of a small window the kernel and the stride along h and w: a thread then makes 2x2 elements.
-    small: Option<[[u32; 2]; 2]>,
+    /// The pool window, if it is a small one: a thread then makes 2x2 elements.
+    small: Option<Window>,
     /// Whether Y is written two columns at a time.
     paired: bool,
 }
 
-/// The most elements of a small window.
-const SMALL: u32 = 9;
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Shape {
-    threads: u32,
-    grid_x: u32,
-    blocks: [u32; 2],
-    channels: u32,
-    first: u32,
-    of: u32,
-    size: [u32; 3],
-    size_out: [u32; 3],
-    kernel: [u32; 3],
-    stride: [u32; 3],
-    padding: [u32; 3],
-    x_rows: [u32; 2],
-    y_rows: [u32; 2],
-    unused: [u32; 2],
-}
-
 impl Constants {
-    pub(crate) fn name(&self) -> String {
-        if self.average { "average pool".into() } else { "max pool".into() }
+    fn new(types: Types, job: &Job, y: Operand) -> Self {
+        let [_, h, w] = job.window.kernel;
+        let small = Some(job.window).filter(|_| h.saturating_mul(w) <= SMALL);
+        Self { average: job.average, small, paired: small.is_some() && types.paired(y.dims) }
     }
 
     /// Elements of a thread along each axis.
@@ -54,26 +69,27 @@ impl Constants {
         if self.small.is_some() { 2 } else { 1 }
     }
 
-    pub(crate) fn assemble(&self) -> Source {
-        let mut source = Source::new(self.activations, ELEMENTWISE_WORKGROUP).with_words(self.words);
-        source.flag("AVERAGE", self.average);
-        source.flag("PAIRED", self.paired);
-        source.flag("SMALL", self.small.is_some());
-        source.constant("ROWS", self.side());
-        source.constant("COLS", self.side());
-        for (i, axis) in ["h", "w"].into_iter().enumerate() {
-            let known = |value: u32| format!("{value}u");
-            let [kernel, stride] = match self.small {
-                Some([kernel, stride]) => [known(kernel[i]), known(stride[i])],
-                None => [format!("shape.kernel_{axis}"), format!("shape.stride_{axis}")],
-            };
-            source.line(&format!("fn kernel_{axis}() -> u32 {{ return {kernel}; }}"));
-            source.line(&format!("fn stride_{axis}() -> u32 {{ return {stride}; }}"));
-        }
-        source.input("x");
-        source.paired_output("y", true, self.paired);
-        source.file(include_str!("../../shaders/window_pool.wgsl"));
-        source
+    fn recipe(&self, types: Types) -> Recipe {
+        let recipe = Recipe::new("network/window_pool")
+            .constant("WORKGROUP", ELEMENTWISE_WORKGROUP)
+            .flag("AVERAGE", self.average)
+            .flag("PAIRED", self.paired)
+            .constant("ROWS", self.side())
+            .constant("COLS", self.side())
+            .flag("SMALL", self.small.is_some());
+        let recipe = match self.small {
+            Some(Window { kernel: [_, kernel_h, kernel_w], stride: [_, stride_h, stride_w], .. }) => recipe
+                .constant("KERNEL_H", kernel_h)
+                .constant("KERNEL_W", kernel_w)
+                .constant("STRIDE_H", stride_h)
+                .constant("STRIDE_W", stride_w),
+            None => recipe,
+        };
+        recipe.input("x", Form::Elements(types.activations)).output("y", types.form(true, self.paired))
+    }
+
+    fn name(&self) -> &'static str {
+        if self.average { "average pool" } else { "max pool" }
     }
 }
 
@@ -89,39 +105,54 @@ pub(crate) struct Job {
     pub(crate) band: Option<Rows>,
 }
 
-/// Pools `x` into the slice of the tensor `y`, whose dims are those of the slice; dims are those of whole maps, whatever
-/// the band. Every window must have an element.
+/// `common` with all that the job says.
+fn shape(common: Shape, job: &Job, x: Dims, y: Dims) -> Shape {
+    let Job { window, slice, band, .. } = *job;
+    let [kernel_t, kernel_h, kernel_w] = window.kernel;
+    let [stride_t, stride_h, stride_w] = window.stride;
+    let [padding_t, padding_h, padding_w] = window.padding;
+    let y_rows = band.unwrap_or(Rows { first: 0, count: y.h });
+    let x_rows = band.map_or(Rows { first: 0, count: x.h }, |rows| window.rows_under(rows, x.h));
+    Shape {
+        channels: y.c,
+        y_first: slice.first,
+        y_channels: slice.of,
+        t: x.t,
+        h: x.h,
+        w: x.w,
+        t_out: y.t,
+        h_out: y.h,
+        w_out: y.w,
+        kernel_t,
+        kernel_h,
+        kernel_w,
+        stride_t,
+        stride_h,
+        stride_w,
+        padding_t,
+        padding_h,
+        padding_w,
+        x_row: x_rows.first,
+        x_rows: x_rows.count,
+        y_row: y_rows.first,
+        y_rows: y_rows.count,
+        ..common
+    }
+}
+
+/// Pools `x` into the slice of the tensor `y`, whose dims are those of the slice. Dims are those of whole maps, whatever
+/// the band. Every pool window must have an element.
 pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job, x: Operand, y: Operand) -> Result<Step, Error> {
-    let Job { average, window, slice, band } = *job;
-    let y_rows = band.unwrap_or(Rows { first: 0, count: y.dims.h });
-    let x_rows = band.map_or(Rows { first: 0, count: x.dims.h }, |rows| window.rows_under(rows, x.dims.h));
-    let [_, kernel_h, kernel_w] = window.kernel;
-    let small = kernel_h.saturating_mul(kernel_w) <= SMALL;
-    let small = small.then_some([[kernel_h, kernel_w], [window.stride[1], window.stride[2]]]);
-    let mut constants = Constants { activations: types.activations, words: types.words, average, small, paired: false };
-    constants.paired = constants.side() == 2 && types.paired(y.dims);
-    let blocks = [y_rows.count, y.dims.w].map(|size| size.div_ceil(constants.side()));
+    let constants = Constants::new(types, job, y);
+    let rows = job.band.unwrap_or(Rows { first: 0, count: y.dims.h });
+    let [threads_h, threads_w] = [rows.count, y.dims.w].map(|size| size.div_ceil(constants.side()));
     let planes = u64::from(y.dims.n) * u64::from(y.dims.c) * u64::from(y.dims.t);
-    let threads = planes * u64::from(blocks[0]) * u64::from(blocks[1]);
+    let threads = planes * u64::from(threads_h) * u64::from(threads_w);
     let grid = Grid::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)?;
-    let shape = Shape {
-        threads: threads as u32,
-        grid_x: grid.x,
-        blocks,
-        channels: y.dims.c,
-        first: slice.first,
-        of: slice.of,
-        size: [x.dims.t, x.dims.h, x.dims.w],
-        size_out: [y.dims.t, y.dims.h, y.dims.w],
-        kernel: window.kernel,
-        stride: window.stride,
-        padding: window.padding,
-        x_rows: [x_rows.first, x_rows.count],
-        y_rows: [y_rows.first, y_rows.count],
-        unused: [0; 2],
-    };
+    let common = Shape { threads: threads as u32, grid_x: grid.x, threads_h, threads_w, ..Shape::default() };
+    let shape = shape(common, job, x.dims, y.dims);
     Ok(Step {
-        kernel: Kernel::WindowPool(constants),
+        kernel: Kernel::recipe(constants.name(), constants.recipe(types)),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![x.id, y.id],
         grid,
@@ -136,8 +167,21 @@ mod tests {
     use super::super::testing::{Wanted, check, contexts, facts, values};
     use super::*;
     use crate::context::encode;
-    use crate::dims::Dims;
+    use crate::device::Words;
     use crate::kernels::job::TensorId;
+    use crate::precision::Dtype;
+
+    #[test]
+    fn the_uniform_is_the_shaders() {
+        let window = Window { kernel: [1, 3, 3], stride: [1, 2, 2], padding: [0, 1, 1] };
+        for (average, small, paired) in [(true, None, false), (false, Some(window), false), (true, Some(window), true)]
+        {
+            for activations in [Dtype::F32, Dtype::F16] {
+                let types = Types { activations, weights: Dtype::F32, words: Words::Vectors };
+                crate::kernels::uniform::check::<Shape>(&Constants { average, small, paired }.recipe(types));
+            }
+        }
+    }
 
     /// Over the elements that exist, in f64.
     fn pooled(window: Window, average: bool, x: &[f32], from: Dims, to: Dims, slice: Slice) -> Vec<Option<f64>> {

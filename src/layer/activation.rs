@@ -1,11 +1,11 @@
 //! The function that a layer applies to each output after the sum.
+//!
+//! To add one: a variant, its row, its place in `ALL`, and its case in `shaders/common/activate.wgsl`.
 
 use crate::error::Error;
 
 /// The function applied to each output after the sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "network", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "network", serde(rename_all = "snake_case", deny_unknown_fields))]
 pub enum Activation {
     /// y = x.
     #[default]
@@ -18,50 +18,281 @@ pub enum Activation {
     Silu,
     /// y = x * min(max(x + 3, 0), 6) / 6.
     HardSwish,
-    /// y = x where x >= 0, slope * x elsewhere.
+    /// y = x if x >= 0, else slope * x.
     LeakyRelu {
         /// The factor of negative values; finite.
         slope: f32,
     },
 }
 
+/// All there are, in the order of their numbers.
+const ALL: [Activation; 6] = [
+    Activation::None,
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::Silu,
+    Activation::HardSwish,
+    Activation::LeakyRelu { slope: 0.1 },
+];
+
+/// What there is to know of an activation.
+struct Row {
+    /// In files.
+    name: &'static str,
+    /// Name and value of its parameter, if it has one.
+    parameter: Option<(&'static str, f32)>,
+    /// Of x and the parameter.
+    function: fn(f64, f64) -> f64,
+    /// A bound on |d function / dx|, of the parameter.
+    lipschitz: fn(f64) -> f64,
+    /// How far the shader's result may be off, in units of its last place, for |x| up to the argument. 0 if it rounds like
+    /// a multiplication.
+    #[cfg_attr(not(feature = "context"), allow(dead_code, reason = "error bounds ask"))]
+    ulps: fn(f64) -> f64,
+    /// Its case in `shaders/common/activate.wgsl`.
+    number: u32,
+}
+
 impl Activation {
+    const fn row(self) -> Row {
+        const PLAIN: Row =
+            Row { name: "none", parameter: None, function: |x, _| x, lipschitz: |_| 1.0, ulps: |_| 0.0, number: 0 };
+        match self {
+            Self::None => PLAIN,
+            // Not f64::max, which would turn a NaN into 0.
+            Self::Relu => Row { name: "relu", function: |x, _| x.clamp(0.0, f64::INFINITY), number: 1, ..PLAIN },
+            Self::Relu6 => Row { name: "relu6", function: |x, _| x.clamp(0.0, 6.0), number: 2, ..PLAIN },
+            Self::Silu => Row {
+                name: "silu",
+                function: |x, _| x / (1.0 + (-x).exp()),
+                // The maximum of the derivative is 1.0998, at x = 2.3994.
+                lipschitz: |_| 1.1,
+                // WGSL's exp(x) is off by 3 + 2 |x|.
+                ulps: |x| 8.0 + 3.0 * x,
+                number: 3,
+                ..PLAIN
+            },
+            Self::HardSwish => Row {
+                name: "hard_swish",
+                function: |x, _| x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+                // (2x + 3) / 6 at x = 3.
+                lipschitz: |_| 1.5,
+                number: 4,
+                ..PLAIN
+            },
+            Self::LeakyRelu { slope } => Row {
+                name: "leaky_relu",
+                parameter: Some(("slope", slope)),
+                function: |x, slope| if x >= 0.0 { x } else { slope * x },
+                lipschitz: |slope| slope.abs().max(1.0),
+                number: 5,
+                ..PLAIN
+            },
+        }
+    }
+
+    /// All there are. One that has a parameter has a usual value of it.
+    pub fn all() -> impl ExactSizeIterator<Item = Self> {
+        ALL.into_iter()
+    }
+
+    /// Its name in files: lower case, with underscores.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The name and the value of its parameter, if it has one.
+    pub fn parameter(self) -> Option<(&'static str, f32)> {
+        self.row().parameter
+    }
+
+    /// The same function with another value of its parameter, if it has one.
+    pub fn with_parameter(self, value: f32) -> Self {
+        match self {
+            Self::LeakyRelu { .. } => Self::LeakyRelu { slope: value },
+            other => other,
+        }
+    }
+
     /// The value at `x`, in f64.
     pub fn apply(self, x: f64) -> f64 {
-        match self {
-            Self::None => x,
-            // Not f64::max, which would turn a NaN into 0.
-            Self::Relu => x.clamp(0.0, f64::INFINITY),
-            Self::Relu6 => x.clamp(0.0, 6.0),
-            Self::Silu => x / (1.0 + (-x).exp()),
-            Self::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
-            Self::LeakyRelu { slope } => {
-                if x >= 0.0 {
-                    x
-                } else {
-                    f64::from(slope) * x
+        let row = self.row();
+        (row.function)(x, f64::from(self.slope()))
+    }
+
+    /// A bound on |d apply / dx|.
+    pub fn lipschitz(self) -> f64 {
+        (self.row().lipschitz)(f64::from(self.slope()))
+    }
+
+    /// How far a shader's result may be off besides what a sum's error does, as a part of the result, if |x| is at most
+    /// `magnitude`.
+    #[cfg(feature = "context")]
+    pub(crate) fn own_error(self, magnitude: f64) -> f64 {
+        (self.row().ulps)(magnitude) * f64::from(f32::EPSILON)
+    }
+
+    /// The number of its case in `shaders/common/activate.wgsl`, the constant ACTIVATION there.
+    pub(crate) fn number(self) -> u32 {
+        self.row().number
+    }
+
+    /// What that function gets as `slope`: the parameter, 0 if it has none.
+    pub(crate) fn slope(self) -> f32 {
+        self.parameter().map_or(0.0, |(_, value)| value)
+    }
+
+    /// Refuses a parameter that is no number, or infinite.
+    pub(crate) fn check(self) -> Result<(), Error> {
+        match self.parameter() {
+            Some((name, value)) if !value.is_finite() => Err(Error::argument(name, value, "must be finite")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// In files an activation is its name, or `{name: {parameter: value}}`.
+#[cfg(feature = "network")]
+mod files {
+    use std::fmt;
+
+    use serde::de::{EnumAccess, Error, IgnoredAny, MapAccess, VariantAccess, Visitor};
+    use serde::ser::SerializeStructVariant;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{ALL, Activation};
+
+    const TYPE: &str = "Activation";
+
+    const NAMES: [&str; ALL.len()] = {
+        let mut names = [""; ALL.len()];
+        let mut i = 0;
+        while i < ALL.len() {
+            names[i] = ALL[i].row().name;
+            i += 1;
+        }
+        names
+    };
+
+    impl Serialize for Activation {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let (number, name) = (self.number(), self.name());
+            let Some((parameter, value)) = self.parameter() else {
+                return serializer.serialize_unit_variant(TYPE, number, name);
+            };
+            let mut variant = serializer.serialize_struct_variant(TYPE, number, name, 1)?;
+            variant.serialize_field(parameter, &value)?;
+            variant.end()
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Activation {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_enum(TYPE, &NAMES, Named)
+        }
+    }
+
+    struct Named;
+
+    impl<'de> Visitor<'de> for Named {
+        type Value = Activation;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("the name of an activation")
+        }
+
+        fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<Activation, A::Error> {
+            let (name, variant) = data.variant::<String>()?;
+            let named = Activation::all().find(|activation| activation.name() == name);
+            let activation = named.ok_or_else(|| A::Error::unknown_variant(&name, &NAMES))?;
+            match activation.parameter() {
+                None => variant.unit_variant().map(|()| activation),
+                Some((parameter, _)) => {
+                    let value = variant.struct_variant(&[], Parameter(parameter))?;
+                    Ok(activation.with_parameter(value))
                 }
             }
         }
     }
 
-    /// Refuses a slope that is no number, or infinite.
-    pub(crate) fn check(self) -> Result<(), Error> {
-        match self {
-            Self::LeakyRelu { slope } if !slope.is_finite() => Err(Error::argument("slope", slope, "must be finite")),
-            _ => Ok(()),
+    /// The one field of an activation, with its name.
+    struct Parameter(&'static str);
+
+    impl<'de> Visitor<'de> for Parameter {
+        type Value = f32;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            write!(f, "the field {}", self.0)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<f32, A::Error> {
+            let mut value = None;
+            while let Some(key) = map.next_key::<String>()? {
+                if key != self.0 {
+                    map.next_value::<IgnoredAny>()?;
+                } else if value.replace(map.next_value()?).is_some() {
+                    return Err(A::Error::duplicate_field(self.0));
+                }
+            }
+            value.ok_or_else(|| A::Error::missing_field(self.0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shader_has_a_case_for_each() {
+        let shader = include_str!("../../shaders/common/activate.wgsl");
+        for (i, activation) in Activation::all().enumerate() {
+            assert_eq!(activation.number() as usize, i, "{activation:?}");
+            // The default case is that of number 0.
+            assert_eq!(shader.contains(&format!("case {i}u:")), i > 0, "{activation:?}");
+        }
+        assert_eq!(shader.matches("case ").count(), ALL.len() - 1);
+    }
+
+    #[test]
+    fn names_and_parameters_tell_them_apart() {
+        let names: std::collections::BTreeSet<_> = Activation::all().map(Activation::name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for activation in Activation::all() {
+            let other = activation.with_parameter(0.75);
+            assert_eq!(other.name(), activation.name());
+            assert_eq!(other.parameter().map(|(_, value)| value), activation.parameter().map(|_| 0.75));
         }
     }
 
-    /// A bound on |d apply / dx|.
-    pub fn lipschitz(self) -> f64 {
-        match self {
-            Self::None | Self::Relu | Self::Relu6 => 1.0,
-            // The maximum of the derivative is 1.0998, at x = 2.3994.
-            Self::Silu => 1.1,
-            // (2x + 3) / 6 at x = 3.
-            Self::HardSwish => 1.5,
-            Self::LeakyRelu { slope } => f64::from(slope).abs().max(1.0),
+    #[test]
+    fn bounds_are_bounds() {
+        for activation in Activation::all() {
+            for i in -4000..4000 {
+                let (x, step) = (f64::from(i) / 200.0, 1e-6);
+                let slope = (activation.apply(x + step) - activation.apply(x)) / step;
+                assert!(slope.abs() <= activation.lipschitz() + 1e-5, "{activation:?} at {x}: {slope}");
+            }
+            assert!(activation.apply(f64::NAN).is_nan(), "{activation:?}");
         }
+    }
+
+    #[cfg(feature = "network")]
+    #[test]
+    fn files_name_each() {
+        let text = |activation: &Activation| serde_json::to_string(activation).unwrap();
+        let texts: Vec<_> = ALL.iter().map(text).collect();
+        let wanted =
+            [r#""none""#, r#""relu""#, r#""relu6""#, r#""silu""#, r#""hard_swish""#, r#"{"leaky_relu":{"slope":0.1}}"#];
+        assert_eq!(texts, wanted);
+        for (activation, text) in ALL.into_iter().zip(&texts) {
+            assert_eq!(serde_json::from_str::<Activation>(text).unwrap(), activation);
+        }
+        let error = |text: &str| serde_json::from_str::<Activation>(text).unwrap_err().to_string();
+        assert!(error(r#""swish""#).starts_with("unknown variant `swish`, expected one of `none`, `relu`,"));
+        assert!(error(r#"{"leaky_relu": {}}"#).starts_with("missing field `slope`"));
+        assert!(error(r#"{"leaky_relu": {"slope": 1, "slope": 2}}"#).starts_with("duplicate field `slope`"));
+        assert!(!error(r#""leaky_relu""#).is_empty());
+        assert!(!error(r#"{"relu": {"slope": 1}}"#).is_empty());
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn check_interface(
 ) -> Result<(), Error> {
     for (id, dims, _) in interface(spec, shapes, options) {
         let bytes = dims.elements().saturating_mul(options.precision.activations.bytes());
-        check_size(&format!("tensor {} of {dims}", id.name()), dims.elements(), bytes, facts)?;
+        check_size(format_args!("tensor {} of {dims}", id.name()), dims.elements(), bytes, facts)?;
     }
     // A kernel's weights are checked once they are packed, which only adds to them; here so that counts stay small.
     let cost = Path::ALL.into_iter().filter(|&path| spec.has(path)).fold(0u64, |sum, path| {

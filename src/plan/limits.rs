@@ -27,7 +27,7 @@ pub(super) fn check_limits(
     }
     for &dims in scratch {
         let bytes = dims.elements().saturating_mul(element);
-        check_size(&format!("a scratch map of {dims}"), dims.elements(), bytes, layer.facts)?;
+        check_size(format_args!("a scratch map of {dims}"), dims.elements(), bytes, layer.facts)?;
     }
     for step in steps {
         if let Some(packing) = &step.packing {

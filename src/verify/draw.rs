@@ -90,14 +90,6 @@ fn draw(rng: &mut impl Rng, f16: bool, seed: u64) -> Case {
             _ => RngExt::random_range(rng, 8..=33),
         };
         let size = InputSize::video(choose(rng, &[1, 1, 2, 3]), frames, side(rng), side(rng));
-        let activations = [
-            Activation::None,
-            Activation::Relu,
-            Activation::Relu6,
-            Activation::Silu,
-            Activation::HardSwish,
-            Activation::LeakyRelu { slope: 0.1 },
-        ];
         let mut builder = Spec::builder(input.channels(), output.channels())
             .split(input, output)
             .kernel(kernel)
@@ -111,7 +103,7 @@ fn draw(rng: &mut impl Rng, f16: bool, seed: u64) -> Case {
             .downsample(choose(rng, &[Downsample::AveragePool, Downsample::AveragePool, Downsample::StridedConv]))
             .rounding(choose(rng, &[Rounding::Ceil, Rounding::Ceil, Rounding::Floor]))
             .bias(rng.random())
-            .activation(choose(rng, &activations))
+            .activation(choose(rng, &Activation::all().collect::<Vec<_>>()))
             .residual(rng.random_bool(0.3), rng.random_bool(0.3));
         if depthwise {
             builder = builder.depthwise();

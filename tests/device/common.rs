@@ -97,7 +97,7 @@ pub fn check_on(context: &Context, case: &Case, wanted: impl Fn(Variant) -> bool
 }
 
 /// Of each family a tile that does little at a time.
-const SMALL_TILES: [&str; 4] = ["2x2x8+2x2x8", "2x2x8", "32x32", "2x2-1x2"];
+const SMALL_TILES: [&str; 4] = ["t8c2h2w", "t8c2h2w+t8c1h1w", "g32c32p-t4c4p", "g2m4m-s2m2m"];
 
 /// Runs the case in every tile of every variant that the planner has for it and the test is about.
 pub fn check_tiles(context: &Context, case: &Case, wanted: impl Fn(Variant) -> bool) -> Vec<String> {

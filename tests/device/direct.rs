@@ -96,9 +96,9 @@ fn many_blocks_of_channels_and_positions() {
         check_one(context(), &Case { options: Options { variant, ..case.options }, ..case.clone() })
     };
     let found = kernels(&image(Spec::builder(24, 40).alpha(0.5, 0.25).kernel([3, 3]).same_padding(), 28, 28));
-    assert!(found.iter().any(|kernel| kernel.starts_with("direct 4x4")), "{found:?}");
+    assert!(found.iter().any(|kernel| kernel.contains("4h4w")), "{found:?}");
     let found = kernels(&image(Spec::builder(6, 70).alpha(0.5, 0.5).kernel([3, 3]).same_padding(), 4, 4));
-    assert!(found.iter().all(|kernel| !kernel.contains("4x4")), "{found:?}");
+    assert!(found.iter().all(|kernel| !kernel.contains("4h4w")), "{found:?}");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn large_kernels() {
     // The ResNet stem, whose kernel reaches beyond the whole map at low resolution.
     check(&image(split((3, 0), (6, 2)).kernel([7, 7]).same_padding().stride(2), 10, 6));
     // As released networks have it: without pooling, a row of taps a window.
-    let options = Options { variant: Some("fused/direct/4x4x8+4x4x8".parse().unwrap()), ..Options::default() };
+    let options = Options { variant: Some("fused/direct/t8c4h4w".parse().unwrap()), ..Options::default() };
     let stem = split((3, 0), (11, 0)).kernel([7, 7]).same_padding().stride(2).downsample(Downsample::StridedConv);
     check_one(context(), &Case { options, ..image(stem, 21, 26) });
 }
@@ -325,7 +325,7 @@ fn folded_grids() {
     // the second sample.
     for (output, grid) in [((16, 4), "x: 3, y: 1"), ((24, 9), "x: 3, y: 2"), ((40, 9), "x: 3, y: 3")] {
         let spec = split((3, 2), output).kernel([3, 3]).same_padding().bias(true);
-        let variant = Some("fused/direct/2x2x8+2x2x8".parse().unwrap());
+        let variant = Some("fused/direct/t8c2h2w".parse().unwrap());
         let options = Options { variant, ..Options::default() };
         let case = Case { options, ..case(spec, InputSize::image(2, 4, 3)) };
         let plan = context.engine().plan(&case.spec, case.size, &case.options).unwrap();
@@ -364,7 +364,7 @@ fn eight_storage_buffers() {
         strategies,
         HashSet::from([Strategy::Split, Strategy::LowFirst, Strategy::Transform, Strategy::Unfused])
     );
-    check_tiles(&context, &case, |variant| variant.tile == Some("2x2x8+2x2x8"));
+    check_tiles(&context, &case, |variant| variant.tile == Some("t8c2h2w"));
 }
 
 /// Every tile, on maps that none of them divides, with every path and every kind of output.
@@ -427,33 +427,33 @@ fn threads_along_the_channels() {
     let strided = k1().downsample(Downsample::StridedConv);
     let image = InputSize::image;
     for (variant, spec, options, size) in [
-        ("fused/direct/c1x28x4+c1x28x4", plain(), none, image(2, 7, 7)),
-        ("fused/direct/c2x14x4+c1x28x4", plain(), pooled(false), image(1, 9, 15)),
-        ("fused/direct/c1x28x4+c1x28x4", split((5, 0), (9, 0)), none, image(2, 5, 7)),
-        ("fused/direct/c1x28x8+c1x28x8", split((4, 0), (9, 0)), none, image(1, 1, 1)),
-        ("fused/direct/c1x28x4+c1x28x4", split((4, 0), (3, 0)), none, InputSize::video(2, 3, 5, 6)),
-        ("low-first/direct/c2x14x8+c1x28x8", all(), pooled(true), image(2, 14, 14)),
-        ("low-first/direct/c4x4x8+c1x28x8", all(), pooled(false), image(1, 6, 30)),
-        ("low-first/direct/2x2x16+c1x28x8", all(), pooled(true), image(1, 6, 10)),
-        ("low-first/direct/c2x14x4+c1x28x4", all().rounding(Rounding::Floor), pooled(true), image(1, 9, 13)),
-        ("fused/direct/c2x14x8+c1x28x8", all(), pooled(true), image(2, 14, 14)),
-        ("fused/direct/c4x4x8+c1x28x8", all(), pooled(true), image(1, 6, 30)),
-        ("fused/direct/c2x14x4+c1x28x4", all().rounding(Rounding::Floor), pooled(true), image(1, 9, 13)),
-        ("split/direct/c4x4x8+c1x28x8", all().rounding(Rounding::Floor), pooled(true), image(1, 5, 9)),
-        ("split/direct/c2x14x4+c1x28x4", clip().time(time), pooled(true), InputSize::video(1, 4, 5, 6)),
-        ("pool-first/direct/c2x14x4+c1x28x4", all(), none, image(1, 7, 30)),
-        ("pool-first/direct/c1x28x4+c1x28x4", all().stride(2), none, image(1, 12, 10)),
-        ("pool-first/direct/c2x14x4+c1x28x4", k1().stride(2), pooled(true), image(2, 11, 13)),
-        ("low-first/direct/c2x14x4+c1x28x4", strided, none, image(1, 8, 12)),
-        ("low-first/direct/c2x14x4+c1x28x4", k1(), slices, image(2, 9, 6)),
-        ("low-first/direct/c2x14x4+c1x28x4", clip(), none, InputSize::video(2, 3, 5, 6)),
-        ("low-first/direct/c2x14x4+c1x28x4", clip().time(time), none, InputSize::video(1, 4, 5, 6)),
+        ("fused/direct/tc4c1h28w", plain(), none, image(2, 7, 7)),
+        ("fused/direct/tc4c2h14w+tc4c1h28w", plain(), pooled(false), image(1, 9, 15)),
+        ("fused/direct/tc4c1h28w", split((5, 0), (9, 0)), none, image(2, 5, 7)),
+        ("fused/direct/tc8c1h28w", split((4, 0), (9, 0)), none, image(1, 1, 1)),
+        ("fused/direct/tc4c1h28w", split((4, 0), (3, 0)), none, InputSize::video(2, 3, 5, 6)),
+        ("low-first/direct/tc8c2h14w+tc8c1h28w", all(), pooled(true), image(2, 14, 14)),
+        ("low-first/direct/tc8c4h4w+tc8c1h28w", all(), pooled(false), image(1, 6, 30)),
+        ("low-first/direct/t16c2h2w+tc8c1h28w", all(), pooled(true), image(1, 6, 10)),
+        ("low-first/direct/tc4c2h14w+tc4c1h28w", all().rounding(Rounding::Floor), pooled(true), image(1, 9, 13)),
+        ("fused/direct/tc8c2h14w+tc8c1h28w", all(), pooled(true), image(2, 14, 14)),
+        ("fused/direct/tc8c4h4w+tc8c1h28w", all(), pooled(true), image(1, 6, 30)),
+        ("fused/direct/tc4c2h14w+tc4c1h28w", all().rounding(Rounding::Floor), pooled(true), image(1, 9, 13)),
+        ("split/direct/tc8c4h4w+tc8c1h28w", all().rounding(Rounding::Floor), pooled(true), image(1, 5, 9)),
+        ("split/direct/tc4c2h14w+tc4c1h28w", clip().time(time), pooled(true), InputSize::video(1, 4, 5, 6)),
+        ("pool-first/direct/tc4c2h14w+tc4c1h28w", all(), none, image(1, 7, 30)),
+        ("pool-first/direct/tc4c1h28w", all().stride(2), none, image(1, 12, 10)),
+        ("pool-first/direct/tc4c2h14w+tc4c1h28w", k1().stride(2), pooled(true), image(2, 11, 13)),
+        ("low-first/direct/tc4c2h14w+tc4c1h28w", strided, none, image(1, 8, 12)),
+        ("low-first/direct/tc4c2h14w+tc4c1h28w", k1(), slices, image(2, 9, 6)),
+        ("low-first/direct/tc4c2h14w+tc4c1h28w", clip(), none, InputSize::video(2, 3, 5, 6)),
+        ("low-first/direct/tc4c2h14w+tc4c1h28w", clip().time(time), none, InputSize::video(1, 4, 5, 6)),
     ] {
         let options = Options { variant: Some(variant.parse().unwrap()), ..options };
         let kernels = check_one(context(), &Case { options, ..case(spec, size) });
-        assert!(kernels.iter().any(|kernel| kernel.starts_with("direct c")), "{kernels:?}");
+        assert!(kernels.iter().any(|kernel| kernel.starts_with("direct tc")), "{kernels:?}");
     }
-    let variant = Some("low-first/direct/c2x14x4+c1x28x4".parse().unwrap());
+    let variant = Some("low-first/direct/tc4c2h14w+tc4c1h28w".parse().unwrap());
     for case in crate::common::in_all_types(&case(all(), image(1, 6, 14))) {
         check_one(context(), &Case { options: Options { variant, ..case.options }, ..case });
     }
@@ -467,7 +467,7 @@ fn threads_along_the_channels_are_for_software() {
     let along = |software| {
         let facts = DeviceFacts { software, ..DeviceFacts::default() };
         let plans = Plan::candidates(&spec, size, &Options::default(), &facts);
-        plans.iter().any(|plan| plan.kernels().iter().any(|kernel| kernel.starts_with("direct c")))
+        plans.iter().any(|plan| plan.kernels().iter().any(|kernel| kernel.starts_with("direct tc")))
     };
     assert_eq!([true, false].map(along), [true, false]);
 }

@@ -26,7 +26,7 @@ fn halves(case: Case) -> Case {
 }
 
 /// The tile that compiles fastest.
-const SMALL: &str = "2x2-1x2";
+const SMALL: &str = "g2m4m-s2m2m";
 
 /// Runs the case with f16 in the small tile, in every strategy that the planner has for the matrix kernel but the unfused
 /// one; those that are wanted must be among them.
@@ -102,8 +102,8 @@ fn windows_and_taps() {
     // Of the device, where it can; and of a GPU, where nothing runs.
     let run = |spec: SpecBuilder, size: InputSize, windowed: bool| {
         let case = halves(case(spec, size));
-        let options = Options { variant: Some("fused/matrix/2x2-2x2".parse().unwrap()), ..case.options };
-        let mut kernels = plan(case.clone(), "fused/matrix/2x2-2x2", &small_sides()).unwrap().kernels();
+        let options = Options { variant: Some("fused/matrix/g4m4m-s2m2m".parse().unwrap()), ..case.options };
+        let mut kernels = plan(case.clone(), "fused/matrix/g4m4m-s2m2m", &small_sides()).unwrap().kernels();
         if context().engine().facts().matrix.is_some() {
             kernels.extend(check_one(context(), &Case { options, ..case.clone() }));
         } else {
@@ -143,12 +143,12 @@ fn windows_and_taps() {
 #[test]
 fn sizes_of_windows() {
     let constants = |spec: SpecBuilder, w: u32, facts: &DeviceFacts| {
-        let source = plan(halves(image(spec, 16, w)), "fused/matrix/2x2-2x2", facts).unwrap().sources().remove(0);
+        let source = plan(halves(image(spec, 16, w)), "fused/matrix/g4m4m-s2m2m", facts).unwrap().sources().remove(0);
         let number = |name: &str| -> u32 {
             let line = source.lines().find_map(|line| line.strip_prefix(&format!("const {name}: u32 = ")));
             line.unwrap_or_else(|| panic!("no {name}")).trim_end_matches("u;").parse().unwrap()
         };
-        (source.contains("const WINDOWED: bool = true"), number("WINDOW"), number("SPAN"))
+        (source.contains("const WINDOWED: bool = true"), number("WINDOW"), number("WORD"))
     };
     let plain = |kernel, padding| split((48, 0), (64, 0)).kernel(kernel).padding(padding);
     // Of 16 cells: the rows of cells that the taps reach below, and the columns, and one more.
@@ -279,7 +279,7 @@ fn everything_beside_the_sums() {
 fn every_tile() {
     let case = |input, output| halves(image(k3((input, 0), (output, 0)), 13, 11));
     check_on(context(), &case(20, 69), |v| v.strategy == Strategy::Fused && v.tile != Some(SMALL));
-    check_on(context(), &case(32, 64), |v| v.strategy == Strategy::Fused && v.tile == Some("2x2-2x2"));
+    check_on(context(), &case(32, 64), |v| v.strategy == Strategy::Fused && v.tile == Some("g4m4m-s2m2m"));
     // Rows of pairs and of fours; steps of two matrices a slab, of which the tile's threads can gather both.
     let pairs = halves(image(k3((20, 0), (69, 0)), 9, 6));
     check_on(context(), &pairs, |v| v.strategy == Strategy::Fused && v.tile != Some(SMALL));
@@ -399,11 +399,11 @@ fn limits() {
     };
     let storage = of(|limits| limits.max_compute_workgroup_storage_size = 12287);
     let limit = "max_compute_workgroup_storage_size";
-    assert_eq!(exceeded("4x4-2x2", &storage), Some((limit, 12288, 12287)));
-    assert_eq!(exceeded("2x2-2x2", &storage), None);
+    assert_eq!(exceeded("g8m8m-s4m4m", &storage), Some((limit, 12288, 12287)));
+    assert_eq!(exceeded("g4m4m-s2m2m", &storage), None);
     let threads = of(|limits| limits.max_compute_invocations_per_workgroup = 64);
-    assert_eq!(exceeded("2x2-2x2", &threads), Some(("max_compute_invocations_per_workgroup", 128, 64)));
-    assert_eq!(exceeded("2x2-1x2", &threads), None);
+    assert_eq!(exceeded("g4m4m-s2m2m", &threads), Some(("max_compute_invocations_per_workgroup", 128, 64)));
+    assert_eq!(exceeded("g2m4m-s2m2m", &threads), None);
 }
 
 /// The planner ranks matrix units before the direct kernel where they help: not on software devices, which emulate them,

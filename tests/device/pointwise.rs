@@ -168,7 +168,7 @@ fn folded_grids() {
     let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 3, ..wgpu::Limits::default() };
     let context = open(&ContextOptions { limits: Some(limits), ..ContextOptions::default() });
     let case = image(split((3, 2), (40, 9)).bias(true), 4, 3);
-    let options = Options { variant: Some("fused/pointwise/2x2x8".parse().unwrap()), ..case.options };
+    let options = Options { variant: Some("fused/pointwise/t8c2h2w+t8c1h1w".parse().unwrap()), ..case.options };
     let plan = context.engine().plan(&case.spec, case.size, &options).unwrap();
     assert!(!format!("{plan:?}").contains("y: 1 }"), "no fold in {plan:?}");
     check_on(&context, &case, |variant| variant.family == family("pointwise"));
@@ -229,7 +229,7 @@ fn pairs_of_columns() {
     let wanted = of_kernel(family("pointwise"));
     for (spec, options, [h, w]) in cases {
         let case = Case { options, ..case(spec, InputSize::image(2, h, w)) };
-        check_tiles(context(), &case, |variant| wanted(variant) && variant.tile != Some("2x2x16"));
+        check_tiles(context(), &case, |variant| wanted(variant) && variant.tile != Some("t16c2h2w+t16c1h1w"));
     }
     check_tiles(context(), &image(split((4, 4), (18, 17)).bias(true), 4, 10), wanted);
 }
@@ -247,9 +247,18 @@ fn paired(
     let options = Options { variant: Some(format!("fused/pointwise/{tile}").parse().unwrap()), ..options };
     let plan = Plan::new(&spec, InputSize::image(1, h, w), &options, facts).unwrap();
     let source = plan.sources().concat();
-    let binding = format!(": array<{word}>;");
-    let name = |line: &str| Some(line.strip_suffix(&binding)?.rsplit(' ').next()?.to_owned());
-    source.lines().filter_map(name).collect::<Vec<_>>().join(" ")
+    // The type of a pair has a name of its own if it is a vector.
+    let alias = format!(" = {word};");
+    let aliases = source.lines().filter_map(|line| line.strip_prefix("alias ")?.strip_suffix(&alias));
+    let types: Vec<_> = aliases.chain([word]).collect();
+    let found = source.lines().filter_map(|line| {
+        let (variable, element) = line.strip_suffix(">;")?.rsplit_once("_elements: array<")?;
+        let number: u32 = variable.split_once("@binding(")?.1.split_once(')')?.0.parse().unwrap();
+        Some((number, variable.rsplit(' ').next()?)).filter(|_| types.contains(&element))
+    });
+    let mut names: Vec<_> = found.collect();
+    names.sort_unstable();
+    names.into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(" ")
 }
 
 /// Pairs are for tensors whose rows are whole numbers of them: integers on software devices that have those of 64 bits,
@@ -264,15 +273,15 @@ fn what_is_paired() {
     let both = || k1().residual(true, true);
     let floor = || both().rounding(Rounding::Floor);
     for (spec, size, tile, expected) in [
-        (both(), [6, 12], "2x4x8", "high x_l residual_h residual_l y_h y_l y_p"),
-        (both(), [6, 12], "2x2x8", "high residual_h y_h"),
-        (both(), [6, 10], "2x4x8", "high residual_h y_h"),
-        (both(), [6, 11], "2x4x8", "x_l residual_l y_l y_p"),
-        (both(), [6, 9], "2x4x8", ""),
-        (floor(), [6, 9], "2x4x8", "residual_l y_l y_p"),
-        (both().stride(2), [6, 20], "2x2x8", "high x_l residual_h y_h"),
-        (both().stride(2), [6, 24], "2x4x8", "high x_l residual_h residual_l y_h y_l y_p"),
-        (both().stride(2), [6, 23], "2x4x8", "x_l residual_h residual_l y_h y_l y_p"),
+        (both(), [6, 12], "t8c2h4w+t8c1h2w", "x_h x_l high_residual low_residual high_y low_y y_p"),
+        (both(), [6, 12], "t8c2h2w+t8c1h1w", "x_h high_residual high_y"),
+        (both(), [6, 10], "t8c2h4w+t8c1h2w", "x_h high_residual high_y"),
+        (both(), [6, 11], "t8c2h4w+t8c1h2w", "x_l low_residual low_y y_p"),
+        (both(), [6, 9], "t8c2h4w+t8c1h2w", ""),
+        (floor(), [6, 9], "t8c2h4w+t8c1h2w", "low_residual low_y y_p"),
+        (both().stride(2), [6, 20], "t8c2h2w+t8c1h1w", "x_h x_l high_residual high_y"),
+        (both().stride(2), [6, 24], "t8c2h4w+t8c1h2w", "x_h x_l high_residual low_residual high_y low_y y_p"),
+        (both().stride(2), [6, 23], "t8c2h4w+t8c1h2w", "x_l high_residual low_residual high_y low_y y_p"),
     ] {
         let halves = Options { precision: Precision { activations: Dtype::F16, ..options.precision }, ..options };
         for (options, facts, word) in [
@@ -289,5 +298,5 @@ fn what_is_paired() {
         }
     }
     let strided = k1().stride(2).downsample(Downsample::StridedConv);
-    assert_eq!(paired(strided, Options::default(), [6, 12], "2x2x8", &software, "u64"), "x_l y_h");
+    assert_eq!(paired(strided, Options::default(), [6, 12], "t8c2h2w+t8c1h1w", &software, "u64"), "x_l high_y");
 }

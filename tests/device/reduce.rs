@@ -106,7 +106,7 @@ fn folded_grids() {
     let context = open(&ContextOptions { limits: Some(limits), ..ContextOptions::default() });
     for (output, side) in [((8, 6), 4), ((24, 9), 5)] {
         let case = image(split((37, 50), output).kernel([3, 3]).same_padding(), side, side);
-        let small = |variant: Variant| split_k(variant) && matches!(variant.tile, Some("2x2x8+2x2x8" | "32x32"));
+        let small = |variant: Variant| split_k(variant) && matches!(variant.tile, Some("t8c2h2w" | "g32c32p-t4c4p"));
         let kernels = check_tiles(&context, &case, small);
         assert_eq!(kernels.iter().filter(|name| *name == "reduce").count(), 2, "{kernels:?}");
     }

@@ -26,7 +26,7 @@ fn check_in(context: &octconv::Context, variant: &str, case: &Case) {
 }
 
 fn check_fused(case: &Case) {
-    check_as("fused/staged/32x32", case);
+    check_as("fused/staged/g32c32p-t4c4p", case);
 }
 
 /// 3x3 with the padding that keeps sizes, half of the channels at half of the resolution, no whole slab of them.
@@ -90,12 +90,12 @@ fn batches_frames_and_slices() {
         TimeAxis { kernel: 2, stride: 2, padding: 0, dilation: 2 },
     ] {
         check_fused(&case(k3().time(time), InputSize::video(2, 5, 5, 6)));
-        check_as("low-first/staged/32x32", &case(k3().time(time), InputSize::video(2, 4, 5, 6)));
+        check_as("low-first/staged/g32c32p-t4c4p", &case(k3().time(time), InputSize::video(2, 4, 5, 6)));
     }
     let [high_slice, low_slice] = [Slice { first: 3, of: 12 }, Slice { first: 0, of: 38 }].map(Some);
     let options = Options { high_slice, low_slice, ..Options::default() };
     check_fused(&Case { options, ..case(k3(), InputSize::image(2, 9, 6)) });
-    check_as("low-first/staged/32x32", &Case { options, ..case(k3(), InputSize::image(2, 9, 6)) });
+    check_as("low-first/staged/g32c32p-t4c4p", &Case { options, ..case(k3(), InputSize::image(2, 9, 6)) });
 }
 
 #[test]
@@ -104,7 +104,10 @@ fn activations_and_batch_norm() {
         let spec = split((2, 0), (3, 0)).bias(true).activation(activation);
         check_fused(&Case { batch_norm: true, ..image(spec, 8, 8) });
     }
-    check_as("low-first/staged/32x32", &Case { batch_norm: true, ..image(k3().activation(Activation::Relu), 8, 8) });
+    check_as(
+        "low-first/staged/g32c32p-t4c4p",
+        &Case { batch_norm: true, ..image(k3().activation(Activation::Relu), 8, 8) },
+    );
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn residuals_and_pooled_maps() {
         for (h, w) in [(7, 9), (8, 6)] {
             let case = Case { options: pooled_output, ..image(spec.clone().rounding(rounding), h, w) };
             check_fused(&case);
-            check_as("low-first/staged/32x32", &case);
+            check_as("low-first/staged/g32c32p-t4c4p", &case);
         }
     }
     let pooled_input = Options { pooled_input: true, ..Options::default() };
@@ -145,7 +148,7 @@ fn types() {
         };
         let case = Case { options, ..image(k3().bias(true).residual(true, true), 9, 8) };
         check_fused(&case);
-        check_as("low-first/staged/32x32", &case);
+        check_as("low-first/staged/g32c32p-t4c4p", &case);
     }
 }
 
@@ -158,13 +161,13 @@ fn every_tile() {
     for tile in tiles {
         check_as(&format!("fused/staged/{tile}"), &image(spec.clone(), 19, 15));
     }
-    check_as("low-first/staged/128x128", &image(spec, 19, 15));
+    check_as("low-first/staged/g128c128p-t8c8p", &image(spec, 19, 15));
 }
 
 /// Channels, positions and slabs that divide: nothing is masked.
 #[test]
 fn no_edges() {
-    for tile in ["32x32", "128x128"] {
+    for tile in ["g32c32p-t4c4p", "g128c128p-t8c8p"] {
         let case = image(split((16, 32), (128, 128)), 32, 32);
         let variant = format!("fused/staged/{tile}");
         let options = Options { variant: Some(variant.parse().unwrap()), ..Options::default() };
@@ -182,7 +185,7 @@ fn folded_grids() {
     let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 3, ..wgpu::Limits::default() };
     let context = open(&ContextOptions { limits: Some(limits), ..ContextOptions::default() });
     // 4 workgroups of Y_H and 1 of Y_L, in rows of 3.
-    check_in(&context, "fused/staged/32x32", &image(split((3, 2), (40, 9)).bias(true), 8, 7));
+    check_in(&context, "fused/staged/g32c32p-t4c4p", &image(split((3, 2), (40, 9)).bias(true), 8, 7));
 }
 
 /// Workgroup memory pays on a GPU, where many channels share what is read; a software device has none that is faster.
@@ -210,15 +213,14 @@ fn what_it_refuses() {
     let limits = wgpu::Limits::default();
     let grouped = refusal("fused/staged", split((4, 4), (4, 4)).groups(2), limits.clone());
     assert_eq!(grouped, "variant fused/staged cannot run this layer: the staged kernel needs one group");
-    let narrow = refusal("fused/staged/128x128", split((4, 4), (64, 64)), limits.clone());
-    assert!(narrow.ends_with("half of a tile of 128x128 or more would stand idle"), "{narrow}");
+    let narrow = refusal("fused/staged/g128c128p-t8c8p", split((4, 4), (64, 64)), limits.clone());
+    assert!(narrow.ends_with("half of the tile g128c128p-t8c8p or more would stand idle"), "{narrow}");
     let small = wgpu::Limits { max_compute_workgroup_storage_size: 8000, ..limits.clone() };
-    let storage = refusal("fused/staged/32x32", k3(), small);
-    let wanted =
-        "a tile of 32x32, in bytes of workgroup memory, needs 8192, but max_compute_workgroup_storage_size is 8000";
+    let storage = refusal("fused/staged/g32c32p-t4c4p", k3(), small);
+    let wanted = "the tile g32c32p-t4c4p, in bytes of workgroup memory, needs 8192, but max_compute_workgroup_storage_size is 8000";
     assert_eq!(storage, wanted);
     let small = wgpu::Limits { max_compute_invocations_per_workgroup: 32, ..limits };
-    let threads = refusal("fused/staged/32x32", k3(), small);
-    let wanted = "a tile of 32x32, in threads, needs 64, but max_compute_invocations_per_workgroup is 32";
+    let threads = refusal("fused/staged/g32c32p-t4c4p", k3(), small);
+    let wanted = "the tile g32c32p-t4c4p, in threads, needs 64, but max_compute_invocations_per_workgroup is 32";
     assert_eq!(threads, wanted);
 }

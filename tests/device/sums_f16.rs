@@ -109,7 +109,7 @@ fn tiles() {
     }
     for spec in [split((16, 16), (24, 17)), split((8, 8), (24, 17)).kernel([3, 3]).same_padding()] {
         let kernels = check_tiles(context(), &Case { options: F16, ..image(spec, 11, 13) }, fused);
-        for tile in ["direct-f16 2x2x4", "direct-f16 4x4x4", "direct-f16 2x2x16", "staged-f16 32x128"] {
+        for tile in ["direct-f16 t4c2h2w", "direct-f16 t4c4h4w", "direct-f16 t16c2h2w", "staged-f16 g32c128p"] {
             assert!(kernels.iter().any(|name| name.contains(tile)), "{tile} is not among {kernels:?}");
         }
     }

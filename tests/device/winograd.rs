@@ -13,7 +13,7 @@ fn check(case: &Case) -> Vec<String> {
 
 /// Runs the case with tiles of 4x4 and of 2x2 outputs, and with products that have tiles and channels side by side.
 fn check_both(case: &Case) {
-    for name in ["4x4-4t16c", "4x4-4c16t", "2x2-8c8t"].map(|tile| format!("transform/winograd/{tile}")) {
+    for name in ["t16c4f-f4h4w", "tc4c16f-f4h4w", "tc8c8f-f2h2w"].map(|tile| format!("transform/winograd/{tile}")) {
         let options = Options { variant: Some(variant(&name)), ..case.options };
         crate::common::check_one(context(), &Case { options, ..case.clone() });
     }
@@ -158,7 +158,7 @@ fn types() {
     }
     let half = Options { precision: Precision { weights: Dtype::F16, ..Precision::default() }, ..Options::default() };
     let spec = octave().build().unwrap();
-    let options = Options { variant: Some(variant("transform/winograd/4x4-4t16c")), ..half };
+    let options = Options { variant: Some(variant("transform/winograd/t16c4f-f4h4w")), ..half };
     let refused = context().engine().plan(&spec, InputSize::image(1, 9, 8), &options);
     assert!(refused.as_ref().is_err_and(|error| error.to_string().contains("f32")), "{refused:?}");
 }
@@ -168,7 +168,7 @@ fn folded_grids() {
     let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 11, ..wgpu::Limits::default() };
     let context = open(&ContextOptions { limits: Some(limits), ..ContextOptions::default() });
     let case = image(octave(), 9, 7);
-    let options = Options { variant: Some(variant("transform/winograd/2x2-4t16c")), ..case.options };
+    let options = Options { variant: Some(variant("transform/winograd/t16c4f-f2h2w")), ..case.options };
     let plan = context.engine().plan(&case.spec, case.size, &options).unwrap();
     assert!(format!("{plan:?}").contains("Grid { x: 10, y: 5 }"), "no fold in {plan:?}");
     crate::common::check_one(&context, &Case { options, ..case });
@@ -195,7 +195,7 @@ fn layers_that_it_refuses() {
 #[test]
 fn scratch_that_does_not_fit() {
     let spec = k3(Spec::builder(64, 64)).build().unwrap();
-    let options = Options { variant: Some(variant("transform/winograd/4x4-4t16c")), ..Options::default() };
+    let options = Options { variant: Some(variant("transform/winograd/t16c4f-f4h4w")), ..Options::default() };
     let plan = |n| Plan::new(&spec, InputSize::image(n, 56, 56), &options, &DeviceFacts::default());
     let most = DeviceFacts::default().limits.max_storage_buffer_binding_size;
     // 36 points of 64 channels of 196 tiles, twice.

@@ -3,29 +3,52 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
+use super::error::AssembleError;
+use super::files::FILES;
 use super::module::{Item, ItemKind, Library, Module};
 use super::recipe::{New, Recipe, Value};
 use super::tokens::Scope;
-use super::{AssembleError, FILES};
 use crate::kernels::access::Access;
 
 static SHADERS: LazyLock<Library> = LazyLock::new(|| Library::new(FILES));
 
 /// The WGSL of a kernel.
 pub(crate) fn assemble(recipe: &Recipe) -> Result<String, AssembleError> {
-    Assembler::new(&SHADERS, recipe, false).program()
+    Ok(Assembler::new(&SHADERS, recipe, false).program()?.text)
 }
 
 /// The same with files of a test's own.
 #[cfg(test)]
 pub(super) fn assemble_from(library: &Library, recipe: &Recipe) -> Result<String, AssembleError> {
-    Assembler::new(library, recipe, false).program()
+    Ok(Assembler::new(library, recipe, false).program()?.text)
 }
 
-/// A file with its defaults, whose bindings are numbered as they come.
+/// A file with its defaults. Bindings are numbered as they come.
 #[cfg(test)]
 pub(crate) fn assemble_alone(file: &'static str) -> Result<String, AssembleError> {
-    Assembler::new(&SHADERS, &Recipe::new(file), true).program()
+    Ok(program_alone(&SHADERS, file)?.text)
+}
+
+/// The same with other files, and where everything comes from.
+pub(super) fn program_alone(library: &Library, file: &'static str) -> Result<Program, AssembleError> {
+    Assembler::new(library, &Recipe::new(file), true).program()
+}
+
+/// A text, and where each token of it comes from.
+pub(super) struct Program {
+    pub(super) text: String,
+    /// In the order of the text.
+    pub(super) places: Vec<Place>,
+}
+
+/// Where a token comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Where it begins in the program, in bytes.
+    pub(super) at: usize,
+    pub(super) file: &'static str,
+    pub(super) line: u32,
+    pub(super) column: u32,
 }
 
 /// A declaration as it goes into the program.
@@ -34,6 +57,8 @@ struct Declaration {
     file: &'static str,
     kind: ItemKind,
     text: String,
+    /// Where its tokens come from.
+    places: Vec<Place>,
     /// All names that stand in it.
     names: Vec<String>,
 }
@@ -41,12 +66,22 @@ struct Declaration {
 /// What a name within a file is in the program.
 type Names = HashMap<String, String>;
 
+impl Program {
+    /// Adds a line, or a few.
+    fn push(&mut self, text: &str, places: &[Place]) {
+        let begin = self.text.len();
+        self.places.extend(places.iter().map(|place| Place { at: begin + place.at, ..*place }));
+        self.text.push_str(text);
+        self.text.push('\n');
+    }
+}
+
 struct Assembler<'a> {
     library: &'a Library,
     recipe: &'a Recipe,
     /// The bindings are not those of the recipe: they are numbered as they come.
     numbers_itself: bool,
-    directives: Vec<String>,
+    directives: Vec<Declaration>,
     declarations: Vec<Declaration>,
     /// Files that are being added, one importing the next.
     stack: Vec<&'static str>,
@@ -77,35 +112,25 @@ impl<'a> Assembler<'a> {
         }
     }
 
-    fn program(mut self) -> Result<String, AssembleError> {
+    fn program(mut self) -> Result<Program, AssembleError> {
         self.check_given_once()?;
         self.add(self.library.module(self.recipe.root, "the host")?, "")?;
         self.check_all_used()?;
-        let mut owners = HashMap::new();
-        for Declaration { name, file, .. } in &self.declarations {
-            if !name.is_empty()
-                && let Some(first) = owners.insert(name, *file)
-            {
-                return Err(AssembleError::Clash { name: name.clone(), first, second: file });
-            }
-        }
+        self.check_no_clash()?;
         let kept = self.reachable();
+        let kept = self.declarations.iter().zip(kept).filter(|(_, kept)| *kept).map(|(declaration, _)| declaration);
+        let kept: Vec<_> = kept.collect();
+        let mut program = Program { text: String::new(), places: Vec::new() };
         // Only a replaced alias may need it and not say so.
         const F16: &str = "enable f16;";
-        let needs_f16 =
-            self.declarations.iter().zip(&kept).any(|(d, &kept)| kept && d.names.iter().any(|n| n == "f16"));
-        if needs_f16 || self.directives.iter().any(|directive| directive == F16) {
-            self.directives.retain(|directive| directive != F16);
-            self.directives.insert(0, F16.into());
+        let (f16, others) = self.directives.iter().partition::<Vec<_>, _>(|directive| directive.text == F16);
+        if f16.is_empty() && kept.iter().any(|declaration| declaration.names.iter().any(|name| name == "f16")) {
+            program.push(F16, &[]);
         }
-        let kept =
-            self.declarations.iter().zip(kept).filter(|(_, kept)| *kept).map(|(declaration, _)| &declaration.text);
-        let mut text = String::new();
-        for part in self.directives.iter().chain(kept) {
-            text.push_str(part);
-            text.push('\n');
+        for part in f16.into_iter().chain(others).chain(kept) {
+            program.push(&part.text, &part.places);
         }
-        Ok(text)
+        Ok(program)
     }
 
     /// Adds a file to an instance, or to the program's own names if that is empty, behind what it imports.
@@ -143,8 +168,8 @@ impl<'a> Assembler<'a> {
             names.insert(own.into(), prefixed(instance, own));
         }
         for item in &module.items {
-            if let Some(&local) = item.locals.iter().find(|local| names.contains_key(**local)) {
-                return Err(AssembleError::LocalName { file, name: local.into() });
+            if let Some(local) = item.locals.iter().find(|local| names.contains_key(local.text)) {
+                return Err(AssembleError::LocalName { file, line: local.line, name: local.text.into() });
             }
             self.declare(file, instance, item, &names)?;
         }
@@ -192,7 +217,7 @@ impl<'a> Assembler<'a> {
 
     /// What a file and its parts declare.
     fn exports(&mut self, module: &'a Module, depth: usize) -> Result<Vec<&'static str>, AssembleError> {
-        if depth > FILES.len() {
+        if depth > self.library.len() {
             return Err(AssembleError::Cycle { file: module.file });
         }
         let mut names: Vec<_> = module.items.iter().map(|item| item.name).filter(|name| !name.is_empty()).collect();
@@ -213,24 +238,20 @@ impl<'a> Assembler<'a> {
             ItemKind::Storage(written) => Some(self.number(file, instance, item, &name, written)?),
             _ => None,
         };
-        let (text, all) = match self.new_value(instance, item) {
-            Some(new) => {
-                let words =
-                    |wgsl: &str| wgsl.split(|c: char| !c.is_alphanumeric() && c != '_').map(String::from).collect();
-                match new {
-                    New::Constant(value) => (format!("const {name}: u32 = {value}u;"), Vec::new()),
-                    New::Flag(value) => (format!("const {name}: bool = {value};"), Vec::new()),
-                    New::Alias(wgsl) => (format!("alias {name} = {wgsl};"), words(wgsl)),
-                }
-            }
-            None => render(item, names, number),
-        };
-        if item.kind == ItemKind::Directive {
-            if !self.directives.contains(&text) {
-                self.directives.push(text);
-            }
-        } else {
-            self.declarations.push(Declaration { name, file, kind: item.kind, text, names: all });
+        let mut rendered = render(file, item, names, number);
+        if let Some(new) = self.new_value(instance, item) {
+            rendered.places.truncate(1);
+            (rendered.text, rendered.names) = match new {
+                New::Constant(value) => (format!("const {name}: u32 = {value}u;"), Vec::new()),
+                New::Flag(value) => (format!("const {name}: bool = {value};"), Vec::new()),
+                New::Alias(wgsl) => (format!("alias {name} = {wgsl};"), words(wgsl)),
+            };
+        }
+        let declaration = Declaration { name, ..rendered };
+        if item.kind != ItemKind::Directive {
+            self.declarations.push(declaration);
+        } else if self.directives.iter().all(|other| other.text != declaration.text) {
+            self.directives.push(declaration);
         }
         Ok(())
     }
@@ -317,6 +338,18 @@ impl<'a> Assembler<'a> {
         Ok(())
     }
 
+    fn check_no_clash(&self) -> Result<(), AssembleError> {
+        let mut owners = HashMap::new();
+        for Declaration { name, file, .. } in &self.declarations {
+            if !name.is_empty()
+                && let Some(first) = owners.insert(name, *file)
+            {
+                return Err(AssembleError::Clash { name: name.clone(), first, second: file });
+            }
+        }
+        Ok(())
+    }
+
     /// Which declarations an entry point, a binding or an assertion needs. Without an entry point all of them.
     fn reachable(&self) -> Vec<bool> {
         let places: HashMap<_, _> = self.declarations.iter().enumerate().map(|(i, d)| (d.name.as_str(), i)).collect();
@@ -360,9 +393,15 @@ fn prefixed(instance: &str, name: &str) -> String {
     pascal + name
 }
 
-/// A declaration as text, with the names that it has in the program and its binding's number, and all names in it.
-fn render(item: &Item, names: &Names, number: Option<usize>) -> (String, Vec<String>) {
+/// The names in a type.
+fn words(wgsl: &str) -> Vec<String> {
+    wgsl.split(|c: char| !c.is_alphanumeric() && c != '_').map(String::from).collect()
+}
+
+/// A declaration as text, with the names that it has in the program and its binding's number.
+fn render(file: &'static str, item: &Item, names: &Names, number: Option<usize>) -> Declaration {
     let mut text = String::new();
+    let mut places = Vec::new();
     let mut all = Vec::new();
     let mut line = item.tokens.first().map_or(0, |token| token.line);
     for (i, token) in item.tokens.iter().enumerate() {
@@ -373,6 +412,7 @@ fn render(item: &Item, names: &Names, number: Option<usize>) -> (String, Vec<Str
         if i > 0 {
             text.push_str(token.space);
         }
+        places.push(Place { at: text.len(), file, line, column: token.column });
         let is_number = i >= 2 && item.tokens[i - 1].is("(") && item.tokens[i - 2].is("binding");
         if let (true, Some(number)) = (is_number, number) {
             text.push_str(&number.to_string());
@@ -384,5 +424,5 @@ fn render(item: &Item, names: &Names, number: Option<usize>) -> (String, Vec<Str
             text.push_str(token.text);
         }
     }
-    (text, all)
+    Declaration { name: String::new(), file, kind: item.kind, text, places, names: all }
 }

@@ -42,6 +42,11 @@
 //! Nothing is formatted or assembled while planning: a recipe holds static strings and numbers, and is the key under which
 //! pipelines are shared. A name that does not exist is an [`AssembleError`], which tests find.
 //!
+//! # Checking files
+//!
+//! `cargo run --all-features --example shaders -- check shaders/direct/path.wgsl` validates a file by itself and names the
+//! line of an error. Without a file it checks all. A test does the same.
+//!
 //! # Rules for files
 //!
 //! - A local variable or parameter must not have a module-scope name of its file, nor of an instance that it imports.
@@ -50,7 +55,10 @@
 //!   If only a replaced alias brings `f16` in, `enable f16;` is added.
 //! - What the entry point does not reach is left out; comments and blank lines are too. Bindings stay.
 
+mod alone;
 mod assemble;
+mod error;
+mod files;
 mod module;
 mod recipe;
 mod tensors;
@@ -58,81 +66,7 @@ mod tensors;
 mod tests;
 mod tokens;
 
+pub use alone::{Alone, Place, Wrong};
 pub(crate) use assemble::assemble;
-#[cfg(test)]
-pub(crate) use assemble::assemble_alone;
-pub(crate) use recipe::{Named, Recipe};
+pub(crate) use recipe::Recipe;
 pub(crate) use tensors::{Form, INPUTS};
-
-/// Each file under `shaders/` that is written for the assembler: its name, and its text.
-pub(crate) const FILES: &[(&str, &str)] = {
-    macro_rules! files {
-        ($($name:literal,)*) => {
-            &[$(($name, include_str!(concat!("../../../shaders/", $name, ".wgsl")))),*]
-        };
-    }
-    files![
-        "common/activate",
-        "common/epilogue",
-        "common/lanes",
-        "common/lanes_1",
-        "common/means",
-        "common/turns",
-        "common/words64",
-        "layer/add",
-        "layer/upsample",
-        "tensors/input",
-        "tensors/input_absent",
-        "tensors/input_pairs",
-        "tensors/input_words_f16",
-        "tensors/input_words_f32",
-        "tensors/output",
-        "tensors/output_absent",
-        "tensors/output_pairs",
-        "tensors/output_words_f16",
-        "tensors/output_words_f32",
-        "tensors/vectors_in",
-        "tensors/vectors_in_words_2",
-        "tensors/vectors_in_words_4",
-        "tensors/vectors_out",
-        "tensors/vectors_out_words_2",
-        "tensors/vectors_out_words_4",
-        "tensors/weights",
-        "tensors/weights_as_f16",
-        "tensors/weights_f16_1",
-        "tensors/weights_f16_2",
-        "tensors/weights_f16_4",
-        "tensors/weights_f16_words_4",
-        "tensors/weights_words_2",
-        "tensors/weights_words_4",
-    ]
-};
-
-/// Why a recipe makes no source.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AssembleError {
-    #[error("there is no shader file {file}, which {by} wants")]
-    NoFile { file: String, by: String },
-    #[error("{file}, line {line}: {what}")]
-    Syntax { file: &'static str, line: u32, what: &'static str },
-    #[error("{file}: the local variable or parameter {name} has a module-scope name")]
-    LocalName { file: &'static str, name: String },
-    #[error("{file} imports itself, directly or through others")]
-    Cycle { file: &'static str },
-    #[error("{first} and {second} both declare {name}")]
-    Clash { name: String, first: &'static str, second: &'static str },
-    #[error("the instance {instance} is {first} in one file and {second} in another")]
-    TwoFiles { instance: String, first: &'static str, second: &'static str },
-    #[error("{root}: no instance or import is called {name}")]
-    NoInstance { root: &'static str, name: &'static str },
-    #[error("{root}: no {kind} {name} in {}", if instance.is_empty() { "the program" } else { instance })]
-    NoValue { root: &'static str, instance: &'static str, kind: &'static str, name: &'static str },
-    #[error("{root}: {name} is given twice")]
-    GivenTwice { root: &'static str, name: String },
-    #[error("{root}: no file declares the binding {name}")]
-    NoBinding { root: &'static str, name: String },
-    #[error("{file}: the recipe of {root} does not list the binding {name}")]
-    UnlistedBinding { root: &'static str, file: &'static str, name: String },
-    #[error("{file}: {name} is read and written differently from what the recipe of {root} says")]
-    OtherAccess { root: &'static str, file: &'static str, name: String },
-}

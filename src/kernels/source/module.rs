@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use super::AssembleError;
+use super::error::AssembleError;
 use super::tokens::{Import, Kind, Token, tokens};
 
 /// What a declaration at module scope is.
@@ -31,7 +31,7 @@ pub(super) struct Item {
     /// For each token, whether it can name something at module scope.
     pub(super) names: Vec<bool>,
     /// Names of local variables and parameters.
-    pub(super) locals: Vec<&'static str>,
+    pub(super) locals: Vec<Token>,
 }
 
 #[derive(Debug)]
@@ -55,6 +55,10 @@ type Parsed = OnceLock<Result<Module, AssembleError>>;
 impl Library {
     pub(super) fn new(files: &[(&'static str, &'static str)]) -> Self {
         Self { files: files.iter().map(|&(name, text)| (name, (text, OnceLock::new()))).collect() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.files.len()
     }
 
     /// A file that `by` wants.
@@ -155,11 +159,11 @@ fn item(tokens: &[Token]) -> Result<Item, &'static str> {
         for i in name_at + 1..tokens.len() {
             let parameter = i < body && is(i + 1, ":");
             if parameter {
-                locals.push(tokens[i].text);
+                locals.push(tokens[i]);
             }
             if ["let", "var", "const"].iter().any(|keyword| is(i, keyword)) {
                 let at = if is(i + 1, "<") { behind(tokens, i + 1, ["<", ">"]) } else { i + 1 };
-                locals.extend(tokens.get(at).map(|token| token.text));
+                locals.extend(tokens.get(at));
             }
         }
     }
@@ -207,9 +211,9 @@ mod tests {
             ("main", Function(true)),
         ];
         assert_eq!(found, wanted);
-        let locals: Vec<_> = module.items.iter().map(|item| item.locals.as_slice()).collect();
-        assert_eq!(locals[11], ["i", "c", "j", "k", "l"]);
-        assert_eq!(locals[12], ["id", "m"]);
+        let locals = |i: usize| module.items[i].locals.iter().map(|token| token.text).collect::<Vec<_>>();
+        assert_eq!(locals(11), ["i", "c", "j", "k", "l"]);
+        assert_eq!(locals(12), ["id", "m"]);
     }
 
     #[test]

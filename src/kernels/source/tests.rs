@@ -5,59 +5,18 @@ use std::path::Path;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
-use super::assemble::assemble_from;
+use super::assemble::{assemble, assemble_alone, assemble_from};
+use super::error::AssembleError;
+use super::files::FILES;
 use super::module::Library;
-use super::{AssembleError, FILES, Form, Recipe, assemble, assemble_alone};
+use super::recipe::Recipe;
+use super::tensors::Form;
 use crate::device::Words;
 use crate::kernels::access::Access;
 use crate::precision::Dtype;
 
 /// Files that are not written for the assembler yet, or folders of them. Empty in the end.
-const NOT_CONVERTED: &[&str] = &[
-    "activate",
-    "direct",
-    "excite",
-    "global_pool",
-    "lanes",
-    "linear",
-    "matrix",
-    "matrix_low",
-    "matrix_low_absent",
-    "matrix_path",
-    "matrix_path_absent",
-    "path",
-    "path_absent",
-    "path_given",
-    "path_products",
-    "path_products_f16",
-    "pointwise",
-    "pool",
-    "probes/copy",
-    "probes/multiply_add",
-    "probes/multiply_matrices",
-    "probes/read",
-    "reduce",
-    "scale",
-    "softmax",
-    "staged",
-    "staged_output",
-    "staged_path",
-    "staged_products",
-    "staged_products_f16",
-    "staged_replicated",
-    "turns",
-    "wide",
-    "window_pool",
-    "winograd_2",
-    "winograd_4",
-    "winograd_feed",
-    "winograd_input",
-    "winograd_multiply",
-    "winograd_output",
-    "winograd_row",
-    "winograd_row_paired",
-    "winograd_store",
-];
+const NOT_CONVERTED: &[&str] = &[];
 
 fn made(files: &[(&'static str, &'static str)], recipe: &Recipe) -> Result<String, AssembleError> {
     assemble_from(&Library::new(files), recipe)
@@ -282,11 +241,11 @@ fn names_what_is_wrong() {
     assert_eq!(error(&[("a", "#import c")]), "there is no shader file c, which a wants");
     assert_eq!(
         error(&[("a", "const n = 1;\nfn f(n: u32) {}")]),
-        "a: the local variable or parameter n has a module-scope name"
+        "a, line 2: the local variable or parameter n has a module-scope name"
     );
     assert_eq!(
         error(&[("a", "#import b as x\nfn f() { let x_g = 1; }"), ("b", "fn g() {}")]),
-        "a: the local variable or parameter x_g has a module-scope name"
+        "a, line 2: the local variable or parameter x_g has a module-scope name"
     );
     assert_eq!(
         error(&[("a", "#import b\n#import d as x"), ("b", "#import c as x"), ("c", ""), ("d", "")]),

@@ -1,6 +1,6 @@
 //! Splits WGSL into tokens. Comments and blank lines are gone after this; `#import` lines are taken out.
 
-use super::AssembleError;
+use super::error::AssembleError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -19,6 +19,8 @@ pub(super) struct Token {
     pub(super) space: &'static str,
     /// Counted from 1.
     pub(super) line: u32,
+    /// In characters, counted from 1.
+    pub(super) column: u32,
 }
 
 impl Token {
@@ -49,13 +51,15 @@ pub(super) fn tokens(file: &'static str, text: &'static str) -> Result<(Vec<Toke
     let mut tokens = Vec::new();
     let mut imports = Vec::new();
     let mut line = 1;
-    let mut at = 0; // in bytes
+    let mut line_at = 0; // in bytes, as all that follow
+    let mut at = 0;
     let mut gap = 0; // where the token before ends, or the line begins
     while let Some(first) = text[at..].chars().next() {
         let rest = &text[at..];
         if first == '\n' {
             line += 1;
             at += 1;
+            line_at = at;
             gap = at;
         } else if first.is_whitespace() {
             at += first.len_utf8();
@@ -65,6 +69,7 @@ pub(super) fn tokens(file: &'static str, text: &'static str) -> Result<(Vec<Toke
             let length = block_comment(rest);
             let length = length.ok_or(AssembleError::Syntax { file, line, what: "a comment that does not end" })?;
             line += rest[..length].matches('\n').count() as u32;
+            line_at = rest[..length].rfind('\n').map_or(line_at, |end| at + end + 1);
             at += length;
         } else if first == '#' {
             let end = rest.find('\n').unwrap_or(rest.len());
@@ -73,7 +78,8 @@ pub(super) fn tokens(file: &'static str, text: &'static str) -> Result<(Vec<Toke
         } else {
             let (kind, length) = token(rest);
             let space = Some(&text[gap..at]).filter(|space| space.trim().is_empty() && !space.contains('\n'));
-            tokens.push(Token { kind, text: &rest[..length], space: space.unwrap_or(" "), line });
+            let column = text[line_at..at].chars().count() as u32 + 1;
+            tokens.push(Token { kind, text: &rest[..length], space: space.unwrap_or(" "), line, column });
             at += length;
             gap = at;
         }
@@ -166,8 +172,8 @@ mod tests {
     #[test]
     fn knows_lines_and_spaces() {
         let (tokens, _) = tokens("test", "a /* \n */ b\n\n    c  d").unwrap();
-        let places: Vec<_> = tokens.iter().map(|token| (token.text, token.line, token.space)).collect();
-        assert_eq!(places, [("a", 1, ""), ("b", 2, " "), ("c", 4, "    "), ("d", 4, "  ")]);
+        let places: Vec<_> = tokens.iter().map(|t| (t.text, t.line, t.column, t.space)).collect();
+        assert_eq!(places, [("a", 1, 1, ""), ("b", 2, 5, " "), ("c", 4, 5, "    "), ("d", 4, 8, "  ")]);
     }
 
     #[test]

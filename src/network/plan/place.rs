@@ -178,7 +178,7 @@ impl<'a> Placement<'a> {
         for part in [place.high, place.low, place.pooled].into_iter().flatten() {
             let whole = part.dims.with_channels(part.slice.of);
             let bytes = whole.elements().saturating_mul(self.options.precision.activations.bytes());
-            check_size(&format!("{map} of {whole}"), whole.elements(), bytes, self.facts)?;
+            check_size(format_args!("{map} of {whole}"), whole.elements(), bytes, self.facts)?;
         }
         place.vector.map_or(Ok(()), |vector| self.check_vector(vector.dims))
     }

@@ -1,0 +1,11 @@
+// What a map is scaled by: a factor and a shift per channel, as of a batch norm.
+//
+// All files in place of this one have the same function: affine(c, at) is (factor, shift) of channel c, whose factor of a
+// sample is element `at` of the factors.
+
+// [channels] of (factor, shift).
+@group(0) @binding(1) var<storage, read> params: array<vec2<f32>>;
+
+fn affine(c: u32, at: u32) -> vec2<f32> {
+    return params[c];
+}

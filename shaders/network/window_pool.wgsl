@@ -1,0 +1,178 @@
+// Y = the maximum or the mean of the elements of X under each pool window.
+//
+//   Y[n][y_first + c][t][y][x] = max or mean of X[n][c][t'][y'][x']
+//                                over t' in t * stride_t - padding_t .. + kernel_t, and so for y' and x'
+//
+// of the elements that exist: what lies outside of the map counts neither as a maximum nor in a mean.
+//
+// Mapping. A thread makes ROWS x COLS elements of a frame.
+//
+// Operands: X [n][channels][t][x_rows][w]; Y [n][y_channels][t_out][h_out][w_out]. `channels` of Y, from y_first on, are
+// written, and of each frame the y_rows rows from y_row on. X has only its rows from x_row on.
+//
+// The host guarantees: one thread for each ROWS x COLS elements that are made; every pool window has an element, and all of
+// its rows are in X; padding less than the kernel; if PAIRED, COLS = 2 and rows of Y of even length.
+
+#import tensors/input as x
+#import tensors/output as y
+
+const WORKGROUP: u32 = 64u;
+// Means, or maxima.
+const AVERAGE: bool = false;
+// Y is written two columns at a time.
+const PAIRED: bool = false;
+// Elements of a thread.
+const ROWS: u32 = 1u;
+const COLS: u32 = 1u;
+// A pool window of few elements. Its size and stride along h and w are then these constants: drivers unroll its loops, and
+// load once what adjacent pool windows share.
+const SMALL: bool = false;
+const KERNEL_H: u32 = 1u;
+const KERNEL_W: u32 = 1u;
+const STRIDE_H: u32 = 1u;
+const STRIDE_W: u32 = 1u;
+
+struct Shape {
+    threads: u32, // n * channels * t_out * threads_h * threads_w
+    grid_x: u32,
+    threads_h: u32, // along h and w, for the rows of a frame that are made
+    threads_w: u32,
+    channels: u32,
+    y_first: u32, // the first channel of Y that is written
+    y_channels: u32, // all channels of Y
+    t: u32, // size of a whole map of X
+    h: u32,
+    w: u32,
+    t_out: u32, // size of a whole map of Y
+    h_out: u32,
+    w_out: u32,
+    kernel_t: u32,
+    kernel_h: u32,
+    kernel_w: u32,
+    stride_t: u32,
+    stride_h: u32,
+    stride_w: u32,
+    padding_t: u32,
+    padding_h: u32,
+    padding_w: u32,
+    x_row: u32, // the rows of a map that X has: the first one, and their number
+    x_rows: u32,
+    y_row: u32, // the rows of Y that are made
+    y_rows: u32,
+    unused_a: u32,
+    unused_b: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+
+fn kernel_h() -> u32 {
+    return select(shape.kernel_h, KERNEL_H, SMALL);
+}
+
+fn kernel_w() -> u32 {
+    return select(shape.kernel_w, KERNEL_W, SMALL);
+}
+
+fn stride_h() -> u32 {
+    return select(shape.stride_h, STRIDE_H, SMALL);
+}
+
+fn stride_w() -> u32 {
+    return select(shape.stride_w, STRIDE_W, SMALL);
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let thread = (id.x + id.y * shape.grid_x) * WORKGROUP + local;
+    if thread >= shape.threads {
+        return;
+    }
+    let col = COLS * (thread % shape.threads_w);
+    let row = ROWS * (thread / shape.threads_w % shape.threads_h);
+    let t = thread / (shape.threads_w * shape.threads_h) % shape.t_out;
+    let plane = thread / (shape.threads_w * shape.threads_h * shape.t_out);
+    let n = plane / shape.channels;
+    let c = plane % shape.channels;
+    let frame = (n * shape.y_channels + shape.y_first + c) * shape.t_out + t;
+    let first = i32(t * shape.stride_t) - i32(shape.padding_t);
+
+    for (var i = 0u; i < ROWS; i++) {
+        // A row or column beyond the last one repeats it, and is not stored.
+        let row_out = shape.y_row + min(row + i, shape.y_rows - 1u);
+        let top = i32(row_out * stride_h()) - i32(shape.padding_h);
+        var values: array<f32, COLS>;
+        for (var j = 0u; j < COLS; j++) {
+            let left = i32(min(col + j, shape.w_out - 1u) * stride_w()) - i32(shape.padding_w);
+            values[j] = pooled(plane, first, top, left);
+        }
+        if row + i < shape.y_rows {
+            store_row((frame * shape.h_out + row_out) * shape.w_out, col, values);
+        }
+    }
+}
+
+// The elements of one row of Y, which begins at index `row`, from the column `col` on.
+fn store_row(row: u32, col: u32, values: array<f32, COLS>) {
+    if PAIRED {
+        y_store_2(row + col, vec2(values[0], values[COLS - 1u]));
+    } else {
+        for (var j = 0u; j < COLS; j++) {
+            if col + j < shape.w_out {
+                y_store(row + col + j, values[j]);
+            }
+        }
+    }
+}
+
+// Over the pool window that begins at (first, top, left) of a plane's frames, rows and columns.
+fn pooled(plane: u32, first: i32, top: i32, left: i32) -> f32 {
+    let frames = range(first, shape.kernel_t, shape.t);
+    let rows = range(top, kernel_h(), shape.h);
+    let cols = range(left, kernel_w(), shape.w);
+    var value = 0.0;
+    for (var i = frames.x; i < frames.y; i++) {
+        let frame = plane * shape.t + inside(first, i, shape.t);
+        for (var j = rows.x; j < rows.y; j++) {
+            let row = (frame * shape.x_rows + inside(top, j, shape.h) - shape.x_row) * shape.w;
+            for (var k = cols.x; k < cols.y; k++) {
+                let element = x_load(row + inside(left, k, shape.w));
+                if AVERAGE {
+                    let is_in = exists(first, i, shape.t) && exists(top, j, shape.h) && exists(left, k, shape.w);
+                    value += select(0.0, element, is_in);
+                } else {
+                    value = select(max(value, element), element, i == frames.x && j == rows.x && k == cols.x);
+                }
+            }
+        }
+    }
+    if AVERAGE {
+        let existing = count(first, shape.kernel_t, shape.t) * count(top, kernel_h(), shape.h);
+        value = value / f32(existing * count(left, kernel_w(), shape.w));
+    }
+    return value;
+}
+
+// Which elements of a pool window a loop takes along an axis. Of a small window all, so that the loop has a constant length;
+// of a large one, which may lie mostly in the padding, those that exist.
+fn range(begin: i32, kernel: u32, size: u32) -> vec2<u32> {
+    if SMALL {
+        return vec2(0u, kernel);
+    }
+    return vec2(u32(max(-begin, 0)), u32(min(i32(kernel), i32(size) - begin)));
+}
+
+// Where element k of a pool window lies that begins at `begin` of an axis. Outside of the map it is the nearest element that
+// exists, which is in the window too.
+fn inside(begin: i32, k: u32, size: u32) -> u32 {
+    return u32(clamp(begin + i32(k), 0, i32(size) - 1));
+}
+
+fn exists(begin: i32, k: u32, size: u32) -> bool {
+    let at = begin + i32(k);
+    return at >= 0 && at < i32(size);
+}
+
+// How many elements of a pool window exist along an axis.
+fn count(begin: i32, kernel: u32, size: u32) -> u32 {
+    return u32(min(begin + i32(kernel), i32(size)) - max(begin, 0));
+}

@@ -1,0 +1,272 @@
+//! Tiles: the outputs that one thread makes.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use crate::device::DeviceFacts;
+use crate::dims::Dims;
+use crate::kernels::family::TileTable;
+use crate::kernels::job::{Job, OutputJob, PathJob};
+use crate::layer::{Frequency, Path, Sampling, Spec};
+
+/// The outputs of one thread: positions by vectors of channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tile {
+    /// Whether the threads of a workgroup lie side by side along the channels, and not along the positions.
+    pub(super) across: bool,
+    pub(super) rows: u32,
+    pub(super) cols: u32,
+    pub(super) vectors: u32,
+    /// Output channels of a vector.
+    pub(super) lanes: u32,
+}
+
+impl Tile {
+    /// Threads along the positions, in vectors of 4.
+    const fn positions(channels: u32, rows: u32, cols: u32) -> Self {
+        Self { across: false, rows, cols, vectors: channels / 4, lanes: 4 }
+    }
+
+    /// Threads along the channels, in vectors of 4.
+    const fn across(channels: u32, rows: u32, cols: u32) -> Self {
+        Self { across: true, rows, cols, vectors: channels / 4, lanes: 4 }
+    }
+
+    pub(super) fn channels(self) -> u32 {
+        self.vectors * self.lanes
+    }
+
+    /// Outputs in all.
+    pub(super) fn sums(self) -> u32 {
+        self.rows * self.cols * self.channels()
+    }
+
+    /// What lies below it at low resolution.
+    fn below(self) -> Self {
+        Self { rows: self.rows / 2, cols: self.cols / 2, ..self }
+    }
+}
+
+impl fmt::Display for Tile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = if self.across { "tc" } else { "t" };
+        write!(f, "{who}{}c{}h{}w", self.channels(), self.rows, self.cols)
+    }
+}
+
+/// The tile of Y_H, and that of what is made at low resolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tiles {
+    pub(super) high: Tile,
+    pub(super) low: Tile,
+}
+
+impl Tiles {
+    const fn both(tile: Tile) -> Self {
+        Self { high: tile, low: tile }
+    }
+
+    /// Output channels of a vector, the same for both.
+    pub(super) fn lanes(self) -> u32 {
+        self.high.lanes
+    }
+
+    /// Whether threads lie along the channels.
+    pub(super) fn across(self) -> bool {
+        self.high.across || self.low.across
+    }
+
+    pub(super) fn of(self, frequency: Frequency) -> Tile {
+        match frequency {
+            Frequency::High => self.high,
+            Frequency::Low => self.low,
+        }
+    }
+
+    /// The tile of a path's sums: L->H has a quarter of the positions if it is replicated.
+    pub(super) fn of_path(self, path: Path, replicate_low: bool) -> Tile {
+        let tile = self.of(path.output());
+        if path == Path::LH && replicate_low { tile.below() } else { tile }
+    }
+}
+
+impl fmt::Display for Tiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.high)?;
+        if self.low == self.high { Ok(()) } else { write!(f, "+{}", self.low) }
+    }
+}
+
+/// Four positions share a fetched input or weight with each other; more positions suit large maps, more channels suit small
+/// ones and windows that are expensive to fetch. If threads lie along the channels, columns are the most that a tile has.
+pub(super) static TILES: LazyLock<TileTable<Tiles>> = LazyLock::new(|| {
+    let (positions, across) = (Tile::positions, Tile::across);
+    TileTable::new(vec![
+        Tiles::both(positions(4, 4, 4)),
+        Tiles { high: positions(4, 4, 4), low: positions(8, 2, 2) },
+        Tiles::both(positions(8, 4, 4)),
+        Tiles { high: positions(8, 4, 4), low: positions(16, 2, 2) },
+        Tiles { high: positions(4, 4, 4), low: positions(16, 2, 2) },
+        Tiles::both(positions(4, 2, 2)),
+        Tiles::both(positions(8, 2, 2)),
+        Tiles::both(positions(16, 2, 2)),
+        Tiles { high: positions(16, 2, 2), low: across(8, 1, 28) },
+        Tiles { high: across(8, 4, 4), low: across(8, 1, 28) },
+        Tiles { high: across(8, 2, 14), low: across(8, 1, 28) },
+        Tiles { high: across(4, 2, 14), low: across(4, 1, 28) },
+        Tiles::both(across(8, 1, 28)),
+        Tiles::both(across(4, 1, 28)),
+    ])
+});
+
+/// The smallest tile, for an output that is not there.
+const ABSENT: Tile = Tile::positions(4, 2, 2);
+
+impl Tiles {
+    /// These tiles for a job: no wider than a group of channels, with vectors and columns that waste little. Or why it
+    /// cannot have them.
+    pub(super) fn fitted(mut self, facts: &DeviceFacts, spec: &Spec, job: &Job) -> Result<Self, &'static str> {
+        if job.at_low_resolution {
+            self.high = self.low;
+        }
+        let high = job.high.as_ref().map(|_| self.high.across);
+        let low = job.low.as_ref().map(|_| self.low.across);
+        match (high, low) {
+            (Some(high), Some(low)) if high != low => Err("both outputs of a dispatch lie along the same threads"),
+            _ if high.or(low) == Some(true) => {
+                self.check_across(facts, spec, job)?;
+                Ok(self.fitted_across(facts, spec, job))
+            }
+            _ => Ok(self.fitted_along_positions(spec, job)),
+        }
+    }
+
+    /// Each tile as `fit` makes it, if its output is there.
+    fn map(self, job: &Job, lanes: u32, fit: impl Fn(&OutputJob, Tile) -> Tile) -> Self {
+        let one = |output: &Option<OutputJob>, tile: Tile| Tile {
+            lanes,
+            ..output.as_ref().map_or(ABSENT, |output| fit(output, tile))
+        };
+        Self { high: one(&job.high, self.high), low: one(&job.low, self.low) }
+    }
+
+    fn fitted_along_positions(self, spec: &Spec, job: &Job) -> Self {
+        let lanes = lanes(spec, job);
+        self.map(job, lanes, |output, tile| Tile {
+            vectors: tile.vectors.min((output.y.dims.c / output.groups).div_ceil(lanes)),
+            ..tile
+        })
+    }
+
+    /// Why threads cannot lie along the channels of this job, or nothing.
+    fn check_across(self, facts: &DeviceFacts, spec: &Spec, job: &Job) -> Result<(), &'static str> {
+        if !facts.software {
+            return Err("threads lie along the channels on software devices");
+        }
+        let mut outputs = [&job.high, &job.low].into_iter().flatten();
+        if spec.kernel() != [1, 1] || spec.time().kernel != 1 || outputs.any(|output| output.groups > 1) {
+            return Err("threads lie along the channels if the kernel is 1x1 and the channels are one group");
+        }
+        if job.paths.iter().flatten().any(|path| path.sampling.level > 0) {
+            return Err("threads lie along the channels if nothing is averaged on load");
+        }
+        let upsamples = job.paths.iter().flatten().any(|path| path.sampling.upsample);
+        let cells = upsamples || job.low_sums.is_some() || job.high.is_some_and(|output| output.pooled.is_some());
+        if cells && !(self.high.rows.is_multiple_of(2) && self.high.cols.is_multiple_of(2)) {
+            return Err("a tile of one row has no 2x2 positions to pool or to start from L->H");
+        }
+        Ok(())
+    }
+
+    fn fitted_across(self, facts: &DeviceFacts, spec: &Spec, job: &Job) -> Self {
+        let threads = facts.workgroup_for([1]);
+        // A workgroup has a vector of each of its threads side by side, or several: 48 channels are three vectors of 2
+        // lanes by 8 threads, and of 4 lanes one and a half.
+        let vectors = |output: &OutputJob, tile: Tile, lanes: u32| {
+            let needed = output.y.dims.c.div_ceil(lanes * threads);
+            needed.div_ceil(needed.div_ceil(tile.channels() / lanes))
+        };
+        let padded = |output: &Option<OutputJob>, tile: Tile, lanes: u32| {
+            let block = |output: &OutputJob| vectors(output, tile, lanes) * lanes * threads;
+            output.as_ref().map_or(0, |output| output.y.dims.c.next_multiple_of(block(output)))
+        };
+        let all_padded = |lanes| padded(&job.high, self.high, lanes) + padded(&job.low, self.low, lanes);
+        let lanes = if all_padded(2) < all_padded(4) { 2 } else { 4 };
+        let flat = is_flat(spec, job, self);
+        self.map(job, lanes, |output, tile| {
+            let Dims { t, h, w, .. } = output.y.dims;
+            let cols = even_cols(if flat { t * h * w } else { w }, tile.cols);
+            Tile { vectors: vectors(output, tile, lanes), cols, ..tile }
+        })
+    }
+}
+
+/// Columns of a tile that has at most `most` of so many: about as many in each tile, since what is beyond the last is
+/// wasted.
+fn even_cols(columns: u32, most: u32) -> u32 {
+    columns.div_ceil(columns.div_ceil(most)).next_multiple_of(2)
+}
+
+/// Output channels that a vector holds: 4, or fewer if the groups are narrower.
+fn lanes(spec: &Spec, job: &Job) -> u32 {
+    let width = |path: &PathJob| spec.weight_shape(path.weights)[0] / spec.path_groups(path.weights);
+    match job.paths.iter().flatten().map(width).max() {
+        Some(1) => 1,
+        Some(2) => 2,
+        _ => 4,
+    }
+}
+
+/// Whether the positions of a map count as one row, which a tile of one row then cuts without loss: each output position
+/// reads its own position of the inputs and no other.
+pub(super) fn is_flat(spec: &Spec, job: &Job, tiles: Tiles) -> bool {
+    let time = spec.time();
+    let in_one_row = |frequency: Frequency| {
+        let output = if frequency == Frequency::High { job.high } else { job.low };
+        let mut paths = Path::ALL.into_iter().filter(|path| path.output() == frequency).filter_map(|p| job.path(p));
+        output.is_none_or(|o| {
+            let same = |p: &PathJob| {
+                p.sampling == Sampling { level: 0, step: 1, upsample: false }
+                    && p.source.dims.extent() == o.y.dims.extent()
+            };
+            tiles.of(frequency).rows == 1 && o.pooled.is_none() && o.first_row == 0 && paths.all(same)
+        })
+    };
+    spec.kernel() == [1, 1]
+        && spec.padding() == [0, 0]
+        && (time.kernel, time.stride, time.padding) == (1, 1, 0)
+        && job.low_sums.is_none()
+        && in_one_row(Frequency::High)
+        && in_one_row(Frequency::Low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_vocabulary() {
+        let wanted = [
+            "t4c4h4w",
+            "t4c4h4w+t8c2h2w",
+            "t8c4h4w",
+            "t8c4h4w+t16c2h2w",
+            "t4c4h4w+t16c2h2w",
+            "t4c2h2w",
+            "t8c2h2w",
+            "t16c2h2w",
+            "t16c2h2w+tc8c1h28w",
+            "tc8c4h4w+tc8c1h28w",
+            "tc8c2h14w+tc8c1h28w",
+            "tc4c2h14w+tc4c1h28w",
+            "tc8c1h28w",
+            "tc4c1h28w",
+        ];
+        assert_eq!(TILES.names(), wanted);
+    }
+
+    #[test]
+    fn columns_are_cut_evenly() {
+        assert_eq!([1, 7, 28, 29, 49, 56, 60].map(|columns| even_cols(columns, 28)), [2, 8, 28, 16, 26, 28, 20]);
+    }
+}

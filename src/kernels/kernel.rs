@@ -1,0 +1,52 @@
+//! A specialised kernel.
+
+use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
+
+use super::access::Access;
+use super::source::{Recipe, assemble};
+
+/// A specialised kernel, the key under which its pipeline is shared. Only the recipe counts when two are compared.
+#[derive(Clone, Debug)]
+pub(crate) struct Kernel {
+    name: Cow<'static, str>,
+    recipe: Recipe,
+}
+
+impl PartialEq for Kernel {
+    fn eq(&self, other: &Self) -> bool {
+        self.recipe == other.recipe
+    }
+}
+
+impl Eq for Kernel {}
+
+impl Hash for Kernel {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.recipe.hash(state);
+    }
+}
+
+impl Kernel {
+    pub(crate) fn recipe(name: impl Into<Cow<'static, str>>, recipe: Recipe) -> Self {
+        Self { name: name.into(), recipe }
+    }
+
+    /// The whole WGSL source.
+    pub(crate) fn source(&self) -> String {
+        let source = assemble(&self.recipe);
+        debug_assert!(source.is_ok(), "{source:?}");
+        // Tests assemble every recipe. Were one wrong, the device would refuse this and quote it.
+        source.unwrap_or_else(|error| format!("error: {error}"))
+    }
+
+    /// How each storage buffer is used, in binding order behind the uniform at binding 0.
+    pub(crate) fn accesses(&self) -> Vec<Access> {
+        self.recipe.accesses().collect()
+    }
+
+    /// What labels and reports call it: the family and the numbers that distinguish it.
+    pub(crate) fn name(&self) -> String {
+        self.name.to_string()
+    }
+}

@@ -1,0 +1,62 @@
+//! What a dispatch asks of a device: limits that must hold, and what the estimate counts.
+
+use super::tile::{LANES, Tile};
+use crate::device::{DeviceFacts, Part};
+use crate::error::Error;
+use crate::kernels::job::PathJob;
+use crate::precision::Dtype;
+
+/// Refuses a tile that the device has no room for.
+pub(super) fn check_limits(facts: &DeviceFacts, tile: Tile, products: Dtype) -> Result<(), Error> {
+    let limits = &facts.limits;
+    let within = |unit: &str, needs: u32, limit: &'static str, allowed: u32| match needs <= allowed {
+        true => Ok(()),
+        false => {
+            let what = format!("the tile {tile}, in {unit},");
+            Err(Error::Limit { what, needs: needs.into(), limit, allowed: allowed.into() })
+        }
+    };
+    let threads = tile.workgroup();
+    for (limit, allowed) in [
+        ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup),
+        ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x),
+    ] {
+        within("threads", threads, limit, allowed)?;
+    }
+    let allowed = limits.max_compute_workgroup_storage_size;
+    within("bytes of workgroup memory", storage(tile, products), "max_compute_workgroup_storage_size", allowed)
+}
+
+/// Bytes of workgroup memory: two slabs of weights and inputs.
+fn storage(tile: Tile, products: Dtype) -> u32 {
+    products.bytes() as u32 * 2 * tile.slab * (tile.channels + tile.positions)
+}
+
+/// What a thread does for a path. An iteration takes one of `slabs` of each of `taps`; a load brings `per_load` inputs.
+pub(super) fn path_part(tile: Tile, products: Dtype, path: &PathJob, taps: u32, slabs: u32, per_load: u64) -> Part {
+    let iterations = u64::from(taps) * u64::from(slabs);
+    let (slab, workgroup) = (u64::from(tile.slab), u64::from(tile.workgroup()));
+    let channels = u64::from(tile.thread_channels);
+    // If L->H is replicated, a cell has one position.
+    let positions_per_cell = if path.sampling.upsample { 1 } else { 4 };
+    let positions = u64::from(tile.thread_positions / 4 * positions_per_cell);
+    let staged_positions = u64::from(tile.cells() * positions_per_cell);
+    let products_per_channel = channels * positions;
+
+    let staged_vectors = u64::from(tile.channels / LANES);
+    let staged_inputs = (staged_positions << (2 * path.sampling.level)) / per_load;
+    let packed = products == Dtype::F16 && !path.sampling.upsample;
+    let (multiplies, packed_multiplies) = match packed {
+        // The sum of a slab is added to one of f32.
+        true => (iterations * products_per_channel, iterations * slab * products_per_channel),
+        false => (iterations * slab * products_per_channel, 0),
+    };
+    Part {
+        multiplies,
+        packed_multiplies,
+        loads: iterations * (slab * (staged_vectors + staged_inputs)).div_ceil(workgroup),
+        shared_loads: iterations * slab * (channels + positions) / 4,
+        barriers: iterations,
+        ..Part::default()
+    }
+}
