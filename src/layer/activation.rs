@@ -6,6 +6,8 @@ use crate::error::Error;
 
 /// The function applied to each output after the sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "network", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "network", serde(rename_all = "snake_case", deny_unknown_fields))]
 pub enum Activation {
     /// y = x.
     #[default]
@@ -37,8 +39,6 @@ const ALL: [Activation; 6] = [
 
 /// What there is to know of an activation.
 struct Row {
-    /// In files.
-    name: &'static str,
     /// Name and value of its parameter, if it has one.
     parameter: Option<(&'static str, f32)>,
     /// Of x and the parameter.
@@ -55,15 +55,13 @@ struct Row {
 
 impl Activation {
     const fn row(self) -> Row {
-        const PLAIN: Row =
-            Row { name: "none", parameter: None, function: |x, _| x, lipschitz: |_| 1.0, ulps: |_| 0.0, number: 0 };
+        const PLAIN: Row = Row { parameter: None, function: |x, _| x, lipschitz: |_| 1.0, ulps: |_| 0.0, number: 0 };
         match self {
             Self::None => PLAIN,
             // Not f64::max, which would turn a NaN into 0.
-            Self::Relu => Row { name: "relu", function: |x, _| x.clamp(0.0, f64::INFINITY), number: 1, ..PLAIN },
-            Self::Relu6 => Row { name: "relu6", function: |x, _| x.clamp(0.0, 6.0), number: 2, ..PLAIN },
+            Self::Relu => Row { function: |x, _| x.clamp(0.0, f64::INFINITY), number: 1, ..PLAIN },
+            Self::Relu6 => Row { function: |x, _| x.clamp(0.0, 6.0), number: 2, ..PLAIN },
             Self::Silu => Row {
-                name: "silu",
                 function: |x, _| x / (1.0 + (-x).exp()),
                 // The maximum of the derivative is 1.0998, at x = 2.3994.
                 lipschitz: |_| 1.1,
@@ -73,7 +71,6 @@ impl Activation {
                 ..PLAIN
             },
             Self::HardSwish => Row {
-                name: "hard_swish",
                 function: |x, _| x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
                 // (2x + 3) / 6 at x = 3.
                 lipschitz: |_| 1.5,
@@ -81,7 +78,6 @@ impl Activation {
                 ..PLAIN
             },
             Self::LeakyRelu { slope } => Row {
-                name: "leaky_relu",
                 parameter: Some(("slope", slope)),
                 function: |x, slope| if x >= 0.0 { x } else { slope * x },
                 lipschitz: |slope| slope.abs().max(1.0),
@@ -94,24 +90,6 @@ impl Activation {
     /// All there are. One that has a parameter has a usual value of it.
     pub fn all() -> impl ExactSizeIterator<Item = Self> {
         ALL.into_iter()
-    }
-
-    /// Its name in files: lower case, with underscores.
-    pub fn name(self) -> &'static str {
-        self.row().name
-    }
-
-    /// The name and the value of its parameter, if it has one.
-    pub fn parameter(self) -> Option<(&'static str, f32)> {
-        self.row().parameter
-    }
-
-    /// The same function with another value of its parameter, if it has one.
-    pub fn with_parameter(self, value: f32) -> Self {
-        match self {
-            Self::LeakyRelu { .. } => Self::LeakyRelu { slope: value },
-            other => other,
-        }
     }
 
     /// The value at `x`, in f64.
@@ -139,102 +117,14 @@ impl Activation {
 
     /// What that function gets as `slope`: the parameter, 0 if it has none.
     pub(crate) fn slope(self) -> f32 {
-        self.parameter().map_or(0.0, |(_, value)| value)
+        self.row().parameter.map_or(0.0, |(_, value)| value)
     }
 
     /// Refuses a parameter that is no number, or infinite.
     pub(crate) fn check(self) -> Result<(), Error> {
-        match self.parameter() {
+        match self.row().parameter {
             Some((name, value)) if !value.is_finite() => Err(Error::argument(name, value, "must be finite")),
             _ => Ok(()),
-        }
-    }
-}
-
-/// In files an activation is its name, or `{name: {parameter: value}}`.
-#[cfg(feature = "network")]
-mod files {
-    use std::fmt;
-
-    use serde::de::{EnumAccess, Error, IgnoredAny, MapAccess, VariantAccess, Visitor};
-    use serde::ser::SerializeStructVariant;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::{ALL, Activation};
-
-    const TYPE: &str = "Activation";
-
-    const NAMES: [&str; ALL.len()] = {
-        let mut names = [""; ALL.len()];
-        let mut i = 0;
-        while i < ALL.len() {
-            names[i] = ALL[i].row().name;
-            i += 1;
-        }
-        names
-    };
-
-    impl Serialize for Activation {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let (number, name) = (self.number(), self.name());
-            let Some((parameter, value)) = self.parameter() else {
-                return serializer.serialize_unit_variant(TYPE, number, name);
-            };
-            let mut variant = serializer.serialize_struct_variant(TYPE, number, name, 1)?;
-            variant.serialize_field(parameter, &value)?;
-            variant.end()
-        }
-    }
-
-    impl<'de> Deserialize<'de> for Activation {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            deserializer.deserialize_enum(TYPE, &NAMES, Named)
-        }
-    }
-
-    struct Named;
-
-    impl<'de> Visitor<'de> for Named {
-        type Value = Activation;
-
-        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-            f.write_str("the name of an activation")
-        }
-
-        fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<Activation, A::Error> {
-            let (name, variant) = data.variant::<String>()?;
-            let named = Activation::all().find(|activation| activation.name() == name);
-            let activation = named.ok_or_else(|| A::Error::unknown_variant(&name, &NAMES))?;
-            match activation.parameter() {
-                None => variant.unit_variant().map(|()| activation),
-                Some((parameter, _)) => {
-                    let value = variant.struct_variant(&[], Parameter(parameter))?;
-                    Ok(activation.with_parameter(value))
-                }
-            }
-        }
-    }
-
-    /// The one field of an activation, with its name.
-    struct Parameter(&'static str);
-
-    impl<'de> Visitor<'de> for Parameter {
-        type Value = f32;
-
-        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-            write!(f, "the field {}", self.0)
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<f32, A::Error> {
-            let mut value = None;
-            while let Some(key) = map.next_key::<String>()? {
-                if key != self.0 {
-                    map.next_value::<IgnoredAny>()?;
-                } else if value.replace(map.next_value()?).is_some() {
-                    return Err(A::Error::duplicate_field(self.0));
-                }
-            }
-            value.ok_or_else(|| A::Error::missing_field(self.0))
         }
     }
 }
@@ -252,17 +142,6 @@ mod tests {
             assert_eq!(shader.contains(&format!("case {i}u:")), i > 0, "{activation:?}");
         }
         assert_eq!(shader.matches("case ").count(), ALL.len() - 1);
-    }
-
-    #[test]
-    fn names_and_parameters_tell_them_apart() {
-        let names: std::collections::BTreeSet<_> = Activation::all().map(Activation::name).collect();
-        assert_eq!(names.len(), ALL.len());
-        for activation in Activation::all() {
-            let other = activation.with_parameter(0.75);
-            assert_eq!(other.name(), activation.name());
-            assert_eq!(other.parameter().map(|(_, value)| value), activation.parameter().map(|_| 0.75));
-        }
     }
 
     #[test]

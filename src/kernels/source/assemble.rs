@@ -1,7 +1,10 @@
 //! From a recipe to text.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::rc::Rc;
 use std::sync::LazyLock;
+
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 use super::error::AssembleError;
 use super::files::FILES;
@@ -51,28 +54,70 @@ pub(super) struct Place {
     pub(super) column: u32,
 }
 
-/// A declaration as it goes into the program.
-struct Declaration {
-    name: String,
+/// A declaration of the program. Its text is written last, as most declarations are left out.
+struct Declaration<'a> {
+    name: Rc<str>,
     file: &'static str,
-    kind: ItemKind,
-    text: String,
-    /// Where its tokens come from.
-    places: Vec<Place>,
-    /// All names that stand in it.
-    names: Vec<String>,
+    item: &'a Item,
+    names: Rc<Names>,
+    /// Of a storage buffer.
+    number: Option<usize>,
+    /// What the recipe puts in place of its value.
+    new: Option<New>,
 }
 
-/// What a name within a file is in the program.
-type Names = HashMap<String, String>;
+/// What a name within a file is in the program, if it is another.
+type Names = HashMap<Cow<'static, str>, Rc<str>>;
 
 impl Program {
-    /// Adds a line, or a few.
-    fn push(&mut self, text: &str, places: &[Place]) {
-        let begin = self.text.len();
-        self.places.extend(places.iter().map(|place| Place { at: begin + place.at, ..*place }));
-        self.text.push_str(text);
-        self.text.push('\n');
+    /// Adds a declaration, with the names that it has in the program and its binding's number.
+    fn push(&mut self, declaration: &Declaration) {
+        let Declaration { name, file, item, names, number, new } = declaration;
+        let text = &mut self.text;
+        let mut line = item.tokens.first().map_or(0, |token| token.line);
+        for (i, token) in item.tokens.iter().enumerate() {
+            if token.line != line {
+                line = token.line;
+                text.push('\n');
+            }
+            if i > 0 {
+                text.push_str(token.space);
+            }
+            self.places.push(Place { at: text.len(), file, line, column: token.column });
+            if let Some(new) = new {
+                text.push_str(&match new {
+                    New::Constant(value) => format!("const {name}: u32 = {value}u;"),
+                    New::Flag(value) => format!("const {name}: bool = {value};"),
+                    New::Alias(wgsl) => format!("alias {name} = {wgsl};"),
+                });
+                break;
+            }
+            let is_number = i >= 2 && item.tokens[i - 1].is("(") && item.tokens[i - 2].is("binding");
+            match number {
+                Some(number) if is_number => text.push_str(&number.to_string()),
+                _ if item.names[i] => text.push_str(names.get(token.text).map_or(token.text, |name| name)),
+                _ => text.push_str(token.text),
+            }
+        }
+        text.push('\n');
+    }
+}
+
+impl<'a> Declaration<'a> {
+    /// The names in the program that stand in it.
+    fn uses(&self) -> impl Iterator<Item = &str> {
+        let (of_item, of_alias) = match self.new {
+            None => (self.item.uses.as_slice(), ""),
+            Some(New::Alias(wgsl)) => (&[] as &[_], wgsl),
+            Some(New::Constant(_) | New::Flag(_)) => (&[] as &[_], ""),
+        };
+        let own = of_item.iter().map(|&name| self.names.get(name).map_or(name, |name| name));
+        own.chain(of_alias.split(|c: char| !c.is_alphanumeric() && c != '_'))
+    }
+
+    fn is_directive(&self, text: &str) -> bool {
+        let words = self.item.tokens.iter().map(|token| token.text);
+        self.item.kind == ItemKind::Directive && words.eq(text.split(' '))
     }
 }
 
@@ -81,8 +126,8 @@ struct Assembler<'a> {
     recipe: &'a Recipe,
     /// The bindings are not those of the recipe: they are numbered as they come.
     numbers_itself: bool,
-    directives: Vec<Declaration>,
-    declarations: Vec<Declaration>,
+    directives: Vec<Declaration<'a>>,
+    declarations: Vec<Declaration<'a>>,
     /// Files that are being added, one importing the next.
     stack: Vec<&'static str>,
     /// Files that have been added, and into which instance.
@@ -104,11 +149,11 @@ impl<'a> Assembler<'a> {
             directives: Vec::new(),
             declarations: Vec::new(),
             stack: Vec::new(),
-            added: HashSet::new(),
-            instances: HashMap::new(),
-            used: HashSet::new(),
-            used_values: HashSet::new(),
-            used_bindings: HashSet::new(),
+            added: HashSet::default(),
+            instances: HashMap::default(),
+            used: HashSet::default(),
+            used_values: HashSet::default(),
+            used_bindings: HashSet::default(),
         }
     }
 
@@ -121,14 +166,14 @@ impl<'a> Assembler<'a> {
         let kept = self.declarations.iter().zip(kept).filter(|(_, kept)| *kept).map(|(declaration, _)| declaration);
         let kept: Vec<_> = kept.collect();
         let mut program = Program { text: String::new(), places: Vec::new() };
+        let (f16, others): (Vec<_>, Vec<_>) =
+            self.directives.iter().partition(|directive| directive.is_directive("enable f16 ;"));
         // Only a replaced alias may need it and not say so.
-        const F16: &str = "enable f16;";
-        let (f16, others) = self.directives.iter().partition::<Vec<_>, _>(|directive| directive.text == F16);
-        if f16.is_empty() && kept.iter().any(|declaration| declaration.names.iter().any(|name| name == "f16")) {
-            program.push(F16, &[]);
+        if f16.is_empty() && kept.iter().any(|declaration| declaration.uses().any(|name| name == "f16")) {
+            program.text.push_str("enable f16;\n");
         }
         for part in f16.into_iter().chain(others).chain(kept) {
-            program.push(&part.text, &part.places);
+            program.push(part);
         }
         Ok(program)
     }
@@ -143,7 +188,7 @@ impl<'a> Assembler<'a> {
             return Ok(());
         }
         self.stack.push(file);
-        let mut names = Names::new();
+        let mut names = Names::default();
         for import in &module.imports {
             match import.scope {
                 Scope::Shared => {
@@ -157,7 +202,7 @@ impl<'a> Assembler<'a> {
                 Scope::Instance(name) => {
                     let (whole, imported) = self.instance(instance, name, import.file, file)?;
                     for own in self.exports(imported, 0)? {
-                        names.insert(prefixed(name, own), prefixed(&whole, own));
+                        names.insert(prefixed(name, own).into(), prefixed(&whole, own).into());
                     }
                     self.add(imported, &whole)?;
                 }
@@ -165,8 +210,9 @@ impl<'a> Assembler<'a> {
         }
         self.stack.pop();
         for own in self.exports(module, 0)? {
-            names.insert(own.into(), prefixed(instance, own));
+            names.insert(own.into(), prefixed(instance, own).into());
         }
+        let names = Rc::new(names);
         for item in &module.items {
             if let Some(local) = item.locals.iter().find(|local| names.contains_key(local.text)) {
                 return Err(AssembleError::LocalName { file, line: local.line, name: local.text.into() });
@@ -228,8 +274,14 @@ impl<'a> Assembler<'a> {
         Ok(names)
     }
 
-    fn declare(&mut self, file: &'static str, instance: &str, item: &Item, names: &Names) -> Result<(), AssembleError> {
-        let name = if item.name.is_empty() { String::new() } else { prefixed(instance, item.name) };
+    fn declare(
+        &mut self,
+        file: &'static str,
+        instance: &str,
+        item: &'a Item,
+        names: &Rc<Names>,
+    ) -> Result<(), AssembleError> {
+        let name: Rc<str> = names.get(item.name).cloned().unwrap_or_default();
         let number = match item.kind {
             ItemKind::Storage(_) if self.numbers_itself => {
                 self.used_bindings.insert(self.used_bindings.len());
@@ -238,19 +290,13 @@ impl<'a> Assembler<'a> {
             ItemKind::Storage(written) => Some(self.number(file, instance, item, &name, written)?),
             _ => None,
         };
-        let mut rendered = render(file, item, names, number);
-        if let Some(new) = self.new_value(instance, item) {
-            rendered.places.truncate(1);
-            (rendered.text, rendered.names) = match new {
-                New::Constant(value) => (format!("const {name}: u32 = {value}u;"), Vec::new()),
-                New::Flag(value) => (format!("const {name}: bool = {value};"), Vec::new()),
-                New::Alias(wgsl) => (format!("alias {name} = {wgsl};"), words(wgsl)),
-            };
-        }
-        let declaration = Declaration { name, ..rendered };
+        let new = self.new_value(instance, item);
+        let declaration = Declaration { name, file, item, names: names.clone(), number, new };
+        let same =
+            |other: &Declaration| other.item.tokens.iter().map(|t| t.text).eq(item.tokens.iter().map(|t| t.text));
         if item.kind != ItemKind::Directive {
             self.declarations.push(declaration);
-        } else if self.directives.iter().all(|other| other.text != declaration.text) {
+        } else if !self.directives.iter().any(same) {
             self.directives.push(declaration);
         }
         Ok(())
@@ -304,7 +350,7 @@ impl<'a> Assembler<'a> {
         let same = self.recipe.same.iter().map(|(what, _)| ("", *what));
         let twice = [values.collect::<Vec<_>>(), bindings.collect(), files.collect(), same.collect()];
         for list in twice {
-            let mut seen = HashSet::new();
+            let mut seen = HashSet::default();
             if let Some((instance, name)) = list.into_iter().find(|given| !seen.insert(*given)) {
                 return Err(AssembleError::GivenTwice { root: self.recipe.root, name: prefixed(instance, name) });
             }
@@ -339,12 +385,12 @@ impl<'a> Assembler<'a> {
     }
 
     fn check_no_clash(&self) -> Result<(), AssembleError> {
-        let mut owners = HashMap::new();
+        let mut owners = HashMap::default();
         for Declaration { name, file, .. } in &self.declarations {
             if !name.is_empty()
                 && let Some(first) = owners.insert(name, *file)
             {
-                return Err(AssembleError::Clash { name: name.clone(), first, second: file });
+                return Err(AssembleError::Clash { name: name.to_string(), first, second: file });
             }
         }
         Ok(())
@@ -352,16 +398,16 @@ impl<'a> Assembler<'a> {
 
     /// Which declarations an entry point, a binding or an assertion needs. Without an entry point all of them.
     fn reachable(&self) -> Vec<bool> {
-        let places: HashMap<_, _> = self.declarations.iter().enumerate().map(|(i, d)| (d.name.as_str(), i)).collect();
-        let is_entry = |d: &Declaration| d.kind == ItemKind::Function(true);
+        let places: HashMap<_, _> = self.declarations.iter().enumerate().map(|(i, d)| (&*d.name, i)).collect();
+        let is_entry = |d: &Declaration| d.item.kind == ItemKind::Function(true);
         let all = !self.declarations.iter().any(is_entry);
         let is_root = |d: &Declaration| {
-            all || is_entry(d) || d.name.is_empty() || matches!(d.kind, ItemKind::Uniform | ItemKind::Storage(_))
+            all || is_entry(d) || d.name.is_empty() || matches!(d.item.kind, ItemKind::Uniform | ItemKind::Storage(_))
         };
         let mut kept: Vec<_> = self.declarations.iter().map(is_root).collect();
         let mut open: Vec<_> = (0..kept.len()).filter(|&i| kept[i]).collect();
         while let Some(i) = open.pop() {
-            for &place in self.declarations[i].names.iter().filter_map(|name| places.get(name.as_str())) {
+            for &place in self.declarations[i].uses().filter_map(|name| places.get(name)) {
                 if !kept[place] {
                     kept[place] = true;
                     open.push(place);
@@ -391,38 +437,4 @@ fn prefixed(instance: &str, name: &str) -> String {
         pascal.push_str(chars.as_str());
     }
     pascal + name
-}
-
-/// The names in a type.
-fn words(wgsl: &str) -> Vec<String> {
-    wgsl.split(|c: char| !c.is_alphanumeric() && c != '_').map(String::from).collect()
-}
-
-/// A declaration as text, with the names that it has in the program and its binding's number.
-fn render(file: &'static str, item: &Item, names: &Names, number: Option<usize>) -> Declaration {
-    let mut text = String::new();
-    let mut places = Vec::new();
-    let mut all = Vec::new();
-    let mut line = item.tokens.first().map_or(0, |token| token.line);
-    for (i, token) in item.tokens.iter().enumerate() {
-        if token.line != line {
-            line = token.line;
-            text.push('\n');
-        }
-        if i > 0 {
-            text.push_str(token.space);
-        }
-        places.push(Place { at: text.len(), file, line, column: token.column });
-        let is_number = i >= 2 && item.tokens[i - 1].is("(") && item.tokens[i - 2].is("binding");
-        if let (true, Some(number)) = (is_number, number) {
-            text.push_str(&number.to_string());
-        } else if item.names[i] {
-            let name = names.get(token.text).map_or(token.text, String::as_str);
-            text.push_str(name);
-            all.push(name.into());
-        } else {
-            text.push_str(token.text);
-        }
-    }
-    Declaration { name: String::new(), file, kind: item.kind, text, places, names: all }
 }

@@ -30,6 +30,8 @@ pub(super) struct Item {
     pub(super) tokens: Vec<Token>,
     /// For each token, whether it can name something at module scope.
     pub(super) names: Vec<bool>,
+    /// Those names, each once.
+    pub(super) uses: Vec<&'static str>,
     /// Names of local variables and parameters.
     pub(super) locals: Vec<Token>,
 }
@@ -153,6 +155,11 @@ fn item(tokens: &[Token]) -> Result<Item, &'static str> {
         let attribute = before(1, "@") || (before(1, "(") && before(2, "builtin") && before(3, "@"));
         tokens[i].kind == Kind::Word && kind != ItemKind::Directive && !member && !attribute
     });
+    let names: Vec<_> = names.collect();
+    let mut uses: Vec<_> =
+        tokens.iter().zip(&names).filter(|(_, is_name)| **is_name).map(|(token, _)| token.text).collect();
+    uses.sort_unstable();
+    uses.dedup();
     let mut locals = Vec::new();
     if matches!(kind, ItemKind::Function(_)) {
         let body = behind(tokens, name_at + 1, ["(", ")"]);
@@ -167,7 +174,7 @@ fn item(tokens: &[Token]) -> Result<Item, &'static str> {
             }
         }
     }
-    Ok(Item { kind, name, names: names.collect(), tokens: tokens.to_vec(), locals })
+    Ok(Item { kind, name, names, uses, tokens: tokens.to_vec(), locals })
 }
 
 #[cfg(test)]
