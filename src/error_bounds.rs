@@ -55,7 +55,7 @@ impl Bounds {
     /// Of an output `y` whose terms' magnitudes add up to `magnitude`, before it is stored.
     pub(crate) fn of_output(&self, y: f64, magnitude: f64) -> f64 {
         let bound = self.activation.lipschitz() * (self.relative * magnitude + self.absolute);
-        bound + self.activation.own_error(magnitude) * y.abs()
+        bound + self.activation.own_error(magnitude, y)
     }
 
     /// Of a stored `y` that could err by `bound` before.

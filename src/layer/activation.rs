@@ -45,28 +45,29 @@ struct Row {
     function: fn(f64, f64) -> f64,
     /// A bound on |d function / dx|, of the parameter.
     lipschitz: fn(f64) -> f64,
-    /// How far the shader's result may be off, in units of its last place, for |x| up to the argument. 0 if it rounds like
-    /// a multiplication.
+    /// How far the shader's result y may be off for an exact x, of a bound on |x| and of |y|, in units of f32's epsilon. 0
+    /// if it rounds like a multiplication.
     #[cfg_attr(not(feature = "context"), allow(dead_code, reason = "error bounds ask"))]
-    ulps: fn(f64) -> f64,
+    error: fn(f64, f64) -> f64,
     /// Its case in `shaders/common/activate.wgsl`.
     number: u32,
 }
 
 impl Activation {
     const fn row(self) -> Row {
-        const PLAIN: Row = Row { parameter: None, function: |x, _| x, lipschitz: |_| 1.0, ulps: |_| 0.0, number: 0 };
+        const PLAIN: Row =
+            Row { parameter: None, function: |x, _| x, lipschitz: |_| 1.0, error: |_, _| 0.0, number: 0 };
         match self {
             Self::None => PLAIN,
             // Not f64::max, which would turn a NaN into 0.
             Self::Relu => Row { function: |x, _| x.clamp(0.0, f64::INFINITY), number: 1, ..PLAIN },
             Self::Relu6 => Row { function: |x, _| x.clamp(0.0, 6.0), number: 2, ..PLAIN },
             Self::Silu => Row {
-                function: |x, _| x / (1.0 + (-x).exp()),
+                function: |x, _| x / (1.0 + libm::exp(-x)),
                 // The maximum of the derivative is 1.0998, at x = 2.3994.
                 lipschitz: |_| 1.1,
                 // WGSL's exp(x) is off by 3 + 2 |x|.
-                ulps: |x| 8.0 + 3.0 * x,
+                error: |x, y| (8.0 + 3.0 * x) * y,
                 number: 3,
                 ..PLAIN
             },
@@ -92,7 +93,7 @@ impl Activation {
         ALL.into_iter()
     }
 
-    /// The value at `x`, in f64.
+    /// The value at `x`, in f64; the same bits on every machine.
     pub fn apply(self, x: f64) -> f64 {
         let row = self.row();
         (row.function)(x, f64::from(self.slope()))
@@ -103,11 +104,10 @@ impl Activation {
         (self.row().lipschitz)(f64::from(self.slope()))
     }
 
-    /// How far a shader's result may be off besides what a sum's error does, as a part of the result, if |x| is at most
-    /// `magnitude`.
+    /// How far a shader's result `y` may be off besides what a sum's error does, if |x| is at most `magnitude`.
     #[cfg(feature = "context")]
-    pub(crate) fn own_error(self, magnitude: f64) -> f64 {
-        (self.row().ulps)(magnitude) * f64::from(f32::EPSILON)
+    pub(crate) fn own_error(self, magnitude: f64, y: f64) -> f64 {
+        (self.row().error)(magnitude, y.abs()) * f64::from(f32::EPSILON)
     }
 
     /// The number of its case in `shaders/common/activate.wgsl`, the constant ACTIVATION there.

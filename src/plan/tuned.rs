@@ -14,7 +14,7 @@ use crate::device::{DeviceFacts, DeviceIdentity};
 use crate::dims::InputSize;
 use crate::error::Error;
 use crate::kernels::job::Slice;
-use crate::layer::{Activation, Groups, Spec};
+use crate::layer::{Groups, Spec};
 use crate::precision::{Dtype, Precision};
 
 /// Bumped when the lines of [`Tuned::to_bytes`] change.
@@ -183,11 +183,9 @@ fn key(spec: &Spec, size: InputSize, options: &Options) -> String {
         Groups::Count(count) => count.to_string(),
         Groups::Depthwise => "depthwise".into(),
     };
-    // Its slope decides nothing.
-    let activation = match activation {
-        Activation::LeakyRelu { .. } => "LeakyRelu".into(),
-        other => format!("{other:?}"),
-    };
+    // Its parameter decides nothing.
+    let activation = format!("{activation:?}");
+    let activation = activation.split(' ').next().unwrap_or_default();
     let InputSize { n, t, h, w } = size;
     let mut key = format!(
         "{n}x{t}x{h}x{w} {}+{}>{}+{} k{}x{ky}x{kx} s{}x{stride}",
@@ -218,6 +216,7 @@ fn key(spec: &Spec, size: InputSize, options: &Options) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer::Activation;
 
     fn spec() -> crate::SpecBuilder {
         Spec::builder(32, 32).alpha(0.5, 0.5).kernel([3, 3]).same_padding()

@@ -1,6 +1,6 @@
 //! The adding kernel, through the unfused variant: the one that has it.
 
-use crate::common::{ACTIVATIONS, case, check_one, check_types, context, image, split};
+use crate::common::{all_activations, case, check_one, check_types, context, image, split};
 use octconv::verify::Case;
 use octconv::{InputSize, Options, Strategy};
 
@@ -35,7 +35,7 @@ fn residuals() {
 
 #[test]
 fn activations() {
-    for activation in ACTIVATIONS {
+    for activation in all_activations() {
         let spec = split((3, 2), (3, 2)).residual(true, false).activation(activation);
         assert_eq!(adds(&image(spec, 6, 9)), 2);
     }

@@ -261,15 +261,10 @@ pub fn in_all_types(case: &Case) -> Vec<Case> {
 pub const ALPHAS: [[f64; 2]; 9] =
     [[0.0, 0.0], [0.0, 0.5], [0.5, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0], [0.5, 1.0], [1.0, 0.5], [0.5, 0.5]];
 
-/// Each function that a layer can end in.
-pub const ACTIVATIONS: [Activation; 6] = [
-    Activation::Relu,
-    Activation::Relu6,
-    Activation::Silu,
-    Activation::HardSwish,
-    Activation::LeakyRelu { slope: 0.1 },
-    Activation::LeakyRelu { slope: -1.5 },
-];
+/// Each function that a layer can end in, and one that is not monotonic by its parameter.
+pub fn all_activations() -> impl Iterator<Item = Activation> {
+    Activation::all().chain([Activation::LeakyRelu { slope: -1.5 }])
+}
 
 /// Layers like `base` that stride where others pool.
 pub fn strided_ablation(base: &SpecBuilder) -> Vec<Case> {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::common::{
-    ACTIVATIONS, ALPHAS, case, check_on, check_one, check_tiles, context, family, image, of_kernel, open, split,
+    ALPHAS, all_activations, case, check_on, check_one, check_tiles, context, family, image, of_kernel, open, split,
 };
 use octconv::verify::Case;
 use octconv::{
@@ -233,7 +233,7 @@ fn batch_of_three() {
 
 #[test]
 fn activations() {
-    for activation in ACTIVATIONS {
+    for activation in all_activations() {
         let spec = split((2, 1), (2, 1)).kernel([1, 3]).same_padding().depthwise();
         check(&Case { batch_norm: true, ..image(spec.bias(true).activation(activation), 8, 8) });
     }

@@ -1,6 +1,7 @@
 //! Everything that runs on a device, in one program: devices and pipelines are shared. Tests fail, and say what to install,
 //! if there is no adapter.
 
+mod activations;
 mod add;
 mod common;
 mod direct;

@@ -1,6 +1,8 @@
 //! The pointwise kernel, against the reference: each theme in every variant that the planner has for its layers.
 
-use crate::common::{ACTIVATIONS, ALPHAS, case, check_on, check_tiles, context, family, image, of_kernel, open, split};
+use crate::common::{
+    ALPHAS, all_activations, case, check_on, check_tiles, context, family, image, of_kernel, open, split,
+};
 use octconv::verify::Case;
 use octconv::{
     Activation, ContextOptions, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, Slice,
@@ -103,7 +105,7 @@ fn frames_before_and_after() {
 
 #[test]
 fn activations_and_batch_norm() {
-    for activation in ACTIVATIONS {
+    for activation in all_activations() {
         let spec = split((2, 1), (2, 1)).bias(true).activation(activation);
         let options = Options { variant: Some("fused/pointwise".parse().unwrap()), ..Options::default() };
         let case = Case { batch_norm: true, options, ..image(spec, 8, 8) };

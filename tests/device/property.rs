@@ -46,14 +46,7 @@ fn builder(kind: Kind) -> impl Strategy<Value = SpecBuilder> {
     let frames = (1..=3u32, 1..=3u32, 0..=2u32, 1..=2u32);
     let off = || prop::bool::weighted(0.15);
     let switches = (off(), off(), off(), any::<bool>(), any::<bool>(), off(), off());
-    let activation = select(vec![
-        Activation::None,
-        Activation::Relu,
-        Activation::Relu6,
-        Activation::Silu,
-        Activation::HardSwish,
-        Activation::LeakyRelu { slope: 0.1 },
-    ]);
+    let activation = select(Activation::all().collect::<Vec<_>>());
     (channels, geometry, frames, switches, activation).prop_map(
         move |(channels, geometry, frames, switches, activation)| {
             let (groups, input, output, multiple) = channels;

@@ -3,7 +3,9 @@
 
 use std::collections::HashSet;
 
-use crate::common::{ACTIVATIONS, TYPES, case, check_on, check_tiles, context, family, image, open, runs_f16, split};
+use crate::common::{
+    TYPES, all_activations, case, check_on, check_tiles, context, family, image, open, runs_f16, split,
+};
 use octconv::verify::Case;
 use octconv::{
     Activation, ContextOptions, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, Slice,
@@ -62,7 +64,7 @@ fn kernels_of_several_windows() {
 
 #[test]
 fn epilogues() {
-    for activation in ACTIVATIONS {
+    for activation in all_activations() {
         let spec = k3().bias(true).residual(true, true).activation(activation);
         check(&Case { batch_norm: true, ..image(spec, 7, 6) });
     }

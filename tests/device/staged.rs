@@ -2,7 +2,7 @@
 //! no compilation and is tried in every variant; what is a constant, where it matters.
 
 use crate::common::{
-    ACTIVATIONS, ALPHAS, TYPES, case, check_on, context, family, image, of_kernel, open, runs_f16, split,
+    ALPHAS, TYPES, all_activations, case, check_on, context, family, image, of_kernel, open, runs_f16, split,
 };
 use octconv::verify::Case;
 use octconv::{
@@ -100,7 +100,7 @@ fn batches_frames_and_slices() {
 
 #[test]
 fn activations_and_batch_norm() {
-    for activation in ACTIVATIONS {
+    for activation in all_activations() {
         let spec = split((2, 0), (3, 0)).bias(true).activation(activation);
         check_fused(&Case { batch_norm: true, ..image(spec, 8, 8) });
     }

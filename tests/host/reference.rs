@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use octconv::reference::{Inputs, Tensor, octave_conv};
 use octconv::{Activation, BatchNorm, Dims, Downsample, InputSize, Path, Rounding, Spec, Split, TimeAxis, Weights};
 use safetensors::{Dtype, SafeTensors};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How many cases `make_fixtures.py` writes.
 const CASES: usize = 86;
@@ -97,15 +97,7 @@ impl Case {
                 other => panic!("{}: rounding {other:?}", self.name),
             })
             .bias(self.flag("bias"))
-            .activation(match self.spec["activation"].as_str() {
-                Some("none") => Activation::None,
-                Some("relu") => Activation::Relu,
-                Some("relu6") => Activation::Relu6,
-                Some("silu") => Activation::Silu,
-                Some("hard_swish") => Activation::HardSwish,
-                Some("leaky_relu") => Activation::LeakyRelu { slope: self.float("slope") },
-                other => panic!("{}: activation {other:?}", self.name),
-            })
+            .activation(self.activation())
             .residual(self.flag("residual_h"), self.flag("residual_l"));
         let builder = match self.spec["groups"].as_str() {
             Some("depthwise") => builder.depthwise(),
@@ -114,6 +106,14 @@ impl Case {
         let spec = builder.build().unwrap_or_else(|e| panic!("{}: {e}", self.name));
         let [n, t, h, w] = ["n", "t", "h", "w"].map(|axis| self.uint(&format!("/size/{axis}")));
         (spec, InputSize { n, t, h, w })
+    }
+
+    fn activation(&self) -> Activation {
+        let mut activation = self.spec["activation"].clone();
+        if !self.spec["slope"].is_null() {
+            activation = json!({activation.as_str().unwrap(): {"slope": self.spec["slope"]}});
+        }
+        serde_json::from_value(activation).unwrap_or_else(|e| panic!("{}: {e}", self.name))
     }
 
     fn data(&self, tensor: &str) -> Option<&[f32]> {

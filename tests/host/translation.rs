@@ -147,13 +147,7 @@ fn layers() -> Vec<Spec> {
     // What only the epilogue sees.
     for kernel in [[1, 1], [3, 3]] {
         let spec = split([8, 8], [8, 8]).kernel(kernel).same_padding();
-        for activation in [
-            Activation::Relu,
-            Activation::Relu6,
-            Activation::Silu,
-            Activation::HardSwish,
-            Activation::LeakyRelu { slope: 0.1 },
-        ] {
+        for activation in Activation::all() {
             builders.push(spec.clone().activation(activation));
         }
         for (high, low) in [(true, false), (false, true), (true, true)] {
@@ -281,7 +275,7 @@ fn the_table_has_every_kernel_and_constant() {
     let mut constant = |name: &str, values: &[u32]| {
         wanted.extend(values.iter().map(|value| format!("const {name}: u32 = {value}u;")));
     };
-    constant("ACTIVATION", &[0, 1, 2, 3, 4, 5]);
+    constant("ACTIVATION", &Vec::from_iter(0..Activation::all().len() as u32));
     constant("WORKGROUP", &[8, 16, 32, 64]);
     constant("LANES", &[1, 2, 4]);
     constant("HH_STRIDE", &[1, 2]);
