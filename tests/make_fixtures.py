@@ -39,6 +39,11 @@ BRANCHES = {
     "silu": (-3.0, 3.0),
     "hard_swish": (-3.1, 3.1),
     "leaky_relu": (-0.1, 0.1),
+    "sigmoid": (-3.0, 3.0),
+    "tanh": (-2.0, 2.0),
+    "gelu": (-2.0, 2.0),
+    "gelu_tanh": (-2.0, 2.0),
+    "hard_sigmoid": (-3.1, 3.1),
 }
 
 
@@ -148,6 +153,11 @@ class Layer:
             "silu": lambda: F.silu(x),
             "hard_swish": lambda: F.hardswish(x),
             "leaky_relu": lambda: F.leaky_relu(x, self.slope),
+            "sigmoid": lambda: F.sigmoid(x),
+            "tanh": lambda: F.tanh(x),
+            "gelu": lambda: F.gelu(x),
+            "gelu_tanh": lambda: F.gelu(x, approximate="tanh"),
+            "hard_sigmoid": lambda: F.hardsigmoid(x),
         }[self.activation]()
 
     # The layer.
@@ -346,6 +356,8 @@ def cases():
     yield Layer("silu", (3, 3), (3, 3), bias=True, activation="silu", gain=5)
     yield Layer("hard_swish", (3, 3), (3, 3), norm=1e-5, activation="hard_swish", gain=5)
     yield Layer("leaky_relu", (3, 3), (3, 3), residual="h", activation="leaky_relu", slope=0.2)
+    for activation in ("sigmoid", "tanh", "gelu", "gelu_tanh", "hard_sigmoid"):
+        yield Layer(activation, (3, 3), (3, 3), bias=True, activation=activation, gain=5)
 
     # The paper's ablations.
     yield Layer("no_high_to_low", (3, 3), (3, 3), high_to_low=False)

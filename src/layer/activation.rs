@@ -25,16 +25,31 @@ pub enum Activation {
         /// The factor of negative values; finite.
         slope: f32,
     },
+    /// y = 1 / (1 + exp(-x)).
+    Sigmoid,
+    /// y = tanh(x).
+    Tanh,
+    /// y = x * P(x), with P the normal distribution: x * (1 + erf(x / sqrt(2))) / 2.
+    Gelu,
+    /// GELU by tanh: y = x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2.
+    GeluTanh,
+    /// y = min(max(x + 3, 0), 6) / 6.
+    HardSigmoid,
 }
 
 /// All there are, in the order of their numbers.
-const ALL: [Activation; 6] = [
+const ALL: [Activation; 11] = [
     Activation::None,
     Activation::Relu,
     Activation::Relu6,
     Activation::Silu,
     Activation::HardSwish,
     Activation::LeakyRelu { slope: 0.1 },
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::Gelu,
+    Activation::GeluTanh,
+    Activation::HardSigmoid,
 ];
 
 /// What there is to know of an activation.
@@ -85,6 +100,44 @@ impl Activation {
                 number: 5,
                 ..PLAIN
             },
+            Self::Sigmoid => Row {
+                function: |x, _| 1.0 / (1.0 + libm::exp(-x)),
+                lipschitz: |_| 0.25,
+                error: |x, y| (8.0 + 3.0 * x) * y,
+                number: 6,
+                ..PLAIN
+            },
+            Self::Tanh => Row {
+                function: |x, _| libm::tanh(x),
+                // 1 - exp(-2 |x|) keeps the error of exp, which is largest at 0.
+                error: |_, _| 12.0,
+                number: 7,
+                ..PLAIN
+            },
+            Self::Gelu => Row {
+                function: |x, _| x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)) / 2.0,
+                // 1.1290 at x = sqrt(2).
+                lipschitz: |_| 1.13,
+                // The shader's P is off by 7.5e-8, and by its rounding.
+                error: |x, _| 10.0 * x,
+                number: 8,
+                ..PLAIN
+            },
+            Self::GeluTanh => Row {
+                function: |x, _| {
+                    let argument = (2.0 * std::f64::consts::FRAC_1_PI).sqrt() * (x + 0.044_715 * x.powi(3));
+                    x * (1.0 + libm::tanh(argument)) / 2.0
+                },
+                // 1.1290 at x = 1.42.
+                lipschitz: |_| 1.13,
+                // The rounding of the argument counts most where P is between 0 and 1.
+                error: |x, _| 10.0 * x,
+                number: 9,
+                ..PLAIN
+            },
+            Self::HardSigmoid => {
+                Row { function: |x, _| (x + 3.0).clamp(0.0, 6.0) / 6.0, lipschitz: |_| 1.0 / 6.0, number: 10, ..PLAIN }
+            }
         }
     }
 
@@ -161,8 +214,19 @@ mod tests {
     fn files_name_each() {
         let text = |activation: &Activation| serde_json::to_string(activation).unwrap();
         let texts: Vec<_> = ALL.iter().map(text).collect();
-        let wanted =
-            [r#""none""#, r#""relu""#, r#""relu6""#, r#""silu""#, r#""hard_swish""#, r#"{"leaky_relu":{"slope":0.1}}"#];
+        let wanted = [
+            r#""none""#,
+            r#""relu""#,
+            r#""relu6""#,
+            r#""silu""#,
+            r#""hard_swish""#,
+            r#"{"leaky_relu":{"slope":0.1}}"#,
+            r#""sigmoid""#,
+            r#""tanh""#,
+            r#""gelu""#,
+            r#""gelu_tanh""#,
+            r#""hard_sigmoid""#,
+        ];
         assert_eq!(texts, wanted);
         for (activation, text) in ALL.into_iter().zip(&texts) {
             assert_eq!(serde_json::from_str::<Activation>(text).unwrap(), activation);
