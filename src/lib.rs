@@ -28,7 +28,7 @@ mod winograd;
 pub use context::{Cache, Context, ContextOptions, Timing};
 pub use device::{AdapterFacts, DeviceFacts, DeviceIdentity};
 pub use dims::{Dims, Extent, InputSize};
-pub use engine::{CHECKED_VARIABLE, Engine, EngineOptions, Layer, PackedWeights, TensorBinding, Tensors};
+pub use engine::{Engine, EngineOptions, Layer, PackedWeights, TensorBinding, Tensors};
 pub use error::{BindingProblem, Error, PlanMismatch, Presence};
 pub use kernels::job::Slice;
 pub use layer::{

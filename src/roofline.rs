@@ -29,6 +29,7 @@ pub enum Effort {
 
 /// A measured rate.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Rate {
     /// Operations or bytes a second.
     pub per_second: f64,
@@ -60,6 +61,7 @@ impl fmt::Display for Arithmetic {
 
 /// What a device can do at most.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Roofline {
     /// Arithmetic of f32 first, then what else the device has and the effort covered.
     pub arithmetic: Vec<Arithmetic>,
@@ -75,6 +77,7 @@ pub struct Roofline {
 
 /// What bounds some work from below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Bound {
     /// Its multiply-adds.
     Arithmetic,

@@ -78,7 +78,7 @@ impl KeptPipelines {
 }
 
 /// What to do where no adapter is found.
-pub const INSTALL_HINT: &str =
+const INSTALL_HINT: &str =
     "install a Vulkan driver (the software one: apt-get install mesa-vulkan-drivers), or see WGPU_BACKEND";
 
 /// The wgpu instance that the environment asks for: `WGPU_BACKEND`, and wgpu's other variables.
@@ -321,6 +321,7 @@ impl Context {
 
 /// Seconds that a submission took.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Timing {
     /// Between the timestamps at both ends of the pass.
     pub device: Option<f64>,

@@ -5,5 +5,5 @@ mod cache;
 mod context;
 
 pub use cache::Cache;
-pub use context::{Context, ContextOptions, INSTALL_HINT, Timing, adapters, instance, list_adapters};
+pub use context::{Context, ContextOptions, Timing, adapters, instance, list_adapters};
 pub(crate) use context::{decode, encode};

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The environment variable that makes kernels run checked: set and not `0`.
-pub const CHECKED_VARIABLE: &str = "OCTCONV_CHECKED";
+const CHECKED_VARIABLE: &str = "OCTCONV_CHECKED";
 
 /// How an [`Engine`] makes its kernels.
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,7 @@ mod pipelines;
 mod scope;
 mod tensors;
 
-pub use engine::{CHECKED_VARIABLE, Engine, EngineOptions};
+pub use engine::{Engine, EngineOptions};
 #[cfg(any(feature = "context", feature = "network"))]
 pub(crate) use layer::Dispatch;
 pub use layer::{Layer, PackedWeights};

@@ -6,6 +6,7 @@ use crate::dims::Dims;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "network", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "network", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
 pub enum Rounding {
     /// ceil(h / 2): the last pooled row averages the rows that exist (the official Gluon code).
     #[default]
@@ -36,6 +37,7 @@ impl Dims {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "network", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "network", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
 pub enum Downsample {
     /// A 2x2 average, then a convolution of stride 1.
     #[default]
@@ -67,6 +69,7 @@ impl TimeAxis {
 
 /// How channels are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Groups {
     /// The same number of groups on all four paths; 1 is the dense convolution.
     Count(u32),

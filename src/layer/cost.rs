@@ -7,6 +7,7 @@ use crate::error::Error;
 
 /// What a layer costs, whatever runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Cost {
     /// Multiply-adds of the convolutions.
     pub macs: u64,

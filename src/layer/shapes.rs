@@ -8,6 +8,7 @@ use crate::error::Error;
 
 /// The shapes of all tensors of a layer; `None` where the layer has no such tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Shapes {
     /// X_H `[n, c_H, t, h, w]`.
     pub x_h: Option<Dims>,

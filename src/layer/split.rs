@@ -41,6 +41,7 @@ impl Split {
 
 /// One of the two parts of a feature map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Frequency {
     /// Full resolution.
     High,
@@ -50,6 +51,7 @@ pub enum Frequency {
 
 /// One of the four convolutions inside an octave convolution, named input to output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Path {
     /// High to high.
     HH,

@@ -83,6 +83,7 @@ impl<'de> Deserialize<'de> for Node {
 /// What a node computes. A map has a part of high and a part of low frequency, either may be absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Op {
     /// An octave convolution, then batch norm, residual and activation.
     Conv(Conv),
@@ -145,6 +146,7 @@ impl<'de> Deserialize<'de> for Conv {
 /// Which value of a window a pool takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PoolKind {
     /// The largest.
     Max,

@@ -24,6 +24,7 @@ pub struct Model {
 
 /// How far [`Model::compile`] has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Progress {
     /// Dispatches that are ready.
     pub done: usize,
@@ -41,6 +42,7 @@ pub struct Inference {
 
 /// A tensor of an inference, contiguous.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct TensorView<'a> {
     /// The buffer, which has the usages `STORAGE`, `COPY_SRC` and `COPY_DST`.
     pub buffer: &'a wgpu::Buffer,
@@ -54,6 +56,7 @@ pub struct TensorView<'a> {
 
 /// A value of an inference.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum ValueView<'a> {
     /// A map; either part may be absent.
     Map {

@@ -20,6 +20,7 @@ use crate::layer::{Shapes, Spec};
 
 /// A tensor that a caller binds for a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlanTensor {
     /// `x_h`, `x_l`, `x_p`, `residual_h`, `residual_l`, `y_h`, `y_l` or `y_p`.
     pub name: &'static str,

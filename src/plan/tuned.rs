@@ -92,6 +92,7 @@ impl Tuned {
 
 /// What is known of one device: by layer, size and options the variant that was the fastest.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Choices {
     entries: BTreeMap<String, Choice>,
 }

@@ -35,6 +35,7 @@ pub struct Inputs<'a> {
 
 /// The outputs of one layer, in f64.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Outputs {
     /// Y_H.
     pub y_h: Option<Tensor>,

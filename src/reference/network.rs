@@ -14,6 +14,7 @@ use crate::network::{Checkpoint, Graph, GraphNode, INPUT, PoolKind, Task, ValueI
 
 /// What a node makes, in f64.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Value {
     /// A map.
     Map {

@@ -46,6 +46,7 @@ const WORTH_CHANGING: f64 = 0.98;
 
 /// How far [`tune`] has come: candidates that have run, then rounds, then those of the fastest few.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Progress {
     /// Steps that are done.
     pub done: usize,
@@ -55,6 +56,7 @@ pub struct Progress {
 
 /// Why a candidate has no time.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Dropped {
     /// The device refused it.
     Refused(Error),
@@ -73,6 +75,7 @@ impl std::fmt::Display for Dropped {
 
 /// A candidate and what became of it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Trial {
     /// What was tried.
     pub plan: Plan,
@@ -87,6 +90,7 @@ pub struct Trial {
 
 /// What [`tune`] found.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct TuneOutcome {
     /// All candidates, the planner's choice first.
     pub trials: Vec<Trial>,

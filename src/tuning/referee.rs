@@ -9,6 +9,7 @@ use crate::plan::Plan;
 
 /// An element of an output in which a candidate differs from the others.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Difference {
     /// `y_h`, `y_l` or `y_p`.
     pub tensor: &'static str,

@@ -529,7 +529,6 @@ mod opening {
     use std::process::Command;
 
     use super::*;
-    use octconv::context::INSTALL_HINT;
     use octconv::{Context, ContextOptions};
 
     /// Runs the test `name` of this binary again in an environment of its own. Started by its own name: where a loader
@@ -547,8 +546,8 @@ mod opening {
             return again("opening::without_an_adapter", "WGPU_BACKEND", "noop");
         }
         let error = Context::new(&ContextOptions::default()).unwrap_err();
-        assert_eq!(error.to_string(), format!("no GPU adapter found; {INSTALL_HINT}"));
-        assert!(INSTALL_HINT.contains("apt-get install mesa-vulkan-drivers"), "{INSTALL_HINT}");
+        assert!(matches!(error, Error::NoAdapter { .. }), "{error:?}");
+        assert!(error.to_string().contains("apt-get install mesa-vulkan-drivers"), "{error}");
     }
 
     #[test]
@@ -572,13 +571,14 @@ mod opening {
 
     #[test]
     fn checks_by_environment() {
-        if std::env::var_os(octconv::CHECKED_VARIABLE).is_none() {
-            return again("opening::checks_by_environment", octconv::CHECKED_VARIABLE, "1");
+        const VARIABLE: &str = "OCTCONV_CHECKED";
+        if std::env::var_os(VARIABLE).is_none() {
+            return again("opening::checks_by_environment", VARIABLE, "1");
         }
         let (device, _) = noop();
         let checked =
             |checked| Engine::new(&device, EngineOptions { checked, ..EngineOptions::default() }).is_checked();
-        let asked = std::env::var(octconv::CHECKED_VARIABLE).unwrap();
+        let asked = std::env::var(VARIABLE).unwrap();
         assert_eq!(checked(None), !["", "0"].contains(&asked.as_str()));
         assert!(checked(Some(true)) && !checked(Some(false)));
     }

@@ -188,9 +188,9 @@ fn both_have(stages: [Vec<Stage>; 2]) -> [Vec<Stage>; 2] {
         let (mut node, mut step) = (0, 0);
         let merged = stages.into_iter().filter(|stage| names.iter().all(|names| names.contains(&stage.name)));
         merged
-            .map(|Stage { name, nodes, steps }| {
-                let stage = Stage { name, nodes: node..nodes.end, steps: step..steps.end };
-                (node, step) = (nodes.end, steps.end);
+            .map(|mut stage| {
+                (stage.nodes.start, stage.steps.start) = (node, step);
+                (node, step) = (stage.nodes.end, stage.steps.end);
                 stage
             })
             .collect()

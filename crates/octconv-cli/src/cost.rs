@@ -67,7 +67,7 @@ struct Counts {
 
 impl Counts {
     fn of(spec: &Spec, size: InputSize, dtype: Dtype) -> Result<Self> {
-        let Cost { macs, params, input_elements, output_elements, residual_elements } = spec.cost(size)?;
+        let Cost { macs, params, input_elements, output_elements, residual_elements, .. } = spec.cost(size)?;
         let counts = [macs, params, input_elements, output_elements, residual_elements];
         ensure!(counts.iter().all(|&count| count < u64::MAX), "at this size the layer's counts exceed 64 bits");
         let elements = [input_elements, output_elements, residual_elements];

@@ -52,7 +52,7 @@ fn table(name: &str, roofline: &Roofline) -> String {
         let _ = writeln!(out, "{what:<32} {value:>10.1} {unit:<8}  {by}");
     };
     for arithmetic in &roofline.arithmetic {
-        let Rate { per_second, configuration } = &arithmetic.rate;
+        let Rate { per_second, configuration, .. } = &arithmetic.rate;
         line(&arithmetic.to_string(), per_second * 1e-9, "GFLOP/s", configuration);
     }
     let size = format!("buffers of {} MiB, ", roofline.buffer_bytes >> 20);

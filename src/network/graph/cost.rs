@@ -9,6 +9,7 @@ use crate::error::Error;
 
 /// What a network costs at a size, whatever runs it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NetworkCost {
     /// Multiply-adds of convolutions and matrices.
     pub macs: u64,

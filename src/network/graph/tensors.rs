@@ -8,6 +8,7 @@ use crate::network::description::Op;
 
 /// What a tensor of a checkpoint is, as far as its values are concerned.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Role {
     /// A kernel or matrix; `fan_in` inputs make one output.
     Weight {
@@ -31,6 +32,7 @@ pub enum Role {
 
 /// A tensor that a network wants of a checkpoint.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct TensorSpec {
     /// In this project's own naming.
     pub name: String,

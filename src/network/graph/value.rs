@@ -18,6 +18,7 @@ pub(crate) enum Kind {
 
 /// What a value is at a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ValueShape {
     /// A map.
     Map {

@@ -33,6 +33,7 @@ pub struct NetworkPlan {
 
 /// A convolution of a network with all that decides its plan.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct NetworkLayer<'a> {
     /// The name of its node.
     pub node: &'a str,
@@ -182,6 +183,7 @@ impl NetworkPlan {
 
 /// A part of a network between two nodes that end stages.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stage {
     /// The node that ends it.
     pub name: String,
