@@ -6,7 +6,7 @@ use super::interface::interface;
 use super::layer::LayerOnDevice;
 use super::limits::{check_limits, scratch_bytes};
 use super::options::Options;
-use super::strategies::Planner;
+use super::strategies::{self, Planner};
 use super::variant::{Strategy, Variant};
 use crate::device::DeviceFacts;
 use crate::dims::{Dims, InputSize};
@@ -103,7 +103,7 @@ impl Plan {
 
     fn of_variant(layer: &LayerOnDevice, variant: Variant) -> Result<Self, Error> {
         let mut planner = Planner { layer, variant, scratch: Vec::new() };
-        let steps = planner.steps()?;
+        let steps = strategies::steps(&mut planner)?;
         let scratch = planner.scratch;
         check_limits(layer, variant, &steps, &scratch)?;
         let LayerOnDevice { size, shapes, .. } = *layer;

@@ -4,6 +4,7 @@ mod checkpoint;
 mod networks_reference;
 mod reference;
 mod spec;
+mod structure;
 mod translation;
 mod tuned;
 mod zoo;

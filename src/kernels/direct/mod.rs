@@ -31,14 +31,9 @@ pub(crate) struct Direct {
 /// The most sums that a thread has in f16.
 const MAX_SUMS_OF_F16: u32 = 64;
 
-/// The family whose products have this type.
-fn name(products: Dtype) -> &'static str {
-    if products == Dtype::F16 { "direct-f16" } else { "direct" }
-}
-
 impl Family for Direct {
     fn name(&self) -> &'static str {
-        name(self.products)
+        recipe::family(self.products)
     }
 
     fn tiles(&self) -> &'static [&'static str] {

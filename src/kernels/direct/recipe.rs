@@ -8,6 +8,11 @@ use crate::kernels::types::Types;
 use crate::layer::{Activation, Path};
 use crate::precision::Dtype;
 
+/// The name of the family whose products have this type.
+pub(super) fn family(products: Dtype) -> &'static str {
+    if products == Dtype::F16 { "direct-f16" } else { "direct" }
+}
+
 /// What distinguishes one path's instance of `shaders/direct/path.wgsl`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PathConstants {
@@ -83,7 +88,7 @@ impl Constants {
     /// The family, and the tiles of what it writes.
     pub(super) fn name(&self) -> String {
         let mut name = String::with_capacity(NAME_LENGTH);
-        let family = super::name(self.products);
+        let family = family(self.products);
         // Writing to a String cannot fail.
         let _ = match self.outputs {
             [Some(_), Some(_)] => write!(name, "{family} {}", self.tiles),

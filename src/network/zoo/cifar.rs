@@ -1,6 +1,6 @@
 //! ResNets of basic blocks for 32x32.
 
-use super::{Nodes, conv1x1, conv3x3};
+use super::nodes::{Nodes, conv1x1, conv3x3};
 use crate::layer::Activation;
 use crate::network::description::{Conv, INPUT};
 

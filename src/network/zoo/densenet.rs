@@ -1,6 +1,7 @@
 //! DenseNet-121.
 
-use super::{Nodes, conv1x1, conv3x3, resnet};
+use super::nodes::{Nodes, conv1x1, conv3x3};
+use super::resnet;
 use crate::layer::Activation;
 use crate::network::description::{Axes, Conv, Op, Pool, PoolKind};
 

@@ -1,6 +1,6 @@
 //! MobileNets, with a width multiplier.
 
-use super::{Nodes, conv1x1, conv3x3};
+use super::nodes::{Nodes, conv1x1, conv3x3};
 use crate::layer::{Activation, Downsample};
 use crate::network::description::{Conv, INPUT};
 

@@ -3,13 +3,15 @@
 mod cifar;
 mod densenet;
 mod mobilenet;
+mod nodes;
 mod resnet;
 mod video;
 
-use super::description::{Conv, Input, Invert, Network, Node, Op, Picture, Resize};
+use self::nodes::Nodes;
+use super::description::{Input, Invert, Network, Op, Picture, Resize};
 use crate::dims::InputSize;
 use crate::error::Error;
-use crate::layer::{Activation, Rounding};
+use crate::layer::Rounding;
 
 /// The names that [`build`] knows.
 pub const NAMES: &[&str] = &[
@@ -170,37 +172,4 @@ impl Family {
         };
         Some(Picture { height: side, width: side, channels, resize, mean, std, invert: Invert::Never })
     }
-}
-
-/// Nodes as they come. What adds one gives back its name, for the next to read.
-#[derive(Default)]
-struct Nodes {
-    nodes: Vec<Node>,
-    stages: Vec<String>,
-}
-
-impl Nodes {
-    fn add(&mut self, name: impl Into<String>, op: Op) -> String {
-        let name = name.into();
-        self.nodes.push(Node { name: name.clone(), op });
-        name
-    }
-
-    fn conv(&mut self, name: impl Into<String>, conv: Conv) -> String {
-        self.add(name, Op::Conv(conv))
-    }
-
-    fn end_stage(&mut self, name: &str) {
-        self.stages.push(name.into());
-    }
-}
-
-/// What nearly every convolution is: 1x1 of `input` to `channels`, batch norm, ReLU.
-fn conv1x1(input: &str, channels: u32, alpha: f64) -> Conv {
-    Conv { alpha, norm: true, activation: Activation::Relu, ..Conv::new(input, channels) }
-}
-
-/// The same with 3x3.
-fn conv3x3(input: &str, channels: u32, alpha: f64, stride: u32) -> Conv {
-    Conv { kernel: [3, 3], stride, padding: [1, 1], ..conv1x1(input, channels, alpha) }
 }

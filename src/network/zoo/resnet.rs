@@ -1,6 +1,6 @@
 //! ResNet, ResNeXt and SE-ResNet for ImageNet.
 
-use super::{Nodes, conv1x1, conv3x3};
+use super::nodes::{Nodes, conv1x1, conv3x3};
 use crate::layer::{Activation, Downsample, TimeAxis};
 use crate::network::description::{Axes, Conv, Excite, INPUT, Op, Pool, PoolKind};
 

@@ -1,6 +1,7 @@
 //! ResNet-50 over clips: C2D, frame by frame, and I3D, with convolutions inflated in time.
 
-use super::{Nodes, resnet};
+use super::nodes::Nodes;
+use super::resnet;
 use crate::layer::TimeAxis;
 use crate::network::description::{Axes, Conv, Op, Pool, PoolKind};
 

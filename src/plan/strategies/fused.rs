@@ -1,6 +1,6 @@
 //! All paths and the epilogue of both outputs in one dispatch.
 
-use super::Planner;
+use super::planner::Planner;
 use crate::error::Error;
 use crate::kernels::Step;
 

@@ -2,7 +2,7 @@
 //!
 //! Each weight then serves as many positions as in a convolution without octaves.
 
-use super::{Planner, Pools};
+use super::planner::{Planner, Pools};
 use crate::error::Error;
 use crate::kernels::Step;
 use crate::kernels::job::{Job, OutputJob, PathJob, Slice};

@@ -1,6 +1,7 @@
 //! Every pooled map first, into scratch, one dispatch per map; then one dispatch that reads them.
 
-use super::{Planner, Pools, split};
+use super::planner::{Planner, Pools};
+use super::split;
 use crate::error::Error;
 use crate::kernels::Step;
 use crate::layer::Path;

@@ -1,6 +1,6 @@
 //! One dispatch per output.
 
-use super::Planner;
+use super::planner::Planner;
 use crate::error::Error;
 use crate::kernels::Step;
 use crate::kernels::job::Job;

@@ -3,7 +3,7 @@
 //! Each slice's partial sums are made in f32 by workgroups of their own, into scratch; then a dispatch adds them up.
 //! Pooled maps come first.
 
-use super::{Planner, Pools};
+use super::planner::{Planner, Pools};
 use crate::device::GPU_THREADS;
 use crate::error::Error;
 use crate::kernels::job::{Operand, OutputJob, Slice};

@@ -2,7 +2,7 @@
 //!
 //! Only H->L averages on load, and once: at stride 2 the pooled maps come first, one dispatch per map.
 
-use super::{Planner, Pools};
+use super::planner::{Planner, Pools};
 use crate::error::Error;
 use crate::kernels::Step;
 use crate::layer::Path;

@@ -1,7 +1,7 @@
 //! One dispatch per operation: pool, four convolutions, upsample and adds, as engines without a fused octave
 //! convolution run it. It is what fusing is measured against.
 
-use super::{Planner, Pools};
+use super::planner::{Planner, Pools};
 use crate::error::Error;
 use crate::kernels::job::{Job, Operand, OutputJob, PathJob, Slice};
 use crate::kernels::{Step, add, pool, upsample};
