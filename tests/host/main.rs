@@ -3,6 +3,7 @@
 mod checkpoint;
 mod networks_reference;
 mod reference;
+mod snapshots;
 mod spec;
 mod structure;
 mod translation;
