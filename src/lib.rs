@@ -13,6 +13,8 @@ mod kernels;
 mod layer;
 #[cfg(feature = "network")]
 pub mod network;
+#[cfg(any(feature = "network", feature = "context"))]
+mod noise;
 mod plan;
 mod precision;
 pub mod reference;

@@ -13,6 +13,7 @@ use crate::device::DeviceFacts;
 use crate::engine::Layer;
 use crate::kernels::Step;
 use crate::kernels::job::TensorId;
+use crate::noise::Noise;
 use crate::precision::Dtype;
 
 /// Bytes of guards and of outputs to be written: a NaN in either type.
@@ -42,14 +43,7 @@ pub(crate) fn facts(context: &Context) -> [DeviceFacts; 3] {
 
 /// Numbers in [-1, 1), rounded to `dtype`.
 pub(crate) fn values(seed: u64, elements: u64, dtype: Dtype) -> Vec<f32> {
-    let values: Vec<f32> = (0..elements)
-        .map(|i| {
-            let mut z = (seed << 40).wrapping_add(i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            ((z ^ (z >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
-        })
-        .collect();
+    let values = Noise::new("values", seed).values(elements, 1.0);
     round(&values, dtype)
 }
 

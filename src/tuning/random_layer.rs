@@ -5,8 +5,8 @@ use crate::dims::Dims;
 use crate::engine::{Layer, Tensors};
 use crate::error::Error;
 use crate::kernels::job::TensorId;
-use crate::layer::Weights;
-use crate::layer::{Frequency, Path, Spec};
+use crate::layer::{Frequency, Path, Spec, Weights};
+use crate::noise::Noise;
 use crate::plan::Plan;
 use crate::precision::Dtype;
 use crate::reference::{Tensor, average_pool};
@@ -21,33 +21,20 @@ pub struct RandomLayer {
     dtype: Dtype,
 }
 
-/// Numbers in [-1, 1), the same ones each time.
-struct Noise(u32);
-
-impl Noise {
-    fn values(&mut self, count: u64, scale: f32) -> Vec<f32> {
-        let next = |_| {
-            self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            scale * ((self.0 >> 8) as f32 / (1u32 << 23) as f32 - 1.0)
-        };
-        (0..count).map(next).collect()
-    }
-}
-
 impl RandomLayer {
     /// Tensors for the layer, size and options of `plan`: any plan of these can be bound to them.
     pub fn new(context: &Context, plan: &Plan) -> Result<Self, Error> {
         let (spec, dtype) = (plan.spec(), plan.options().precision.activations);
-        let mut noise = Noise(1);
+        let values = |name: &str, count, scale| Noise::new(name, 1).values(count, scale);
         let weights = Path::ALL.map(|path| {
             let [outputs, terms @ ..] = spec.weight_shape(path);
             let terms: u64 = terms.iter().map(|&d| u64::from(d)).product();
             // Outputs of about 1.
-            spec.has(path).then(|| noise.values(u64::from(outputs) * terms, 2.0 / (terms as f32).sqrt()))
+            spec.has(path).then(|| values(path.weight_name(), u64::from(outputs) * terms, 2.0 / (terms as f32).sqrt()))
         });
-        let biases = [Frequency::High, Frequency::Low].map(|frequency| {
+        let biases = [("bias_h", Frequency::High), ("bias_l", Frequency::Low)].map(|(name, frequency)| {
             let channels = u64::from(spec.output().of(frequency));
-            (spec.has_bias() && channels > 0).then(|| noise.values(channels, 1.0))
+            (spec.has_bias() && channels > 0).then(|| values(name, channels, 1.0))
         });
         let mut tensors = Vec::new();
         let mut x_h: Option<Tensor> = None;
@@ -57,7 +44,7 @@ impl RandomLayer {
                 let values = match &x_h {
                     // Some plans read it, others pool X_H on their own.
                     Some(x_h) if id == TensorId::XP => average_pool(x_h, spec.rounding()).to_f32(),
-                    _ => noise.values(dims.elements(), 1.0),
+                    _ => values(id.name(), dims.elements(), 1.0),
                 };
                 let bytes = encode(&values, dtype);
                 if id == TensorId::XH && plan.options().pooled_input {

@@ -1,13 +1,11 @@
 //! The random tensors of a case, and how they lie between guard bands.
 
-use rand::{RngExt, SeedableRng};
-use rand_pcg::Pcg64Mcg;
-
 use super::case::Case;
 use crate::context::{decode, encode};
 use crate::dims::Dims;
 use crate::kernels::job::TensorId;
 use crate::layer::{Activation, BatchNorm, Frequency, Path, Weights};
+use crate::noise::Noise;
 use crate::plan::Plan;
 use crate::precision::Dtype;
 use crate::reference::{self, Inputs, Tensor};
@@ -39,35 +37,34 @@ pub(super) struct Data {
 
 impl Data {
     pub(super) fn new(case: &Case, plan: &Plan) -> Self {
-        let mut rng = Pcg64Mcg::seed_from_u64(case.seed ^ 0x6f63_7463_6f6e_7600);
         let spec = &case.spec;
-        let mut values = |count: u64, scale: f32, dtype: Dtype| -> Vec<f32> {
-            let value = |_| {
-                let value = scale * rng.random_range(-1.0f32..1.0);
-                if dtype == Dtype::F16 { half::f16::from_f32(value).to_f32() } else { value }
-            };
-            (0..count).map(value).collect()
+        let values = |name: &str, count: u64, scale: f32, dtype: Dtype| -> Vec<f32> {
+            let mut values = Noise::new(name, case.seed).values(count, scale);
+            if dtype == Dtype::F16 {
+                values.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
+            }
+            values
         };
         let weights = Path::ALL.map(|path| {
             let shape = spec.weight_shape(path);
             let count = shape.iter().map(|&d| u64::from(d)).product();
             let scale = 2.0 / (shape[1..].iter().product::<u32>() as f32).sqrt();
-            spec.has(path).then(|| values(count, scale, case.options.precision.weights))
+            spec.has(path).then(|| values(path.weight_name(), count, scale, case.options.precision.weights))
         });
-        let outputs = [Frequency::High, Frequency::Low];
+        let outputs = [("h", Frequency::High), ("l", Frequency::Low)];
         let channels = |frequency| u64::from(spec.output().of(frequency));
-        let biases = outputs.map(|frequency| {
+        let biases = outputs.map(|(of, frequency)| {
             let channels = channels(frequency);
             // Large enough for both ends of ReLU6 and hard-swish.
             let scale = if spec.activation() == Activation::None { 1.0 } else { 8.0 };
-            (spec.has_bias() && channels > 0).then(|| values(channels, scale, Dtype::F32))
+            (spec.has_bias() && channels > 0).then(|| values(&format!("bias_{of}"), channels, scale, Dtype::F32))
         });
-        let norms = outputs.map(|frequency| {
+        let norms = outputs.map(|(of, frequency)| {
             let channels = channels(frequency);
             (case.batch_norm && channels > 0).then(|| {
-                let mut draw = || values(channels, 1.0, Dtype::F32);
-                let (gamma, beta, mean) = (draw(), draw(), draw());
-                [gamma, beta, mean, draw().into_iter().map(|v| 1.5 + v).collect()]
+                let draw = |name: &str| values(&format!("{name}_{of}"), channels, 1.0, Dtype::F32);
+                let var = draw("var").into_iter().map(|v| 1.5 + v).collect();
+                [draw("gamma"), draw("beta"), draw("mean"), var]
             })
         });
         let mut inputs: Vec<(TensorId, Vec<f32>)> = Vec::new();
@@ -85,7 +82,7 @@ impl Data {
                     stored.truncate(pooled.len());
                     stored
                 }
-                _ => values(dims.elements(), 1.0, case.options.precision.activations),
+                _ => values(id.name(), dims.elements(), 1.0, case.options.precision.activations),
             };
             inputs.push((id, values));
         }

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::checkpoint::{Checkpoint, HostTensor};
 use crate::network::description::INPUT;
 use crate::network::graph::{Graph, Role};
+use crate::noise::Noise;
 
 impl Checkpoint {
     /// Every tensor that `graph` wants, made from a seed and its name as `docs/networks.md` says.
@@ -31,15 +32,7 @@ pub fn random_input(elements: usize, seed: u64) -> Vec<f32> {
 
 /// `value` of as many numbers in [-1, 1), which depend on the name and the seed.
 fn random(name: &str, seed: u64, elements: usize, value: impl Fn(f64) -> f64 + Sync) -> Vec<f32> {
-    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-    let fnv1a = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
-    let start = name.bytes().fold(0xCBF2_9CE4_8422_2325, fnv1a) ^ seed.wrapping_mul(GOLDEN);
-    let element = |i: usize| {
-        let z = start.wrapping_add((i as u64 + 1).wrapping_mul(GOLDEN));
-        let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let z = z ^ (z >> 31);
-        value((z >> 40) as f64 / f64::from(1 << 23) - 1.0) as f32
-    };
+    let noise = Noise::new(name, seed);
+    let element = |i: usize| value(noise.number(i as u64)) as f32;
     (0..elements).into_par_iter().with_min_len(1 << 14).map(element).collect()
 }
