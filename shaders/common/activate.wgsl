@@ -22,18 +22,18 @@ fn activate(x: f32, slope: f32) -> f32 {
             return select(slope * x, x, x >= 0.0);
         }
         case 6u: {
-            // exp(-x) of a large -x may overflow.
+            // exp(-x) would overflow if x is far below zero.
             let e = exp(-abs(x));
             return select(e, 1.0, x >= 0.0) / (1.0 + e);
         }
         case 7u: {
-            // Some devices' own tanh overflows.
+            // The tanh of some devices overflows.
             let e = exp(-2.0 * abs(x));
             let y = (1.0 - e) / (1.0 + e);
             return select(-y, y, x >= 0.0);
         }
         case 8u: {
-            // Abramowitz and Stegun, 7.1.26: how much of the normal distribution lies beyond |x|.
+            // Abramowitz and Stegun, 7.1.26: the share of the normal distribution beyond |x|.
             let z = min(abs(x), 20.0);
             let t = 1.0 / (1.0 + 0.231641888 * z);
             let series = t * (0.127414796 + t * (-0.142248368 + t * (0.7107068705 + t * (-0.7265760135 + t * 0.5307027145))));
@@ -41,7 +41,7 @@ fn activate(x: f32, slope: f32) -> f32 {
             return x * select(beyond, 1.0 - beyond, x >= 0.0);
         }
         case 9u: {
-            // (1 + tanh(a)) / 2 = 1 / (1 + exp(-2 a)), and beyond 40 it is 0 or 1.
+            // (1 + tanh(a)) / 2 = 1 / (1 + exp(-2 a)), which is 0 or 1 beyond |a| = 40.
             let a = clamp(0.7978845608 * (x + 0.044715 * x * x * x), -40.0, 40.0);
             return x * select(1.0 / (1.0 + exp(-2.0 * a)), 0.0, a <= -40.0);
         }

@@ -1,13 +1,13 @@
-// What becomes of the sums of an output: Y = activate(sums + residual), stored. One instance per output.
+// Finishes the sums of an output: stores Y = activate(sums + residual). One instance per output.
 //
-// Operands: residual and Y [n][c][t][h][w], of the same shape; `index` counts elements of both. Each function returns
-// what it has stored. `slope` is that of leaky ReLU.
+// Operands: residual and Y [n][c][t][h][w], of the same shape; `index` is an element of both. Each function returns the
+// values that it has stored. `slope` is that of leaky ReLU.
 //
-// Functions for two columns or 2x2 positions repeat the neighbour for positions that do not exist, at an edge of odd size:
-// the mean of what they return is the mean of what exists.
+// At an edge of odd size, functions for two columns or 2x2 positions return the neighbour in place of a position that
+// does not exist. So the mean of what they return is the mean of the positions that exist.
 //
-// The host guarantees: if PAIRED, rows of even length, and an even `index` wherever two columns are finished at once. Then
-// `finish` and `finish_from` are not used: an output in pairs is only stored in pairs.
+// The host guarantees: if PAIRED, rows have even length, and `index` is even if two columns are finished at once.
+// Callers then do not use `finish` and `finish_from`: an output in pairs can only be stored in pairs.
 
 #import common/activate
 #import tensors/input as residual
@@ -15,7 +15,7 @@
 
 // Two columns are read and written at once.
 const PAIRED: bool = false;
-// Sums are stored as they are, for another dispatch to add to.
+// Sums are stored without residual and activation: another dispatch adds to them.
 const PARTIAL: bool = false;
 
 // One position.
@@ -23,7 +23,7 @@ fn finish(sum: f32, index: u32, slope: f32) -> f32 {
     return finish_from(sum, index, index, slope);
 }
 
-// One position, if the residual is part of a larger or smaller tensor than Y, with a place of its own.
+// One position, if residual and Y differ in shape, so that each has an index of its own.
 fn finish_from(sum: f32, residual_index: u32, index: u32, slope: f32) -> f32 {
     var value = sum;
     if !PARTIAL {
@@ -60,7 +60,8 @@ fn finish_row(sums: vec2<f32>, index: u32, right: bool, slope: f32) -> vec2<f32>
     return vec2(first);
 }
 
-// 2x2 positions of an output of width `w`, given row by row; `below` says whether the second row exists.
+// 2x2 positions of an output of width `w`, in the order of rows. `right` and `below` say whether the second column and
+// the second row exist.
 fn finish_cell(sums: vec4<f32>, index: u32, w: u32, right: bool, below: bool, slope: f32) -> vec4<f32> {
     let top = finish_row(sums.xy, index, right, slope);
     var bottom = top;

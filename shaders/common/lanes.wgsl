@@ -8,8 +8,8 @@ fn lane(v: Lane, k: u32) -> f32 {
     return v[k];
 }
 
-// How many of the LANES channels from `first` on exist. Epilogues loop to this count and not to LANES: a loop whose
-// length is not a constant stays a loop, and a quarter of the code is compiled.
+// How many of the LANES channels from `first` on exist. Epilogues loop up to this count, not up to LANES: drivers do
+// not unroll a loop whose length is not constant, so they compile its body once, not four times.
 fn live_lanes(first: u32, channels: u32) -> u32 {
     return min(LANES, max(channels, first) - first);
 }

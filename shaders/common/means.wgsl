@@ -1,7 +1,8 @@
-// Means of 2x2 positions, which are given row by row: (top left, top right, bottom left, bottom right).
+// Means of 2x2 positions, in the order (top left, top right, bottom left, bottom right).
 //
-// At an edge of odd size the neighbour stands in for a position that does not exist, which leaves the mean of those that
-// do. Who reads one position at a time gives the neighbour twice; mean_of_existing does it for what is at hand.
+// At an edge of odd size the neighbour stands in for a position that does not exist. That gives the mean of the
+// positions that exist. A caller that reads one position at a time reads the neighbour twice; mean_of_existing replaces
+// positions that have been read already.
 
 fn mean_of(cell: vec4<f32>) -> f32 {
     return 0.25 * (cell.x + cell.y + cell.z + cell.w);

@@ -1,7 +1,8 @@
-// Workgroups of up to four kinds, which differ in what they cost, in turns: a TURNSth of each kind, then the next of each.
+// Runs workgroups of up to four kinds in turns, because kinds differ in cost. A turn has 1 / TURNS of the workgroups of
+// each kind, one kind after the other.
 //
-// A software device gives each of its cores one run of workgroups. If one kind came after the other, one core would get
-// all the expensive ones. Within a kind workgroups keep their order.
+// A software device gives each of its cores a run of consecutive workgroups. If all of one kind came first, one core
+// would get all of the expensive kind. Within a kind, workgroups keep their order.
 //
 // The host guarantees: fewer than 2^28 workgroups, and at least one.
 
@@ -17,9 +18,9 @@ fn sum_of(v: vec4<u32>) -> u32 {
     return v.x + v.y + v.z + v.w;
 }
 
-// The turn of a workgroup, which must be less than the sum of `counts`, the workgroups of each kind.
+// The kind and number of a workgroup. `counts` has the workgroups of each kind; `workgroup` is less than their sum.
 fn turn_of(workgroup: u32, counts: vec4<u32>) -> Turn {
-    // Shares are rounded down, each on its own: turns may begin a little earlier than all of them together say.
+    // Each kind's share is rounded down on its own, so a turn may begin a little earlier than this first guess says.
     var number = workgroup * TURNS / sum_of(counts);
     while sum_of((number + 1u) * counts / TURNS) <= workgroup {
         number++;

@@ -1,5 +1,5 @@
-// Two words of 32 bits read and written as one of 64: a software device fetches every scalar of a vector on its own, and
-// checks its bounds each time.
+// Reads and writes two words of 32 bits as one of 64 bits. A software device would fetch each scalar of a vector by
+// itself, and check bounds each time.
 
 fn wide_2(v: u64) -> vec2<f32> {
     return vec2(bitcast<f32>(u32(v)), bitcast<f32>(u32(v >> 32u)));

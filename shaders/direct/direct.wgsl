@@ -4,26 +4,27 @@
 //   Y_L = activate(conv(X_L, W_LL) + conv(pool(X_H), W_HL) + bias_l + residual_l)
 //   Y_P = pool(Y_H)                                                   if the layer writes it
 //
-// Mapping. `high_workgroups` workgroups make Y_H, the others Y_L, in turns (common/turns). In both, a workgroup has one
-// block of output channels, and a thread makes a tile of it: ROWS x COLS positions by VECTORS * LANES channels, which
-// differ between the instances `high` and `low`. Sums stay in registers until the epilogue: nothing between is stored.
-//   - If ACROSS is 1, the threads of a workgroup lie along the positions: inputs are each thread's own, and weights lie at an
-//     address that is the same for all of them, a scalar load if the hardware has one.
-//   - If ACROSS is WORKGROUP, they lie along the channels of one block over the same positions, and it is the other way
-//     round. The channels of a block are then [vector][thread][lane].
-//   - L->H is computed at low resolution, half of the rows and columns of a tile, and starts the sums of the 2x2 positions
-//     above (at stride 2 the two resolutions are the same, and it starts them one to one).
+// Mapping. `high_workgroups` workgroups make Y_H, the others make Y_L, in turns (common/turns). A workgroup has one
+// block of output channels. Each of its threads makes a tile: ROWS x COLS positions of VECTORS * LANES channels. The
+// tiles of the instances `high` and `low` may differ. Sums stay in registers until the epilogue.
+//   - If ACROSS is 1, the threads of a workgroup lie along the positions. Each thread reads inputs of its own. All
+//     threads read weights at the same address, with a scalar load if the hardware has one.
+//   - If ACROSS is WORKGROUP, the threads lie along the channels of one block, over the same positions. Each thread
+//     reads weights of its own, and all read the same inputs. The channels of a block are ordered
+//     [vector][thread][lane].
+//   - L->H is computed at low resolution, with half of the rows and columns of a tile. Each of its sums starts the sums
+//     of the 2x2 positions above it. At stride 2 both resolutions are the same, and each sum starts one.
 //   - H->L averages X_H while it loads, unless the layer is given pool(X_H).
-//   - If SLICED, the channels of all inputs are cut into `slices`. There are `slices` times the workgroups, and they make
-//     partial sums, one slice behind the other, for layer/reduce to add up.
+//   - If SLICED, the channels of all inputs are cut into `slices`, and there are `slices` times as many workgroups.
+//     They make partial sums, first all of one slice, then all of the next. layer/reduce adds them up.
 //
-// Operands: X_H, X_L, X_P [n][c][t][h][w], each bound once however many paths read it; weights and biases as direct/path and
-// direct/output say, the biases of Y_H first, then those of Y_L, then the weights; residuals and outputs [n][c][t][h][w].
+// Operands: X_H, X_L, X_P [n][c][t][h][w], each bound once even if several paths read it; one buffer with the biases of
+// Y_H, the biases of Y_L (direct/output), then the weights (direct/path); residuals and outputs [n][c][t][h][w].
 //
-// The host guarantees: ROWS and COLS of `high` are even if L->H is replicated or Y_P written; sizes, strides and offsets of
-// `shape` lie within their buffers; `workgroups` times `slices` are fewer than 2^28 (a grid folded into x and y may have
-// up to grid_x - 1 too many). If ACROSS is not 1, there is one group. A map may be told to be of one row if each position
-// reads its own position alone.
+// The host guarantees: ROWS and COLS of `high` are even if L->H is replicated or Y_P is written; sizes, strides and
+// offsets of `shape` lie within their buffers; `workgroups` times `slices` is less than 2^28 (a grid folded into x and
+// y may have up to grid_x - 1 more). If ACROSS is not 1, there is one group. The host may pass maps as single rows if
+// each output reads only the inputs at its own position.
 
 #import common/lanes
 #import common/turns
@@ -65,7 +66,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
 }
 
 fn owner_of(o: OutputShape, workgroup: u32, local: u32, slice: u32) -> Owner {
-    // What reads the same follows one another: blocks of channels over the same positions, or the other way round.
+    // Adjacent workgroups share what they read: inputs if ACROSS is 1, weights if not.
     var thread = (workgroup / o.blocks) * WORKGROUP + local;
     var block = workgroup % o.blocks;
     var own: Owner;
@@ -74,8 +75,8 @@ fn owner_of(o: OutputShape, workgroup: u32, local: u32, slice: u32) -> Owner {
         block = workgroup / o.threads;
         own.across = local;
     }
-    // Beyond the last thread the last stands in, but below the last row, where nothing is stored: a branch around all that
-    // a thread does would hold scalar registers throughout.
+    // A thread beyond the last one computes the last tile, but at a row below the map, so that it stores nothing. A
+    // branch around all work of a thread would keep scalar registers occupied throughout.
     let idle = thread >= o.threads;
     thread = min(thread, o.threads - 1u);
     own.x = thread % o.cols;

@@ -1,10 +1,10 @@
-// Finishes the tiles of one output: an instance for Y_H, one for Y_L. Adds the bias, does what common/epilogue does, and
+// Finishes the tiles of one output; Y_H and Y_L have an instance each. Adds the bias, applies common/epilogue, and
 // writes the means of 2x2 positions if POOLED.
 //
 // Operands: biases [block][oc] in f32; the pooled output [n][tensor_channels][t][pooled_h][pooled_w].
 //
-// The host guarantees: if POOLED, ROWS and COLS are even. If PAIRED, COLS and the width are. If POOLED_PAIRED, COLS is a
-// multiple of 4, and the width of the pooled output is even.
+// The host guarantees: if POOLED, ROWS and COLS are even. If PAIRED, COLS and the width are even. If POOLED_PAIRED,
+// COLS is a multiple of 4, and the width of the pooled output is even.
 
 #import common/epilogue as self
 #import common/lanes
@@ -16,11 +16,11 @@
 
 alias Sums = TileSums;
 
-// Whether the means of 2x2 positions are written too, and whether two adjacent ones are one word.
+// Whether the means of 2x2 positions are written too, and whether two adjacent means are written as one word.
 const POOLED: bool = false;
 const POOLED_PAIRED: bool = false;
 
-// What is stored of one output channel, row by row.
+// The finished values of one output channel, row by row.
 alias Values = array<f32, TILE_ROWS * TILE_COLS>;
 
 // Finishes the tile that begins at row y and column x.
@@ -44,7 +44,7 @@ fn finish_tile(sums: ptr<function, Sums>, o: OutputShape, own: Owner, y: u32, x:
     }
 }
 
-// Finishes channel k of vector v, to each of whose sums `shift` is added.
+// Finishes channel k of vector v. `shift` is added to each of its sums.
 fn finish_channel(
     values: ptr<function, Values>,
     sums: ptr<function, Sums>,
@@ -77,7 +77,7 @@ fn finish_channel(
     }
 }
 
-// Writes the means of what is stored of one channel.
+// Writes the means of one channel.
 fn store_means(values: ptr<function, Values>, o: OutputShape, plane: u32, y: u32, x: u32) {
     for (var i = 0u; i < TILE_ROWS; i += 2u) {
         for (var j = 0u; j < TILE_COLS; j += 2u) {

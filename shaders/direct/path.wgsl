@@ -1,6 +1,6 @@
-// One of the four convolutions of an octave layer: an instance for each path. It adds its sums to those of a tile.
+// One of the four convolutions of an octave layer; each path has an instance. It adds its sums to those of a tile.
 //
-// S is the map that is convolved: the tensor that the path reads, after LEVEL poolings. For a tile at (y, x) of frame t
+// S is the map that is convolved: the path's source tensor after LEVEL poolings. For a tile at (y, x) of frame t
 //
 //   sums[i][j][oc] += sum over q, r, s, c of  W[oc][c][q][r][s] * S[n][c][t'][y'][x']
 //
@@ -8,21 +8,21 @@
 //   y' = (y + i) * STRIDE + r * dilation_h - padding_h
 //   x' = (x + j) * STRIDE + s * dilation_w - padding_w
 //
-// A window of S, large enough for all inner taps of the whole tile, is read once per channel and used
+// The window of S that all taps of the inner kernel need for the whole tile is read once per channel, and used
 // INNER_H * INNER_W * VECTORS times.
 //
 // Operands: the tensor [n][source_channels][source_t][source_h][source_w]; weights
-// [group][block][kt][outer r][outer s][c][inner r][inner s][oc], read in order: at an address that is the same for all
-// threads of a workgroup, or at ACROSS of them side by side.
+// [group][block][kt][outer r][outer s][c][inner r][inner s][oc], read in order. All threads of a workgroup read the
+// same address, or ACROSS adjacent addresses.
 //
-// The host guarantees: input channels of `group` exist in the tensor; an inner kernel has several taps along an axis only
-// if the dilation along it is 1, and outputs beyond the last do not repeat it; UNROLL divides the input channels of a
-// group; all sizes of PathShape are at least 1; taps lie in the padding only if MASKED.
-//   - If PAIRED: source_w is even; at level 0 there is one inner kernel along w, adjacent outputs read adjacent columns, and
-//     the column AHEAD in front of each window is even.
-//   - If ALTERNATES: one tap; planes are of one row and of odd size, an even number of them lies in front of a group's
-//     first; UNROLL is even.
-//   - If ACROSS is not 1: one tap.
+// The host guarantees: input channels of `group` exist in the tensor; an inner kernel has several taps along an axis
+// only if the dilation along that axis is 1, and outputs beyond the last one do not repeat it; UNROLL divides the input
+// channels of a group; all sizes of PathShape are at least 1; taps lie in the padding only if MASKED.
+//   - If PAIRED: source_w is even. At level 0 there is one inner kernel along w, adjacent outputs read adjacent
+//     columns, and the column that lies AHEAD columns in front of a window is even.
+//   - If ALTERNATES: there is one tap. Planes are single rows of odd size, and an even number of planes lies in front
+//     of the first plane of a group. UNROLL is even.
+//   - If ACROSS is not 1: there is one tap.
 
 #import direct/places as self
 #import direct/products as self
@@ -34,21 +34,21 @@
 
 const MEAN: f32 = 1.0 / f32(SUB * SUB);
 
-// Weights of one channel, in Factors, for one inner kernel and all threads across.
+// Weights of one input channel for one inner kernel and all ACROSS threads, in Factors.
 const CHANNEL_WEIGHTS: u32 = TAPS * TILE_VECTORS * ACROSS;
 
-// Adds the sums of the path to those of the tile that begins at row y and column x.
+// Adds the path's sums to those of the tile that begins at row y and column x.
 fn accumulate(sums: ptr<function, Sums>, p: PathShape, own: Owner, y: u32, x: u32) {
     let plane_size = p.source_h * p.source_w;
     let channel_size = p.source_t * plane_size;
     let first_channel = (own.n * p.source_channels + own.group * p.group_channels) * channel_size;
     let channels = channels_of(p, own.slice);
-    // The next weights. Their address, and `channel`, are the same for all threads.
+    // Where the next weights lie. This and `channel` are the same for all threads if ACROSS is 1.
     var next = p.weights + own.block * shape.kernel_t * p.outer_h * p.outer_w * (p.group_channels * CHANNEL_WEIGHTS) + own.across;
     for (var q = 0u; q < shape.kernel_t; q++) {
         let frame = i32(own.t * shape.stride_t + q * shape.dilation_t) - i32(shape.padding_t);
-        // Frames of padding are masked like rows of padding: a branch would take threads apart, and with them the
-        // address of the weights.
+        // Frames of padding are masked like rows of padding. After a branch that skips them, threads of a workgroup
+        // would not have the same address of weights.
         let frame_inside = frame >= 0 && frame < i32(p.source_t);
         let frame_at = first_channel + u32(clamp(frame, 0, i32(p.source_t) - 1)) * plane_size;
         for (var r = 0u; r < p.outer_h; r++) {
@@ -56,12 +56,13 @@ fn accumulate(sums: ptr<function, Sums>, p: PathShape, own: Owner, y: u32, x: u3
             for (var s = 0u; s < p.outer_w; s++) {
                 var columns = columns_of(p, x, s);
                 var loads = loads_of(p, x, &rows, &columns);
-                // In words if each channel has whole ones.
+                // Counted in words if the plane of a channel is a whole number of words.
                 let to_next = select(channel_size, channel_size >> 1u, BY_WORD && !ALTERNATES);
                 var channel = channels.begin * to_next;
                 next += channels.begin * CHANNEL_WEIGHTS;
                 for (var c = channels.begin; c < channels.end; c += UNROLL) {
-                    // Weights of a thread's own come from far: they are on their way while the inputs are fetched.
+                    // If each thread has weights of its own, they come from far away: their loads start before those of
+                    // the inputs.
                     var weights_at_hand: OwnWeights;
                     if ACROSS > 1u {
                         load_weights(&weights_at_hand, next);
@@ -86,13 +87,13 @@ fn accumulate(sums: ptr<function, Sums>, p: PathShape, own: Owner, y: u32, x: u3
     }
 }
 
-// Input channels of a group, from `begin` to in front of `end`.
+// Input channels of a group: from `begin` up to but not including `end`.
 struct Channels {
     begin: u32,
     end: u32,
 }
 
-// The channels of a slice: as many iterations as in any other, or one more.
+// The channels of a slice. The iterations of two slices differ by one at most.
 fn channels_of(p: PathShape, slice: u32) -> Channels {
     if !SLICED {
         return Channels(0u, p.group_channels);
@@ -101,7 +102,7 @@ fn channels_of(p: PathShape, slice: u32) -> Channels {
     return Channels(iterations * slice / shape.slices * UNROLL, iterations * (slice + 1u) / shape.slices * UNROLL);
 }
 
-// Reads the weights of UNROLL channels, from `first` on.
+// Reads the weights of UNROLL channels, starting at `first`.
 fn load_weights(weights_at_hand: ptr<function, OwnWeights>, first: u32) {
     for (var u = 0u; u < UNROLL; u++) {
         for (var v = 0u; v < TILE_VECTORS; v++) {
@@ -110,9 +111,9 @@ fn load_weights(weights_at_hand: ptr<function, OwnWeights>, first: u32) {
     }
 }
 
-// Reads row i of the window of the channel u that begins at `channel`, at level 0.
+// Reads row i of the window of channel u, whose plane begins at `channel`, at level 0.
 //
-// select and not a product with zero: what lies at a clamped address may be infinite.
+// Padding is masked with select, not multiplied by zero: the element at a clamped address may be infinite.
 fn load_row(
     window: ptr<function, Window>,
     u: u32,
@@ -145,7 +146,7 @@ fn load_row(
     }
 }
 
-// The same above level 0: means of what is under each element.
+// The same above level 0: each element is the mean of SUB x SUB elements of the tensor.
 fn load_means(
     window: ptr<function, Window>,
     u: u32,

@@ -1,7 +1,7 @@
-// In place of direct/path: an earlier dispatch has made the path's sums. Reads them.
+// In place of direct/path: reads the path's sums, which an earlier dispatch has made.
 //
-// Operands: the sums [n][source_channels][source_t][source_h][source_w], in the output channels of the layer. Positions
-// beyond the last row or column repeat it, and so do channels that pad the last block: neither is stored.
+// Operands: the sums [n][source_channels][source_t][source_h][source_w], whose channels are the layer's output
+// channels. Rows, columns and channels beyond the last one read the last one: what they make is not stored.
 //
 // The host guarantees: if PAIRED, COLS and the width are even.
 

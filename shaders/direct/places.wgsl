@@ -1,7 +1,7 @@
 // A part of direct/path: where the elements of a window lie in the tensor, and which of them are padding.
 //
-// The map that is convolved is the tensor after LEVEL poolings, which happen on load: an element of it is the mean of
-// SUB x SUB elements of the tensor.
+// The map that is convolved is the tensor after LEVEL poolings, which happen on load. So each element of the map is the
+// mean of SUB x SUB elements of the tensor.
 
 #import direct/shape
 #import direct/tile_high as tile
@@ -14,38 +14,39 @@ const SUB: u32 = 1u << LEVEL;
 
 // Whether two elements of a row are read as one word.
 const PAIRED: bool = false;
-// Columns of a tile's first word in front of its window: 0 or 1.
+// Columns of the first word that lie in front of the window: 0 or 1.
 const AHEAD: u32 = 0u;
-// Whether they are there in every second channel only, because planes are of odd size.
+// Whether that is so only in every second channel, because planes are of odd size.
 const ALTERNATES: bool = false;
 
-// Whether a row of the window is read in words, and how many loads, of words or of elements, bring all of it.
+// Whether a row of the window is read in words, and the loads, of words or of elements, that a row takes.
 const BY_WORD: bool = PAIRED && LEVEL == 0u;
 const ROW_LOADS: u32 = select(WINDOW_W, (WINDOW_W + AHEAD + 1u) / 2u, BY_WORD);
-// A small window has the place of each of its loads at hand, a larger one those of a row.
+// Rows of the window whose loads have a place of their own: all if there is one tap, else one row, to which the begin
+// of each row is added.
 const PLACED_ROWS: u32 = select(1u, WINDOW_H, TAPS == 1u);
 
-// The rows of a window: where they begin in the tensor, for the first channel, and which of them exist.
+// The rows of a window: where they begin in the tensor for the first channel, and which of them lie inside of the map.
 struct Rows {
     at: array<u32, WINDOW_H * SUB>,
     inside: array<bool, WINDOW_H>,
 }
 
-// The columns of a window: where they lie in a row, and which of them exist.
+// The columns of a window: where they lie in a row, and which of them lie inside of the map.
 struct Columns {
     at: array<u32, WINDOW_W * SUB>,
     inside: array<bool, WINDOW_W>,
 }
 
-// The loads of a window at level 0: where they lie, in words or in elements, and which of them bring what exists. `at`
-// counts from the begin of the row, or from that of the first channel if TAPS is 1.
+// The loads of a window at level 0: where they lie, in words or in elements, and which of them lie inside of the map.
+// `at` counts from the begin of the row, or from the begin of the first channel if TAPS is 1.
 struct Loads {
     at: array<array<u32, ROW_LOADS>, PLACED_ROWS>,
     inside: array<bool, ROW_LOADS>,
 }
 
-// Row (or column) k of the SUB that an element of the map averages. An element beyond an odd edge is its neighbour
-// again, so that the mean of four equals the mean of those that exist.
+// Row (or column) k of the SUB that element `at` of the map averages. At an odd edge the neighbour stands in for an
+// element that does not exist, so that the mean of four is the mean of those that exist.
 fn averaged(at: u32, k: u32, half: u32, size: u32) -> u32 {
     if LEVEL == 2u {
         return min(2u * min(2u * at + (k >> 1u), half - 1u) + (k & 1u), size - 1u);
@@ -56,7 +57,8 @@ fn averaged(at: u32, k: u32, half: u32, size: u32) -> u32 {
     return at;
 }
 
-// The rows for the outputs from row y on and inner kernel r. The frame begins at `frame_at`, if it exists.
+// The rows that outputs from row y on read with inner kernel r. Their frame begins at `frame_at`; `frame_inside` says
+// whether it exists.
 fn rows_of(p: PathShape, y: u32, r: u32, frame_at: u32, frame_inside: bool) -> Rows {
     var rows: Rows;
     for (var i = 0u; i < WINDOW_H; i++) {
@@ -71,7 +73,7 @@ fn rows_of(p: PathShape, y: u32, r: u32, frame_at: u32, frame_inside: bool) -> R
     return rows;
 }
 
-// The columns for the outputs from column x on and inner kernel s.
+// The columns that outputs from column x on read with inner kernel s.
 fn columns_of(p: PathShape, x: u32, s: u32) -> Columns {
     var columns: Columns;
     for (var j = 0u; j < WINDOW_W; j++) {
@@ -86,14 +88,14 @@ fn columns_of(p: PathShape, x: u32, s: u32) -> Columns {
     return columns;
 }
 
-// The loads for the outputs from column x on.
+// The loads of outputs from column x on.
 fn loads_of(p: PathShape, x: u32, rows: ptr<function, Rows>, columns: ptr<function, Columns>) -> Loads {
     var loads: Loads;
     for (var j = 0u; j < ROW_LOADS; j++) {
         var at = (*columns).at[j * SUB];
         loads.inside[j] = (*columns).inside[j];
         if BY_WORD && ALTERNATES {
-            // The last element of an odd plane has a word for itself, or ends the one before.
+            // The last element of an odd plane is the first or the second of its word. No load goes beyond that word.
             at = min(x + 2u * j, p.map_w - 1u) >> 1u;
             loads.inside[j] = true;
         } else if BY_WORD {

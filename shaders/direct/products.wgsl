@@ -1,4 +1,5 @@
-// A part of direct/path: the products of one iteration, a window of UNROLL channels by their weights, in f32.
+// A part of direct/path: the products of one iteration, which multiplies the window of UNROLL channels by their
+// weights, in f32.
 
 #import common/lanes
 #import direct/shape
@@ -6,8 +7,8 @@
 #import direct/window as self
 #import tensors/weights
 
-// Adds the products to the sums. The weights are those at hand if they are each thread's own, and are read from `first`
-// on if not.
+// Adds the products to the sums. If each thread has weights of its own, they are in `weights_at_hand`. If not, they are
+// read from `first` on.
 fn multiply(
     sums: ptr<function, Sums>,
     window: ptr<function, Window>,
@@ -35,7 +36,7 @@ fn multiply(
     }
 }
 
-// One vector of output channels, one channel after the other.
+// Adds the products of one vector of output channels, one channel after the other.
 fn multiply_vector(
     sums: ptr<function, Sums>,
     window: ptr<function, Window>,
@@ -67,7 +68,7 @@ fn multiply_vector(
     }
 }
 
-// The products of one weight: output channel k of vector v, input channel u, tap (r, s) of the inner kernel.
+// Adds the products of one weight: output channel k of vector v, input channel u, tap (r, s) of the inner kernel.
 fn add_products(
     sums: ptr<function, Sums>,
     window: ptr<function, Window>,

@@ -1,7 +1,7 @@
-// In place of direct/products: products of f16, two output channels per instruction on devices with packed arithmetic.
-// The UNROLL * TAPS products of an iteration are added up in f16, and their sum is added to one of f32.
+// In place of direct/products: products in f16, of two output channels per instruction on devices with packed
+// arithmetic. The UNROLL * TAPS products of an iteration are added up in f16, and their sum is added to an f32.
 //
-// The host guarantees: LANES is 2 or 4, ACROSS is 1, `weight` gives vectors of f16.
+// The host guarantees: LANES is 2 or 4, ACROSS is 1, and `weight` returns vectors of f16.
 
 enable f16;
 
@@ -13,7 +13,7 @@ enable f16;
 
 const PAIRS: u32 = LANES / 2u;
 
-// By vector, pair of lanes, row and column: in the order of Sums.
+// By vector, pair of lanes, row and column.
 alias ShortSums = array<array<array<array<vec2<f16>, TILE_COLS>, TILE_ROWS>, PAIRS>, TILE_VECTORS>;
 
 fn multiply(
@@ -48,8 +48,8 @@ fn multiply(
     }
 }
 
-// The products of two weights: output channels 2 * k and 2 * k + 1 of vector v, input channel u, tap (r, s) of the inner
-// kernel.
+// Adds the products of two weights: output channels 2 * k and 2 * k + 1 of vector v, input channel u, tap (r, s) of the
+// inner kernel.
 fn add_products(
     short: ptr<function, ShortSums>,
     window: ptr<function, Window>,

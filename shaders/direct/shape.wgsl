@@ -1,20 +1,20 @@
-// What all files of the direct kernel share: its uniform, and what is constant in the whole dispatch.
+// What all files of the direct kernel share: its uniform, and the constants of the whole dispatch.
 
 #import common/lanes
 
 const WORKGROUP: u32 = 64u;
-// Threads that lie side by side along the output channels of a block: the whole workgroup, or 1 if its threads lie along
-// the positions.
+// Threads that lie side by side along the output channels of a block: the whole workgroup, or 1 if its threads lie
+// along the positions.
 const ACROSS: u32 = 1u;
 // Whether taps can lie in the padding.
 const MASKED: bool = true;
-// Whether input channels are cut into slices, each with partial sums of its own.
+// Whether input channels are cut into slices, each of which makes partial sums.
 const SLICED: bool = false;
-// Whether products come in the order that keeps few sums at a time, which a software device runs as it stands. The other
-// order is that of the weights: a GPU then holds few of them.
+// The order of products. If true, output channel by output channel: a software device keeps this order, and has few
+// sums in use at a time. If false, in the order of the weights: a GPU then holds few weights at a time.
 const CHANNEL_BY_CHANNEL: bool = false;
 
-// The type of products, f32 or f16, and LANES of it.
+// The type of products, f32 or f16, and a vector of LANES of them.
 alias Factor = f32;
 alias Factors = Lane;
 
@@ -28,11 +28,11 @@ struct PathShape {
     half_w: u32,
     map_h: u32, // the source after LEVEL poolings: what is convolved
     map_w: u32,
-    last_h: u32, // the last row and column of outputs; those beyond repeat it
+    last_h: u32, // the last row and column of outputs; those beyond read the same inputs as the last
     last_w: u32,
-    outer_h: u32, // how many inner kernels make the kernel
+    outer_h: u32, // inner kernels in the kernel, along h and w
     outer_w: u32,
-    weights: u32, // where they begin, in Factors
+    weights: u32, // where the weights begin, in Factors
     unused_a: u32,
     unused_b: u32,
 }
@@ -45,14 +45,14 @@ struct OutputShape {
     rows: u32, // tiles along h and w
     cols: u32,
     threads: u32, // n * t * rows * cols
-    blocks: u32, // of all groups; a workgroup makes one
+    blocks: u32, // blocks of all groups; a workgroup makes one
     group_channels: u32, // output channels of one group
     group_blocks: u32, // blocks of one group
-    bias: u32, // where they begin, in Lanes
+    bias: u32, // where the biases begin, in Lanes
     pooled_h: u32,
     pooled_w: u32,
-    first_channel: u32, // channel of the tensor where the layer's begin
-    first_row: u32, // row of the layer's output that is the tensor's first
+    first_channel: u32, // the tensor's channel that is the layer's first
+    first_row: u32, // the row of the layer's output that is the tensor's first
     slice_planes: u32, // planes of the partial sums of one slice
 }
 
@@ -91,6 +91,6 @@ struct Owner {
     x: u32,
     group: u32,
     block: u32, // of all groups
-    across: u32, // which of the ACROSS threads that share the block
+    across: u32, // its number among the ACROSS threads that share the block
     slice: u32, // of the input channels
 }

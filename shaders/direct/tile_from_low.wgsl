@@ -1,4 +1,4 @@
-// In place of direct/tile_high: what L->H makes of a tile of Y_H, at the resolution of its own.
+// In place of direct/tile_high: the sums of L->H for a tile of Y_H, at the resolution at which L->H is computed.
 
 #import direct/tiles
 

@@ -1,4 +1,4 @@
-// The tile of Y_H: that of H->H, and of the output.
+// The tile of Y_H: for H->H, and for the output.
 
 #import direct/tiles
 

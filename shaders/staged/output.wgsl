@@ -1,5 +1,5 @@
-// What becomes of the sums of one output of staged/staged: the bias is added, then the sums of L->H if an earlier
-// dispatch has made them; common/epilogue does the rest; and Y_P is written.
+// Finishes the sums of one output of staged/staged: adds the bias, adds the sums of L->H if an earlier dispatch has
+// made them, applies common/epilogue, and writes Y_P.
 //
 // Operands: residual and y [n][tensor_c][t][h][w]; if SLICED, y is [slice][n][c_out][t][h][w]; pooled is Y_P,
 // [n][tensor_c][t][pooled_h][pooled_w]; given [n][c_out][t][given_h][given_w].
@@ -27,8 +27,8 @@ fn finish_tile(sums: ptr<function, Sums>, o: OutputShape, own: Owner, slice: u32
                 let shift = bias(o.bias + vector);
                 let live = select(LANES, live_lanes(LANES * vector, o.c_out), EDGES);
                 for (var k = 0u; k < live; k++) {
-                    // Lane k, found by comparing: if a loop of another length indexed the sums, they could not be
-                    // registers.
+                    // Lane k, selected by comparisons: drivers could not keep the sums in registers if the counter of a
+                    // loop of another length indexed them.
                     var sum = vec4(lane(shift, k));
                     for (var other = 0u; other < LANES; other++) {
                         sum += select(vec4(0.0), (*sums)[m][other][v], other == k);
@@ -40,7 +40,7 @@ fn finish_tile(sums: ptr<function, Sums>, o: OutputShape, own: Owner, slice: u32
     }
 }
 
-// Finishes and writes the four positions of a cell, given row by row, of channel `c`.
+// Finishes and writes the four positions of a cell, in the order of rows, of channel `c`.
 fn finish_positions(sum: vec4<f32>, o: OutputShape, cell: Place, c: u32, slice: u32) {
     let plane = slice * o.planes + (cell.n * o.tensor_c + o.first_c + c) * o.t + cell.t;
     let right = !EDGES || cell.x + 1u < o.w;
@@ -48,7 +48,8 @@ fn finish_positions(sum: vec4<f32>, o: OutputShape, cell: Place, c: u32, slice: 
     let index = (plane * o.h + cell.y) * o.w + cell.x;
     var start = 0.0;
     if GIVEN {
-        // If odd sizes are rounded down, the last row of Y_H has no row of its own below it, and repeats the last one.
+        // If odd sizes are rounded down, there is no row of L->H below the last row of Y_H. The last row stands in for
+        // it. So do columns.
         let row = ((cell.n * o.c_out + c) * o.t + cell.t) * o.given_h + min(cell.y >> 1u, o.given_h - 1u);
         start = given_load(row * o.given_w + min(cell.x >> 1u, o.given_w - 1u));
     }

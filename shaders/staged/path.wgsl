@@ -4,17 +4,17 @@
 //
 //   sums[oc] += sum over q, r, s, c of  W[oc][c][q][r][s] * S[n][c][t'][y * STRIDE + r*dh - ph][x * STRIDE + s*dw - pw]
 //
-// K = taps x input channels. An iteration has one tap and SLAB channels of it. It reads TILE_VECTORS vectors of weights
-// and TILE_CELLS cells of inputs per channel into registers, multiplies the slab before, and then writes what it has
-// read into the half of the workgroup memory that nobody uses: one barrier per iteration. So loads are under way during
-// the products.
+// K = taps x input channels. An iteration takes SLAB channels of one tap. It reads TILE_VECTORS vectors of weights and
+// TILE_CELLS cells of inputs per channel into registers. Then it multiplies the previous slab, so loads are under way
+// during the products. At last it writes what it has read into the half of the workgroup memory that is not in use. One
+// barrier per iteration is enough.
 //
 // Operands: source [n][c_in][source_t][source_h][source_w]; weights [block][q][r][s][c_in][oc], which are read in
 // order.
 //
 // The host guarantees: SLAB * TILE_VECTORS and SLAB * TILE_CELLS are divisible by WORKGROUP, and WORKGROUP by
 // TILE_CELLS; all sizes of PathShape are at least 1; PADDED, unless every tap of every position lies inside of the map.
-// If PAIRED, source_w is even, and at LEVEL 0 there is one tap, and positions along w are the source's own.
+// If PAIRED, source_w is even. If PAIRED at LEVEL 0, there is one tap along w, and each output reads its own column.
 
 #import staged/products
 #import staged/tile
@@ -22,25 +22,26 @@
 
 // 2x2 means between the tensor and the convolution: 0, 1 or 2.
 const LEVEL: u32 = 0u;
-// Over the map S.
+// Stride over the map S.
 const STRIDE: u32 = 1u;
 // Two elements of a row are read as one word.
 const PAIRED: bool = false;
 // The last slab has fewer than SLAB channels.
 const RAGGED: bool = false;
 
-// Rows, and columns, of the tensor that an element of S is the mean of.
+// An element of S is the mean of SIDE x SIDE elements of the tensor.
 const SIDE: u32 = 1u << LEVEL;
 const MEAN: f32 = 1.0 / f32(SIDE * SIDE);
 
-// Inputs that a thread has read: by load, row and column of the cell. They are sums until they are written.
+// Inputs that a thread has read: by load, row and column of the cell. They are sums below each element of S, which
+// become means when they are written.
 alias Read = array<array<array<f32, 2>, 2>, CELL_LOADS>;
 
 // Where the inputs of a cell's four positions lie for one tap, and which of them exist.
 struct Footprint {
-    begin: u32, // of the frame's plane of channel 0
-    rows: array<array<u32, SIDE>, 2>, // from there, by row of the cell
-    cols: array<array<u32, SIDE>, 2>, // from there, by column of the cell
+    begin: u32, // of the frame in channel 0
+    rows: array<array<u32, SIDE>, 2>, // distances from `begin`, by row of the cell
+    cols: array<array<u32, SIDE>, 2>, // distances from the begin of a row, by column of the cell
     row_exists: array<bool, 2>,
     col_exists: array<bool, 2>,
     words: array<u32, 2>, // the first word of each row of the cell, if PAIRED
@@ -48,14 +49,14 @@ struct Footprint {
 
 fn accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own: Owner, local: u32, slice: u32) {
     let channel_size = p.source_t * (p.source_h * p.source_w);
-    // The cell whose inputs this thread reads, and the first of its channels of a slab.
+    // The cell whose inputs this thread reads, and the first channel of a slab in which it reads them.
     let cell = place_of(o, own.tile * TILE_CELLS + local % TILE_CELLS);
     let channel = local / TILE_CELLS;
 
     let slabs = slabs_of(p.slabs, slice, shape.slices);
     var tap = vec3(0u);
-    var half = 0u; // of the workgroup memory, the one to be written
-    // One more than there are taps, without inputs: the last slab is multiplied there.
+    var half = 0u; // of the workgroup memory: the one that is written next
+    // The pass after the last tap reads nothing. It multiplies the last slab.
     for (var i = 0u; i <= p.taps; i++) {
         var at = footprint(p, o, cell, tap);
         tap = next_tap(tap);
@@ -77,7 +78,7 @@ fn accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own: Owne
             if i > 0u || slab > slabs.x {
                 multiply(sums, 1u - half, own);
             }
-            // What has been read is first looked at here, behind the products.
+            // Loaded values are first used here, after the products: no thread waits for them earlier.
             if reads {
                 write_weights(&next_w, half, left, local, RAGGED);
                 write_inputs(&next_x, &at, half, channel, left, local);
@@ -114,8 +115,8 @@ fn footprint(p: PathShape, o: OutputShape, cell: Place, tap: vec3<u32>) -> Footp
     return at;
 }
 
-// Row (or column) k of the SIDE that element `index` of S is the mean of. At an odd edge the neighbour stands in for
-// what does not exist, so that the mean of four is the mean of those that exist.
+// Row (or column) k of the SIDE that element `index` of S averages. At an odd edge the neighbour stands in for an
+// element that does not exist, so that the mean of four is the mean of those that exist.
 fn below(index: u32, k: u32, pooled_size: u32, size: u32) -> u32 {
     if LEVEL == 2u {
         return min(2u * min(2u * index + (k >> 1u), pooled_size - 1u) + (k & 1u), size - 1u);
@@ -126,8 +127,8 @@ fn below(index: u32, k: u32, pooled_size: u32, size: u32) -> u32 {
     return index;
 }
 
-// Reads a thread's part of a slab of inputs: the cell in every CHANNELS_AT_ONCEth channel from `channel` on, whose
-// plane begins at `plane`. The plane of channel 0 stands in for channels that do not exist.
+// Reads a thread's part of a slab of inputs: its cell in every CHANNELS_AT_ONCEth channel, starting at `channel`. The
+// frame of that channel begins at `plane`. Channel 0 stands in for channels that do not exist.
 fn read_inputs(
     read: ptr<function, Read>,
     at: ptr<function, Footprint>,
@@ -183,7 +184,7 @@ fn write_inputs(
         var x: Factors;
         for (var i = 0u; i < 2u; i++) {
             for (var j = 0u; j < 2u; j++) {
-                // select and not a product with zero: what lies at the clamped address may be infinite.
+                // select, not a product with zero: the element at the clamped address may be infinite.
                 let exists = channel_exists && (*at).row_exists[i] && (*at).col_exists[j];
                 x[2u * i + j] = select(Factor(0.0), Factor((*read)[l][i][j] * MEAN), exists);
             }

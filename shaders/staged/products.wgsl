@@ -2,7 +2,7 @@
 
 #import staged/tile
 
-// Adds the products of the slab in one half of the workgroup memory.
+// Adds the products of the slab in one half of the workgroup memory to the sums.
 fn multiply(sums: ptr<function, Sums>, half: u32, own: Owner) {
     var at_w = half * (SLAB * TILE_VECTORS) + own.row;
     var at_x = half * (SLAB * TILE_CELLS) + own.col;

@@ -5,7 +5,7 @@
 
 // Adds the products of the slab in one half of the workgroup memory.
 fn multiply(sums: ptr<function, Sums>, half: u32, own: Owner) {
-    // Indexed as the sums are, so that these are registers too.
+    // Indexed like the sums, so that drivers keep these in registers too.
     var short_sums: array<array<array<Factors, CELLS>, LANES>, VECTORS>;
     var at_w = half * (SLAB * TILE_VECTORS) + own.row;
     var at_x = half * (SLAB * TILE_CELLS) + own.col;

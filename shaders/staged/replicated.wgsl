@@ -1,11 +1,11 @@
-// In place of staged/path, for L->H at stride 1: a convolution at low resolution, one position per cell. All four
-// positions of the cell start from its sums.
+// In place of staged/path, for L->H at stride 1: a convolution at low resolution, with one position per cell. Its sums
+// start the sums of all four positions of the cell.
 //
-// The Factors of inputs are here four channels of one cell's position. That is a quarter as many as in staged/path, so
-// some threads have none to read. Positions beyond the last row or column of the sums repeat the last.
+// One Factors of inputs has four channels of a cell's position. So there are a quarter as many as in staged/path, and
+// some threads may have none to read. Positions beyond the last row or column of L->H repeat the last one.
 //
-// Operands: source [n][c_in][source_t][source_h][source_w]; weights [block][q][r][s][c_in][oc]. The host guarantees
-// what it guarantees for staged/path.
+// Operands: source [n][c_in][source_t][source_h][source_w]; weights [block][q][r][s][c_in][oc]. The host guarantees the
+// same as for staged/path.
 
 #import staged/tile
 #import tensors/input as source
@@ -13,7 +13,7 @@
 // The last slab has fewer than SLAB channels.
 const RAGGED: bool = false;
 
-// Of cells, by vector and cell.
+// The sums of cells, by vector and cell.
 alias CellSums = array<array<Lane, CELLS>, VECTORS>;
 
 // Where a cell's input lies for one tap, and whether it exists.
@@ -24,15 +24,15 @@ struct Footprint {
 
 fn accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own: Owner, local: u32, slice: u32) {
     let channel_size = p.source_t * (p.source_h * p.source_w);
-    // The cell whose inputs this thread reads, and the first of its four channels of a slab.
+    // The cell whose inputs this thread reads, and the first of the four channels of a slab in which it reads them.
     let cell = place_of(o, own.tile * TILE_CELLS + local % TILE_CELLS);
     let channel = 4u * (local / TILE_CELLS);
 
     var cell_sums: CellSums;
     let slabs = slabs_of(p.slabs, slice, shape.slices);
     var tap = vec3(0u);
-    var half = 0u; // of the workgroup memory, the one to be written
-    // One more than there are taps, without inputs: the last slab is multiplied there.
+    var half = 0u; // of the workgroup memory: the one that is written next
+    // The pass after the last tap reads nothing. It multiplies the last slab.
     for (var i = 0u; i <= p.taps; i++) {
         let at = footprint(p, cell, tap);
         tap = next_tap(tap);
@@ -89,7 +89,7 @@ fn footprint(p: PathShape, cell: Place, tap: vec3<u32>) -> Footprint {
     return Footprint(begin, !PADDED || (row_exists && col >= 0 && col < i32(p.map_w)));
 }
 
-// Adds the products of a slab.
+// Adds the products of the slab in one half of the workgroup memory to the sums of cells.
 fn multiply_cells(cell_sums: ptr<function, CellSums>, half: u32, own: Owner) {
     var at_w = half * (SLAB * TILE_VECTORS) + own.row;
     var at_x = half * (SLAB * TILE_CELLS) + own.col;

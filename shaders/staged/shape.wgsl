@@ -5,13 +5,13 @@ struct PathShape {
     source_t: u32, // of the tensor that the path reads
     source_h: u32,
     source_w: u32,
-    pooled_h: u32, // of the same after one pooling
+    pooled_h: u32, // of that tensor after one pooling
     pooled_w: u32,
-    map_h: u32, // of the same after LEVEL poolings: what is convolved
+    map_h: u32, // of that tensor after LEVEL poolings: the map that is convolved
     map_w: u32,
     last_h: u32, // the last row and column that L->H makes; positions beyond repeat them
     last_w: u32,
-    weights: u32, // where they begin, in vectors
+    weights: u32, // where the weights begin, in vectors
     taps: u32, // of the kernel
     slabs: u32, // of the input channels
     unused_a: u32,
@@ -22,7 +22,7 @@ struct PathShape {
 struct OutputShape {
     c_out: u32, // channels that the layer makes
     tensor_c: u32, // channels of the whole tensor
-    first_c: u32, // the first of the layer's among them
+    first_c: u32, // the tensor's channel that is the layer's first
     t: u32,
     h: u32,
     w: u32,
@@ -30,7 +30,7 @@ struct OutputShape {
     cell_cols: u32,
     cells: u32, // n * t * cell_rows * cell_cols
     blocks: u32, // of output channels
-    bias: u32, // where biases begin, in vectors of f32
+    bias: u32, // where the biases begin, in vectors of f32
     pooled_h: u32, // of Y_P
     pooled_w: u32,
     given_h: u32, // of the sums of L->H, if an earlier dispatch has made them

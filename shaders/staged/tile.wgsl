@@ -6,21 +6,21 @@
 #import tensors/weights
 
 const WORKGROUP: u32 = 64u;
-// Of a workgroup.
+// Vectors of output channels, and cells, of a workgroup.
 const TILE_VECTORS: u32 = 8u;
 const TILE_CELLS: u32 = 8u;
-// Of a thread.
+// The same of a thread.
 const VECTORS: u32 = 1u;
 const CELLS: u32 = 1u;
 // Input channels of a slab, and how many of them a thread multiplies at once.
 const SLAB: u32 = 16u;
 const UNROLL: u32 = 4u;
-// A tap of some position lies outside of the map.
+// Some tap of some position lies outside of the map.
 const PADDED: bool = true;
 
-// What is multiplied.
+// The type of products: f32 or f16.
 alias Factor = f32;
-// Weights of 4 output channels, or inputs: the 4 positions of a cell, or 4 channels of one position.
+// Four weights or four inputs: 4 output channels; the 4 positions of a cell, or 4 input channels of one position.
 alias Factors = vec4<f32>;
 
 // Threads along the channels, and along the cells.
@@ -36,20 +36,20 @@ const CHANNELS_AT_ONCE: u32 = WORKGROUP / TILE_CELLS;
 var<workgroup> tile_w: array<Factors, 2u * SLAB * TILE_VECTORS>;
 var<workgroup> tile_x: array<Factors, 2u * SLAB * TILE_CELLS>;
 
-// By vector, lane and cell, the four positions of the cell. Each dimension is indexed by the counter of a loop of its
-// very length: drivers then unroll the loop whatever its size, and the sums are registers.
+// The four positions of a cell, by vector, lane and cell. Each dimension is only indexed by the counter of a loop of
+// exactly its length: drivers then unroll the loop, however long, and keep the sums in registers.
 alias Sums = array<array<array<vec4<f32>, CELLS>, LANES>, VECTORS>;
 
-// Which part of an output a workgroup makes, and which part of that a thread makes.
+// Which part of an output a workgroup makes, and which part of that part a thread makes.
 struct Owner {
     tile: u32, // of cells
     block: u32, // of output channels
-    row: u32, // of the thread among those of its workgroup
+    row: u32, // row and column of the thread in its workgroup
     col: u32,
 }
 
 fn owner_of(o: OutputShape, workgroup: u32, local: u32) -> Owner {
-    // The blocks of channels over the same positions follow one another, because they read the same inputs.
+    // Adjacent workgroups have the same positions and other blocks of channels, because they then read the same inputs.
     return Owner(workgroup / o.blocks, workgroup % o.blocks, local / THREAD_COLS, local % THREAD_COLS);
 }
 
@@ -61,7 +61,7 @@ struct Place {
     x: u32,
 }
 
-// The last cell stands in for those beyond it: what is read for them is not used.
+// The place of cell `index`. The last cell stands in for cells beyond it, whose sums are not stored.
 fn place_of(o: OutputShape, index: u32) -> Place {
     let cell = min(index, o.cells - 1u);
     let row = cell / o.cell_cols;
@@ -69,7 +69,7 @@ fn place_of(o: OutputShape, index: u32) -> Place {
     return Place(frame / o.t, frame % o.t, 2u * (row % o.cell_rows), 2u * (cell % o.cell_cols));
 }
 
-// The tap behind `tap`, (frame, row, column): along w, then h, then t.
+// The tap after `tap`, (frame, row, column). Taps run along w first, then along h, then along t.
 fn next_tap(tap: vec3<u32>) -> vec3<u32> {
     var next = vec3(tap.x, tap.y, tap.z + 1u);
     if next.z == shape.kernel_w {
@@ -83,13 +83,14 @@ fn next_tap(tap: vec3<u32>) -> vec3<u32> {
     return next;
 }
 
-// Where the weights of a slab begin, if all taps before have all channels.
+// Where the weights of a slab of a tap begin.
 fn first_weight(p: PathShape, own: Owner, tap: u32, slab: u32) -> u32 {
     return p.weights + ((own.block * p.taps + tap) * p.c_in + slab * SLAB) * TILE_VECTORS;
 }
 
-// Reads a thread's part of a slab of weights, from vector `first` on. If the path is `ragged`, only `left` channels may
-// be there. Others are read from elsewhere, and `write_weights` makes them zero.
+// Reads a thread's part of a slab of weights, which begins at vector `first`. If the path is `ragged`, the slab may
+// have only `left` channels. For the others this reads a weight that exists, and `write_weights` puts zero in its
+// place.
 fn read_weights(first: u32, left: u32, local: u32, ragged: bool) -> array<Factors, WEIGHT_LOADS> {
     var read: array<Factors, WEIGHT_LOADS>;
     for (var i = 0u; i < WEIGHT_LOADS; i++) {
