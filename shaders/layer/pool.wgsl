@@ -6,8 +6,8 @@
 //
 // Operands: X [planes][h][w]; P [planes][pooled_h][pooled_w].
 //
-// The host guarantees: `threads` tiles of means; pooled sizes of half the sizes of X, rounded up or down; X_PAIRED only if
-// rows of X are of even length, P_PAIRED only if those of P are.
+// The host guarantees: `threads` tiles cover the means; pooled sizes are half of the sizes of X, rounded up or down;
+// X_PAIRED only if rows of X have even length, P_PAIRED only if rows of P have.
 
 #import common/means
 #import tensors/input as x
@@ -51,7 +51,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
 }
 
-// The means of a row, from `col` on.
+// Makes the means of a row, starting at column `col`.
 fn make_row(plane: u32, row: u32, col: u32) {
     let upper = 2u * row;
     let top = (plane * shape.h + upper) * shape.w;
@@ -72,8 +72,8 @@ fn make_row(plane: u32, row: u32, col: u32) {
     }
 }
 
-// The mean of two columns from `left` on, in the rows that begin at `top` and at `bottom`. A row or column that does not
-// exist is its neighbour again.
+// The mean of the two columns from `left` on, in the rows that begin at elements `top` and `bottom`. At an odd edge the
+// neighbour stands in for a row or column that does not exist.
 fn mean_at(top: u32, bottom: u32, left: u32) -> f32 {
     if X_PAIRED {
         return mean_of_rows(x_load_2(top + left), x_load_2(bottom + left));

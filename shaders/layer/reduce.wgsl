@@ -1,15 +1,15 @@
-// The last dispatch of a layer whose input channels are cut into slices: adds the partial sums that workgroups of their own
-// have made of each slice.
+// The last dispatch of a layer whose input channels are cut into slices: adds up the partial sums of all slices.
 //
 //   Y = activate(sum over slices of P[slice] + bias + residual), for Y_H and Y_L, and Y_P = pool(Y_H) if it is written
 //
-// Mapping. A thread makes 2x2 positions of a channel; the first `high.threads` make Y_H, the others Y_L.
+// Mapping. A thread makes the 2x2 positions of a cell of one channel; the first `high.threads` make Y_H, the others
+// Y_L.
 //
-// Operands: partial sums P_H and P_L in f32, [slice][n][channels][t][h][w]; biases [channels] in f32, of Y_H, then of Y_L;
-// residuals and outputs [n][tensor_channels][t][h][w]; Y_P [n][tensor_channels][t][pooled_h][pooled_w].
+// Operands: partial sums P_H and P_L in f32, [slice][n][channels][t][h][w]; biases [channels] in f32, of Y_H, then of
+// Y_L; residuals and outputs [n][tensor_channels][t][h][w]; Y_P [n][tensor_channels][t][pooled_h][pooled_w].
 //
-// The host guarantees: `threads` cells of each output, of both together fewer than 2^32; sizes of `shape` lie within their
-// buffers.
+// The host guarantees: an output has `threads` cells, and both outputs together have fewer than 2^32; sizes of `shape`
+// lie within their buffers.
 
 #import common/epilogue as high
 #import common/epilogue as low
@@ -31,10 +31,10 @@ struct OutputShape {
     rows: u32, // cells along h and w
     cols: u32,
     tensor_channels: u32,
-    first_channel: u32, // channel of the tensor where the layer's begin
+    first_channel: u32, // the tensor's channel that is the layer's first
     pooled_h: u32,
     pooled_w: u32,
-    bias: u32, // where they begin
+    bias: u32, // where the biases begin
     unused_a: u32,
     unused_b: u32,
     unused_c: u32,
@@ -86,8 +86,8 @@ fn make_cell(is_high: bool, o: OutputShape, thread: u32) {
     }
 }
 
-// The sums of a cell whose first position is element `first` of the first slice, row by row. For a position that does not
-// exist it is the neighbour's.
+// The sums of a cell, in the order of rows. Its first position is element `first` of the first slice. The sum of the
+// neighbour stands in for a position that does not exist.
 fn sums_of(is_high: bool, o: OutputShape, shift: f32, first: u32, right: bool, below: bool) -> vec4<f32> {
     let to_right = select(0u, 1u, right);
     let to_below = select(0u, o.w, below);

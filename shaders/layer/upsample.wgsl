@@ -2,7 +2,7 @@
 //
 //   Y[plane][y][x] = X[plane][min(y/2, h_in - 1)][min(x/2, w_in - 1)]
 //
-// Only the unfused strategy stores this map. Other kernels are measured against it.
+// Only the unfused strategy stores this map. Other kernels are compared with that strategy.
 //
 // Operands: X [planes][h_in][w_in], Y [planes][h][w].
 //

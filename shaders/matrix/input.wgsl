@@ -1,7 +1,7 @@
 // The input of a path of matrix/matrix, in words of one column.
 //
-// All files in place of this one have the same two functions: load(i) is the elements of word i; load_one(i) is element
-// i.
+// All files in place of this one have the same two functions: load(i) returns the elements of word i, load_one(i)
+// returns element i.
 
 enable f16;
 

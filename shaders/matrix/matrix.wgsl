@@ -6,56 +6,57 @@
 //   Y_L = activate(conv(X_L, W_LL) + conv(S, W_HL) + bias_l + residual_l)
 //   Y_P = pool(Y_H)                                                          if the layer writes it
 //
-// S is X_H, or what is left of it after as many poolings as the path wants.
+// S is X_H after as many poolings as the path wants, maybe none.
 //
 // Words of this family, besides those of docs/vocabulary.md:
-//   cursor         says which path, tap and slab an iteration takes
-//   counted cells  all cells over which N runs: some of them may lie beyond the output, and are not stored
+//   cursor         the path, tap and slab that an iteration takes
+//   counted cells  all cells over which N runs: some may lie beyond the output, and are not stored
 //   word           here WORD adjacent columns of one channel, which one load brings
 //   stretch        channels that a thread stores side by side in workgroup memory, because they belong to one matrix
-//   round          the sums that are finished at a time: one matrix of each subgroup
+//   round          the sums that are finished together: one matrix of each subgroup
 //
-// Mapping. M = output channels, N = positions of the output, by cells, K = (path, tap, input channel): the two paths
-// into an output are one sum. A column of a matrix is a cell, and each phase has matrices of its own. So the four
-// positions of a cell, whose mean Y_P wants, lie in the same column of four matrices. If L->H is replicated, all four
-// phases start from one matrix of sums of L->H.
+// Mapping. M = output channels, N = positions of the output, cell by cell, K = (path, tap, input channel): the two
+// paths into an output add to the same sums. A column of a matrix is a cell, and each phase has matrices of its own. So
+// the four positions of a cell, whose mean Y_P wants, lie in the same column of four matrices. If L->H is replicated,
+// all four phases start from one matrix of sums of L->H.
 //
 // The first `high_workgroups` workgroups make Y_H, the others make Y_L. A workgroup makes ROWS * SIDE channels of CELLS
-// cells. It has PIECE_ROWS x 2 pieces, each of MATRIX_ROWS x MATRIX_COLS matrices and of one subgroup. The pieces of
-// column b have the phases (0, b) and (1, b), alternately. WGSL cannot set the size of subgroups, so the host takes the
-// largest that the device has. If they turn out smaller, there are more of them, and those beyond the last piece only
-// gather.
+// cells. It has PIECE_ROWS x 2 pieces of MATRIX_ROWS x MATRIX_COLS matrices, and each subgroup makes one piece. The
+// columns of matrices of piece column b have the phases (0, b) and (1, b), alternately. WGSL cannot set the size of
+// subgroups, so the host assumes the largest size that the device has. If subgroups are smaller, there are more of
+// them, and those beyond the last piece only gather.
 //
 // An iteration takes one slab. Threads gather its inputs into workgroup memory, [matrix of the
-// slab][phase][cell][channel], with zeros for padding and for channels that do not exist. Meanwhile the slab before is
-// multiplied. Weights are loaded as matrices straight from their buffer. In both, the channels of a matrix are
+// slab][phase][cell][channel], with zeros for padding and for channels that do not exist. Meanwhile the previous slab
+// is multiplied. Weights are loaded as matrices straight from their buffer. In both, the channels of a matrix are
 // contiguous, as matrix units want them.
-//   - If WINDOWED (stride 1), an iteration has all taps of a frame. Cells are counted over the padded map. So the
-//     inputs of a tap, for any phase, are those of one phase at a constant distance, and a window of WINDOW cells
-//     serves all taps. X_L needs a window of POSITIONS (matrix/replicated): the padding between its rows keeps them
-//     apart, too.
-//   - If not, an iteration has one tap, whose inputs are gathered for each position. Only cells of the output are
+//   - If WINDOWED (stride 1), an iteration takes all taps of a frame. Cells are counted over the padded map. So for
+//     each phase of the output, the inputs of a tap are one phase of the inputs, a constant number of cells away, and a
+//     window of WINDOW cells serves all taps. X_L has a window of POSITIONS positions (matrix/replicated). There too,
+//     the padding lies between the rows.
+//   - If not, an iteration takes one tap, whose inputs are gathered for each position. Only cells of the output are
 //     counted. WINDOW and POSITIONS are CELLS, or more if some threads would have nothing to gather.
 //
-// If SLICED, the input channels are cut into `slices`, and there are as many times the workgroups: first those of the
-// first slice, then those of the second one, and so on. Partial sums lie in the same order.
+// If SLICED, the input channels are cut into `slices`, and there are `slices` times as many workgroups: first those of
+// the first slice, then those of the second one, and so on. Partial sums lie in the same order.
 //
 // Operands: X [n][c][t][h][w]; weights of each path [oc / SIDE][q][r][s][c / SIDE][oc % SIDE][c % SIDE], input channels
 // padded with zeros to whole slabs, and output channels to whole workgroups; biases [oc] of Y_H, then of Y_L, in front
 // of the weights in the same buffer, which is bound twice; residuals and Y [n][c][t][h][w].
 //
 // The host guarantees:
-// - one group; maps that are pooled already; at least one path per output, or none if GIVEN; sizes, strides and offsets
-//   of `shape` within their buffers; an even width of outputs that are PAIRED; no more `slices` than slabs of any path;
-// - SIDE, WORKGROUP, WINDOW and POSITIONS are powers of two; WORKGROUP is at least SIDE, and one subgroup per piece,
-//   and no more than SLAB * WORDS or SLAB * POSITIONS;
-// - if WINDOWED: stride 1, one matrix per slab, and a window with all cells that taps read, and one more if
-//   PAIRS_STRADDLE;
+// - one group; maps are pooled already; at least one path per output, or none if GIVEN; sizes, strides and offsets of
+//   `shape` lie within their buffers; outputs that are PAIRED have an even width; no more `slices` than slabs of any
+//   path;
+// - SIDE, WORKGROUP, WINDOW and POSITIONS are powers of two; WORKGROUP is at least SIDE, and has at least one subgroup
+//   per piece, and is no more than SLAB * WORDS or SLAB * POSITIONS;
+// - if WINDOWED: stride 1, one matrix per slab, and a window with all cells that taps read, plus one if PAIRS_STRADDLE;
 // - if WORD is more than one: stride 1, and rows of whole words. If WINDOWED, WORD is at most two. If not, there is one
 //   tap along w, without padding;
-// - if PAIRS_STRADDLE (an odd padding): rows of the padded map that are whole cells, 2 * counted_cols columns;
-// - if REPLICATES: X_L as large as its convolution wants for all cells; its window fits into the workgroup memory of a
-//   slab; and, if WINDOWED, the padding between its rows and frames is as much as either side of them has.
+// - if PAIRS_STRADDLE (the padding is odd): rows of the padded map are whole cells, 2 * counted_cols columns;
+// - if REPLICATES: X_L is as large as its convolution wants for all cells; its window fits into the workgroup memory of
+//   a slab; if WINDOWED, there is as much padding between its rows, and between its frames, as on the larger side of
+//   them.
 
 #import matrix/output
 #import matrix/path as hh
@@ -96,7 +97,7 @@ fn make(workgroup: u32, local: u32, subgroup: u32, slice: u32) {
         o = shape.low;
         index -= shape.high_workgroups;
     }
-    // The blocks of channels over the same positions follow one another, because they read the same inputs.
+    // Adjacent workgroups have the same positions and other blocks of channels, because they then read the same inputs.
     let block = index % o.blocks;
     let first_cell = index / o.blocks * CELLS;
     let piece = Piece(subgroup < 2u * PIECE_ROWS, subgroup / 2u, subgroup % 2u);
@@ -152,7 +153,7 @@ fn accumulate(
     let taps = taps_at_once();
     var gathered: Gathered;
     var factors: Factors;
-    // While the inputs of a slab are on their way, the slab before is multiplied.
+    // While the inputs of a slab are on their way, the previous slab is multiplied.
     for (var i = 0u; i <= iterations; i++) {
         let gathers = i < iterations;
         if gathers {
@@ -177,7 +178,7 @@ fn accumulate(
     }
 }
 
-// Gathers a thread's part of the inputs that the cursor says. All threads of a workgroup take the same branch.
+// Gathers a thread's part of the inputs at the cursor. All threads of a workgroup take the same branch.
 fn gather(
     gathered: ptr<function, Gathered>,
     places: ptr<function, Places>,
@@ -199,7 +200,7 @@ fn gather(
     }
 }
 
-// Puts what a thread has gathered into workgroup memory, as slab `kept` of those that are kept there.
+// Puts what a thread has gathered into workgroup memory, as number `kept` of the SLABS_KEPT slabs there.
 fn put(gathered: ptr<function, Gathered>, kept: u32, local: u32) {
     let share = local / WORDS;
     for (var i = 0u; i < THREAD_WORDS; i++) {
@@ -209,7 +210,7 @@ fn put(gathered: ptr<function, Gathered>, kept: u32, local: u32) {
             let phase = first / (2u * WINDOW) * 2u + column % 2u;
             let cell = column / 2u % WINDOW;
             for (var u = 0u; u < THREAD_CHANNELS; u += STRETCH) {
-                // Counted in stretches, so that drivers see how a stretch is aligned and store it in wide words.
+                // Counted in stretches, so that drivers see that a stretch is aligned, and store it in wide words.
                 let stretch = share * (THREAD_CHANNELS / STRETCH) + u / STRETCH;
                 let matrix = stretch / STRETCHES * 4u + phase;
                 let begin = kept * SLAB_SIZE + (matrix * WINDOW + cell) * SIDE + stretch % STRETCHES * STRETCH;
@@ -221,7 +222,7 @@ fn put(gathered: ptr<function, Gathered>, kept: u32, local: u32) {
     }
 }
 
-// Adds the products of slab `kept`.
+// Adds the products of slab `kept` in workgroup memory to the sums.
 fn multiply(sums: ptr<function, Sums>, o: OutputShape, piece: Piece, taps: Taps, factors: Factors, kept: u32) {
     let begin = kept * SLAB_SIZE;
     for (var r = 0u; r < taps.down; r++) {

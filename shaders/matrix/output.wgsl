@@ -1,8 +1,8 @@
-// What becomes of the sums of matrix/matrix: the bias is added, then the sums of L->H if an earlier dispatch has made
-// them; common/epilogue does the rest; and Y_P is written.
+// Finishes the sums of matrix/matrix: adds the bias, adds the sums of L->H if an earlier dispatch has made them,
+// applies common/epilogue, and writes Y_P.
 //
-// Sums are finished in rounds. Each subgroup stores one of its matrices in workgroup memory, and threads finish rows of
-// cells from there: two positions side by side.
+// Sums are finished in rounds. In a round, each subgroup stores one of its matrices in workgroup memory. From there,
+// threads finish rows of cells: two positions side by side.
 //
 // Operands: residuals and outputs [n][tensor_c][t][h][w]; if SLICED, outputs are [slice][n][c_out][t][h][w]; pooled is
 // Y_P, [n][tensor_c][t][pooled_h][pooled_w]; given [n][c_out][t][given_h][given_w].
@@ -32,8 +32,8 @@ fn finish_tile(
     local: u32,
     slice: u32,
 ) {
-    // Rounds that have nothing to store are left out. The counts are no constants, so that the loops stay loops, and
-    // the code that finishes a cell exists once.
+    // Rounds that have nothing to store are left out. As the counts are not constants, drivers do not unroll the loops,
+    // and compile the code that finishes a cell once.
     let rounds_down = min(MATRIX_ROWS, (o.c_out - first_channel + ROUND_ROWS - 1u) / ROUND_ROWS);
     let rounds_across = min(MATRIX_COLS / 2u, (o.cells - first_cell + SIDE - 1u) / SIDE);
     for (var across = 0u; across < rounds_across; across++) {
@@ -59,8 +59,8 @@ fn finish_tile(
     }
 }
 
-// Stores matrix (row, col) of a subgroup, if it has a piece. Loops of the very lengths of `sums` look for it: sums that
-// other numbers index are no registers.
+// Stores matrix (row, col) of a subgroup, if it has a piece. Loops of exactly the lengths of `sums` look for the
+// matrix: drivers could not keep the sums in registers if `row` and `col` indexed them.
 fn store_matrix(sums: ptr<function, Sums>, piece: Piece, row: u32, col: u32) {
     for (var i = 0u; i < MATRIX_ROWS; i++) {
         for (var j = 0u; j < MATRIX_COLS; j++) {
@@ -71,8 +71,8 @@ fn store_matrix(sums: ptr<function, Sums>, piece: Piece, row: u32, col: u32) {
     }
 }
 
-// Finishes a row of a cell, the upper one or the lower one. Its sums lie at `at` and SIDE behind. After the lower row
-// it also writes the mean of the cell; `upper` is what the upper row has come to.
+// Finishes a row of a cell, the upper one or the lower one, and returns it. Its sums are elements `at` and `at + SIDE`
+// of `round_sums`. After the lower row it also writes the mean of the cell; `upper` is the finished upper row.
 fn finish_row_of_cell(
     at: u32,
     o: OutputShape,
@@ -85,7 +85,7 @@ fn finish_row_of_cell(
 ) -> vec2<f32> {
     let plane = slice * o.planes + (place.n * o.tensor_c + o.first_c + oc) * o.t + place.t;
     let y = place.y + lower;
-    // Beyond an odd edge the neighbour stands in, which leaves the mean as it is.
+    // At an odd edge the upper row stands in for the lower one, so that the mean is that of the positions that exist.
     var row = upper;
     if y < o.h {
         var start = biases[o.bias + oc];

@@ -1,17 +1,17 @@
-// The sums of L->H for matrix/matrix, if they are replicated: the same matrix product over positions of X_L. Each of
-// them is a cell, so there is one phase.
+// The sums of L->H for matrix/matrix, if they are replicated: the same matrix product over positions of X_L. Each
+// position is a cell, so there is one phase.
 //
 // An iteration has POSITIONS positions of X_L in workgroup memory, [matrix of the slab][position][channel]. A thread
-// gathers OWN_CHANNELS channels of OWN_POSITIONS of them.
+// gathers OWN_CHANNELS channels of OWN_POSITIONS positions.
 //
 // Operands: source is X_L, [n][c_in][source_t][source_h][source_w], in words whose elements are read one by one.
 
 #import matrix/input as source
 #import matrix/tile
 
-// In workgroup memory.
+// Positions of X_L in workgroup memory.
 const POSITIONS: u32 = 16u;
-// The channels of X_L are whole slabs.
+// The channels of X_L fill whole slabs.
 const WHOLE: bool = false;
 
 const OWN_POSITIONS: u32 = max(POSITIONS / WORKGROUP, 1u);
@@ -22,7 +22,7 @@ const OWN_STRETCHES: u32 = SIDE / OWN_STRETCH;
 alias OwnGathered = array<array<f16, OWN_CHANNELS>, OWN_POSITIONS>;
 alias OwnPlaces = array<Place, OWN_POSITIONS>;
 
-// Adds the products of L->H over a workgroup's cells.
+// Adds the products of L->H for the cells of a workgroup.
 fn accumulate(
     cell_sums: ptr<function, CellSums>,
     o: OutputShape,
@@ -42,7 +42,7 @@ fn accumulate(
     let taps = taps_at_once();
     let line = taps.dilation_h * o.counted_cols;
     var factors = Factors(0u, p.slabs * DEPTH, p.row_size);
-    // While the inputs of a slab are on their way, the slab before is multiplied.
+    // While the inputs of a slab are on their way, the previous slab is multiplied.
     for (var i = 0u; i <= iterations; i++) {
         let gathers = i < iterations;
         if gathers {
@@ -68,14 +68,14 @@ fn places_of(o: OutputShape, first_cell: u32, local: u32) -> OwnPlaces {
     for (var i = 0u; i < OWN_POSITIONS; i++) {
         let cell = first_cell + i * WORKGROUP + local % POSITIONS - back;
         places[i] = place_of(o, cell);
-        // In front of the first cell and behind the last one there is no row of X_L.
+        // There is no row of X_L before the first cell or after the last one: such a row counts as padding.
         places[i].y = select(0x40000000u, places[i].y / 2u, cell < o.cells);
         places[i].x /= 2u;
     }
     return places;
 }
 
-// Gathers OWN_CHANNELS channels of the slab, from share * OWN_CHANNELS on, for each of the thread's positions.
+// Gathers OWN_CHANNELS channels of the slab, starting at share * OWN_CHANNELS, for each of the thread's positions.
 fn gather_positions(
     gathered: ptr<function, OwnGathered>,
     places: ptr<function, OwnPlaces>,
@@ -95,7 +95,7 @@ fn gather_positions(
             row += i32(at.r * shape.dilation_h) - i32(shape.padding_h);
             col += i32(at.s * shape.dilation_w) - i32(shape.padding_w);
         }
-        // As unsigned numbers those below zero are large.
+        // Numbers below zero are large as unsigned numbers.
         let inside = u32(frame) < p.source_t && u32(row) < p.source_h && u32(col) < p.source_w;
         let plane = (place.n * p.c_in + first) * channel_size + u32(frame) * plane_size;
         let begin = plane + u32(row) * p.source_w + u32(col);
@@ -121,7 +121,8 @@ fn put_positions(gathered: ptr<function, OwnGathered>, local: u32) {
     }
 }
 
-// Adds the products of the slab in workgroup memory. A tap lies `line` positions behind the tap above it.
+// Adds the products of the slab in workgroup memory. The input of a tap lies `line` positions after that of the tap
+// above.
 fn multiply_cells(cell_sums: ptr<function, CellSums>, taps: Taps, line: u32, factors: Factors) {
     for (var r = 0u; r < taps.down; r++) {
         for (var s = 0u; s < taps.across; s++) {

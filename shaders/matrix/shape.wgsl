@@ -7,14 +7,15 @@ struct PathShape {
     source_h: u32,
     source_w: u32,
     stride: u32,
-    // Where they begin, in matrices of SIDE x SIDE: so drivers see the alignment, and load them in wide words.
+    // Where the weights begin, counted in matrices of SIDE x SIDE, so that drivers see the alignment and load wide
+    // words.
     weights: u32,
     row_size: u32, // matrices of SIDE output channels, over all taps and slabs
 }
 
 struct OutputShape {
     tensor_c: u32, // channels of the whole tensor
-    first_c: u32, // the first of the layer's among them
+    first_c: u32, // the tensor's channel that is the layer's first
     c_out: u32, // channels that the layer makes
     t: u32,
     h: u32,
@@ -23,7 +24,7 @@ struct OutputShape {
     counted_cols: u32, // cells that are counted per row
     cells: u32, // n * t * counted_rows * counted_cols
     blocks: u32, // of output channels, one per workgroup
-    bias: u32, // where biases begin
+    bias: u32, // where the biases begin
     pooled_h: u32, // of Y_P
     pooled_w: u32,
     given_h: u32, // of the sums of L->H, if an earlier dispatch has made them

@@ -1,7 +1,7 @@
-// What a map is scaled by: a factor and a shift per channel, as of a batch norm.
+// What a map is scaled by: a factor and a shift per channel, as in a batch norm.
 //
-// All files in place of this one have the same function: affine(c, at) is (factor, shift) of channel c, whose factor of a
-// sample is element `at` of the factors.
+// All files in place of this one have the same function: affine(c, at) returns (factor, shift) of channel c. If there
+// are factors per sample, element `at` of them is the one of this sample and channel.
 
 // [channels] of (factor, shift).
 @group(0) @binding(1) var<storage, read> params: array<vec2<f32>>;

@@ -1,4 +1,4 @@
-// In place of network/affine: a factor per sample and channel, as of an excitation.
+// In place of network/affine: a factor per sample and channel, as in an excitation.
 
 // [n][factors_channels]
 @group(0) @binding(1) var<storage, read> factors: array<f32>;

@@ -1,16 +1,17 @@
-// The excitation of a squeeze-and-excitation block: from the means of channels to their factors. A workgroup makes the
-// factors of one sample.
+// The excitation of a squeeze-and-excitation block: makes the factors of channels from their means. A workgroup makes
+// the factors of one sample.
 //
 //   r[k] = relu(sum_c S[k][c] x[n][c] + bias_s[k])
 //   y[n][c] = sigmoid(sum_k E[c][k] r[k] + bias_e[c])
 //
-// Mapping. Both matrices lie transposed, so that adjacent threads read adjacent weights. Each sum of r is cut into PARTS, if
-// there are threads for them, which workgroup memory adds up. A thread then makes every WORKGROUP-th element of y.
+// Mapping. Both matrices are stored transposed, so that adjacent threads read adjacent weights. Each sum of r is cut
+// into PARTS, as many as there are threads for, which are then added up in workgroup memory. After that, a thread makes
+// every WORKGROUP-th element of y.
 //
 // Operands: x, y [n][channels]; weights S [channels][REDUCED], bias_s [REDUCED], E [REDUCED][channels], bias_e
 // [channels]. All f32.
 //
-// The host guarantees: PARTS * REDUCED elements of workgroup memory.
+// The host guarantees: the device has PARTS * REDUCED elements of workgroup memory.
 
 #import tensors/input as x
 #import tensors/input as weights
@@ -35,7 +36,7 @@ var<workgroup> hidden: array<f32, PARTS * REDUCED>;
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = id.x + id.y * shape.grid_x;
-    // Workgroups beyond the last sample repeat it up to the last store: none may miss a barrier.
+    // Workgroups beyond the last sample compute it again, but store nothing: no thread may skip a barrier.
     let row = min(workgroup, shape.n - 1u) * shape.channels;
     let bias_s = shape.channels * REDUCED;
     let e = bias_s + REDUCED;

@@ -1,10 +1,10 @@
-// The mean of every plane of X, into a slice of a vector.
+// Writes the mean of every plane of X into a slice of a vector.
 //
 //   V[n][y_first + c] = mean of X[n][c] over frames, rows and columns
 //
-// Mapping. A team of TEAM threads adds up a plane, each thread every TEAM-th element. Workgroup memory then adds their sums,
-// two halves at a time. A workgroup has as many teams as fit. A small plane has a team of one thread, which shares nothing;
-// a large one has a whole workgroup.
+// Mapping. A team of TEAM threads adds up a plane; each thread takes every TEAM-th element. Their sums are then added
+// in workgroup memory, one half to the other, until one is left. A workgroup has as many teams as fit. A small plane
+// has a team of one thread, which shares nothing; a large plane has a whole workgroup.
 //
 // Operands: X [n][channels][size]; V [n][y_channels], f32.
 //
@@ -21,7 +21,7 @@ struct Shape {
     grid_x: u32,
     size: u32, // t * h * w
     channels: u32,
-    y_first: u32, // where X's channels begin in V, and all elements of a row of V
+    y_first: u32, // where X's channels begin in a row of V, and the length of that row
     y_channels: u32,
     unused_a: u32,
     unused_b: u32,
@@ -36,7 +36,7 @@ var<workgroup> partial: array<f32, WORKGROUP>;
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let plane = (id.x + id.y * shape.grid_x) * (WORKGROUP / TEAM) + local / TEAM;
     let member = local % TEAM;
-    // Teams beyond the last plane add up nothing, but meet the others at the barriers.
+    // Teams beyond the last plane add up nothing, but take part in the barriers.
     let size = select(0u, shape.size, plane < shape.planes);
     var sum = 0.0;
     for (var i = member; i < size; i += TEAM) {

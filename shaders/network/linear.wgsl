@@ -2,16 +2,16 @@
 //
 //   Y[n][o] = sum_i W[o][i] X[n][i] + b[o]
 //
-// Mapping. A Lane is LANES adjacent outputs. A workgroup makes COLUMNS Lanes of SAMPLES samples. PARTS threads share the sums
-// of a Lane: each takes every PARTS-th input, and workgroup memory adds what they have, two halves at a time. A weight that a
-// thread loads serves all samples. With a single sample every weight is read once, and memory decides: the host then takes
-// few columns if there would be few workgroups otherwise.
+// Mapping. A Lane is LANES adjacent outputs. A workgroup makes COLUMNS Lanes of SAMPLES samples. PARTS threads share
+// the sums of a Lane: each thread takes every PARTS-th input. Their sums are then added in workgroup memory, one half
+// to the other, until one is left. A weight that a thread loads serves all samples. With a single sample every weight
+// is read once, and memory limits the speed. The host then takes few columns, so that there are enough workgroups.
 //
-// Operands: X [n][inputs] and Y [n][outputs], f32; weights [block][inputs][BLOCK] of Lanes, so that a workgroup of BLOCK
-// columns reads one run of memory; in front of them the bias [outputs] in f32.
+// Operands: X [n][inputs] and Y [n][outputs], f32; weights [block][inputs][BLOCK] of Lanes, so that a workgroup of
+// BLOCK columns reads contiguous memory; in front of them the bias [outputs] in f32.
 //
-// The host guarantees: weights padded with zeros to whole blocks; COLUMNS and WORKGROUP are powers of two, and COLUMNS is at
-// most WORKGROUP.
+// The host guarantees: weights are padded with zeros to whole blocks; COLUMNS and WORKGROUP are powers of two, and
+// COLUMNS is at most WORKGROUP.
 
 #import tensors/input as x
 #import tensors/output as y
@@ -32,13 +32,13 @@ struct Shape {
     outputs: u32,
     lanes: u32, // Lanes of a row of Y
     column_blocks: u32, // workgroups along a row of Y
-    weights_first: u32, // where they begin, in Lanes
+    weights_first: u32, // where the weights begin, in Lanes
     unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 
-// The sums of each thread, of one sample.
+// The sum of each thread, for one sample.
 var<workgroup> partial: array<Lane, WORKGROUP>;
 
 @compute @workgroup_size(WORKGROUP)
@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let part = local / COLUMNS;
     let column = workgroup % shape.column_blocks * COLUMNS + local % COLUMNS;
     let sample = workgroup / shape.column_blocks * SAMPLES;
-    // Threads beyond the last Lane or sample repeat it up to the store: none may miss a barrier.
+    // Threads beyond the last Lane or sample compute it again, but do not store it: no thread may skip a barrier.
     var sums = partial_sums(min(column, shape.lanes - 1u), sample, part);
     for (var s = 0u; s < SAMPLES; s++) {
         if PARTS > 1u {
@@ -59,7 +59,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
 }
 
-// What the inputs of one part give to a Lane of the samples from `sample` on.
+// The sums over the inputs of one part, for a Lane of the samples from `sample` on.
 fn partial_sums(column: u32, sample: u32, part: u32) -> array<Lane, SAMPLES> {
     var weights_at = shape.weights_first + (column / BLOCK * shape.inputs + part) * BLOCK + column % BLOCK;
     var row: array<u32, SAMPLES>;
@@ -79,7 +79,7 @@ fn partial_sums(column: u32, sample: u32, part: u32) -> array<Lane, SAMPLES> {
 
 // The sum of all parts of a column.
 fn sum_of_parts(sum: Lane, local: u32, part: u32) -> Lane {
-    // What was here has been read: the loop below ends with a barrier.
+    // The previous content has been read: the loop below ends with a barrier.
     partial[local] = sum;
     workgroupBarrier();
     for (var half = PARTS / 2u; half > 0u; half /= 2u) {

@@ -1,21 +1,21 @@
-// Y = activate(X * factor + shift + residual), element by element, from channels of one tensor to channels of another. If
-// WRITES_Y_P, pool(Y) too.
+// Y = activate(X * factor + shift + residual), element by element, from channels of one tensor to channels of another.
+// If WRITES_Y_P, pool(Y) is written too.
 //
-// network/affine, or a file in its place, says what factor and shift are.
+// network/affine, or a file in its place, defines factor and shift.
 //
-// Mapping. A thread finds channel and factor once for all that it makes. What adjacent threads make lies side by side.
-//   - Without pool(Y) it makes ELEMENTS elements of one plane of all frames, or as many pairs if PAIRED. They lie threads_w
-//     elements or pairs apart.
-//   - With pool(Y) it makes BLOCKS blocks of 2x2 elements, side by side in a frame, and does so in ROWS pairs of rows, which
-//     lie threads_h pairs apart.
+// Mapping. A thread finds channel and factor once for all that it makes. Adjacent threads make adjacent elements.
+//   - Without pool(Y), a thread makes ELEMENTS elements of one channel, over all frames, or as many pairs if PAIRED.
+//     They lie threads_w elements or pairs apart.
+//   - With pool(Y), a thread makes BLOCKS cells of Y, side by side, in each of ROWS pairs of rows of a frame. These
+//     pairs of rows lie threads_h pairs apart.
 //
-// Operands: X [n][x_channels][t][h][w] and Y [n][y_channels][t][h][w], each with `channels` channels from its first one on;
-// residual [n][channels][t][h][w]; Y_P [n][channels][t][pooled_h][pooled_w]; params [channels] of (factor, shift); factors
-// [n][factors_channels]. Params and factors are f32.
+// Operands: X [n][x_channels][t][h][w] and Y [n][y_channels][t][h][w], of which `channels` channels are used, starting
+// at x_first and y_first; residual [n][channels][t][h][w]; Y_P [n][channels][t][pooled_h][pooled_w]; params [channels]
+// of (factor, shift); factors [n][factors_channels]. Params and factors are f32.
 //
-// The host guarantees: the channels lie inside their tensors. Without pool(Y): threads_w = plane / ELEMENTS, or half of that
-// for pairs, rounded up; if PAIRED, planes of even size. With pool(Y): threads_w = w / 2 / BLOCKS and threads_h = h / 2 /
-// ROWS, rounded up at each division; if PAIRED, even w; if POOLED_PAIRED, even pooled_w.
+// The host guarantees: the channels lie inside their tensors. Without pool(Y): threads_w = plane / ELEMENTS, or half of
+// that for pairs, rounded up; if PAIRED, planes have even size. With pool(Y): threads_w = w / 2 / BLOCKS and threads_h
+// = h / 2 / ROWS, rounded up at each division; if PAIRED, w is even; if POOLED_PAIRED, pooled_w is even.
 
 #import common/epilogue as out
 #import common/means
@@ -36,7 +36,7 @@ const POOLED_PAIRED: bool = false;
 struct Shape {
     threads: u32, // n * channels * threads_w; with pool(Y), times t * threads_h
     grid_x: u32,
-    channels: u32, // that are made
+    channels: u32, // channels that are made
     plane: u32, // t * h * w
     threads_w: u32, // threads of a plane; with pool(Y), along a row
     x_first: u32, // the first channel that is read, and all channels of X
@@ -102,8 +102,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
 }
 
-// Makes element `at` of a plane. If PAIRED, makes the next one too; with pool(Y), makes it if `right` says that it is wanted.
-// Returns both; the first stands in for a second one that is not made.
+// Makes element `at` of a plane. Makes the next element too if PAIRED, or, with pool(Y), if `right`. Returns both
+// elements; if the second is not made, the first stands in for it.
 fn make(plane: Plane, at: u32, right: bool) -> vec2<f32> {
     if PAIRED {
         let sums = x_load_2(plane.x + at) * plane.scale.x + plane.scale.y;
@@ -121,14 +121,14 @@ fn make_one(plane: Plane, at: u32) -> f32 {
     return out_finish_from(sum, plane.residual + at, plane.y + at, shape.slope);
 }
 
-// Makes the blocks of two rows of a frame, from the row `y` and the block `first` on, and their means.
+// Makes BLOCKS cells of two rows of a frame, starting at row `y` and cell `first`, and their means.
 fn make_blocks(plane: Plane, frame: u32, y: u32, first: u32) {
     var means: array<f32, BLOCKS>;
     for (var b = 0u; b < BLOCKS; b++) {
         let left = 2u * (first + b);
         if left < shape.w && y < shape.h {
             let at = (frame % shape.t * shape.h + y) * shape.w + left;
-            // The neighbour stands in for what does not exist, as in common/means.
+            // At an odd edge the neighbour stands in, as in common/means.
             let top = make(plane, at, left + 1u < shape.w);
             var bottom = top;
             if y + 1u < shape.h {
@@ -140,7 +140,7 @@ fn make_blocks(plane: Plane, frame: u32, y: u32, first: u32) {
     store_means(frame, y / 2u, first, means);
 }
 
-// Stores a row of means, from the column `first` on.
+// Stores a row of means, starting at column `first`.
 fn store_means(frame: u32, y: u32, first: u32, means: array<f32, BLOCKS>) {
     for (var b = 0u; b < BLOCKS; b++) {
         if y < shape.pooled_h && first + b < shape.pooled_w {

@@ -2,7 +2,8 @@
 //
 //   Y[n][i] = exp(X[n][i] - max_j X[n][j]) / sum_k exp(X[n][k] - max_j X[n][j])
 //
-// Mapping. A thread takes every WORKGROUP-th element. Workgroup memory finds maximum and sum, two halves at a time.
+// Mapping. A thread takes every WORKGROUP-th element. Maximum and sum over the threads are found in workgroup memory:
+// one half is combined with the other, until one element is left.
 //
 // Operands: X, Y [n][length], f32.
 //
@@ -28,16 +29,16 @@ var<workgroup> partial: array<f32, WORKGROUP>;
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = id.x + id.y * shape.grid_x;
-    // Workgroups beyond the last row repeat it up to the last store: none may miss a barrier.
+    // Workgroups beyond the last row compute it again, but store nothing: no thread may skip a barrier.
     let row = min(workgroup, shape.n - 1u) * shape.length;
 
-    // A thread without elements stands in with the last one, which changes no maximum.
+    // A thread without elements starts with the last element of the row, which does not change the maximum.
     var largest = x_load(row + min(local, shape.length - 1u));
     for (var i = local; i < shape.length; i += WORKGROUP) {
         largest = max(largest, x_load(row + i));
     }
     largest = largest_of_all(largest, local);
-    // All have read the maximum before the sums take its place.
+    // All threads must have read the maximum before sums overwrite it.
     workgroupBarrier();
 
     var sum = 0.0;

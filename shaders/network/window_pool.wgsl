@@ -1,31 +1,33 @@
 // Y = the maximum or the mean of the elements of X under each pool window.
 //
 //   Y[n][y_first + c][t][y][x] = max or mean of X[n][c][t'][y'][x']
-//                                over t' in t * stride_t - padding_t .. + kernel_t, and so for y' and x'
+//                                over kernel_t frames t' from t * stride_t - padding_t on, and so for y' and x'
 //
-// of the elements that exist: what lies outside of the map counts neither as a maximum nor in a mean.
+// Only elements that exist count: those outside of the map change neither maximum nor mean.
 //
 // Mapping. A thread makes ROWS x COLS elements of a frame.
 //
-// Operands: X [n][channels][t][x_rows][w]; Y [n][y_channels][t_out][h_out][w_out]. `channels` of Y, from y_first on, are
-// written, and of each frame the y_rows rows from y_row on. X has only its rows from x_row on.
+// Operands: X [n][channels][t][x_rows][w]; Y [n][y_channels][t_out][h_out][w_out]. Of Y, `channels` channels are
+// written, starting at y_first, and y_rows rows of each frame, starting at y_row. Of each map, X has x_rows rows,
+// starting at x_row.
 //
-// The host guarantees: one thread for each ROWS x COLS elements that are made; every pool window has an element, and all of
-// its rows are in X; padding less than the kernel; if PAIRED, COLS = 2 and rows of Y of even length.
+// The host guarantees: one thread for each ROWS x COLS elements that are made; every pool window has an element that
+// exists, and X has all of its rows that exist; padding is less than the kernel; if PAIRED, COLS = 2 and rows of Y have
+// even length.
 
 #import tensors/input as x
 #import tensors/output as y
 
 const WORKGROUP: u32 = 64u;
-// Means, or maxima.
+// Makes means. If not, makes maxima.
 const AVERAGE: bool = false;
 // Y is written two columns at a time.
 const PAIRED: bool = false;
 // Elements of a thread.
 const ROWS: u32 = 1u;
 const COLS: u32 = 1u;
-// A pool window of few elements. Its size and stride along h and w are then these constants: drivers unroll its loops, and
-// load once what adjacent pool windows share.
+// The pool window has few elements. Its size and stride along h and w are then the constants below, so that drivers
+// unroll its loops, and load elements once that adjacent pool windows share.
 const SMALL: bool = false;
 const KERNEL_H: u32 = 1u;
 const KERNEL_W: u32 = 1u;
@@ -35,7 +37,7 @@ const STRIDE_W: u32 = 1u;
 struct Shape {
     threads: u32, // n * channels * t_out * threads_h * threads_w
     grid_x: u32,
-    threads_h: u32, // along h and w, for the rows of a frame that are made
+    threads_h: u32, // threads along h and w, for the rows of a frame that are made
     threads_w: u32,
     channels: u32,
     y_first: u32, // the first channel of Y that is written
@@ -57,7 +59,7 @@ struct Shape {
     padding_w: u32,
     x_row: u32, // the rows of a map that X has: the first one, and their number
     x_rows: u32,
-    y_row: u32, // the rows of Y that are made
+    y_row: u32, // the rows of Y that are made: the first one, and their number
     y_rows: u32,
     unused_a: u32,
     unused_b: u32,
@@ -97,7 +99,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let first = i32(t * shape.stride_t) - i32(shape.padding_t);
 
     for (var i = 0u; i < ROWS; i++) {
-        // A row or column beyond the last one repeats it, and is not stored.
+        // A row or column beyond the last one computes the last one again, and is not stored.
         let row_out = shape.y_row + min(row + i, shape.y_rows - 1u);
         let top = i32(row_out * stride_h()) - i32(shape.padding_h);
         var values: array<f32, COLS>;
@@ -111,7 +113,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
 }
 
-// The elements of one row of Y, which begins at index `row`, from the column `col` on.
+// Stores elements of one row of Y, which begins at index `row`, starting at column `col`.
 fn store_row(row: u32, col: u32, values: array<f32, COLS>) {
     if PAIRED {
         y_store_2(row + col, vec2(values[0], values[COLS - 1u]));
@@ -124,7 +126,8 @@ fn store_row(row: u32, col: u32, values: array<f32, COLS>) {
     }
 }
 
-// Over the pool window that begins at (first, top, left) of a plane's frames, rows and columns.
+// The maximum or mean over the pool window that begins at frame `first`, row `top` and column `left` of channel
+// `plane`.
 fn pooled(plane: u32, first: i32, top: i32, left: i32) -> f32 {
     let frames = range(first, shape.kernel_t, shape.t);
     let rows = range(top, kernel_h(), shape.h);
@@ -152,8 +155,9 @@ fn pooled(plane: u32, first: i32, top: i32, left: i32) -> f32 {
     return value;
 }
 
-// Which elements of a pool window a loop takes along an axis. Of a small window all, so that the loop has a constant length;
-// of a large one, which may lie mostly in the padding, those that exist.
+// The elements of a pool window that a loop takes along an axis: the first, and the one after the last. In a small
+// window these are all elements, so that the loop has a constant length. In a large window, which may lie mostly in the
+// padding, these are the elements that exist.
 fn range(begin: i32, kernel: u32, size: u32) -> vec2<u32> {
     if SMALL {
         return vec2(0u, kernel);
@@ -161,8 +165,8 @@ fn range(begin: i32, kernel: u32, size: u32) -> vec2<u32> {
     return vec2(u32(max(-begin, 0)), u32(min(i32(kernel), i32(size) - begin)));
 }
 
-// Where element k of a pool window lies that begins at `begin` of an axis. Outside of the map it is the nearest element that
-// exists, which is in the window too.
+// The place along an axis of element k of a pool window that begins at `begin`. For an element outside of the map it is
+// the nearest element that exists, which is in the pool window too.
 fn inside(begin: i32, k: u32, size: u32) -> u32 {
     return u32(clamp(begin + i32(k), 0, i32(size) - 1));
 }

@@ -1,6 +1,6 @@
-// H->H and H->L of the pointwise kernel: what is read of X_H.
+// H->H and H->L of the pointwise kernel, which read X_H.
 //
-// F is X_H at the resolution of Y_H: at stride 2 the mean of SUB x SUB elements of what is read.
+// F is X_H at the resolution of Y_H. An element of F is the mean of SUB x SUB elements of what is read.
 //
 // Operands: X_H, or pool(X_H), [n][high_in][high_t][high_h][high_w].
 
@@ -12,14 +12,14 @@
 const HAS_HH: bool = true;
 const HAS_HL: bool = true;
 
-// Number of 2x2 means between X_H and F, and the elements of X_H under one of F along an axis.
+// Number of 2x2 means between X_H and F, and the elements of X_H under an element of F along an axis.
 const HIGH_LEVEL: u32 = 0u;
 const SUB: u32 = 1u << HIGH_LEVEL;
 const MEAN: f32 = 1.0 / f32(SUB * SUB);
-// Stride of F over the means.
+// Distance of the means that adjacent elements of F are.
 const HIGH_STRIDE: u32 = 1u;
 
-// Whether two columns are read as one word, and how many loads bring a row, of words or of elements.
+// Whether two columns are read as one word, and the loads, of words or of elements, that a row takes.
 const X_H_PAIRED: bool = false;
 const HIGH_ROW_LOADS: u32 = select(FINE_COLS * SUB, FINE_COLS * SUB / 2u, X_H_PAIRED);
 
@@ -29,7 +29,7 @@ alias HighPlaces = array<array<array<u32, HIGH_ROW_LOADS>, SUB>, FINE_ROWS>;
 // Adds H->H and H->L.
 fn add_from_high(high: ptr<function, HhSums>, low: ptr<function, HlSums>, own: Owner) {
     var places = high_places(own);
-    // The same for all threads, as the address of the weights is.
+    // The same for all threads, like the address of the weights.
     let to_next = shape.high_t * (shape.high_h * shape.high_w) / (FINE_COLS * SUB / HIGH_ROW_LOADS);
     var channel = 0u;
     var hh = shape.hh + own.block * shape.high_in * HIGH_VECTORS;
@@ -57,7 +57,7 @@ fn add_from_high(high: ptr<function, HhSums>, low: ptr<function, HlSums>, own: O
     }
 }
 
-// Row (or column) k of the SUB of X_H under row `at` of F. Beyond an odd edge it is the neighbour again.
+// Row (or column) k of the SUB of X_H under row `at` of F. At an odd edge the neighbour stands in.
 fn under(at: u32, k: u32, size: u32) -> u32 {
     return min(at * SUB * HIGH_STRIDE + k, size - 1u);
 }
@@ -79,7 +79,7 @@ fn high_places(own: Owner) -> HighPlaces {
     return places;
 }
 
-// Reads row i of F, of the channel u that begins at `channel`.
+// Reads row i of F of channel u, whose plane begins at `channel`.
 fn load_high_row(
     inputs: ptr<function, HhInputs>,
     u: u32,
@@ -109,8 +109,8 @@ fn load_high_row(
     }
 }
 
-// Takes what H->L reads of channel u for each cell: the mean of the 2x2 positions over it, or the first of them if the layer
-// strides instead.
+// Takes the inputs of H->L for each cell of channel u: the mean of its 2x2 positions of F, or the first of them if
+// STRIDED.
 fn take_high_cells(cells: ptr<function, HlInputs>, inputs: ptr<function, HhInputs>, u: u32) {
     for (var i = 0u; i < CELL_ROWS; i++) {
         for (var j = 0u; j < CELL_COLS; j++) {

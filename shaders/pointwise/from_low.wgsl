@@ -1,4 +1,4 @@
-// L->H and L->L of the pointwise kernel: what is read of X_L.
+// L->H and L->L of the pointwise kernel, which read X_L.
 //
 // Operands: X_L [n][low_in][low_t][low_h][low_w].
 
@@ -11,17 +11,18 @@
 const HAS_LH: bool = true;
 const HAS_LL: bool = true;
 
-// Whether two columns are read as one word, and how many loads bring a row, of words or of elements.
+// Whether two columns are read as one word, and the loads, of words or of elements, that a row takes.
 const X_L_PAIRED: bool = false;
 const X_L_ROW_LOADS: u32 = select(X_L_COLS, X_L_COLS / 2u, X_L_PAIRED);
 
 // Where each load lies in the first channel, in elements or in words of two columns.
 alias LowPlaces = array<array<u32, X_L_ROW_LOADS>, X_L_ROWS>;
 
-// Adds L->L, and starts the sums of Y_H from L->H: each of its sums at stride 1 is that of the 2x2 positions of a cell.
+// Adds L->L, and sets the sums of Y_H to those of L->H. At stride 1, one sum of L->H starts the 2x2 positions of a
+// cell.
 fn add_from_low(high: ptr<function, SumsOfHigh>, low: ptr<function, LlSums>, own: Owner) {
     var places = low_places(own);
-    // The same for all threads, as the address of the weights is.
+    // The same for all threads, like the address of the weights.
     let to_next = shape.low_t * (shape.low_h * shape.low_w) / (X_L_COLS / X_L_ROW_LOADS);
     var channel = 0u;
     var lh = shape.lh + own.block * shape.low_in * HIGH_VECTORS;
@@ -71,7 +72,7 @@ fn low_places(own: Owner) -> LowPlaces {
     return places;
 }
 
-// Reads the channel u that begins at `channel`.
+// Reads channel u, whose plane begins at `channel`.
 fn load_low(inputs: ptr<function, LhInputs>, u: u32, channel: u32, places: ptr<function, LowPlaces>) {
     for (var i = 0u; i < X_L_ROWS; i++) {
         for (var j = 0u; j < X_L_ROW_LOADS; j++) {
@@ -86,14 +87,14 @@ fn load_low(inputs: ptr<function, LhInputs>, u: u32, channel: u32, places: ptr<f
     }
 }
 
-// Takes what L->L reads of channel u for each cell.
+// Takes the inputs of L->L for each cell of channel u.
 fn take_low_cells(cells: ptr<function, LlInputs>, inputs: ptr<function, LhInputs>, u: u32) {
     for (var i = 0u; i < CELL_ROWS; i++) {
         for (var j = 0u; j < CELL_COLS; j++) {
             let top = X_L_PER_CELL * i;
             let left = X_L_PER_CELL * j;
             let first = (*inputs)[u][top][left];
-            // The other three of a cell's four. If there is but one, the first again.
+            // The other three of the cell's four elements. If a cell has only one, the sum has that one three times.
             let others = (*inputs)[u][top][left + X_L_PER_CELL - 1u]
                 + (*inputs)[u][top + X_L_PER_CELL - 1u][left]
                 + (*inputs)[u][top + X_L_PER_CELL - 1u][left + X_L_PER_CELL - 1u];

@@ -4,24 +4,24 @@
 //   Y_L[oc][y][x] = activate(sum_c W_HL[oc][c] C[c][y][x] + sum_c W_LL[oc][c] X_L[c][y][x]     + bias_l + residual_l)
 //   Y_P = pool(Y_H)                                                   if the layer writes it
 //
-// F is X_H at the resolution of Y_H (at stride 2 its 2x2 means), C is the mean of each 2x2 of F. A *cell* is 2x2
-// positions of F and Y_H with the one position of C, X_L and Y_L below them, so that one read of X_H serves both
-// outputs and its mean costs three additions: pool(X_H) is never wanted. At stride 2 X_L has the resolution of Y_H, and
-// is treated as F is.
+// F is X_H at the resolution of Y_H (at stride 2, its 2x2 means). C is pool(F). A *cell* is 2x2 positions of F and Y_H,
+// with the one position of C, X_L and Y_L below them. So one read of X_H serves both outputs, and C costs only three
+// additions. At stride 2, X_L has the resolution of Y_H, and C is used in the place of X_L for pool(X_L).
 //
-// Mapping. GEMM M = output channels, N = cells of the batch, K = c_in. A thread makes CELL_ROWS x CELL_COLS cells by
-// HIGH_VECTORS * LANES channels of Y_H and LOW_VECTORS * LANES channels of Y_L; the host balances the two so that both
-// outputs have about as many blocks. A workgroup has one block of channels: weights are read at an address that is the
-// same for all its threads.
+// Mapping. GEMM M = output channels, N = cells of the batch, K = c_in. A thread makes CELL_ROWS x CELL_COLS cells, with
+// HIGH_VECTORS * LANES channels of Y_H and LOW_VECTORS * LANES channels of Y_L. The host chooses the two numbers so
+// that both outputs have about as many blocks. A workgroup has one block of channels, so all its threads read weights
+// at the same address.
 //
-// Operands: X_H, X_L, Y_H, Y_L and residuals [n][c][t][h][w]; weights as pointwise/products says, behind the biases
+// Operands: X_H, X_L, Y_H, Y_L and residuals [n][c][t][h][w]; weights as in pointwise/products, behind the biases
 // [block][oc] of Y_H, then of Y_L.
 //
-// Of a tensor that is paired, two adjacent columns, the first one even, are moved at once. Its rows are then of even
-// length, and those of an input as long as what the layer wants of it: a pair lies wholly inside or wholly beyond the edge.
+// If a tensor is paired, two adjacent columns, the first one even, are moved at once. Its rows then have even length.
+// Rows of a paired input are also as long as what the layer reads of them. So a pair lies wholly inside or wholly
+// beyond the edge.
 //
-// The host guarantees: kernel 1x1x1, no padding, one group; sizes and offsets of `shape` lie within their buffers; weights
-// are padded with zeros to `blocks` blocks on both outputs.
+// The host guarantees: kernel 1x1x1, no padding, one group; sizes and offsets of `shape` lie within their buffers;
+// weights of both outputs are padded with zeros to `blocks` blocks.
 
 #import common/epilogue as high
 #import common/epilogue as low
@@ -38,17 +38,17 @@
 const HAS_X_H: bool = true;
 const HAS_X_L: bool = true;
 
-// Whether pool(Y_H) is written too, and two columns at a time.
+// Whether pool(Y_H) is written too, and whether two columns at a time.
 const WRITES_Y_P: bool = false;
 const Y_P_PAIRED: bool = false;
 
-// One value per cell of a row.
+// A value for each cell of a row.
 alias CellRow = array<f32, CELL_COLS>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = id.x + id.y * shape.grid_x;
-    // The blocks of channels over the same cells follow one another: they read the same inputs.
+    // Adjacent workgroups have the same cells and other blocks of channels, because they then read the same inputs.
     let block = workgroup % shape.blocks;
     let thread = (workgroup / shape.blocks) * WORKGROUP + local;
     if thread >= shape.threads {
@@ -61,7 +61,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     own.t = thread / (shape.cell_cols * shape.cell_rows) % shape.t_out;
     own.n = thread / (shape.cell_cols * shape.cell_rows * shape.t_out);
 
-    // L->H comes first, so that at stride 1 it can start the sums of a cell.
+    // L->H comes first, because it sets the sums of Y_H.
     var high_sums: HhSums;
     var low_sums: LlSums;
     if HAS_X_L {
@@ -104,7 +104,7 @@ fn finish_high(sums: ptr<function, HhSums>, own: Owner) {
     }
 }
 
-// Finishes the 2x2 positions of Y_H over a cell, given row by row, and returns their mean.
+// Finishes the 2x2 positions of Y_H over a cell, in the order of rows, and returns their mean.
 fn finish_cell(sums: vec4<f32>, plane: u32, cell_y: u32, cell_x: u32) -> f32 {
     let y = 2u * cell_y;
     let x = 2u * cell_x;
@@ -153,7 +153,7 @@ fn finish_low(sums: ptr<function, LlSums>, own: Owner) {
     }
 }
 
-// Finishes row i of channel k of vector v, to each of whose sums `shift` is added.
+// Finishes row i of channel k of vector v. `shift` is added to each sum.
 fn finish_low_row(
     sums: ptr<function, LlSums>,
     v: u32,

@@ -1,4 +1,4 @@
-// The products of one path: an instance for each of the four. The inputs of UNROLL channels by their weights.
+// The products of one path: multiplies the inputs of UNROLL channels by their weights. Each path has an instance.
 //
 // Operands: weights [block][c][oc] in vectors of LANES.
 
@@ -8,7 +8,7 @@
 
 alias Sums = TileSums;
 
-// Input channels at hand.
+// Input channels that a thread holds at once.
 const UNROLL: u32 = 1u;
 
 // By channel, row and column.
@@ -16,8 +16,8 @@ alias Inputs = array<array<array<f32, TILE_COLS>, TILE_ROWS>, UNROLL>;
 
 // Adds the products to the sums. The weights of the first channel begin at `first`.
 //
-// Channel by channel of the output, so that few sums are worked on at a time: a software device, which runs this order,
-// keeps them in registers.
+// One output channel after the other, so that few sums are in use at a time: a software device keeps this order, and
+// holds them in registers.
 fn multiply(sums: ptr<function, Sums>, inputs: ptr<function, Inputs>, first: u32) {
     for (var v = 0u; v < TILE_VECTORS; v++) {
         var w: array<Lane, UNROLL>;

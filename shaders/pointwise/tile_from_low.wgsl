@@ -1,4 +1,4 @@
-// In place of pointwise/tile_high: what L->H makes of a tile of Y_H, at the resolution of X_L.
+// In place of pointwise/tile_high: the sums of L->H for a tile of Y_H, at the resolution of X_L.
 
 #import pointwise/shape
 

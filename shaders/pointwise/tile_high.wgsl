@@ -1,4 +1,4 @@
-// The tile of Y_H: that of H->H.
+// The tile of Y_H, for H->H.
 
 #import pointwise/shape
 

@@ -1,10 +1,10 @@
-// Copies a buffer once from end to end: the most that memory can take and deliver.
+// Copies a buffer once from end to end: measures how fast memory can be read and written.
 //
 //   Y = X
 //
 // Operands: X, Y [elements] of vec4<f32>.
 //
-// The host guarantees: the 8 * rounds elements of each thread lie inside X and Y, and no two threads have one in common.
+// The host guarantees: the 8 * rounds elements of each thread lie inside X and Y, and no two threads share one.
 
 const WORKGROUP: u32 = 64u;
 

@@ -1,4 +1,4 @@
-// Chains of multiply-adds that do not wait for each other, and nothing else: the most that arithmetic units can do.
+// Chains of multiply-adds that do not wait for each other, and nothing else: measures how fast arithmetic units can be.
 //
 //   sum_k = sum_k * factor + offset, 32 * rounds times; Y[thread] = the total of all sums
 //
@@ -35,7 +35,7 @@ fn four_times(sums: ptr<function, Sums>, factor: Number, offset: Number) {
     once(sums, factor, offset);
 }
 
-// Calls in place of a loop, which drivers may keep: its counter and branch would count among the multiply-adds.
+// Calls in place of a loop: drivers may not unroll a loop, and its counter and branch would take time of their own.
 fn sixteen_times(sums: ptr<function, Sums>, factor: Number, offset: Number) {
     four_times(sums, factor, offset);
     four_times(sums, factor, offset);
@@ -49,7 +49,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     for (var k = 0u; k < CHAINS; k++) {
         sums[k] = number(shape.start * f32(1u + ((id.x + k) & 3u)));
     }
-    // They differ from thread to thread: some instruction sets cannot take two operands that a subgroup shares.
+    // These differ between threads, because some instruction sets cannot take two operands that a subgroup shares.
     let factor = number(shape.factor / f32(1u + (id.x & 1u)));
     let offset = number(shape.offset / f32(1u + (id.x & 1u)));
     for (var round = 0u; round < shape.rounds; round++) {

@@ -1,16 +1,16 @@
-// Chains of matrix products that do not wait for each other: the most that matrix units can do.
+// Chains of matrix products that do not wait for each other: measures how fast matrix units can be.
 //
 //   Y[subgroup][k] = the sum of 4 * rounds products A[..] * B[k]
 //
-// Operands: matrices of SIDE x SIDE, row by row: A [16] and B [CHAINS] of f16, Y [subgroups][CHAINS] of Number; `subgroups`
-// [1], which becomes the number of subgroups of a workgroup.
+// Operands: matrices of SIDE x SIDE, row by row: A [16] and B [CHAINS] of f16, Y [subgroups][CHAINS] of Number;
+// `subgroups` [1], to which the shader writes the number of subgroups of a workgroup.
 //
-// The host guarantees: Y has room for all subgroups that there can be; Left, Right and Sum fit SIDE and Number.
+// The host guarantees: Y has room for as many subgroups as there can be; Left, Right and Sum match SIDE and Number.
 
 enable f16;
 enable wgpu_cooperative_matrix;
-// naga counts all that it wants in uniform control flow by this rule, and takes a branch on any local variable, the counter
-// of a loop included, for one that is not uniform.
+// naga reports everything that needs uniform control flow under this rule. It treats a branch on any local variable,
+// even on the counter of a loop, as not uniform.
 diagnostic(off, derivative_uniformity);
 
 const WORKGROUP: u32 = 64u;
@@ -51,8 +51,8 @@ fn main(
     }
     var sums: array<Sum, CHAINS>;
     for (var round = 0u; round < shape.rounds; round++) {
-        // The left factor changes with each product: a device that multiplies matrices in software would compute a
-        // product that does not change before the loop, and only add in it.
+        // The left factor changes with each product. If a product did not change, a device that multiplies matrices in
+        // software could compute it once before the loop, and only add in the loop.
         for (var i = 0u; i < 4u; i++) {
             let left = coopLoadT<Left>(&a[((4u * round + i) & 15u) * SIDE * SIDE], SIDE);
             for (var k = 0u; k < CHAINS; k++) {

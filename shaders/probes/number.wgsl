@@ -1,4 +1,4 @@
-// What probes/multiply_add multiplies at once: one f32. In its place, probes/number_f16 has two f16.
+// The Number that probes/multiply_add multiplies: one f32. In its place, probes/number_f16 has two f16.
 
 alias Number = f32;
 

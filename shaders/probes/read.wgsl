@@ -1,4 +1,4 @@
-// Reads a buffer once from end to end: the most that memory can deliver.
+// Reads a buffer once from end to end: measures how fast memory can be read.
 //
 //   Y[thread] = the sum of the thread's elements of X
 //

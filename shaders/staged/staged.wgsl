@@ -54,7 +54,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
 fn make_high(workgroup: u32, local: u32, slice: u32) {
     let own = owner_of(shape.high, workgroup, local);
     var sums: Sums;
-    // L->H comes first, because it sets the sums and does not add to them.
+    // L->H comes first, because staged/replicated sets the sums and does not add to them.
     lh_accumulate(&sums, shape.lh, shape.high, own, local, slice);
     hh_accumulate(&sums, shape.hh, shape.high, own, local, slice);
     high_finish_tile(&sums, shape.high, own, slice);

@@ -1,7 +1,7 @@
 // A tensor that is read element by element.
 //
-// All files in place of this one have the same three functions: load(i) is element i; load_2(i) is elements i and i + 1,
-// if i is even; load_word(i) is elements 2 * i and 2 * i + 1.
+// All files in place of this one have the same three functions: load(i) returns element i; load_2(i) returns elements i
+// and i + 1, and i must be even; load_word(i) returns elements 2 * i and 2 * i + 1.
 
 alias Element = f32;
 

@@ -1,4 +1,4 @@
-// In place of tensors/input: no tensor, which reads as zero.
+// In place of tensors/input: no tensor. Loads return zero.
 
 fn load(i: u32) -> f32 {
     return 0.0;

@@ -1,7 +1,7 @@
 // A tensor that is written element by element.
 //
-// All files in place of this one have the same two functions: store(i, value) writes element i; store_2(i, values) writes
-// elements i and i + 1, if i is even. A tensor in pairs is only written by the latter.
+// All files in place of this one have the same two functions: store(i, value) writes element i; store_2(i, values)
+// writes elements i and i + 1, and i must be even. A tensor in pairs can only be written by store_2.
 
 alias Element = f32;
 

@@ -1,4 +1,4 @@
-// In place of tensors/output: no tensor. Nothing is written.
+// In place of tensors/output: no tensor. Stores do nothing.
 
 fn store(i: u32, value: f32) {
 }

@@ -3,7 +3,7 @@
 // [elements / 2], of a tensor of any shape.
 @group(0) @binding(1) var<storage, read_write> elements: array<u32>;
 
-// One element of a word cannot be written.
+// Does nothing: one element of a word cannot be written. Callers use store_2.
 fn store(i: u32, value: f32) {
 }
 

@@ -1,4 +1,4 @@
-// In place of tensors/weights: f16, in vectors of LANES, that are used as f16. Biases are f32.
+// In place of tensors/weights: vectors of LANES f16, which are returned as f16. Biases are f32.
 
 enable f16;
 

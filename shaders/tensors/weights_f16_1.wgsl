@@ -1,5 +1,5 @@
-// In place of tensors/weights: f16, single output channels. Halves are kept as bits
-// and unpacked, which needs no feature.
+// In place of tensors/weights: f16, single output channels. Halves are read as bits and unpacked, because that needs no
+// feature.
 
 #import common/lanes
 

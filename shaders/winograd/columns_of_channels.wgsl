@@ -1,4 +1,4 @@
-// In place of winograd/columns_of_tiles: output channels are columns, and Winograd tiles are rows.
+// In place of winograd/columns_of_tiles: output channels are the columns, and Winograd tiles are the rows.
 
 #import tensors/vectors_in as v
 #import tensors/weights

@@ -1,8 +1,8 @@
-// Which side of a product has columns, and which has rows, in winograd/multiply: here Winograd tiles are columns, and output
-// channels are rows.
+// Which side of a product is the columns, and which is the rows, in winograd/multiply. Here Winograd tiles are the
+// columns, and output channels are the rows.
 //
-// All files in place of this one declare the same: a Column is a vector of columns; column(i) and row(i) are vector i of V
-// and of U, or the other way round.
+// All files in place of this one declare the same names. A Column is a vector of columns. column(i) is vector i of V
+// and row(i) is vector i of U, or the other way round.
 
 #import tensors/vectors_in as v
 #import tensors/weights

@@ -1,12 +1,12 @@
-// A feed of winograd/input: the inputs of one path at the points. winograd/window, or winograd/window_paired in its place,
-// reads them.
+// A feed of winograd/input: transforms the inputs of one path to the points. winograd/window, or winograd/window_paired
+// in its place, reads the inputs.
 
 #import winograd/input_shape
 #import winograd/window as window
 
 const PRESENT: bool = true;
 
-// The inputs under a Winograd tile, or what the transforms make of them.
+// The inputs under a Winograd tile, transformed or not.
 alias Square = array<array<Value, WINDOW>, WINDOW>;
 
 fn make(f: Feed, thread: u32) {
@@ -21,7 +21,7 @@ fn make(f: Feed, thread: u32) {
     store_columns(&rows, f.v_first + c * f.v_channel + value, f.v_point);
 }
 
-// The windows of channel c under PARTS Winograd tiles, from the one with the number `first` on.
+// The windows of channel c under PARTS Winograd tiles, starting at number `first`.
 fn places_of(f: Feed, c: u32, first: u32) -> array<Place, PARTS> {
     let image = first / (f.cols * f.rows);
     var col = first % f.cols;
@@ -34,7 +34,8 @@ fn places_of(f: Feed, c: u32, first: u32) -> array<Place, PARTS> {
         let y = i32(row * TILE) - i32(shape.padding_h);
         let x = i32(col * TILE) - i32(shape.padding_w);
         places[k] = Place(plane, y, x, c < f.channels);
-        // The next one, which may lie in another row or image. Behind the last one of all it is the same again.
+        // Goes to the next Winograd tile, which may lie in another row or image. After the last one of all it stays
+        // there.
         if first + k + 1u < f.tiles {
             col++;
             if col == f.cols {
@@ -69,7 +70,7 @@ fn transform_rows(f: Feed, places: ptr<function, array<Place, PARTS>>, rows: ptr
     }
 }
 
-// Transforms each column and stores it, from the Value `at` on; points lie `distance` apart.
+// Transforms each column and stores it. The first point goes to Value `at`, and points lie `distance` apart.
 fn store_columns(rows: ptr<function, Square>, at: u32, distance: u32) {
     for (var j = 0u; j < WINDOW; j++) {
         var line: array<Value, WINDOW>;

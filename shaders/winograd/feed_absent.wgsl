@@ -1,4 +1,4 @@
-// In place of winograd/feed: no path, or one that shares the feed of another.
+// In place of winograd/feed: the path is absent, or shares the feed of another path.
 
 #import winograd/input_shape
 

@@ -1,10 +1,10 @@
-// The end of a Winograd tile of Y_H or of Y_L.
+// Finishes a Winograd tile of Y_H or of Y_L.
 
 #import common/epilogue as self
 #import winograd/output_shape
 
-// Finishes the sums of a Winograd tile of one channel, which begins at (top, left) of a plane, and stores those inside of the
-// map. Returns all of them; those outside of the map have no meaning.
+// Adds `shift` to the sums of a Winograd tile of one channel, which begins at (top, left) of a plane. Finishes and
+// stores those inside of the map. Returns all outputs; those outside of the map have no meaning.
 fn finish_tile(o: Output, plane: u32, top: u32, left: u32, shift: f32, sums: Square) -> Square {
     var outputs = sums;
     for (var i = 0u; i < TILE; i++) {

@@ -1,19 +1,21 @@
 // The first dispatch of a Winograd convolution: the inputs of all Winograd tiles at their points.
 //
-//   V[a][c][tile] = (B^T d B)[a]      d the WINDOW x WINDOW inputs of channel c under a Winograd tile, or 0 outside of the map
+//   V[a][c][tile] = (B^T d B)[a]
 //
-// Each path has a feed, an instance of winograd/feed, except that L->H shares that of L->L at stride 1. Feeds of high
-// resolution: X_H, and at stride 2 X_L for L->H. Feeds of low resolution: X_L and pool(X_H). The channels of all feeds of a
-// resolution are stacked in V.
+// d is the WINDOW x WINDOW inputs of channel c under a Winograd tile, with zeros outside of the map.
 //
-// Mapping. Workgroups serve one feed or another, in turns. A thread makes all points of PARTS Winograd tiles of one channel.
-// Winograd tiles run fastest, so that what adjacent threads store lies side by side.
+// Each path has a feed, an instance of winograd/feed; but at stride 1, L->H shares the feed of L->L. At high
+// resolution, feeds read X_H, and at stride 2 also X_L for L->H. At low resolution, feeds read X_L and pool(X_H). V has
+// the channels of all feeds of a resolution, one feed after the other.
 //
-// Operands: X [n][c][t][h][w] of each feed; V [a][c][tile] of each resolution, the channels of each feed padded with zeros
-// to a multiple of 4.
+// Mapping. Each workgroup works for one feed, in turns. A thread makes all points of PARTS Winograd tiles of one
+// channel. Winograd tiles run fastest, so that adjacent threads store to adjacent addresses.
 //
-// The host guarantees: kernel 3x3, dilation 1, stride 1; Winograd tiles that cover the outputs; rows of V that hold all
-// Winograd tiles and a multiple of PARTS.
+// Operands: X [n][c][t][h][w] of each feed; V [a][c][tile] of each resolution, the channels of each feed padded with
+// zeros to a multiple of 4.
+//
+// The host guarantees: kernel 3x3, dilation 1, stride 1; Winograd tiles cover the outputs; a row of V has room for all
+// Winograd tiles, and its length is a multiple of PARTS.
 
 #import common/turns
 #import winograd/feed as hh

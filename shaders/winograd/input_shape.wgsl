@@ -19,7 +19,7 @@ struct Feed {
     source_w: u32,
     map_h: u32, // size of what is convolved: the tensor, or its means
     map_w: u32,
-    v_first: u32, // where the feed begins in V, and how far points and channels lie apart, in Values
+    v_first: u32, // where the feed begins in V, and the distances between points and between channels, in Values
     v_point: u32,
     v_channel: u32,
     unused: u32,
@@ -38,7 +38,8 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 
-// Where the window of a Winograd tile begins, and in which plane. Windows of padded channels are not live: they are zero.
+// Where the window of a Winograd tile begins, and in which plane. Windows of channels that are padding are not `live`:
+// they are zero.
 struct Place {
     plane: u32,
     y: i32,

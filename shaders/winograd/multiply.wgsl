@@ -1,20 +1,22 @@
-// The dispatch between the first and the last of a Winograd convolution: a matrix product for each point.
+// The dispatch of a Winograd convolution between the first and the last: a matrix product for each point.
 //
 //   M[a][oc][tile] = sum over c of U[a][oc][c] * V[a][c][tile]
 //
-// There are up to three products. Y_H has the channels of X_H; Y_L, at low resolution, the stacked channels of X_L and
-// pool(X_H); L->H, at low resolution, those of X_L. At stride 2, L->H is at high resolution: the channels of X_L are stacked
-// behind those of X_H.
+// There are up to three products, with these channels as c:
+//   - Y_H, at high resolution: the channels of X_H; at stride 2, then those of X_L for L->H;
+//   - Y_L, at low resolution: the channels of X_L, then those of pool(X_H);
+//   - L->H at stride 1, at low resolution: the channels of X_L.
 //
-// Mapping. One side of the products, Winograd tiles or output channels, is their *columns*: a thread has COLUMN_VECTORS
-// Columns of them, vectors of 2 or 4. The other side is their *rows*: a workgroup has ROW_VECTORS vectors of 4 of them, read
-// at addresses that all of its threads share. The host chooses which is which, for all products of a dispatch: by
-// winograd/columns_of_tiles, or the file in its place.
+// Mapping. One side of the products, Winograd tiles or output channels, is their *columns*: a thread takes
+// COLUMN_VECTORS Columns, which are vectors of 2 or 4 columns. The other side is their *rows*: a workgroup takes
+// ROW_VECTORS vectors of 4 rows, and all of its threads read them at the same addresses. The host chooses which side is
+// which, for all products of a dispatch, with winograd/columns_of_tiles or the file in its place.
 //
-// Operands: V [a][c][tile]; U [a][block][c][oc], with a block of channels for each workgroup; M [a][row][column].
+// Operands: V [a][c][tile]; the weights at the points, U [a][block][c][oc], where a workgroup takes one block of
+// channels; M [a][row][column].
 //
-// The host guarantees: UNROLL divides the channels of the input; in V, U and M all sides are padded to whole threads and
-// blocks.
+// The host guarantees: UNROLL divides the channels of the input; all sides of V, U and M are padded, so that no thread
+// and no block is incomplete.
 
 #import common/turns
 #import tensors/vectors_out as m
@@ -32,7 +34,7 @@ struct Product {
     row_blocks: u32,
     threads: u32, // along the columns
     depth: u32, // channels of the input
-    columns: u32, // where the columns' operand begins, and how far points, blocks and channels lie apart, in Columns
+    columns: u32, // where the columns' operand begins, and distances between points, blocks and channels, in Columns
     columns_point: u32,
     columns_block: u32,
     columns_channel: u32,
@@ -40,13 +42,13 @@ struct Product {
     rows_point: u32,
     rows_block: u32,
     rows_channel: u32,
-    sums: u32, // where M begins, and how far points and rows lie apart, in Columns
+    sums: u32, // where M begins, and distances between points and between rows, in Columns
     sums_point: u32,
     sums_row: u32,
 }
 
 struct Shape {
-    products: array<Product, 3>, // the present ones first
+    products: array<Product, 3>, // those of the dispatch come first
     grid_x: u32,
     unused_a: u32,
     unused_b: u32,
@@ -55,8 +57,8 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 
-// By row, and column. Each dimension is indexed by the counter of a loop of its very length: drivers then unroll the loop,
-// whatever its length, and keep the sums in registers.
+// By row (vector and lane) and column. Each dimension is only indexed by the counter of a loop of exactly its length:
+// drivers then unroll the loop, however long, and keep the sums in registers.
 alias Sums = array<array<array<Column, COLUMN_VECTORS>, 4>, ROW_VECTORS>;
 alias Columns = array<array<Column, COLUMN_VECTORS>, UNROLL>;
 
@@ -74,7 +76,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
     let turn = turn_of(workgroup, counts);
     let p = shape.products[turn.kind];
-    // Workgroups that share columns follow each other, and points come last: what is read together stays in caches.
+    // Adjacent workgroups share columns, and all workgroups of a point follow each other: so what they read stays in
+    // caches.
     let row_block = turn.index % p.row_blocks;
     let column_block = turn.index / p.row_blocks % p.column_blocks;
     let thread = column_block * WORKGROUP + local;
@@ -90,7 +93,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     store(p.sums + point * p.sums_point + first_row * p.sums_row + thread * COLUMN_VECTORS, p.sums_row, &sums);
 }
 
-// Adds the products of all channels of the input. The operands begin at these vectors.
+// Adds the products of all channels of the input. `columns_first` and `rows_first` are the first vectors of the
+// operands.
 fn accumulate(p: Product, columns_first: u32, rows_first: u32, sums: ptr<function, Sums>) {
     var column_at = columns_first;
     var row_at = rows_first;
@@ -109,13 +113,15 @@ fn accumulate(p: Product, columns_first: u32, rows_first: u32, sums: ptr<functio
     }
 }
 
-// Adds the products of UNROLL channels to the sums of row vector i. Channels of the rows lie `distance` apart.
+// Adds the products of UNROLL channels to the sums of row vector i. The rows' operand has its channels `distance`
+// apart.
 fn add_products(i: u32, row_at: u32, distance: u32, x: ptr<function, Columns>, sums: ptr<function, Sums>) {
     var w: array<vec4<f32>, UNROLL>;
     for (var u = 0u; u < UNROLL; u++) {
         w[u] = row(row_at + u * distance + i);
     }
-    // Row by row, so that few sums are in use at a time: a software device, which keeps this order, has them in registers.
+    // Row by row, so that few sums are in use at a time: a software device keeps this order, and holds them in
+    // registers.
     for (var k = 0u; k < 4u; k++) {
         for (var u = 0u; u < UNROLL; u++) {
             for (var j = 0u; j < COLUMN_VECTORS; j++) {
@@ -125,7 +131,7 @@ fn add_products(i: u32, row_at: u32, distance: u32, x: ptr<function, Columns>, s
     }
 }
 
-// Stores the sums from the Column `first` on. Rows lie `distance` apart.
+// Stores the sums, starting at Column `first`. Rows lie `distance` apart.
 fn store(first: u32, distance: u32, sums: ptr<function, Sums>) {
     for (var i = 0u; i < ROW_VECTORS; i++) {
         for (var k = 0u; k < 4u; k++) {

@@ -4,18 +4,20 @@
 //   Y_L = activate(A^T M_L A + bias_l + residual_l)
 //   Y_P = pool(Y_H)                                                   if the layer writes it
 //
-// M_H has all products at high resolution. M_LH has those of L->H at low resolution, where they are at stride 1.
+// M_H has all products at high resolution. M_LH has the products of L->H at low resolution, which there are at stride
+// 1.
 //
-// Mapping. Workgroups make Y_H or Y_L, in turns. A thread makes one Winograd tile of PARTS channels. With one channel,
-// Winograd tiles run fastest. Several channels lie side by side in M and are one Value; then channels run fastest. Either
-// way, what adjacent threads load lies side by side. A Winograd tile of Y_H lies over a quarter of one at low resolution: a
-// thread makes that quarter of L->H's outputs by itself, from the points that it needs.
+// Mapping. A workgroup makes part of Y_H or of Y_L, in turns. A thread makes one Winograd tile of PARTS channels. If
+// PARTS is 1, Winograd tiles run fastest. If not, the channels lie side by side in M and are one Value, and channels
+// run fastest. Either way, adjacent threads load from adjacent addresses. A Winograd tile of Y_H lies over a quarter of
+// a Winograd tile at low resolution. A thread makes only that quarter of the outputs of L->H, from the points that it
+// needs.
 //
-// Operands: biases of Y_H, then of Y_L; M of each product [a][row][column], as winograd/multiply writes it; residuals and
-// outputs [n][tensor_channels][t][h][w]; Y_P [n][tensor_channels][t][pooled_h][pooled_w].
+// Operands: biases of Y_H, then of Y_L; M of each product [a][row][column], as winograd/multiply writes it; residuals
+// and outputs [n][tensor_channels][t][h][w]; Y_P [n][tensor_channels][t][pooled_h][pooled_w].
 //
-// The host guarantees: Winograd tiles that cover the outputs; a row and a column of L->H's outputs below each of Y_H's; if
-// PAIRED_P, Winograd tiles of 4x4 outputs and pooled rows of even length.
+// The host guarantees: Winograd tiles cover the outputs; there is a row and a column of outputs of L->H below each one
+// of Y_H; if PAIRED_P, Winograd tiles are 4x4 outputs, and pooled rows have even length.
 
 #import common/means
 #import common/turns
@@ -29,7 +31,7 @@
 const WORKGROUP: u32 = 64u;
 const HAS_HIGH: bool = true;
 const HAS_LOW: bool = true;
-// Y_H has sums at high resolution, and of L->H at low resolution.
+// Whether Y_H has sums at high resolution, and sums of L->H at low resolution.
 const HAS_HIGH_SUMS: bool = true;
 const HAS_LOW_SUMS: bool = true;
 const WRITES_Y_P: bool = false;
@@ -72,7 +74,7 @@ fn make_high(thread: u32) {
     var each = apart(high_sums(o, place, image, row, col));
     for (var k = 0u; k < PARTS; k++) {
         let channel = place.value * PARTS + k;
-        // The last Value of an odd number of channels has one that does not exist.
+        // If the number of channels is odd, one channel of the last Value does not exist.
         if PARTS == 1u || channel < o.channels {
             let plane = plane_of(o, image, channel);
             let shift = biases_load(o.bias + channel);
@@ -115,7 +117,7 @@ fn plane_of(o: Output, image: u32, channel: u32) -> u32 {
     return ((image / o.t) * o.tensor_channels + o.first_channel + channel) * o.t + image % o.t;
 }
 
-// All sums of Winograd tile (row, col) of an image of Y_H.
+// The sums of all paths for Winograd tile (row, col) of an image of Y_H.
 fn high_sums(o: Output, place: Place, image: u32, row: u32, col: u32) -> Outputs {
     var sums: Outputs;
     if HAS_LOW_SUMS {
@@ -140,7 +142,7 @@ fn high_sums(o: Output, place: Place, image: u32, row: u32, col: u32) -> Outputs
 // A^T M A of one Winograd tile.
 fn outputs_of(s: Sums, place: Place) -> Outputs {
     var at = s.first + place.tile * s.tile + place.value * s.channel;
-    // Each row of points is transformed, then each column of what that gives.
+    // Transforms each row of points, then each column of the result.
     var rows: array<array<Value, TILE>, WINDOW>;
     for (var i = 0u; i < WINDOW; i++) {
         var line: array<Value, WINDOW>;
@@ -194,7 +196,7 @@ fn quarter_of(image: u32, row: u32, col: u32, value: u32) -> Quarter {
     return y;
 }
 
-// The outputs of each channel.
+// Takes Values apart: the outputs of each channel.
 fn apart(sums: Outputs) -> array<Square, PARTS> {
     var each: array<Square, PARTS>;
     for (var k = 0u; k < PARTS; k++) {
@@ -207,7 +209,7 @@ fn apart(sums: Outputs) -> array<Square, PARTS> {
     return each;
 }
 
-// The means of 2x2 outputs of a Winograd tile of Y_H, which begins at (top, left) of a plane.
+// Stores the means of 2x2 outputs of a Winograd tile of Y_H, which begins at (top, left) of a plane.
 fn store_pooled(plane: u32, top: u32, left: u32, outputs: Square) {
     for (var i = 0u; i < TILE / 2u; i++) {
         let below = top + 2u * i + 1u < shape.high.h;
@@ -222,7 +224,7 @@ fn store_pooled(plane: u32, top: u32, left: u32, outputs: Square) {
     }
 }
 
-// Means of one row, from the column `first` on.
+// Stores means of one row, starting at column `first`.
 fn store_means(plane: u32, row: u32, first: u32, means: array<f32, TILE / 2u>) {
     let at = (plane * shape.pooled_h + row) * shape.pooled_w + first;
     if PAIRED_P {

@@ -4,7 +4,7 @@
 
 // Where the sums of a product lie in M.
 struct Sums {
-    first: u32, // where they begin, and how far points, Winograd tiles and Values of channels lie apart, in Values
+    first: u32, // where they begin, and distances between points, Winograd tiles and Values of channels, in Values
     point: u32,
     tile: u32,
     channel: u32,
@@ -20,7 +20,7 @@ struct Output {
     h: u32,
     w: u32,
     bias: u32, // where its biases begin
-    tensor_channels: u32, // channels of the tensor, and where the layer's begin
+    tensor_channels: u32, // channels of the tensor, and which of them is the layer's first
     first_channel: u32,
     channels: u32, // that the layer makes
     sums: Sums,

@@ -1,11 +1,11 @@
-// Winograd's transforms along one axis, F(4, 3): 4 outputs from a window of 6 inputs and a kernel of 3 taps. The points are
-// 0, P, -P, Q, -Q and infinity. `src/winograd.rs` derives the matrices.
+// Winograd's transforms along one axis, F(4, 3): 4 outputs from a window of 6 inputs and a kernel of 3 taps. The points
+// are 0, P, -P, Q, -Q and infinity. `src/winograd.rs` derives the matrices.
 //
-// With P = 5/8 and Q = 3/2, sums err half as much as with the usual 1 and 2, and every constant is exact in f32.
+// P = 5/8 and Q = 3/2 halve the error of sums, compared with the usual 1 and 2, and make every constant exact in f32.
 
 #import winograd/values
 
-// Outputs of a Winograd tile along an axis, and the inputs under them.
+// Outputs of a Winograd tile along an axis, and inputs under them.
 const TILE: u32 = 4u;
 const WINDOW: u32 = 6u;
 const P: f32 = 0.625;
@@ -13,7 +13,7 @@ const Q: f32 = 1.5;
 const PP: f32 = P * P;
 const QQ: f32 = Q * Q;
 
-// B^T d: a window of inputs at the points.
+// B^T d: transforms a window of inputs to the points.
 fn to_points(d: array<Value, WINDOW>) -> array<Value, WINDOW> {
     let p_even = d[4] - QQ * d[2];
     let p_odd = P * (d[3] - QQ * d[1]);
@@ -29,7 +29,7 @@ fn to_points(d: array<Value, WINDOW>) -> array<Value, WINDOW> {
     );
 }
 
-// A^T m: the outputs of a Winograd tile.
+// A^T m: transforms sums at the points to the outputs of a Winograd tile.
 fn from_points(m: array<Value, WINDOW>) -> array<Value, TILE> {
     let p_sum = m[1] + m[2];
     let p_difference = m[1] - m[2];
@@ -43,9 +43,10 @@ fn from_points(m: array<Value, WINDOW>) -> array<Value, TILE> {
     );
 }
 
-// The first half of a Winograd tile's outputs from all points but the last, or the second half from all but the first.
+// The first half of the outputs of a Winograd tile, from all points but the last. Or, if `second`, the second half,
+// from all points but the first.
 fn half_from_points(m: array<Value, WINDOW - 1u>, second: bool) -> array<Value, TILE / 2u> {
-    // Where the points lie in m.
+    // The sums at P, -P, Q and -Q. If `second`, m begins with the point P.
     let p_plus = select(m[1], m[0], second);
     let p_minus = select(m[2], m[1], second);
     let q_plus = select(m[3], m[2], second);

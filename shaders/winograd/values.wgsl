@@ -1,7 +1,8 @@
-// What the transforms work on: numbers that lie side by side in memory, and are transformed at once. Here it is one number.
+// The Values that the transforms work on: numbers that lie side by side in memory and are transformed together. Here a
+// Value is one number.
 //
-// All files in place of this one declare the same: PARTS numbers are one Value; part(v, k) is one of them; value_of makes a
-// Value of its first number and its last.
+// All files in place of this one declare the same names: a Value has PARTS numbers; part(v, k) is number k; value_of
+// makes a Value of its first number and its last.
 
 const PARTS: u32 = 1u;
 alias Value = f32;

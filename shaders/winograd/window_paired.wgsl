@@ -1,6 +1,7 @@
 // In place of winograd/window: the tensor is read two columns at once.
 //
-// The host guarantees: rows of the tensor are of even length, so that a word lies wholly inside or outside of the map.
+// The host guarantees: rows of the tensor have even length, so that a word lies wholly inside or wholly outside of the
+// map.
 
 #import tensors/input as source
 #import winograd/input_shape
@@ -10,7 +11,7 @@ const LEVEL: u32 = 0u;
 const SIDE: u32 = 1u << LEVEL;
 // Columns of the first word that lie in front of the window: 1 if LEVEL is 0 and windows begin at odd columns.
 const AHEAD: u32 = 0u;
-// Columns of the map that a word has: 2, or 1 as the mean of two.
+// Columns of the map that a word makes: 2, or 1 that is the mean of its two elements.
 const SPAN: u32 = 2u >> LEVEL;
 // Words under a row of a window.
 const WORDS: u32 = (AHEAD + WINDOW + SPAN - 1u) / SPAN;
@@ -25,7 +26,7 @@ fn line_of(f: Feed, place: Place, i: u32) -> Line {
         let inside_w = u32(clamp(col, 0, i32(f.map_w - SPAN)));
         var word = vec2(0.0);
         for (var a = 0u; a < SIDE; a++) {
-            // At an odd edge the neighbour again, as in winograd/window.
+            // At an odd edge the neighbour stands in, as in winograd/window.
             let at = (place.plane * f.source_h + min(inside_h * SIDE + a, f.source_h - 1u)) * f.source_w;
             word += source_load_2(at + inside_w * SIDE);
         }
