@@ -61,8 +61,7 @@ fn accumulate(sums: ptr<function, Sums>, p: PathShape, own: Owner, y: u32, x: u3
                 var channel = channels.begin * to_next;
                 next += channels.begin * CHANNEL_WEIGHTS;
                 for (var c = channels.begin; c < channels.end; c += UNROLL) {
-                    // If each thread has weights of its own, they come from far away: their loads start before those of
-                    // the inputs.
+                    // A thread's own weights take long to load, so these loads start before those of the inputs.
                     var weights_at_hand: OwnWeights;
                     if ACROSS > 1u {
                         load_weights(&weights_at_hand, next);

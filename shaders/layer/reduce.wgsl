@@ -2,8 +2,7 @@
 //
 //   Y = activate(sum over slices of P[slice] + bias + residual), for Y_H and Y_L, and Y_P = pool(Y_H) if it is written
 //
-// Mapping. A thread makes the 2x2 positions of a cell of one channel; the first `high.threads` make Y_H, the others
-// Y_L.
+// Mapping. A thread makes the 2x2 positions of a cell of a channel; the first `high.threads` make Y_H, the others Y_L.
 //
 // Operands: partial sums P_H and P_L in f32, [slice][n][channels][t][h][w]; biases [channels] in f32, of Y_H, then of
 // Y_L; residuals and outputs [n][tensor_channels][t][h][w]; Y_P [n][tensor_channels][t][pooled_h][pooled_w].

@@ -121,8 +121,7 @@ fn put_positions(gathered: ptr<function, OwnGathered>, local: u32) {
     }
 }
 
-// Adds the products of the slab in workgroup memory. The input of a tap lies `line` positions after that of the tap
-// above.
+// Adds the products of the slab in workgroup memory. A tap's input lies `line` positions after that of the tap above.
 fn multiply_cells(cell_sums: ptr<function, CellSums>, taps: Taps, line: u32, factors: Factors) {
     for (var r = 0u; r < taps.down; r++) {
         for (var s = 0u; s < taps.across; s++) {

@@ -7,8 +7,7 @@ struct PathShape {
     source_h: u32,
     source_w: u32,
     stride: u32,
-    // Where the weights begin, counted in matrices of SIDE x SIDE, so that drivers see the alignment and load wide
-    // words.
+    // Where the weights begin, counted in matrices so that drivers see the alignment, and load them in wide words.
     weights: u32,
     row_size: u32, // matrices of SIDE output channels, over all taps and slabs
 }

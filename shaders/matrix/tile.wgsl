@@ -127,8 +127,7 @@ fn place_of(o: OutputShape, cell: u32) -> Place {
 // The first position of a word that a thread gathers, for a workgroup whose cells begin with `first_cell`.
 fn place_of_word(o: OutputShape, first_cell: u32, word: u32) -> Place {
     let column = word * WORD % (2u * WINDOW);
-    // A place before the first cell wraps to a large number. Like places after the last counted cell, it becomes the
-    // last.
+    // A cell before the first one wraps to a large number. As for cells after the last one, the last one stands in.
     var place = place_of(o, min(first_cell + column / 2u - SHIFT, o.cells - 1u));
     place.y += word * WORD / (2u * WINDOW);
     place.x += column % 2u + SHIFT;

@@ -126,8 +126,7 @@ fn store_row(row: u32, col: u32, values: array<f32, COLS>) {
     }
 }
 
-// The maximum or mean over the pool window that begins at frame `first`, row `top` and column `left` of channel
-// `plane`.
+// The maximum or mean over the pool window at frame `first`, row `top` and column `left` of channel `plane`.
 fn pooled(plane: u32, first: i32, top: i32, left: i32) -> f32 {
     let frames = range(first, shape.kernel_t, shape.t);
     let rows = range(top, kernel_h(), shape.h);

@@ -16,7 +16,7 @@ const HAS_HL: bool = true;
 const HIGH_LEVEL: u32 = 0u;
 const SUB: u32 = 1u << HIGH_LEVEL;
 const MEAN: f32 = 1.0 / f32(SUB * SUB);
-// Distance of the means that adjacent elements of F are.
+// Distance between the means that are adjacent elements of F.
 const HIGH_STRIDE: u32 = 1u;
 
 // Whether two columns are read as one word, and the loads, of words or of elements, that a row takes.
@@ -109,8 +109,7 @@ fn load_high_row(
     }
 }
 
-// Takes the inputs of H->L for each cell of channel u: the mean of its 2x2 positions of F, or the first of them if
-// STRIDED.
+// Takes the inputs of H->L for each cell of channel u: the mean of 2x2 positions of F, or the first of them if STRIDED.
 fn take_high_cells(cells: ptr<function, HlInputs>, inputs: ptr<function, HhInputs>, u: u32) {
     for (var i = 0u; i < CELL_ROWS; i++) {
         for (var j = 0u; j < CELL_COLS; j++) {

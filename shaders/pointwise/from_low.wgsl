@@ -18,8 +18,7 @@ const X_L_ROW_LOADS: u32 = select(X_L_COLS, X_L_COLS / 2u, X_L_PAIRED);
 // Where each load lies in the first channel, in elements or in words of two columns.
 alias LowPlaces = array<array<u32, X_L_ROW_LOADS>, X_L_ROWS>;
 
-// Adds L->L, and sets the sums of Y_H to those of L->H. At stride 1, one sum of L->H starts the 2x2 positions of a
-// cell.
+// Adds L->L, and sets the sums of Y_H to those of L->H: at stride 1, one sum of L->H for the 2x2 positions of a cell.
 fn add_from_low(high: ptr<function, SumsOfHigh>, low: ptr<function, LlSums>, own: Owner) {
     var places = low_places(own);
     // The same for all threads, like the address of the weights.

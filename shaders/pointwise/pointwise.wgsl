@@ -6,7 +6,7 @@
 //
 // F is X_H at the resolution of Y_H (at stride 2, its 2x2 means). C is pool(F). A *cell* is 2x2 positions of F and Y_H,
 // with the one position of C, X_L and Y_L below them. So one read of X_H serves both outputs, and C costs only three
-// additions. At stride 2, X_L has the resolution of Y_H, and C is used in the place of X_L for pool(X_L).
+// additions. At stride 2, X_L has the resolution of Y_H: L->H reads it as it is, and L->L reads its 2x2 means.
 //
 // Mapping. GEMM M = output channels, N = cells of the batch, K = c_in. A thread makes CELL_ROWS x CELL_COLS cells, with
 // HIGH_VECTORS * LANES channels of Y_H and LOW_VECTORS * LANES channels of Y_L. The host chooses the two numbers so

@@ -6,7 +6,7 @@
 
 #import common/lanes
 
-// [vectors], as the packing lays them out.
+// [elements], as the packing lays them out.
 @group(0) @binding(1) var<storage, read> weights: array<Lane>;
 
 fn weight(i: u32) -> Lane {

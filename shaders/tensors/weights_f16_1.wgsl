@@ -1,5 +1,4 @@
-// In place of tensors/weights: f16, single output channels. Halves are read as bits and unpacked, because that needs no
-// feature.
+// In place of tensors/weights: f16, vectors of 1. Halves are read as bits and unpacked, because that needs no feature.
 
 #import common/lanes
 

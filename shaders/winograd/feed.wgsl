@@ -34,8 +34,7 @@ fn places_of(f: Feed, c: u32, first: u32) -> array<Place, PARTS> {
         let y = i32(row * TILE) - i32(shape.padding_h);
         let x = i32(col * TILE) - i32(shape.padding_w);
         places[k] = Place(plane, y, x, c < f.channels);
-        // Goes to the next Winograd tile, which may lie in another row or image. After the last one of all it stays
-        // there.
+        // Goes to the next Winograd tile, which may lie in another row or image. After the last tile, stays there.
         if first + k + 1u < f.tiles {
             col++;
             if col == f.cols {

@@ -76,8 +76,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
     let turn = turn_of(workgroup, counts);
     let p = shape.products[turn.kind];
-    // Adjacent workgroups share columns, and all workgroups of a point follow each other: so what they read stays in
-    // caches.
+    // Adjacent workgroups share columns, and all workgroups of a point are adjacent, so that inputs stay in caches.
     let row_block = turn.index % p.row_blocks;
     let column_block = turn.index / p.row_blocks % p.column_blocks;
     let thread = column_block * WORKGROUP + local;
@@ -93,8 +92,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     store(p.sums + point * p.sums_point + first_row * p.sums_row + thread * COLUMN_VECTORS, p.sums_row, &sums);
 }
 
-// Adds the products of all channels of the input. `columns_first` and `rows_first` are the first vectors of the
-// operands.
+// Adds the products of all channels of the input. The operands begin at vectors `columns_first` and `rows_first`.
 fn accumulate(p: Product, columns_first: u32, rows_first: u32, sums: ptr<function, Sums>) {
     var column_at = columns_first;
     var row_at = rows_first;
@@ -113,15 +111,13 @@ fn accumulate(p: Product, columns_first: u32, rows_first: u32, sums: ptr<functio
     }
 }
 
-// Adds the products of UNROLL channels to the sums of row vector i. The rows' operand has its channels `distance`
-// apart.
+// Adds the products of UNROLL channels to the sums of row vector i. Channels of the rows' operand lie `distance` apart.
 fn add_products(i: u32, row_at: u32, distance: u32, x: ptr<function, Columns>, sums: ptr<function, Sums>) {
     var w: array<vec4<f32>, UNROLL>;
     for (var u = 0u; u < UNROLL; u++) {
         w[u] = row(row_at + u * distance + i);
     }
-    // Row by row, so that few sums are in use at a time: a software device keeps this order, and holds them in
-    // registers.
+    // Row by row, so that few sums are in use at a time. A software device keeps this order, and has them in registers.
     for (var k = 0u; k < 4u; k++) {
         for (var u = 0u; u < UNROLL; u++) {
             for (var j = 0u; j < COLUMN_VECTORS; j++) {

@@ -4,8 +4,7 @@
 //   Y_L = activate(A^T M_L A + bias_l + residual_l)
 //   Y_P = pool(Y_H)                                                   if the layer writes it
 //
-// M_H has all products at high resolution. M_LH has the products of L->H at low resolution, which there are at stride
-// 1.
+// M_H has all products at high resolution. At stride 1, M_LH has those of L->H at low resolution.
 //
 // Mapping. A workgroup makes part of Y_H or of Y_L, in turns. A thread makes one Winograd tile of PARTS channels. If
 // PARTS is 1, Winograd tiles run fastest. If not, the channels lie side by side in M and are one Value, and channels

@@ -1,7 +1,6 @@
 // In place of winograd/window: the tensor is read two columns at once.
 //
-// The host guarantees: rows of the tensor have even length, so that a word lies wholly inside or wholly outside of the
-// map.
+// The host guarantees: rows of the tensor have even length, so that a word lies wholly inside or outside of the map.
 
 #import tensors/input as source
 #import winograd/input_shape
