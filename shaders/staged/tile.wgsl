@@ -89,8 +89,7 @@ fn first_weight(p: PathShape, own: Owner, tap: u32, slab: u32) -> u32 {
 }
 
 // Reads a thread's part of a slab of weights, which begins at vector `first`. If the path is `ragged`, the slab may
-// have only `left` channels. For the others this reads a weight that exists, and `write_weights` puts zero in its
-// place.
+// have only `left` channels. For the others this reads some weight that exists, and `write_weights` writes zero.
 fn read_weights(first: u32, left: u32, local: u32, ragged: bool) -> array<Factors, WEIGHT_LOADS> {
     var read: array<Factors, WEIGHT_LOADS>;
     for (var i = 0u; i < WEIGHT_LOADS; i++) {

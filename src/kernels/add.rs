@@ -1,4 +1,4 @@
-//! Host twin of `shaders/layer/add.wgsl`.
+//! Host code of `shaders/layer/add.wgsl`.
 
 use super::source::{Form, Recipe};
 use super::uniform::uniform;
@@ -20,7 +20,7 @@ uniform! {
     }
 }
 
-/// The sum of one tensor, and of `second` and `residual` if they are given.
+/// The sum of a tensor, of a second one if `second`, and of a residual if `residual`.
 fn recipe(activations: Dtype, second: bool, residual: bool, activation: Activation) -> Recipe {
     let given = |given| if given { Form::Elements(activations) } else { Form::Absent };
     Recipe::new("layer/add")
@@ -32,7 +32,7 @@ fn recipe(activations: Dtype, second: bool, residual: bool, activation: Activati
         .output("sum_y", given(true))
 }
 
-/// Adds `a`, and `b` and `residual` where they are given, into `y`, and activates the sum.
+/// Writes the activated sum of `a`, and of `b` and `residual` if they are given, to `y`.
 pub(crate) fn step(
     facts: &DeviceFacts,
     activations: Dtype,

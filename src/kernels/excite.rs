@@ -1,4 +1,4 @@
-//! Host twin of `shaders/network/excite.wgsl`: the two small matrices of a squeeze-and-excitation block.
+//! Host code of `shaders/network/excite.wgsl`: the two small matrices of a squeeze-and-excitation block.
 
 use super::job::TensorId;
 use super::source::{Form, Recipe};
@@ -28,8 +28,8 @@ fn recipe(workgroup: u32, reduced: u32, parts: u32) -> Recipe {
         .output("y", Form::Elements(Dtype::F32))
 }
 
-/// From the means (`XH`, `[n][channels]`) to the factors (`YH`, of the same shape), with weights as [`pack`] lays them
-/// out (`Weights`). All f32.
+/// Makes the factors (`YH`, `[n][channels]`) from the means (`XH`, of the same shape), with weights that [`pack`] has
+/// packed (`Weights`). All f32.
 pub(crate) fn step(facts: &DeviceFacts, n: u32, channels: u32, reduced: u32) -> Result<Step, Error> {
     let needs = u64::from(reduced) * 4;
     let allowed = u64::from(facts.limits.max_compute_workgroup_storage_size);
@@ -55,13 +55,14 @@ pub(crate) fn step(facts: &DeviceFacts, n: u32, channels: u32, reduced: u32) -> 
 /// A matrix `[outputs][inputs]` and its bias `[outputs]`.
 pub(crate) type Affine<'a> = (&'a [f32], &'a [f32]);
 
-/// Elements that [`pack`] makes.
+/// Number of elements that [`pack`] makes.
 pub(crate) fn packed_elements(channels: u32, reduced: u32) -> u64 {
     let (channels, reduced) = (u64::from(channels), u64::from(reduced));
     (2 * channels).saturating_mul(reduced).saturating_add(channels + reduced)
 }
 
-/// Both matrices transposed, each with its bias behind it. The rows of `excite` may come in parts: H's, then L's.
+/// Packs both matrices, transposed, each followed by its bias. The rows of `excite` may come in parts: those of the
+/// high channels, then those of the low channels.
 pub(crate) fn pack(squeeze: Affine<'_>, excite: &[Affine<'_>]) -> Vec<u8> {
     let reduced = squeeze.1.len();
     let channels = squeeze.0.len() / reduced.max(1);
@@ -101,7 +102,7 @@ mod tests {
         ] {
             let channels = high + low;
             let floats = |seed, elements: u32| values(seed, u64::from(elements), Dtype::F32);
-            // Sums as large as trained ones, whatever their number of terms.
+            // Makes sums about as large as those of a trained network, however many terms they have.
             let scaled = |seed, outputs: u32, inputs: u32| -> Vec<f32> {
                 floats(seed, outputs * inputs).iter().map(|v| v * 4.0 / (inputs as f32).sqrt()).collect()
             };

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::layer::Spec;
 use crate::precision::Dtype;
 
-/// What a family is asked for: one job of a layer, on a device, with one of its tiles.
+/// What a family is asked to do: one job of a layer, on a device, with one of its tiles.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
     pub(crate) facts: &'a DeviceFacts,
@@ -24,9 +24,9 @@ pub(crate) struct Request<'a> {
 
 /// Why a family does not do a job.
 pub(crate) enum Refusal {
-    /// It is not made for such a job, or for such a tile of it.
+    /// The family cannot do such a job, or cannot do it with this tile.
     Reason(Cow<'static, str>),
-    /// The job exceeds the device.
+    /// The job exceeds a limit of the device.
     Error(Error),
 }
 
@@ -48,9 +48,9 @@ impl From<Error> for Refusal {
     }
 }
 
-/// A family of convolution kernels: one shader, or a few that follow each other, with tiles of several sizes.
+/// A family of convolution kernels: one shader, or a few that run one after the other, with tiles of several sizes.
 ///
-/// What a family can do besides the whole layer in one dispatch decides which strategies it takes part in.
+/// The methods say what a family can do besides a whole layer in one dispatch. That decides which strategies use it.
 pub(crate) trait Family: Sync {
     /// Its name in variants: short, lower case.
     fn name(&self) -> &'static str;
@@ -61,50 +61,51 @@ pub(crate) trait Family: Sync {
     /// The dispatch that does a job, or why the family does not do it.
     fn step(&self, request: &Request) -> Result<Step, Refusal>;
 
-    /// The type of products and of short partial sums.
+    /// The type of products and of the short sums that they go into first.
     fn products(&self) -> Dtype {
         Dtype::F32
     }
 
-    /// Whether it reads pool(X_H) if the caller has it.
+    /// Whether it would read pool(X_H) if the caller has it.
     fn wants_pooled_input(&self, _spec: &Spec) -> bool {
         true
     }
 
-    /// How many poolings of its inputs cost next to nothing, so that no map is pooled for them first.
+    /// How many poolings of its inputs it can do on load at almost no cost, so that no earlier dispatch does them.
     fn free_poolings(&self) -> u32 {
         0
     }
 
-    /// Whether it can start Y_H from sums of L->H that an earlier dispatch made.
+    /// Whether it can start Y_H from sums of L->H that an earlier dispatch has made.
     fn adds_given_sums(&self) -> bool {
         false
     }
 
-    /// Whether it can cut the input channels into slices, each with partial sums of its own.
+    /// Whether it can cut the input channels into slices, each of which makes partial sums.
     fn slices_input_channels(&self) -> bool {
         false
     }
 
-    /// Whether it can make a band of the rows of Y_H.
+    /// Whether it can make only a band of the rows of Y_H.
     #[cfg_attr(not(feature = "network"), allow(dead_code, reason = "stems of networks ask"))]
     fn makes_bands(&self) -> bool {
         false
     }
 
-    /// The outputs along an axis of a Winograd tile, if the family transforms tiles: its error bound is another.
+    /// The outputs along an axis of a Winograd tile, if the family uses a Winograd transform. Its error bound then
+    /// depends on this number.
     #[cfg_attr(not(feature = "context"), allow(dead_code, reason = "error bounds ask"))]
     fn transformed_outputs(&self, _tile: &str) -> Option<u32> {
         None
     }
 
-    /// Why the family cannot do a job by a transform, before any map is pooled for it.
+    /// Checks that the family can do a job by a transform. The planner asks this before it plans a pooling for the job.
     fn check_transform(&self, _request: &Request) -> Result<(), Refusal> {
-        Err("only a Winograd convolution transforms".into())
+        Err("only the Winograd kernels have a transform".into())
     }
 
-    /// The dispatches that do a job by a transform. `scratch` takes the sizes, in words of 32 bits, of the intermediate
-    /// buffers; the first of them is [`TensorId::Scratch`] of `first_scratch`.
+    /// The dispatches that do a job by a transform. Appends the sizes of the intermediate buffers, in words of 32 bits,
+    /// to `scratch`. The buffer of the first entry of `scratch` is [`TensorId::Scratch`] of `first_scratch`.
     fn transform(
         &self,
         request: &Request,
@@ -115,13 +116,14 @@ pub(crate) trait Family: Sync {
     }
 }
 
-/// Makes the id of the next intermediate buffer, of so many words.
+/// Adds an intermediate buffer of this many words of 32 bits, and returns its id.
 pub(crate) fn next_scratch(first: usize, scratch: &mut Vec<u64>, words: u64) -> TensorId {
     scratch.push(words);
     TensorId::Scratch(first + scratch.len() - 1)
 }
 
-/// The tiles of a family, under the names that they give themselves. Made once per program: it keeps its names for ever.
+/// The tiles of a family, found by the names that their `Display` gives. It leaks these names, so make it once per
+/// program.
 pub(crate) struct TileTable<T> {
     tiles: Vec<T>,
     names: Vec<&'static str>,

@@ -1,4 +1,4 @@
-//! Host twin of `shaders/network/global_pool.wgsl`: means of whole planes.
+//! Host code of `shaders/network/global_pool.wgsl`: means of whole planes.
 
 use super::job::{Slice, TensorId};
 use super::source::{Form, Recipe};
@@ -10,7 +10,7 @@ use crate::dims::Dims;
 use crate::error::Error;
 use crate::precision::Dtype;
 
-/// Elements of a plane that are worth a thread: if a thread has fewer, barriers cost more than sums.
+/// The fewest elements of a plane per thread: with fewer, barriers cost more than sums.
 const ELEMENTS_PER_THREAD: u32 = 16;
 
 uniform! {
@@ -34,10 +34,11 @@ fn recipe(activations: Dtype, workgroup: u32, team: u32) -> Recipe {
         .output("vector", Form::Elements(Dtype::F32))
 }
 
-/// The means of X (`XH`) into `slice` of a vector (`YH`), which is f32.
+/// Writes the means of the planes of X (`XH`) to `slice` of a vector of f32 per sample (`YH`).
 pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Dims, slice: Slice) -> Result<Step, Error> {
     let size = x.t * x.h * x.w;
-    // A software device has one vector for a team, and no other threads to hide a barrier behind.
+    // A software device runs a team as one vector of threads, and has no other threads to run while a team waits at a
+    // barrier.
     let largest = reduction_workgroup(facts, if facts.software { 8 } else { 256 }, 4);
     let team = (size / ELEMENTS_PER_THREAD).clamp(1, largest).next_power_of_two();
     let workgroup = team.max(reduction_workgroup(facts, ELEMENTWISE_WORKGROUP, 4));

@@ -4,7 +4,7 @@ use crate::dims::{Dims, Extent};
 use crate::layer::{Activation, Frequency, Path, Sampling};
 use crate::precision::Dtype;
 
-/// Channels of a larger tensor: from `first` on.
+/// Adjacent channels of a larger tensor, starting at `first`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slice {
     /// Channels in front of the slice.
@@ -14,7 +14,7 @@ pub struct Slice {
 }
 
 impl Slice {
-    /// A tensor that is all there is.
+    /// All channels of a tensor.
     pub(crate) fn whole(channels: u32) -> Self {
         Self { first: 0, of: channels }
     }
@@ -59,8 +59,8 @@ pub(crate) struct Operand {
     pub(crate) dims: Dims,
 }
 
-/// What one convolving dispatch has to do. The slots are those of the kernels, in the order of [`Path::ALL`]: the
-/// unfused strategy runs every path in the slot of H->H.
+/// What one convolving dispatch has to do. `paths` has a slot for each path of a kernel, in the order of [`Path::ALL`].
+/// A slot may have the work of another path: the unfused strategy runs every path in the slot of H->H.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Job {
     pub(crate) paths: [Option<PathJob>; 4],
@@ -69,11 +69,12 @@ pub(crate) struct Job {
     pub(crate) activation: Activation,
     /// Rows and columns of the L->H convolution before it is replicated.
     pub(crate) low_extent: Option<Extent>,
-    /// The sums of L->H, where an earlier dispatch has made them. The path itself is absent then.
+    /// The sums of L->H, if an earlier dispatch has made them. The path itself is then absent.
     pub(crate) low_sums: Option<Operand>,
-    /// Both outputs are at low resolution: Y_L, and the sums of L->H in the place of Y_H.
+    /// Both outputs are at low resolution: Y_L, and the sums of L->H in place of Y_H.
     pub(crate) at_low_resolution: bool,
-    /// Into how many slices the input channels are cut; the outputs are the partial sums of each, one behind the other.
+    /// Number of slices into which the input channels are cut. The outputs are then the partial sums of each slice, one
+    /// slice after the other.
     pub(crate) slices: Option<u32>,
 }
 
@@ -90,17 +91,17 @@ impl Job {
         }
     }
 
-    /// The outputs that there are: Y_H, then Y_L.
+    /// The outputs that are present: Y_H, then Y_L.
     pub(crate) fn outputs(&self) -> impl Iterator<Item = &OutputJob> {
         [&self.high, &self.low].into_iter().flatten()
     }
 
-    /// The paths that there are, in the order of [`Path::ALL`], each with the output that it adds to.
+    /// The paths that are present, in the order of [`Path::ALL`], each with the output that it adds to.
     pub(crate) fn paths_into_outputs(&self) -> impl Iterator<Item = (Path, &PathJob, &OutputJob)> {
         Path::ALL.into_iter().filter_map(|path| Some((path, self.path(path)?, self.output(path.output())?)))
     }
 
-    /// Bytes of all tensors but the weights, each counted once.
+    /// Bytes of all tensors except the weights. A tensor that several paths read counts once.
     pub(crate) fn bytes(&self, dtype: Dtype) -> u64 {
         let mut tensors: Vec<Operand> = self.paths.iter().flatten().map(|path| path.source).collect();
         // Partial sums of slices are f32.
@@ -122,7 +123,7 @@ impl Job {
 pub(crate) struct PathJob {
     pub(crate) source: Operand,
     pub(crate) sampling: Sampling,
-    /// Whose weights it uses.
+    /// The path whose weights it uses.
     pub(crate) weights: Path,
 }
 
@@ -130,13 +131,13 @@ pub(crate) struct PathJob {
 pub(crate) struct OutputJob {
     pub(crate) y: Operand,
     pub(crate) groups: u32,
-    /// Where in the tensor `y` its channels lie.
+    /// Where its channels lie in the tensor `y`.
     pub(crate) slice: Slice,
-    /// Which row of the output is the first of `y`; those behind the last of `y` are left out.
+    /// The row of the output that is the first row of `y`. Rows beyond the last row of `y` are not made.
     pub(crate) first_row: u32,
-    /// Whose bias it adds; `None` for a partial sum.
+    /// The output whose bias it adds; `None` for a partial sum.
     pub(crate) bias: Option<Frequency>,
     pub(crate) residual: Option<TensorId>,
-    /// pool(y), where it is written too.
+    /// pool(y), if it is written too.
     pub(crate) pooled: Option<Operand>,
 }

@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use super::access::Access;
 use super::source::{Recipe, assemble};
 
-/// A specialised kernel, the key under which its pipeline is shared. Only the recipe counts when two are compared.
+/// A specialised kernel. It is the key under which its pipeline is shared. Two kernels are equal if their recipes are.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
     name: Cow<'static, str>,
@@ -36,16 +36,16 @@ impl Kernel {
     pub(crate) fn source(&self) -> String {
         let source = assemble(&self.recipe);
         debug_assert!(source.is_ok(), "{source:?}");
-        // Tests assemble every recipe. Were one wrong, the device would refuse this and quote it.
+        // Tests assemble every recipe. If one is wrong after all, the device refuses this text and quotes it.
         source.unwrap_or_else(|error| format!("error: {error}"))
     }
 
-    /// How each storage buffer is used, in binding order behind the uniform at binding 0.
+    /// How each storage buffer is used, in binding order, starting at binding 1. Binding 0 is the uniform.
     pub(crate) fn accesses(&self) -> Vec<Access> {
         self.recipe.accesses().collect()
     }
 
-    /// What labels and reports call it: the family and the numbers that distinguish it.
+    /// Its name in labels and reports: the family and the numbers that distinguish it.
     pub(crate) fn name(&self) -> String {
         self.name.to_string()
     }

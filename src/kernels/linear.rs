@@ -1,4 +1,4 @@
-//! Host twin of `shaders/network/linear.wgsl`: fully connected layers.
+//! Host code of `shaders/network/linear.wgsl`: fully connected layers.
 
 use half::f16;
 
@@ -14,10 +14,10 @@ use crate::precision::Dtype;
 /// Outputs of a vector.
 const LANES: u32 = 4;
 
-/// Vectors of outputs that lie side by side in the weights: as many as the threads that a software device runs at once.
+/// Vectors of outputs that lie side by side in the weights: one for each thread that a software device runs at once.
 const BLOCK: u32 = 8;
 
-/// Workgroups that fill a large GPU.
+/// Workgroups that are enough to fill a large GPU.
 const ENOUGH_WORKGROUPS: u64 = 128;
 
 uniform! {
@@ -33,7 +33,7 @@ uniform! {
     }
 }
 
-/// How the kernel is cut.
+/// How the work is cut into workgroups.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     workgroup: u32,
@@ -56,10 +56,11 @@ fn recipe(weights: Dtype, words: Words, cut: Cut) -> Recipe {
 
 /// The cut for `n` samples of `lanes` vectors of outputs.
 fn cut(facts: &DeviceFacts, weights: Dtype, n: u32, lanes: u32) -> Cut {
-    // 16 bytes of workgroup memory per thread. A software device has one vector of threads, which shares no sums.
+    // 16 bytes of workgroup memory per thread. On a software device a workgroup is one vector of threads, one per
+    // column, so that threads share no sums.
     let workgroup = reduction_workgroup(facts, if facts.software { BLOCK } else { 256 }, 16);
     let samples = if n == 1 { 1 } else { 4 };
-    // A GPU fetches at least two vectors of f32 at once, or four of f16.
+    // A GPU fetches at least two adjacent vectors of f32 at once, or four of f16.
     let least = if weights == Dtype::F16 { 4 } else { 2 };
     let enough = |&columns: &u32| workgroups(n, lanes, columns, samples) >= ENOUGH_WORKGROUPS;
     let columns = [16, 8, 4, 2].into_iter().filter(|&columns| columns >= least).find(enough).unwrap_or(least);
@@ -71,7 +72,7 @@ fn workgroups(n: u32, lanes: u32, columns: u32, samples: u32) -> u64 {
     u64::from(lanes.div_ceil(columns)) * u64::from(n.div_ceil(samples))
 }
 
-/// From X (`XH`, `[n][inputs]`) to Y (`YH`, `[n][outputs]`), both f32, with weights as [`pack`] lays them out
+/// Makes Y (`YH`, `[n][outputs]`) from X (`XH`, `[n][inputs]`), both f32, with weights that [`pack`] has packed
 /// (`Weights`).
 pub(crate) fn step(facts: &DeviceFacts, weights: Dtype, n: u32, outputs: u32, inputs: u32) -> Result<Step, Error> {
     let lanes = outputs.div_ceil(LANES);
@@ -100,18 +101,18 @@ pub(crate) fn step(facts: &DeviceFacts, weights: Dtype, n: u32, outputs: u32, in
     })
 }
 
-/// Outputs with their padding.
+/// Number of outputs with their padding.
 pub(crate) fn padded(outputs: u64) -> u64 {
     outputs.next_multiple_of(u64::from(LANES * BLOCK))
 }
 
-/// Bytes that [`pack`] makes.
+/// Number of bytes that [`pack`] makes.
 pub(crate) fn packed_bytes(outputs: u32, inputs: u32, dtype: Dtype) -> u64 {
     padded(u64::from(outputs)).saturating_mul(4 + u64::from(inputs) * dtype.bytes())
 }
 
-/// `weight` `[outputs][inputs]` as the kernel reads it: the bias in f32 (zeros if there is none), then the weights
-/// `[block][inputs][outputs of the block]`, padded with zeros to whole blocks.
+/// Packs `weight` `[outputs][inputs]` as the kernel reads it: the bias in f32 (zeros if there is none), then the
+/// weights `[block][inputs][outputs of the block]` as `dtype`, both padded with zeros to whole blocks.
 pub(crate) fn pack(weight: &[f32], bias: Option<&[f32]>, outputs: usize, inputs: usize, dtype: Dtype) -> Vec<u8> {
     let (block, row) = ((LANES * BLOCK) as usize, padded(outputs as u64) as usize);
     let mut bytes = Vec::with_capacity(row * (4 + inputs * dtype.bytes() as usize));

@@ -1,7 +1,7 @@
-//! The host twins of the shaders: for each kernel its constants, the uniform it reads, and the WGSL it becomes.
+//! The host code of the shaders: for each kernel its constants, the uniform that it reads, and its recipe.
 //!
-//! A [`Kernel`] is a specialisation: everything that changes the source. Two layers with equal kernels share a
-//! pipeline. What differs without changing the source (sizes, strides, offsets) is in the uniform `shape`.
+//! A [`Kernel`] has everything that changes the WGSL. Layers with equal kernels share a pipeline. Values that do not
+//! change the WGSL (sizes, strides, offsets) are in the uniform `shape`.
 
 mod access;
 pub(crate) mod add;

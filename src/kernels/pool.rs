@@ -1,4 +1,4 @@
-//! Host twin of `shaders/layer/pool.wgsl`.
+//! Host code of `shaders/layer/pool.wgsl`.
 
 use super::job::Operand;
 use super::source::Recipe;
@@ -26,7 +26,8 @@ uniform! {
 /// Means of a thread along w.
 const COLS: u32 = 2;
 
-/// With so many rows of means per thread. X and the means may be moved two columns at a time.
+/// The kernel with `rows` rows of means per thread. The flags say whether X, and the means, are moved two columns at a
+/// time.
 fn recipe(types: Types, rows: u32, [x_paired, p_paired]: [bool; 2]) -> Recipe {
     Recipe::new("layer/pool")
         .constant("WORKGROUP", ELEMENTWISE_WORKGROUP)
@@ -40,7 +41,7 @@ fn recipe(types: Types, rows: u32, [x_paired, p_paired]: [bool; 2]) -> Recipe {
 
 /// Pools `x` into `y`.
 pub(crate) fn step(facts: &DeviceFacts, types: Types, x: Operand, y: Operand) -> Result<Step, Error> {
-    // What a thread begins with costs a software device as much as a dozen elements.
+    // On a software device, the start of a thread costs as much as a dozen elements.
     let means = if facts.software { 8 } else { 2 };
     let (rows, cols) = (y.dims.h.div_ceil(means), y.dims.w.div_ceil(COLS));
     let threads = Dims { h: rows, w: cols, ..y.dims }.elements();

@@ -1,4 +1,4 @@
-//! Host twin of `shaders/probes/`: kernels that do one thing as fast as the device can.
+//! Host code of `shaders/probes/`: kernels that do one thing as fast as the device can.
 
 use super::access::Access;
 use super::job::TensorId;
@@ -55,7 +55,7 @@ uniform! {
     }
 }
 
-/// The WGSL types of matrices with this many rows and columns: left and right factors of f16, and sums.
+/// The WGSL types of `side` x `side` matrices: left factors of f16, right factors of f16, and sums.
 fn matrices(side: u32, sums: Dtype) -> [&'static str; 3] {
     match (side, sums) {
         (8, Dtype::F32) => ["coop_mat8x8<f16, A>", "coop_mat8x8<f16, B>", "coop_mat8x8<f32, C>"],
@@ -107,8 +107,8 @@ impl Probe {
         Kernel::recipe(self.name(), self.recipe())
     }
 
-    /// A dispatch of this many workgroups. What is bound are the tensors X_H, X_L, Y_H, Y_L, as far as the probe has them:
-    /// x or a, b, y, subgroups.
+    /// A dispatch of this many workgroups. The probe's buffers are bound under the ids of tensors of a layer: `x` or
+    /// `a` as X_H, `b` as X_L, `y` as Y_H, `subgroups` as Y_L.
     pub(crate) fn step(self, walk: Walk, workgroups: u32) -> Step {
         let rounds = walk.rounds;
         let (shape, tensors) = match self {

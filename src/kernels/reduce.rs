@@ -1,4 +1,4 @@
-//! Host twin of `shaders/layer/reduce.wgsl`.
+//! Host code of `shaders/layer/reduce.wgsl`.
 
 use super::access::Access;
 use super::job::{OutputJob, TensorId};
@@ -47,7 +47,8 @@ uniform! {
     }
 }
 
-/// Y_H and Y_L, each if it is there: whether it has a residual. And whether pool(Y_H) is written.
+/// The kernel. `outputs` says whether Y_H and Y_L have a residual, `None` for an absent output. `pooled` says whether
+/// pool(Y_H) is written.
 fn recipe(activations: Dtype, outputs: [Option<bool>; 2], pooled: bool, activation: Activation) -> Recipe {
     let given = |given| if given { Form::Elements(activations) } else { Form::Absent };
     let sums = |given| if given { Form::Elements(Dtype::F32) } else { Form::Absent };
@@ -66,7 +67,7 @@ fn recipe(activations: Dtype, outputs: [Option<bool>; 2], pooled: bool, activati
         .output("y_p", given(pooled))
 }
 
-/// The dispatch that makes the outputs of a layer, Y_H and Y_L, of the `partial` sums, in f32, of so many slices.
+/// The dispatch that makes the outputs of a layer, Y_H and Y_L, from the `partial` sums, in f32, of all slices.
 pub(crate) fn step(
     facts: &DeviceFacts,
     spec: &Spec,
@@ -109,7 +110,7 @@ pub(crate) fn step(
     })
 }
 
-/// The biases alone.
+/// A packing of only the biases.
 fn packing(types: Types, outputs: &[Option<OutputJob>; 2]) -> Packing {
     let bias = |output: &OutputJob| {
         let channels = output.y.dims.c;
@@ -126,7 +127,7 @@ fn packing(types: Types, outputs: &[Option<OutputJob>; 2]) -> Packing {
     }
 }
 
-/// The 2x2 positions of all planes.
+/// The cells of all planes.
 fn cells(dims: Dims) -> Dims {
     Dims { h: dims.h.div_ceil(2), w: dims.w.div_ceil(2), ..dims }
 }

@@ -1,9 +1,9 @@
-//! All families of convolution kernels. A new one is a folder, and a line here.
+//! All families of convolution kernels. To add a family, add its folder, and a line here.
 
 use super::family::Family;
 use super::{direct, matrix, pointwise, staged, winograd};
 
-/// In the order in which the planner tries them: of equal estimates the first wins.
+/// All families, in the order in which the planner tries them: of candidates with equal estimates, the first wins.
 pub(crate) static FAMILIES: &[&dyn Family] = &[
     &direct::DIRECT,
     &direct::DIRECT_F16,

@@ -1,4 +1,5 @@
-//! Host twin of `shaders/network/scale.wgsl`: batch norms, excitations and copies of maps, and their means if wanted.
+//! Host code of `shaders/network/scale.wgsl`: batch norms, excitations and copies of maps, and pool() of the result if
+//! wanted.
 
 use super::access::Access;
 use super::job::{Slice, TensorId};
@@ -14,18 +15,18 @@ use crate::layer::Activation;
 /// What a map is scaled by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Form {
-    /// Nothing.
+    /// Nothing: the map is copied.
     Copy,
-    /// A factor and a shift for each channel, as [`pack`] lays them out: a batch norm.
+    /// A factor and a shift per channel, as [`pack`] lays them out: a batch norm.
     Channel,
-    /// A factor for each sample and channel: an excitation.
+    /// A factor per sample and channel: an excitation.
     Sample,
 }
 
-/// Elements of a thread, or pairs of them: 256x56x56 takes 3.4 ms on lavapipe, and 12.7 ms with one.
+/// Elements per thread, or pairs if paired. More than one, because the start of a thread costs more than an element.
 const ELEMENTS: u32 = 4;
 
-/// 2x2 blocks of a thread that writes their means.
+/// Cells per thread and pair of rows, if pool(Y) is written.
 const BLOCKS: u32 = 2;
 
 uniform! {
@@ -53,16 +54,16 @@ uniform! {
     }
 }
 
-/// How threads are cut.
+/// How the work is cut into threads.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     /// Whether maps are read and written two elements at a time.
     paired: bool,
-    /// Pairs of rows of a thread that writes means.
+    /// Pairs of rows per thread, if pool(Y) is written.
     rows: u32,
-    /// Threads of a plane, or along a row if means are written.
+    /// Threads of a plane, or along a row if pool(Y) is written.
     threads_w: u32,
-    /// Threads along a column if means are written.
+    /// Threads along a column, if pool(Y) is written.
     threads_h: u32,
 }
 
@@ -90,25 +91,25 @@ fn recipe(types: Types, job: &Job, cut: Cut) -> Recipe {
 /// What to scale.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Job {
-    /// Of the channels worked on.
+    /// The dims of what is scaled: `c` counts only the channels that are scaled.
     pub(crate) dims: Dims,
-    /// Where they lie in X.
+    /// Where these channels lie in X.
     pub(crate) x: Slice,
-    /// Where they lie in Y.
+    /// Where these channels lie in Y.
     pub(crate) y: Slice,
     pub(crate) form: Form,
-    /// Where the factors of [`Form::Sample`] lie in their vector; of no meaning to the others.
+    /// Where the factors of [`Form::Sample`] lie in their vector. Not used by other forms.
     pub(crate) factors: Slice,
     pub(crate) residual: bool,
     pub(crate) activation: Activation,
-    /// Of pool(Y), if that is to be written: a tensor of these channels alone.
+    /// The dims of pool(Y), if it is written: a tensor with only the channels that are scaled.
     pub(crate) pooled: Option<Dims>,
 }
 
 impl Job {
     fn cut(&self, facts: &DeviceFacts, types: Types) -> Cut {
         let Dims { t, h, w, .. } = self.dims;
-        // What a thread begins with costs a software device as much as a dozen elements.
+        // On a software device, the start of a thread costs as much as a dozen elements.
         let rows = if facts.software { 4 } else { 1 };
         let threads_h = h.div_ceil(2).div_ceil(rows);
         if self.pooled.is_some() {
@@ -188,7 +189,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job) -> Result<Step,
     })
 }
 
-/// The params of [`Form::Channel`]: (factor, shift) channel by channel.
+/// Packs the params of [`Form::Channel`]: (factor, shift), channel by channel.
 pub(crate) fn pack(affine: impl IntoIterator<Item = (f32, f32)>) -> Vec<u8> {
     affine.into_iter().flat_map(|(factor, shift)| [factor, shift]).flat_map(f32::to_le_bytes).collect()
 }
@@ -263,7 +264,7 @@ mod tests {
         }
     }
 
-    /// The means of those of each 2x2 block of the slice `y` that exist.
+    /// The means of 2x2 elements of the slice `y`, over those that exist.
     fn means(from: Dims, to: Dims, y: Slice, values: &[Option<f64>]) -> Vec<Option<f64>> {
         let [rows, cols, frames] = [from.h, from.w, from.t].map(|size| size as usize);
         let mut means = Vec::new();

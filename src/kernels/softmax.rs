@@ -1,4 +1,4 @@
-//! Host twin of `shaders/network/softmax.wgsl`.
+//! Host code of `shaders/network/softmax.wgsl`.
 
 use super::job::TensorId;
 use super::source::{Form, Recipe};
@@ -25,7 +25,7 @@ fn recipe(workgroup: u32) -> Recipe {
         .output("y", Form::Elements(Dtype::F32))
 }
 
-/// Softmax of each of the `n` rows of X (`XH`, `[n][length]`) into Y (`YH`, of the same shape), both f32.
+/// Writes the softmax of each of the `n` rows of X (`XH`, `[n][length]`) to Y (`YH`, of the same shape), both f32.
 pub(crate) fn step(facts: &DeviceFacts, n: u32, length: u32) -> Result<Step, Error> {
     let workgroup = reduction_workgroup(facts, length.next_power_of_two().clamp(8, 256), 4);
     let grid = Grid::fold(u64::from(n), facts)?;
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn sums_to_one() {
         for (n, length) in [(1, 1), (3, 1), (1, 2), (3, 10), (1, 255), (2, 257), (3, 1000), (1, 5000), (71, 3)] {
-            // The largest of them would overflow without the subtraction of the maximum.
+            // With the largest scale, exp would overflow if the maximum were not subtracted.
             for scale in [1.0, 30.0, 1e4] {
                 let x: Vec<f32> = values(1, u64::from(n * length), Dtype::F32).iter().map(|v| v * scale).collect();
                 let wanted = x.chunks_exact(length as usize).flat_map(|row| {

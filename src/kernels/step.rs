@@ -6,7 +6,7 @@ use super::packing::Packing;
 use crate::device::{DeviceFacts, Work};
 use crate::error::Error;
 
-/// Workgroups in two dimensions.
+/// The workgroups of a dispatch, in two dimensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Grid {
     pub(crate) x: u32,
@@ -14,10 +14,15 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// The most workgroups of which sixteen times as many can be counted in 32 bits, as `shaders/common/turns.wgsl` does.
+    /// The most workgroups: `shaders/common/turns.wgsl` multiplies their number by sixteen, in 32 bits.
     const MOST: u64 = (1 << 28) - 1;
 
-    /// As few rows as fit: kernels count workgroups as x + y * grid_x, and skip those beyond the last.
+    /// Folds workgroups into as few rows as the device allows. Kernels number workgroups as x + y * grid_x, and skip
+    /// those beyond the last.
+    ///
+    /// # Errors
+    ///
+    /// There are more workgroups than the device or the kernels can number.
     pub(crate) fn fold(workgroups: u64, facts: &DeviceFacts) -> Result<Self, Error> {
         let most = u64::from(facts.limits.max_compute_workgroups_per_dimension.max(1));
         let y = workgroups.div_ceil(most).max(1);
@@ -34,19 +39,19 @@ impl Grid {
     }
 }
 
-/// One dispatch. What tells two of them apart soonest comes first: a planner compares many.
+/// One dispatch. The fields that most often differ come first, because a planner compares many steps.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Step {
     pub(crate) grid: Grid,
     /// The bytes of its uniform.
     pub(crate) shape: Vec<u8>,
-    /// What is bound, in binding order behind the uniform.
+    /// What is bound, in binding order, after the uniform at binding 0.
     pub(crate) tensors: Vec<TensorId>,
-    /// How it wants its weights, where it has any.
+    /// The layout of its weights, if it has any.
     pub(crate) packing: Option<Packing>,
     /// The most products that it adds up in f16; 0 if it adds none.
     pub(crate) f16_terms: u32,
-    /// What it asks of a device.
+    /// Its work on a device, for the estimate.
     pub(crate) work: Work,
     pub(crate) kernel: Kernel,
 }

@@ -1,7 +1,7 @@
-//! Runs single steps for the tests of kernels, and has naga write them for every backend.
+//! Runs single steps for the tests of kernels, and lets naga translate them for every backend.
 //!
-//! Every tensor lies between guard bands, and outputs start as NaN: a read outside shows in the result, a write outside
-//! in the bands.
+//! Every tensor lies between two guard bands of NaN, and outputs start as NaN. A read outside of a tensor shows in the
+//! result, and a write outside shows in a band.
 
 use std::sync::OnceLock;
 
@@ -16,10 +16,10 @@ use crate::kernels::job::TensorId;
 use crate::noise::Noise;
 use crate::precision::Dtype;
 
-/// Bytes of guards and of outputs to be written: a NaN in either type.
+/// The bytes of guard bands, and of outputs before a step: NaN as f32 and as f16.
 const POISON: u8 = 0xff;
 
-/// A device with wgpu's default limits and no features, and one with all that the adapter has.
+/// A device with wgpu's default limits and no features, and a device with all limits and features of the adapter.
 pub(crate) fn contexts() -> &'static [Context; 2] {
     static CONTEXTS: OnceLock<[Context; 2]> = OnceLock::new();
     CONTEXTS.get_or_init(|| {
@@ -30,8 +30,8 @@ pub(crate) fn contexts() -> &'static [Context; 2] {
     })
 }
 
-/// The facts of a device, as a GPU and as a software device; and those of a small GPU, with small workgroups and grids
-/// that fold.
+/// The facts of a device, told to be a GPU, a software device, and a small GPU whose workgroups are small and grids
+/// fold.
 pub(crate) fn facts(context: &Context) -> [DeviceFacts; 3] {
     let [gpu, software] = [false, true].map(|software| DeviceFacts { software, ..context.engine().facts().clone() });
     let mut small = gpu.clone();
@@ -47,7 +47,7 @@ pub(crate) fn values(seed: u64, elements: u64, dtype: Dtype) -> Vec<f32> {
     round(&values, dtype)
 }
 
-/// `values` as `dtype` holds them.
+/// `values`, rounded to `dtype`.
 pub(crate) fn round(values: &[f32], dtype: Dtype) -> Vec<f32> {
     let mut rounded = decode(&encode(values, dtype), dtype);
     rounded.truncate(values.len());
@@ -57,9 +57,9 @@ pub(crate) fn round(values: &[f32], dtype: Dtype) -> Vec<f32> {
 /// What a step should write into `YH`.
 pub(crate) struct Wanted {
     pub(crate) dtype: Dtype,
-    /// `None` where nothing may be written.
+    /// `None` for an element that must not be written.
     pub(crate) values: Vec<Option<f64>>,
-    /// The error of sums in f32; that of storing in `dtype` comes on top.
+    /// The largest error of sums in f32. Rounding to `dtype` may add to it.
     pub(crate) error: f64,
 }
 
@@ -69,13 +69,13 @@ impl Wanted {
     }
 }
 
-/// Runs a step and compares `YH`. `case` says which, where it fails. On a device without f16 a step that needs it is only
-/// written for the backends.
+/// Runs a step and compares `YH`. A failure names `case`. If a step needs f16 and the device has none, the step is only
+/// translated.
 pub(crate) fn check(case: &str, context: &Context, step: &Step, inputs: &[(TensorId, Vec<u8>)], wanted: &Wanted) {
     check_all(case, context, step, inputs, &[(TensorId::YH, wanted)]);
 }
 
-/// As [`check`], with all of these outputs.
+/// Like [`check`], with several outputs.
 pub(crate) fn check_all(
     case: &str,
     context: &Context,
@@ -100,7 +100,7 @@ pub(crate) fn check_all(
     let buffer = |id: TensorId| buffers.iter().find(|(other, _)| *other == id).map(|(_, buffer)| buffer);
     let uniform = context.engine().uniform(step).unwrap();
     let dispatch = context.engine().dispatch(step, uniform.as_entire_binding(), |id| {
-        // The band behind the tensor is bound too: drivers drop writes behind a binding, and read zeros there.
+        // The band after the tensor is bound too, because drivers drop writes beyond a binding, and read zeros there.
         Some(wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: buffer(id)?, offset: guard, size: None }))
     });
     let layer = Layer { dispatches: vec![dispatch.unwrap_or_else(|error| panic!("{case}: {error}"))] };
@@ -117,7 +117,7 @@ impl Wanted {
         (self.values.len() as u64 * self.dtype.bytes()).next_multiple_of(4)
     }
 
-    /// With what was read of a buffer, between two guard bands.
+    /// Compares this with `read`: the bytes of the output between two guard bands of `guard` bytes.
     fn compare(&self, case: &str, read: &[u8], guard: usize) {
         let (before, rest) = read.split_at(guard);
         let (inside, behind) = rest.split_at(self.bytes() as usize);
@@ -130,7 +130,7 @@ impl Wanted {
                     assert!(raw.iter().all(|&byte| byte == POISON), "{case}: wrote element {i}, outside of its slice");
                 }
                 Some(value) => {
-                    // As in src/verify.rs: either rounding is right, and subnormals may be zero.
+                    // As in src/verify/mod.rs: a value may be rounded up or down, and subnormals may become zero.
                     let storing = if self.dtype == Dtype::F16 { value.abs() / 1024.0 + 1.0 / 16384.0 } else { 0.0 };
                     let error = (f64::from(found[i]) - value).abs();
                     assert!(error <= self.error + storing, "{case}: element {i} is {}, not {value}", found[i]);
@@ -140,8 +140,8 @@ impl Wanted {
     }
 }
 
-/// Has naga parse a step's source, validate it and write it as SPIR-V, MSL and HLSL; compares what host and shader must
-/// agree on. Returns the source.
+/// Lets naga parse and validate a step's source, and translate it to SPIR-V, MSL and HLSL. Compares what host and
+/// shader must agree on. Returns the source.
 pub(crate) fn translate(step: &Step) -> String {
     let source = step.kernel.source();
     let module = naga::front::wgsl::parse_str(&source);

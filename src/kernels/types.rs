@@ -1,15 +1,15 @@
-//! The types of a kernel's operands, and how activations reach the shaders.
+//! The types of a kernel's operands, and what a shader is told about an activation.
 
 use crate::device::{DeviceFacts, Words};
 use crate::dims::Dims;
 use crate::layer::Activation;
 use crate::precision::{Dtype, Precision};
 
-/// Threads of a workgroup of the kernels that make one element a thread.
+/// Threads of a workgroup in kernels that work element by element.
 pub(crate) const ELEMENTWISE_WORKGROUP: u32 = 64;
 
-/// Threads of a workgroup that adds up in workgroup memory, with so many bytes a thread: a power of two, `wanted` where
-/// the device allows it.
+/// Threads of a workgroup that adds up in workgroup memory, with `bytes` bytes per thread: a power of two, at most
+/// `wanted`, and as many as the device allows.
 #[cfg(feature = "network")]
 pub(crate) fn reduction_workgroup(facts: &DeviceFacts, wanted: u32, bytes: u32) -> u32 {
     let limits = &facts.limits;
@@ -37,14 +37,14 @@ pub(crate) struct Types {
 }
 
 impl Types {
-    /// Of a layer with this precision, on a device.
+    /// The types of a layer with this precision, on a device.
     pub(crate) fn new(precision: Precision, facts: &DeviceFacts) -> Self {
         let Precision { activations, weights, .. } = precision;
         Self { activations, weights, words: facts.words() }
     }
 
-    /// Whether two elements of a row of activations, the first at an even column, are one word: rows of even length are
-    /// whole numbers of them.
+    /// Whether two elements of a row of activations, the first at an even column, are one word. Rows must have even
+    /// length.
     pub(crate) fn paired(self, dims: Dims) -> bool {
         self.pairs() && dims.w.is_multiple_of(2)
     }
@@ -54,18 +54,18 @@ impl Types {
         self.words != Words::Elements
     }
 
-    /// Elements that cost one load or store: two of a word, but for a GPU's vectors of f32, of which its cache gives as many
-    /// bytes a cycle as of single elements.
+    /// Elements that cost one load or store: both elements of a pair. An f32 pair on a GPU costs two, because a cache
+    /// gives as many bytes per cycle for vectors as for single elements.
     pub(crate) fn elements_a_load(self, paired: bool) -> u64 {
         if paired && (self.words, self.activations) != (Words::Vectors, Dtype::F32) { 2 } else { 1 }
     }
 
-    /// These, with outputs that are partial sums of slices: f32.
+    /// The types of outputs: if `sliced`, they are partial sums in f32.
     pub(crate) fn of_partial_sums(self, sliced: bool) -> Self {
         if sliced { Self { activations: Dtype::F32, ..self } } else { self }
     }
 
-    /// Weights that a load of a software device brings, of vectors of so many.
+    /// Weights that one load brings on a software device, if vectors have this many lanes.
     pub(crate) fn weights_a_load(self, lanes: u32) -> u64 {
         if self.words == Words::Integers && lanes > 1 { 2 } else { 1 }
     }

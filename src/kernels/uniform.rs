@@ -1,4 +1,4 @@
-//! Uniforms as host structs that know their layout, so that tests can compare it with the shader's.
+//! Uniforms as host structs that know their layout, so that tests can compare it with that of the shader.
 //!
 //! ```ignore
 //! uniform! {
@@ -21,9 +21,10 @@
 //! }
 //! ```
 //!
-//! Names, offsets and types are compared in order: fields have the same names on both sides, padding included.
+//! Names, offsets and types are compared in order. Fields must have the same names on both sides, even fields of
+//! padding.
 
-/// Declares a struct that goes into a uniform as it is: `repr(C)`, copied, compared; tests know its layout.
+/// Declares a struct that goes into a uniform byte by byte, with `repr(C)`. In tests it knows its layout.
 macro_rules! uniform {
     ($(#[$meta:meta])* $visibility:vis struct $name:ident {
         $($(#[$field_meta:meta])* $field_visibility:vis $field:ident: $type:ty,)*
@@ -52,7 +53,7 @@ pub(crate) use uniform;
 #[cfg(test)]
 pub(crate) use layout::check;
 
-/// What a uniform's layout is, on the host and in the shader.
+/// The layout of a uniform, on the host and in the shader.
 #[cfg(test)]
 pub(crate) mod layout {
     use crate::kernels::source::{Recipe, assemble};
@@ -60,7 +61,7 @@ pub(crate) mod layout {
     /// A number of a uniform.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub(crate) struct Field {
-        /// With the names of what it is in: `hh.channels`, `products[0].depth`.
+        /// The whole name, with the structs and arrays around it: `hh.channels`, `products[0].depth`.
         pub(crate) name: String,
         /// In bytes, from the beginning of the uniform.
         pub(crate) offset: usize,
@@ -79,7 +80,7 @@ pub(crate) mod layout {
 
     /// What can be part of a uniform.
     pub(crate) trait Uniform: bytemuck::Pod {
-        /// Adds the numbers in it, which is called `name` and lies at `offset`.
+        /// Adds the numbers of a value that is called `name` and lies at `offset`.
         fn add_fields(name: &str, offset: usize, fields: &mut Vec<Field>);
 
         fn layout() -> Layout {
@@ -111,7 +112,7 @@ pub(crate) mod layout {
         }
     }
 
-    /// The name of a field of `outer`, which is empty for the uniform itself.
+    /// The whole name of a field of `outer`; `outer` is empty for the uniform itself.
     pub(crate) fn joined(outer: &str, field: &str) -> String {
         if outer.is_empty() { field.into() } else { format!("{outer}.{field}") }
     }

@@ -1,4 +1,4 @@
-//! Host twin of `shaders/layer/upsample.wgsl`.
+//! Host code of `shaders/layer/upsample.wgsl`.
 
 use super::source::{Form, Recipe};
 use super::uniform::uniform;

@@ -1,4 +1,4 @@
-//! Host twin of `shaders/network/window_pool.wgsl`: maxima and means over windows.
+//! Host code of `shaders/network/window_pool.wgsl`: maxima and means over pool windows.
 
 use super::job::{Operand, Slice};
 use super::source::{Form, Recipe};
@@ -96,16 +96,16 @@ impl Constants {
 /// What is pooled, and where it goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Job {
-    /// Means, or maxima.
+    /// Whether to make means. If not, maxima.
     pub(crate) average: bool,
     pub(crate) window: Window,
-    /// Where in the tensor `y` its channels lie.
+    /// Where the channels lie in the tensor `y`.
     pub(crate) slice: Slice,
-    /// Only these rows of `y` are made, and of `x` only the rows under them are there.
+    /// If given, only these rows of `y` are made, and `x` has only the rows that they need.
     pub(crate) band: Option<Rows>,
 }
 
-/// `common` with all that the job says.
+/// `common`, completed with the values of the job.
 fn shape(common: Shape, job: &Job, x: Dims, y: Dims) -> Shape {
     let Job { window, slice, band, .. } = *job;
     let [kernel_t, kernel_h, kernel_w] = window.kernel;
@@ -140,8 +140,8 @@ fn shape(common: Shape, job: &Job, x: Dims, y: Dims) -> Shape {
     }
 }
 
-/// Pools `x` into the slice of the tensor `y`, whose dims are those of the slice. Dims are those of whole maps, whatever
-/// the band. Every pool window must have an element.
+/// Pools `x` into the job's slice of the tensor `y`. The dims of `y` are those of the slice. The dims of both are those
+/// of whole maps, even if the job has a band. Every pool window must have an element that exists.
 pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job, x: Operand, y: Operand) -> Result<Step, Error> {
     let constants = Constants::new(types, job, y);
     let rows = job.band.unwrap_or(Rows { first: 0, count: y.dims.h });
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// Over the elements that exist, in f64.
+    /// The expected values, made in f64.
     fn pooled(window: Window, average: bool, x: &[f32], from: Dims, to: Dims, slice: Slice) -> Vec<Option<f64>> {
         let (size, out) = ([from.t, from.h, from.w], [to.t, to.h, to.w]);
         let mut y = vec![None; to.with_channels(slice.of).elements() as usize];
@@ -250,7 +250,7 @@ mod tests {
             for (average, activations) in
                 [(false, Dtype::F32), (true, Dtype::F32), (false, Dtype::F16), (true, Dtype::F16)]
             {
-                // Without a zero among them, a zero from outside shows.
+                // All values are below zero, so that a zero from outside of the map shows in a maximum.
                 let x: Vec<f32> = values(1, from.elements(), activations).iter().map(|v| v.abs() - 2.0).collect();
                 let x = super::super::testing::round(&x, activations);
                 let values = pooled(window, average, &x, from, to, slice);

@@ -1,4 +1,4 @@
-//! From a job to a dispatch.
+//! Lowers a job to a dispatch.
 
 use super::recipe::{Constants, OutputConstants, PathConstants};
 use super::tile::{Tile, Tiles, is_flat};
@@ -17,7 +17,7 @@ use crate::kernels::types::Types;
 use crate::layer::{Frequency, Path, Spec};
 use crate::precision::Dtype;
 
-/// A job with all that is decided for the dispatch as a whole.
+/// A job, and all that is decided for the dispatch as a whole.
 struct Lowering<'a> {
     facts: &'a DeviceFacts,
     spec: &'a Spec,
@@ -25,17 +25,17 @@ struct Lowering<'a> {
     job: &'a Job,
     products: Dtype,
     tiles: Tiles,
-    /// The positions of each map count as one row.
+    /// Each map is passed as one row.
     flat: bool,
     workgroup: u32,
     /// Threads of a workgroup that lie side by side along the channels.
     across: u32,
-    /// L->H has a quarter of the positions of Y_H.
+    /// L->H is replicated: it has a quarter of the positions of Y_H.
     replicate_low: bool,
     limits: Limits,
 }
 
-/// A path of the job: all but which input it reads, and how.
+/// A path of the job. Which input it reads, and whether in pairs, is set later in `constants`.
 struct LoweredPath {
     path: Path,
     source: TensorId,
@@ -46,15 +46,15 @@ struct LoweredPath {
     packing: PathPacking,
 }
 
-/// The tensors that paths read, and whether two columns at a time.
+/// The tensors that paths read, and whether each is read two columns at a time.
 #[derive(Default)]
 struct Inputs {
     ids: Vec<TensorId>,
     paired: Vec<bool>,
 }
 
-/// The dispatch that does a job with these tiles, which `refusal` has let pass. Products of f16 are of activations and
-/// weights of f16.
+/// The dispatch that does a job with these tiles, which `refusal` has accepted. If `products` is f16, activations and
+/// weights are f16.
 pub(super) fn step(request: &Request, tiles: Tiles, products: Dtype) -> Result<Step, Error> {
     let lowering = Lowering::new(request, tiles, products);
     let Lowering { facts, spec, types, job, .. } = lowering;
@@ -110,7 +110,8 @@ impl<'a> Lowering<'a> {
     fn new(request: &Request<'a>, tiles: Tiles, products: Dtype) -> Self {
         let Request { facts, spec, types, job, .. } = *request;
         let flat = is_flat(spec, job, tiles);
-        // If threads lie along the channels, one vector of threads, which then reads its weights in order.
+        // If threads lie along the channels, a workgroup is one vector of threads, so that it reads its weights in
+        // order.
         let threads = |(output, tile): (&Option<OutputJob>, Tile)| {
             let dims = view(flat, output.as_ref()?.y.dims);
             Some(if tile.across { 1 } else { tiles_of(dims, tile) })
@@ -145,7 +146,7 @@ impl<'a> Lowering<'a> {
         Blocks { groups: output.groups, group_channels, group_blocks: group_channels.div_ceil(block), block }
     }
 
-    /// What a path reads and how, if the job and the output have it.
+    /// Lowers a path, if the job has the path and its output.
     fn path(&self, path: Path) -> Option<LoweredPath> {
         let (path_job, output) = (self.job.path(path)?, self.output(path.output())?);
         let PathJob { source, sampling, weights } = *path_job;
@@ -155,7 +156,7 @@ impl<'a> Lowering<'a> {
         let [_, channels, ..] = self.spec.weight_shape(weights);
         let inner = self.limits.inner_kernel(self.spec, tile, sampling, extent.is_some());
         let unroll = self.limits.unroll(self.facts, self.types, tile, sampling, inner, channels);
-        // Planes of odd size begin at an even element and at an odd one by turns, and a thread takes two at once.
+        // Planes of odd size begin at even and odd elements alternately. That works if a thread takes channels in twos.
         let alternates = self.flat && !dims.w.is_multiple_of(2) && channels.is_multiple_of(2) && unroll > 1;
         let ahead = if sampling.level == 0 { u32::from(alternates) + self.spec.padding()[1] % 2 } else { 0 };
         let (level, stride) = (sampling.level, sampling.step);
@@ -170,16 +171,17 @@ impl<'a> Lowering<'a> {
         })
     }
 
-    /// The outputs of L->H that exist, if Y_H reaches beyond them: if odd sizes are floored, its last row has no row of its
-    /// own below it, and repeats the last.
+    /// The extent of L->H, if Y_H reaches beyond it. If odd sizes are rounded down, there is no row of L->H below the
+    /// last row of Y_H, which then reads the last one.
     fn clamped_extent(&self, path: Path, output: &OutputJob) -> Option<Extent> {
         let dims = output.y.dims;
         let low = self.job.low_extent.filter(|_| path == Path::LH && self.replicate_low)?;
         (low.h * 2 < dims.h || low.w * 2 < dims.w).then_some(low)
     }
 
-    /// Whether a path can read two columns at once, if its rows are whole words. Above level 0 two columns are those of a
-    /// mean. At level 0 a window must be adjacent columns, and begin with an odd or an even one in every thread.
+    /// Whether a path can read two columns at once, if its rows are whole words. Above level 0, both columns belong to
+    /// one mean. At level 0, a window must be of adjacent columns, and begin at an even column in all threads, or at an
+    /// odd column in all threads.
     fn pairs(&self, constants: &PathConstants, tile: Tile, clamped: bool) -> bool {
         let PathConstants { level, stride, inner, .. } = *constants;
         let kw = self.spec.kernel()[1];
@@ -188,7 +190,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn pairs_of_low_sums(&self, dims: Dims) -> bool {
-        // If odd sizes are floored, the last column of Y_H reads the last of the sums again, which no pair brings.
+        // If odd sizes are rounded down, the last column of Y_H reads the last column of the sums again. A pair cannot.
         let whole = self.job.high.is_some_and(|output| output.y.dims.w <= 2 * dims.w);
         self.types.paired(dims) && whole && (self.tiles.high.cols / 2).is_multiple_of(2)
     }
@@ -198,7 +200,7 @@ impl<'a> Lowering<'a> {
         let half = source.pooled(rounding);
         let map = (0..constants.level).fold(source, |map, _| map.pooled(rounding));
         let [kh, kw] = self.spec.kernel();
-        // Beyond all outputs.
+        // Larger than the coordinate of any output.
         let unclamped = u32::MAX / 8;
         PathShape {
             group_channels: channels,
@@ -214,7 +216,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// The shape of each path, with the place of its weights.
+    /// The shape of each path, with the offset of its weights.
     fn path_shapes(&self, paths: &[LoweredPath], offsets: &Offsets) -> [PathShape; 4] {
         let mut shapes = [PathShape::default(); 4];
         for (path, &weights) in paths.iter().zip(&offsets.paths) {
@@ -267,7 +269,7 @@ impl<'a> Lowering<'a> {
         u64::from(shape.threads.div_ceil(threads)) * u64::from(shape.blocks)
     }
 
-    /// What all paths do, the same in every dispatch of the layer.
+    /// The fields of the uniform that are the same for all paths and dispatches of the layer.
     fn taps(&self) -> Shape {
         let (time, padding, dilation) = (self.spec.time(), self.spec.padding(), self.spec.dilation());
         Shape {
@@ -313,17 +315,17 @@ impl<'a> Lowering<'a> {
         let pooled = output.pooled.map(|pooled| pooled.dims);
         Some(OutputConstants {
             residual: output.residual.is_some(),
-            // Partial sums of Y_L have a dispatch of their own, without an activation.
+            // Only for Y_H: partial sums of Y_L come from a dispatch without an activation.
             partial: frequency == Frequency::High && output.bias.is_none(),
             pooled: pooled.is_some(),
-            // Tiles have an even number of columns.
+            // All tiles have an even number of columns.
             paired: self.types.paired(view(self.flat, output.y.dims)),
             pooled_paired: pooled.is_some_and(|dims| self.types.paired(dims))
                 && self.tiles.of(frequency).cols.is_multiple_of(4),
         })
     }
 
-    /// In the order of the recipe's bindings.
+    /// What is bound, in the order of the recipe's bindings.
     fn tensors(&self, inputs: Inputs) -> Vec<TensorId> {
         let weights = if self.products == Dtype::F16 { 2 } else { 1 };
         let outputs = || [&self.job.high, &self.job.low].into_iter().flatten();
@@ -337,8 +339,8 @@ impl<'a> Lowering<'a> {
 }
 
 impl Inputs {
-    /// The sources of the paths, each once, and of each path which it is. A source is read in pairs if all paths that read
-    /// it can.
+    /// Collects the sources of the paths, each once, and tells each path which one it reads. A source is read in pairs
+    /// if all of its paths can.
     fn of(paths: &mut [LoweredPath]) -> Self {
         let mut inputs = Self::default();
         for path in paths {

@@ -1,8 +1,8 @@
-//! The direct family: convolutions without workgroup memory, in one dispatch. It takes any layer: every kernel size, stride
-//! and dilation, dense, grouped or depthwise. `shaders/direct/direct.wgsl` says how.
+//! The direct family: convolutions without workgroup memory, in one dispatch. It does any layer: every kernel size,
+//! stride and dilation, dense, grouped or depthwise. `shaders/direct/direct.wgsl` says how.
 //!
-//! A thread holds the sums of a tile of outputs in registers, reads a window of inputs once per channel, and uses it for
-//! all its output channels and all taps of the inner kernel.
+//! A thread holds the sums of a tile of outputs in registers, reads a window of inputs once per channel, and uses it
+//! for all its output channels and all taps of the inner kernel.
 
 mod lowering;
 mod recipe;
@@ -19,16 +19,16 @@ use tile::{TILES, Tiles};
 /// Any layer.
 pub(crate) static DIRECT: Direct = Direct { products: Dtype::F32 };
 
-/// Any layer whose groups have two channels or more, with short sums of f16, if [`Precision::sums`](crate::Precision::sums)
-/// allows it: two of them per instruction on devices that pack them.
+/// Layers whose groups have two channels or more, with short sums of f16, if
+/// [`Precision::sums`](crate::Precision::sums) allows it. Devices with packed f16 add to two sums per instruction.
 pub(crate) static DIRECT_F16: Direct = Direct { products: Dtype::F16 };
 
-/// One of the two, by the type of products.
+/// The family `direct` or `direct-f16`, by the type of products.
 pub(crate) struct Direct {
     products: Dtype,
 }
 
-/// The most sums that a thread has in f16.
+/// The most f16 sums of a thread.
 const MAX_SUMS_OF_F16: u32 = 64;
 
 impl Family for Direct {
@@ -70,13 +70,13 @@ impl Family for Direct {
 fn refusal(products: Dtype, tiles: Tiles) -> Option<&'static str> {
     match products {
         Dtype::F32 => None,
-        Dtype::F16 if tiles.lanes() == 1 => Some("products of f16 are of two output channels of a group at a time"),
-        Dtype::F16 if tiles.across() => Some("products of f16 have threads along the positions"),
-        // Sums of f16 stand next to those of f32, and take as many registers if a device does not pack them.
+        Dtype::F16 if tiles.lanes() == 1 => Some("products of f16 need two output channels or more per group"),
+        Dtype::F16 if tiles.across() => Some("products of f16 need a tile with threads along the positions"),
+        // A thread has sums of f16 and of f32. Without packed f16, both take as many registers.
         Dtype::F16 => [tiles.high, tiles.low]
             .iter()
             .any(|tile| tile.sums() > MAX_SUMS_OF_F16)
-            .then_some("sums of f16 are few per thread"),
+            .then_some("the tile has too many sums per thread for f16"),
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
     use crate::layer::Activation;
     use crate::precision::Dtype;
 
-    /// All paths, or two of them with sums of L->H that are given.
+    /// A kernel with all paths; or, if `given`, one with H->H and H->L to which the sums of L->H are given.
     fn constants(activations: Dtype, products: Dtype, given: bool) -> Constants {
         let path = PathConstants {
             input: 0,

@@ -24,10 +24,10 @@ pub(super) struct PathConstants {
     pub(super) inner: [u32; 2],
     /// Channels whose windows a thread reads together.
     pub(super) unroll: u32,
-    /// Whether two columns are read as one word, and how many of the first word lie in front of the window.
+    /// Whether two columns are read as one word, and how many columns of the first word lie in front of the window.
     pub(super) paired: bool,
     pub(super) ahead: u32,
-    /// Whether they do in every second channel only.
+    /// Whether `ahead` holds only in every second channel.
     pub(super) alternates: bool,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct OutputConstants {
     pub(super) partial: bool,
     /// Whether the means of 2x2 positions are written too.
     pub(super) pooled: bool,
-    /// Whether it is written two columns at a time, and whether the means are.
+    /// Whether the output is written two columns at a time, and whether the means are.
     pub(super) paired: bool,
     pub(super) pooled_paired: bool,
 }
@@ -48,26 +48,26 @@ pub(super) struct OutputConstants {
 #[derive(Clone, Debug)]
 pub(super) struct Constants {
     pub(super) types: Types,
-    /// The type of products, and of the sum of one iteration.
+    /// The type of products, and of the sum over one iteration.
     pub(super) products: Dtype,
     pub(super) workgroup: u32,
-    /// Products in the order that keeps few sums at a time, which a software device runs as it stands; else in that of
-    /// the weights, of which a GPU then holds few.
+    /// Whether products come output channel by output channel. A software device keeps this order, and has few sums in
+    /// use at a time. If not, they come in the order of the weights: a GPU then holds few weights at a time.
     pub(super) channel_by_channel: bool,
     /// Threads that lie side by side along the output channels of a block: a workgroup, or one.
     pub(super) across: u32,
     /// Whether taps can lie in the padding.
     pub(super) masked: bool,
     pub(super) tiles: Tiles,
-    /// Whether the inputs are read two columns at a time.
+    /// For each input, whether it is read two columns at a time.
     pub(super) inputs: Vec<bool>,
     /// In the order of [`Path::ALL`].
     pub(super) paths: [Option<PathConstants>; 4],
     /// Whether L->H has a quarter of the positions of Y_H.
     pub(super) replicate_low: bool,
-    /// Which of the inputs has the sums of L->H, if they are given.
+    /// The input that has the sums of L->H, if they are given.
     pub(super) low_sums: Option<usize>,
-    /// Whether input channels are cut into slices, each with partial sums of its own.
+    /// Whether input channels are cut into slices, each of which makes partial sums.
     pub(super) sliced: bool,
     /// Y_H and Y_L.
     pub(super) outputs: [Option<OutputConstants>; 2],
@@ -81,11 +81,11 @@ const PATHS: [[&str; 2]; 4] = [["hh", "hh_source"], ["hl", "hl_source"], ["lh", 
 const HIGH: [&str; 4] = ["high", "HIGH_ROWS", "HIGH_COLS", "HIGH_VECTORS"];
 const LOW: [&str; 4] = ["low", "LOW_ROWS", "LOW_COLS", "LOW_VECTORS"];
 
-/// No name is longer.
+/// The length of the longest name.
 const NAME_LENGTH: usize = 40;
 
 impl Constants {
-    /// The family, and the tiles of what it writes.
+    /// The family, and the tiles of the outputs that it writes.
     pub(super) fn name(&self) -> String {
         let mut name = String::with_capacity(NAME_LENGTH);
         let family = family(self.products);
@@ -143,7 +143,7 @@ impl Constants {
         }
     }
 
-    /// The instance of a path: the convolution, sums that are given, or nothing.
+    /// Adds the instance of a path: the convolution, sums that are given, or nothing.
     fn add_path(&self, recipe: Recipe, path: Path) -> Recipe {
         let [name, source] = PATHS[path as usize];
         let given = self.low_sums.filter(|_| path == Path::LH);
@@ -166,7 +166,7 @@ impl Constants {
         }
     }
 
-    /// Residuals, then outputs, then the pooled output: the order of the bindings.
+    /// Adds residuals, then outputs, then the pooled output. This is the order of their bindings.
     fn add_outputs(&self, recipe: Recipe) -> Recipe {
         let stored = self.types.of_partial_sums(self.sliced);
         let [writes_high, writes_low] = self.outputs.map(|output| output.is_some());
@@ -183,7 +183,7 @@ impl Constants {
     }
 }
 
-/// The instance of an output that is there, and the constants of its tile.
+/// Adds the instance of an output that is present, and the constants of its tile.
 fn add_output(
     recipe: Recipe,
     [instance, rows, cols, vectors]: [&'static str; 4],

@@ -17,17 +17,17 @@ pub(super) struct Tile {
     pub(super) rows: u32,
     pub(super) cols: u32,
     pub(super) vectors: u32,
-    /// Output channels of a vector.
+    /// Output channels per vector.
     pub(super) lanes: u32,
 }
 
 impl Tile {
-    /// Threads along the positions, in vectors of 4.
+    /// A tile with threads along the positions, and vectors of 4 channels.
     const fn positions(channels: u32, rows: u32, cols: u32) -> Self {
         Self { across: false, rows, cols, vectors: channels / 4, lanes: 4 }
     }
 
-    /// Threads along the channels, in vectors of 4.
+    /// A tile with threads along the channels, and vectors of 4 channels.
     const fn across(channels: u32, rows: u32, cols: u32) -> Self {
         Self { across: true, rows, cols, vectors: channels / 4, lanes: 4 }
     }
@@ -36,12 +36,12 @@ impl Tile {
         self.vectors * self.lanes
     }
 
-    /// Outputs in all.
+    /// Number of outputs, each of which has a sum.
     pub(super) fn sums(self) -> u32 {
         self.rows * self.cols * self.channels()
     }
 
-    /// What lies below it at low resolution.
+    /// The part of L->H below it, at low resolution.
     fn below(self) -> Self {
         Self { rows: self.rows / 2, cols: self.cols / 2, ..self }
     }
@@ -54,7 +54,7 @@ impl fmt::Display for Tile {
     }
 }
 
-/// The tile of Y_H, and that of what is made at low resolution.
+/// The tile of Y_H, and the tile of Y_L, or of all outputs that a job makes at low resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tiles {
     pub(super) high: Tile,
@@ -66,7 +66,7 @@ impl Tiles {
         Self { high: tile, low: tile }
     }
 
-    /// Output channels of a vector, the same for both.
+    /// Output channels per vector, the same for both tiles.
     pub(super) fn lanes(self) -> u32 {
         self.high.lanes
     }
@@ -97,8 +97,8 @@ impl fmt::Display for Tiles {
     }
 }
 
-/// Four positions share a fetched input or weight with each other; more positions suit large maps, more channels suit small
-/// ones and windows that are expensive to fetch. If threads lie along the channels, columns are the most that a tile has.
+/// More positions per thread suit large maps. More channels suit small maps, and windows that are expensive to load. If
+/// threads lie along the channels, the columns are the most that a tile may have.
 pub(super) static TILES: LazyLock<TileTable<Tiles>> = LazyLock::new(|| {
     let (positions, across) = (Tile::positions, Tile::across);
     TileTable::new(vec![
@@ -119,12 +119,12 @@ pub(super) static TILES: LazyLock<TileTable<Tiles>> = LazyLock::new(|| {
     ])
 });
 
-/// The smallest tile, for an output that is not there.
+/// The tile of an absent output: the smallest.
 const ABSENT: Tile = Tile::positions(4, 2, 2);
 
 impl Tiles {
-    /// These tiles for a job: no wider than a group of channels, with vectors and columns that waste little. Or why it
-    /// cannot have them.
+    /// These tiles, fitted to a job: no wider than a group of channels, with vectors and columns that waste little. Or
+    /// the reason why the job cannot use them.
     pub(super) fn fitted(mut self, facts: &DeviceFacts, spec: &Spec, job: &Job) -> Result<Self, &'static str> {
         if job.at_low_resolution {
             self.high = self.low;
@@ -132,7 +132,7 @@ impl Tiles {
         let high = job.high.as_ref().map(|_| self.high.across);
         let low = job.low.as_ref().map(|_| self.low.across);
         match (high, low) {
-            (Some(high), Some(low)) if high != low => Err("both outputs of a dispatch lie along the same threads"),
+            (Some(high), Some(low)) if high != low => Err("both tiles of a dispatch need threads along the same axis"),
             _ if high.or(low) == Some(true) => {
                 self.check_across(facts, spec, job)?;
                 Ok(self.fitted_across(facts, spec, job))
@@ -141,7 +141,7 @@ impl Tiles {
         }
     }
 
-    /// Each tile as `fit` makes it, if its output is there.
+    /// Each tile as `fit` makes it if its output is present, else [`ABSENT`].
     fn map(self, job: &Job, lanes: u32, fit: impl Fn(&OutputJob, Tile) -> Tile) -> Self {
         let one = |output: &Option<OutputJob>, tile: Tile| Tile {
             lanes,
@@ -158,17 +158,17 @@ impl Tiles {
         })
     }
 
-    /// Why threads cannot lie along the channels of this job, or nothing.
+    /// Checks that threads can lie along the channels for this job; the error says why not.
     fn check_across(self, facts: &DeviceFacts, spec: &Spec, job: &Job) -> Result<(), &'static str> {
         if !facts.software {
-            return Err("threads lie along the channels on software devices");
+            return Err("only software devices use tiles with threads along the channels");
         }
         let mut outputs = [&job.high, &job.low].into_iter().flatten();
         if spec.kernel() != [1, 1] || spec.time().kernel != 1 || outputs.any(|output| output.groups > 1) {
-            return Err("threads lie along the channels if the kernel is 1x1 and the channels are one group");
+            return Err("tiles with threads along the channels need a kernel of 1x1 and one group");
         }
         if job.paths.iter().flatten().any(|path| path.sampling.level > 0) {
-            return Err("threads lie along the channels if nothing is averaged on load");
+            return Err("tiles with threads along the channels cannot pool on load");
         }
         let upsamples = job.paths.iter().flatten().any(|path| path.sampling.upsample);
         let cells = upsamples || job.low_sums.is_some() || job.high.is_some_and(|output| output.pooled.is_some());
@@ -180,8 +180,8 @@ impl Tiles {
 
     fn fitted_across(self, facts: &DeviceFacts, spec: &Spec, job: &Job) -> Self {
         let threads = facts.workgroup_for([1]);
-        // A workgroup has a vector of each of its threads side by side, or several: 48 channels are three vectors of 2
-        // lanes by 8 threads, and of 4 lanes one and a half.
+        // A block has one vector or more from each thread, side by side. With 8 threads, 48 channels are three vectors
+        // of 2 lanes per thread, but one and a half vectors of 4 lanes.
         let vectors = |output: &OutputJob, tile: Tile, lanes: u32| {
             let needed = output.y.dims.c.div_ceil(lanes * threads);
             needed.div_ceil(needed.div_ceil(tile.channels() / lanes))
@@ -201,8 +201,8 @@ impl Tiles {
     }
 }
 
-/// Columns of a tile that has at most `most` of so many: about as many in each tile, since what is beyond the last is
-/// wasted.
+/// Columns of a tile, at most `most`, in an output of this many columns. All tiles get about as many, because columns
+/// beyond the last one are wasted.
 fn even_cols(columns: u32, most: u32) -> u32 {
     columns.div_ceil(columns.div_ceil(most)).next_multiple_of(2)
 }
@@ -217,8 +217,8 @@ fn lanes(spec: &Spec, job: &Job) -> u32 {
     }
 }
 
-/// Whether the positions of a map count as one row, which a tile of one row then cuts without loss: each output position
-/// reads its own position of the inputs and no other.
+/// Whether maps can be passed as one row, because each output reads only the inputs at its own position. Tiles of one
+/// row then waste little.
 pub(super) fn is_flat(spec: &Spec, job: &Job, tiles: Tiles) -> bool {
     let time = spec.time();
     let in_one_row = |frequency: Frequency| {

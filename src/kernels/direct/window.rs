@@ -1,4 +1,5 @@
-//! How large a window of inputs a thread holds: which taps share it, and how many channels' windows it holds at once.
+//! How large the windows are that a thread holds: which taps share a window, and the windows of how many channels a
+//! thread holds at once.
 
 use crate::device::DeviceFacts;
 use crate::kernels::types::Types;
@@ -7,31 +8,31 @@ use crate::precision::Dtype;
 
 use super::tile::{Tile, Tiles};
 
-/// The largest window of inputs that a thread keeps in registers, of one channel or several; up to 64 accumulators stand
-/// next to it.
+/// The most elements of windows that a thread keeps in registers, over all channels that it holds at once. Up to 64
+/// sums are in registers too.
 const MAX_WINDOW: u32 = 40;
 
-/// The largest window of one channel and a row of taps on a software device, which has few registers in any case: that
-/// of 4x4 outputs of a stem, 7x7 with stride 2.
+/// The most elements of the window of a row of taps on a software device, which has too few registers for any window:
+/// as many as 4x4 outputs need in a stem of 7x7 taps with stride 2.
 const MAX_ROWS_OF_SOFTWARE: u32 = 52;
 
-/// The largest window of inputs that all threads of a workgroup share, and the most of several channels together.
+/// The most elements of windows that all threads of a workgroup share, over all channels that are held at once.
 const MAX_SHARED: u32 = 64;
 
-/// The most loads of a window if each of its elements is a mean of 4 or 16.
+/// The most loads of a window whose elements are means of 4 or 16.
 const MAX_LOADS: u32 = 64;
 
-/// The most products that are added up in f16, as [`Options::sums`](crate::Options::sums) promises.
+/// The most products that are added up in f16: what [`Options::sums`](crate::Options::sums) promises.
 const MAX_TERMS_OF_F16: u32 = 32;
 
-/// The most bytes of weights of one tap that a GPU fetches per iteration: with 64 scalar registers full of them it moves
-/// others back and forth.
+/// The most bytes of weights of one tap that a GPU loads per iteration. If weights fill 64 scalar registers, the GPU
+/// has to move other values in and out of registers.
 const MAX_UNIFORM_BYTES: u64 = 128;
 
-/// What a thread takes per iteration, at most.
+/// The most that a thread takes per iteration.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
-    /// Elements of all windows together.
+    /// Elements of the windows of all channels together.
     window: u32,
     /// Elements of the window of a row of taps.
     row: u32,
@@ -48,13 +49,13 @@ impl Limits {
             (false, true) => [MAX_WINDOW, MAX_ROWS_OF_SOFTWARE],
             (false, false) => [MAX_WINDOW; 2],
         };
-        // The longer a sum of f16, the less often it goes to one of f32.
+        // The more products a sum of f16 has, the less often it is added to one of f32.
         let (terms, unroll) = if products == Dtype::F16 { (MAX_TERMS_OF_F16, 8) } else { (u32::MAX, 4) };
         Self { window, row, terms, unroll }
     }
 
-    /// The taps that share a window: the whole kernel if its window fits into registers, else a row of it, else one tap.
-    /// That of an output that is `clamped` to the last is always one tap's.
+    /// The inner kernel, as rows and columns of taps: the whole kernel if its window fits into registers, else a row of
+    /// it, else one tap. It is always one tap if outputs are `clamped` to the last one.
     pub(super) fn inner_kernel(&self, spec: &Spec, tile: Tile, sampling: Sampling, clamped: bool) -> [u32; 2] {
         let [kh, kw] = spec.kernel();
         let [dh, dw] = spec.dilation();
@@ -78,7 +79,7 @@ impl Limits {
         }
     }
 
-    /// Of how many of these input channels a thread holds the windows at once.
+    /// Number of input channels, of `channels`, whose windows a thread holds at once.
     pub(super) fn unroll(
         &self,
         facts: &DeviceFacts,
@@ -102,7 +103,7 @@ impl Limits {
     }
 }
 
-/// Elements along an axis that so many outputs read with so many taps.
+/// Elements of the window of this many outputs and taps, along an axis.
 pub(super) fn window(outputs: u32, taps: u32, stride: u32) -> u32 {
     (outputs - 1) * if taps == 1 { 1 } else { stride } + taps
 }

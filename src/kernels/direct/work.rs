@@ -1,4 +1,4 @@
-//! What the kernel asks of a device.
+//! The work of the kernel, for the estimate.
 
 use super::recipe::{Constants, PathConstants};
 use super::tile::Tile;
@@ -9,7 +9,7 @@ use crate::kernels::types::Types;
 use crate::layer::{Frequency, Path, Spec};
 use crate::precision::Dtype;
 
-/// The threads of Y_H, and those of Y_L, each of `workgroups` per slice.
+/// The threads of Y_H and those of Y_L, with the workgroups per slice of each.
 pub(super) fn parts(
     constants: &Constants,
     spec: &Spec,
@@ -47,11 +47,11 @@ fn stores(constants: &Constants, frequency: Frequency, shape: &OutputShape) -> u
 }
 
 impl PathConstants {
-    /// What a thread does for the path, over so many input channels.
+    /// What a thread does for the path, over this many input channels.
     fn part(&self, channels: u32, spec: &Spec, tile: Tile, types: Types, products: Dtype) -> Part {
         let [kh, kw] = spec.kernel();
         let outer = u64::from(kh / self.inner[0] * (kw / self.inner[1]));
-        // Windows of one channel.
+        // Number of windows; each is of one channel.
         let windows = u64::from(channels * spec.time().kernel) * outer;
         let [rows, cols] = [self.window(tile.rows, 0), self.window(tile.cols, 1)].map(u64::from);
         let elements = rows * cols;
@@ -71,7 +71,7 @@ impl PathConstants {
         Part {
             loads: own,
             uniform_loads: shared,
-            // What a window has of padding is masked, element by element.
+            // Each element of a window is masked, in case it lies in the padding.
             multiplies: multiplies + windows * elements,
             packed_multiplies,
             carried,
@@ -79,7 +79,7 @@ impl PathConstants {
         }
     }
 
-    /// Elements of a window along an axis, for so many outputs.
+    /// Elements of a window along an axis, for this many outputs.
     fn window(&self, outputs: u32, axis: usize) -> u32 {
         window(outputs, self.inner[axis], self.stride)
     }

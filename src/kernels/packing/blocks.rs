@@ -6,19 +6,19 @@ pub(crate) struct Blocks {
     pub(crate) groups: u32,
     /// Output channels of one group.
     pub(crate) group_channels: u32,
-    /// Blocks of one group; the last may be padded, or stand wholly for padding.
+    /// Blocks of one group. The last ones may be padded, or be padding only.
     pub(crate) group_blocks: u32,
     /// Output channels of a block.
     pub(crate) block: u32,
 }
 
 impl Blocks {
-    /// All blocks.
+    /// Blocks of all groups.
     pub(crate) fn count(self) -> u32 {
         self.groups * self.group_blocks
     }
 
-    /// Output channels with their padding.
+    /// Output channels of all blocks, with their padding.
     pub(super) fn slots(self) -> u64 {
         u64::from(self.count()) * u64::from(self.block)
     }

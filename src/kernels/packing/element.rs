@@ -4,7 +4,7 @@ use half::f16;
 
 use crate::precision::Dtype;
 
-/// Appends a value as `dtype` holds it.
+/// Appends the bytes of a value, rounded to `dtype`.
 pub(super) fn push(value: f64, dtype: Dtype, out: &mut Vec<u8>) {
     match dtype {
         Dtype::F32 => out.extend((value as f32).to_le_bytes()),

@@ -1,4 +1,4 @@
-//! The whole packed buffer: what lies in it, where, and how it is written.
+//! The whole packed buffer: what it contains, where, and how it is written.
 
 use std::fmt;
 
@@ -9,25 +9,26 @@ use super::points::PointsPacking;
 use crate::layer::{Frequency, Spec, Weights};
 use crate::precision::Dtype;
 
-/// Everything about a packed buffer that a kernel depends on. Independent of the input's size.
+/// Everything about a packed buffer that a kernel depends on. It does not depend on the size of the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Packing {
     pub(crate) dtype: Dtype,
-    /// Output channels that are adjacent in the buffer: 1, 2 or 4. For matrices, of the biases alone.
+    /// Output channels that are adjacent in the buffer: 1, 2 or 4. If the paths are matrices, this is for biases only.
     pub(crate) lanes: u32,
-    /// If the paths are matrices of blocks x blocks: how many of them, side by side, the channels of a tap fill up.
+    /// If the paths are matrices, of as many rows and columns as a block has channels: the matrices of a slab. The
+    /// input channels of a tap are padded to whole slabs.
     pub(crate) matrix_slab: Option<u32>,
-    /// The outputs whose biases lead the buffer.
+    /// The outputs whose biases come first in the buffer.
     pub(crate) biases: Vec<BiasPacking>,
-    /// The paths behind them.
+    /// The paths, which come after the biases.
     pub(crate) paths: Vec<PathPacking>,
-    /// Kernels of 3x3 at the points of a transform.
+    /// Kernels at the points of a Winograd transform, which come last.
     pub(crate) points: Vec<PointsPacking>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BiasPacking {
-    /// Whose bias; `None` packs zeros (a partial sum that gets its bias elsewhere).
+    /// The output whose bias it is. `None` packs zeros, for a partial sum to which another dispatch adds the bias.
     pub(crate) of: Option<Frequency>,
     pub(crate) blocks: Blocks,
 }
@@ -35,23 +36,23 @@ pub(crate) struct BiasPacking {
 /// Where the parts of a packed buffer begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Offsets {
-    /// Of each bias, in f32 Lanes.
+    /// Where each bias begins, in vectors of `lanes` f32.
     pub(crate) biases: Vec<u32>,
-    /// Of each path, in Lanes of the weights' type, or in matrices.
+    /// Where each path begins, in vectors of `lanes` weights, or in matrices.
     pub(crate) paths: Vec<u32>,
-    /// Of the points of each transform, likewise.
+    /// Where each [`PointsPacking`] begins, in vectors of `lanes` weights.
     pub(crate) points: Vec<u32>,
-    /// Of the whole buffer.
+    /// Size of the whole buffer.
     pub(crate) bytes: u64,
 }
 
 impl Packing {
-    /// Bytes of one Lane of weights.
+    /// Bytes of a vector of weights.
     fn lane_bytes(&self) -> u64 {
         self.dtype.bytes() * u64::from(self.lanes)
     }
 
-    /// Bytes of what offsets of a path count: a Lane of weights, or a matrix.
+    /// Bytes of the unit in which the offset of a path is counted: a vector of weights, or a matrix.
     fn unit_bytes(&self, path: &PathPacking) -> u64 {
         let elements = self.matrix_slab.map_or(self.lanes, |_| path.blocks.block.pow(2));
         self.dtype.bytes() * u64::from(elements)
@@ -79,7 +80,7 @@ impl Packing {
         Offsets { biases, paths, points, bytes: bytes.next_multiple_of(16).max(16) }
     }
 
-    /// Writes validated weights as this packing lays them out.
+    /// Writes weights in this layout. They must have been validated.
     pub(crate) fn pack(&self, spec: &Spec, weights: &Weights) -> Vec<u8> {
         let offsets = self.offsets(spec);
         let mut out = Vec::with_capacity(offsets.bytes as usize);
@@ -106,7 +107,7 @@ impl Packing {
 impl fmt::Display for Packing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.matrix_slab {
-            Some(slab) => write!(f, "{} in matrices, {slab} a slab", self.dtype)?,
+            Some(slab) => write!(f, "{} in matrices, {slab} per slab", self.dtype)?,
             None => write!(f, "{} x{}", self.dtype, self.lanes)?,
         }
         for PathPacking { path, blocks, inner } in &self.paths {

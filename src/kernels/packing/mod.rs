@@ -1,8 +1,8 @@
-//! How weights lie in the buffer that a kernel reads, and the packing of a checkpoint's tensors into it.
+//! The layout of weights in the buffer that a kernel reads, and the packing of a checkpoint's tensors into it.
 //!
-//! A packed buffer holds the biases of Y_H, then of Y_L, in f32, `[block][oc]`; then the kernel of each path (`paths.rs`);
-//! then kernels at the points of a Winograd transform (`points.rs`). A block is `vectors * lanes` output channels of one
-//! group; the last block of a group is padded with zeros.
+//! A packed buffer has the biases of Y_H, then of Y_L, in f32, `[block][oc]`; then the weights of each path
+//! (`paths.rs`); then weights at the points of a Winograd transform (`points.rs`). A block is a number of output
+//! channels of one group. The last block of a group is padded with zeros.
 
 mod blocks;
 mod element;

@@ -1,10 +1,11 @@
-//! The kernel of one path.
+//! The packed weights of one path.
 //!
-//! It lies as `[group][block][kt][outer h][outer w][c_in][inner h][inner w][oc]` in f32 or f16. An *inner* kernel is the part
-//! of the kernel that shares one window of the input; outer x inner is the kernel.
+//! Their layout is `[group][block][kt][outer h][outer w][c_in][inner h][inner w][oc]`, in f32 or f16. The kernel is
+//! divided into outer h x outer w inner kernels.
 //!
-//! For matrix units a block is the rows of a matrix, and a path is `[block][kt][h][w][c_in / side][oc][c_in % side]`, one
-//! matrix after the other in rows, its input channels padded with zeros to whole slabs of matrices.
+//! For matrix units a block has as many channels as a matrix has rows, `side`. The layout is
+//! `[block][kt][h][w][c_in / side][oc][c_in % side]`: one matrix after the other, each row by row. Input channels are
+//! padded with zeros to whole slabs of matrices.
 
 use super::blocks::Blocks;
 use super::element::push;
@@ -15,11 +16,11 @@ use crate::precision::Dtype;
 pub(crate) struct PathPacking {
     pub(crate) path: Path,
     pub(crate) blocks: Blocks,
-    /// Taps along h and w that share a window.
+    /// Taps of the inner kernel along h and w.
     pub(crate) inner: [u32; 2],
 }
 
-/// The weights of a path as a checkpoint has them, folded with what follows the convolution.
+/// The weights of a path in the order of a checkpoint, and the batch norm to fold into them.
 struct Source<'a> {
     weights: &'a [f32],
     affine: Vec<(f64, f64)>,
@@ -40,12 +41,12 @@ impl Source<'_> {
 }
 
 impl PathPacking {
-    /// Input channels with their padding.
+    /// Number of input channels with their padding.
     fn padded(&self, c_in: u32, matrix_slab: Option<u32>) -> u32 {
         c_in.next_multiple_of(matrix_slab.map_or(1, |slab| slab * self.blocks.block))
     }
 
-    /// Elements in the buffer.
+    /// Number of elements in the buffer.
     pub(super) fn elements(&self, spec: &Spec, matrix_slab: Option<u32>) -> u64 {
         let [_, c_in, kt, kh, kw] = spec.weight_shape(self.path);
         let taps = [kt, kh, kw].map(u64::from).iter().product::<u64>();
@@ -80,7 +81,7 @@ impl PathPacking {
         }
     }
 
-    /// One block of output channels at one tap along t, inner kernel by inner kernel.
+    /// Writes one block of output channels at one tap along t, inner kernel by inner kernel.
     fn write_inner_kernels(
         &self,
         block: &[Option<u32>],
@@ -100,7 +101,7 @@ impl PathPacking {
     }
 }
 
-/// One block of output channels at one tap along t, matrix by matrix.
+/// Writes one block of output channels at one tap along t, matrix by matrix.
 fn write_matrices(
     block: &[Option<u32>],
     padded: usize,

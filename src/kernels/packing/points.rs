@@ -1,4 +1,4 @@
-//! Kernels at the points of a Winograd transform: `[point][block][c_in][oc]`.
+//! Weights at the points of a Winograd transform: `[point][block][c_in][oc]`.
 
 use super::blocks::Blocks;
 use super::element::push;
@@ -6,7 +6,8 @@ use crate::layer::{Path, Spec, Weights};
 use crate::precision::Dtype;
 use crate::winograd::Transform;
 
-/// The kernels of paths into one output at the points of their tiles, one path's input channels behind another's.
+/// The weights of the paths into one output, transformed to the points of Winograd tiles: the input channels of the
+/// first path, then those of the second.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PointsPacking {
     pub(crate) paths: Vec<Path>,
@@ -18,7 +19,7 @@ pub(crate) struct PointsPacking {
 }
 
 impl PointsPacking {
-    /// Elements in the buffer.
+    /// Number of elements in the buffer.
     pub(super) fn elements(&self, spec: &Spec) -> u64 {
         let depth = |path: &Path| u64::from(spec.weight_shape(*path)[1].next_multiple_of(self.unroll));
         Transform::of(self.outputs).points() as u64 * self.blocks.slots() * self.paths.iter().map(depth).sum::<u64>()
@@ -40,7 +41,8 @@ impl PointsPacking {
         }
     }
 
-    /// By input channel and output channel of a path: the kernel at all points, `None` if the input channel is padding.
+    /// The weights of a path by input channel and output channel: those at all points, or `None` if the input channel
+    /// is padding.
     fn transform(&self, spec: &Spec, weights: &Weights, path: Path) -> Vec<Vec<Option<Vec<f64>>>> {
         let transform = Transform::of(self.outputs);
         let [c_out, c_in, ..] = spec.weight_shape(path).map(|d| d as usize);
