@@ -115,8 +115,8 @@ fn check_variants(context: &Context, case: &Case, variants: impl Iterator<Item =
 }
 
 /// Runs the case as its options say, against the reference, and returns the kernels that ran. On a software device what
-/// GPUs run is compared too, but for tiles that they do not have, and where a strategy only deals the same paths to other
-/// dispatches: kernels take long to compile, and tests/property.rs draws all of them.
+/// GPUs run is compared too, but for tiles that they do not have, and where a strategy only deals the same paths to
+/// other dispatches: kernels take long to compile, and tests/property.rs draws all of them.
 pub fn check_one(context: &Context, case: &Case) -> Vec<String> {
     let kernels = check_as_it_is(context, case);
     let cut = [Strategy::Split, Strategy::SplitK, Strategy::PoolFirst, Strategy::LowFirst];
@@ -136,7 +136,7 @@ pub fn on_gpus_too(case: &Case) -> bool {
 
 /// Why a GPU refuses a tile that a software device has.
 const SOFTWARE_ALONE: [&str; 2] =
-    ["threads lie along the channels on software devices", "the device has no use for such a tile"];
+    ["only software devices use tiles with threads along the channels", "the device has no use for this tile"];
 
 fn check_as_it_is(context: &Context, case: &Case) -> Vec<String> {
     let outcome = case.run(context).unwrap_or_else(|error| panic!("{error}: {case:?}"));

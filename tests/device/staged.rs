@@ -1,5 +1,5 @@
-//! The staged kernel, against the reference. What is no constant of its source (sizes, kernels, padding, time, slices) costs
-//! no compilation and is tried in every variant; what is a constant, where it matters.
+//! The staged kernel, against the reference. What is no constant of its source (sizes, kernels, padding, time, slices)
+//! costs no compilation and is tried in every variant; what is a constant, where it matters.
 
 use crate::common::{
     ALPHAS, TYPES, all_activations, case, check_on, context, family, image, of_kernel, open, runs_f16, split,
@@ -214,7 +214,7 @@ fn what_it_refuses() {
     let grouped = refusal("fused/staged", split((4, 4), (4, 4)).groups(2), limits.clone());
     assert_eq!(grouped, "variant fused/staged cannot run this layer: the staged kernel needs one group");
     let narrow = refusal("fused/staged/g128c128p-t8c8p", split((4, 4), (64, 64)), limits.clone());
-    assert!(narrow.ends_with("half of the tile g128c128p-t8c8p or more would stand idle"), "{narrow}");
+    assert!(narrow.ends_with("half of the tile g128c128p-t8c8p or more would be idle"), "{narrow}");
     let small = wgpu::Limits { max_compute_workgroup_storage_size: 8000, ..limits.clone() };
     let storage = refusal("fused/staged/g32c32p-t4c4p", k3(), small);
     let wanted = "the tile g32c32p-t4c4p, in bytes of workgroup memory, needs 8192, but max_compute_workgroup_storage_size is 8000";

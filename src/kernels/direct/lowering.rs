@@ -315,7 +315,7 @@ impl<'a> Lowering<'a> {
         let pooled = output.pooled.map(|pooled| pooled.dims);
         Some(OutputConstants {
             residual: output.residual.is_some(),
-            // Only for Y_H: partial sums of Y_L come from a dispatch without an activation.
+            // Partial sums of Y_L need no flag, because their dispatch has no activation.
             partial: frequency == Frequency::High && output.bias.is_none(),
             pooled: pooled.is_some(),
             // All tiles have an even number of columns.

@@ -91,7 +91,7 @@ mod tests {
     use crate::layer::Activation;
     use crate::precision::Dtype;
 
-    /// A kernel with all paths; or, if `given`, one with H->H and H->L to which the sums of L->H are given.
+    /// A kernel with all paths; or, if `given`, one with H->H, to which the sums of L->H are given.
     fn constants(activations: Dtype, products: Dtype, given: bool) -> Constants {
         let path = PathConstants {
             input: 0,

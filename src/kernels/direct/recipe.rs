@@ -81,7 +81,7 @@ const PATHS: [[&str; 2]; 4] = [["hh", "hh_source"], ["hl", "hl_source"], ["lh", 
 const HIGH: [&str; 4] = ["high", "HIGH_ROWS", "HIGH_COLS", "HIGH_VECTORS"];
 const LOW: [&str; 4] = ["low", "LOW_ROWS", "LOW_COLS", "LOW_VECTORS"];
 
-/// The length of the longest name.
+/// Room for the longest name.
 const NAME_LENGTH: usize = 40;
 
 impl Constants {

@@ -97,8 +97,9 @@ impl fmt::Display for Tiles {
     }
 }
 
-/// More positions per thread suit large maps. More channels suit small maps, and windows that are expensive to load. If
-/// threads lie along the channels, the columns are the most that a tile may have.
+/// Each tile has four positions or more, which share a loaded weight. More positions suit large maps. More channels
+/// suit small maps, and windows that are expensive to load. If threads lie along the channels, the columns are the most
+/// that a tile may have.
 pub(super) static TILES: LazyLock<TileTable<Tiles>> = LazyLock::new(|| {
     let (positions, across) = (Tile::positions, Tile::across);
     TileTable::new(vec![

@@ -20,7 +20,7 @@ pub(crate) struct PathPacking {
     pub(crate) inner: [u32; 2],
 }
 
-/// The weights of a path in the order of a checkpoint, and the batch norm to fold into them.
+/// The weights of a path in the order of a checkpoint, and the affine map after the convolution, to fold into them.
 struct Source<'a> {
     weights: &'a [f32],
     affine: Vec<(f64, f64)>,

@@ -1,18 +1,18 @@
-//! Files by themselves, for those who write them: `examples/shaders.rs` checks them.
+//! Assembles single files, so that `examples/shaders.rs` can check them for those who write them.
 
 use super::assemble::{Program, program_alone};
 use super::error::AssembleError;
 use super::module::Library;
 
-/// A file with its defaults and all that it imports.
+/// An assembled file, with its default constants and all that it imports.
 pub struct Alone(Program);
 
 /// A place in a file. Lines and columns count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// As in `#import FILE`.
+    /// Its name, as in `#import FILE`.
     pub file: &'static str,
-    /// Of the file, not of the assembled text.
+    /// Line of the file, not of the assembled text.
     pub line: u32,
     /// In characters.
     pub column: u32,
@@ -21,25 +21,29 @@ pub struct Place {
 /// Why a file cannot be assembled.
 #[derive(Debug)]
 pub struct Wrong {
-    /// Where that is.
+    /// Where the error is.
     pub place: Place,
-    /// What is wrong there.
+    /// What is wrong.
     pub message: String,
 }
 
 impl Alone {
-    /// Assembles `file`, one of these files: their names, as in `#import FILE`, and their texts.
+    /// Assembles `file`. `files` has the names, as in `#import FILE`, and the texts of this and all other files.
+    ///
+    /// # Errors
+    ///
+    /// The file, or one that it imports, does not parse or does not exist, or their names clash.
     pub fn new(files: &[(&'static str, &'static str)], file: &'static str) -> Result<Self, Wrong> {
         let program = program_alone(&Library::new(files), file);
         program.map(Self).map_err(|error| wrong(files, file, &error))
     }
 
-    /// The WGSL.
+    /// The assembled WGSL.
     pub fn text(&self) -> &str {
         &self.0.text
     }
 
-    /// Where a byte of the text comes from: the place of its token, or of the one before it.
+    /// Where a byte of the text comes from: the place of its token, or of the token before it.
     pub fn place(&self, byte: usize) -> Option<Place> {
         let places = &self.0.places;
         let next = places.partition_point(|place| place.at <= byte);
@@ -48,7 +52,8 @@ impl Alone {
     }
 }
 
-/// The place of an error: that of an import for what is imported, the first line of the file if nothing better is known.
+/// Finds the place of an error. An error in finding an import is at the `#import` line. If nothing better is known, it
+/// is at the first line of the file.
 fn wrong(files: &[(&'static str, &'static str)], file: &'static str, error: &AssembleError) -> Wrong {
     let (file, line, message) = match error {
         AssembleError::Syntax { file, line, what } => (*file, *line, what.to_string()),

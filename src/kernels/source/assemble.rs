@@ -1,4 +1,4 @@
-//! From a recipe to text.
+//! Makes the text of a kernel from its recipe.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -20,24 +20,24 @@ pub(crate) fn assemble(recipe: &Recipe) -> Result<String, AssembleError> {
     Ok(Assembler::new(&SHADERS, recipe, false).program()?.text)
 }
 
-/// The same with files of a test's own.
+/// The same, with a test's own files.
 #[cfg(test)]
 pub(super) fn assemble_from(library: &Library, recipe: &Recipe) -> Result<String, AssembleError> {
     Ok(Assembler::new(library, recipe, false).program()?.text)
 }
 
-/// A file with its defaults. Bindings are numbered as they come.
+/// The WGSL of a file with its default constants. Bindings are numbered in the order in which they are declared.
 #[cfg(test)]
 pub(crate) fn assemble_alone(file: &'static str) -> Result<String, AssembleError> {
     Ok(program_alone(&SHADERS, file)?.text)
 }
 
-/// The same with other files, and where everything comes from.
+/// The same, with other files, and with the places that tokens come from.
 pub(super) fn program_alone(library: &Library, file: &'static str) -> Result<Program, AssembleError> {
     Assembler::new(library, &Recipe::new(file), true).program()
 }
 
-/// A text, and where each token of it comes from.
+/// A text, and the places that its tokens come from.
 pub(super) struct Program {
     pub(super) text: String,
     /// In the order of the text.
@@ -47,30 +47,30 @@ pub(super) struct Program {
 /// Where a token comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Where it begins in the program, in bytes.
+    /// Where it begins in the text, in bytes.
     pub(super) at: usize,
     pub(super) file: &'static str,
     pub(super) line: u32,
     pub(super) column: u32,
 }
 
-/// A declaration of the program. Its text is written last, as most declarations are left out.
+/// A declaration of the program. Its text is only made at the end, because most declarations are left out.
 struct Declaration<'a> {
     name: Rc<str>,
     file: &'static str,
     item: &'a Item,
     names: Rc<Names>,
-    /// Of a storage buffer.
+    /// The binding's number, if it is a storage buffer.
     number: Option<usize>,
     /// What the recipe puts in place of its value.
     new: Option<New>,
 }
 
-/// What a name within a file is in the program, if it is another.
+/// From names within a file to names in the program, if these differ.
 type Names = HashMap<Cow<'static, str>, Rc<str>>;
 
 impl Program {
-    /// Adds a declaration, with the names that it has in the program and its binding's number.
+    /// Appends the text of a declaration, with the names and the number of the binding that it has in the program.
     fn push(&mut self, declaration: &Declaration) {
         let Declaration { name, file, item, names, number, new } = declaration;
         let text = &mut self.text;
@@ -104,7 +104,7 @@ impl Program {
 }
 
 impl<'a> Declaration<'a> {
-    /// The names in the program that stand in it.
+    /// The names that it uses, as they are in the program.
     fn uses(&self) -> impl Iterator<Item = &str> {
         let (of_item, of_alias) = match self.new {
             None => (self.item.uses.as_slice(), ""),
@@ -124,17 +124,17 @@ impl<'a> Declaration<'a> {
 struct Assembler<'a> {
     library: &'a Library,
     recipe: &'a Recipe,
-    /// The bindings are not those of the recipe: they are numbered as they come.
+    /// The recipe lists no bindings: they are numbered in the order in which they are declared.
     numbers_itself: bool,
     directives: Vec<Declaration<'a>>,
     declarations: Vec<Declaration<'a>>,
-    /// Files that are being added, one importing the next.
+    /// Files that are being added: each imports the next.
     stack: Vec<&'static str>,
-    /// Files that have been added, and into which instance.
+    /// Files that have been added, each with the instance to which it was added.
     added: HashSet<(&'static str, String)>,
     /// The file behind each instance.
     instances: HashMap<String, &'static str>,
-    /// Instances that are another one, and the names in [`Recipe::file`] that have been used.
+    /// Names from [`Recipe::same`] and [`Recipe::file`] that have been found in files.
     used: HashSet<&'static str>,
     used_values: HashSet<usize>,
     used_bindings: HashSet<usize>,
@@ -168,7 +168,7 @@ impl<'a> Assembler<'a> {
         let mut program = Program { text: String::new(), places: Vec::new() };
         let (f16, others): (Vec<_>, Vec<_>) =
             self.directives.iter().partition(|directive| directive.is_directive("enable f16 ;"));
-        // Only a replaced alias may need it and not say so.
+        // A file that uses f16 has its own `enable`. An alias that the recipe replaces cannot have one.
         if f16.is_empty() && kept.iter().any(|declaration| declaration.uses().any(|name| name == "f16")) {
             program.text.push_str("enable f16;\n");
         }
@@ -178,7 +178,8 @@ impl<'a> Assembler<'a> {
         Ok(program)
     }
 
-    /// Adds a file to an instance, or to the program's own names if that is empty, behind what it imports.
+    /// Adds a file to an instance, after all that it imports. If the name of the instance is empty, adds the file
+    /// without an instance.
     fn add(&mut self, module: &'a Module, instance: &str) -> Result<(), AssembleError> {
         let file = module.file;
         if self.stack.contains(&file) {
@@ -222,7 +223,7 @@ impl<'a> Assembler<'a> {
         Ok(())
     }
 
-    /// A file, or what the recipe has put in its place.
+    /// A file, or the file that the recipe puts in its place.
     fn replaced(&mut self, file: &'static str, by: &str) -> Result<&'a Module, AssembleError> {
         let replacement = self.replacement(file);
         self.library.module(replacement.unwrap_or(file), by)
@@ -234,7 +235,7 @@ impl<'a> Assembler<'a> {
         Some(file)
     }
 
-    /// The name in the program, and the file, of the instance that is called `name` in a file of `outer`.
+    /// The name in the program, and the file, of an instance. A file of the instance `outer` imports `file` as `name`.
     fn instance(
         &mut self,
         outer: &str,
@@ -243,7 +244,7 @@ impl<'a> Assembler<'a> {
         by: &str,
     ) -> Result<(String, &'a Module), AssembleError> {
         let mut whole = if outer.is_empty() { name.into() } else { format!("{outer}_{name}") };
-        // At most one after the other: a ring of equal instances ends too.
+        // As many steps as there are entries, so that this ends even if entries of `same` form a cycle.
         for _ in 0..=self.recipe.same.len() {
             let Some(&(one, other)) = self.recipe.same.iter().find(|(one, _)| *one == whole) else { break };
             self.used.insert(one);
@@ -261,7 +262,7 @@ impl<'a> Assembler<'a> {
         Ok((whole, module))
     }
 
-    /// What a file and its parts declare.
+    /// The names that a file and its parts declare.
     fn exports(&mut self, module: &'a Module, depth: usize) -> Result<Vec<&'static str>, AssembleError> {
         if depth > self.library.len() {
             return Err(AssembleError::Cycle { file: module.file });
@@ -323,7 +324,7 @@ impl<'a> Assembler<'a> {
         Ok(place + 1)
     }
 
-    /// What the recipe puts in place of a declaration's value, if it is of the same kind.
+    /// The value that the recipe puts in place of a declaration's own, if it is of the same kind.
     fn new_value(&mut self, instance: &str, item: &Item) -> Option<New> {
         let declares = |value: &Value| {
             let typed = |wgsl: &str| {
@@ -396,7 +397,8 @@ impl<'a> Assembler<'a> {
         Ok(())
     }
 
-    /// Which declarations an entry point, a binding or an assertion needs. Without an entry point all of them.
+    /// For each declaration, whether an entry point, a binding or an assertion needs it. If there is no entry point,
+    /// all are needed.
     fn reachable(&self) -> Vec<bool> {
         let places: HashMap<_, _> = self.declarations.iter().enumerate().map(|(i, d)| (&*d.name, i)).collect();
         let is_entry = |d: &Declaration| d.item.kind == ItemKind::Function(true);
@@ -418,7 +420,7 @@ impl<'a> Assembler<'a> {
     }
 }
 
-/// A name of a file within an instance of it.
+/// The name in the program of a file's `name`, within an instance of the file.
 fn prefixed(instance: &str, name: &str) -> String {
     if instance.is_empty() {
         return name.into();

@@ -1,6 +1,6 @@
 //! What can be wrong with a recipe or a file.
 
-/// Why a recipe makes no source.
+/// Why no source can be made from a recipe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AssembleError {
     #[error("there is no shader file {file}, which {by} wants")]

@@ -1,6 +1,6 @@
 //! The files under `shaders/`, as part of the program.
 
-/// Each file under `shaders/` that is written for the assembler: its name, and its text.
+/// The name and the text of each file under `shaders/`.
 pub(crate) const FILES: &[(&str, &str)] = {
     macro_rules! files {
         ($($name:literal,)*) => {

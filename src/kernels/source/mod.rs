@@ -8,19 +8,19 @@
 //! | `#import direct/path as hh` | an *instance*: every name of that file gets the instance's name in front |
 //! | `#import direct/window as self` | a *part*: the file's names belong to the importing file, as if written there |
 //!
-//! The name in front follows the case of what it stands in front of: in the instance `hh`, `accumulate` is
-//! `hh_accumulate`, `LEVEL` is `HH_LEVEL` and `Window` is `HhWindow`. The importing file writes these names. An instance
-//! inside an instance has both names: if `direct/path` has `#import tensors/input as source`, then `hh` has the instance
-//! `hh_source`, and `direct/path` still writes `source_load`. A plain import is shared, inside of an instance too.
-//! Use a part if two files need each other's constants within each instance: both import a third one `as self`.
+//! The name in front takes the case of the name after it: in the instance `hh`, `accumulate` is `hh_accumulate`,
+//! `LEVEL` is `HH_LEVEL` and `Window` is `HhWindow`. The importing file uses these names. An instance inside of an
+//! instance has both names: if `direct/path` has `#import tensors/input as source`, then `hh` has the instance
+//! `hh_source`, and `direct/path` still uses `source_load`. A plain import is shared, even if it is inside of an
+//! instance. Use a part if two files share constants that differ between instances: both import a third file `as self`.
 //!
-//! What several files of a family use (`Shape`, the variable `shape`, tile sizes) stands in a file that all of them import
-//! plainly. The root file imports the rest; imports form no cycle.
+//! What several files of a family use (`Shape`, the variable `shape`, tile sizes) is in a file that all of them import
+//! plainly. The root file imports the rest. Imports must not form a cycle.
 //!
 //! # What the host chooses
 //!
-//! Every file is complete: constants and aliases have a default, so that each file validates by itself. A recipe replaces
-//! values, files and instances by name:
+//! Constants and aliases have a default, so that each file can be validated by itself. A recipe replaces values, files
+//! and instances by name:
 //!
 //! ```ignore
 //! Recipe::new("direct/direct")
@@ -35,25 +35,26 @@
 //!     .binding_in("x0", "elements", Access::Read)
 //! ```
 //!
-//! Bindings are numbered in the order in which the recipe lists them, from 1 on. Binding 0 is the uniform `shape`. Numbers
-//! in the files are there for editors only. For tensors and weights, `tensors.rs` has one call each: [`Recipe::input`],
-//! [`Recipe::output`], [`Recipe::weights`] and so on set file, types and binding together.
+//! Bindings are numbered in the order in which the recipe lists them, from 1 on. Binding 0 is the uniform `shape`. The
+//! numbers in the files are only there for editors. For tensors and weights, `tensors.rs` has one call each:
+//! [`Recipe::input`], [`Recipe::output`], [`Recipe::weights`] and so on set file, types and binding together.
 //!
-//! Nothing is formatted or assembled while planning: a recipe holds static strings and numbers, and is the key under which
-//! pipelines are shared. A name that does not exist is an [`AssembleError`], which tests find.
+//! Planning assembles no text: a recipe has only static strings and numbers, and is the key under which pipelines are
+//! shared. A name that does not exist is an [`AssembleError`], which tests find.
 //!
 //! # Checking files
 //!
-//! `cargo run --all-features --example shaders -- check shaders/direct/path.wgsl` validates a file by itself and names the
-//! line of an error. Without a file it checks all. A test does the same.
+//! `cargo run --all-features --example shaders -- check shaders/direct/path.wgsl` validates a file by itself, and names
+//! the line of an error. Without a file, it checks all files. So does a test.
 //!
 //! # Rules for files
 //!
-//! - A local variable or parameter must not have a module-scope name of its file, nor of an instance that it imports.
+//! - A local variable or parameter must not have the name of a module-scope declaration of its file, or of an instance
+//!   that the file imports.
 //! - The case of a module-scope name says what it is: `LIKE_THIS` constants, `LikeThis` types, `like_this` the rest.
-//! - `enable`, `requires` and `diagnostic` lines stand in the file that needs them; they are moved to the top, once each.
-//!   If only a replaced alias brings `f16` in, `enable f16;` is added.
-//! - What the entry point does not reach is left out; comments and blank lines are too. Bindings stay.
+//! - `enable`, `requires` and `diagnostic` lines are in the file that needs them. They are moved to the top, once each.
+//!   If only a replaced alias uses `f16`, `enable f16;` is added.
+//! - Comments, blank lines, and declarations that no entry point needs are left out. Bindings stay.
 
 mod alone;
 mod assemble;

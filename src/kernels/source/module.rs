@@ -25,12 +25,12 @@ pub(super) enum ItemKind {
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) kind: ItemKind,
-    /// Empty if it has none.
+    /// Its name; empty if it has none.
     pub(super) name: &'static str,
     pub(super) tokens: Vec<Token>,
-    /// For each token, whether it can name something at module scope.
+    /// For each token, whether it can be the name of a declaration at module scope.
     pub(super) names: Vec<bool>,
-    /// Those names, each once.
+    /// The names among the tokens, each once.
     pub(super) uses: Vec<&'static str>,
     /// Names of local variables and parameters.
     pub(super) locals: Vec<Token>,
@@ -43,11 +43,12 @@ pub(super) struct Module {
     pub(super) items: Vec<Item>,
 }
 
-/// Words that mean something in `var<...>` and `ptr<...>`, where renaming does not look.
+/// Words with a meaning in `var<...>` and `ptr<...>`. Declarations must not have these names, because renaming would
+/// change them there too.
 const ADDRESS_SPACES: [&str; 8] =
     ["function", "private", "workgroup", "uniform", "storage", "read", "write", "read_write"];
 
-/// Files by name, each parsed when it is first wanted.
+/// Files by name. Each is parsed when it is first used.
 pub(super) struct Library {
     files: HashMap<&'static str, (&'static str, Parsed)>,
 }
@@ -63,7 +64,7 @@ impl Library {
         self.files.len()
     }
 
-    /// A file that `by` wants.
+    /// A file, which `by` wants.
     pub(super) fn module(&self, file: &str, by: &str) -> Result<&Module, AssembleError> {
         let Some((&name, (text, parsed))) = self.files.get_key_value(file) else {
             return Err(AssembleError::NoFile { file: file.into(), by: by.into() });
@@ -81,14 +82,14 @@ fn parse(file: &'static str, text: &'static str) -> Result<Module, AssembleError
         let (own, others) = rest.split_at(length(rest).ok_or(error("a declaration that does not end"))?);
         rest = others;
         if own.len() == 1 {
-            continue; // A semicolon of its own, as behind a struct.
+            continue; // A semicolon without a declaration, as after a struct.
         }
         items.push(item(own).map_err(error)?);
     }
     Ok(Module { file, imports, items })
 }
 
-/// Tokens of the first declaration: up to a semicolon or the end of its body.
+/// Number of tokens of the first declaration, which ends with a semicolon or with its body.
 fn length(tokens: &[Token]) -> Option<usize> {
     let mut depth = 0;
     for (i, token) in tokens.iter().enumerate() {
@@ -104,7 +105,7 @@ fn length(tokens: &[Token]) -> Option<usize> {
     None
 }
 
-/// The index behind the bracket that closes the one at `open`.
+/// The index after the bracket that closes the one at `open`.
 fn behind(tokens: &[Token], open: usize, [opening, closing]: [&str; 2]) -> usize {
     let mut depth = 0;
     for (i, token) in tokens.iter().enumerate().skip(open) {

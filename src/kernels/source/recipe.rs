@@ -1,4 +1,4 @@
-//! What distinguishes a kernel, as data.
+//! A specialised kernel as data.
 
 use crate::kernels::access::Access;
 
@@ -10,16 +10,16 @@ use crate::kernels::access::Access;
 pub(crate) struct Recipe {
     pub(super) root: &'static str,
     pub(super) values: Vec<Value>,
-    /// Another file behind an instance, or in place of a file.
+    /// The name of an instance or of a file, and the file in its place.
     pub(super) files: Vec<(&'static str, &'static str)>,
-    /// An instance, and the one that it is.
+    /// The name of an instance, and the instance that it is another name of.
     pub(super) same: Vec<(&'static str, &'static str)>,
     pub(super) bindings: Vec<Binding>,
 }
 
 impl PartialEq for Recipe {
-    /// Planners compare many recipes, most of which the same calls made: their names are the same literals, and mostly it
-    /// takes no look at the letters.
+    /// Compares addresses of names before their letters. Planners compare many recipes, and most of them come from the
+    /// same calls, so that their names are the same literals.
     fn eq(&self, other: &Self) -> bool {
         fn same<T>(a: &[T], b: &[T], equal: impl Fn(&T, &T) -> bool) -> bool {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b))
@@ -39,7 +39,7 @@ impl PartialEq for Recipe {
 /// A constant or an alias that the host replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Value {
-    /// Empty for the program's own.
+    /// The instance that declares it; empty if it is in no instance.
     pub(super) instance: &'static str,
     pub(super) name: &'static str,
     pub(super) new: New,
@@ -55,17 +55,17 @@ pub(super) enum New {
 /// A storage buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Binding {
-    /// Empty for the program's own.
+    /// The instance that declares it; empty if it is in no instance.
     pub(super) instance: &'static str,
     pub(super) name: &'static str,
     pub(super) access: Access,
 }
 
-// Inlined: a recipe is a hundred bytes, and a planner makes tens of thousands of these calls.
+// Inlined, because a recipe is a hundred bytes, and a planner makes tens of thousands of these calls.
 impl Recipe {
-    /// The file with the entry point, and all that it imports, as they are.
+    /// The recipe of the file with the entry point and all that it imports, unchanged.
     pub(crate) fn new(root: &'static str) -> Self {
-        // Room for those of a convolution: a recipe is made for each candidate.
+        // Room for all values of a convolution, because a recipe is made for each candidate.
         Self {
             root,
             values: Vec::with_capacity(40),
@@ -75,19 +75,19 @@ impl Recipe {
         }
     }
 
-    /// A constant of type u32, of the root, of a part of it or of a plain import.
+    /// Sets a constant of type u32, of the root, of a part of it or of a plain import.
     #[inline]
     pub(crate) fn constant(self, name: &'static str, value: u32) -> Self {
         self.constant_in("", name, value)
     }
 
-    /// A constant of type bool, likewise.
+    /// Sets a constant of type bool, likewise.
     #[inline]
     pub(crate) fn flag(self, name: &'static str, value: bool) -> Self {
         self.flag_in("", name, value)
     }
 
-    /// An alias, likewise.
+    /// Sets an alias, likewise.
     #[inline]
     pub(crate) fn alias(self, name: &'static str, wgsl: &'static str) -> Self {
         self.alias_in("", name, wgsl)
@@ -108,35 +108,36 @@ impl Recipe {
         self.value(Value { instance, name, new: New::Alias(wgsl) })
     }
 
-    /// Puts another file behind an instance, or, if `what` is the name of a file, in its place wherever it is imported.
+    /// Puts another file behind the instance `what`. Or, if `what` is the name of a file, puts another file in its
+    /// place wherever it is imported.
     #[inline]
     pub(crate) fn file(mut self, what: &'static str, file: &'static str) -> Self {
         self.files.push((what, file));
         self
     }
 
-    /// Makes `instance` another name of the instance `other`, which a file imports or [`Recipe::file`] gives. If neither
-    /// does, `other` is the file that `instance` would be.
+    /// Makes `instance` another name of the instance `other`. The file behind `other` is the one that a file imports as
+    /// `other`, or that [`Recipe::file`] sets. If there is neither, it is the file that is imported as `instance`.
     #[inline]
     pub(crate) fn same(mut self, instance: &'static str, other: &'static str) -> Self {
         self.same.push((instance, other));
         self
     }
 
-    /// The next storage buffer: a variable of the root, of a part of it or of a plain import.
+    /// Adds the next storage buffer: a variable of the root, of a part of it or of a plain import.
     #[inline]
     pub(crate) fn binding(self, name: &'static str, access: Access) -> Self {
         self.binding_in("", name, access)
     }
 
-    /// The next storage buffer: a variable of an instance.
+    /// Adds the next storage buffer: a variable of an instance.
     #[inline]
     pub(crate) fn binding_in(mut self, instance: &'static str, name: &'static str, access: Access) -> Self {
         self.bindings.push(Binding { instance, name, access });
         self
     }
 
-    /// As `call` makes it, if `condition` is true.
+    /// Applies `call` if `condition` is true.
     #[inline]
     pub(crate) fn when(self, condition: bool, call: impl FnOnce(Self) -> Self) -> Self {
         if condition { call(self) } else { self }

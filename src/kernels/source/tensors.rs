@@ -1,4 +1,4 @@
-//! How a recipe says what lies behind a tensor: one call sets the file, the types and the binding.
+//! How a recipe binds a tensor: one call sets the file, the types and the binding.
 //!
 //! | call | interface of the instance, or of the program | files |
 //! |---|---|---|
@@ -8,8 +8,9 @@
 //! | [`Recipe::output_vectors`] | `store(i, value: Vector)` | `tensors/vectors_out*` |
 //! | [`Recipe::weights`], [`Recipe::weights_as_f16`] | `weight(i)`, `bias(i)`, `lane(v, k)`, `Lane`, `LANES` | `tensors/weights*` |
 //!
-//! The last is a plain import, `#import tensors/weights`; the others are instances. The variable that is bound is called
-//! `elements` in each of them, and `weights` and, for f16, `biases` in the last.
+//! The last one is a plain import, `#import tensors/weights`; the others are instances. The variable that is bound is
+//! called `elements` in an instance. In the plain import it is called `weights`, and `weights_as_f16` also binds
+//! `biases`.
 
 use super::recipe::Recipe;
 use crate::device::Words;
@@ -23,11 +24,11 @@ pub(crate) const INPUTS: [&str; 8] = ["x0", "x1", "x2", "x3", "x4", "x5", "x6", 
 /// How a tensor of activations is read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Not at all: loads give zero, stores do nothing.
+    /// There is no tensor: loads return zero, stores do nothing.
     Absent,
     /// Element by element.
     Elements(Dtype),
-    /// Two elements at once, the first at an even index, in such words.
+    /// Two elements at once, the first at an even index, in words of this kind.
     Pairs(Dtype, Words),
 }
 
@@ -52,7 +53,7 @@ impl Form {
     }
 }
 
-/// The WGSL type of this many f32, and the same of f16.
+/// The WGSL types of this many f32, and of this many f16.
 fn vectors(lanes: u32) -> [&'static str; 2] {
     match lanes {
         1 => ["f32", "f16"],
@@ -62,7 +63,7 @@ fn vectors(lanes: u32) -> [&'static str; 2] {
 }
 
 impl Recipe {
-    /// The tensor behind an instance of `tensors/input`, and its binding.
+    /// Binds the tensor of an instance of `tensors/input`.
     pub(crate) fn input(self, instance: &'static str, form: Form) -> Self {
         let bound = |recipe: Self| recipe.binding_in(instance, "elements", Access::Read);
         match form {
@@ -78,7 +79,7 @@ impl Recipe {
         }
     }
 
-    /// The tensor behind an instance of `tensors/output`, and its binding.
+    /// Binds the tensor of an instance of `tensors/output`.
     pub(crate) fn output(self, instance: &'static str, form: Form) -> Self {
         let bound = |recipe: Self| recipe.binding_in(instance, "elements", Access::Write);
         match form {
@@ -94,7 +95,7 @@ impl Recipe {
         }
     }
 
-    /// The f32 behind an instance of `tensors/vectors_in`, 1, 2 or 4 at once, and its binding.
+    /// Binds the f32 tensor of an instance of `tensors/vectors_in`, which is read in vectors of 1, 2 or 4.
     pub(crate) fn input_vectors(self, instance: &'static str, words: Words, lanes: u32) -> Self {
         let recipe = match (words, lanes) {
             (Words::Integers, 2) => self.file(instance, "tensors/vectors_in_words_2"),
@@ -104,7 +105,7 @@ impl Recipe {
         recipe.binding_in(instance, "elements", Access::Read)
     }
 
-    /// The f32 behind an instance of `tensors/vectors_out`, 1, 2 or 4 at once, and its binding.
+    /// Binds the f32 tensor of an instance of `tensors/vectors_out`, which is written in vectors of 1, 2 or 4.
     pub(crate) fn output_vectors(self, instance: &'static str, words: Words, lanes: u32) -> Self {
         let recipe = match (words, lanes) {
             (Words::Integers, 2) => self.file(instance, "tensors/vectors_out_words_2"),
@@ -114,8 +115,8 @@ impl Recipe {
         recipe.binding_in(instance, "elements", Access::Write)
     }
 
-    /// The packed weights behind `tensors/weights`, in vectors of 1, 2 or 4 output channels, and their binding. They are
-    /// kept as `dtype` and used as f32; biases are f32 in any case.
+    /// Binds the packed weights of `tensors/weights`, in vectors of 1, 2 or 4 output channels. They are stored as
+    /// `dtype` and used as f32. Biases are always f32.
     pub(crate) fn weights(self, dtype: Dtype, words: Words, lanes: u32) -> Self {
         let wide = words == Words::Integers;
         let file = match (dtype, lanes) {
@@ -132,8 +133,8 @@ impl Recipe {
             .binding("weights", Access::Read)
     }
 
-    /// As [`Recipe::weights`], but they are f16 where they are used, in vectors of 2 or 4. The buffer is bound twice:
-    /// naga 30 accepts a bitcast of words to halves, and writes another type for Metal.
+    /// Like [`Recipe::weights`], but weights are also used as f16, in vectors of 2 or 4. The buffer is bound twice,
+    /// once per type, because naga 30 translates a bitcast of words to halves to a wrong type for Metal.
     pub(crate) fn weights_as_f16(self, lanes: u32) -> Self {
         self.lanes(lanes)
             .file("tensors/weights", "tensors/weights_as_f16")
@@ -142,7 +143,7 @@ impl Recipe {
             .binding("biases", Access::Read)
     }
 
-    /// The constants and types of `common/lanes`.
+    /// Sets the constants and types of `common/lanes`.
     fn lanes(self, lanes: u32) -> Self {
         if lanes == 1 {
             return self.file("common/lanes", "common/lanes_1");

@@ -1,4 +1,4 @@
-//! Assembles small files of the tests' own, and every file under `shaders/`.
+//! Assembles small files of these tests, and every file under `shaders/`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,14 +15,14 @@ use crate::device::Words;
 use crate::kernels::access::Access;
 use crate::precision::Dtype;
 
-/// Files that are not written for the assembler yet, or folders of them. Empty in the end.
+/// Files or folders under `shaders/` that the assembler does not take.
 const NOT_CONVERTED: &[&str] = &[];
 
 fn made(files: &[(&'static str, &'static str)], recipe: &Recipe) -> Result<String, AssembleError> {
     assemble_from(&Library::new(files), recipe)
 }
 
-/// Validates a source with all that any kernel may use.
+/// Validates a source, with all features that a kernel may use.
 fn validate(name: &str, source: &str) {
     let module = naga::front::wgsl::parse_str(source);
     let module = module.unwrap_or_else(|error| panic!("{name}: {}\n{source}", error.emit_to_string(source)));
@@ -294,7 +294,7 @@ fn every_form_of_a_tensor_validates() {
     }
 }
 
-/// What goes to the device is what the files say, in the order of imports, without comments.
+/// The text has what the files declare, in the order of imports, without comments.
 #[test]
 fn assembles_a_kernel() {
     let recipe = Recipe::new("layer/upsample")

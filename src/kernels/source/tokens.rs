@@ -1,4 +1,4 @@
-//! Splits WGSL into tokens. Comments and blank lines are gone after this; `#import` lines are taken out.
+//! Splits WGSL into tokens. Drops comments and blank lines, and takes out `#import` lines.
 
 use super::error::AssembleError;
 
@@ -7,7 +7,7 @@ pub(super) enum Kind {
     /// An identifier or a keyword.
     Word,
     Number,
-    /// One character of punctuation: `>=` is two of them without a space between.
+    /// One character of punctuation: `>=` is two marks without a space between them.
     Mark,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn tokens(file: &'static str, text: &'static str) -> Result<(Vec<Toke
     let mut tokens = Vec::new();
     let mut imports = Vec::new();
     let mut line = 1;
-    let mut line_at = 0; // in bytes, as all that follow
+    let mut line_at = 0; // in bytes, like `at` and `gap`
     let mut at = 0;
     let mut gap = 0; // where the token before ends, or the line begins
     while let Some(first) = text[at..].chars().next() {
@@ -87,7 +87,7 @@ pub(super) fn tokens(file: &'static str, text: &'static str) -> Result<(Vec<Toke
     Ok((tokens, imports))
 }
 
-/// Bytes of the block comment at the beginning of `text`; such comments nest.
+/// Bytes of the block comment at the beginning of `text`. Block comments can be nested.
 fn block_comment(text: &str) -> Option<usize> {
     let mut depth = 0;
     let mut at = 0;
