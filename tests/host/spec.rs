@@ -62,8 +62,8 @@ mod cost {
         assert_eq!(macs(layer, InputSize::video(1, 5, 4, 4)), 27 * 3 * (16 + 3 * 4));
     }
 
-    /// The multiply-adds of a layer with the same alpha on both sides are exactly 1 - 3/4 * alpha * (2 - alpha) of plain.
-    /// Alpha is in eighths.
+    /// The multiply-adds of a layer with the same alpha on both sides are exactly 1 - 3/4 * alpha * (2 - alpha) of
+    /// plain. Alpha is in eighths.
     #[test]
     fn factor_of_equal_shares() {
         let plain = macs(k3(16, 0.0, 0.0), SIZE);

@@ -1,8 +1,8 @@
 //! Modules of the library form no cycle.
 //!
-//! A module is a file. It depends on what it names by `crate::`, `super::` and `self::` paths, and in `use`. A path leads to
-//! the deepest module that has a file. A `mod.rs` is a module too: it depends on the children that it re-exports, not on
-//! those that it only declares. `lib.rs` is left out, because it names all. So is what is compiled only for tests.
+//! A module is a file. It depends on what it names by `crate::`, `super::` and `self::` paths, and in `use`. A path leads
+//! to the deepest module that has a file. A `mod.rs` is a module too: it depends on the children that it re-exports, not
+//! on those that it only declares. `lib.rs` is left out, because it names all. So is what is compiled only for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

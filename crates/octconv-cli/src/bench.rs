@@ -30,7 +30,7 @@ use crate::{bench_network, layer_file, output};
 ///
 /// "% of roofline" is the least time that the device allows, as a share of the measured time. The least time is that of
 /// the multiply-adds at the device's measured rate ("arithmetic"), or that of moving each tensor and weight once at the
-/// measured bandwidth ("memory"). "bound" names the longer one, or "launch" if an empty dispatch takes longer than both.
+/// measured bandwidth ("memory"). "bound" names the longer, or "launch" if an empty dispatch takes longer than both.
 /// "octconv roofline" measures rate, bandwidth and dispatch.
 #[derive(clap::Args)]
 pub struct Args {
