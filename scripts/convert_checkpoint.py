@@ -3,17 +3,17 @@
 
     convert_checkpoint.py IN OUT.safetensors [--dialect auto|pytorch|mxnet-symbol|mxnet-gluon] [--eps E]
 
-Needs numpy and safetensors, and torch for PyTorch's files. Everything is written as f32. A file that cannot be
-converted gives one line, "error: ...", and exit status 1; OUT is then left as it was.
+Needs numpy and safetensors, and torch for PyTorch's files. Writes everything as f32. If a file cannot be converted,
+prints one line, "error: ...", exits with 1, and leaves OUT as it was.
 
 PyTorch (.pth, .pt)
-    A dictionary of tensors, or one under "state_dict" or "model". Names are kept (docs/networks.md says which are
-    read), but for a leading "module."; num_batches_tracked and other tensors that are not of floating point are left
-    out. Files are loaded with weights_only: one that pickles more than tensors is refused, not run.
+    A dictionary of tensors, or one under "state_dict" or "model". Names stay (docs/networks.md says which are read),
+    without a leading "module.". Tensors that are not of floating point, such as num_batches_tracked, are left out.
+    Files are loaded with weights_only: a file that pickles more than tensors is refused, not run.
 
 MXNet (.params; facebookresearch/OctConv)
-    Read here, without MXNet: dense arrays of format V1, V2 and V3, of f32, f16 or f64. Names become those of
-    docs/networks.md, for the ResNet family (ResNet, ResNeXt, SE-ResNet); any other name is an error.
+    Read without MXNet: dense arrays of format V1, V2 and V3, of f32, f16 or f64. Names become those of
+    docs/networks.md, for the ResNet family (ResNet, ResNeXt, SE-ResNet). Any other name is an error.
 
         Symbol                              Gluon                            here
         conv1_conv_weight                   conv1.0.weight                   conv1.w_hh
@@ -27,29 +27,28 @@ MXNet (.params; facebookresearch/OctConv)
           se_fc2-h2h, -h2l                    se_block.conv2_h, conv2_l        se.excite_h, excite_l
         classifier_weight, _bias            classifer.weight, .bias          fc.weight, .bias
 
-    h2l, l2h, l2l are w_hl, w_lh, w_ll, and -l is norm_l. A name without a path ("conv1_conv_weight", as Symbol writes
-    all of them where there are no octaves) is h2h, or h. Statistics are gamma, beta, moving_mean or running_mean,
-    moving_var or running_var. Biases of two paths into one output are added.
+    h2l, l2h, l2l are w_hl, w_lh, w_ll, and -l is norm_l. A name without a path is h2h, or h: Symbol writes
+    "conv1_conv_weight" if there are no octaves. Statistics are gamma, beta, moving_mean or running_mean, moving_var or
+    running_var. Two biases into one output are added up.
 
-    This project adds 1e-5 to the variance of every batch norm. Symbol's networks have 1e-4, so 9e-5 is added to their
-    running variances here; Gluon's have 1e-5. --eps says otherwise, for any dialect.
+    This project adds 1e-5 to the variance of every batch norm, and so does Gluon. Symbol adds 1e-4, so this script adds
+    9e-5 to its running variances. --eps says what the file's networks add, for any dialect.
 
-What the public names leave open, and what is done:
+What the names leave open, and what this script does:
 
-  - The released Symbol networks and Gluon's ResNetV2 are pre-activation: a batch norm stands before its convolution,
-    under the very names that the post-activation block uses for one behind it. A file with a tail norm
-    ("tail_bn_gamma", "tail.0.gamma") is taken as pre-activation, any other as post-activation, where sizes are checked.
-    The built-in networks are all post-activation. A pre-activation file is converted to names for `norm` nodes of a
-    description that one writes oneself: layer1.0.norm{1,2,3}, layer1.0.downsample.norm and tail, with a note.
-  - No trained weights were ever published for either code, so the tables follow the source of the networks, not a file.
+  - The released Symbol networks and Gluon's ResNetV2 are pre-activation: a batch norm stands before its convolution.
+    Its names are those that post-activation networks use for one behind the convolution. A file with a tail norm
+    ("tail_bn_gamma", "tail.0.gamma") is taken as pre-activation. Any other is taken as post-activation, and its sizes
+    are checked. The built-in networks are all post-activation. A pre-activation file gets names for `norm` nodes of a
+    description that you write yourself: layer1.0.norm{1,2,3}, layer1.0.downsample.norm and tail. A note says so.
+  - No trained weights were published for either code, so the tables follow the source of the networks, not a file.
   - Squeeze-and-excitation concatenates H before L, in both.
-  - Symbol clamps the groups of a path to its output channels; this project has one number for all four. Such a path
-    has another shape, which the loading refuses. The shapes of weights are not changed here.
-  - Deep stems, Gluon's "extra_bn" and names by prefix ("R50_L1_B0_conv1-h2h_weight", out of an export) have no place
-    here: error.
-  - Symbol floors odd sizes. Where a size is odd the description needs "rounding": "floor".
-  - A checkpoint does not say how pictures are normalized: Symbol's code has (value - (124, 117, 104)) * 0.0167, Gluon's
-    the usual means and deviations of ImageNet. That belongs into the description's "picture".
+  - Symbol limits the groups of a path to its output channels. This project has one number for all four paths. This
+    script does not change shapes, so the library refuses such a file when it loads it.
+  - Deep stems, Gluon's "extra_bn" and names with a prefix, as in an export ("R50_L1_B0_conv1-h2h_weight"), are errors.
+  - Symbol rounds odd sizes down. If a size is odd, the description needs "rounding": "floor".
+  - A checkpoint does not say how pictures are normalised. Symbol's code has (value - (124, 117, 104)) * 0.0167, Gluon's
+    the usual means and deviations of ImageNet. Put that into the description's "picture".
 """
 
 import argparse
@@ -89,7 +88,7 @@ class Reader:
         self.data, self.at = data, 0
 
     def take(self, size, what):
-        # Sizes are Python's integers, so a wild one in a broken file ends here, and not in an allocation.
+        # Sizes are Python's integers, so a huge one in a broken file is refused here, before it is allocated.
         if size > len(self.data) - self.at:
             raise Bad(f"truncated: {what} at byte {self.at} needs {size} bytes, {len(self.data) - self.at} are left")
         part = self.data[self.at : self.at + size]
@@ -102,7 +101,7 @@ class Reader:
     def count(self, least, what):
         count = self.number("Q", what)
         if count * least > len(self.data) - self.at:
-            raise Bad(f"truncated: {what} is {count}, which the {len(self.data) - self.at} bytes behind it cannot hold")
+            raise Bad(f"truncated: {what} is {count}, too many for the {len(self.data) - self.at} bytes that follow")
         return count
 
 
@@ -116,7 +115,7 @@ def read_array(reader, index):
         if storage not in (0, -1):
             raise Bad(f"{what} is sparse, only dense arrays are read")
     dimensions = reader.number("i", what)
-    # What stands for "no array": before V3 no dimensions, since V3 an unknown number. Nothing follows it.
+    # This means "no array": no dimensions before V3, an unknown number (-1) since V3. Nothing follows it.
     if dimensions < 0 or (dimensions == 0 and magic != V3):
         raise Bad(f"{what} is empty")
     if dimensions > 32:
@@ -124,7 +123,7 @@ def read_array(reader, index):
     shape = [reader.number("q", what) for _ in range(dimensions)]
     if any(size < 0 for size in shape):
         raise Bad(f"{what} has a negative size")
-    reader.take(8, what)  # the device that it was on
+    reader.take(8, what)  # the device on which it was
     flag = reader.number("i", what)
     if flag not in DTYPES:
         raise Bad(f"{what} has type {OTHER_DTYPES.get(flag, flag)}, only f32, f16 and f64 are read")
@@ -133,7 +132,7 @@ def read_array(reader, index):
 
 
 def read_mxnet(data):
-    """The arrays of a .params file by name, without "arg:" and "aux:"."""
+    """The arrays of a .params file by name, without the prefixes "arg:" and "aux:"."""
     reader = Reader(data)
     if reader.number("Q", "header") != LIST_MAGIC:
         raise Bad("not a list of MXNet arrays")
@@ -154,7 +153,7 @@ def read_mxnet(data):
     for name, array in zip(names, arrays):
         name = re.sub("^(arg|aux):", "", name)
         if name in tensors:
-            raise Bad(f"{name} stands there twice")
+            raise Bad(f"{name} is there twice")
         tensors[name] = array
     if not tensors:
         raise Bad("no tensors")
@@ -163,9 +162,9 @@ def read_mxnet(data):
 
 # --- MXNet's names ---
 #
-# A name is parsed into a tuple, the same for both dialects:
-#   ("conv", block, k, path, "weight" or "bias")     block (layer, index), or None for the stem, whose k is 1
-#   ("norm", block, k, "h" or "l", statistic)        k 0 and block None: the tail
+# A name becomes a tuple, the same for both dialects:
+#   ("conv", block, k, path, "weight" or "bias")     block is (layer, index), or None for the stem, whose k is 1
+#   ("norm", block, k, "h" or "l", statistic)        k is 0 and block is None for the tail
 #   ("se", block, "squeeze", path, "weight" or "bias"), ("se", block, "excite", "h" or "l", ...)
 #   ("fc", "weight" or "bias")
 
@@ -192,7 +191,7 @@ GLUON = [
         rf"(?P<stem>conv1)\.1\.{STATISTIC}",
         rf"(?P<tail>tail)\.0\.{STATISTIC}",
         rf"L(?P<layer>[1-4])_B(?P<index>\d+)\.se_block\.conv(?P<fc>[12])(_(?P<freq>[hl]))?\.{KIND}",
-        # Spelled like this in the code.
+        # Gluon's code spells it "classifer".
         rf"(?P<classifier>classifi?er)\.{KIND}",
     )
 ]
@@ -220,7 +219,7 @@ def parse(name, dialect):
     if "fc" in found:
         path = found.get("path")
         if found["fc"] == "1":
-            # Both frequencies go into one squeezed vector: paths into H.
+            # Both frequencies go into one squeezed vector, so its paths lead into H.
             return ("se", block, "squeeze", path or "h2h", kind) if path in (None, "h2h", "l2h") else None
         if path in ("l2h", "l2l"):
             return None
@@ -245,16 +244,16 @@ def norm_place(block, k, preactivation):
 
 
 def from_mxnet(tensors, dialect):
-    """Own names. Returns the tensors and whether the network is pre-activation."""
+    """The tensors under this project's names, and whether the network is pre-activation."""
     parsed = {}
     for name, array in tensors.items():
         key = parse(name, dialect)
         if key is None:
-            raise Bad(f"no place for {name} ({dialect}, ResNet family)")
+            raise Bad(f"unknown name: {name} is no tensor of a ResNet in {dialect}")
         if key in parsed:
-            raise Bad(f"{name} stands there twice under different names")
+            raise Bad(f"{name} is there twice under different names")
         if array.ndim == 0 or array.size == 0:
-            raise Bad(f"{name} holds nothing")
+            raise Bad(f"{name} is empty")
         parsed[key] = array.astype(np.float64)
     preactivation = any(key[:3] == ("norm", None, 0) for key in parsed)
 
@@ -291,7 +290,7 @@ def from_mxnet(tensors, dialect):
             parts = [parsed.get(("se", block, "squeeze", p, "weight")) for p in ("h2h", "l2h")]
             parts = [p.reshape(p.shape[0], -1) for p in parts if p is not None]
             if any(len(p) != len(parts[0]) for p in parts):
-                raise Bad(f"the two parts of {name} do not fit")
+                raise Bad(f"the parts of {name} for H and L have different numbers of rows")
             out[name] = np.concatenate(parts, 1)
     check(out, preactivation)
     return out, preactivation
@@ -312,7 +311,7 @@ def check(out, preactivation):
             continue
         weights = [out[w] for w in (f"{node}.w_h{frequency}", f"{node}.w_l{frequency}") if w in out]
         if not weights:
-            raise Bad(f"{norm}, but no convolution into it")
+            raise Bad(f"{norm} has no convolution before it")
         if (weights[0].shape[0],) not in shapes:
             raise Bad(f"{norm} has {next(iter(shapes))[0]} channels, its convolution {weights[0].shape[0]} outputs")
 
@@ -327,13 +326,13 @@ def read_pytorch(path):
         raise Bad("reading PyTorch's files needs the package torch") from None
     try:
         with warnings.catch_warnings():
-            # What it warns of is either refused below or none of the user's business.
+            # What it warns of is refused below, or does not matter to the user.
             warnings.simplefilter("ignore")
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:
-        # Whatever the unpickling of a broken file raises. The first line is enough.
+        # Unpickling a broken file may raise anything. The first line is enough.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Bad(f"PyTorch cannot load it as weights only: {reason}") from None
     for key in ("state_dict", "model"):
@@ -352,7 +351,7 @@ def read_pytorch(path):
             continue
         name = name.removeprefix("module.")
         if name in tensors:
-            raise Bad(f"{name} stands there twice, with and without module.")
+            raise Bad(f"{name} is there twice, with and without module.")
         tensors[name] = tensor.detach().to(torch.float64).numpy()
     if not tensors:
         raise Bad("no tensors")
@@ -363,7 +362,7 @@ def read_pytorch(path):
 
 
 def convert(path, dialect, eps):
-    """The tensors of the file, f32, and lines to tell the user."""
+    """The tensors of the file in f32, and lines to tell the user."""
     with open(path, "rb") as file:
         start = file.read(8)
     mxnet = start == struct.pack("<Q", LIST_MAGIC)
@@ -371,7 +370,7 @@ def convert(path, dialect, eps):
     notes = []
     if dialect == "auto":
         if mxnet:
-            # A dot behind the block is Gluon's.
+            # Only Gluon has a dot behind the block.
             gluon = any(re.match(r"L\d+_B\d+\.", name) for name in read())
             dialect = "mxnet-gluon" if gluon else "mxnet-symbol"
         elif start[:2] == b"PK" or start[:1] == b"\x80":
@@ -385,7 +384,7 @@ def convert(path, dialect, eps):
     else:
         tensors, preactivation = from_mxnet(read(), dialect)
         if preactivation:
-            notes.append("note: a pre-activation network, which none of the built-in ones is: it needs a description")
+            notes.append("note: a pre-activation network: no built-in network is one, so write a description for it")
     shift = (EPS[dialect] if eps is None else eps) - OUR_EPS
     for name in tensors:
         if name.endswith((".var", ".running_var")):
@@ -403,7 +402,7 @@ def convert(path, dialect, eps):
 def write(tensors, path):
     from safetensors.numpy import save
 
-    # Beside the target, so that the renaming stays within one file system and is all or nothing.
+    # In the target's folder, so that renaming stays within one file system, and the file is whole or not there.
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "wb") as file:
@@ -429,7 +428,8 @@ def main(arguments=None):
     parser.add_argument("input", metavar="IN")
     parser.add_argument("output", metavar="OUT.safetensors")
     parser.add_argument("--dialect", choices=["auto", *EPS], default="auto", help="whose names the file has")
-    parser.add_argument("--eps", type=epsilon, help="of its batch norms (1e-4 for mxnet-symbol, 1e-5 for the others)")
+    eps = "added to the variance of its batch norms (1e-4 for mxnet-symbol, 1e-5 for the others)"
+    parser.add_argument("--eps", type=epsilon, help=eps)
     options = parser.parse_args(arguments)
     try:
         tensors, notes = convert(options.input, options.dialect, options.eps)

@@ -1,18 +1,18 @@
 # shellcheck shell=bash
-# What scripts/test.sh and .ci/run share. They read this file in the root of the repository; it is not run by itself.
+# What scripts/test.sh and .ci/run share. They source this file in the root of the repository; nobody runs it by itself.
 #
-# A run is one call of `cargo test` on one driver. Each leaves three files in $reports: N.title, N.log (what cargo
-# printed) and N.cases. The device tests append to N.cases, whose path they get in OCTCONV_TEST_REPORT. Its lines are
-# `ran KIND COUNT` and `missing FEATURE COUNT`, with tabs between the fields. The kinds are `cases` (all of them) and
-# the parts of them in $special, which not every device can run.
+# A run is one call of `cargo test` on one driver. Each run leaves three files in $reports: N.title, N.log (what cargo
+# printed) and N.cases. The device tests get the path of N.cases in OCTCONV_TEST_REPORT, and append to it. Its lines are
+# `ran KIND COUNT` and `missing FEATURE COUNT`, with tabs between the fields. The kinds are `cases`, which counts all
+# cases, and those in $special, which not every device can run.
 
-# One set of features for everything, so that each dependency is compiled once.
+# The same features for everything, so that each dependency is compiled once.
 readonly everything=(--locked --workspace --all-features)
 readonly target=${CARGO_TARGET_DIR:-target}
 readonly reports=$target/test-reports
 readonly octconv=$target/debug/octconv
 readonly special=(f16 "64-bit words" "matrix units")
-# The device tests that also run with checks in the shaders. All of them would take twice the time: .ci/run does it.
+# The device tests that also run with checks in the shaders. All of them would take too long.
 readonly checked_tests=(pool upsample add embedding)
 
 say() {
@@ -26,7 +26,7 @@ fail() {
     exit 1
 }
 
-# Says where the script was, if a command ends it.
+# If a command fails and ends the script, says what the script was doing.
 doing=starting
 trap '[[ $? == 0 ]] || printf "\nerror: failed at: %s\n" "$doing" >&2' EXIT
 
@@ -54,7 +54,7 @@ install_tools() {
         fail "a C compiler is missing, which Rust links with: install gcc"
 }
 
-# What the drivers need to be told.
+# Sets the environment variables that the drivers need.
 set_environment() {
     local host
     host=$(rustc -vV | sed -n 's/^host: //p')
@@ -62,16 +62,16 @@ set_environment() {
     runner_variable=CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$host")_RUNNER
     # Without it, Mesa's device selection complains on standard error, which some tests read.
     export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}
-    # A test on a software device spends most of its time on compiling shaders. This leaves LLVM's optimisations out;
-    # the results are the same.
+    # A test on a software device spends most of its time on compiling shaders. This leaves out LLVM's optimisations.
+    # The results are the same.
     export GALLIVM_PERF=${GALLIVM_PERF:-nopt}
     if [[ $(uname) == Linux ]]; then
-        # An OpenGL device is often there too. It has fewer features, and must not be taken instead.
+        # Often there is an OpenGL device too. It has fewer features, so it must not be taken.
         export WGPU_BACKEND=${WGPU_BACKEND:-vulkan}
     fi
 }
 
-# The driver that `octconv info` names with the runner $1 (empty: none). Fails if there is no device.
+# Prints the driver that `octconv info` names with the runner $1 (empty: no runner). Fails if there is no device.
 driver_behind() {
     local found
     # shellcheck disable=SC2086 # a runner may have arguments
@@ -90,8 +90,8 @@ not_run() {
     echo "not run here: $*" >>"$reports/missing"
 }
 
-# Sets `titles` and `runners`: the drivers that tests run on. First the machine's own, then the newest software Vulkan,
-# if it is another one. Must come after the build.
+# Sets `titles` and `runners`: the drivers that tests run on. First the machine's own; then the newest software Vulkan,
+# if that is another one. Needs the built program.
 find_drivers() {
     local own=${!runner_variable:-} own_driver newest newest_driver status=0 message
     titles=() runners=()
@@ -115,7 +115,7 @@ find_drivers() {
             add_driver "$newest_title, $newest_driver" "$newest"
         fi
     elif [[ $status != 3 && -n ${CI:-} ]]; then
-        fail "the newest software Vulkan could not be fetched, and CI must run on it"
+        fail "fetching the newest software Vulkan failed, and CI must run on it"
     else
         not_run "all tests on $newest_title: $(tail -n 1 "$message")"
     fi
@@ -123,8 +123,8 @@ find_drivers() {
     [[ ${#titles[@]} -gt 0 ]] || fail "no Vulkan device, and none could be installed: install mesa-vulkan-drivers"
 }
 
-# Runs `cargo test` with the arguments from $3 on, with the runner $2, and reports it under the title $1. Sets `number`,
-# the run's.
+# Runs `cargo test` with the arguments from $3 on, with the runner $2, and reports it under the title $1. Sets `number`
+# to that of the run.
 run_tests() {
     local title=$1 runner=$2
     shift 2
@@ -143,23 +143,23 @@ run_tests() {
     [[ $(count_ran "$number" cases) -gt 0 ]] || fail "the device tests counted no case"
 }
 
-# Every device test, with the runner $2 under the title $1. The newest software Vulkan has all features, so a kind of
-# cases that did not run there is an error in the tests.
+# Runs every device test with the runner $2, under the title $1. The newest software Vulkan has all features, so if a
+# kind of cases did not run there, the tests are wrong.
 run_device_tests() {
     local kind
     run_tests "$1" "$2" --test device
     [[ $1 == "$newest_title"* ]] || return 0
     for kind in "${special[@]}"; do
-        [[ $(count_ran "$number" "$kind") -gt 0 ]] || fail "no case ran on $1 in the kind \"$kind\""
+        [[ $(count_ran "$number" "$kind") -gt 0 ]] || fail "no case of the kind \"$kind\" ran on $1"
     done
 }
 
-# How many cases of the kind $2 the run $1 counted.
+# Prints how many cases of the kind $2 the run $1 counted.
 count_ran() {
     awk -F '\t' -v kind="$2" '$1 == "ran" && $2 == kind { sum += $3 } END { print sum + 0 }' "$reports/$1.cases"
 }
 
-# Prints what each run counted, what was not run and why, and last how many tests passed.
+# Prints what each run counted, what did not run and why, and last how many tests passed.
 print_summary() {
     local file number
     say "summary"

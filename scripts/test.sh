@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Passes the tests on a machine with Rust: formatting, lints, documentation, and the tests on two drivers: the machine's
-# own, and the newest software Vulkan (scripts/newest-software-vulkan), which has f16, 64-bit words and matrix units.
-# On Debian and Ubuntu it installs what is missing: a C compiler, and a software Vulkan driver if there is no device.
-# The last lines say what ran, and what could not run here and why.
+# Checks formatting, lints and documentation, and runs the tests on two drivers: the machine's own, and the newest
+# software Vulkan (scripts/newest-software-vulkan), which has f16, 64-bit words and matrix units. Needs Rust. On Debian
+# and Ubuntu it installs what is missing: a C compiler, and a software Vulkan driver if there is no device. The last
+# lines say what ran, and what could not run here and why.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib.sh
@@ -10,14 +10,14 @@ cd "$(dirname "$0")/.."
 
 lint() {
     cargo clippy "${everything[@]}" --all-targets -- -D warnings
-    # With the examples, because cargo then documents with the dependencies that clippy has checked. Without them their
+    # With the examples, because cargo then uses the dependencies that clippy has checked. Without the examples, their
     # features differ, and most are checked again.
     RUSTDOCFLAGS="-D warnings" cargo doc "${everything[@]}" --no-deps --lib --examples
-    # The library by itself, as an engine takes it.
+    # The library by itself, as an engine uses it.
     cargo clippy --locked -p octconv --lib --no-default-features -- -D warnings
 }
 
-# Everything on the first driver. What runs on no device is not run again on the second.
+# Runs everything on the first driver. On the others only the tests that need a device run.
 test_on_drivers() {
     local i last=$((${#titles[@]} - 1))
     run_tests "${titles[0]}" "${runners[0]}"

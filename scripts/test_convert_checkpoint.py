@@ -1,6 +1,6 @@
 """Tests of convert_checkpoint.py: python3 scripts/test_convert_checkpoint.py
 
-Every file is written here, MXNet's with a writer of its own.
+The tests write every file themselves. MXNet's have a writer of their own.
 """
 
 import contextlib
@@ -176,7 +176,7 @@ class MXNet(Case):
             self.same(load_file(self.output), names.own, shift)
 
     def test_without_octaves(self):
-        # Symbol leaves the paths out of its names where alpha is 0.
+        # Symbol leaves the paths out of its names if alpha is 0.
         names = Names()
         plain = {n: a for n, a in names.own.items() if n[:6] in ("conv1.", "layer4") and not n.endswith(("w_lh"))}
         symbol = {}
@@ -199,7 +199,7 @@ class MXNet(Case):
         self.same(self.converted(mxnet_file(names.gluon), "--eps", "1e-3"), names.own, 1e-3 - 1e-5)
 
     def test_folding_is_the_same(self):
-        # What the variance is for: gamma / sqrt(var + eps) with the file's eps and with ours.
+        # The variance is used as gamma / sqrt(var + eps): with the file's eps, and with ours.
         names = Names()
         got = self.converted(mxnet_file(names.symbol))["layer2.0.conv2.norm_l.var"].astype(np.float64)
         want = names.own["layer2.0.conv2.norm_l.var"].astype(np.float64)
@@ -215,7 +215,7 @@ class MXNet(Case):
     def test_truncated(self):
         names = Names()
         data = mxnet_file(dict(list(names.gluon.items())[:12]))
-        # Every length of the head and of the tail, where the counts and names are, and some between.
+        # Cut at every length of the head and of the tail, where the counts and names are, and at some lengths between.
         cuts = {*range(8, 120), *range(120, len(data), 97), *range(len(data) - 400, len(data))}
         for cut in sorted(cuts):
             self.refused(data[:cut], "truncated", "--dialect", "mxnet-gluon")
@@ -247,9 +247,9 @@ class MXNet(Case):
         for name in (
             "conv1.3.weight", "L1_B0.bn1a.bn_h.running_mean", "L5_B0.conv1.conv_h2h.weight", "features.0.weight",
         ):  # fmt: skip
-            self.refused(mxnet_file({**names.gluon, name: one}), f"no place for {name}")
+            self.refused(mxnet_file({**names.gluon, name: one}), f"unknown name: {name}")
         for name in ("arg:L2_B00_conv1_conv-h2h_weight", "arg:conv2_conv_weight", "arg:R50_L1_B0_conv1-h2h_weight"):
-            self.refused(mxnet_file({**names.symbol, name: one}), f"no place for {name[4:]}")
+            self.refused(mxnet_file({**names.symbol, name: one}), f"unknown name: {name[4:]}")
         self.refused(mxnet_file({**names.symbol, "aux:conv1_conv_weight": one}), "twice")
         self.refused(mxnet_file({**names.symbol, "arg:conv1_conv-h2h_weight": one}), "twice")
 
@@ -260,7 +260,7 @@ class MXNet(Case):
         self.refused(mxnet_file(changed), "layer1.0.conv2.norm_h has no beta")
         changed = {**names.gluon, "L1_B0.bn2.bn_h.beta": np.ones(5, np.float32)}
         self.refused(mxnet_file(changed), "differ in size")
-        # A pre-activation network that lost its tail is not taken as the other kind.
+        # A pre-activation network without its tail is not taken as post-activation.
         names = Names(preactivation=True)
         changed = {name: array for name, array in names.gluon.items() if not name.startswith("tail")}
         self.refused(mxnet_file(changed), "channels")
@@ -332,7 +332,7 @@ class Command(Case):
         done = run()
         self.assertEqual(done.returncode, 0, done.stderr)
         first = self.output.read_bytes()
-        # A failure leaves what was there.
+        # A failure leaves the file that was there.
         self.input.write_bytes(mxnet_file(names.gluon)[:-1])
         self.assertEqual(run().returncode, 1)
         self.assertEqual(self.output.read_bytes(), first)

@@ -1,4 +1,4 @@
-//! Checkpoints: files, random tensors, other namings, and what does not fit.
+//! Checkpoints: files, random tensors, dialects, and what does not fit.
 
 use octconv::Error;
 use octconv::network::zoo::{self, Settings};
@@ -14,7 +14,7 @@ fn tensor(shape: &[usize], data: &[f32]) -> HostTensor {
     HostTensor { shape: shape.to_vec(), data: data.to_vec() }
 }
 
-/// Every line of a refusal.
+/// The problems that a refusal lists.
 fn problems(result: Result<Checkpoint, Error>) -> Vec<String> {
     match result {
         Err(Error::Checkpoint { problems }) => problems,
@@ -24,7 +24,7 @@ fn problems(result: Result<Checkpoint, Error>) -> Vec<String> {
 
 #[test]
 fn random_tensors_are_those_of_the_contract() {
-    // 2^23 v, by Python's whole numbers.
+    // `numerator` is 2^23 v, computed with Python's whole numbers.
     let v = |numerator: i32| f64::from(numerator) / f64::from(1 << 23);
     let checkpoint = Checkpoint::random(&graph("cifar-resnet20", 0.25), 1);
     let weight = |numerator: i32, fan_in: f64| (v(numerator) * (6.0 / fan_in).sqrt()) as f32;
@@ -84,7 +84,7 @@ fn damaged_files_are_refused() {
         let result = Checkpoint::from_safetensors(&whole[..length]);
         assert!(matches!(result, Err(Error::File { .. })), "{length} bytes: {result:?}");
     }
-    // Lengths that overflow when they are added up.
+    // The sum of these lengths overflows.
     let ends = [0, (1u64 << 61) - 8, u64::MAX - 7, u64::MAX];
     let tensors: Vec<String> = ends
         .windows(2)
@@ -101,7 +101,7 @@ fn damaged_files_are_refused() {
     }
 }
 
-/// d-li14's name of a tensor of ours.
+/// d-li14's name for one of our tensors.
 fn translated(name: &str) -> String {
     let mut theirs = name.to_string();
     for (stem, norm) in [("conv1", "bn1"), ("features.0", "features.0.1")] {
@@ -157,7 +157,7 @@ fn plain_names_are_those_of_the_only_path() {
     }
 }
 
-/// A convolution of 2 channels to 1 high and 1 low, and one from there.
+/// Two convolutions: from 2 channels to 1 high and 1 low, and from these on.
 fn small(bias: bool, norm: bool) -> Graph {
     let json = r#"{"name": "small", "input": {"channels": 2}, "output": "b", "nodes": [
         {"name": "a", "op": "conv", "input": "input", "channels": 2, "alpha": 0.5},
@@ -171,7 +171,7 @@ fn small(bias: bool, norm: bool) -> Graph {
     Graph::new(&network).unwrap()
 }
 
-/// `ours` with the biases of d-li14's layer `b`.
+/// `ours`, plus the biases that d-li14's layer `b` has.
 fn with_biases(mut ours: Checkpoint) -> Checkpoint {
     for (path, bias) in [("h2h", 0.5), ("l2h", 0.25), ("h2l", 1.0), ("l2l", -3.0)] {
         ours.tensors.insert(format!("b.conv.conv_{path}.bias"), tensor(&[1], &[bias]));
@@ -188,7 +188,7 @@ fn biases_of_an_output_are_summed() {
     let fitted = with_biases(ours.clone()).fit(&graph).unwrap();
     assert_eq!((fitted.get("b.bias_h"), fitted.get("b.bias_l")), (Some([0.75].as_slice()), Some([-2.0].as_slice())));
 
-    // Not beside a sum of our own.
+    // Refused if our own bias is there too.
     ours.tensors.insert("b.bias_h".into(), tensor(&[1], &[1.0]));
     let lines = problems(with_biases(ours).fit(&graph));
     assert_eq!(lines.len(), 2, "{lines:?}");

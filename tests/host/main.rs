@@ -1,4 +1,4 @@
-//! What needs no device: specifications, costs, the reference, networks as data, sources of shaders.
+//! Tests that need no device: specifications, costs, the reference, networks as data, sources of shaders.
 
 mod checkpoint;
 mod networks_reference;

@@ -1,4 +1,4 @@
-//! Whole networks on the CPU against PyTorch's: the files that `tests/networks/make_fixtures.py` wrote.
+//! Whole networks on the CPU reference against PyTorch: the files that `tests/networks/make_fixtures.py` writes.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use octconv::{Error, InputSize};
 /// How many cases `make_fixtures.py` writes.
 const CASES: usize = 29;
 
-/// Over the largest |logit|, or a stage's mean of |x|.
+/// Relative to the largest |logit|, or to a stage's mean of |x|.
 const TOLERANCE: f64 = 1e-6;
 
 #[test]
@@ -24,7 +24,7 @@ fn agrees_with_pytorch() {
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Everything in which a run and a file disagree.
+/// Every disagreement of a run with a file.
 fn failures(name: &str, case: &Fixture) -> Vec<String> {
     let start = Instant::now();
     let graph = Graph::new(&case.network()).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -54,7 +54,7 @@ fn failures(name: &str, case: &Fixture) -> Vec<String> {
     let Value::Vector { data, .. } = output else { panic!("{name}: the output is no vector") };
     let sums = data.chunks(data.len() / case.size().n as usize).map(|row| row.iter().sum::<f64>());
     failures.extend(sums.filter(|sum| (sum - 1.0).abs() > 1e-12).map(|sum| format!("{name}: prob sums to {sum}")));
-    // The logits too.
+    // All stages, and the logits.
     if seen != case.stages.len() + 1 {
         failures.push(format!("{name}: {seen} of {} values", case.stages.len() + 1));
     }
@@ -62,7 +62,7 @@ fn failures(name: &str, case: &Fixture) -> Vec<String> {
     failures
 }
 
-/// Where one frequency of a stage is not as it should be.
+/// How one frequency of a stage disagrees, if it does.
 fn disagreement(ours: Option<&Tensor>, theirs: Option<&Summary>) -> Option<String> {
     let (ours, theirs) = match (ours, theirs) {
         (None, None) => return None,
@@ -82,7 +82,7 @@ fn disagreement(ours: Option<&Tensor>, theirs: Option<&Summary>) -> Option<Strin
     (!problems.is_empty()).then_some(problems)
 }
 
-/// The worst of the numbers, if it is too far off.
+/// The number that is furthest off, if that is too far; otherwise nothing.
 fn compare(ours: &[f64], theirs: &[f64], scale: f64) -> String {
     if ours.len() != theirs.len() {
         return format!("has {} numbers, PyTorch's {}", ours.len(), theirs.len());
@@ -122,8 +122,8 @@ fn ones(graph: &Graph) -> Checkpoint {
 #[test]
 fn windows_that_reach_beyond_low_frequency_are_partial() {
     let input: Vec<f32> = (0..36).map(|v| v as f32).collect();
-    // H is 6x6 and L 3x3. Windows of 3: H has 2x2, so L has 1. Windows of 2: H has 3x3, so L has 2x2, of which all but
-    // the first are partial.
+    // H is 6x6 and L is 3x3. Windows of 3 give 2x2 in H, so 1 in L. Windows of 2 give 3x3 in H, so 2x2 in L, where all
+    // windows but the first are partial.
     for (kind, kernel, high, low) in [
         ("max", 3, vec![14.0, 16.0, 26.0, 28.0], vec![31.5]),
         ("average", 2, vec![3.5, 5.5, 7.5, 15.5, 17.5, 19.5, 27.5, 29.5, 31.5], vec![10.5, 13.5, 28.5, 31.5]),

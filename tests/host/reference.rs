@@ -1,4 +1,4 @@
-//! The CPU reference against PyTorch's own operators: the files that `tests/make_fixtures.py` wrote.
+//! The CPU reference against PyTorch's own operators: the files that `tests/make_fixtures.py` writes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,10 +10,10 @@ use octconv::{Activation, BatchNorm, Dims, Downsample, InputSize, Path, Rounding
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
-/// There are at least so many cases.
+/// The fixtures are at least this many.
 const CASES: usize = 86;
 
-/// Absolute up to 1, relative beyond. The expected values were rounded to f32, which alone takes 6e-8.
+/// Absolute up to 1, relative beyond. The expected values are rounded to f32, which alone takes 6e-8.
 const TOLERANCE: f64 = 1e-6;
 
 #[test]
@@ -34,7 +34,7 @@ fn agrees_with_pytorch() {
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// One file.
+/// A fixture.
 struct Case {
     name: String,
     spec: Value,
@@ -137,7 +137,7 @@ impl Case {
         })
     }
 
-    /// Everything in which the crate and the file disagree, each with the case's name.
+    /// Every disagreement of the crate with the file, each with the case's name.
     fn failures(&self) -> Vec<String> {
         let (spec, size) = self.build();
         let mut failures = Vec::new();
@@ -147,7 +147,7 @@ impl Case {
             }
         };
 
-        // What the layer consists of.
+        // Shapes and costs.
         let shapes = match spec.shapes(size) {
             Ok(shapes) => shapes,
             Err(e) => return vec![format!("{}: {e}", self.name)],
@@ -175,7 +175,7 @@ impl Case {
         expect("macs", cost.macs.to_string(), self.spec["macs"].to_string());
         expect("params", cost.params.to_string(), self.spec["params"].to_string());
 
-        // What it computes.
+        // Outputs.
         let weights = Weights {
             w_hh: self.data("w_hh"),
             w_hl: self.data("w_hl"),
@@ -186,7 +186,7 @@ impl Case {
             norm_h: self.norm("h"),
             norm_l: self.norm("l"),
         };
-        // X_H or X_L that no path reads (an exchange switched off) must not be given.
+        // X_H or X_L must not be given if no path reads it, because an exchange is switched off.
         let inputs = Inputs {
             x_h: self.data("x_h").filter(|_| spec.reads(octconv::Frequency::High)),
             x_l: self.data("x_l").filter(|_| spec.reads(octconv::Frequency::Low)),
@@ -220,7 +220,7 @@ fn dims_of(shape: &[u32]) -> Dims {
     }
 }
 
-/// The worst element of a tensor, if it is too far off.
+/// The element of a tensor that is furthest off, if that is too far.
 fn disagreement(ours: &Tensor, shape: Dims, theirs: &[f32]) -> Option<String> {
     if ours.dims != shape || ours.data.len() != theirs.len() {
         return Some(format!("is {} with {} elements, PyTorch's is {shape}", ours.dims, ours.data.len()));

@@ -1,6 +1,6 @@
-//! The WGSL of some kernels as it goes to the device: a change of what is emitted is seen here, as text.
+//! The WGSL of some kernels as it goes to the device. If a change alters it, the difference shows here as text.
 //!
-//! `INSTA_UPDATE=always cargo test --all-features --test host snapshots` writes them anew.
+//! `INSTA_UPDATE=always cargo test --all-features --test host snapshots` writes the snapshots again.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ fn snapshot(name: &str, source: &str) {
     insta::assert_snapshot!(name.replace(' ', "-"), source);
 }
 
-/// What convolves, which is a plan's last kernel.
+/// Kernels that convolve: the last one of each plan.
 #[test]
 fn of_layers() {
     let octave = || k3((16, 16), (16, 16)).bias(true).activation(Activation::Relu);
@@ -77,7 +77,7 @@ fn of_networks() {
         let plan = NetworkPlan::new(&graph, InputSize::image(1, 64, 64), &NetworkOptions::default(), &gpu()).unwrap();
         for (kernel, source) in plan.sources() {
             let family = Family::all().any(|family| kernel.starts_with(family.name()));
-            // Of those in several sizes, the first.
+            // Some kernels have several sizes: the first one counts.
             let words: Vec<_> = kernel.split(' ').take_while(|word| !word.contains(char::is_numeric)).collect();
             let name = words.join(" ");
             if !family && seen.insert(name.clone()) {

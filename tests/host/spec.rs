@@ -7,7 +7,7 @@ use octconv::{
     Activation, BatchNorm, Downsample, Error, InputSize, Rounding, Spec, SpecBuilder, Split, TimeAxis, Weights,
 };
 
-/// Fails unless `result` is an error whose text contains every one of `parts`.
+/// Fails unless `result` is an error whose text contains all of `parts`.
 #[track_caller]
 fn refused<T: Debug>(result: Result<T, Error>, parts: &[&str]) {
     let message = result.expect_err("must be refused").to_string();
@@ -47,7 +47,7 @@ mod cost {
 
     #[test]
     fn by_hand_at_odd_sizes() {
-        // One channel a path, 1x1: 5x7 at high resolution, 3x4 at low with ceil, 2x3 with floor.
+        // One channel per path, 1x1: 5x7 at high resolution, 3x4 at low with ceil, 2x3 with floor.
         let layer = || Spec::builder(2, 2).alpha(0.5, 0.5);
         assert_eq!(macs(layer(), InputSize::image(1, 5, 7)), 35 + 3 * 12);
         assert_eq!(macs(layer().rounding(Rounding::Floor), InputSize::image(1, 5, 7)), 35 + 3 * 6);
@@ -62,7 +62,8 @@ mod cost {
         assert_eq!(macs(layer, InputSize::video(1, 5, 4, 4)), 27 * 3 * (16 + 3 * 4));
     }
 
-    /// The factor 1 - 3/4 * alpha * (2 - alpha), exactly, with alpha in eighths.
+    /// The multiply-adds of a layer with the same alpha on both sides are exactly 1 - 3/4 * alpha * (2 - alpha) of
+    /// plain. Alpha is in eighths.
     #[test]
     fn factor_of_equal_shares() {
         let plain = macs(k3(16, 0.0, 0.0), SIZE);
@@ -77,7 +78,7 @@ mod cost {
         }
     }
 
-    /// The factor 1 - 3/4 * alpha of first, last, depthwise and stride-2 layers.
+    /// The multiply-adds of first, last, depthwise and stride-2 layers are 1 - 3/4 * alpha of plain.
     #[test]
     fn factor_of_other_layers() {
         for eighths in 0..=8u64 {
@@ -93,7 +94,7 @@ mod cost {
         }
     }
 
-    /// Activations shrink by 1 - 3/4 * alpha.
+    /// Activations shrink to 1 - 3/4 * alpha.
     #[test]
     fn factor_of_activations() {
         for eighths in 0..=8u64 {
@@ -154,7 +155,7 @@ mod split {
         let (good, bad) = (Split { high: 5, low: 3 }, Split { high: 5, low: 4 });
         refused(Spec::builder(8, 8).split(bad, good).build(), &["input split is 5 high and 4 low", "8 channels"]);
         refused(Spec::builder(8, 8).split(good, bad).build(), &["output split is 5 high and 4 low", "8 channels"]);
-        // A sum beyond 32 bits, which wraps to 8.
+        // The sum does not fit 32 bits, and wraps to 8.
         let wraps = Split { high: u32::MAX, low: 9 };
         refused(Spec::builder(8, 8).split(wraps, good).build(), &["input split is 4294967295 high and 9 low"]);
     }
@@ -209,7 +210,7 @@ mod build {
         refused(columns.build(), &["kernel is 3 with dilation 524288", "1048576 columns"]);
         let frames = k3(8, 0.5, 0.5).time(TimeAxis { kernel: 3, dilation: d, ..TimeAxis::IMAGE });
         refused(frames.build(), &["kernel is 3 with dilation 524288", "1048576 frames"]);
-        // One less just reaches.
+        // One less is just allowed.
         assert!(k3(8, 0.5, 0.5).dilation([d - 1, 1]).build().is_ok());
     }
 
@@ -237,7 +238,7 @@ mod build {
         refused(with([4, 6], [4, 4], 4), &["groups is 4", "6 low input channels"]);
         refused(with([4, 4], [7, 4], 4), &["groups is 4", "7 high output channels"]);
         refused(with([4, 4], [4, 2], 4), &["groups is 4", "2 low output channels"]);
-        // No channels are no obstacle.
+        // A frequency without channels is allowed.
         assert!(with([0, 4], [4, 0], 4).is_ok());
     }
 
@@ -258,7 +259,7 @@ mod build {
     fn exchange_switched_off() {
         refused(k3(8, 1.0, 0.5).low_to_high(false).build(), &["low_to_high is off", "must be on", "High"]);
         refused(k3(8, 0.0, 0.5).high_to_low(false).build(), &["high_to_low is off", "must be on", "Low"]);
-        // Off where something else leads into the output.
+        // A path may be off if another one leads into the output.
         assert!(k3(8, 0.5, 0.5).low_to_high(false).high_to_low(false).build().is_ok());
     }
 
@@ -276,7 +277,7 @@ mod shapes {
         builder.build().unwrap().shapes(InputSize::image(1, h, w))
     }
 
-    /// 3x3 without padding: the two resolutions lose a different share.
+    /// 3x3 without padding: the two resolutions lose different shares of their rows and columns.
     fn valid(alpha_in: f64, alpha_out: f64) -> SpecBuilder {
         k3(8, alpha_in, alpha_out).padding([0, 0])
     }
@@ -312,7 +313,7 @@ mod shapes {
             at(k3(8, 0.0, 0.0).dilation([1, 4]), 9, 6),
             &["kernel is 3 with dilation 4, 9 in all", "the width that", ", 6 with padding 1", "on both sides"],
         );
-        // At low resolution only.
+        // Only the low resolution is too small.
         refused(at(valid(0.5, 0.5), 4, 9), &["kernel is 3 with dilation 1", "the height that", ", 2 with padding 0"]);
         let clip = k3(8, 0.5, 0.5).time(TimeAxis { kernel: 3, ..TimeAxis::IMAGE }).build().unwrap();
         refused(
@@ -323,10 +324,10 @@ mod shapes {
 
     #[test]
     fn resolutions_disagree() {
-        // Y_H 6x6 wants L->H at 3x3.
+        // Y_H is 6x6, so L->H must be 3x3.
         refused(at(valid(0.5, 0.5), 8, 8), &["H->H gives 6x6", "is 3x3", "L->H gives 2x2", "padding"]);
         refused(at(valid(1.0, 0.0), 8, 8), &["the input's size gives 6x6", "is 3x3", "L->H gives 2x2", "padding"]);
-        // Y_L beside Y_H, and beside the Y_H that the layer does not have.
+        // The same of Y_L, with a Y_H and without.
         refused(at(valid(0.0, 0.5), 8, 8), &["H->H gives 6x6", "is 3x3", "H->L gives 2x2", "padding"]);
         refused(at(valid(0.0, 1.0), 8, 8), &["the input's size gives 6x6", "is 3x3", "H->L gives 2x2", "padding"]);
         refused(
@@ -335,7 +336,7 @@ mod shapes {
         );
         // Too much padding.
         refused(at(k3(8, 0.5, 0.5).padding([2, 1]), 8, 8), &["H->H gives 10x8", "is 5x4", "L->H gives 6x4", "padding"]);
-        // One resolution alone has nothing to disagree with.
+        // With one resolution alone nothing can disagree.
         assert!(at(valid(0.0, 0.0), 8, 8).is_ok());
         assert!(at(valid(1.0, 1.0), 8, 8).is_ok());
     }
@@ -350,7 +351,7 @@ mod shapes {
     }
 }
 
-/// A layer that has everything, with the tensors it needs.
+/// A layer that has everything, with the tensors that it needs.
 mod tensors {
     use super::*;
 
@@ -399,7 +400,7 @@ mod tensors {
     fn run(spec: &Spec, inputs: Inputs) -> Result<Outputs, Error> {
         let weights = weights();
         let result = octave_conv(spec, SIZE, &weights, &inputs);
-        // The bound is as strict.
+        // `magnitude` refuses the same.
         assert_eq!(magnitude(spec, SIZE, &weights, &inputs).err(), result.clone().err());
         result
     }
@@ -557,11 +558,11 @@ mod tensors {
 
     #[test]
     fn pooled_input_stands_in() {
-        // All ones pooled are ones: nothing changes, but X_H is still read by H->H.
+        // Ones pooled are ones, so nothing changes. H->H still reads X_H.
         let pooled = Inputs { x_p: ones(8), ..inputs() };
         assert_eq!(run(&full(), pooled).unwrap(), run(&full(), inputs()).unwrap());
         refused(run(&full(), Inputs { x_h: None, ..pooled }), &["tensor x_h is missing"]);
-        // A first layer into low frequency alone, or of stride 2, reads nothing but the pooled map.
+        // A first layer with only low outputs, or with stride 2, reads only the pooled map.
         for (alpha_out, stride) in [(1.0, 1), (0.0, 2)] {
             let spec = Spec::builder(2, 2).alpha(0.0, alpha_out).stride(stride).build().unwrap();
             let weights = match stride {

@@ -1,8 +1,8 @@
-//! No cycle among modules: what each file of the library names by `crate::`, `super::` and `self::` paths, and in `use`.
+//! Modules of the library form no cycle.
 //!
-//! A module is a file, and a `mod.rs` is a module of its own: what it re-exports are edges to its children, what it declares
-//! is none. A path leads to the deepest module that has a file. `lib.rs` is not counted, since it names all; nor is what
-//! is compiled for tests alone.
+//! A module is a file. It depends on what it names by `crate::`, `super::` and `self::` paths, and in `use`. A path leads
+//! to the deepest module that has a file. A `mod.rs` is a module too: it depends on the children that it re-exports, not
+//! on those that it only declares. `lib.rs` is left out, because it names all. So is what is compiled only for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -58,7 +58,7 @@ fn skip_value(meta: &syn::meta::ParseNestedMeta) -> syn::Result<()> {
 /// The paths that a file names, from the crate's root on.
 struct Named<'a> {
     module: &'a [String],
-    /// Modules inside of the file.
+    /// Modules inside the file.
     inside: Vec<String>,
     paths: Vec<Module>,
 }
@@ -74,7 +74,7 @@ impl Named<'_> {
                 base.pop();
                 base
             }
-            // Another crate's, or relative: `use` of a child in a mod.rs is relative.
+            // Another crate's path, or a relative one, as `use` of a child in a mod.rs has.
             Some(_) => [here().as_slice(), &segments[..1]].concat(),
             None => return,
         };
@@ -121,7 +121,7 @@ impl<'a> Visit<'a> for Named<'_> {
         self.inside.pop();
     }
 
-    /// `pub(in crate::plan)` says who may see something, and uses nothing.
+    /// `pub(in crate::plan)` says who may see something. It depends on nothing.
     fn visit_visibility(&mut self, _: &'a syn::Visibility) {}
 
     fn visit_item_use(&mut self, item: &'a syn::ItemUse) {
@@ -155,7 +155,7 @@ fn graph() -> BTreeMap<Module, BTreeSet<Module>> {
     texts.iter().filter(library).map(|(module, text)| (module.clone(), edges(module, text))).collect()
 }
 
-/// Modules that name each other around a circle, all circles that share a module as one.
+/// Modules that name each other in a circle. Circles that share a module count as one.
 fn circles(graph: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<Vec<Module>> {
     let reach = |from: &Module| {
         let (mut seen, mut left) = (BTreeSet::new(), vec![from.clone()]);

@@ -1,4 +1,4 @@
-//! Every WGSL source that the planner can come up with, through naga: parsed, validated, and written for every backend.
+//! naga parses and validates every kind of WGSL source that the planner makes, and writes it for every backend.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -38,7 +38,7 @@ fn shaders() -> &'static [Shader] {
 fn parse(source: String) -> Shader {
     let module = naga::front::wgsl::parse_str(&source);
     let module = module.unwrap_or_else(|error| panic!("{}\n{source}", error.emit_to_string(&source)));
-    // Halves as bits need no feature; as a type they do, and the source has to say so.
+    // Halves as bits need no feature. As a type they do, and the source has to enable it.
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     if source.starts_with("enable f16;") {
         capabilities |= Capabilities::SHADER_FLOAT16;
@@ -54,14 +54,14 @@ fn parse(source: String) -> Shader {
     Shader { source, module, info }
 }
 
-/// A GPU and a software device, each with wgpu's defaults and with all that octconv has a use for.
+/// A GPU and a software device, each with wgpu's default limits and no features, and with all that octconv can use.
 fn devices() -> [DeviceFacts; 4] {
     let [gpu, cpu] = [(false, 16, [32; 2]), (true, 8, [8; 2])].map(|(software, side, subgroup_sizes)| {
         let small = DeviceFacts { software, ..DeviceFacts::default() };
         let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 16, ..wgpu::Limits::default() };
         let features =
             wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-        // Of use to a software device only, for words of 64 bits.
+        // For words of 64 bits, which only software devices use.
         let features = if software { features | wgpu::Features::SHADER_INT64 } else { features };
         [small, DeviceFacts { features, limits, software, matrix: Some(side), subgroup_sizes }]
     });
@@ -69,7 +69,7 @@ fn devices() -> [DeviceFacts; 4] {
     [small, full, software, full_software]
 }
 
-/// Networks that have every kernel between them.
+/// Networks that together have every kernel.
 fn networks(mut visit: impl FnMut(NetworkPlan)) {
     for (name, alpha) in [("se-resnet50", 0.5), ("densenet121", 0.25), ("mobilenet-v2", 0.375), ("i3d-resnet50", 0.5)] {
         let network = zoo::build(name, &zoo::Settings { alpha, ..Default::default() }).unwrap();
@@ -92,7 +92,7 @@ fn split(input: [u32; 2], output: [u32; 2]) -> SpecBuilder {
     Spec::builder(input.channels(), output.channels()).split(input, output)
 }
 
-/// Layers that differ in what the kernels are specialised for.
+/// Layers that differ in all that kernels are specialised for.
 fn layers() -> Vec<Spec> {
     const CHANNELS: [[u32; 2]; 3] = [[24, 20], [24, 0], [0, 20]];
     let mut builders = Vec::new();
@@ -112,7 +112,7 @@ fn layers() -> Vec<Spec> {
             }
         }
     }
-    // Enough input channels to be sliced.
+    // These have enough input channels for slices.
     for kernel in [[1, 1], [3, 3]] {
         vary(split([40, 33], [8, 8]).kernel(kernel).same_padding());
     }
@@ -144,7 +144,7 @@ fn layers() -> Vec<Spec> {
     let time = TimeAxis { kernel: 3, stride: 2, padding: 1, dilation: 1 };
     vary(split([8, 8], [8, 8]).kernel([3, 3]).same_padding().time(time));
 
-    // What only the epilogue sees.
+    // These differ only in the epilogue.
     for kernel in [[1, 1], [3, 3]] {
         let spec = split([8, 8], [8, 8]).kernel(kernel).same_padding();
         for activation in Activation::all() {
@@ -158,7 +158,7 @@ fn layers() -> Vec<Spec> {
     builders.into_iter().map(|builder| builder.build().unwrap_or_else(|error| panic!("{error}"))).collect()
 }
 
-/// Every plan of every layer: at several sizes on every kind of device, and in all types and with all pooled maps.
+/// Plans of every layer: at several sizes, on every kind of device, in all types, and with all pooled maps.
 fn plans(mut each: impl FnMut(&Plan)) {
     let mut all_options = Vec::new();
     for activations in [Dtype::F32, Dtype::F16] {
@@ -177,7 +177,7 @@ fn plans(mut each: impl FnMut(&Plan)) {
     }
     let [small, full, software, full_software] = devices();
     for (spec, i) in layers().iter().zip(0usize..) {
-        // Tiles are numbers in one source: a layer after the other has the next.
+        // Tiles differ only in numbers of one source, so each layer takes the next tile.
         let wanted = |plan: &&Plan| {
             let tiles = plan.variant().family.tiles();
             plan.variant().tile == Some(tiles[i / 2 % tiles.len()])
@@ -188,7 +188,7 @@ fn plans(mut each: impl FnMut(&Plan)) {
         for size in [InputSize::image(1, 56, 56), InputSize::video(2, 3, 6, 4)] {
             plan(spec, size, &Options::default(), [&small, &software][i % 2]);
         }
-        // Any two layers in a row differ in little, so that each needs a part of the options alone.
+        // Two layers in a row differ in little, so each takes only a part of the options.
         for (options, j) in all_options.iter().zip(0usize..) {
             if (i / 2 + j) % 3 == 0 {
                 // Rows of even length are read in pairs.
@@ -199,13 +199,13 @@ fn plans(mut each: impl FnMut(&Plan)) {
     }
 }
 
-/// Among the sources is each kernel, and each alternative of what they are specialised for.
+/// The sources have each kernel, and each alternative that kernels are specialised for.
 #[test]
 fn the_table_has_every_kernel_and_constant() {
     let sources: Vec<&str> = shaders().iter().map(|shader| shader.source.as_str()).collect();
     assert!(sources.len() > 400, "only {} sources", sources.len());
     let mut wanted: Vec<String> = [
-        // A line of each kernel.
+        // One line of each kernel.
         "fn owner_of(o: OutputShape, workgroup: u32, local: u32, slice: u32) -> Owner",
         "fn finish_cell(sums: vec4<f32>",
         "fn make_low(workgroup: u32, local: u32, slice: u32)",
@@ -222,7 +222,7 @@ fn the_table_has_every_kernel_and_constant() {
         "fn partial_sums(column: u32, sample: u32, part: u32)",
         "exp(x_load(row + i) - largest) / sum",
         "fn partial_sum(is_high: bool, i: u32) -> f32",
-        // And of their alternatives.
+        // One line of each alternative.
         "fn hh_add_products(",
         "alias HhShortSums",
         "var short_sums",
@@ -297,7 +297,7 @@ fn the_table_has_every_kernel_and_constant() {
     assert_eq!(wanted, [""; 0], "no source has these");
 }
 
-/// What wgpu does not check: what a workgroup takes, and what an embedder's device grants.
+/// wgpu does not check what a workgroup takes, nor what an embedder's device grants.
 #[test]
 fn fits_the_default_limits() {
     let limits = wgpu::Limits::default();
@@ -341,7 +341,7 @@ fn writes_msl() {
 #[test]
 fn writes_hlsl() {
     for Shader { source, module, info } in shaders().iter().filter(|shader| !shader.source.contains(MATRICES)) {
-        // What Direct3D's own compiler takes, and for halves what DXC does.
+        // The shader model of Direct3D's own compiler. For halves, that of DXC.
         let f16 = source.starts_with("enable f16;");
         let shader_model = if f16 { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V5_1 };
         let options = hlsl::Options { shader_model, ..hlsl::Options::default() };

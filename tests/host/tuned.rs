@@ -1,4 +1,4 @@
-//! What is tuned as data: kept and read back whole or not at all, and followed by planners where it fits.
+//! Tuned choices as data: they are read back whole or not at all, and planners follow those that fit.
 
 use octconv::{Choices, DeviceFacts, DeviceIdentity, Dtype, InputSize, Options, Plan, Precision, Spec, Tuned, wgpu};
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ fn candidates(spec: &Spec) -> Vec<Plan> {
     Plan::candidates(spec, SIZE, &Options::default(), &DeviceFacts::default())
 }
 
-/// What is tuned of one layer on one device: the planner's last choice but the unfused ones.
+/// Tuned choices for one layer on one device: the candidate with the worst estimate that is not unfused.
 fn of_one_layer(device: &DeviceIdentity, spec: &Spec) -> (Tuned, Plan) {
     let fused = |plan: &Plan| plan.variant().strategy != octconv::Strategy::Unfused;
     let plan = candidates(spec).into_iter().rfind(fused).unwrap();
@@ -107,7 +107,7 @@ fn a_layer_is_planned_as_it_was_tuned_and_no_other() {
 #[test]
 fn what_a_device_does_not_allow_is_a_miss() {
     let here = device("a", "1");
-    // Fused it binds eight tensors and the weights.
+    // In one dispatch it binds eight tensors and the weights.
     let spec =
         Spec::builder(16, 16).alpha(0.5, 0.5).kernel([3, 3]).same_padding().residual(true, true).build().unwrap();
     let options = Options { pooled_input: true, pooled_output: true, ..Options::default() };
@@ -150,7 +150,7 @@ fn networks_are_planned_as_they_were_tuned() {
     let untuned = NetworkPlan::new(&graph, size, &options, &facts).unwrap();
     assert!(untuned.layers().all(|layer| !layer.tuned));
 
-    // Of every layer the second best.
+    // The second best candidate of every layer.
     let mut tuned = Tuned::default();
     let mut wanted = Vec::new();
     for layer in untuned.layers() {
@@ -159,7 +159,7 @@ fn networks_are_planned_as_they_were_tuned() {
         tuned.insert(&here, &plans[1]);
         wanted.push((layer.node, plans[1].variant(), true));
     }
-    // A network repeats its blocks.
+    // A network repeats its blocks, so there are fewer choices than layers.
     assert!(tuned.len() < wanted.len());
     let plan = NetworkPlan::with_choices(&graph, size, &options, &facts, tuned.choices(&here).unwrap()).unwrap();
     let found: Vec<_> = plan.layers().map(|layer| (layer.node, layer.variant, layer.tuned)).collect();

@@ -1,4 +1,4 @@
-//! The built-in networks: their cost to the digit, and their descriptions as JSON.
+//! The built-in networks: their exact costs, and their descriptions as JSON.
 
 use octconv::network::zoo::{self, Settings};
 use octconv::network::{Graph, Network, NetworkCost, ValueShape};
@@ -9,7 +9,7 @@ fn build(name: &str, alpha: f64, width: f64) -> Network {
     zoo::build(name, &settings).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
-/// Name, width, parameters, and multiply-adds at the default size for each alpha.
+/// Name, width and parameters. Then for some alphas: alpha, and the multiply-adds at the default size.
 type Row = (&'static str, f64, u64, &'static [(f64, u64)]);
 
 const COSTS: [Row; 17] = [
@@ -94,7 +94,7 @@ fn costs_are_those_of_the_table() {
             let cost = Graph::new(&build(name, alpha, width)).unwrap().cost(size).unwrap();
             assert_eq!(cost.macs, macs, "{name} x{width} at alpha {alpha}");
         }
-        // Parameters are those of the plain network, whatever alpha.
+        // Every alpha has the parameters of the plain network.
         for alpha in [0.0, 0.5] {
             let NetworkCost { params: found, .. } = Graph::new(&build(name, alpha, width)).unwrap().cost(size).unwrap();
             assert_eq!(found, params, "{name} x{width} at alpha {alpha}");
@@ -106,7 +106,7 @@ fn costs_are_those_of_the_table() {
 fn every_name_builds_at_every_alpha() {
     for &name in zoo::NAMES {
         for alpha in [0.0, 0.125, 0.25, 0.5, 0.75, 1.0] {
-            // 32 groups do not divide an eighth of 128 channels.
+            // 32 groups do not divide the low channels, an eighth of 128.
             if name.starts_with("resnext") && alpha == 0.125 {
                 continue;
             }
@@ -176,7 +176,7 @@ fn what_does_not_exist_is_refused() {
     for width in [0.0, -1.0, 1e9, f64::NAN] {
         assert_eq!(refusal("mobilenet-v2", 0.0, width), format!("width is {width}: must be in [0.03125, 16]"));
     }
-    // Counts of 0 are for the graph to refuse.
+    // The graph refuses counts of 0, not the zoo.
     let none = Settings { input_channels: Some(0), classes: Some(0), ..Settings::default() };
     assert!(Graph::new(&zoo::build("resnet50", &none).unwrap()).is_err());
 }

@@ -61,7 +61,7 @@ pub struct Args {
     /// Run the CPU reference, in f64
     #[arg(long)]
     reference: bool,
-    /// Type of inputs and weights on the device and of outputs in OUT; the reference rounds inputs and outputs to it
+    /// Type of inputs and weights on the device, and of outputs in OUT. The reference rounds inputs and outputs to it
     #[arg(long, value_name = "f32|f16", default_value = "f32")]
     dtype: Dtype,
     /// The narrowest type for sums on the device: f16 needs --dtype f16
@@ -338,7 +338,7 @@ impl SizeSource {
             }
         };
         if !clips && spec.time() != TimeAxis::IMAGE {
-            problems.add(format!("{name} is {shape:?}, must be [n, c, t, h, w] as the layer has a time axis"));
+            problems.add(format!("{name} is {shape:?}, must be [n, c, t, h, w] because the layer has a time axis"));
             return None;
         }
         let sizes = sizes.map(|size| u32::try_from(size).ok());

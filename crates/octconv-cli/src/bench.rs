@@ -23,14 +23,15 @@ use crate::{bench_network, layer_file, output};
 /// With NETWORK: one row per stage, with the times of the octave and the plain network and the ratio of their
 /// multiply-adds. Weights are random.
 ///
-/// With --layers: one row per layer. Milliseconds are device time if the adapter has timestamp queries, otherwise host
-/// time, which has a column of its own. Each round times the three forms one after the other. "vs unfused" compares with
-/// the same layer in one dispatch per operation, and "vs plain" with the convolution without octaves; both are medians of
-/// the ratios within a round, and above 1 the octave layer is faster.
+/// With --layers: one row per layer. "ms" is time on the device if the adapter has timestamp queries, else time on the
+/// host; "host ms" is always time on the host. Each round times the three forms one after the other. "vs unfused"
+/// compares with the same layer in one dispatch per operation, and "vs plain" with the convolution without octaves.
+/// Both are medians of the ratios within a round; above 1 the octave layer is faster.
 ///
 /// "% of roofline" is the least time that the device allows, as a share of the measured time. The least time is that of
-/// the multiply-adds at the device's measured rate, or that of moving each tensor and weight once at the measured
-/// bandwidth ("octconv roofline"); "bound" names the longer one, or "launch" if an empty dispatch takes longer than both.
+/// the multiply-adds at the device's measured rate ("arithmetic"), or that of moving each tensor and weight once at the
+/// measured bandwidth ("memory"). "bound" names the longer, or "launch" if an empty dispatch takes longer than both.
+/// "octconv roofline" measures rate, bandwidth and dispatch.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

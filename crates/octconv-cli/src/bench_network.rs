@@ -59,7 +59,9 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     let Common { types, rounds, .. } = *common;
     let source = args.sized.load(name)?;
     let size @ InputSize { n, h, w, .. } = source.size;
-    let plain = source.plain.with_context(|| format!("{name} has no plain form to compare with: must be built in"))?;
+    let plain = source
+        .plain
+        .with_context(|| format!("{name} has no plain form to compare with: must be a built-in network"))?;
     let (device, roofline) = common.open()?;
     let context = &device.context;
     let forms = [prepare(context, &source.network, size, types)?, prepare(context, &plain, size, types)?];

@@ -15,7 +15,7 @@ use crate::{features, picture};
 /// Say what pictures show.
 ///
 /// Takes PNG and JPEG of any size, and folders of them. Without --network, the built-in trained network reads handwritten
-/// digits. Pictures that cannot be read are reported after the others, one per line, and the exit code is then 1.
+/// digits. If some pictures cannot be read, they are reported after the others, one per line, and the exit code is 1.
 #[derive(clap::Args)]
 pub struct Args {
     /// Pictures, or folders of pictures
@@ -37,7 +37,7 @@ pub struct Args {
     /// Also draw the high- and low-frequency maps of a node for the first picture, side by side
     #[arg(long, value_name = "OUT.png")]
     features: Option<PathBuf>,
-    /// The node to draw (default: the first end of a stage that has both frequencies)
+    /// The node to draw (default: the first node that ends a stage and has both frequencies)
     #[arg(long, value_name = "NODE", requires = "features")]
     node: Option<String>,
 }

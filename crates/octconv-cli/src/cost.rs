@@ -25,12 +25,12 @@ use crate::{cost_network, layer_file, network_source};
 #[derive(clap::Args)]
 #[command(after_long_help = layer_file::help())]
 pub struct Args {
-    /// A built-in network, its description, or a layer: a JSON object (--help lists its fields)
+    /// A built-in network, or a JSON file: the description of a network, or a layer (--help lists its fields)
     #[arg(value_name = "NETWORK|SPEC.json")]
     subject: String,
     #[command(flatten)]
     settings: Settings,
-    /// Height and width of the high-frequency input, in pixels; a layer needs it, a network has a default
+    /// Height and width of the high-frequency input, in pixels. A layer needs it; a network has a default
     #[arg(long, value_name = "HxW|S")]
     size: Option<Size>,
     /// Frames of a clip

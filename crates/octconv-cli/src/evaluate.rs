@@ -16,11 +16,12 @@ use crate::predictor::{Predictor, RunArgs, picture_size, top};
 
 /// Compare a network with labels, and with the answers of the implementation that trained it.
 ///
-/// Without arguments: the built-in trained network over 2,000 held-out digits. The exit code is 1 if an answer differs
-/// from that implementation's.
+/// Without arguments: the built-in trained network over 2,000 held-out digits. The exit code is 1 if an answer is not
+/// that of the implementation that trained it.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which pictures: {sheets, columns, rows, labels, answers, ...}, as in octconv-cli's assets/digits/answers.json
+    /// A JSON file that names sheets of pictures, their labels and the expected answers, like octconv-cli's
+    /// assets/digits/answers.json
     #[arg(value_name = "ANSWERS.json")]
     answers: Option<PathBuf>,
     #[command(flatten)]
@@ -140,6 +141,6 @@ fn cut(answers: &Answers, sheets: &[DynamicImage]) -> Result<Vec<DynamicImage>> 
 fn check_classes(graph: &Graph, answers: &Answers) -> Result<()> {
     let classes = graph.classes().context("the network answers with a map, and not with classes")? as usize;
     let most = answers.labels.iter().chain(&answers.answers).max().copied().unwrap_or(0);
-    ensure!(most < classes, "there is a label {most}, but the network has {classes} classes, from 0 on");
+    ensure!(most < classes, "label {most} is too large: the network has {classes} classes, counted from 0");
     Ok(())
 }

@@ -16,8 +16,8 @@ use crate::output::{one_line, print, print_json, thousands};
 
 /// List adapters with the limits and features that matter to octconv, and the kernels that typical layers get.
 ///
-/// Sizes are in bytes; other limits count invocations, workgroups or buffers. Each dispatch has one kernel, named with its
-/// tile, as planned for a device with all limits of the adapter.
+/// Sizes are in bytes. Other limits count invocations, workgroups or buffers. Layers are planned for a device with all
+/// limits of the adapter. Each dispatch has one kernel, named with its tile.
 #[derive(clap::Args)]
 pub struct Args {
     /// Print one JSON object: {"adapters": [...]}

@@ -18,8 +18,8 @@ pub fn help() -> String {
     let activations = format!("one of {} (\"none\");", names.join(", "));
     format!(
         "\
-SPEC.json is one object. All fields except input and channels may be left out;
-the value that they then have stands in parentheses:
+SPEC.json is one object. input and channels are needed. Any other field may be
+left out; its default stands in parentheses:
   input            the channels of the input: {{\"channels\": c}}, with \"alpha\" or
                    \"split\" as for the output
   channels         output channels, high and low together
@@ -41,15 +41,16 @@ the value that they then have stands in parentheses:
   residual         true or false (false): whether a residual is added to each
                    output before the activation
 {}
-                   {{\"leaky_relu\": {{\"slope\": 0.1}}}} for its number
-  rounding         \"ceil\" or \"floor\" (\"ceil\"): the low size of an odd size
+                   {{\"leaky_relu\": {{\"slope\": 0.1}}}} sets its slope
+  rounding         \"ceil\" or \"floor\" (\"ceil\"): how half of an odd size is
+                   rounded
   downsample       \"average\" or \"strided\" (\"average\"): pool and convolve, or
                    convolve with a stride
   high_to_low, low_to_high
                    true or false (true): whether the layer has these paths
   norm_eps         added to the variance of batch norm (0.00001)
-kernel, padding and dilation have the same number of numbers; three make a time
-axis. A \"conv\" in a network's description has the same fields.",
+kernel, padding and dilation have two numbers each, or three each: three make a
+time axis. A \"conv\" in a network's description has the same fields.",
         field("activation", &activations)
     )
 }

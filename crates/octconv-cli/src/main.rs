@@ -29,10 +29,10 @@ mod verify;
 
 /// Octave convolution as one GPU operator.
 ///
-/// wgpu chooses the adapter, and takes WGPU_ADAPTER_NAME, WGPU_BACKEND and WGPU_POWER_PREF into account. Tuning results
-/// and compiled pipelines are kept in the system's cache folder, or in the folder that OCTCONV_CACHE names; if that
-/// variable is set to nothing, they are not kept. A command that fails prints one line, "error: ...", to standard error
-/// and exits with 1. Wrong arguments exit with 2.
+/// wgpu chooses the adapter. WGPU_ADAPTER_NAME, WGPU_BACKEND and WGPU_POWER_PREF tell it which one. Tuning results and
+/// compiled pipelines are kept in the system's cache folder, or in the folder that OCTCONV_CACHE names. If that variable
+/// is set but empty, nothing is kept. A command that fails prints one line, "error: ...", to standard error, and exits
+/// with 1. Wrong arguments exit with 2.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {

@@ -45,7 +45,7 @@ pub struct Subject {
     /// --help" lists; h and w are those of the high-frequency input
     #[arg(long, value_name = "FILE.json", required_unless_present = "network", conflicts_with = "network")]
     pub layers: Option<PathBuf>,
-    /// A built-in network, or a description (FILE.json)
+    /// A built-in network, or FILE.json with a description
     #[arg(value_name = "NETWORK")]
     pub network: Option<String>,
 }
@@ -128,7 +128,7 @@ pub struct Trained {
 /// The network, weights and labels of a command that looks at pictures.
 #[derive(clap::Args, Clone, Debug)]
 pub struct TrainedArgs {
-    /// A built-in network, or a description (FILE.json) (default: the trained network for handwritten digits)
+    /// A built-in network, or FILE.json with a description (default: the trained network for handwritten digits)
     #[arg(long, value_name = "NAME|FILE.json", requires = "weights")]
     pub network: Option<String>,
     #[command(flatten)]
@@ -154,7 +154,7 @@ impl TrainedArgs {
             }
         };
         let Some(picture) = network.picture.clone() else {
-            bail!("{} does not say how a picture becomes its input (picture)", network.name);
+            bail!("{} does not say how a picture becomes its input: picture is missing", network.name);
         };
         let channels = picture.channels;
         if channels != network.input.channels || picture.mean.len() != picture.std.len() {

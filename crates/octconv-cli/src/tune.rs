@@ -17,10 +17,10 @@ use crate::types::TypeArgs;
 
 /// Measure which kernels are the fastest for each layer on this machine's adapter, and keep the result.
 ///
-/// For each layer, of a network or of a list with their plain forms, the planner's best candidates run on random data. Their results are compared, and they are timed one
-/// after the other. bench, classify and evaluate then run the fastest ones, for the same layers, sizes and types on the
-/// same adapter and driver. Layers that are tuned already are left as they are. If the command is stopped early, the
-/// layers that are done are kept.
+/// Takes the layers of a network, or those of a list and their plain forms. For each one the planner's best candidates
+/// run on random data. Their results are compared, and they are timed one after the other. From then on bench, classify and
+/// evaluate run the fastest ones, for the same layers, sizes and types on the same adapter and driver. Layers that are
+/// tuned already are left as they are. If the command is stopped early, the layers that are done are kept.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -55,7 +55,7 @@ pub struct Args {
 struct NetworkArgs {
     #[command(flatten)]
     sized: SizedNetwork,
-    /// Also tune the network without octaves, with which "bench" compares
+    /// Also tune the plain network, which "bench" compares with
     #[arg(long, conflicts_with = "layers")]
     plain: bool,
 }
@@ -96,7 +96,7 @@ pub fn run(args: &Args) -> Result<()> {
     let cache = device::cache();
     if cache.is_none() && args.out.is_none() {
         bail!(
-            "there is no place for the results: OCTCONV_CACHE is empty, or the system has no cache folder; name a file with --out"
+            "the results have no place: OCTCONV_CACHE is empty, or the system has no cache folder; name a file with --out"
         );
     }
     args.out.iter().try_for_each(|path| output::check_target(path))?;
@@ -182,7 +182,7 @@ impl Listed {
         let Source { network, size, plain } = args.whole.sized.load(name)?;
         let mut networks = vec![network];
         if args.whole.plain {
-            networks.push(plain.with_context(|| format!("{name} has no plain form: must be built in"))?);
+            networks.push(plain.with_context(|| format!("{name} has no plain form: must be a built-in network"))?);
         }
         Ok(Self::Networks(networks, size))
     }

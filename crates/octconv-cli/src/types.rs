@@ -9,7 +9,7 @@ pub struct TypeArgs {
     /// Type of activations and weights on the adapter
     #[arg(long, value_name = "f32|f16", default_value = "f32")]
     pub dtype: Dtype,
-    /// The narrowest type for sums: with --dtype f16 and --sums f16, kernels with packed f16 arithmetic may be chosen
+    /// The narrowest type for sums. With --dtype f16 and --sums f16, kernels that add up in f16 may be chosen
     #[arg(long, value_name = "f32|f16", default_value = "f32")]
     pub sums: Dtype,
 }

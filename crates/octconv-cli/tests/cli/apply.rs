@@ -1,4 +1,4 @@
-//! `octconv apply`: files in, files out, and mistakes told in one line.
+//! `octconv apply`: files in, files out, and each mistake told in one line.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::files::{Folder, Tensors, assert_close, fixture, fixtures, serialize};
 use crate::run::{NO_ADAPTER, Outcome, json_of, octconv};
 
-/// Absolute up to 1, relative beyond. Expected and found values were each rounded to f32.
+/// Absolute up to 1, relative beyond. Expected and found values are both rounded to f32.
 const TOLERANCE: f32 = 1e-6;
 
 #[test]
@@ -27,7 +27,7 @@ fn reference_gives_what_pytorch_gives() {
         assert_close(&folder.outputs(), &fixture.outputs(), TOLERANCE, &fixture.name);
         compared += 1;
     }
-    // All but one whose two batch norms differ in their eps, and one with a batch norm on one output alone.
+    // Two are left out: one whose two batch norms differ in their eps, and one with a batch norm on only one output.
     assert_eq!(compared, fixtures().len() - 2);
 }
 
@@ -65,7 +65,7 @@ fn a_pooled_input_stands_in_for_x_h() {
     let folder = Folder::new(&fixture.cli_spec().unwrap(), &inputs);
     let outcome = folder.apply(&["--reference"], &["--pooled-output"]);
     assert_eq!((outcome.code, outcome.error()), (0, "ran on the CPU reference"));
-    // The mean has been rounded to f32 on its way.
+    // The pooled input is rounded to f32.
     assert_close(&folder.outputs(), &fixture.outputs(), 4.0 * TOLERANCE, "pooled input");
 }
 
@@ -106,7 +106,7 @@ fn results_are_f16_where_asked_for() {
     assert!(file.iter().all(|(_, view)| view.dtype() == Dtype::F16));
     assert_close(&folder.outputs(), &fixture.outputs(), 1e-2, "f16");
 
-    // Its own outputs in f16 are legal inputs of another layer.
+    // Outputs in f16 are legal inputs of another layer.
     let (shape, values) = folder.outputs().remove("y_h").unwrap();
     let channels = shape[1];
     let identity = Folder::new(&json!({"input": {"channels": channels}, "channels": channels}), &Tensors::new());
@@ -229,12 +229,12 @@ fn tensors_are_refused_in_a_line() {
         folder.assert_no_output();
     }
 
-    // Twice the size of x_l is not this x_h's.
+    // --size must agree with x_h.
     let folder = Folder::new(&fixture.cli_spec().unwrap(), &given);
     folder.apply(&["--size", "5x7"], &[]).assert_refused("x_h is [");
     folder.assert_no_output();
 
-    // All at once.
+    // All problems are told at once.
     let mut tensors = without(&["w_hl"]);
     tensors.insert("w_hh".into(), (wide.clone(), vec![0.0; wide.iter().product()]));
     tensors.insert("more".into(), (vec![1], vec![0.0]));
@@ -284,7 +284,7 @@ fn outputs_are_whole_or_not_there() {
     into(folder.folder.path()).assert_refused("it is a folder");
     folder.assert_no_output();
 
-    // A failure leaves what was there; a success replaces it.
+    // A failure leaves the file that was there. A success replaces it.
     fs::write(folder.output(), "before").unwrap();
     let bytes = fs::read(folder.input()).unwrap();
     fs::write(folder.input(), "").unwrap();

@@ -1,4 +1,4 @@
-//! A layer in files, and layers out of the reference's fixtures.
+//! A layer in files, and layers from the reference's fixtures.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -65,7 +65,7 @@ impl Folder {
     }
 }
 
-/// A layer out of the reference's fixtures.
+/// A layer from the reference's fixtures.
 pub struct Fixture {
     pub name: String,
     pub spec: Value,

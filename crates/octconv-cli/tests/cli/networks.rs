@@ -1,4 +1,4 @@
-//! The command line's side of whole networks: pictures in, answers out, and mistakes in a line.
+//! The commands about whole networks: pictures in, answers out, and each mistake told in one line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use crate::run::{Outcome, json_of, octconv, refused};
 
-/// A file of the network that the program has with it.
+/// A file of the network that the program contains.
 fn asset(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/digits").join(name)
 }
 
-/// A picture of the repository, or all of them.
+/// A picture of the repository, or the folder of all if `name` is empty.
 fn pictures(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/digits/pictures").join(name)
 }
@@ -39,7 +39,7 @@ fn shipped_pictures_are_read() {
     }
 }
 
-/// The first of the held-out pictures, for the tests to be quick: `octconv evaluate` alone goes over all 2,000.
+/// The first few held-out pictures, so that the tests are quick. `octconv evaluate` without arguments takes all 2,000.
 struct HeldOut {
     folder: tempfile::TempDir,
     answers: Value,
@@ -58,7 +58,7 @@ impl HeldOut {
         Self { folder, answers }
     }
 
-    /// Writes the answers, and returns their path.
+    /// Writes the answers to a file, and returns its path.
     fn path(&self) -> String {
         let path = self.folder.path().join("answers.json");
         fs::write(&path, self.answers.to_string()).unwrap();
@@ -70,7 +70,7 @@ impl HeldOut {
 fn held_out_pictures_are_answered_as_pytorch_answers() {
     let report = json_of(&["evaluate", &HeldOut::new(400).path(), "--json"]);
     assert_eq!((&report["pictures"], &report["different"]), (&json!(400), &json!([])));
-    // Of all 2,000 the network has 99.45% right; five of its eleven mistakes are among these.
+    // Five of the network's mistakes are among these pictures. The expected accuracy is that over all 2,000.
     assert_eq!((&report["correct"], &report["expected_accuracy"]), (&json!(395), &json!(0.9945)));
 }
 
@@ -99,11 +99,11 @@ fn what_a_network_sees_is_drawn() {
     let seven = pictures("seven.png");
     for flags in [&["--reference"][..], &["--node", "layer1.0.conv1"][..]] {
         let arguments = [&["classify", seven.to_str().unwrap(), "--features", out.to_str().unwrap()], flags].concat();
-        // Nothing can be tuned here, with the cache turned off; on the reference there is nothing to tune.
+        // The tests turn the cache off, so nothing is tuned. The reference has nothing to tune.
         let text = Outcome::with(&arguments).succeeded();
         assert_eq!(text.contains("\ntuned: 0 of 21 layers (\"octconv tune\""), flags[0] != "--reference", "{text}");
         let maps = image::open(&out).unwrap();
-        // 12 maps of high frequency in rows of 4, 4 of low frequency in rows of 2, all at 56x56.
+        // 12 maps of high frequency in rows of 4, and 4 of low frequency in rows of 2, each drawn at 56x56.
         assert_eq!((maps.width(), maps.height()), (4 * 58 + 2 + 16 + 2 * 58 + 2, 3 * 58 + 2));
     }
     refused(
@@ -174,7 +174,7 @@ fn mistakes_are_refused_in_a_line() {
     refused(&["cost", "resnet50", "--size", "0"], &["h is 0"]);
     refused(&["classify", seven, "--reference", "--sums", "f16"], &["sums is f16: must be f32 on the reference"]);
 
-    // The others in a folder are answered all the same.
+    // A broken picture in a folder does not keep the others from being answered.
     fs::create_dir(path("some")).unwrap();
     fs::copy(seven, path("some/a.png")).unwrap();
     fs::copy(path("cut.png"), path("some/b.png")).unwrap();
@@ -182,7 +182,7 @@ fn mistakes_are_refused_in_a_line() {
     assert_eq!((outcome.code, outcome.stdout.lines().count()), (1, 1));
     assert!(outcome.stderr.contains("b.png"), "{}", outcome.stderr);
 
-    // With nobody at the other end of standard error too: of two broken pictures, each is a line there.
+    // The same if standard error is closed, where each of two broken pictures has a line.
     fs::copy(path("cut.png"), path("some/c.png")).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -1,4 +1,4 @@
-//! The program, run as its users run it.
+//! Runs the program as its users do.
 
 use std::env::{self, consts};
 use std::ffi::OsStr;
@@ -6,16 +6,16 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// What wgpu finds no adapter for.
+/// The environment variable, and its value, with which wgpu finds no adapter.
 pub const NO_ADAPTER: (&str, &str) = ("WGPU_BACKEND", "noop");
 
-/// The program, under the runner that cargo has for this target, if any: it may be what brings the device.
+/// The program. If cargo has a runner for this target, the runner starts it, because the runner may bring the device.
 pub fn octconv() -> Command {
     let mut command = bare_octconv();
-    // Nothing out of the user's cache, and nothing into it.
+    // Neither read nor write the user's cache.
     command.env("OCTCONV_CACHE", "");
     if env::var_os("XDG_RUNTIME_DIR").is_none() {
-        // Without it Mesa's device selection complains on standard error, whatever the program does.
+        // Without it, Mesa's device selection complains on standard error.
         command.env("XDG_RUNTIME_DIR", env::temp_dir());
     }
     command
@@ -36,7 +36,7 @@ fn bare_octconv() -> Command {
     }
 }
 
-/// What a run of the program came to.
+/// The result of a run of the program.
 pub struct Outcome {
     pub code: i32,
     pub stdout: String,
@@ -55,7 +55,7 @@ impl Outcome {
         Self::of(octconv().args(arguments))
     }
 
-    /// Standard output, after a run without a complaint.
+    /// Standard output of a run that succeeded and wrote nothing to standard error.
     #[track_caller]
     pub fn succeeded(self) -> String {
         assert_eq!((self.code, self.stderr.as_str()), (0, ""));
@@ -76,7 +76,7 @@ impl Outcome {
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Its one line on standard error.
+    /// The one line on standard error.
     #[track_caller]
     pub fn error(&self) -> &str {
         let line = self.stderr.strip_suffix('\n').unwrap_or(&self.stderr);
@@ -92,14 +92,14 @@ impl Outcome {
     }
 }
 
-/// The one JSON value of a run without a complaint.
+/// The one JSON value of a run that succeeded and wrote nothing to standard error.
 #[track_caller]
 pub fn json_of(arguments: &[&str]) -> Value {
     let text = Outcome::with(arguments).succeeded();
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
 }
 
-/// Refused in one line that has all of `wanted`.
+/// Fails unless the program refuses these arguments in one line that has all of `wanted`.
 #[track_caller]
 pub fn refused(arguments: &[&str], wanted: &[&str]) {
     let outcome = Outcome::with(arguments);

@@ -1,4 +1,4 @@
-//! `octconv tune` as its users run it, and what the other commands make of it.
+//! `octconv tune` as its users run it, and what the other commands do with its results.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::run::{Outcome, octconv};
 
-/// A folder with a list of one layer, and a cache in it that is yet to be made.
+/// A folder with a list of one layer. Its cache does not exist yet.
 struct Folder(TempDir);
 
 impl Folder {
@@ -29,12 +29,12 @@ impl Folder {
         run(arguments, &self.path("cache"))
     }
 
-    /// As [`Self::run`], about the layers of the file.
+    /// As [`Self::run`], with the list of layers.
     fn layers(&self, command: &str, flags: &[&str]) -> Outcome {
         self.run(&[&[command, "--layers", &self.path("layers.json")], flags].concat())
     }
 
-    /// The one row of a bench.
+    /// The one row of `octconv bench`.
     fn bench(&self, flags: &[&str]) -> Value {
         self.layers("bench", &[&["--no-roofline", "--rounds", "1", "--json", "-"], flags].concat()).json()
     }
@@ -75,7 +75,7 @@ fn what_is_tuned_is_what_bench_runs() {
     assert_eq!(tuned(&folder.bench(&["--untuned"])), [false; 2]);
     assert_eq!(tuned(&folder.bench(&["--pooled"])), [false, true]);
 
-    // It is not done again, and the file for shipping is whole all the same.
+    // Nothing is tuned a second time, and --out still writes the whole file.
     let bytes = fs::read(&shipped).unwrap();
     fs::remove_file(&shipped).unwrap();
     let text = folder.layers("tune", &["--out", &shipped]).succeeded();
@@ -85,7 +85,7 @@ fn what_is_tuned_is_what_bench_runs() {
     let text = folder.layers("tune", &[&BRIEF[..], &["--again"]].concat()).succeeded();
     assert!(!text.contains("tuned before"), "{text}");
 
-    // A damaged cache is none.
+    // A damaged cache is ignored.
     fs::write(kept, &bytes[..bytes.len() / 2]).unwrap();
     assert_eq!(tuned(&folder.bench(&[])), [false; 2]);
 }
@@ -117,7 +117,7 @@ fn mistakes_are_told_in_a_line() {
     folder.run(&["tune", "cifar-resnet20", "--only", "nothing has this name"]).assert_refused("no layer");
     folder.layers("tune", &["--out", &folder.path("no/folder/out")]).assert_refused("there is no folder");
     run(&["tune", "--layers", &folder.path("layers.json")], "").assert_refused("OCTCONV_CACHE");
-    // A file in the place of the folder.
+    // The cache's folder is a file.
     run(&["tune", "--layers", &folder.path("layers.json")], &folder.path("layers.json")).assert_refused("writing ");
     assert!(!Path::new(&folder.path("cache")).exists());
     for wrong in [&["tune"][..], &["tune", "cifar-resnet20", "--pooled"], &["tune", "cifar-resnet20", "--rounds", "0"]]
