@@ -1,5 +1,7 @@
 // The activation of a layer.
 
+#import common/nan
+
 // 0 none, 1 ReLU, 2 ReLU6, 3 SiLU, 4 hard-swish, 5 leaky ReLU with `slope`, 6 sigmoid, 7 tanh, 8 GELU, 9 GELU by tanh,
 // 10 hard-sigmoid.
 const ACTIVATION: u32 = 0u;
@@ -7,10 +9,10 @@ const ACTIVATION: u32 = 0u;
 fn activate(x: f32, slope: f32) -> f32 {
     switch ACTIVATION {
         case 1u: {
-            return max(x, 0.0);
+            return at_least(x, 0.0);
         }
         case 2u: {
-            return clamp(x, 0.0, 6.0);
+            return between(x, 0.0, 6.0);
         }
         case 3u: {
             return x / (1.0 + exp(-x));
@@ -46,7 +48,7 @@ fn activate(x: f32, slope: f32) -> f32 {
             return x * select(1.0 / (1.0 + exp(-2.0 * a)), 0.0, a <= -40.0);
         }
         case 10u: {
-            return clamp(x + 3.0, 0.0, 6.0) / 6.0;
+            return between(x + 3.0, 0.0, 6.0) / 6.0;
         }
         default: {
             return x;

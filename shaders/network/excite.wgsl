@@ -16,6 +16,7 @@
 #import tensors/input as x
 #import tensors/input as weights
 #import tensors/output as y
+#import common/nan
 
 const WORKGROUP: u32 = 256u;
 const REDUCED: u32 = 4u;
@@ -56,7 +57,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         for (var part = 0u; part < PARTS; part++) {
             sum += hidden[part * REDUCED + k];
         }
-        hidden[k] = max(sum, 0.0);
+        hidden[k] = at_least(sum, 0.0);
     }
     workgroupBarrier();
     if workgroup < shape.n {

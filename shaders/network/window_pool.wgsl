@@ -17,6 +17,7 @@
 
 #import tensors/input as x
 #import tensors/output as y
+#import common/nan
 
 const WORKGROUP: u32 = 64u;
 // Makes means. If not, makes maxima.
@@ -132,6 +133,7 @@ fn pooled(plane: u32, first: i32, top: i32, left: i32) -> f32 {
     let rows = range(top, kernel_h(), shape.h);
     let cols = range(left, kernel_w(), shape.w);
     var value = 0.0;
+    var nan = 0.0;
     for (var i = frames.x; i < frames.y; i++) {
         let frame = plane * shape.t + inside(first, i, shape.t);
         for (var j = rows.x; j < rows.y; j++) {
@@ -143,6 +145,7 @@ fn pooled(plane: u32, first: i32, top: i32, left: i32) -> f32 {
                     value += select(0.0, element, is_in);
                 } else {
                     value = select(max(value, element), element, i == frames.x && j == rows.x && k == cols.x);
+                    nan = select(nan, element, is_nan(element));
                 }
             }
         }
@@ -151,7 +154,7 @@ fn pooled(plane: u32, first: i32, top: i32, left: i32) -> f32 {
         let existing = count(first, shape.kernel_t, shape.t) * count(top, kernel_h(), shape.h);
         value = value / f32(existing * count(left, kernel_w(), shape.w));
     }
-    return value;
+    return select(value, nan, is_nan(nan));
 }
 
 // The elements of a pool window that a loop takes along an axis: the first, and the one after the last. In a small

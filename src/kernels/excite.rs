@@ -108,7 +108,10 @@ mod tests {
             };
             let (squeeze, squeeze_bias) = (scaled(1, reduced, channels), floats(2, reduced));
             let (excite, excite_bias) = (scaled(3, channels, reduced), floats(4, channels));
-            let x = floats(5, n * channels);
+            let mut x = floats(5, n * channels);
+            if n == 2 {
+                x[0] = f32::NAN;
+            }
             let product = |weight: &[f32], bias: &[f32], x: &[f64]| -> Vec<f64> {
                 let rows = weight.chunks_exact(x.len()).zip(bias);
                 rows.map(|(row, &bias)| {
@@ -118,7 +121,8 @@ mod tests {
             };
             let wanted = x.chunks_exact(channels as usize).flat_map(|x| {
                 let x: Vec<f64> = x.iter().copied().map(f64::from).collect();
-                let hidden: Vec<f64> = product(&squeeze, &squeeze_bias, &x).into_iter().map(|r| r.max(0.0)).collect();
+                let hidden: Vec<f64> =
+                    product(&squeeze, &squeeze_bias, &x).into_iter().map(|r| if r < 0.0 { 0.0 } else { r }).collect();
                 product(&excite, &excite_bias, &hidden).into_iter().map(|e| 1.0 / (1.0 + (-e).exp()))
             });
             let wanted = Wanted::whole(wanted, 2e-5);

@@ -4,11 +4,12 @@ use octconv::{Activation, Dtype, InputSize, Options, Spec, Tensors, Weights};
 
 use crate::common::{all_activations, context};
 
-/// Small and large values, some beyond what exp can take, and the values where functions have a corner.
+/// Small and large values, some beyond what exp can take, the values where functions have a corner, and what is no number.
 fn values() -> Vec<f32> {
     let steps = (-2000..=2000).map(|i| i as f32 / 50.0);
     let powers = (-140..=120).map(|exponent| 2f32.powi(exponent));
-    steps.chain(powers.clone()).chain(powers.map(|x| -x)).collect()
+    let not_finite = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+    steps.chain(powers.clone()).chain(powers.map(|x| -x)).chain(not_finite).collect()
 }
 
 fn run(activation: Activation, x: &[f32]) -> Vec<f32> {
@@ -31,6 +32,9 @@ fn all_values() {
     for activation in all_activations() {
         for (&x, y) in values.iter().zip(run(activation, &values)) {
             let expected = activation.apply(x.into());
+            if f64::from(y) == expected || y.is_nan() && expected.is_nan() {
+                continue;
+            }
             // Functions with exp are less exact for large |x|, but there their results are large too, or next to 0 or 1.
             let scale = expected.abs().max(f64::from(x).abs().clamp(1.0, 40.0));
             let allowed = 30.0 * f64::from(f32::EPSILON) * scale;

@@ -13,6 +13,7 @@ pub(crate) const FILES: &[(&str, &str)] = {
         "common/lanes",
         "common/lanes_1",
         "common/means",
+        "common/nan",
         "common/slices",
         "common/turns",
         "common/words64",
