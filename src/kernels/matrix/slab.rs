@@ -165,7 +165,8 @@ impl Problem<'_> {
     /// Columns of a word of the inputs: 4, 2 or 1.
     pub(super) fn word(&self, slab: Slab) -> u32 {
         let (spec, job) = (self.spec, self.job);
-        // Rows must be whole words, and every thread must have a word to gather.
+        // Rows must be whole words, and every thread must have a word to gather. matrix/replicated reads X_L element by
+        // element.
         let whole = |word: u32| {
             let words = 4 * slab.window / word;
             let aligned = |path: &PathJob| path.sampling.step == 1 && path.source.dims.w.is_multiple_of(word);
@@ -181,8 +182,7 @@ impl Problem<'_> {
     }
 }
 
-/// Rows and columns of the cells that are counted in a frame: the cells of the output, or of the padded map if
-/// windowed.
+/// Rows and columns of the cells that are counted in a frame: those of the output, or, if windowed, of the padded map.
 pub(super) fn counted(spec: &Spec, output: Dims, windowed: bool) -> [u32; 2] {
     let reach = if windowed { reach(spec) } else { [0; 2] };
     [(output.h + reach[0]).div_ceil(2), (output.w + reach[1]).div_ceil(2)]

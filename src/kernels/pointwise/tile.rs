@@ -18,7 +18,7 @@ pub(super) struct Tile {
     pub(super) low_vectors: u32,
 }
 
-/// The most that a thread takes. Wider tiles are slower on software devices, and do not fit into the registers of GPUs.
+/// The most that a thread takes. Wider tiles are slower on lavapipe, and spill registers on AMD GPUs.
 pub(super) static TILES: LazyLock<TileTable<Tile>> = LazyLock::new(|| {
     let tile = |channels: u32, rows: u32, cols: u32| {
         let vectors = channels / LANES;

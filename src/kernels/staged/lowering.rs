@@ -219,8 +219,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// The place of a tensor among the inputs, to which it is added if it is new. It is read in pairs if all of its
-    /// readers can.
+    /// The place of a tensor among the inputs, to which it is added if it is new. It is read in pairs if all readers
+    /// can.
     fn input(&self, inputs: &mut Vec<Input>, id: TensorId, paired: bool) -> usize {
         let place = inputs.iter().position(|input| input.id == id).unwrap_or_else(|| {
             inputs.push(Input { id, paired: self.types.pairs() });
@@ -230,8 +230,7 @@ impl Lowering<'_> {
         place
     }
 
-    /// Whether a path can read two columns at a time, because both belong to one mean, or to adjacent positions of a
-    /// cell.
+    /// Whether a path can read two columns at a time: if both belong to one mean, or to adjacent positions of a cell.
     fn reads_pairs(&self, path: &PathJob, shape: &PathShape) -> bool {
         let sampling = path.sampling;
         let one_to_one = self.spec.kernel()[1] == 1 && self.spec.padding()[1] == 0 && sampling.step == 1;

@@ -18,8 +18,7 @@ pub(super) struct Tile {
     pub(super) slab: u32,
 }
 
-/// Large tiles use each loaded element for more products. Small tiles give small maps enough workgroups to fill a
-/// device.
+/// Large tiles use each loaded element for more products. Small tiles give small maps enough workgroups.
 pub(super) const TILES: [Tile; 6] = [
     tile([32, 32], [4, 4], 16),
     tile([32, 128], [8, 8], 8),

@@ -32,8 +32,8 @@ fn storage(tile: Tile, products: Dtype) -> u32 {
     products.bytes() as u32 * 2 * tile.slab * (tile.channels + tile.positions)
 }
 
-/// What a thread does for a path. An iteration takes one of `slabs` slabs of one of `taps` taps. A load brings
-/// `per_load` inputs.
+/// What a thread does for a path. An iteration takes one of `slabs` slabs of one of `taps` taps; a load, `per_load`
+/// inputs.
 pub(super) fn path_part(tile: Tile, products: Dtype, path: &PathJob, taps: u32, slabs: u32, per_load: u64) -> Part {
     let iterations = u64::from(taps) * u64::from(slabs);
     let (slab, workgroup) = (u64::from(tile.slab), u64::from(tile.workgroup()));

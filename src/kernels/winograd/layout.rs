@@ -47,8 +47,7 @@ pub(super) struct Layout {
     pub(super) tile: Tile,
     pub(super) high: Resolution,
     pub(super) low: Resolution,
-    /// The product of Y_H, that of Y_L, and that of L->H at low resolution. If there is the last, the first is without
-    /// L->H.
+    /// The products of Y_H, of Y_L, and of L->H at low resolution. The last is absent if the first includes L->H.
     pub(super) products: [Option<Product>; 3],
     /// Channels of X_L at low resolution, with their padding.
     pub(super) low_channels: u32,

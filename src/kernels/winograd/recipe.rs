@@ -50,7 +50,7 @@ pub(super) fn channels_per_thread(words: Words, tile: Tile) -> u32 {
 }
 
 /// Columns of the first word that lie in front of a window, if an input is read two columns at a time. If the window
-/// has means, there are none, because a mean is one word or two.
+/// has means, there are none, because each mean is of whole words.
 pub(super) fn ahead(level: u32, odd: bool) -> u32 {
     u32::from(level == 0 && odd)
 }

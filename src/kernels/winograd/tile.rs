@@ -29,8 +29,7 @@ pub(super) static TILES: LazyLock<TileTable<Tile>> = LazyLock::new(|| {
     TileTable::new([of(4), of(2)].concat())
 });
 
-/// Input channels that a thread of the products takes at a time. The channels of each path are padded to a multiple of
-/// it.
+/// Input channels that a thread of the products takes at a time. The channels of each path are padded to a multiple.
 pub(super) const UNROLL: u32 = 4;
 
 /// The most sums of a thread on a GPU, because they must fit into registers.
@@ -39,7 +38,7 @@ const MAX_SUMS_OF_GPU: u32 = 64;
 const MIN_COLUMNS_OF_GPU: u32 = 4;
 
 impl Tile {
-    /// Whether a device has a use for it.
+    /// Whether it suits a device.
     pub(super) fn suits(self, facts: &DeviceFacts) -> bool {
         facts.software || (self.rows * self.columns <= MAX_SUMS_OF_GPU && self.columns >= MIN_COLUMNS_OF_GPU)
     }
@@ -64,8 +63,7 @@ impl Tile {
     }
 
     /// Winograd tiles that a thread or a workgroup takes, of this many in all. If they are columns, a thread takes as
-    /// many as the tile says. If they are rows, all workgroups take about as many, because work beyond the last one is
-    /// wasted.
+    /// many as the tile says. If they are rows, all workgroups take about as many, to waste little in the last one.
     pub(super) fn tiles_at_once(self, tiles: u64) -> u32 {
         if self.rows_are_channels {
             return self.columns;

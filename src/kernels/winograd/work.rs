@@ -51,7 +51,7 @@ pub(super) fn product_bytes(tile: Tile, product: &Product) -> u64 {
     4 * u64::from(tile.points()) * row * u64::from(product.depth + product.padded)
 }
 
-/// Loads of a thread that makes a Winograd tile of Y_H, of sums at high resolution, and of sums of L->H at low
+/// Loads of a thread that makes a Winograd tile of Y_H: of sums at high resolution, and of sums of L->H at low
 /// resolution.
 pub(super) fn loads_of_high(tile: Tile, high_sums: bool, low_sums: bool) -> u64 {
     let square = |has: bool, side: u32| if has { u64::from(side * side) } else { 0 };
