@@ -69,7 +69,7 @@ var<workgroup> inputs: array<f16, SLABS_KEPT * SLAB_SIZE>;
 // [channel][b][cell].
 var<workgroup> round_sums: array<f32, ROUND_ROWS * ROUND_COLS>;
 
-// The matrices of each path, [oc / SIDE][q][r][s][c_in / SIDE][oc % SIDE][c_in % SIDE], behind the biases.
+// The matrices of each path, [oc / SIDE][q][r][s][c_in / SIDE][oc % SIDE][c_in % SIDE], after the biases.
 @group(0) @binding(1) var<storage, read> weights: array<f16>;
 // [c_out] of Y_H, then of Y_L. The same buffer as `weights`.
 @group(0) @binding(2) var<storage, read> biases: array<f32>;

@@ -13,7 +13,7 @@
 // that both outputs have about as many blocks. A workgroup has one block of channels, so all its threads read weights
 // at the same address.
 //
-// Operands: X_H, X_L, Y_H, Y_L and residuals [n][c][t][h][w]; weights as in pointwise/products, behind the biases
+// Operands: X_H, X_L, Y_H, Y_L and residuals [n][c][t][h][w]; weights as in pointwise/products, after the biases
 // [block][oc] of Y_H, then of Y_L.
 //
 // If a tensor is paired, two adjacent columns, the first one even, are moved at once. Its rows then have even length.

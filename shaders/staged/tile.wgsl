@@ -12,7 +12,7 @@ const TILE_CELLS: u32 = 8u;
 // The same of a thread.
 const VECTORS: u32 = 1u;
 const CELLS: u32 = 1u;
-// Input channels of a slab, and how many of them a thread multiplies at once.
+// Input channels of a slab, and the number of them that a thread multiplies at once.
 const SLAB: u32 = 16u;
 const UNROLL: u32 = 4u;
 // Some tap of some position lies outside of the map.

@@ -4,7 +4,7 @@
 //
 // d is the WINDOW x WINDOW inputs of channel c under a Winograd tile, with zeros outside of the map.
 //
-// Each path has a feed, an instance of winograd/feed; but at stride 1, L->H shares the feed of L->L. At high
+// Each path has a feed, an instance of winograd/feed; but at stride 1, L->H shares the feed of L->L, if any. At high
 // resolution, feeds read X_H, and at stride 2 also X_L for L->H. At low resolution, feeds read X_L and pool(X_H). V has
 // the channels of all feeds of a resolution, one feed after the other.
 //

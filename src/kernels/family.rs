@@ -122,8 +122,8 @@ pub(crate) fn next_scratch(first: usize, scratch: &mut Vec<u64>, words: u64) -> 
     TensorId::Scratch(first + scratch.len() - 1)
 }
 
-/// The tiles of a family, found by the names that their `Display` gives. It leaks these names, so make it once per
-/// program.
+/// The tiles of a family, found by the names that their `Display` gives. Made once per program, because it leaks the
+/// names.
 pub(crate) struct TileTable<T> {
     tiles: Vec<T>,
     names: Vec<&'static str>,

@@ -37,7 +37,7 @@ fn recipe(activations: Dtype, workgroup: u32, team: u32) -> Recipe {
 /// Writes the means of the planes of X (`XH`) to `slice` of a vector of f32 per sample (`YH`).
 pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Dims, slice: Slice) -> Result<Step, Error> {
     let size = x.t * x.h * x.w;
-    // A software device runs a team as one vector of threads, and has no other threads to run while a team waits at a
+    // On a software device a team is one vector of threads. There are no other threads that run while it waits at a
     // barrier.
     let largest = reduction_workgroup(facts, if facts.software { 8 } else { 256 }, 4);
     let team = (size / ELEMENTS_PER_THREAD).clamp(1, largest).next_power_of_two();

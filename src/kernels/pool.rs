@@ -26,8 +26,7 @@ uniform! {
 /// Means of a thread along w.
 const COLS: u32 = 2;
 
-/// The kernel with `rows` rows of means per thread. The flags say whether X, and the means, are moved two columns at a
-/// time.
+/// The kernel with this many rows of means per thread. X and the means may be moved two columns at a time.
 fn recipe(types: Types, rows: u32, [x_paired, p_paired]: [bool; 2]) -> Recipe {
     Recipe::new("layer/pool")
         .constant("WORKGROUP", ELEMENTWISE_WORKGROUP)

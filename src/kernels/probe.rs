@@ -25,7 +25,7 @@ pub(crate) enum Probe {
 }
 
 uniform! {
-    /// Of multiply_add.wgsl.
+    /// The uniform of multiply_add.wgsl.
     struct Chains {
         rounds: u32,
         start: f32,
@@ -35,7 +35,7 @@ uniform! {
 }
 
 uniform! {
-    /// Of multiply_matrices.wgsl.
+    /// The uniform of multiply_matrices.wgsl.
     struct Rounds {
         rounds: u32,
         unused_a: u32,
@@ -45,7 +45,7 @@ uniform! {
 }
 
 uniform! {
-    /// Of read.wgsl and copy.wgsl.
+    /// The uniform of read.wgsl and copy.wgsl.
     #[derive(Default)]
     pub(crate) struct Walk {
         pub(crate) rounds: u32,

@@ -1,5 +1,4 @@
-//! Host code of `shaders/network/scale.wgsl`: batch norms, excitations and copies of maps, and pool() of the result if
-//! wanted.
+//! Host code of `shaders/network/scale.wgsl`: batch norms, excitations and copies of maps, and pool(Y) if wanted.
 
 use super::access::Access;
 use super::job::{Slice, TensorId};

@@ -30,8 +30,7 @@ pub(crate) fn contexts() -> &'static [Context; 2] {
     })
 }
 
-/// The facts of a device, told to be a GPU, a software device, and a small GPU whose workgroups are small and grids
-/// fold.
+/// The facts of a device as a GPU, as a software device, and as a GPU with small workgroups and grids that fold.
 pub(crate) fn facts(context: &Context) -> [DeviceFacts; 3] {
     let [gpu, software] = [false, true].map(|software| DeviceFacts { software, ..context.engine().facts().clone() });
     let mut small = gpu.clone();
@@ -69,8 +68,8 @@ impl Wanted {
     }
 }
 
-/// Runs a step and compares `YH`. A failure names `case`. If a step needs f16 and the device has none, the step is only
-/// translated.
+/// Runs a step and compares `YH`. A failure names `case`. A step that needs f16 is only translated if the device has
+/// none.
 pub(crate) fn check(case: &str, context: &Context, step: &Step, inputs: &[(TensorId, Vec<u8>)], wanted: &Wanted) {
     check_all(case, context, step, inputs, &[(TensorId::YH, wanted)]);
 }

@@ -43,7 +43,7 @@ impl Types {
         Self { activations, weights, words: facts.words() }
     }
 
-    /// Whether two elements of a row of activations, the first at an even column, are one word. Rows must have even
+    /// Whether two elements of a row of activations, the first at an even column, are one word. If so, rows have even
     /// length.
     pub(crate) fn paired(self, dims: Dims) -> bool {
         self.pairs() && dims.w.is_multiple_of(2)
@@ -54,8 +54,8 @@ impl Types {
         self.words != Words::Elements
     }
 
-    /// Elements that cost one load or store: both elements of a pair. An f32 pair on a GPU costs two, because a cache
-    /// gives as many bytes per cycle for vectors as for single elements.
+    /// Elements that cost one load or store: both elements of a pair. But an f32 pair on a GPU costs two, because a
+    /// cache gives as many bytes per cycle for vectors as for single elements.
     pub(crate) fn elements_a_load(self, paired: bool) -> u64 {
         if paired && (self.words, self.activations) != (Words::Vectors, Dtype::F32) { 2 } else { 1 }
     }

@@ -21,8 +21,7 @@
 //! }
 //! ```
 //!
-//! Names, offsets and types are compared in order. Fields must have the same names on both sides, even fields of
-//! padding.
+//! Names, offsets and types are compared in order. All fields, padding too, must have the same names on both sides.
 
 /// Declares a struct that goes into a uniform byte by byte, with `repr(C)`. In tests it knows its layout.
 macro_rules! uniform {
@@ -67,7 +66,7 @@ pub(crate) mod layout {
         pub(crate) offset: usize,
         /// In bytes.
         pub(crate) size: usize,
-        /// As WGSL calls it.
+        /// Its type in WGSL.
         pub(crate) scalar: &'static str,
     }
 

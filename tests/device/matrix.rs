@@ -1,8 +1,8 @@
-//! The matrix kernel, against the reference: each theme in every strategy that the planner has for its layers. On a device
-//! without matrix units every one of them asserts that the planner refuses the kernel, and says what it needs.
+//! The matrix kernel, against the reference: each theme in every strategy that the planner has for its layers. On a
+//! device without matrix units every one of them asserts that the planner refuses the kernel, and says what it needs.
 //!
-//! Strides are no constants of the kernel, and of sizes, paddings and channels only what they leave over: layers of a theme
-//! share a few pipelines.
+//! Strides are no constants of the kernel, and of sizes, paddings and channels only what they leave over: layers of a
+//! theme share a few pipelines.
 
 use std::sync::OnceLock;
 
@@ -28,8 +28,8 @@ fn halves(case: Case) -> Case {
 /// The tile that compiles fastest.
 const SMALL: &str = "g2m4m-s2m2m";
 
-/// Runs the case with f16 in the small tile, in every strategy that the planner has for the matrix kernel but the unfused
-/// one; those that are wanted must be among them.
+/// Runs the case with f16 in the small tile, in every strategy that the planner has for the matrix kernel but the
+/// unfused one; those that are wanted must be among them.
 fn check(case: Case, wanted: &[Strategy]) {
     let variant = |v: Variant| v.strategy != Strategy::Unfused && v.tile == Some(SMALL);
     let ran = check_on(context(), &halves(case.clone()), variant);
@@ -177,8 +177,8 @@ fn sizes_of_windows() {
     }
 }
 
-/// Subgroups an eighth as large as planned for, so that seven of eight have no piece; with as many threads, also steps of
-/// two matrices a slab, and windows of long rows.
+/// Subgroups an eighth as large as planned for, so that seven of eight have no piece; with as many threads, also steps
+/// of two matrices a slab, and windows of long rows.
 #[test]
 fn subgroups_smaller_than_planned() {
     let [fewest, most] = context().engine().facts().subgroup_sizes;
@@ -366,9 +366,10 @@ fn refusals() {
     {
         assert_eq!(refused(halves(case()), "low-first/matrix", &facts), units);
     }
-    assert_eq!(refused(halves(case()), "fused/matrix", &able()), "maps that are pooled first, or given");
+    let pooled = "maps that the caller or an earlier dispatch has pooled";
+    assert_eq!(refused(halves(case()), "fused/matrix", &able()), pooled);
     let floored = halves(image(k3((64, 64), (64, 64)).rounding(Rounding::Floor), 27, 28));
-    let reason = "an L->H as large as half of Y_H, or done first";
+    let reason = "L->H at half of the size of Y_H, or made by an earlier dispatch";
     assert_eq!(refused(floored, "pool-first/matrix", &able()), reason);
     for subgroup_sizes in [[32, 1 << 30], [3, 32]] {
         let reason = "subgroups of 1 to 128 threads, a power of two";
@@ -406,8 +407,8 @@ fn limits() {
     assert_eq!(exceeded("g2m4m-s2m2m", &threads), None);
 }
 
-/// The planner ranks matrix units before the direct kernel where they help: not on software devices, which emulate them,
-/// and not for a handful of channels.
+/// The planner ranks matrix units before the direct kernel where they help: not on software devices, which emulate
+/// them, and not for a handful of channels.
 #[test]
 fn the_planners_choice() {
     let before_direct = |facts: &DeviceFacts, channels: u32| {

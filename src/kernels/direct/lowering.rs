@@ -110,8 +110,7 @@ impl<'a> Lowering<'a> {
     fn new(request: &Request<'a>, tiles: Tiles, products: Dtype) -> Self {
         let Request { facts, spec, types, job, .. } = *request;
         let flat = is_flat(spec, job, tiles);
-        // If threads lie along the channels, a workgroup is one vector of threads, so that it reads its weights in
-        // order.
+        // If threads lie along the channels, a workgroup is one vector of threads, which reads its weights in order.
         let threads = |(output, tile): (&Option<OutputJob>, Tile)| {
             let dims = view(flat, output.as_ref()?.y.dims);
             Some(if tile.across { 1 } else { tiles_of(dims, tile) })

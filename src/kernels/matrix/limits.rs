@@ -17,7 +17,7 @@ pub(super) fn device_refusal(facts: &DeviceFacts) -> Option<&'static str> {
 
 /// The threads of a workgroup, if the device allows them.
 pub(super) fn workgroup(facts: &DeviceFacts, tile: Tile, side: u32) -> Result<u32, Error> {
-    // A thread finishes whole rows of cells.
+    // At least `side`, because SIDE adjacent threads finish the cells of a row of a matrix.
     let threads = tile.pieces().saturating_mul(facts.subgroup_sizes[1]).max(side);
     let limits = &facts.limits;
     for (name, allowed) in [

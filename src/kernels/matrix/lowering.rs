@@ -1,4 +1,4 @@
-//! From a job to a dispatch.
+//! Lowers a job to a dispatch.
 
 use super::limits::{device_refusal, workgroup};
 use super::recipe::{Constants, OutputConstants, PathConstants};
@@ -59,15 +59,15 @@ fn job_refusal(spec: &Spec, job: &Job) -> Option<&'static str> {
     if paths.clone().any(|path| spec.path_groups(path.weights) != 1) {
         Some("the matrix kernel needs one group")
     } else if paths.any(|path| path.sampling.level > 0) {
-        Some("the matrix kernel needs maps that are pooled first, or given")
+        Some("the matrix kernel needs maps that the caller or an earlier dispatch has pooled")
     } else if upsampled(job).is_some_and(|[source, wanted]| !is_convolved_into(spec, source, wanted)) {
-        Some("the matrix kernel needs an L->H as large as half of Y_H, or done first")
+        Some("the matrix kernel needs L->H at half of the size of Y_H, or made by an earlier dispatch")
     } else {
         None
     }
 }
 
-/// A job that the family does, and how.
+/// A job that the family can do, and how it does it.
 struct Lowering<'a> {
     problem: Problem<'a>,
     slab: Slab,
@@ -91,7 +91,7 @@ impl Lowering<'_> {
         self.problem.spec.time().kernel * kernel_h * kernel_w
     }
 
-    /// Iterations over a slab of channels.
+    /// Iterations for each slab of channels: one per tap, or one per frame of taps.
     fn iterations_per_slab(&self) -> u32 {
         if self.slab.windowed { self.problem.spec.time().kernel } else { self.taps() }
     }
@@ -259,7 +259,7 @@ impl Lowering<'_> {
     fn tensors(&self, inputs: Vec<TensorId>) -> Vec<TensorId> {
         let job = self.problem.job;
         let outputs = [&job.high, &job.low].map(Option::as_ref);
-        // Biases and weights are one buffer.
+        // One buffer with biases and weights.
         let mut tensors = vec![TensorId::Weights, TensorId::Weights];
         tensors.extend(inputs);
         tensors.extend(job.low_sums.map(|sums| sums.id));
@@ -272,7 +272,7 @@ impl Lowering<'_> {
     /// What the threads of each output do.
     fn parts(&self, shapes: &[PathShape; 4], [high_workgroups, low_workgroups]: [u64; 2]) -> Vec<Part> {
         let job = self.problem.job;
-        // Over the paths into an output, and over an L->H that is replicated.
+        // Iterations over the paths into each output, and over an L->H that is replicated.
         let mut iterations = [0; 2];
         let mut replicated = 0;
         for (path, path_job, _) in job.paths_into_outputs() {
@@ -299,7 +299,7 @@ impl Lowering<'_> {
     }
 }
 
-/// The place of a tensor among the inputs.
+/// The place of a tensor among the inputs, to which it is added if it is new.
 fn place_of(inputs: &mut Vec<TensorId>, id: TensorId) -> usize {
     inputs.iter().position(|&other| other == id).unwrap_or_else(|| {
         inputs.push(id);

@@ -1,7 +1,7 @@
 //! `matrix`: layers of one group and any kernel size, in f16, on devices with matrix units.
 //!
-//! Factors are f16 and sums f32. Maps are pooled first, because a load that averages would cost more than the products.
-//! `shaders/matrix/matrix.wgsl` says what the kernel does.
+//! Factors are f16, sums are f32. An earlier dispatch pools maps, because loads that average would cost more than
+//! products. `shaders/matrix/matrix.wgsl` says what the kernel does.
 
 mod limits;
 mod lowering;

@@ -1,4 +1,4 @@
-//! What distinguishes one kernel of the family from another, and the recipe that it makes.
+//! What distinguishes the kernels of the family, and the recipe of each.
 
 use super::slab::Slab;
 use super::tile::Tile;
@@ -13,9 +13,9 @@ use crate::precision::Dtype;
 /// A path, in an instance of `matrix/path` or `matrix/replicated`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PathConstants {
-    /// The place among [`Constants::inputs`] of what it reads.
+    /// The input that it reads, as its place in [`Constants::inputs`].
     pub(super) input: usize,
-    /// Its channels are whole slabs.
+    /// Its channels fill whole slabs.
     pub(super) whole: bool,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct OutputConstants {
     pub(super) residual: bool,
     /// It is written two columns at a time.
     pub(super) paired: bool,
-    /// It is a partial sum, to be added to elsewhere.
+    /// It is a partial sum, to which another dispatch adds.
     pub(super) partial: bool,
 }
 
@@ -65,7 +65,7 @@ impl Constants {
         let recipe = self.matrices(self.tile_constants(Recipe::new("matrix/matrix")));
         let recipe = Path::ALL.into_iter().fold(recipe, |recipe, path| self.path(recipe, path));
         let recipe = self.replicated(recipe);
-        // One buffer, as two types.
+        // One buffer, bound as two types.
         let recipe = recipe.binding("weights", Access::Read).binding("biases", Access::Read);
         let recipe = (0..self.inputs.len()).fold(recipe, |recipe, input| self.input(recipe, input));
         self.outputs(recipe)
@@ -93,7 +93,7 @@ impl Constants {
             .flag("SLICED", self.sliced)
     }
 
-    /// The types of matrices.
+    /// Sets the types of matrices.
     fn matrices(&self, recipe: Recipe) -> Recipe {
         let [left, right, sum] = match self.side {
             8 => ["coop_mat8x8<f16, A>", "coop_mat8x8<f16, B>", "coop_mat8x8<f32, C>"],
@@ -102,7 +102,7 @@ impl Constants {
         recipe.alias("Left", left).alias("Right", right).alias("Sum", sum)
     }
 
-    /// The instance of a path.
+    /// Adds the instance of a path.
     fn path(&self, recipe: Recipe, path: Path) -> Recipe {
         let (instance, source) = match path {
             Path::HH => ("hh", "hh_source"),
@@ -119,7 +119,7 @@ impl Constants {
         }
     }
 
-    /// The instance that makes L->H, if it is replicated.
+    /// Adds the instance that makes L->H, if it is replicated.
     fn replicated(&self, recipe: Recipe) -> Recipe {
         match (self.paths[Path::LH as usize], self.slab.positions) {
             (Some(PathConstants { input, whole }), Some(positions)) => recipe
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use crate::kernels::uniform;
 
-    /// A layer with all paths; L->H is replicated, or given.
+    /// A layer with all paths. L->H is given if `given`, else replicated.
     fn constants(side: u32, word: u32, windowed: bool, given: bool) -> Constants {
         let tile = TILES[5];
         let slab = Slab { depth: 1, window: 4 * side, windowed, positions: (!given).then_some(4 * side) };

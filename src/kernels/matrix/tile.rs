@@ -3,17 +3,17 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-/// Matrices of a workgroup: pieces below each other, and always two side by side. The four phases of a cell are two
-/// pieces times an even number of columns.
+/// The matrices of a workgroup, in rows of pieces; a row always has two pieces. The four phases of a cell are two
+/// pieces times two columns of matrices, so `matrix_cols` is even.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
     pub(super) piece_rows: u32,
-    /// Of a piece, which one subgroup makes.
+    /// Rows of matrices of a piece, which one subgroup makes.
     pub(super) matrix_rows: u32,
     pub(super) matrix_cols: u32,
 }
 
-/// The more matrices, the more often an operand that is loaded is used, and the fewer workgroups there are.
+/// With more matrices, each loaded operand is used more often, but there are fewer workgroups.
 pub(super) const TILES: [Tile; 6] =
     [tile(2, [4, 4]), tile(1, [4, 4]), tile(2, [4, 2]), tile(1, [2, 4]), tile(2, [2, 2]), tile(1, [2, 2])];
 
@@ -41,7 +41,7 @@ impl fmt::Display for Tile {
 }
 
 impl Tile {
-    /// Rows of matrices of a workgroup.
+    /// Rows of matrices in a workgroup.
     pub(super) fn rows(self) -> u32 {
         self.piece_rows * self.matrix_rows
     }

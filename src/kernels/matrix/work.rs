@@ -1,33 +1,33 @@
-//! What a dispatch asks of a device, for the estimate.
+//! The work of a dispatch, for the estimate.
 
 use super::slab::{Problem, Slab};
 use crate::device::Part;
 
-/// The threads of an output.
+/// The threads of an output, and what the work of each depends on.
 pub(super) struct Threads {
     pub(super) threads: u64,
-    /// Of each thread, over the paths into the output, except for an L->H that is replicated.
+    /// Iterations over the paths into the output, except over an L->H that is replicated.
     pub(super) iterations: u64,
-    /// Of each thread, over an L->H that is replicated.
+    /// Iterations over an L->H that is replicated.
     pub(super) replicated: u64,
     /// Outputs are written two columns at a time.
     pub(super) paired: bool,
 }
 
 impl Threads {
-    /// What each of them does, with words of this many columns.
+    /// What each thread does, with words of this many columns.
     pub(super) fn part(self, problem: &Problem, slab: Slab, word: u32) -> Part {
         let Problem { facts, spec, tile, side, workgroup, .. } = *problem;
         let Self { threads, iterations, replicated, paired } = self;
         let [kernel_h, kernel_w] = spec.kernel();
-        // Of an iteration, for each matrix of sums.
+        // Matrix products of an iteration, for each matrix of sums.
         let products = u64::from(slab.depth * if slab.windowed { kernel_h * kernel_w } else { 1 });
         let gathered = u64::from(slab.gathered(side, workgroup));
         let positions = slab.positions.unwrap_or(0) * slab.depth * side;
         let replicated_gathered = u64::from(positions.div_ceil(workgroup));
-        // A matrix is loaded in two wide words.
+        // A thread loads its part of a matrix with two wide words.
         let [weights, inputs] = [tile.matrix_rows, tile.matrix_cols].map(|matrices| 2 * products * u64::from(matrices));
-        // L->H has half as many matrices of sums, and both subgroups side by side make them.
+        // L->H has half as many matrices of sums. Both subgroups of a row of pieces make all of them.
         let half_iterations = 2 * iterations + replicated;
         let sums = u64::from(tile.matrix_rows * tile.matrix_cols);
         let finished = u64::from(tile.rows() * side * 4 * tile.cells(side) / workgroup) / if paired { 2 } else { 1 };

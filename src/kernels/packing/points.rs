@@ -41,8 +41,8 @@ impl PointsPacking {
         }
     }
 
-    /// The weights of a path by input channel and output channel: those at all points, or `None` if the input channel
-    /// is padding.
+    /// The weights of a path by input and output channel: those at all points, or `None` if the input channel is
+    /// padding.
     fn transform(&self, spec: &Spec, weights: &Weights, path: Path) -> Vec<Vec<Option<Vec<f64>>>> {
         let transform = Transform::of(self.outputs);
         let [c_out, c_in, ..] = spec.weight_shape(path).map(|d| d as usize);

@@ -1,4 +1,4 @@
-//! From a job to a dispatch.
+//! Lowers a job to a dispatch.
 
 use super::recipe::{Constants, Paired};
 use super::tile::{LANES, Tile};
@@ -15,17 +15,17 @@ use crate::kernels::step::{Grid, Step};
 use crate::kernels::types::Types;
 use crate::layer::{Downsample, Frequency, Path, Sampling, Spec};
 
-/// The most inputs that a thread holds at a time.
+/// The most inputs that a thread holds at once.
 const MAX_INPUTS: u32 = 16;
 
-/// A job with all that is decided for the dispatch as a whole.
+/// A job, and all that is decided for the dispatch as a whole.
 struct Lowering<'a> {
     facts: &'a DeviceFacts,
     spec: &'a Spec,
     types: Types,
     job: &'a Job,
     tile: Tile,
-    /// What is read of X_H and of X_L. H->L is taken from what H->H reads, one more pooling down.
+    /// How X_H, and X_L, is read. H->L pools what H->H reads once more.
     high: Option<(Operand, Sampling)>,
     low: Option<(Operand, Sampling)>,
     /// The resolution of Y_H.
@@ -36,7 +36,7 @@ struct Lowering<'a> {
     blocks: u32,
 }
 
-/// The dispatch that does a job which `refusal` has let pass, with a fitted tile.
+/// The dispatch that does a job, which `refusal` has accepted, with a fitted tile.
 pub(super) fn step(request: &Request, tile: Tile) -> Result<Step, Error> {
     let lowering = Lowering::new(request, tile);
     let Lowering { facts, spec, types, job, .. } = lowering;
@@ -115,7 +115,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// The shape's threads and blocks.
+    /// The uniform, with the fields of threads and blocks.
     fn threads_shape(&self) -> Shape {
         let any = self.job.high.as_ref().or(self.job.low.as_ref()).map(|output| output.y.dims);
         let (n, t_out) = any.map_or((1, 1), |dims| (dims.n, dims.t));
@@ -133,7 +133,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// With the sizes of all tensors.
+    /// Adds the sizes of all tensors to the uniform.
     fn tensors_shape(&self, shape: Shape) -> Shape {
         let absent = Dims { n: 1, c: 0, t: 1, h: 1, w: 1 };
         let [high, low] = [self.high, self.low].map(|read| read.map_or(absent, |(source, _)| source.dims));
@@ -164,7 +164,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// With the places of biases and weights.
+    /// Adds the offsets of biases and weights to the uniform.
     fn weights_shape(&self, shape: Shape, offsets: &Offsets) -> Shape {
         let mut next = offsets.paths.iter().copied();
         let [hh, hl, lh, ll] = Path::ALL.map(|path| self.job.path(path).and_then(|_| next.next()).unwrap_or(0));
@@ -173,8 +173,8 @@ impl<'a> Lowering<'a> {
 
     /// Which tensors are moved two columns at a time.
     fn paired(&self) -> Paired {
-        // Rows of an input that is paired must be as long as what is read of them: at an edge that is clamped, the two of a
-        // pair are not the same element. The low resolution of an odd width may be shorter, if it is rounded down.
+        // Rows of a paired input must be as long as what is read of them. Beyond their end, both elements would have to
+        // be the last one, which no pair is. Rows of low resolution may be too short if an odd width is rounded down.
         let input = |read: Option<(Operand, Sampling)>, columns: u32| {
             read.is_some_and(|(source, _)| self.types.paired(source.dims) && columns <= source.dims.w)
         };
@@ -223,7 +223,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// In the order of the recipe's bindings.
+    /// What is bound, in the order of the recipe's bindings.
     fn tensors(&self) -> Vec<TensorId> {
         let outputs = || [&self.job.high, &self.job.low].into_iter().flatten();
         let mut tensors = vec![TensorId::Weights];
@@ -239,8 +239,8 @@ fn channels(output: &Option<OutputJob>) -> u32 {
     output.as_ref().map_or(0, |output| output.y.dims.c)
 }
 
-/// Channels that a thread takes at once, each of so many inputs: their loads are under way together, and on a software
-/// device, which keeps sums in memory between iterations, each sum is fetched once for all of them.
+/// Input channels that a thread takes at once, if each has this many inputs. Their loads are under way together. And a
+/// software device, which keeps sums in memory between iterations, loads each sum once for all of them.
 fn unroll(channels: u32, inputs: u32) -> u32 {
     [4, 2].into_iter().find(|&u| channels.is_multiple_of(u) && u * inputs <= MAX_INPUTS).unwrap_or(1)
 }

@@ -1,4 +1,4 @@
-//! The pointwise family: layers of 1x1 kernels, without padding, in one group, as one matrix product over cells of both
+//! The pointwise family: layers of 1x1, without padding, in one group, as one matrix product over the cells of both
 //! resolutions. `shaders/pointwise/pointwise.wgsl` says how.
 
 mod lowering;
@@ -13,7 +13,7 @@ use crate::kernels::job::{Job, TensorId};
 use crate::layer::{Path, Spec};
 use tile::TILES;
 
-/// Layers of 1x1.
+/// The family `pointwise`.
 pub(crate) struct Pointwise;
 
 impl Family for Pointwise {
@@ -25,12 +25,12 @@ impl Family for Pointwise {
         TILES.names()
     }
 
-    /// At stride 1 it reads X_H in any case, and has pool(X_H) for three additions.
+    /// At stride 1 with H->H it reads X_H anyway, and pools it with three additions.
     fn wants_pooled_input(&self, spec: &Spec) -> bool {
         spec.stride() == 2 || !spec.has(Path::HH)
     }
 
-    /// The mean of what it reads costs three additions.
+    /// One mean of what it reads costs only three additions.
     fn free_poolings(&self) -> u32 {
         1
     }

@@ -11,11 +11,11 @@ pub(super) struct Constants {
     pub(super) types: Types,
     pub(super) workgroup: u32,
     pub(super) tile: Tile,
-    /// Which paths there are, in the order of [`Path::ALL`].
+    /// Which paths are present, in the order of [`Path::ALL`].
     pub(super) paths: [bool; 4],
-    /// Channels of X_H and of X_L whose inputs a thread holds at once.
+    /// Channels of X_H, and of X_L, whose inputs a thread holds at once.
     pub(super) unroll: [u32; 2],
-    /// 2x2 means between X_H and the map that is convolved, and the stride over them.
+    /// Number of 2x2 means between X_H and the map that is convolved, and the stride over these means.
     pub(super) high_level: u32,
     pub(super) high_stride: u32,
     /// X_L has the resolution of Y_H.
@@ -31,7 +31,7 @@ pub(super) struct Constants {
     pub(super) paired: Paired,
 }
 
-/// Which tensors are moved two columns at a time; a residual as its output.
+/// Which tensors are moved two columns at a time. A residual is moved like its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Paired {
     pub(super) x_h: bool,
@@ -42,7 +42,7 @@ pub(super) struct Paired {
 }
 
 impl Constants {
-    /// The family, and the tile of what it writes.
+    /// The family, and the tile of the outputs that it writes.
     pub(super) fn name(&self) -> String {
         let [high, low] = self.tile.outputs();
         match (self.writes_high, self.writes_low) {
@@ -74,7 +74,7 @@ impl Constants {
         self.add_tensors(self.add_paths(recipe))
     }
 
-    /// Which paths and inputs there are.
+    /// Says which paths and inputs are present.
     fn add_paths(&self, recipe: Recipe) -> Recipe {
         let [hh, hl, lh, ll] = self.paths;
         recipe
@@ -86,7 +86,7 @@ impl Constants {
             .flag("HAS_X_L", lh || ll)
     }
 
-    /// Weights, inputs, residuals, then outputs: the order of the bindings.
+    /// Adds weights, inputs, residuals, then outputs. This is the order of their bindings.
     fn add_tensors(&self, recipe: Recipe) -> Recipe {
         let Paired { x_h, x_l, y_h, y_l, y_p } = self.paired;
         let reads = |[a, b]: [Path; 2]| self.paths[a as usize] || self.paths[b as usize];

@@ -1,4 +1,4 @@
-//! Tiles: the cells of one thread, and its channels of either output.
+//! Tiles: the cells of one thread, and its channels of each output.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -6,10 +6,10 @@ use std::sync::LazyLock;
 use crate::kernels::family::TileTable;
 use crate::kernels::job::{Job, OutputJob};
 
-/// Output channels of a vector.
+/// Output channels per vector.
 pub(super) const LANES: u32 = 4;
 
-/// The cells of one thread, and its vectors of [`LANES`] channels of either output.
+/// The cells of one thread, and its vectors of [`LANES`] channels of each output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
     pub(super) rows: u32,
@@ -18,7 +18,7 @@ pub(super) struct Tile {
     pub(super) low_vectors: u32,
 }
 
-/// The most that a thread takes. Wider tiles lose on lavapipe, and spill on AMD.
+/// The most that a thread takes. Wider tiles are slower on lavapipe, and spill registers on AMD GPUs.
 pub(super) static TILES: LazyLock<TileTable<Tile>> = LazyLock::new(|| {
     let tile = |channels: u32, rows: u32, cols: u32| {
         let vectors = channels / LANES;
@@ -28,19 +28,19 @@ pub(super) static TILES: LazyLock<TileTable<Tile>> = LazyLock::new(|| {
 });
 
 impl Tile {
-    /// With no more vectors than the outputs of a job have, and both outputs in about as many blocks.
+    /// This tile, with no more vectors than the outputs of a job have, and with about as many blocks of both outputs.
     pub(super) fn fitted(self, job: &Job) -> Self {
         let channels = |output: &Option<OutputJob>| output.as_ref().map_or(0, |output| output.y.dims.c);
         let [high_vectors, low_vectors] = balance(channels(&job.high), channels(&job.low), self.high_vectors);
         Self { high_vectors, low_vectors, ..self }
     }
 
-    /// Cells.
+    /// Number of cells.
     pub(super) fn cells(self) -> u32 {
         self.rows * self.cols
     }
 
-    /// What a thread makes of Y_H, and of Y_L.
+    /// The part of Y_H, and of Y_L, that a thread makes.
     pub(super) fn outputs(self) -> [Output; 2] {
         let Self { rows, cols, high_vectors, low_vectors } = self;
         [Output { vectors: high_vectors, rows: 2 * rows, cols: 2 * cols }, Output { vectors: low_vectors, rows, cols }]
@@ -67,7 +67,7 @@ impl fmt::Display for Output {
     }
 }
 
-/// Vectors of both outputs, at most so many of either, so that both have about as many blocks of channels.
+/// Vectors of Y_H and of Y_L, at most `most` of each, so that both outputs have about as many blocks of channels.
 fn balance(high_out: u32, low_out: u32, most: u32) -> [u32; 2] {
     let vectors = |c: u32| c.div_ceil(LANES);
     let (high, low) = (vectors(high_out), vectors(low_out));
@@ -77,8 +77,8 @@ fn balance(high_out: u32, low_out: u32, most: u32) -> [u32; 2] {
     if high == 0 {
         return [0, low.min(most)];
     }
-    // The pair with the least work over all blocks, if a vector of Y_H weighs as much as four of Y_L; of equals the
-    // largest, which reads the input least often.
+    // The pair with the least work over all blocks, if a vector of Y_H is as much work as four of Y_L. Among equal
+    // pairs the largest, which reads the input least often.
     (1..=most)
         .flat_map(|h| (1..=most).map(move |l| [h, l]))
         .min_by_key(|&[h, l]| (high.div_ceil(h).max(low.div_ceil(l)) * (4 * h + l), 2 * most - h - l))

@@ -1,4 +1,4 @@
-//! What the kernel asks of a device.
+//! The work of the kernel, for the estimate.
 
 use super::recipe::Constants;
 use super::tile::{LANES, Tile};
@@ -6,7 +6,7 @@ use super::uniform::Shape;
 use crate::device::Part;
 use crate::layer::Path;
 
-/// All threads, which do the same.
+/// The threads, which all do the same work.
 pub(super) fn part(constants: &Constants, shape: &Shape) -> Part {
     let Constants { types, tile, paired, unroll, .. } = *constants;
     let Tile { high_vectors, low_vectors, .. } = tile;
@@ -17,13 +17,13 @@ pub(super) fn part(constants: &Constants, shape: &Shape) -> Part {
     let low_read = if constants.low_is_fine { fine } else { cells };
     let [high_in, low_in] = [shape.high_in, shape.low_in].map(u64::from);
     let [high_iterations, low_iterations] = [high_in / u64::from(unroll[0]), low_in / u64::from(unroll[1])];
-    // Sums that an input channel goes into.
+    // Sums to which an input channel adds.
     let of_high = has(Path::HH) * fine * high_channels + has(Path::HL) * cells * low_channels;
     let of_low = has(Path::LH) * low_read * high_channels + has(Path::LL) * cells * low_channels;
     // Weights of an input channel.
     let high_weights = has(Path::HH) * high_channels + has(Path::HL) * low_channels;
     let low_weights = has(Path::LH) * high_channels + has(Path::LL) * low_channels;
-    // Elements that a load or a store moves.
+    // Elements per load or store.
     let at_once = |paired: bool| types.elements_a_load(paired);
     Part {
         threads: u64::from(shape.tiles) * u64::from(constants.workgroup) * u64::from(shape.blocks),

@@ -1,4 +1,4 @@
-//! The files under `shaders/`, as part of the program.
+//! The files under `shaders/`, embedded in the library.
 
 /// The name and the text of each file under `shaders/`.
 pub(crate) const FILES: &[(&str, &str)] = {

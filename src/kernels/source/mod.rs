@@ -30,7 +30,7 @@
 //!     .constant_in("hh", "LEVEL", 1)           // in the instance hh: HH_LEVEL
 //!     .file("hl", "direct/path_absent")        // another file behind the instance hl
 //!     .file("common/lanes", "common/lanes_1")  // another file wherever common/lanes is imported
-//!     .same("hh_source", "x0")                 // hh_source and ll_source are one tensor, x0,
+//!     .same("hh_source", "x0")                 // hh_source is the instance x0,
 //!     .file("x0", "tensors/input_pairs")       // which no file needs to import
 //!     .binding_in("x0", "elements", Access::Read)
 //! ```

@@ -9,8 +9,7 @@
 //! | [`Recipe::weights`], [`Recipe::weights_as_f16`] | `weight(i)`, `bias(i)`, `lane(v, k)`, `Lane`, `LANES` | `tensors/weights*` |
 //!
 //! The last one is a plain import, `#import tensors/weights`; the others are instances. The variable that is bound is
-//! called `elements` in an instance. In the plain import it is called `weights`, and `weights_as_f16` also binds
-//! `biases`.
+//! called `elements` in an instance, and `weights` in the plain import. `weights_as_f16` also binds `biases`.
 
 use super::recipe::Recipe;
 use crate::device::Words;

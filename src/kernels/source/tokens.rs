@@ -53,7 +53,7 @@ pub(super) fn tokens(file: &'static str, text: &'static str) -> Result<(Vec<Toke
     let mut line = 1;
     let mut line_at = 0; // in bytes, like `at` and `gap`
     let mut at = 0;
-    let mut gap = 0; // where the token before ends, or the line begins
+    let mut gap = 0; // where the previous token ends, or the line begins
     while let Some(first) = text[at..].chars().next() {
         let rest = &text[at..];
         if first == '\n' {

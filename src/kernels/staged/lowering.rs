@@ -1,4 +1,4 @@
-//! From a job to a dispatch.
+//! Lowers a job to a dispatch.
 
 use super::recipe::{Constants, Input, OutputConstants, PathConstants};
 use super::tile::{self, LANES, Tile, cells};
@@ -21,7 +21,7 @@ pub(super) fn step(request: &Request, products: Dtype) -> Result<Step, Refusal> 
         return Err("the staged kernel needs one group".into());
     }
     let tile = tile::named(name).filter(|tile| tile.suits(job));
-    let tile = tile.ok_or_else(|| format!("half of the tile {name} or more would stand idle"))?;
+    let tile = tile.ok_or_else(|| format!("half of the tile {name} or more would be idle"))?;
     check_limits(facts, tile, products)?;
 
     let lowering = Lowering { spec, types, job, tile, products };
@@ -48,7 +48,7 @@ pub(super) fn step(request: &Request, products: Dtype) -> Result<Step, Refusal> 
     })
 }
 
-/// A job that the family does, in one of its tiles.
+/// A job that the family can do, with one of its tiles.
 struct Lowering<'a> {
     spec: &'a Spec,
     types: Types,
@@ -219,7 +219,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// The place of a tensor among the inputs. It is read in pairs if all that read it can.
+    /// The place of a tensor among the inputs, to which it is added if it is new. It is read in pairs if all readers
+    /// can.
     fn input(&self, inputs: &mut Vec<Input>, id: TensorId, paired: bool) -> usize {
         let place = inputs.iter().position(|input| input.id == id).unwrap_or_else(|| {
             inputs.push(Input { id, paired: self.types.pairs() });
@@ -229,7 +230,7 @@ impl Lowering<'_> {
         place
     }
 
-    /// Whether a path can read two columns at a time: both belong to one mean, or to adjacent positions of a cell.
+    /// Whether a path can read two columns at a time: if both belong to one mean, or to adjacent positions of a cell.
     fn reads_pairs(&self, path: &PathJob, shape: &PathShape) -> bool {
         let sampling = path.sampling;
         let one_to_one = self.spec.kernel()[1] == 1 && self.spec.padding()[1] == 0 && sampling.step == 1;
@@ -241,7 +242,7 @@ impl Lowering<'_> {
         let spec = self.spec;
         let (time, kernel, padding, dilation) = (spec.time(), spec.kernel(), spec.padding(), spec.dilation());
         let (dims, stride) = (output.y.dims, path.sampling.step);
-        // At low resolution fewer rows are read, but no others than these.
+        // If L->H is replicated, outputs are those of its convolution at low resolution.
         let (h, w) = if path.sampling.upsample { (shape.last_h + 1, shape.last_w + 1) } else { (dims.h, dims.w) };
         let beyond = |outputs: u32, stride: u32, kernel: u32, dilation: u32, inputs: u32| {
             let last = u64::from(outputs - 1) * u64::from(stride) + u64::from(kernel - 1) * u64::from(dilation);
@@ -275,7 +276,7 @@ impl Lowering<'_> {
         let outputs = [&self.job.high, &self.job.low].map(Option::as_ref);
         let mut tensors = vec![TensorId::Weights];
         if self.products == Dtype::F16 {
-            // Biases are bound by themselves.
+            // Biases are a second binding of the same buffer.
             tensors.push(TensorId::Weights);
         }
         tensors.extend(constants.inputs.iter().map(|input| input.id));

@@ -1,7 +1,7 @@
 //! `staged`, `staged-f16`: layers of one group and any kernel size, as a matrix product over tiles in workgroup memory.
 //!
-//! A workgroup reads each input once for all of its channels, not once per thread. That pays on GPUs, if many output
-//! channels share the inputs. `shaders/staged/staged.wgsl` says what the kernel does.
+//! A workgroup reads each input once for all of its channels, not once per thread. That pays on GPUs if many output
+//! channels share the inputs. `shaders/staged/staged.wgsl` says how.
 
 mod lowering;
 mod recipe;
@@ -13,10 +13,10 @@ use crate::kernels::family::{Family, Refusal, Request};
 use crate::kernels::step::Step;
 use crate::precision::Dtype;
 
-/// Any layer of one group.
+/// The family `staged`: any layer of one group.
 pub(crate) static STAGED: Staged = Staged { products: Dtype::F32 };
 
-/// The same with short sums of f16, if [`Precision::sums`](crate::Precision::sums) allows it.
+/// The family `staged-f16`: the same, with short sums of f16, if [`Precision::sums`](crate::Precision::sums) allows it.
 pub(crate) static STAGED_F16: Staged = Staged { products: Dtype::F16 };
 
 pub(crate) struct Staged {

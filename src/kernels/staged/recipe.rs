@@ -1,4 +1,4 @@
-//! What distinguishes one kernel of the family from another, and the recipe that it makes.
+//! What distinguishes the kernels of the family, and the recipe of each.
 
 use super::tile::{LANES, Tile};
 use crate::kernels::job::TensorId;
@@ -7,7 +7,7 @@ use crate::kernels::types::{Types, activation_number};
 use crate::layer::{Activation, Path};
 use crate::precision::Dtype;
 
-/// Channels of a slab whose weights and inputs a thread holds at once.
+/// Input channels of a slab whose weights and inputs a thread holds at once.
 const UNROLL: u32 = 4;
 
 /// A tensor that paths read, or that has the sums of L->H.
@@ -21,13 +21,13 @@ pub(super) struct Input {
 /// A path, in an instance of `staged/path`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PathConstants {
-    /// The place among [`Constants::inputs`] of what it reads.
+    /// The input that it reads, as its place in [`Constants::inputs`].
     pub(super) input: usize,
     pub(super) level: u32,
     pub(super) stride: u32,
-    /// Its channels are no multiple of a slab's.
+    /// Its channels do not fill the last slab.
     pub(super) ragged: bool,
-    /// It is done at low resolution, and starts the sums of cells.
+    /// It is computed at low resolution, and starts the sums of cells.
     pub(super) replicated: bool,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct PathConstants {
 pub(super) struct OutputConstants {
     /// Tiles reach beyond it.
     pub(super) edges: bool,
-    /// It is a partial sum, to be added to elsewhere.
+    /// It is a partial sum, to which another dispatch adds.
     pub(super) partial: bool,
     pub(super) residual: bool,
     /// It is written two columns at a time.
@@ -48,13 +48,13 @@ pub(super) struct OutputConstants {
 #[derive(Clone, Debug)]
 pub(super) struct Constants {
     pub(super) types: Types,
-    /// The type of products, and of the sum of a slab.
+    /// The type of products, and of the sum over a slab.
     pub(super) products: Dtype,
     pub(super) tile: Tile,
     pub(super) inputs: Vec<Input>,
     /// In the order of [`Path::ALL`].
     pub(super) paths: [Option<PathConstants>; 4],
-    /// The place among `inputs` of the sums of L->H, if they are given.
+    /// The place in `inputs` of the sums of L->H, if they are given.
     pub(super) given: Option<usize>,
     /// Of Y_H and of Y_L.
     pub(super) outputs: [OutputConstants; 2],
@@ -64,7 +64,7 @@ pub(super) struct Constants {
     pub(super) activation: Activation,
 }
 
-/// The name of the family with such products.
+/// The name of the family whose products have this type.
 pub(super) fn family(products: Dtype) -> &'static str {
     match products {
         Dtype::F32 => "staged",
@@ -148,7 +148,7 @@ impl Constants {
             .output("low_pooled", Form::Absent)
     }
 
-    /// The instance of a path.
+    /// Adds the instance of a path.
     fn path(&self, recipe: Recipe, path: Path) -> Recipe {
         let (instance, source) = match path {
             Path::HH => ("hh", "hh_source"),
@@ -179,7 +179,7 @@ mod tests {
     use crate::device::Words;
     use crate::kernels::uniform;
 
-    /// A layer with all paths; L->H is replicated, or given.
+    /// A layer with all paths. L->H is given if `given`, else replicated.
     fn constants(products: Dtype, activations: Dtype, words: Words, sliced: bool, given: bool) -> Constants {
         let paired = words != Words::Elements;
         let input = |id| Input { id, paired };

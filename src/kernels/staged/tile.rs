@@ -1,14 +1,14 @@
-//! Tiles: what a workgroup and a thread make.
+//! Tiles: the outputs of a workgroup and of a thread.
 
 use std::fmt;
 use std::sync::LazyLock;
 
 use crate::kernels::job::{Job, OutputJob};
 
-/// Output channels of a vector, and positions of a cell.
+/// Output channels of a vector.
 pub(super) const LANES: u32 = 4;
 
-/// Outputs of a workgroup and of a thread, and the channels of a slab of inputs.
+/// Outputs of a workgroup and of a thread, and input channels of a slab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
     pub(super) channels: u32,
@@ -18,7 +18,7 @@ pub(super) struct Tile {
     pub(super) slab: u32,
 }
 
-/// Large tiles use each element for more products, small ones fill a device with small maps.
+/// Large tiles use each loaded element for more products. Small tiles give small maps enough workgroups.
 pub(super) const TILES: [Tile; 6] = [
     tile([32, 32], [4, 4], 16),
     tile([32, 128], [8, 8], 8),
@@ -28,7 +28,7 @@ pub(super) const TILES: [Tile; 6] = [
     tile([128, 128], [8, 8], 8),
 ];
 
-/// Channels and positions of a workgroup, and of a thread.
+/// A tile with these channels and positions of a workgroup and of a thread, and this many input channels of a slab.
 const fn tile(workgroup: [u32; 2], thread: [u32; 2], slab: u32) -> Tile {
     let ([channels, positions], [thread_channels, thread_positions]) = (workgroup, thread);
     Tile { channels, positions, thread_channels, thread_positions, slab }
@@ -64,8 +64,8 @@ impl Tile {
         self.positions / 4
     }
 
-    /// Whether less than half of its channels, and less than half of its positions, would stand idle. The smallest tile
-    /// suits every job.
+    /// Whether less than half of its channels and less than half of its positions would be idle. The smallest channels
+    /// and positions suit every job.
     pub(super) fn suits(self, job: &Job) -> bool {
         let [smallest, ..] = TILES;
         let fits = |size: u32, smallest: u32, widest: Option<u64>| {

@@ -1,4 +1,4 @@
-//! The uniform, as `shaders/staged/shape.wgsl` declares it. What the fields mean stands there.
+//! The uniform of `shaders/staged/shape.wgsl`, which says what each field is.
 
 use crate::kernels::uniform::uniform;
 

@@ -1,4 +1,4 @@
-//! What a dispatch asks of a device: limits that must hold, and what the estimate counts.
+//! The limits of a device that a dispatch must keep, and the work that the estimate counts.
 
 use super::tile::{LANES, Tile};
 use crate::device::{DeviceFacts, Part};
@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::kernels::job::PathJob;
 use crate::precision::Dtype;
 
-/// Refuses a tile that the device has no room for.
+/// Checks that a tile is within the limits of the device.
 pub(super) fn check_limits(facts: &DeviceFacts, tile: Tile, products: Dtype) -> Result<(), Error> {
     let limits = &facts.limits;
     let within = |unit: &str, needs: u32, limit: &'static str, allowed: u32| match needs <= allowed {
@@ -32,7 +32,8 @@ fn storage(tile: Tile, products: Dtype) -> u32 {
     products.bytes() as u32 * 2 * tile.slab * (tile.channels + tile.positions)
 }
 
-/// What a thread does for a path. An iteration takes one of `slabs` of each of `taps`; a load brings `per_load` inputs.
+/// What a thread does for a path. An iteration takes one of `slabs` slabs of one of `taps` taps; a load, `per_load`
+/// inputs.
 pub(super) fn path_part(tile: Tile, products: Dtype, path: &PathJob, taps: u32, slabs: u32, per_load: u64) -> Part {
     let iterations = u64::from(taps) * u64::from(slabs);
     let (slab, workgroup) = (u64::from(tile.slab), u64::from(tile.workgroup()));
@@ -47,7 +48,7 @@ pub(super) fn path_part(tile: Tile, products: Dtype, path: &PathJob, taps: u32, 
     let staged_inputs = (staged_positions << (2 * path.sampling.level)) / per_load;
     let packed = products == Dtype::F16 && !path.sampling.upsample;
     let (multiplies, packed_multiplies) = match packed {
-        // The sum of a slab is added to one of f32.
+        // The f16 sum over a slab is added to an f32 sum.
         true => (iterations * products_per_channel, iterations * slab * products_per_channel),
         false => (iterations * slab * products_per_channel, 0),
     };

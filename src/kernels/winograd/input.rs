@@ -1,4 +1,4 @@
-//! The first dispatch: V of all inputs of a job.
+//! The first dispatch: makes V from all inputs of a job.
 
 use super::layout::{Layout, Resolution, padded};
 use super::recipe::{FeedConstants, InputConstants, tiles_per_thread};
@@ -16,7 +16,7 @@ use crate::layer::{Path, Spec};
 struct Source<'a> {
     path: &'a PathJob,
     resolution: Resolution,
-    /// The channel of V at which it begins.
+    /// The channel of V that is its first.
     channel: u32,
 }
 
@@ -25,7 +25,7 @@ fn sources<'a>(job: &'a Job, layout: &Layout) -> [Option<Source<'a>>; 4] {
     let [hh, hl, lh, ll] = Path::ALL.map(|path| job.path(path));
     let source = |path: Option<&'a PathJob>, resolution, channel| path.map(|path| Source { path, resolution, channel });
     let lh = match lh {
-        // At low resolution it has the feed of L->L.
+        // At low resolution, L->H shares the feed of L->L if there is one.
         Some(path) if path.sampling.upsample => source(lh.filter(|_| ll.is_none()), layout.low, 0),
         _ => source(lh, layout.high, hh.map_or(0, |hh| padded(hh.source.dims.c))),
     };
@@ -33,7 +33,7 @@ fn sources<'a>(job: &'a Job, layout: &Layout) -> [Option<Source<'a>>; 4] {
 }
 
 impl Source<'_> {
-    /// Its uniform, for threads that have this many Winograd tiles each.
+    /// The uniform of the feed, if a thread has this many Winograd tiles.
     fn feed(&self, spec: &Spec, tiles: u32) -> Feed {
         let Self { path, resolution, channel } = *self;
         let source = path.source.dims;
@@ -71,7 +71,7 @@ struct Feeds {
     constants: [Option<FeedConstants>; 4],
     shapes: [Feed; 4],
     parts: Vec<Part>,
-    /// Of all inputs.
+    /// Bytes of all inputs.
     bytes: u64,
 }
 
@@ -103,7 +103,7 @@ impl Feeds {
     }
 }
 
-/// V of every source of a job.
+/// The dispatch that makes V.
 pub(super) fn step(request: &Request, layout: &Layout) -> Result<Step, Error> {
     let [padding_h, padding_w] = request.spec.padding();
     let odd = padding_w % 2 != 0;

@@ -1,4 +1,4 @@
-//! What the dispatches agree on: Winograd tiles, V, M and the products.
+//! What the dispatches of a job share: Winograd tiles, V, M and the products.
 
 use super::tile::{Tile, UNROLL};
 use crate::device::{DeviceFacts, check_size};
@@ -16,37 +16,38 @@ pub(super) struct Resolution {
     pub(super) cols: u32,
     /// All Winograd tiles, over the batch and all frames.
     pub(super) tiles: u32,
-    /// How many of them a thread or a workgroup of the products takes.
+    /// Winograd tiles that a thread or a workgroup of the products takes.
     pub(super) at_once: u32,
-    /// Elements of a row of V: all Winograd tiles and padding. An even number.
+    /// Elements of a row of V: all Winograd tiles, and padding. An even number.
     pub(super) row: u32,
-    /// Channels of V, those of each feed padded.
+    /// Channels of V: those of all feeds, each with its padding.
     pub(super) depth: u32,
     /// Where its part of V begins.
     pub(super) first: u32,
 }
 
-/// One of the matrix products.
+/// One of the matrix products of a job.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Product {
-    /// The paths that it is the sum of, in the order of V's channels.
+    /// The paths whose sum it makes, in the order of V's channels.
     pub(super) paths: [Option<Path>; 2],
     pub(super) resolution: Resolution,
-    /// Channels of the input that it takes.
+    /// Input channels.
     pub(super) depth: u32,
+    /// Output channels.
     pub(super) channels: u32,
-    /// Channels with their padding.
+    /// Output channels with their padding.
     pub(super) padded: u32,
     /// Where its part of M begins.
     pub(super) first: u32,
 }
 
-/// What the dispatches agree on.
+/// What the dispatches of a job share.
 pub(super) struct Layout {
     pub(super) tile: Tile,
     pub(super) high: Resolution,
     pub(super) low: Resolution,
-    /// Y_H, without L->H if that is at low resolution; Y_L; and L->H at low resolution.
+    /// The products of Y_H, of Y_L, and of L->H at low resolution. The last is absent if the first includes L->H.
     pub(super) products: [Option<Product>; 3],
     /// Channels of X_L at low resolution, with their padding.
     pub(super) low_channels: u32,
@@ -62,13 +63,17 @@ pub(super) fn padded(channels: u32) -> u32 {
     channels.next_multiple_of(UNROLL)
 }
 
-/// Whether L->H is at low resolution, and replicated. At stride 2 Y_H has the resolution of X_L.
+/// Whether L->H is computed at low resolution and replicated. At stride 2 it is not: Y_H has the resolution of X_L.
 fn upsamples(job: &Job) -> bool {
     job.path(Path::LH).is_some_and(|path| path.sampling.upsample)
 }
 
 impl Layout {
-    /// The layout for a job. It adds V and M to the intermediate buffers.
+    /// The layout for a job. Adds V and M to the intermediate buffers in `scratch`.
+    ///
+    /// # Errors
+    ///
+    /// V or M is too large for the device.
     pub(super) fn new(
         request: &Request,
         tile: Tile,
@@ -86,7 +91,7 @@ impl Layout {
         let high = places.resolution(high_extent, padded(channels(Path::HH)) + padded(lh_high))?;
         let low_extent = job.low.map(|o| o.y.dims.extent()).or(job.low_extent.filter(|_| upsamples));
         let low = places.resolution(low_extent, low_channels + padded(channels(Path::HL)))?;
-        // The first of a pair is the one whose channels come first in V.
+        // The first path of a product is the one whose channels come first in V.
         let lh = Some(Path::LH);
         let products = [
             places.product([Some(Path::HH), lh.filter(|_| !upsamples)], high, high.depth, job.high)?,
@@ -99,7 +104,7 @@ impl Layout {
         Ok(Self { tile, high, low, products, low_channels, v, m, v_elements, m_elements })
     }
 
-    /// The products, in groups that are cut alike.
+    /// The products, in groups that are cut alike. Each group is one dispatch.
     pub(super) fn groups(&self) -> Vec<Vec<&Product>> {
         let mut groups = Vec::new();
         let mut left: Vec<&Product> = self.products.iter().flatten().collect();
@@ -113,7 +118,7 @@ impl Layout {
     }
 }
 
-/// Places the parts of V and M, one behind the other.
+/// Places the parts of V and of M, one after the other.
 struct Places<'a> {
     facts: &'a DeviceFacts,
     tile: Tile,
@@ -123,7 +128,7 @@ struct Places<'a> {
 }
 
 impl Places<'_> {
-    /// A resolution with outputs of this size, if it has any.
+    /// Places a resolution whose outputs have this extent; `None` if it has no outputs.
     fn resolution(&mut self, extent: Option<Extent>, depth: u32) -> Result<Resolution, Error> {
         let Some(extent) = extent else { return Ok(Resolution::default()) };
         let outputs = self.job.high.or(self.job.low).map(|o| o.y.dims);
@@ -139,7 +144,7 @@ impl Places<'_> {
         Ok(Resolution { rows, cols, tiles: tiles as u32, at_once, row: row as u32, depth, first: first as u32 })
     }
 
-    /// The product of those of these paths that there are, if there are any.
+    /// Places the product of these paths, without those that are absent; `None` if all are.
     fn product(
         &mut self,
         paths: [Option<Path>; 2],

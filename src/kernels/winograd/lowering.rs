@@ -1,4 +1,4 @@
-//! From a job to its dispatches.
+//! Lowers a job to its dispatches.
 
 use super::layout::Layout;
 use super::tile::Tile;
@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::kernels::family::Request;
 use crate::kernels::step::Step;
 
-/// The dispatches that do a job, which `refusal` has let pass. Intermediate buffers go into `scratch`.
+/// The dispatches that do a job, which `refusal` has accepted. Adds their intermediate buffers to `scratch`.
 pub(super) fn steps(
     request: &Request,
     tile: Tile,

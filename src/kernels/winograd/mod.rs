@@ -1,9 +1,10 @@
-//! Winograd convolutions: dense layers of 3x3 in three dispatches or four, at stride 1, or of maps that stride 2 has pooled.
+//! Winograd convolutions: dense layers of 3x3, at stride 1, or at stride 2 if maps are pooled first. They take three or
+//! four dispatches.
 //!
-//! The first dispatch makes the inputs at the points of all Winograd tiles, V. Then comes a matrix product for each point, M.
-//! The last dispatch makes the outputs from M. The products of both resolutions are one dispatch, unless low resolution has
-//! so few Winograd tiles that its products are cut differently. V and M lie in scratch, in f32 whatever the type of
-//! activations. `src/winograd.rs` has the transforms, `shaders/winograd/` the kernels.
+//! The first dispatch makes V: the inputs at the points of all Winograd tiles. The next one makes M: a matrix product
+//! for each point. The last dispatch makes the outputs from M. The products of both resolutions are one dispatch. But
+//! if low resolution has so few Winograd tiles that its products are cut differently, they are two. V and M are in
+//! scratch, and always in f32. `src/winograd.rs` has the transforms, `shaders/winograd/` has the kernels.
 
 mod input;
 mod layout;
@@ -40,7 +41,7 @@ impl Family for Winograd {
     }
 
     fn step(&self, _request: &Request) -> Result<Step, Refusal> {
-        Err("a Winograd convolution takes the strategy transform".into())
+        Err("a Winograd convolution needs the strategy transform".into())
     }
 
     fn check_transform(&self, request: &Request) -> Result<(), Refusal> {
@@ -54,10 +55,10 @@ impl Family for Winograd {
     }
 }
 
-/// The tile that is asked for, if the device has a use for it.
+/// The requested tile, if it suits the device.
 fn tile_of(request: &Request) -> Result<Tile, Refusal> {
     let tile = TILES.find(request.tile).filter(|tile| tile.suits(request.facts));
-    tile.ok_or("the device has no use for such a tile".into())
+    tile.ok_or("the device has no use for this tile".into())
 }
 
 /// Why these kernels cannot do a job, or nothing.
@@ -80,7 +81,7 @@ fn refusal(request: &Request, tile: Tile) -> Option<&'static str> {
     } else if repeats && job.path(Path::LH).is_some_and(|path| path.sampling.upsample) {
         Some("Winograd cannot repeat the last row of L->H, as floored odd sizes do")
     } else if tile.outputs == 4 && types.weights == Dtype::F16 {
-        // The bound on the error of an output would be a fiftieth of the sum of its terms.
+        // With f16, the error of an output could be a fiftieth of the sum of its terms.
         Some("tiles of 4x4 need weights in f32: they magnify the rounding of f16")
     } else {
         None

@@ -1,4 +1,4 @@
-//! The dispatch between the first and the last: M of products that are cut alike.
+//! The dispatch between the first and the last: makes M of products that are cut alike.
 
 use super::layout::{Layout, Product};
 use super::recipe::MultiplyConstants;
@@ -13,7 +13,7 @@ use crate::kernels::packing::{Blocks, Packing, PointsPacking};
 use crate::kernels::step::{Grid, Kernel, Step};
 use crate::precision::Dtype;
 
-/// How a dispatch is cut.
+/// How a dispatch is cut into workgroups.
 struct Cut {
     tile: Tile,
     workgroup: u32,
@@ -24,7 +24,7 @@ struct Cut {
 impl Cut {
     fn new(facts: &DeviceFacts, tile: Tile, products: &[&Product]) -> Self {
         let workgroup = match facts.software && !tile.rows_are_channels {
-            // One vector of threads, which then reads its weights in order: there are more of them than caches hold.
+            // A workgroup is one vector of threads, so that it reads its weights in order: they do not fit into caches.
             true => facts.workgroup_for([1]),
             false => facts.workgroup_for(products.iter().map(|product| u64::from(threads(product, tile)))),
         };
@@ -47,7 +47,7 @@ impl Cut {
         Packing { dtype, lanes: 4, matrix_slab: None, biases: Vec::new(), paths: Vec::new(), points: points.collect() }
     }
 
-    /// The uniform of a product, whose weights begin at this Lane.
+    /// The uniform of a product. Its weights begin at vector `weights`.
     fn shape(&self, product: &Product, weights: u32) -> ProductShape {
         let Self { tile, workgroup, .. } = *self;
         let (row, depth, lanes) = (product.resolution.row, product.depth, tile.lanes());
@@ -111,7 +111,7 @@ fn threads(product: &Product, tile: Tile) -> u32 {
     columns / tile.columns
 }
 
-/// M of these products, at most three, which are cut alike.
+/// The dispatch that makes M of these products: at most three, which are cut alike.
 pub(super) fn step(request: &Request, layout: &Layout, products: &[&Product]) -> Result<Step, Error> {
     let Request { facts, spec, types, .. } = *request;
     let at_once = products.first().map_or(0, |product| product.resolution.at_once);

@@ -1,4 +1,4 @@
-//! The last dispatch: the outputs of a job from M.
+//! The last dispatch: makes the outputs of a job from M.
 
 use super::layout::{Layout, Product, Resolution};
 use super::recipe::{OutputConstants, OutputTensor, channels_per_thread};
@@ -13,7 +13,7 @@ use crate::kernels::step::{Grid, Kernel, Step};
 use crate::kernels::types::{ELEMENTWISE_WORKGROUP, Types, slope};
 use crate::precision::Dtype;
 
-/// The biases, which are all that it has of weights.
+/// The packing of the biases: this dispatch needs no other weights.
 fn packing(job: &Job) -> Packing {
     let biases = [&job.high, &job.low].into_iter().flatten().map(|output| {
         let channels = output.y.dims.c;
@@ -30,7 +30,7 @@ fn packing(job: &Job) -> Packing {
     }
 }
 
-/// Where the sums of a product lie in M, for threads that have this many channels each.
+/// Where the sums of a product lie in M, if a thread has this many channels.
 fn sums(layout: &Layout, product: Option<&Product>, channels: u32) -> Sums {
     product.map_or(Sums::default(), |product| {
         let side_by_side = !layout.tile.rows_are_channels;
@@ -64,7 +64,7 @@ fn output_shape(output: &OutputJob, resolution: Resolution, channels: u32, bias:
     }
 }
 
-/// The uniforms of both outputs, and what making them asks of a device.
+/// The uniforms of both outputs, and the work of making them.
 fn outputs(request: &Request, layout: &Layout, biases: &[u32]) -> ([Output; 2], Vec<Part>) {
     let Request { types, job, .. } = *request;
     let channels = channels_per_thread(types.words, layout.tile);
@@ -110,7 +110,7 @@ fn tensors(job: &Job, layout: &Layout) -> Vec<TensorId> {
     [TensorId::Weights, layout.m].into_iter().chain(residuals).chain(written).chain(pooled).collect()
 }
 
-/// The outputs of a job from M.
+/// The dispatch that makes the outputs of a job from M.
 pub(super) fn step(request: &Request, layout: &Layout) -> Result<Step, Error> {
     let Request { facts, spec, types, job, .. } = *request;
     let packing = packing(job);

@@ -12,7 +12,7 @@ use crate::precision::Dtype;
 pub(super) struct FeedConstants {
     /// Which of the inputs it reads.
     pub(super) input: usize,
-    /// Number of 2x2 means that it takes as it reads.
+    /// Number of 2x2 means that it takes on load.
     pub(super) level: u32,
 }
 
@@ -24,12 +24,12 @@ pub(super) struct InputConstants {
     pub(super) paired: Vec<bool>,
     /// Whether windows begin at odd columns.
     pub(super) odd: bool,
-    /// In the order of [`Path::ALL`]. None for a path that is absent, or shares another's feed.
+    /// In the order of [`Path::ALL`]. `None` for a path that is absent, or that shares another path's feed.
     pub(super) feeds: [Option<FeedConstants>; 4],
 }
 
-/// The instances of a path in the first dispatch, in the order of [`Path::ALL`]: its feed, the window that it reads, and the
-/// tensor under that.
+/// The instances of each path in the first dispatch, in the order of [`Path::ALL`]: its feed, the window of the feed,
+/// and the tensor of the window.
 const FEEDS: [[&str; 3]; 4] = [
     ["hh", "hh_window", "hh_window_source"],
     ["hl", "hl_window", "hl_window_source"],
@@ -37,24 +37,25 @@ const FEEDS: [[&str; 3]; 4] = [
     ["ll", "ll_window", "ll_window_source"],
 ];
 
-/// Winograd tiles of a thread of the first dispatch, which lie side by side in V: rows of V are of even length, and a
-/// software device stores a pair as one word.
+/// Winograd tiles of a thread of the first dispatch. They lie side by side in V. A software device stores two as one
+/// word, which is possible because rows of V have even length.
 pub(super) fn tiles_per_thread(words: Words) -> u32 {
     if words == Words::Integers { 2 } else { 1 }
 }
 
-/// Channels of a thread of the last dispatch. If they lie side by side in M their number is even, and a pair is one word.
+/// Channels of a thread of the last dispatch. If channels lie side by side in M, their padded number is even, and a
+/// software device loads two as one word.
 pub(super) fn channels_per_thread(words: Words, tile: Tile) -> u32 {
     if words == Words::Integers && !tile.rows_are_channels { 2 } else { 1 }
 }
 
-/// How many columns of the first word lie in front of a window, if an input is read two columns at a time: those of means are
-/// whole words.
+/// Columns of the first word that lie in front of a window, if an input is read two columns at a time. If the window
+/// has means, there are none, because each mean is of whole words.
 pub(super) fn ahead(level: u32, odd: bool) -> u32 {
     u32::from(level == 0 && odd)
 }
 
-/// The transforms of Winograd tiles of this size, of 1 or 2 numbers at once.
+/// Adds the transforms of Winograd tiles of this size, with Values of 1 or 2 numbers.
 fn transforms(recipe: Recipe, tile: Tile, numbers: u32) -> Recipe {
     recipe
         .when(tile.outputs == 2, |r| r.file("winograd/transform_4", "winograd/transform_2"))
@@ -93,7 +94,7 @@ impl InputConstants {
     }
 }
 
-/// What distinguishes the products.
+/// What distinguishes the dispatch of the products.
 pub(super) struct MultiplyConstants {
     pub(super) types: Types,
     pub(super) tile: Tile,
@@ -120,11 +121,11 @@ impl MultiplyConstants {
     }
 }
 
-/// One of the outputs in the last dispatch.
+/// An output of the last dispatch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OutputTensor {
     pub(super) residual: bool,
-    /// Whether it and its residual are read and written two columns at a time.
+    /// Whether it is written, and its residual read, two columns at a time.
     pub(super) paired: bool,
 }
 
@@ -138,7 +139,7 @@ pub(super) struct OutputConstants {
     /// Whether Y_H has sums at high resolution, and sums of L->H at low resolution.
     pub(super) high_sums: bool,
     pub(super) low_sums: bool,
-    /// Whether Y_P is written two columns at a time, if it is written.
+    /// If Y_P is written: whether it is written two columns at a time.
     pub(super) pooled: Option<bool>,
     pub(super) activation: Activation,
 }

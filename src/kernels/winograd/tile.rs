@@ -1,4 +1,4 @@
-//! How the products are cut.
+//! Tiles: how the products are cut into workgroups and threads.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -6,20 +6,21 @@ use std::sync::LazyLock;
 use crate::device::DeviceFacts;
 use crate::kernels::family::TileTable;
 
-/// How the products are cut.
+/// How the products are cut into workgroups and threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
     /// Outputs of a Winograd tile along an axis: 2 or 4.
     pub(super) outputs: u32,
-    /// Whether workgroups have channels and threads Winograd tiles, or the other way round.
+    /// Whether the rows of a product are channels and its columns are Winograd tiles, or the other way round. Each
+    /// thread of a workgroup has columns of its own; all have the same rows.
     pub(super) rows_are_channels: bool,
-    /// What a thread has of the Winograd tiles or channels that go to threads: 2, or a multiple of 4.
+    /// Columns of a thread: 2, or a multiple of 4.
     pub(super) columns: u32,
-    /// What it has of those that go to workgroups: a multiple of 4.
+    /// Rows of a thread: a multiple of 4.
     pub(super) rows: u32,
 }
 
-/// More Winograd tiles suit large maps, more channels small ones.
+/// Tiles with more Winograd tiles suit large maps, tiles with more channels suit small maps.
 pub(super) static TILES: LazyLock<TileTable<Tile>> = LazyLock::new(|| {
     let cuts =
         [(true, 4, 16), (true, 8, 8), (false, 8, 8), (false, 4, 16), (true, 2, 32), (true, 8, 16), (false, 8, 16)];
@@ -28,16 +29,16 @@ pub(super) static TILES: LazyLock<TileTable<Tile>> = LazyLock::new(|| {
     TileTable::new([of(4), of(2)].concat())
 });
 
-/// Channels of the input that a thread of the products takes at a time. Those of each path are padded to a multiple.
+/// Input channels that a thread of the products takes at a time. The channels of each path are padded to a multiple.
 pub(super) const UNROLL: u32 = 4;
 
-/// The most sums of a thread on a GPU, which keeps them in registers.
+/// The most sums of a thread on a GPU, because they must fit into registers.
 const MAX_SUMS_OF_GPU: u32 = 64;
-/// The fewest columns of a thread on a GPU: with two, a quarter of the loop is scalar loads.
+/// The fewest columns of a thread on a GPU, because with two, a quarter of the loop would be scalar loads.
 const MIN_COLUMNS_OF_GPU: u32 = 4;
 
 impl Tile {
-    /// Whether a device has a use for it.
+    /// Whether it suits a device.
     pub(super) fn suits(self, facts: &DeviceFacts) -> bool {
         facts.software || (self.rows * self.columns <= MAX_SUMS_OF_GPU && self.columns >= MIN_COLUMNS_OF_GPU)
     }
@@ -61,8 +62,8 @@ impl Tile {
         if self.rows_are_channels { self.rows } else { self.columns }
     }
 
-    /// How many of a map's Winograd tiles are taken at once. If threads have them, as many as the tile says. If workgroups
-    /// do, about as many in each, since what is taken beyond the last one is wasted.
+    /// Winograd tiles that a thread or a workgroup takes, of this many in all. If they are columns, a thread takes as
+    /// many as the tile says. If they are rows, all workgroups take about as many, to waste little in the last one.
     pub(super) fn tiles_at_once(self, tiles: u64) -> u32 {
         if self.rows_are_channels {
             return self.columns;
@@ -71,12 +72,12 @@ impl Tile {
         tiles.div_ceil(blocks).next_multiple_of(4).max(4) as u32
     }
 
-    /// The same, taking this many Winograd tiles at once.
+    /// This tile, changed to take the number of Winograd tiles that [`Tile::tiles_at_once`] gives.
     pub(super) fn taking(self, tiles: u32) -> Self {
         if self.rows_are_channels { self } else { Self { rows: tiles, ..self } }
     }
 
-    /// What a thread of the products makes.
+    /// The part of the name that says what a thread of the products makes.
     pub(super) fn of_products(self) -> String {
         match self.rows_are_channels {
             true => format!("t{}c{}f", self.rows, self.columns),
@@ -84,7 +85,7 @@ impl Tile {
         }
     }
 
-    /// What a transform makes.
+    /// The part of the name that says what a transform makes.
     pub(super) fn of_transform(self) -> &'static str {
         if self.outputs == 2 { "f2h2w" } else { "f4h4w" }
     }

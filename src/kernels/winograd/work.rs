@@ -1,4 +1,4 @@
-//! What the three kernels ask of a device.
+//! The work of the three kernels, for the estimate.
 
 use super::layout::Product;
 use super::recipe::{ahead, tiles_per_thread};
@@ -9,7 +9,7 @@ use crate::dims::Dims;
 use crate::kernels::job::Job;
 use crate::kernels::types::{ELEMENTWISE_WORKGROUP, Types};
 
-/// The feed of a path, which reads a tensor of these dims.
+/// The work of a feed that reads a tensor with the dims `source`.
 pub(super) fn of_feed(types: Types, tile: Tile, workgroups: u32, source: Dims, level: u32, odd: bool) -> Part {
     let tiles = u64::from(tiles_per_thread(types.words));
     let window = u64::from(tile.window());
@@ -21,7 +21,7 @@ pub(super) fn of_feed(types: Types, tile: Tile, workgroups: u32, source: Dims, l
     };
     Part {
         threads: u64::from(workgroups) * u64::from(ELEMENTWISE_WORKGROUP),
-        // Two for each point and axis.
+        // Two multiplies per point and axis.
         multiplies: 4 * window * window * tiles,
         loads: window * (row / types.elements_a_load(paired)) * tiles,
         stores: window * window,
@@ -29,9 +29,9 @@ pub(super) fn of_feed(types: Types, tile: Tile, workgroups: u32, source: Dims, l
     }
 }
 
-/// A product, in workgroups of this many threads.
+/// The work of a product, in workgroups of this many threads.
 pub(super) fn of_product(types: Types, tile: Tile, shape: &ProductShape, workgroup: u32) -> Part {
-    // V and M are vectors too.
+    // V and M are moved in vectors, as weights are.
     let at_once = types.weights_a_load(tile.lanes());
     let [columns, rows, depth] = [tile.columns, tile.rows, shape.depth].map(u64::from);
     Part {
@@ -51,18 +51,19 @@ pub(super) fn product_bytes(tile: Tile, product: &Product) -> u64 {
     4 * u64::from(tile.points()) * row * u64::from(product.depth + product.padded)
 }
 
-/// Loads of a thread that makes a Winograd tile of Y_H, from sums at high resolution and from those of L->H at low resolution.
+/// Loads of a thread that makes a Winograd tile of Y_H: of sums at high resolution, and of sums of L->H at low
+/// resolution.
 pub(super) fn loads_of_high(tile: Tile, high_sums: bool, low_sums: bool) -> u64 {
     let square = |has: bool, side: u32| if has { u64::from(side * side) } else { 0 };
     square(high_sums, tile.window()) + square(low_sums, tile.window() - 1)
 }
 
-/// The same of Y_L.
+/// Loads of a thread that makes a Winograd tile of Y_L.
 pub(super) fn loads_of_low(tile: Tile) -> u64 {
     u64::from(tile.points())
 }
 
-/// An output of these dims, in threads with this many channels and loads.
+/// The work of an output with the dims `y`, in threads with this many channels and loads.
 pub(super) fn of_output(types: Types, tile: Tile, workgroups: u32, y: Dims, channels: u32, loads: u64) -> Part {
     Part {
         threads: u64::from(workgroups) * u64::from(ELEMENTWISE_WORKGROUP),
