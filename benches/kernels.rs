@@ -1,5 +1,5 @@
-//! Each variant of some octave layers in its best tile by the planner's estimate, one submission at a time. `octconv bench`
-//! compares layers in turn in one run, and `octconv tune` tiles.
+//! Each variant of some octave layers in its best tile by the planner's estimate, one submission at a time. `octconv
+//! bench` compares layers in turn in one run, and `octconv tune` tiles.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What a network costs the CPU: once, its first compile and inference; recording an inference; and at a size that it has
-//! not had planning, and binding with pipelines and weights that other sizes have left. Any adapter will do.
+//! What a network costs the CPU: once, its first compile and inference; recording an inference; and at a size that it
+//! has not had planning, and binding with pipelines and weights that other sizes have left. Any adapter will do.
 
 use std::time::{Duration, Instant};
 

@@ -9,8 +9,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // What the engine has anyway.
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
-    // octconv needs no feature, but runs faster with these. Matrix units are one more, which wgpu calls experimental and
-    // enables only in unsafe code.
+    // octconv needs no feature, but runs faster with these. Matrix units are one more, which wgpu calls experimental
+    // and enables only in unsafe code.
     let useful = DeviceFacts::of_adapter(&adapter).features;
     let required_features = useful - wgpu::Features::all_experimental_mask();
     let descriptor = wgpu::DeviceDescriptor { required_features, ..Default::default() };

@@ -127,7 +127,8 @@ fn errors_of(sources: &[(&'static str, &'static str)], file: &'static str) -> Ve
     match Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module) {
         Ok(_) => Vec::new(),
         Err(error) => {
-            // The outermost error names the function, the innermost one says what is wrong. The last place is the narrowest.
+            // The outermost error names the function, the innermost one says what is wrong. The last place is the
+            // narrowest.
             let mut message = error.as_inner().to_string();
             let mut source = error.as_inner().source();
             while let Some(inner) = source {
@@ -152,7 +153,8 @@ fn write_kernels(folder: &Path) -> Result<bool, Box<dyn Error>> {
     Ok(true)
 }
 
-/// A GPU with wgpu's default limits, but more workgroup memory. It has f16, to see both types, and matrix units as AMD's.
+/// A GPU with wgpu's default limits, but more workgroup memory. It has f16, to see both types, and matrix units as
+/// AMD's.
 fn facts() -> DeviceFacts {
     let features = Features::SHADER_F16 | Features::SUBGROUP | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
     let limits = Limits { max_compute_workgroup_storage_size: 32768, ..Limits::default() };

@@ -98,7 +98,8 @@ impl fmt::Display for Bound {
 }
 
 impl Roofline {
-    /// Measures the context's device. Submits and waits, for one to fifteen seconds; takes at most 512 MiB of its memory.
+    /// Measures the context's device. Submits and waits, for one to fifteen seconds; takes at most 512 MiB of its
+    /// memory.
     pub fn measure(context: &Context, effort: Effort) -> Result<Self, Error> {
         let prober = Prober { context, effort };
         let mut arithmetic = vec![prober.multiply_adds(Dtype::F32)?];
@@ -125,8 +126,8 @@ impl Roofline {
         Ok(Self { arithmetic, read, copy, buffer_bytes, launch: prober.launch()? })
     }
 
-    /// The most floating-point operations a second, two a multiply-add, of factors of this type and sums no narrower than
-    /// `sums`.
+    /// The most floating-point operations a second, two a multiply-add, of factors of this type and sums no narrower
+    /// than `sums`.
     pub fn flops(&self, factors: Dtype, sums: Dtype) -> f64 {
         let fits = |a: &&Arithmetic| {
             (a.sums == Dtype::F32 || sums == Dtype::F16) && (a.factors == Dtype::F32 || factors == Dtype::F16)

@@ -1,4 +1,5 @@
-//! What a network is: data, built by [`zoo`](crate::network::zoo) or read from JSON. `docs/networks.md` has every field.
+//! What a network is: data, built by [`zoo`](crate::network::zoo) or read from JSON. `docs/networks.md` has every
+//! field.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};

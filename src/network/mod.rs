@@ -1,6 +1,6 @@
-//! Whole octave networks: a description is resolved ([`Graph`]), planned for a size and a device ([`NetworkPlan`]), given
-//! weights ([`Model`]) and bound to buffers ([`Inference`]), which is recorded like a layer. `docs/networks.md` has the
-//! description's fields, the names of tensors, and the built-in networks.
+//! Whole octave networks: a description is resolved ([`Graph`]), planned for a size and a device ([`NetworkPlan`]),
+//! given weights ([`Model`]) and bound to buffers ([`Inference`]), which is recorded like a layer. `docs/networks.md`
+//! has the description's fields, the names of tensors, and the built-in networks.
 
 mod checkpoint;
 mod description;

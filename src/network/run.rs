@@ -5,8 +5,8 @@ use crate::context::{Context, encode};
 use crate::error::Error;
 
 impl Inference {
-    /// Gives the network its input `[n, c, t, h, w]`, runs it in one submission, waits, and reads its answer: a vector, or
-    /// the high, then the low part of a map.
+    /// Gives the network its input `[n, c, t, h, w]`, runs it in one submission, waits, and reads its answer: a vector,
+    /// or the high, then the low part of a map.
     pub fn run(&self, context: &Context, input: &[f32]) -> Result<Vec<f32>, Error> {
         self.write_input(context, input)?;
         context.run_pass(|pass| self.record(pass))?;

@@ -16,7 +16,8 @@ pub struct Options {
     pub pooled_input: bool,
     /// The layer also writes pool(Y_H).
     pub pooled_output: bool,
-    /// Y_H is these channels of a larger tensor: a concatenation without a copy. Not with a residual or `pooled_output`.
+    /// Y_H is these channels of a larger tensor: a concatenation without a copy. Not with a residual or
+    /// `pooled_output`.
     pub high_slice: Option<Slice>,
     /// Y_L is these channels of a larger tensor.
     pub low_slice: Option<Slice>,

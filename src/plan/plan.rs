@@ -111,8 +111,8 @@ impl Plan {
         Ok(Self { spec, size, options, shapes, variant, steps, scratch, tuned: false })
     }
 
-    /// The dispatch for the rows of Y_H from `first` on, as many as `y` has, into `y`. Only of a plain convolution in one
-    /// dispatch of a family that makes bands, and without a residual or slices.
+    /// The dispatch for the rows of Y_H from `first` on, as many as `y` has, into `y`. Only of a plain convolution in
+    /// one dispatch of a family that makes bands, and without a residual or slices.
     #[cfg(feature = "network")]
     pub(crate) fn band(&self, first: u32, y: Dims, facts: &DeviceFacts) -> Result<Step, Error> {
         let (spec, options) = (&self.spec, &self.options);

@@ -17,8 +17,8 @@ pub enum Strategy {
     PoolFirst,
     /// One dispatch per output: fewer bindings each, for layers with more tensors than a small device can bind.
     Split,
-    /// What is done at low resolution first, Y_L and the sums of L->H, in scratch; then Y_H, which starts from them. Each
-    /// weight then serves as many positions as in a convolution without octaves.
+    /// What is done at low resolution first, Y_L and the sums of L->H, in scratch; then Y_H, which starts from them.
+    /// Each weight then serves as many positions as in a convolution without octaves.
     LowFirst,
     /// The input channels in slices, for small maps on large devices: each slice's partial sums by workgroups of their
     /// own, in f32, into scratch, then a dispatch that adds them up. Pooled maps come first.
@@ -76,7 +76,8 @@ impl Family {
         self.0.name()
     }
 
-    /// The names of its tiles: how much of the output a thread or a workgroup makes. `docs/vocabulary.md` has the grammar.
+    /// The names of its tiles: how much of the output a thread or a workgroup makes. `docs/vocabulary.md` has the
+    /// grammar.
     pub fn tiles(self) -> &'static [&'static str] {
         self.0.tiles()
     }
@@ -129,14 +130,14 @@ pub struct Variant {
     pub strategy: Strategy,
     /// Which kernels convolve.
     pub family: Family,
-    /// How much of the output a thread or a workgroup makes, one of [`Family::tiles`]. `None` leaves it to the planner. A
-    /// plan's own variant always has it.
+    /// How much of the output a thread or a workgroup makes, one of [`Family::tiles`]. `None` leaves it to the planner.
+    /// A plan's own variant always has it.
     pub tile: Option<&'static str>,
 }
 
 impl Variant {
-    /// Every strategy with every family, the tile left to the planner. [`Plan::candidates`](crate::Plan::candidates) tells
-    /// which of them a layer can have.
+    /// Every strategy with every family, the tile left to the planner. [`Plan::candidates`](crate::Plan::candidates)
+    /// tells which of them a layer can have.
     pub fn all() -> impl Iterator<Item = Self> {
         let pair = |strategy| Family::all().map(move |family| Self { strategy, family, tile: None });
         Strategy::all().flat_map(pair)

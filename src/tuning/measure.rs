@@ -98,8 +98,8 @@ pub struct TuneOutcome {
 }
 
 impl TuneOutcome {
-    /// The fastest, or the first that runs, as a rule the planner's choice, where nothing is faster than that by more than
-    /// noise.
+    /// The fastest, or the first that runs, as a rule the planner's choice, where nothing is faster than that by more
+    /// than noise.
     pub fn winner(&self) -> &Trial {
         &self.trials[self.winner]
     }
@@ -119,14 +119,14 @@ impl TuneOutcome {
 /// Times the best candidates of a layer and reports after each step. `options.variant` is not heeded.
 ///
 /// All run on the same data; what differs from the others by more than `src/verify.rs` allows is dropped. They are then
-/// timed one after the other in each of several rounds, so that a machine that slows down slows all of them. Those that come
-/// within a tenth of the fastest, and the planner's choice, are then timed in as many rounds again: of many that are alike,
-/// noise makes one the fastest once.
+/// timed one after the other in each of several rounds, so that a machine that slows down slows all of them. Those that
+/// come within a tenth of the fastest, and the planner's choice, are then timed in as many rounds again: of many that
+/// are alike, noise makes one the fastest once.
 ///
 /// # Errors
 ///
-/// Those of [`Plan::new`]; that of the planner's choice where no candidate runs; [`Error::Tune`] where none gives numbers;
-/// [`Error::Gpu`] where the device is lost.
+/// Those of [`Plan::new`]; that of the planner's choice where no candidate runs; [`Error::Tune`] where none gives
+/// numbers; [`Error::Gpu`] where the device is lost.
 pub fn tune(
     context: &Context,
     spec: &Spec,

@@ -47,8 +47,8 @@ impl Checkpoint {
     }
 }
 
-/// Refuses a safetensors file with offsets beyond its end, for programs that read such files themselves: the safetensors
-/// crate adds offsets up before it compares them, which overflows on crafted files.
+/// Refuses a safetensors file with offsets beyond its end, for programs that read such files themselves: the
+/// safetensors crate adds offsets up before it compares them, which overflows on crafted files.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! Buffers by lifetime: tensors that are never alive together share memory.
 //!
-//! WebGPU tracks whole buffers: a dispatch cannot read one part of a buffer and write another. So tensors share a buffer
-//! only where no dispatch reads one and writes the other, and each dispatch finds what it writes in other buffers than
-//! what it reads.
+//! WebGPU tracks whole buffers: a dispatch cannot read one part of a buffer and write another. So tensors share a
+//! buffer only where no dispatch reads one and writes the other, and each dispatch finds what it writes in other
+//! buffers than what it reads.
 
 /// A tensor of a plan: how large, which steps use it and how, and from which step to which it must keep its contents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,8 +79,8 @@ pub(crate) fn assign(tensors: &[Lifetime], alignment: u64, most: u64) -> Assignm
     all.min_by_key(total).unwrap_or_else(|| Assignment { spots: Vec::new(), bytes: Vec::new() })
 }
 
-/// In this order, each tensor takes the place for which a buffer has to grow least, and of those that need no growth the
-/// one in the smallest buffer.
+/// In this order, each tensor takes the place for which a buffer has to grow least, and of those that need no growth
+/// the one in the smallest buffer.
 fn assign_in(order: &[usize], tensors: &[Lifetime], alignment: u64, most: u64) -> Assignment {
     let mut spots = vec![Spot::default(); tensors.len()];
     let mut bytes: Vec<u64> = Vec::new();

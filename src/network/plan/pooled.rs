@@ -1,8 +1,8 @@
 //! Which values of a network are kept pooled beside themselves, and which layers read that.
 //!
-//! A convolution with a window wants pool(X_H) at hand: averaging on load repeats for every block of output channels. One
-//! of 1x1 has a kernel that makes the mean of what it reads, and others that are faster where it is given. Which it is, the
-//! estimates say: what is tuned would not do, since it is tuned for one of the two.
+//! A convolution with a window wants pool(X_H) at hand: averaging on load repeats for every block of output channels.
+//! One of 1x1 has a kernel that makes the mean of what it reads, and others that are faster where it is given. Which it
+//! is, the estimates say: what is tuned would not do, since it is tuned for one of the two.
 
 use super::options::NetworkOptions;
 use crate::device::DeviceFacts;

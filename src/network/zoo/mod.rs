@@ -105,7 +105,8 @@ pub fn build(name: &str, settings: &Settings) -> Result<Network, Error> {
     })
 }
 
-/// The size that a built-in network was made for, a batch of 1: 224x224, 32x32 for CIFAR, 8 frames of 224x224 for clips.
+/// The size that a built-in network was made for, a batch of 1: 224x224, 32x32 for CIFAR, 8 frames of 224x224 for
+/// clips.
 ///
 /// # Errors
 ///
