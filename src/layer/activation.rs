@@ -61,8 +61,8 @@ struct Row {
     function: fn(f64, f64) -> f64,
     /// A bound on |d function / dx| for the parameter.
     lipschitz: fn(f64) -> f64,
-    /// How far the shader's result y may be off for an exact x, of a bound on |x| and of |y|, in units of f32's
-    /// epsilon. 0 if it rounds like a multiplication.
+    /// How far the shader's result y may be off for an exact x, in units of f32's epsilon. Arguments: a bound on |x|,
+    /// and |y|. 0 if it rounds as a multiplication does.
     #[cfg_attr(not(feature = "context"), allow(dead_code, reason = "error bounds ask"))]
     error: fn(f64, f64) -> f64,
     /// Its case in `shaders/common/activate.wgsl`.
