@@ -52,7 +52,7 @@ pub(super) fn steps(planner: &mut Planner) -> Result<Vec<Step>, Error> {
 /// The most slices that input channels are cut into.
 const MAX_SLICES: u64 = 16;
 
-/// The fewest input channels of a slice: no kernel has a larger slab.
+/// The fewest input channels of a slice. No kernel that reads slices has a larger slab.
 const MIN_SLICE_CHANNELS: u32 = 16;
 
 /// The number of slices that gives the nominal GPU enough threads: a power of two.
