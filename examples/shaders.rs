@@ -60,7 +60,7 @@ fn check(files: &[&str]) -> Result<bool, Box<dyn Error>> {
     if chosen.is_empty() {
         chosen.extend(sources.iter().map(|(name, _)| *name));
     }
-    // One mistake may show in every file that imports the wrong one.
+    // A mistake shows in every file that imports the wrong one, but is printed once.
     let mut errors = Vec::new();
     for &file in &chosen {
         for error in errors_of(&sources, file) {
@@ -100,7 +100,7 @@ fn read_folder(folder: &Path) -> Result<Vec<(&'static str, &'static str)>, Box<d
     Ok(sources)
 }
 
-/// What is wrong with a file by itself, as `shaders/FILE.wgsl:LINE:COLUMN: MESSAGE`.
+/// The errors of a file assembled by itself, as `shaders/FILE.wgsl:LINE:COLUMN: MESSAGE`.
 fn errors_of(sources: &[(&'static str, &'static str)], file: &'static str) -> Vec<String> {
     let alone = match Alone::new(sources, file) {
         Ok(alone) => alone,
@@ -180,7 +180,7 @@ fn layers() -> [(&'static str, SpecBuilder, u32); 11] {
     ]
 }
 
-/// Kernels that are written, each source once.
+/// Writes kernels to `folder`, each source once.
 struct Kernels {
     folder: PathBuf,
     seen: HashSet<String>,

@@ -99,8 +99,12 @@ impl fmt::Display for Bound {
 }
 
 impl Roofline {
-    /// Measures the context's device. Submits and waits, for one to fifteen seconds; takes at most 512 MiB of its
+    /// Measures the context's device. Submits and waits, for one to fifteen seconds. Uses at most 512 MiB of its
     /// memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gpu`] if the device refuses something or is lost.
     pub fn measure(context: &Context, effort: Effort) -> Result<Self, Error> {
         let prober = Prober { context, effort };
         let mut arithmetic = vec![prober.multiply_adds(Dtype::F32)?];
@@ -127,8 +131,8 @@ impl Roofline {
         Ok(Self { arithmetic, read, copy, buffer_bytes, launch: prober.launch()? })
     }
 
-    /// The most floating-point operations a second, two a multiply-add, of factors of this type and sums no narrower
-    /// than `sums`.
+    /// The most floating-point operations per second with factors and sums that are no narrower than these types. A
+    /// multiply-add counts as two.
     pub fn flops(&self, factors: Dtype, sums: Dtype) -> f64 {
         let fits = |a: &&Arithmetic| {
             (a.sums == Dtype::F32 || sums == Dtype::F16) && (a.factors == Dtype::F32 || factors == Dtype::F16)

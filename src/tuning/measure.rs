@@ -102,8 +102,8 @@ pub struct TuneOutcome {
 }
 
 impl TuneOutcome {
-    /// The fastest, or the first that runs, as a rule the planner's choice, where nothing is faster than that by more
-    /// than noise.
+    /// The candidate to use: the fastest one. If it is not faster by more than noise than the first candidate that
+    /// runs, which usually is the planner's choice, then that one.
     pub fn winner(&self) -> &Trial {
         &self.trials[self.winner]
     }
