@@ -153,8 +153,8 @@ fn write_kernels(folder: &Path) -> Result<bool, Box<dyn Error>> {
     Ok(true)
 }
 
-/// A GPU with wgpu's default limits, but more workgroup memory. It has f16, to see both types, and matrix units as
-/// AMD's.
+/// A GPU with wgpu's default limits, except more workgroup memory. It has f16, so that kernels of both types are
+/// written, and matrix units like those of AMD.
 fn facts() -> DeviceFacts {
     let features = Features::SHADER_F16 | Features::SUBGROUP | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
     let limits = Limits { max_compute_workgroup_storage_size: 32768, ..Limits::default() };

@@ -20,7 +20,7 @@
 //!
 //! Added to that are:
 //! - f16 weights: 2^-11 S, half an ulp of every weight; and 2^-24 per term for weights that are subnormal in f16, or
-//!   2^-22 in Winograd tiles of 2x2.
+//!   2^-22 in a Winograd convolution.
 //! - sums of n products in f16: (n + 2) 2^-11 S, because each product, each sum and the mean of X_H before them may be
 //!   rounded; and 2^-24 per term for subnormals, and 16 times 2^-14 because a device may flush a few of them to zero.
 //! - f16 intermediates, if the variant has any or the input is given pooled: 3 * 2^-11 S, for a map that is pooled
