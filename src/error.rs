@@ -115,7 +115,7 @@ pub enum Error {
     Packing {
         /// The packing of the weights.
         packed: String,
-        /// The packing that the plan wants.
+        /// The packing that the plan reads.
         plan: String,
     },
 

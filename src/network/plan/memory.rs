@@ -79,8 +79,8 @@ pub(crate) fn assign(tensors: &[Lifetime], alignment: u64, most: u64) -> Assignm
     all.min_by_key(total).unwrap_or_else(|| Assignment { spots: Vec::new(), bytes: Vec::new() })
 }
 
-/// In this order, each tensor takes the place for which a buffer has to grow least, and of those that need no growth
-/// the one in the smallest buffer.
+/// Assigns tensors in this order. Each takes the place for which a buffer has to grow least. If several buffers would
+/// grow equally, it takes the smallest of them.
 fn assign_in(order: &[usize], tensors: &[Lifetime], alignment: u64, most: u64) -> Assignment {
     let mut spots = vec![Spot::default(); tensors.len()];
     let mut bytes: Vec<u64> = Vec::new();

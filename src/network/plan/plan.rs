@@ -103,8 +103,8 @@ impl NetworkPlan {
         Ok(Self { graph, options, facts, size, shapes, places, steps, layers, memory, live_bytes })
     }
 
-    /// Refuses a plan of another network, or for a device of which other facts hold: its kernels, which check no
-    /// bounds, would find other weights than they were made for, or other limits.
+    /// Refuses a plan of another network or for a device with other facts. Its kernels check no bounds, and would read
+    /// other weights than those they were made for, or exceed the device's limits.
     pub(crate) fn check_fits(&self, graph: &Graph, facts: &DeviceFacts) -> Result<(), Error> {
         let (name, wanted) = (&self.graph.network.name, &graph.network.name);
         let problem = if name != wanted {

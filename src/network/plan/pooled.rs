@@ -1,9 +1,9 @@
 //! Decides for which values of a network pool(X_H) is kept too, and which layers read it.
 //!
-//! A convolution of more than 1x1 always gains by it, because otherwise it pools again for every block of output
-//! channels. A convolution of 1x1 can run on a kernel that makes the mean of what it reads anyway, or on others that
-//! are faster if pool(X_H) is given. The estimates decide between them. Tuned variants cannot, because a layer is tuned
-//! either with pool(X_H) or without.
+//! A dense 1x1 convolution of stride 1 can run on a kernel that makes the mean of what it reads anyway, or on others
+//! that are faster if pool(X_H) is given. The estimates decide whether it reads it. Tuned variants cannot, because a
+//! layer is tuned either with pool(X_H) or without. All other layers that pool read it, because otherwise they pool
+//! again for every block of output channels.
 
 use super::options::NetworkOptions;
 use crate::device::DeviceFacts;
