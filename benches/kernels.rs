@@ -1,5 +1,5 @@
-//! Each variant of some octave layers in its best tile by the planner's estimate, one submission at a time. `octconv bench`
-//! compares layers in turn in one run, and `octconv tune` tiles.
+//! Times every strategy and family of some octave layers, each with its best tile by the planner's estimate, one
+//! submission at a time. To compare layers in one run use `octconv bench`, and to compare tiles `octconv tune`.
 
 use std::time::Duration;
 

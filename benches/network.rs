@@ -1,5 +1,7 @@
-//! What a network costs the CPU: once, its first compile and inference; recording an inference; and at a size that it has
-//! not had planning, and binding with pipelines and weights that other sizes have left. Any adapter will do.
+//! What a network costs the CPU, on any adapter:
+//! - its first compile and inference;
+//! - recording an inference;
+//! - planning and binding at a new size, if other sizes have made pipelines and weights already.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,8 @@ fn network(criterion: &mut Criterion) {
     let options = NetworkOptions::default();
     let size = InputSize::image(1, 192, 192);
     let plan = || model.plan(size, &options).expect("a plan");
-    // Only once is the first time; drivers that compile a kernel when it first runs do so in the first inference.
+    // Timed by hand, because it can be done only once. It includes the first inference, because some drivers compile a
+    // kernel when it first runs.
     let start = Instant::now();
     let inference = model.compile(plan(), |_| {}).expect("pipelines and weights");
     context.time_pass(|pass| inference.record(pass)).expect("an inference");

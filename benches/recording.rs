@@ -1,4 +1,4 @@
-//! What a layer costs the CPU: planning, packing, binding, recording. No submission; any adapter will do.
+//! What a layer costs the CPU, on any adapter: planning, packing, binding and recording. Nothing is submitted.
 
 use std::hint::black_box;
 
@@ -77,8 +77,8 @@ fn recording(criterion: &mut Criterion) {
         let layer = engine.bind(&plan, &packed, &tensors).expect("a bound layer");
 
         let mut group = criterion.benchmark_group(format!("layers of {} dispatches", layer.dispatches()));
-        // A hundred layers a pass, so that the pass and its encoder hardly count; and before any are bound by the
-        // thousand, since finishing an encoder takes longer the more resources its device has had.
+        // A hundred layers per pass, so that the pass and its encoder hardly count. This runs before thousands of
+        // layers are bound, because finishing an encoder takes longer the more resources its device has had.
         group.bench_function("record 100", |b| {
             b.iter(|| {
                 let mut encoder = context.device().create_command_encoder(&Default::default());

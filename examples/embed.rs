@@ -1,4 +1,4 @@
-//! An octave layer inside an engine that has its own device, buffers, encoder and submission.
+//! An octave layer in an engine that has its own device, buffers, encoder and submission.
 //!
 //!     cargo run --release --example embed --features context
 
@@ -6,11 +6,11 @@ use octconv::wgpu::{self, util::DeviceExt};
 use octconv::{Activation, DeviceFacts, Engine, EngineOptions, InputSize, Options, Spec, Tensors, Weights};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // What the engine has anyway.
+    // What every engine has.
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
-    // octconv needs no feature, but runs faster with these. Matrix units are one more, which wgpu calls experimental and
-    // enables only in unsafe code.
+    // octconv needs no features, but is faster with these. Matrix units would be one more. wgpu calls that feature
+    // experimental, and enables it only in unsafe code.
     let useful = DeviceFacts::of_adapter(&adapter).features;
     let required_features = useful - wgpu::Features::all_experimental_mask();
     let descriptor = wgpu::DeviceDescriptor { required_features, ..Default::default() };
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let (y_h, y_l) = (output("y_h", 4 * 32 * 56 * 56), output("y_l", 4 * 32 * 28 * 28));
 
-    // The layer: the first of an octave network, 64 channels in, 32 high and 32 low out.
+    // The first layer of an octave network: 64 high channels in, 32 high and 32 low channels out.
     let engine = Engine::new(&device, EngineOptions::default());
     let same = Spec::builder(64, 64).alpha(0.0, 0.5).kernel([3, 3]).same_padding();
     let spec = same.activation(Activation::Relu).build()?;
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tensors = Tensors { x_h, y_h: Some((&y_h).into()), y_l: Some((&y_l).into()), ..Default::default() };
     let layer = engine.bind(&plan, &weights, &tensors)?;
 
-    // The engine's frame.
+    // The engine records a frame and submits it.
     let mut encoder = device.create_command_encoder(&Default::default());
     let mut pass = encoder.begin_compute_pass(&Default::default());
     layer.record(&mut pass);

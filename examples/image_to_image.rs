@@ -1,5 +1,6 @@
-//! A network of your own: a small octave network from image to image, described in `image_to_image.json`. It runs at two
-//! sizes, which share weights and pipelines, and each answer is compared with the CPU reference. The weights are random.
+//! A network of your own: a small octave network from image to image, described in `image_to_image.json`. It runs at
+//! two sizes, which share weights and pipelines, and each answer is compared with the CPU reference. The weights are
+//! random.
 //!
 //!     cargo run --release --example image_to_image --all-features
 

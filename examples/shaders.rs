@@ -60,7 +60,7 @@ fn check(files: &[&str]) -> Result<bool, Box<dyn Error>> {
     if chosen.is_empty() {
         chosen.extend(sources.iter().map(|(name, _)| *name));
     }
-    // One mistake may show in every file that imports the wrong one.
+    // A mistake shows in every file that imports the wrong one, but is printed once.
     let mut errors = Vec::new();
     for &file in &chosen {
         for error in errors_of(&sources, file) {
@@ -100,7 +100,7 @@ fn read_folder(folder: &Path) -> Result<Vec<(&'static str, &'static str)>, Box<d
     Ok(sources)
 }
 
-/// What is wrong with a file by itself, as `shaders/FILE.wgsl:LINE:COLUMN: MESSAGE`.
+/// The errors of a file assembled by itself, as `shaders/FILE.wgsl:LINE:COLUMN: MESSAGE`.
 fn errors_of(sources: &[(&'static str, &'static str)], file: &'static str) -> Vec<String> {
     let alone = match Alone::new(sources, file) {
         Ok(alone) => alone,
@@ -127,7 +127,8 @@ fn errors_of(sources: &[(&'static str, &'static str)], file: &'static str) -> Ve
     match Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module) {
         Ok(_) => Vec::new(),
         Err(error) => {
-            // The outermost error names the function, the innermost one says what is wrong. The last place is the narrowest.
+            // The outermost error names the function, the innermost one says what is wrong. The last place is the
+            // narrowest.
             let mut message = error.as_inner().to_string();
             let mut source = error.as_inner().source();
             while let Some(inner) = source {
@@ -152,7 +153,8 @@ fn write_kernels(folder: &Path) -> Result<bool, Box<dyn Error>> {
     Ok(true)
 }
 
-/// A GPU with wgpu's default limits, but more workgroup memory. It has f16, to see both types, and matrix units as AMD's.
+/// A GPU with wgpu's default limits, except more workgroup memory. It has f16, so that kernels of both types are
+/// written, and matrix units like those of AMD.
 fn facts() -> DeviceFacts {
     let features = Features::SHADER_F16 | Features::SUBGROUP | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
     let limits = Limits { max_compute_workgroup_storage_size: 32768, ..Limits::default() };
@@ -178,7 +180,7 @@ fn layers() -> [(&'static str, SpecBuilder, u32); 11] {
     ]
 }
 
-/// Kernels that are written, each source once.
+/// Writes kernels to `folder`, each source once.
 struct Kernels {
     folder: PathBuf,
     seen: HashSet<String>,

@@ -1,13 +1,13 @@
-//! Bytes that are kept on a disk or shipped, behind a line that tells what they are and that they are whole.
+//! Bytes that are kept on a disk or shipped. A first line says what they are, and has a checksum of them.
 
-/// `body` behind its line. `kind` has no line break; it names the contents, their format and their version.
+/// `body` behind its first line. `kind` names the contents, their format and their version, without a line break.
 pub(crate) fn seal(kind: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = line(kind, body);
     bytes.extend_from_slice(body);
     bytes
 }
 
-/// The body of what [`seal`] made of the same kind; `None` where a byte is missing, surplus or another.
+/// The body that [`seal`] got with the same kind, or `None` if any byte is missing, surplus or different.
 pub(crate) fn unseal<'a>(kind: &str, bytes: &'a [u8]) -> Option<&'a [u8]> {
     let (line_end, _) = bytes.iter().enumerate().find(|(_, byte)| **byte == b'\n')?;
     let (found, body) = bytes.split_at(line_end + 1);

@@ -1,6 +1,6 @@
 //! Sizes of tensors. Nothing here knows what a layer is.
 
-/// The size of an input at full resolution, that of X_H, also where the layer has no X_H.
+/// The size of an input at full resolution, which is that of X_H even if the layer has no X_H.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "network", derive(serde::Serialize))]
 pub struct InputSize {
@@ -15,18 +15,18 @@ pub struct InputSize {
 }
 
 impl InputSize {
-    /// A batch of images of h x w at full resolution.
+    /// `n` images of h x w at full resolution.
     pub fn image(n: u32, h: u32, w: u32) -> Self {
         Self { n, t: 1, h, w }
     }
 
-    /// A batch of clips of t frames of h x w at full resolution.
+    /// `n` clips of t frames of h x w at full resolution.
     pub fn video(n: u32, t: u32, h: u32, w: u32) -> Self {
         Self { n, t, h, w }
     }
 }
 
-/// The shape of a contiguous NCTHW tensor (NCHW where t = 1).
+/// The shape of a contiguous NCTHW tensor, which is NCHW if t = 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Dims {
     /// Batch.
@@ -42,7 +42,7 @@ pub struct Dims {
 }
 
 impl Dims {
-    /// Number of elements; saturating, so that absurd sizes are refused as too large.
+    /// Number of elements. It saturates, so that absurd sizes are refused as too large.
     pub fn elements(self) -> u64 {
         [self.n, self.c, self.t, self.h, self.w].iter().fold(1u64, |all, &d| all.saturating_mul(u64::from(d)))
     }
@@ -64,7 +64,7 @@ impl std::fmt::Display for Dims {
     }
 }
 
-/// Height x width, for messages.
+/// Height and width, as error messages show them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Extent {
     /// Rows.

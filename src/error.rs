@@ -1,8 +1,8 @@
-//! The one error type of the library: every variant names the argument, its value and what is allowed.
+//! The one error type of the library. Every variant names the argument, its value and what is allowed.
 
 use crate::dims::{Dims, Extent};
 
-/// What went wrong, before anything reached the GPU unless the variant is [`Error::Gpu`].
+/// What went wrong. Only [`Error::Gpu`], [`Error::Tune`] and [`Error::Cache`] can come after work was submitted.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -17,19 +17,19 @@ pub enum Error {
         allowed: String,
     },
 
-    /// The two resolutions of an output disagree: the padding is not "same", or nearly.
+    /// The two resolutions of an output disagree, because the padding changes the size too much.
     #[error(
         "the outputs disagree: {high_from} gives {high}, whose low resolution is {expected}, but {low_from} gives \
          {low}; choose a padding of dilation * (kernel - 1) / 2, or a rounding that gives both"
     )]
     Resolutions {
-        /// Which path gave the high resolution.
+        /// The path that gave the high resolution.
         high_from: &'static str,
         /// Height x width of the high-frequency output.
         high: Extent,
-        /// Which path gave the low resolution.
+        /// The path that gave the low resolution.
         low_from: &'static str,
-        /// Height x width that path gives.
+        /// Height x width that this path gives.
         low: Extent,
         /// Height x width that the low resolution should have.
         expected: Extent,
@@ -38,28 +38,28 @@ pub enum Error {
     /// Two paths into one output give different sizes.
     #[error("the paths into {output} disagree: {first_from} gives {first}, but {second_from} gives {second}")]
     Paths {
-        /// The output they would be added into.
+        /// The output that both paths add to.
         output: &'static str,
         /// One path.
         first_from: &'static str,
-        /// Height x width it gives.
+        /// Height x width that it gives.
         first: Extent,
         /// The other path.
         second_from: &'static str,
-        /// Height x width it gives.
+        /// Height x width that it gives.
         second: Extent,
     },
 
-    /// A tensor is needed and was not given, or was given and is not used.
+    /// A tensor is missing, or was given although the layer does not use it.
     #[error("tensor {tensor} is {presence} it")]
     Presence {
         /// The tensor's name.
         tensor: &'static str,
-        /// Whether it is missing, or given in vain.
+        /// Whether it is missing, or given but not used.
         presence: Presence,
     },
 
-    /// A tensor on the host has another number of elements than its shape says.
+    /// A tensor on the host has more or fewer elements than its shape says.
     #[error("tensor {tensor} has {found} elements, but its shape {shape} has {}", shape.elements())]
     Length {
         /// The tensor's name.
@@ -115,18 +115,18 @@ pub enum Error {
     Packing {
         /// The packing of the weights.
         packed: String,
-        /// The packing that the plan wants.
+        /// The packing that the plan reads.
         plan: String,
     },
 
-    /// A network's plan was made for another network, or for another device.
+    /// A network's plan was made for another network or another device.
     #[error("the plan does not fit the model: {problem}; make it with Model::plan")]
     Plan {
-        /// In what it differs.
+        /// How the plan differs from the model.
         problem: PlanMismatch,
     },
 
-    /// A network's description does not hold together.
+    /// A description of a layer or a network is wrong.
     #[error("{problem}")]
     Description {
         /// What is wrong, with the name and what is allowed.
@@ -143,7 +143,7 @@ pub enum Error {
         error: Box<Error>,
     },
 
-    /// A checkpoint is not one of this network.
+    /// A checkpoint does not belong to this network.
     #[error("the checkpoint does not fit the network: {}", problems.join("; "))]
     Checkpoint {
         /// Every tensor that is missing, surplus or of another shape, with the shapes.
@@ -153,14 +153,14 @@ pub enum Error {
     /// A file of tensors cannot be read or written.
     #[error("not a usable safetensors file: {problem}")]
     File {
-        /// What is wrong, with the tensor's name where it is one of them.
+        /// What is wrong, with the tensor's name if it concerns one tensor.
         problem: String,
     },
 
-    /// No candidate of a layer that was to be tuned gave a right result.
+    /// Tuning found no candidate with a right result.
     #[error("no candidate can be trusted on this device: {problem}")]
     Tune {
-        /// What the planner's choice gave.
+        /// What is wrong with the result of the planner's choice.
         problem: String,
     },
 
@@ -190,7 +190,7 @@ pub enum Error {
     },
 }
 
-/// What is wrong with the presence of a tensor.
+/// Why a tensor's presence or absence is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Presence {
     /// The layer needs it.
@@ -228,7 +228,7 @@ pub enum BindingProblem {
         /// Bytes of the buffer.
         size: u64,
     },
-    /// An output and an input are in one buffer, which WebGPU tracks as a whole.
+    /// An output and an input are in the same buffer. WebGPU tracks whole buffers and does not allow it.
     #[error("it shares a buffer with {0}; an output and an input may not")]
     Shared(&'static str),
     /// An output overlaps another tensor.
@@ -236,7 +236,7 @@ pub enum BindingProblem {
     Overlap(&'static str),
 }
 
-/// In what a network's plan differs from a model.
+/// How a network's plan differs from a model.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanMismatch {
@@ -248,7 +248,7 @@ pub enum PlanMismatch {
         /// The name of the model's network.
         model: String,
     },
-    /// Both networks have this name, but other descriptions.
+    /// Both networks have this name, but their descriptions differ.
     #[error("its network has the name {0}, as the model's, but another description")]
     Description(String),
     /// It was made for a device with other limits.
@@ -257,9 +257,9 @@ pub enum PlanMismatch {
     /// It was made for a device with other features.
     #[error("it was made for the features {plan:?}, and the device has {device:?}")]
     Features {
-        /// Those of the plan.
+        /// The features that the plan was made for.
         plan: wgpu::Features,
-        /// Those of the device.
+        /// The features of the device.
         device: wgpu::Features,
     },
     /// It was made for a device with other matrix units or subgroups.
@@ -270,7 +270,7 @@ pub enum PlanMismatch {
     Software {
         /// Whether the plan was made for a software device.
         plan: bool,
-        /// Whether the device is one.
+        /// Whether the device is a software device.
         device: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! How far a plan's outputs may be from the exact ones. `src/verify.rs` derives the figures.
+//! How far a plan's outputs may be from the exact ones. `src/verify/mod.rs` derives the figures.
 
 use crate::layer::{Activation, Path};
 use crate::plan::Plan;
@@ -8,7 +8,7 @@ use crate::winograd::Transform;
 /// The largest errors of a plan's outputs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Of a sum, as a part of the sum of its terms' magnitudes, and beside it.
+    /// The error of a sum is at most `relative` times the sum of its terms' magnitudes, plus `absolute`.
     relative: f64,
     absolute: f64,
     activation: Activation,
@@ -24,7 +24,7 @@ impl Bounds {
             .map(|path| spec.weight_shape(path)[1..].iter().product::<u32>())
             .sum();
         let by_tiles = plan.variant().transformed_outputs().is_some();
-        // By tiles a sum is over channels alone.
+        // In the transformed domain a sum is over channels alone, not over the nine taps.
         let sum = if by_tiles { terms / 9 } else { terms };
         let mut relative = (8.0 * f64::from(sum).sqrt() + 16.0) * unit(24);
         if by_tiles {
@@ -33,17 +33,17 @@ impl Bounds {
         let mut absolute = unit(126);
         if options.precision.weights == Dtype::F16 {
             relative += unit(11);
-            // By tiles of 2x2 a weight meets the sum of four inputs, each at most 1.
+            // In a Winograd tile of 2x2 outputs a weight meets the sum of four inputs, each at most 1.
             absolute += f64::from(terms) * unit(if by_tiles { 22 } else { 24 });
         }
         let f16_terms = plan.f16_terms();
         if f16_terms > 0 {
-            // Each product and each sum of so many is rounded to nearest, and a mean of X_H before. Below 2^-14 halves have
-            // no more bits, or on some devices are zero: of random terms a few.
+            // Each product and each sum of f16 is rounded to nearest, and so is a mean of X_H before them. Halves below
+            // 2^-14 lose bits, or are flushed to zero on some devices; only a few of random terms are that small.
             relative += f64::from(f16_terms + 2) * unit(11);
             absolute += f64::from(terms) * unit(24) + 16.0 * unit(14);
         }
-        // What lies between the dispatches of a Winograd convolution is f32, but for the maps that stride 2 pools.
+        // Scratch of a Winograd convolution is f32, except for the maps that are pooled for stride 2.
         let f16_between = plan.scratch_bytes() > 0 && (!by_tiles || spec.stride() == 2);
         if options.precision.activations == Dtype::F16 && (f16_between || options.pooled_input) {
             relative += 3.0 * unit(11);
@@ -52,13 +52,13 @@ impl Bounds {
         Self { relative, absolute, activation: spec.activation(), stored: options.precision.activations }
     }
 
-    /// Of an output `y` whose terms' magnitudes add up to `magnitude`, before it is stored.
+    /// The bound for an output `y` before it is stored. `magnitude` is the sum of the magnitudes of its terms.
     pub(crate) fn of_output(&self, y: f64, magnitude: f64) -> f64 {
         let bound = self.activation.lipschitz() * (self.relative * magnitude + self.absolute);
         bound + self.activation.own_error(magnitude, y)
     }
 
-    /// Of a stored `y` that could err by `bound` before.
+    /// The bound for a stored `y` whose error before storing is at most `bound`.
     pub(crate) fn stored(&self, y: f64, bound: f64) -> f64 {
         match self.stored {
             Dtype::F16 => bound + unit(10) * y.abs() + unit(14),

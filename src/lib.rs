@@ -43,7 +43,7 @@ pub use plan::{Choices, Family, Options, Plan, PlanTensor, Strategy, Tuned, Vari
 pub use precision::{Dtype, Precision};
 pub use wgpu;
 
-/// What `examples/shaders.rs` checks shader files with. No part of the interface.
+/// What `examples/shaders.rs` needs to check shader files. Not part of the public interface.
 #[doc(hidden)]
 pub mod shaders {
     pub use crate::kernels::source::{Alone, Place, Wrong};

@@ -1,9 +1,9 @@
-//! The numbers of random tensors, by name and seed: the same on every machine, and in any language that follows the
-//! contract in `docs/networks.md`.
+//! The numbers of random tensors. They depend on name and seed alone, and are the same on every machine and in any
+//! language that follows the contract in `docs/networks.md`.
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// All numbers of one name and seed.
+/// The endless sequence of numbers of one name and seed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Noise(u64);
 
@@ -13,7 +13,7 @@ impl Noise {
         Self(name.bytes().fold(0xCBF2_9CE4_8422_2325, fnv1a) ^ seed.wrapping_mul(GOLDEN))
     }
 
-    /// Number `i`, in [-1, 1): a multiple of 2^-23.
+    /// Number `i`: a multiple of 2^-23 in [-1, 1).
     pub(crate) fn number(self, i: u64) -> f64 {
         let z = self.0.wrapping_add((i + 1).wrapping_mul(GOLDEN));
         let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

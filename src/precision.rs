@@ -11,8 +11,8 @@ pub enum Dtype {
     /// 32-bit floats.
     #[default]
     F32,
-    /// 16-bit floats. As activations they need the device feature `SHADER_F16`; as weights no feature, only what every
-    /// WebGPU device has (`DownlevelFlags::SHADER_F16_IN_F32`).
+    /// 16-bit floats. Activations of f16 need the device feature `SHADER_F16`. Weights of f16 need no feature, only
+    /// `DownlevelFlags::SHADER_F16_IN_F32`, which every WebGPU device has.
     F16,
 }
 
@@ -51,24 +51,24 @@ impl FromStr for Dtype {
     }
 }
 
-/// The types of a layer that travel together.
+/// The types in which a layer stores and adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Precision {
-    /// The type of all tensors but the weights.
+    /// The type of all tensors except weights and biases.
     pub activations: Dtype,
-    /// The type of packed weights; biases stay f32.
+    /// The type of packed weights. Biases are always f32.
     pub weights: Dtype,
     /// The narrowest type that products may be added up in.
     ///
-    /// f16 needs activations and weights of f16. Kernels with packed arithmetic are then among the candidates: they add
-    /// up to 32 products in f16, where a sum beyond 65504 is infinite, and add those sums in f32. With n products per
-    /// sum, an output errs by up to n + 2 times 2⁻¹¹ of the sum of its terms' magnitudes, and by about the root of that
-    /// if signs are random.
+    /// f16 is allowed only if activations and weights are f16. It adds kernels with packed arithmetic to the
+    /// candidates. They add up to 32 products in f16, where a sum beyond 65504 is infinite, and then add those sums in
+    /// f32. With n products per f16 sum, the error of an output is at most (n + 2) 2⁻¹¹ times the sum of its terms'
+    /// magnitudes. If signs are random, it is about (n + 2)^½ 2⁻¹¹ times that sum.
     pub sums: Dtype,
 }
 
 impl Precision {
-    /// All of one type, with sums in f32.
+    /// Activations and weights of one type, with sums in f32.
     pub fn of(dtype: Dtype) -> Self {
         Self { activations: dtype, weights: dtype, sums: Dtype::F32 }
     }

@@ -1,7 +1,7 @@
-//! What a device can do at most, measured: multiply-adds and bytes a second, and what a dispatch costs.
+//! Measures what a device can do at most: multiply-adds and bytes per second, and what a dispatch costs.
 //!
-//! The probes are `shaders/probes/`. Each figure is the fastest of several configurations and rounds, since a roof is
-//! what nothing exceeds.
+//! The probes are `shaders/probes/`. Each figure is the fastest of several configurations and rounds, because nothing
+//! should exceed a roof.
 
 use std::fmt;
 
@@ -13,17 +13,18 @@ use crate::kernels::job::TensorId;
 use crate::kernels::probe::{Probe, WORKGROUP, Walk};
 use crate::precision::Dtype;
 
-/// How much to try.
+/// What [`Roofline::measure`] measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// What has proved fastest, and bounds layers with factors of this type and sums no narrower: for a second or two.
+    /// Only what bounds layers with factors and sums of these types, in the configurations that are usually the
+    /// fastest. Takes a second or two.
     Brief {
-        /// Of activations and weights.
+        /// The type of activations and weights.
         factors: Dtype,
-        /// As [`Precision::sums`](crate::Precision::sums).
+        /// The narrowest type of sums, as in [`Precision::sums`](crate::Precision::sums).
         sums: Dtype,
     },
-    /// Every configuration and every kind of arithmetic.
+    /// Every configuration and every kind of arithmetic that the device has.
     Full,
 }
 
@@ -31,7 +32,7 @@ pub enum Effort {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Rate {
-    /// Operations or bytes a second.
+    /// Operations or bytes per second.
     pub per_second: f64,
     /// The configuration that reached it.
     pub configuration: String,
@@ -44,9 +45,9 @@ pub struct Arithmetic {
     pub factors: Dtype,
     /// The type of the sums.
     pub sums: Dtype,
-    /// Rows, columns and depth of the matrices of a matrix unit; `None` for ordinary arithmetic.
+    /// Rows, columns and depth of the matrices of a matrix unit. `None` for ordinary arithmetic.
     pub matrix: Option<u32>,
-    /// Floating-point operations a second, two a multiply-add.
+    /// Floating-point operations per second. A multiply-add counts as two.
     pub rate: Rate,
 }
 
@@ -59,23 +60,23 @@ impl fmt::Display for Arithmetic {
     }
 }
 
-/// What a device can do at most.
+/// What a device can do at most, as measured.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Roofline {
-    /// Arithmetic of f32 first, then what else the device has and the effort covered.
+    /// Arithmetic of f32 first, then what else was measured.
     pub arithmetic: Vec<Arithmetic>,
-    /// Bytes a second of a buffer that is read.
+    /// Bytes read per second, of a buffer that is only read.
     pub read: Rate,
-    /// Bytes a second of a buffer that is copied: those read and those written.
+    /// Bytes read and written per second, of a buffer that is copied.
     pub copy: Rate,
-    /// Bytes of each buffer that was read or copied.
+    /// Bytes of the buffer that was read or copied.
     pub buffer_bytes: u64,
-    /// Seconds of a dispatch that does next to nothing, among others in one pass.
+    /// Seconds of a dispatch that does almost nothing, in a pass of many such dispatches.
     pub launch: f64,
 }
 
-/// What bounds some work from below.
+/// What decides the least time of some work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Bound {
@@ -98,7 +99,12 @@ impl fmt::Display for Bound {
 }
 
 impl Roofline {
-    /// Measures the context's device. Submits and waits, for one to fifteen seconds; takes at most 512 MiB of its memory.
+    /// Measures the context's device. Submits and waits, for one to fifteen seconds. Uses at most 512 MiB of its
+    /// memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gpu`] if the device refuses something or is lost.
     pub fn measure(context: &Context, effort: Effort) -> Result<Self, Error> {
         let prober = Prober { context, effort };
         let mut arithmetic = vec![prober.multiply_adds(Dtype::F32)?];
@@ -117,7 +123,7 @@ impl Roofline {
             }
         }
         let (read, copy, buffer_bytes) = prober.memory()?;
-        // Once more, a second or so later: other programs on the machine come and go.
+        // Measured again a second or so later, because other programs on the machine may have disturbed the first time.
         let again = prober.multiply_adds(Dtype::F32)?;
         if again.rate.per_second > arithmetic[0].rate.per_second {
             arithmetic[0] = again;
@@ -125,8 +131,8 @@ impl Roofline {
         Ok(Self { arithmetic, read, copy, buffer_bytes, launch: prober.launch()? })
     }
 
-    /// The most floating-point operations a second, two a multiply-add, of factors of this type and sums no narrower than
-    /// `sums`.
+    /// The most floating-point operations per second with factors and sums that are no narrower than these types. A
+    /// multiply-add counts as two.
     pub fn flops(&self, factors: Dtype, sums: Dtype) -> f64 {
         let fits = |a: &&Arithmetic| {
             (a.sums == Dtype::F32 || sums == Dtype::F16) && (a.factors == Dtype::F32 || factors == Dtype::F16)
@@ -134,13 +140,13 @@ impl Roofline {
         self.arithmetic.iter().filter(fits).map(|a| a.rate.per_second).fold(0.0, f64::max)
     }
 
-    /// The most bytes a second, of reading and of copying.
+    /// The most bytes per second, by reading or by copying.
     pub fn bandwidth(&self) -> f64 {
         self.read.per_second.max(self.copy.per_second)
     }
 
-    /// The least seconds that so many multiply-adds, with factors and sums as of [`Roofline::flops`], and so many bytes
-    /// moved, can take on the device, and what keeps it from less. Launches are not part of the seconds.
+    /// The least seconds that work with these multiply-adds and moved bytes can take, and what decides it. `factors`
+    /// and `sums` are the narrowest types that may be used. The seconds do not include launches.
     pub fn bound(&self, macs: u64, bytes: u64, factors: Dtype, sums: Dtype) -> (f64, Bound) {
         let arithmetic = 2.0 * macs as f64 / self.flops(factors, sums);
         let memory = bytes as f64 / self.bandwidth();
@@ -150,7 +156,7 @@ impl Roofline {
     }
 }
 
-/// Names and WGSL of the probes, to be read, or compiled by other tools. A device gets them if it has what they need.
+/// Names and WGSL sources of all probes, for readers and other compilers. Devices may lack features for some.
 pub fn sources() -> Vec<(String, String)> {
     let mut probes = vec![Probe::Read, Probe::Copy];
     for dtype in [Dtype::F32, Dtype::F16] {
@@ -162,7 +168,8 @@ pub fn sources() -> Vec<(String, String)> {
     probes.into_iter().map(Probe::kernel).map(|kernel| (kernel.name(), kernel.source())).collect()
 }
 
-/// The square shapes that WGSL has types for, of f16 factors, where the device can use them.
+/// Side and type of sums of the matrices that can be measured: square, of f16 factors, with types in WGSL, and usable
+/// on the device.
 fn matrix_shapes(context: &Context) -> Vec<(u32, Dtype)> {
     use wgpu::{CooperativeScalarType as Scalar, Features};
     let engine = context.engine();
@@ -183,25 +190,26 @@ fn matrix_shapes(context: &Context) -> Vec<(u32, Dtype)> {
     shapes
 }
 
-/// Multiply-adds a round of multiply_add.wgsl's chains, and products a round of multiply_matrices.wgsl's.
+/// Multiply-adds per round and chain of multiply_add.wgsl, and products per round and chain of multiply_matrices.wgsl.
 const STEPS: [u64; 2] = [32, 4];
 
-/// Enough chains to cover the latency of one multiply-add, few enough for registers: software devices have 16.
+/// Numbers of chains: enough to hide the latency of a multiply-add, and few enough for the registers. Software devices
+/// have 16 registers.
 const CHAINS: [u32; 4] = [8, 10, 12, 16];
 
-/// The same of matrices, of which a GPU's registers hold fewer.
+/// The same for matrices. A GPU's registers hold fewer of them.
 const MATRIX_CHAINS: [u32; 3] = [2, 4, 8];
 
-/// Matrices that multiply_matrices.wgsl takes in turn; no chain count exceeds it.
+/// The different left matrices of multiply_matrices.wgsl. No number of chains exceeds it.
 const LEFTS: u32 = 16;
 
-/// Elements of four f32 a round of read.wgsl and copy.wgsl.
+/// Elements per round and thread of read.wgsl and copy.wgsl. An element is four f32.
 const ELEMENTS_A_ROUND: u32 = 8;
 
-/// Bytes of an element of those.
+/// Bytes of such an element.
 const ELEMENT: u64 = 16;
 
-/// How long a timed pass is to take, in seconds: long against the clock's steps and against the launch.
+/// Seconds that a timed pass should take: much longer than the clock's steps and a launch.
 const PASS: f64 = 0.008;
 
 struct Prober<'a> {
@@ -214,7 +222,7 @@ impl Prober<'_> {
         self.context.engine().facts()
     }
 
-    /// Workgroups that fill the device: with few cores, many threads only add to what is set up.
+    /// Numbers of workgroups that fill the device. Few are enough for few cores, and each costs time to set up.
     fn fills(&self) -> &'static [u32] {
         match (self.facts().software, self.effort) {
             (true, _) => &[64],
@@ -246,7 +254,7 @@ impl Prober<'_> {
 
     fn matrices(&self, side: u32, sums: Dtype) -> Result<Arithmetic, Error> {
         let chains = if self.effort == Effort::Full { &MATRIX_CHAINS[..] } else { &MATRIX_CHAINS[1..] };
-        // So small that sums stop growing long before the end of their range.
+        // So small that sums stop growing before they overflow.
         let values: Vec<f32> = (0..LEFTS * side * side).map(|i| ((i * 7) % 13) as f32 / 4096.0).collect();
         let [a, b] = [self.context.upload(&values, Dtype::F16)?, self.context.upload(&values, Dtype::F16)?];
         let count = self.context.tensor(1, Dtype::F32)?;
@@ -255,7 +263,7 @@ impl Prober<'_> {
         for &chains in chains {
             for &workgroups in self.fills() {
                 let elements = u64::from(WORKGROUP.div_ceil(smallest) * chains * side * side);
-                // What is stored is not what is measured, and need not fill the device.
+                // Fewer workgroups if the sums would take too much memory. They need not fill the device.
                 let workgroups = u64::from(workgroups).min(MOST_SUMS / elements).max(1) as u32;
                 let y = self.context.tensor(elements * u64::from(workgroups), sums)?;
                 let dispatch = |rounds| {
@@ -278,7 +286,7 @@ impl Prober<'_> {
         let [x, y] = self.buffers()?;
         let bytes = x.size();
         let tensors = [(TensorId::XH, &x), (TensorId::YH, &y)];
-        // GPUs fetch for neighbouring threads at once; a processor's core is best at long runs.
+        // A GPU fetches for neighbouring threads at once. The core of a processor is fastest with long runs.
         let (rounds, forms): (&[u32], &[Form]) = match (self.facts().software, self.effort) {
             (true, Effort::Brief { .. }) => (&[64], &[Form::Runs]),
             (true, Effort::Full) => (&[8, 32, 64, 128], &Form::ALL),
@@ -298,7 +306,7 @@ impl Prober<'_> {
         Ok((read.rate, copy.rate, bytes))
     }
 
-    /// Two buffers, larger than caches as far as the device has room: a power of two of bytes.
+    /// Two buffers of the same size, a power of two. They are larger than caches, unless the device lacks the memory.
     fn buffers(&self) -> Result<[wgpu::Buffer; 2], Error> {
         let limits = &self.facts().limits;
         let allowed = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
@@ -334,23 +342,24 @@ impl Prober<'_> {
         })
     }
 
-    /// With as many rounds as make a pass long enough.
+    /// Rounds per second, measured with enough rounds to make a pass long.
     fn rounds_a_second(&self, dispatch: impl Fn(u32) -> Result<Dispatch, Error>) -> Result<f64, Error> {
         let mut rounds = 16;
         loop {
             let probe = dispatch(rounds)?;
             let seconds = self.seconds(&probe, 1)?.min(self.seconds(&probe, 1)?);
-            // Half is enough, so that a noisy first pass does not call for another.
+            // Half of the wanted time is enough, so that noise does not cause more passes.
             if seconds >= PASS / 2.0 || rounds >= MOST_ROUNDS {
                 return Ok(f64::from(rounds) / self.fastest(&probe, 1)?);
             }
-            // A factor at a time: the first passes are the ones that compile and wake the device.
+            // The factor is limited, because the first passes also compile and wake the device.
             let wanted = f64::from(rounds) * (PASS / seconds).min(64.0);
             rounds = (wanted.ceil() as u32).clamp(rounds + 1, MOST_ROUNDS);
         }
     }
 
-    /// The least seconds of one of the dispatches of a pass: of several passes, or of two where they take long.
+    /// The least seconds per dispatch over several passes, or over two passes if they take long. A pass has `repeats`
+    /// dispatches.
     fn fastest(&self, dispatch: &Dispatch, repeats: u32) -> Result<f64, Error> {
         const PASSES: u32 = 12;
         const BUDGET: f64 = 0.12;
@@ -368,28 +377,28 @@ impl Prober<'_> {
 
     fn seconds(&self, dispatch: &Dispatch, repeats: u32) -> Result<f64, Error> {
         let timing = self.context.time_pass(|pass| (0..repeats).for_each(|_| dispatch.record(pass)))?;
-        // A clock that did not move tells nothing.
+        // If the device's clock did not move, only the host's time is known.
         Ok(timing.device.filter(|&seconds| seconds > 0.0).unwrap_or(timing.host) / f64::from(repeats))
     }
 }
 
-/// The least bytes of a buffer that is read and copied.
+/// The fewest bytes of a buffer that is read or copied.
 const SMALLEST: u64 = 2 << 20;
 
-/// Sums that multiply_matrices.wgsl may store.
+/// The most sums that multiply_matrices.wgsl may store.
 const MOST_SUMS: u64 = 16 << 20;
 
-/// Enough for any device, and far from the end of a u32.
+/// The most rounds of a dispatch: enough for any device, and far below the largest u32.
 const MOST_ROUNDS: u32 = 1 << 22;
 
 /// How the threads share a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// Neighbouring threads read neighbouring elements, and go on behind all other threads.
+    /// Neighbouring threads read neighbouring elements. The next round continues behind all threads of the dispatch.
     Grid,
-    /// Neighbouring threads read neighbouring elements, and go on behind their workgroup.
+    /// Neighbouring threads read neighbouring elements. The next round continues behind all threads of the workgroup.
     Blocks,
-    /// Each thread reads a run of its own.
+    /// Each thread reads adjacent elements of its own.
     Runs,
 }
 
@@ -404,8 +413,8 @@ impl Form {
         }
     }
 
-    /// The steps through a buffer of a power of two of bytes, and the workgroups that cover it: `None` where it is too
-    /// small for one.
+    /// The steps through a buffer of `bytes`, a power of two, and the number of workgroups that cover it. `None` if it
+    /// is too small for one workgroup.
     fn walk(self, bytes: u64, rounds: u32) -> Option<(Walk, u32)> {
         let elements = (bytes / ELEMENT) as u32;
         let thread = rounds * ELEMENTS_A_ROUND;
@@ -533,7 +542,7 @@ mod tests {
             launch: 0.5,
         };
         let f32_sums = |macs, bytes, factors| roofline.bound(macs, bytes, factors, Dtype::F32);
-        // Where sums are f32, f16 sums are no help; matrices are, where factors are f16.
+        // Arithmetic with f16 sums does not count if sums must be f32. Matrices count if factors may be f16.
         assert_eq!(f32_sums(100, 10, Dtype::F32), (2.0, Bound::Arithmetic));
         assert_eq!(f32_sums(400, 10, Dtype::F16), (2.0, Bound::Arithmetic));
         assert_eq!(f32_sums(100, 30, Dtype::F32), (3.0, Bound::Memory));

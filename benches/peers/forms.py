@@ -1,4 +1,4 @@
-"""A layer of a layers file as a small graph of pools, convolutions, upsamples and adds, and what it must give.
+"""A layer of a layers file as a small graph of pools, convolutions, upsamples and adds, and its right outputs.
 
 Arrays are [n, c, h, w]. Every peer translates the same graph.
 """
@@ -139,7 +139,7 @@ class Form:
         return next(op.shape for op in self.ops if op.output == name)
 
     def macs(self):
-        """Multiply-adds of direct convolutions, whatever algorithm a peer takes."""
+        """Multiply-adds of direct convolutions, even if a peer uses another algorithm."""
         return sum(int(np.prod(op.shape)) * int(np.prod(op.weight.shape[1:])) for op in self.ops if op.kind == "conv")
 
     def _op(self, kind, inputs, shape, **more):
@@ -162,7 +162,7 @@ class Form:
 
 
 class _Data:
-    """Uniform random data; weights are scaled so that outputs are about as large as inputs."""
+    """Uniform random data. Weights are scaled so that outputs are about as large as inputs."""
 
     def __init__(self):
         self.rng = np.random.default_rng(1)
@@ -175,7 +175,7 @@ class _Data:
 
 
 def plain(layer):
-    """One convolution of all channels; at stride 2 a strided one, as networks without octaves have it."""
+    """One convolution of all channels. At stride 2 it is strided, as in networks without octaves."""
     data, form = _Data(), Form()
     form.inputs["x"] = data.tensor(layer.n, sum(layer.cin), layer.h, layer.w)
     weight = data.weight(sum(layer.cout), sum(layer.cin), layer.groups, layer.k)
@@ -201,8 +201,8 @@ def octave(layer):
         return form._conv(source, data.weight(cout, cin, groups, layer.k), groups)
 
     across = not layer.depthwise
-    # At stride 2 both inputs are pooled for their own frequency; low to high reads the low input as it is, which has
-    # the size of the high output already.
+    # At stride 2, H->H and L->L pool once and H->L twice. L->H does not pool, because the low input already has the
+    # size of the high output.
     strided = layer.stride == 2
     own_high = form._pool(high) if high and (high_out or low_out) and strided else high
     to_high, to_low = [], []

@@ -1,9 +1,10 @@
 """ncnn's Vulkan backend in f32, with or without Winograd.
 
-The binding uploads inputs and downloads outputs with each extraction. A net of K independent copies of the form
-therefore hands its outputs to a Noop, which is free, beside a single number that is all that is downloaded. A sample is
-the time of that net less that of a net with the same inputs and no copy, over K: transfers, submission and waiting
-cancel. What remains is the device's work and the recording of its commands, which ncnn does anew each time.
+ncnn's binding uploads inputs and downloads outputs with each extraction. So the timed net has K independent copies of
+the form, and gives their outputs and a single number to a Noop, which costs nothing. Only the number is downloaded. A
+sample is the time of that net minus that of a net with the same inputs and no copy, divided by K, so that transfers,
+submission and waiting cancel. What remains is the work on the device, and the recording of its commands, which ncnn
+repeats each time.
 """
 
 import os
@@ -28,7 +29,7 @@ class NcnnPeer:
         self.device = " ".join(ncnn.get_gpu_info(0).device_name().split())
 
     def same_as(self, form):
-        """The peer that runs the same kernels: Winograd is for 3x3 at stride 1 alone."""
+        """The peer that runs the same kernels, if any: without a 3x3 of stride 1, ncnn does not use Winograd."""
         eligible = lambda op: op.kind == "conv" and op.weight.shape[2] == 3 and op.stride == 1 and op.groups == 1
         return "ncnn" if self.winograd and not any(map(eligible, form.ops)) else None
 
@@ -53,7 +54,7 @@ class _Bound:
         self._run(self.full)
 
     def outputs(self):
-        """Of the last copy in the net that is timed."""
+        """The outputs of the last copy in the timed net."""
         extractor = self._extractor(self.full)
         last = self.copies - 1
         return [self._extract(extractor, f"c{last}_{name}_out")[None] for name in self.form.outputs]
@@ -84,7 +85,7 @@ def _net(form, copies, winograd):
     options.use_vulkan_compute = True
     options.use_winograd_convolution = winograd
     for name in dir(options):
-        # f32 throughout.
+        # All arithmetic and storage in f32.
         if name.startswith(("use_fp16_", "use_bf16_", "use_int8_")):
             setattr(options, name, False)
     options.num_threads = 1
@@ -116,7 +117,7 @@ def _param(form, copies):
         return sum(op.inputs.count(name) for op in form.ops)
 
     def spread(name, blob, count):
-        """Blobs to read one by one in place of a blob that is read `count` times."""
+        """The blobs to read, one per reader, instead of a blob that is read `count` times."""
         if count <= 1:
             return iter([blob])
         parts = [f"{blob}_{i}" for i in range(count)]
@@ -136,7 +137,7 @@ def _param(form, copies):
             kind, parameters = _layer(op)
             add(kind, blob, [next(readable[name]) for name in op.inputs], [blob], *parameters)
             if op.kind == "conv":
-                # The tag of f32 weights, then the weights.
+                # A tag that says f32, then the weights.
                 weights += [struct.pack("<I", 0), op.weight.astype("<f4").tobytes()]
             readable[op.output] = spread(op.output, blob, used(op.output))
         ends += [f"c{copy}_{name}" for name in form.outputs]

@@ -1,8 +1,8 @@
 """ONNX Runtime's WebGPU execution provider.
 
-Inputs and outputs are tensors on the device, bound once. They are [n, h, w, c], the layout in which the provider's
-convolutions work: the transposes that ONNX's own layout needs cancel against the provider's. A sample is the time of
-R + 1 runs less that of one, over R, each with one wait for the device at its end: waiting is not counted.
+Inputs and outputs are tensors on the device, bound once. They are [n, h, w, c], because the provider's convolutions
+work in that layout, and the transposes to and from ONNX's own layout then cancel. A sample is the time of R + 1 runs
+minus that of one run, divided by R. Both times include one wait for the device, so that the wait cancels.
 """
 
 import numpy as np
@@ -38,7 +38,7 @@ class OnnxPeer:
         return _Bound(form, self)
 
     def wait(self):
-        """Returns when the device has done all that was submitted before."""
+        """Returns when the device has finished everything that was submitted before."""
         self.marker.run(None, {"x": np.ones(1, np.float32)})
 
 
@@ -50,13 +50,13 @@ class _Bound:
             self.session = _session(_model(form))
             self.binding = self.session.io_binding()
             for name, array in form.inputs.items():
-                # Bound once: this is where the data goes to the device.
+                # Copies the data to the device. Later runs do not.
                 self.binding.bind_cpu_input(name, np.ascontiguousarray(array.transpose(TO_NHWC)))
             names = [f"out{i}" for i in range(len(form.outputs))]
             for name in names:
                 self.binding.bind_output(name, "webgpu")
             self._runs(1)
-            # From now on every run writes to the same tensors.
+            # Binds the tensors that the first run has made, so that every later run writes to them.
             for name, value in zip(names, self.binding.get_outputs()):
                 self.binding.bind_ortvalue_output(name, value)
             self._runs(2)
@@ -85,7 +85,7 @@ def _session(model):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
-    # An operator that the provider lacks is an error, not a run on the CPU.
+    # An operator that the provider lacks must be an error, and not run on the CPU.
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[PROVIDER])
 
@@ -138,7 +138,7 @@ def _nodes(form, op, inputs, constants):
 
 
 def _upsample(op, inputs, constants):
-    """In the convolutions' layout, which spares transposes; by Expand, which is faster than Resize, if it can."""
+    """In the layout of the convolutions, to save transposes. For even sizes by Expand, which is faster than Resize."""
     n, c, h, w = op.shape
     name = lambda part: f"{op.output}_{part}"
 

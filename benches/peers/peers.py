@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Layers of `octconv bench --layers` in ONNX Runtime (WebGPU) and ncnn (Vulkan), beside octconv's own rows.
+"""Times the layers of `octconv bench --layers` in ONNX Runtime (WebGPU) and ncnn (Vulkan), next to octconv's own rows.
 
 Each layer runs in two forms: octave (pools, up to four convolutions, upsample, adds, as a graph of the peer's own
 operators) and plain (one convolution of all channels). Transfers are not counted. Outputs are compared with a float64
-reference. All are in f32, on the one Vulkan device that the loader shows.
+reference. All run in f32, on the only Vulkan device that the loader shows.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import forms
 from forms import InputError
 from timing import PeerError, one_line
 
-# The largest error allowed, as a share of the largest output: f32 has ten times less, f16 twenty times more.
+# The largest allowed error, as a share of the largest output. f32 errs ten times less, f16 twenty times more.
 TOLERANCE = 2e-5
 FORMS = {"octave": forms.octave, "plain": forms.plain}
 PEERS = {
@@ -75,7 +75,7 @@ def peer_names(text):
 
 
 def open_peers(names, device):
-    """Those that run here; of the others a line each."""
+    """The peers that can run here. Prints a line for each of the others."""
     peers = []
     for name in names:
         try:
@@ -92,7 +92,7 @@ def open_peers(names, device):
 
 
 def parse_rows(text, source, layers, device):
-    """octconv's rows, by layer."""
+    """octconv's rows, by the name of their layer."""
     rows = {}
     try:
         for line in filter(str.strip, text.splitlines()):
@@ -115,7 +115,7 @@ def parse_rows(text, source, layers, device):
 
 
 def run_octconv(command, layer, count, device):
-    """A row of the layer alone."""
+    """Runs octconv on one layer and returns its row."""
     with tempfile.TemporaryDirectory(prefix="octconv-peers-") as folder:
         path = os.path.join(folder, "layer.json")
         with open(path, "w", encoding="utf-8") as file:
@@ -131,7 +131,7 @@ def run_octconv(command, layer, count, device):
 
 
 def check(bound, expected, layer, form, peer):
-    """The largest error as a share of the largest output."""
+    """The largest error as a share of the largest output. An error if it exceeds TOLERANCE."""
     worst = 0.0
     for i, (got, wanted) in enumerate(zip(bound.outputs(), expected, strict=True)):
         where = f"layer {layer.name}, {form} form, {peer.name}: output {i}"
@@ -145,7 +145,7 @@ def check(bound, expected, layer, form, peer):
 
 
 def check_same(ours, rows):
-    """Refuses rows of another layer of the same name."""
+    """Refuses rows of another layer with the same name, by its multiply-adds."""
     counted = ours["gflops"] * ours["ms"] * 0.5e6
     for row in rows:
         if row["form"] == "octave" and not math.isclose(row["macs"], counted, rel_tol=1e-6):
@@ -153,7 +153,7 @@ def check_same(ours, rows):
 
 
 def time_layer(layer, peers, count):
-    """Rows of the peers, both forms."""
+    """The rows of the peers for both forms of a layer."""
     entries = []
     for name, build in FORMS.items():
         form = build(layer)
@@ -195,9 +195,9 @@ def row(layer, peer, name, form, _, error, samples):
 
 
 def tables(layers, peers, octconv, rows, count):
-    """Two Markdown tables, a form each, with geometric means.
+    """Two Markdown tables, one per form, with geometric means.
 
-    "-" is a form that a peer does not run, or runs as another peer does.
+    "-": the peer does not run the form, or runs the same kernels as another peer.
     """
     times = {(row["layer"], row["form"], row["peer"]): row for row in rows}
     versions = ", ".join(dict.fromkeys(f"{peer.label.split(',')[0]} {peer.version}" for peer in peers))
@@ -248,7 +248,7 @@ def check_target(path):
 
 
 def write_whole(path, text):
-    """Written beside its place, and moved there when it is whole."""
+    """Writes a temporary file and then moves it to `path`, so that nobody reads half a file."""
     beside = f"{path}.{os.getpid()}.part"
     try:
         with open(beside, "x", encoding="utf-8") as file:

@@ -1,7 +1,7 @@
-//! A folder that keeps from run to run what takes long to find: tuned variants, and the driver's compiled pipelines.
+//! A folder that keeps tuned variants and the driver's compiled pipelines between runs.
 //!
-//! What cannot be read, or is damaged, or of another version, is as if it were not there. Files are replaced whole;
-//! of two programs that write at once, the later one wins.
+//! A file that cannot be read, is damaged, or is of another version counts as absent. Files are replaced whole. If two
+//! programs write the same file, the later one wins.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,14 +12,14 @@ use crate::device::DeviceIdentity;
 use crate::error::Error;
 use crate::plan::Tuned;
 
-/// A folder for files of this crate; it need not exist yet.
+/// A folder for files of this crate. It need not exist yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
     folder: PathBuf,
 }
 
 impl Cache {
-    /// Keeps files in `folder`, which is made when the first is written.
+    /// Keeps files in `folder`, which is created with the first file.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
     }
@@ -29,29 +29,29 @@ impl Cache {
         &self.folder
     }
 
-    /// The file with what is tuned for a device, in the format of [`Tuned::to_bytes`].
+    /// The file with the tuned variants of a device, in the format of [`Tuned::to_bytes`].
     pub fn tuned_file(&self, device: &DeviceIdentity) -> PathBuf {
         self.folder.join(format!("tuned-{}", device.file_stem()))
     }
 
-    /// What is kept for a device; nothing where its file is missing, damaged, or of another version.
+    /// The tuned variants of a device; none if its file is missing, damaged, or of another version.
     pub fn tuned(&self, device: &DeviceIdentity) -> Tuned {
         let bytes = fs::read(self.tuned_file(device)).ok();
         bytes.and_then(|bytes| Tuned::from_bytes(&bytes)).unwrap_or_default()
     }
 
-    /// Adds to what is kept for a device.
+    /// Adds tuned variants to those that are kept for a device.
     ///
     /// # Errors
     ///
-    /// [`Error::Cache`] where the file cannot be written.
+    /// [`Error::Cache`] if the file cannot be written.
     pub fn keep_tuned(&self, device: &DeviceIdentity, tuned: &Tuned) -> Result<(), Error> {
         let mut all = self.tuned(device);
         all.merge(tuned.clone());
         self.write(&self.tuned_file(device), &all.to_bytes())
     }
 
-    /// The driver's data about pipelines, as wgpu gave it to [`Self::keep_pipelines`].
+    /// The driver's compiled pipelines, as [`Self::keep_pipelines`] got them from wgpu.
     pub(crate) fn pipelines(&self, key: &str) -> Option<Vec<u8>> {
         let bytes = fs::read(self.folder.join(key)).ok()?;
         Some(unseal(PIPELINES, &bytes)?.to_vec())
@@ -61,7 +61,7 @@ impl Cache {
         self.write(&self.folder.join(key), &seal(PIPELINES, data))
     }
 
-    /// Writes beside the place, and moves there when all is written.
+    /// Writes a temporary file and then moves it to `path`, so that nobody reads half a file.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let write = || {
             fs::create_dir_all(&self.folder)?;
@@ -77,5 +77,5 @@ impl Cache {
     }
 }
 
-/// Old kernels' pipelines are of no use to a new version.
+/// Contains the version, because a new version has other kernels.
 const PIPELINES: &str = concat!("pipelines ", env!("CARGO_PKG_VERSION"));

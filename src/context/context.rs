@@ -1,6 +1,6 @@
-//! A device of one's own, for those who have no engine: picks an adapter, uploads, runs, reads back, times.
+//! Opens and owns a device, for programs that have none: picks an adapter, uploads, runs, reads back, times.
 //!
-//! Unlike the rest of the library this part submits and waits.
+//! Unlike the rest of the library, this part submits and waits.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,23 +14,23 @@ use crate::precision::Dtype;
 /// How to open a [`Context`].
 #[derive(Clone, Debug, Default)]
 pub struct ContextOptions {
-    /// Asks for no more than wgpu's default limits and no features: what an embedder's device has.
+    /// Asks for wgpu's default limits and no features, as embedders' devices often have.
     pub default_device: bool,
-    /// Asks for these limits instead of the adapter's own, or of wgpu's defaults.
+    /// Asks for these limits. `None`: the adapter's own, or wgpu's defaults with `default_device`.
     pub limits: Option<wgpu::Limits>,
-    /// As [`EngineOptions::checked`].
+    /// Whether kernels keep wgpu's bounds checks: see [`EngineOptions::checked`].
     pub checked: Option<bool>,
-    /// As [`EngineOptions::software`].
+    /// Whether kernels are chosen as for a software device: see [`EngineOptions::software`].
     pub software: Option<bool>,
-    /// As [`EngineOptions::subgroup_sizes`].
+    /// The fewest and the most threads of a subgroup: see [`EngineOptions::subgroup_sizes`].
     pub subgroup_sizes: Option<[u32; 2]>,
-    /// As [`EngineOptions::tuned`]; `None` is what the cache has.
+    /// The tuned variants to follow. `None`: those of the cache, if there is one.
     pub tuned: Option<Arc<Tuned>>,
-    /// Keeps what is tuned, and the driver's compiled pipelines where it gives them away.
+    /// Where tuned variants are read from, and the driver's compiled pipelines read and kept if it supports that.
     pub cache: Option<Cache>,
 }
 
-/// An adapter, its device and queue, and the kernels for it.
+/// An adapter, its device and queue, and an engine for them.
 #[derive(Debug)]
 pub struct Context {
     adapter: wgpu::Adapter,
@@ -38,11 +38,11 @@ pub struct Context {
     queue: wgpu::Queue,
     engine: Engine,
     pipelines: Option<KeptPipelines>,
-    /// Why the device is lost, once it is.
+    /// Why the device is lost, if it is.
     lost: Arc<Mutex<Option<String>>>,
 }
 
-/// The driver's compiled pipelines, and where they are kept.
+/// The driver's compiled pipelines, and the cache that keeps them.
 #[derive(Debug)]
 struct KeptPipelines {
     cache: Cache,
@@ -51,7 +51,7 @@ struct KeptPipelines {
 }
 
 impl KeptPipelines {
-    /// What the cache has, or an empty start; `None` where the backend has no such thing.
+    /// Starts from the cache's data, or empty. `None` if the backend has no pipeline cache.
     fn open(cache: &Cache, device: &wgpu::Device) -> Result<Option<Self>, Error> {
         let key = wgpu::util::pipeline_cache_key(&device.adapter_info());
         let Some(key) = key.filter(|_| device.features().contains(wgpu::Features::PIPELINE_CACHE)) else {
@@ -60,8 +60,8 @@ impl KeptPipelines {
         let data = cache.pipelines(&key);
         let descriptor =
             wgpu::PipelineCacheDescriptor { label: Some("octconv"), data: data.as_deref(), fallback: true };
-        // SAFETY: the data came from `PipelineCache::get_data` in `save`, for an adapter with the same key, and its
-        // checksum says that it is unchanged; wgpu and the driver check their headers for version and device.
+        // SAFETY: `save` got the data from `PipelineCache::get_data` for an adapter with the same key, and the checksum
+        // says that it is unchanged. wgpu and the driver check their headers for version and device.
         let create = || unsafe { device.create_pipeline_cache(&descriptor) };
         let driver = scoped(device, "creating a pipeline cache", create)?;
         Ok(Some(Self { cache: cache.clone(), key, driver }))
@@ -69,7 +69,7 @@ impl KeptPipelines {
 
     fn save(&self) -> Result<(), Error> {
         match self.driver.get_data() {
-            // As it is already, or by another program that did the same.
+            // The file has these bytes already.
             Some(data) if self.cache.pipelines(&self.key).is_some_and(|kept| kept == data) => Ok(()),
             Some(data) => self.cache.keep_pipelines(&self.key, &data),
             None => Ok(()),
@@ -77,11 +77,11 @@ impl KeptPipelines {
     }
 }
 
-/// What to do where no adapter is found.
+/// What to do if no adapter is found.
 const INSTALL_HINT: &str =
     "install a Vulkan driver (the software one: apt-get install mesa-vulkan-drivers), or see WGPU_BACKEND";
 
-/// The wgpu instance that the environment asks for: `WGPU_BACKEND`, and wgpu's other variables.
+/// The wgpu instance that the environment asks for, with `WGPU_BACKEND` and wgpu's other variables.
 pub fn instance() -> wgpu::Instance {
     wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env())
 }
@@ -92,14 +92,17 @@ pub async fn list_adapters() -> Vec<wgpu::Adapter> {
     instance().enumerate_adapters(backends).await
 }
 
-/// As [`list_adapters`]. Blocks.
+/// All adapters of the backends that the environment asks for. Blocks.
 pub fn adapters() -> Vec<wgpu::Adapter> {
     pollster::block_on(list_adapters())
 }
 
 impl Context {
-    /// Opens the adapter that the environment names (`WGPU_ADAPTER_NAME`, `WGPU_BACKEND`, `WGPU_POWER_PREF`), or the
-    /// default one: with its own limits and the features that octconv has a use for, unless told otherwise.
+    /// Opens a device.
+    ///
+    /// Takes the adapter that `WGPU_ADAPTER_NAME`, `WGPU_BACKEND` and `WGPU_POWER_PREF` name, or else the default one.
+    /// Unless `options` say otherwise, the device has the adapter's limits, and those of its features that octconv
+    /// uses.
     pub async fn open(options: &ContextOptions) -> Result<Self, Error> {
         let adapter = pick_adapter().await?;
         let facts = DeviceFacts::of_adapter(&adapter);
@@ -109,9 +112,9 @@ impl Context {
         };
         let required_limits = options.limits.clone().unwrap_or(required_limits);
         let experimental_features = match required_features.intersects(wgpu::Features::all_experimental_mask()) {
-            // SAFETY: the one experimental feature in USEFUL_FEATURES is the cooperative matrix. This crate's shaders
-            // alone use it, in control flow that a subgroup shares, in shapes that the adapter lists, on buffers whose sizes the
-            // host has checked.
+            // SAFETY: the only experimental feature in USEFUL_FEATURES is the cooperative matrix. Only this crate's
+            // shaders use it: in control flow that is uniform in a subgroup, in shapes that the adapter lists, and on
+            // buffers whose sizes the host has checked.
             true => unsafe { wgpu::ExperimentalFeatures::enabled() },
             false => wgpu::ExperimentalFeatures::disabled(),
         };
@@ -148,7 +151,7 @@ impl Context {
         Ok(Self { adapter, device, queue, engine, pipelines, lost })
     }
 
-    /// As [`Context::open`]. Blocks.
+    /// Opens a device as [`Context::open`] does. Blocks.
     pub fn new(options: &ContextOptions) -> Result<Self, Error> {
         pollster::block_on(Self::open(options))
     }
@@ -168,27 +171,27 @@ impl Context {
         &self.queue
     }
 
-    /// The kernels for the device.
+    /// The engine for the device.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// Under which name times of the device are kept.
+    /// The name under which tuned variants of the device are kept.
     pub fn identity(&self) -> DeviceIdentity {
         DeviceIdentity::of(&self.device.adapter_info())
     }
 
-    /// Writes the driver's compiled pipelines into the cache, if there is one and the driver gives them away. Worth
-    /// calling when all layers have run once: some drivers compile no sooner.
+    /// Writes the driver's compiled pipelines into the cache. Does nothing if there is no cache, or if the driver does
+    /// not give its pipelines away. Call it after all layers have run once, because some drivers compile only then.
     ///
     /// # Errors
     ///
-    /// [`Error::Cache`] where the file cannot be written.
+    /// [`Error::Cache`] if the file cannot be written.
     pub fn save_pipelines(&self) -> Result<(), Error> {
         self.pipelines.as_ref().map_or(Ok(()), KeptPipelines::save)
     }
 
-    /// An uninitialised tensor of `elements`, to be bound and read back.
+    /// A buffer for a tensor of `elements`, without contents. It can be bound and read back.
     pub fn tensor(&self, elements: u64, dtype: Dtype) -> Result<wgpu::Buffer, Error> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         self.buffer("octconv tensor", elements.saturating_mul(dtype.bytes()), usage)
@@ -201,32 +204,32 @@ impl Context {
         scoped(&self.device, &operation, || self.device.create_buffer(&descriptor))
     }
 
-    /// A tensor with these elements, converted to `dtype`.
+    /// A buffer with these elements, converted to `dtype`.
     pub fn upload(&self, values: &[f32], dtype: Dtype) -> Result<wgpu::Buffer, Error> {
         let buffer = self.tensor(values.len() as u64, dtype)?;
         self.queue.write_buffer(&buffer, 0, &encode(values, dtype));
         Ok(buffer)
     }
 
-    /// Submits one compute pass with these layers in order, and waits for it.
+    /// Submits the layers in order in one compute pass, and waits for it.
     pub fn run(&self, layers: &[&Layer]) -> Result<(), Error> {
         self.run_pass(|pass| layers.iter().for_each(|layer| layer.record(pass)))
     }
 
-    /// Submits one compute pass with what `record` records, and waits for it.
+    /// Submits what `record` records in one compute pass, and waits for it.
     pub fn run_pass(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<(), Error> {
         self.submit(record, None)?;
         self.wait()
     }
 
-    /// The `elements` of a tensor from byte `offset` on, as f32. Waits for the device.
+    /// Reads `elements` of type `dtype` from byte `offset` of a buffer on, as f32. Waits for the device.
     pub fn read(&self, buffer: &wgpu::Buffer, offset: u64, elements: u64, dtype: Dtype) -> Result<Vec<f32>, Error> {
         let size = (elements * dtype.bytes()).next_multiple_of(4);
         let bytes = self.read_bytes(buffer, offset, size)?;
         Ok(decode(&bytes[..(elements * dtype.bytes()) as usize], dtype))
     }
 
-    /// `size` bytes of a buffer from `offset` on, both multiples of 4. Waits for the device.
+    /// Reads `size` bytes of a buffer from byte `offset` on; both are multiples of 4. Waits for the device.
     pub fn read_bytes(&self, buffer: &wgpu::Buffer, offset: u64, size: u64) -> Result<Vec<u8>, Error> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.buffer("octconv staging", size, usage)?;
@@ -244,13 +247,12 @@ impl Context {
         Ok(view.to_vec())
     }
 
-    /// Runs the layers once, in one pass, and returns the time on the device and on the host around submission and
-    /// wait, both in seconds. Device time is `None` where the device has no timestamp queries.
+    /// Runs the layers once, in one pass, and measures the time. Waits for the device.
     pub fn time(&self, layers: &[&Layer]) -> Result<Timing, Error> {
         self.time_pass(|pass| layers.iter().for_each(|layer| layer.record(pass)))
     }
 
-    /// As [`Context::time`], for what `record` records into one pass.
+    /// Runs what `record` records in one pass, and measures the time. Waits for the device.
     pub fn time_pass(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<Timing, Error> {
         let queries = self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| {
             self.device.create_query_set(&wgpu::QuerySetDescriptor {
@@ -323,14 +325,14 @@ impl Context {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Timing {
-    /// Between the timestamps at both ends of the pass.
+    /// On the device, between the start and the end of the pass. `None` if the device has no timestamp queries.
     pub device: Option<f64>,
-    /// Around submission and wait.
+    /// On the host, from before the submission until the wait is over.
     pub host: f64,
 }
 
 impl Timing {
-    /// Device time, or host time where there is none.
+    /// Device time, or host time if there is none.
     pub fn device_or_host(&self) -> f64 {
         self.device.unwrap_or(self.host)
     }
@@ -355,7 +357,7 @@ async fn pick_adapter() -> Result<wgpu::Adapter, Error> {
     adapter.map_err(|_| Error::NoAdapter { hint: INSTALL_HINT })
 }
 
-/// The bytes of `values` in `dtype`.
+/// The bytes of `values` in `dtype`, padded with zeros to a multiple of 4.
 pub(crate) fn encode(values: &[f32], dtype: Dtype) -> Vec<u8> {
     let mut bytes: Vec<u8> = match dtype {
         Dtype::F32 => bytemuck::cast_slice(values).to_vec(),

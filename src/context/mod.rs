@@ -1,7 +1,7 @@
-//! A device of one's own, for those who have no engine.
+//! Opens and owns a device, for programs that have none.
 
 mod cache;
-#[expect(clippy::module_inception, reason = "the room is named for what it makes")]
+#[expect(clippy::module_inception, reason = "the module is named for what it makes")]
 mod context;
 
 pub use cache::Cache;

@@ -1,18 +1,24 @@
-//! What a dispatch asks of a device, and how long that takes on a nominal one.
+//! How much work a dispatch is, and how long it takes on a nominal device.
 //!
-//! Two machines are modelled. A *software device* runs 8 threads as the lanes of a vector, one vector after another on
-//! two cores; it fetches each lane's elements one by one, so loads weigh most, from workgroup memory as from any, and at
-//! every turn of a loop fetches and masks each sum, which it keeps in memory; at a barrier it leaves one wave for the next.
-//! A *GPU* issues one instruction for a wave of 32 threads a cycle on each of its processors and hides the latency of
-//! loads behind other waves, if there are any. Its cache gives a processor 32 bytes a cycle, so a wave's load takes 4; a
-//! load that a wave shares takes 1 to 4 for four scalars, as it has a path of its own or not; four elements a thread from
-//! workgroup memory, of which adjacent threads share some, 2 beside the products; its matrix units do five times as many
-//! multiply-adds, packed f16 twice as many, where a software device emulates both. The numbers are of lavapipe on
-//! x86-64 with 256-bit vectors, read off its machine code and its times, and of no GPU in particular.
+//! There are two nominal devices.
+//!
+//! The *software device* has two cores. Each runs 8 threads as the lanes of a vector, one vector after another. It
+//! fetches the elements of each lane one by one, so loads cost most, from workgroup memory too. It keeps sums in
+//! memory, so every iteration of a loop fetches and masks each of them. At a barrier it switches from one vector to the
+//! next. It emulates matrix units and packed f16. Its numbers are those of lavapipe on x86-64 with 256-bit vectors,
+//! taken from its machine code and its times.
+//!
+//! The *GPU* issues one instruction per cycle and processor, for a wave of 32 threads. It hides the latency of loads
+//! behind other waves, if there are any. Its numbers are of no GPU in particular, in cycles per wave:
+//! - A load takes 4, because the cache gives a processor 32 bytes per cycle.
+//! - A load that all threads of a wave share takes 1 to 4 for four scalars, depending on whether it has a path of its
+//!   own.
+//! - A load of four elements per thread from workgroup memory takes 2, because adjacent threads share some of them.
+//! - Matrix units do five times as many multiply-adds as ordinary arithmetic, packed f16 twice as many.
 
 use super::facts::{DeviceFacts, Words};
 
-/// Processors of the nominal GPU, and the waves that each keeps.
+/// Processors of the nominal GPU, the waves that each of them holds at once, and the threads of a wave.
 const GPU_PROCESSORS: u64 = 128;
 const GPU_RESIDENT: u64 = 8;
 const GPU_WAVE: u64 = 32;
@@ -20,44 +26,44 @@ const GPU_WAVE: u64 = 32;
 /// Threads that fill the nominal GPU.
 pub(crate) const GPU_THREADS: u64 = GPU_PROCESSORS * GPU_RESIDENT * GPU_WAVE;
 
-/// What one dispatch asks for.
+/// The work of one dispatch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Work {
-    /// Kinds of threads, one after the other.
+    /// The kinds of threads.
     pub(crate) parts: Vec<Part>,
     /// Bytes of all tensors and weights, each counted once.
     pub(crate) bytes: u64,
 }
 
-/// Threads that do the same.
+/// Threads of a dispatch that all do the same work. Everything but `threads` is per thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Part {
-    /// Threads, the idle ones of each workgroup included.
+    /// Threads, including idle ones of each workgroup.
     pub(crate) threads: u64,
-    /// What each of them does: multiply-adds,
+    /// Multiply-adds.
     pub(crate) multiplies: u64,
-    /// multiply-adds of f16, which may be two an instruction,
+    /// Multiply-adds of f16, of which one instruction can do two.
     pub(crate) packed_multiplies: u64,
-    /// its share of the multiply-adds of matrix units,
+    /// Its share of the multiply-adds of matrix units.
     pub(crate) matrix_multiplies: u64,
-    /// loads from an address of its own,
+    /// Loads from an address of its own.
     pub(crate) loads: u64,
-    /// loads of a word from an address that its workgroup shares,
+    /// Loads of a word from an address that its workgroup shares.
     pub(crate) uniform_loads: u64,
-    /// stores,
+    /// Stores.
     pub(crate) stores: u64,
-    /// sums carried from one turn of a loop to the next, over all turns,
+    /// Sums that one iteration of a loop hands to the next, counted in every iteration.
     pub(crate) carried: u64,
-    /// loads of four elements from workgroup memory,
+    /// Loads of four elements from workgroup memory.
     pub(crate) shared_loads: u64,
-    /// barriers.
+    /// Barriers.
     pub(crate) barriers: u64,
 }
 
 impl Part {
-    /// Adds what each thread does besides; the threads stay as many as they are.
+    /// Adds work to each thread. The number of threads stays as it is.
     pub(crate) fn add(&mut self, more: Self) {
-        // A whole pattern, so that a field to come is not forgotten.
+        // A whole pattern, so that the compiler names a new field here.
         let Self {
             threads: _,
             multiplies,
@@ -83,7 +89,7 @@ impl Part {
 }
 
 impl Work {
-    /// Threads that make an element each out of `loads` others.
+    /// The work of threads that each make one element out of `loads` others.
     pub(crate) fn elementwise(threads: u64, loads: u64, bytes: u64) -> Self {
         Self { parts: vec![Part { threads, multiplies: loads, loads, stores: 1, ..Part::default() }], bytes }
     }
@@ -94,7 +100,7 @@ impl Work {
     }
 
     fn on_software(&self, words: Words) -> f64 {
-        // Of two weights, or of one.
+        // A 64-bit integer holds two weights, an element one.
         let uniform_load = if words == Words::Integers { 3.3 } else { 2.2 };
         let cycles = |part: &Part| {
             let each = 1.4 * part.multiplies as f64
@@ -130,11 +136,12 @@ impl Work {
                 + 4.0 * part.stores as f64
                 + 100.0
         };
-        // Of a wave on its own, a few loads are under way at once.
+        // A wave without others to hide its latency still has several loads under way at once.
         let alone = |part: &Part| issued(part) + latency * (part.loads as f64 / 16.0 + 2.0);
         let waves = |part: &Part| part.threads.div_ceil(GPU_WAVE) as f64;
         let all: f64 = self.parts.iter().map(waves).sum();
-        // Waves of all kinds side by side, so many at a time: their mean over and over, but no less than the longest.
+        // Waves of all kinds run side by side, `at_once` at a time. Each round takes their mean time, and all rounds
+        // together at least the time of the longest wave.
         let rounds = |cycles: &dyn Fn(&Part) -> f64, at_once: f64| {
             let present = || self.parts.iter().filter(|part| part.threads > 0);
             let total: f64 = present().map(|part| cycles(part) * waves(part)).sum();

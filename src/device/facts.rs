@@ -1,25 +1,25 @@
-//! What the planner needs to know of a device.
+//! What the planner needs to know about a device.
 
 use crate::error::Error;
 
-/// What the planner needs to know of a device.
+/// What the planner needs to know about a device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeviceFacts {
     /// The limits the device was created with.
     pub limits: wgpu::Limits,
     /// The features the device was created with.
     pub features: wgpu::Features,
-    /// Whether it is a software device: narrow vectors, no latency to hide.
+    /// Whether it is a software device, which has narrow vectors and no latency to hide.
     pub software: bool,
-    /// Rows, columns and depth of the largest square matrices that the device multiplies at once, with f16 factors and
-    /// f32 sums: 8 or 16. `None` where it cannot, lacks `SHADER_F16` or `EXPERIMENTAL_COOPERATIVE_MATRIX`, or where
-    /// nobody told: a device does not know, its adapter does.
+    /// Rows, columns and depth of the largest square matrices that the device's matrix units multiply, with f16 factors
+    /// and f32 sums: 8 or 16. `None` if the device has no such units, lacks `SHADER_F16` or
+    /// `EXPERIMENTAL_COOPERATIVE_MATRIX`, or if the adapter's facts were not given, because only the adapter knows.
     pub matrix: Option<u32>,
-    /// The fewest and the most threads that a subgroup can have, powers of two.
+    /// The fewest and the most threads of a subgroup, both powers of two.
     pub subgroup_sizes: [u32; 2],
 }
 
-/// The features that octconv has a use for; it needs none of them.
+/// The features that octconv uses if they are there. It needs none of them.
 const USEFUL_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::SHADER_INT64)
     .union(wgpu::Features::TIMESTAMP_QUERY)
@@ -28,7 +28,7 @@ const USEFUL_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 
 impl Default for DeviceFacts {
-    /// A GPU with wgpu's default limits and no features: what an embedder gets who asks for nothing.
+    /// A GPU with wgpu's default limits and no features, as an embedder gets it without asking for more.
     fn default() -> Self {
         Self {
             limits: wgpu::Limits::default(),
@@ -41,7 +41,7 @@ impl Default for DeviceFacts {
 }
 
 impl DeviceFacts {
-    /// The facts of a device at hand. Those that only the adapter knows are missing: see [`DeviceFacts::with_adapter`].
+    /// The facts that a device knows itself. Add those of its adapter with [`DeviceFacts::with_adapter`].
     pub fn of(device: &wgpu::Device) -> Self {
         let info = device.adapter_info();
         Self {
@@ -53,7 +53,7 @@ impl DeviceFacts {
         }
     }
 
-    /// The facts of a device with all limits of this adapter, and those of its features that octconv has a use for.
+    /// The facts of a device with all limits of this adapter, and those of its features that octconv uses.
     pub fn of_adapter(adapter: &wgpu::Adapter) -> Self {
         let info = adapter.get_info();
         Self {
@@ -66,7 +66,7 @@ impl DeviceFacts {
         .with_adapter(&AdapterFacts::of(adapter))
     }
 
-    /// Adds what only the adapter knows, as far as the device's features allow its use.
+    /// Adds the facts that only the adapter knows, if the device's features allow their use.
     pub fn with_adapter(self, adapter: &AdapterFacts) -> Self {
         use wgpu::CooperativeScalarType::{F16, F32};
         let needs = wgpu::Features::SHADER_F16 | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
@@ -79,12 +79,12 @@ impl DeviceFacts {
         Self { matrix, ..self }
     }
 
-    /// Threads that run in step: a GPU's wave is 32 or 64 of them, a software device's vector 4 or 8.
+    /// Threads that run in step. A GPU's wave has 32 or 64, a software device's vector 4 or 8.
     fn vector(&self) -> u32 {
         if self.software { 8 } else { 32 }
     }
 
-    /// What kernels read and write at once.
+    /// What kernels load and store at once.
     pub(crate) fn words(&self) -> Words {
         match (self.software, self.features.contains(wgpu::Features::SHADER_INT64)) {
             (false, _) => Words::Vectors,
@@ -93,7 +93,8 @@ impl DeviceFacts {
         }
     }
 
-    /// Threads of a workgroup for outputs that need so many threads each: the largest size that wastes little.
+    /// The size of a workgroup that serves outputs with these numbers of threads: the largest one that leaves at most a
+    /// tenth more threads idle than the best.
     pub(crate) fn workgroup_for(&self, threads: impl IntoIterator<Item = u64>) -> u32 {
         let threads: Vec<u64> = threads.into_iter().collect();
         let allowed = self.limits.max_compute_invocations_per_workgroup.min(self.limits.max_compute_workgroup_size_x);
@@ -105,7 +106,7 @@ impl DeviceFacts {
     }
 }
 
-/// Facts of the adapter that its device does not know.
+/// Facts that an adapter knows and its device does not.
 #[derive(Clone, Debug, Default)]
 pub struct AdapterFacts {
     /// The matrix shapes of `Adapter::cooperative_matrix_properties`.
@@ -113,13 +114,13 @@ pub struct AdapterFacts {
 }
 
 impl AdapterFacts {
-    /// Reads them from the adapter.
+    /// Asks the adapter.
     pub fn of(adapter: &wgpu::Adapter) -> Self {
         Self { cooperative_matrices: adapter.cooperative_matrix_properties() }
     }
 }
 
-/// Refuses a buffer that cannot be bound whole, or whose elements 32-bit indices do not reach.
+/// Refuses a buffer that cannot be bound whole, or that has more elements than 32-bit indices reach.
 pub(crate) fn check_size(
     what: impl std::fmt::Display,
     elements: u64,
@@ -139,13 +140,13 @@ pub(crate) fn check_size(
     Ok(())
 }
 
-/// What a device reads and writes at once, beside single elements.
+/// What kernels load and store at once besides single elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Words {
-    /// Nothing: a vector's elements one by one.
+    /// Nothing: they take the elements of a vector one by one.
     Elements,
-    /// Integers of 64 bits, or of 32 bits for two halves, which need `SHADER_INT64`: a software device fetches every scalar
-    /// on its own, and checks its bounds, whatever vector it belongs to.
+    /// Integers of 64 bits, or of 32 bits for two halves. They need `SHADER_INT64`. They help a software device,
+    /// because it fetches and bounds-checks every scalar of a WGSL vector on its own.
     Integers,
     /// WGSL's vectors.
     #[default]

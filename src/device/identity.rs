@@ -1,11 +1,11 @@
-//! The name under which what is measured of a device is kept.
+//! The name under which measurements of a device are kept.
 
-/// A device as far as times depend on it: the adapter, its driver, and the backend between.
+/// Everything about a device that changes its times: the adapter, its driver, and the backend.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceIdentity(pub(crate) String);
 
 impl DeviceIdentity {
-    /// Of an adapter, or of a device by `device.adapter_info()`.
+    /// The identity for the information of an adapter, or of a device (`device.adapter_info()`).
     pub fn of(info: &wgpu::AdapterInfo) -> Self {
         let wgpu::AdapterInfo { name, vendor, device, driver, driver_info, backend, .. } = info;
         let text = format!("{name}; {vendor:x}:{device:x}; {driver}; {driver_info}; {backend:?}");

@@ -1,4 +1,4 @@
-//! What is known of a device: its limits and features, its name, and how long work takes on it.
+//! What is known about a device: its limits and features, its name, and how long work takes on it.
 
 mod cost_model;
 mod facts;

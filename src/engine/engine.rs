@@ -1,4 +1,4 @@
-//! Embedding: plan, pack, bind, record, on a device that belongs to somebody else.
+//! Embedding: plans, packs, binds and records layers on a device that the caller owns.
 //!
 //! Nothing here submits, polls, blocks, prints or installs a callback. Everything is `Send + Sync`.
 use super::layer::{Dispatch, Layer, PackedWeights};
@@ -16,32 +16,33 @@ use crate::plan::{Choices, Options, Plan, Tuned};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The environment variable that makes kernels run checked: set and not `0`.
+/// The environment variable that keeps bounds checks, if it is set and neither empty nor `0`.
 const CHECKED_VARIABLE: &str = "OCTCONV_CHECKED";
 
 /// How an [`Engine`] makes its kernels.
 #[derive(Clone, Debug, Default)]
 pub struct EngineOptions {
-    /// Keeps wgpu's bounds checks in the kernels: several times slower, for hunting a bug. `None` follows the
-    /// environment variable `OCTCONV_CHECKED`.
+    /// Whether kernels keep wgpu's bounds checks. They are then several times slower: use it to find a bug. `None`
+    /// follows the environment variable `OCTCONV_CHECKED`.
     pub checked: Option<bool>,
-    /// Whether kernels are chosen and made as for a software device (`true`) or a GPU (`false`), whatever the device is:
-    /// for testing on a software device what GPUs run. `None` is what the device says of itself. What is tuned so has the
-    /// name of the device all the same: do not keep it.
+    /// Whether kernels are chosen and made for a software device (`true`) or a GPU (`false`). `None` follows what the
+    /// device says about itself. Use it to test on a software device what GPUs run. Do not keep what is tuned with it,
+    /// because it would be kept under the name of the real device.
     pub software: Option<bool>,
-    /// The fewest and the most threads of a subgroup, powers of two, where that is known better than the device says it:
-    /// Metal's says 4 to 64 of all, while Apple's GPUs have 32. The matrix kernel gives each subgroup its part: with more
-    /// threads than there are some only gather, with fewer results are wrong.
+    /// The fewest and the most threads of a subgroup, both powers of two, if you know better than the device. Metal for
+    /// example says 4 to 64 for every device, but Apple's GPUs have 32. The matrix kernel counts on the most threads:
+    /// if subgroups have fewer, some of them make no outputs; if they have more, results are wrong.
     pub subgroup_sizes: Option<[u32; 2]>,
-    /// Facts of the adapter, if known.
+    /// Facts of the adapter. Without them, matrix units are not used.
     pub adapter: AdapterFacts,
-    /// What has been measured to be the fastest, of this device among others; the planner's estimate decides the rest.
+    /// The variants that were measured to be the fastest, on this device and others. The planner's estimate decides for
+    /// other layers.
     pub tuned: Option<Arc<Tuned>>,
-    /// A pipeline cache of the device, for drivers that compile faster what they have compiled before.
+    /// A pipeline cache of the device, which lets some drivers compile faster what they have compiled before.
     pub pipeline_cache: Option<wgpu::PipelineCache>,
 }
 
-/// The entry point for engines: kernels for one device, shared by all its layers. Cheap to clone.
+/// The entry point for embedders: kernels for one device, shared by all its layers. Cheap to clone.
 ///
 /// ```no_run
 /// # fn embed(device: &wgpu::Device, pass: &mut wgpu::ComputePass, x: &wgpu::Buffer, y_h: &wgpu::Buffer,
@@ -73,7 +74,7 @@ struct Shared {
 }
 
 impl Engine {
-    /// Kernels for `device`. Creates nothing yet.
+    /// An engine for `device`. It creates nothing on the device yet.
     pub fn new(device: &wgpu::Device, options: EngineOptions) -> Self {
         let identity = DeviceIdentity::of(&device.adapter_info());
         let choices = options.tuned.as_ref().and_then(|tuned| tuned.choices(&identity));
@@ -99,12 +100,12 @@ impl Engine {
         &self.shared.device
     }
 
-    /// What the planner knows of the device.
+    /// What the planner knows about the device.
     pub fn facts(&self) -> &DeviceFacts {
         &self.shared.facts
     }
 
-    /// What the caller told of the adapter.
+    /// What the caller said about the adapter.
     pub fn adapter_facts(&self) -> &AdapterFacts {
         &self.shared.adapter
     }
@@ -114,33 +115,44 @@ impl Engine {
         self.shared.pipelines.is_checked()
     }
 
-    /// Number of pipelines made so far; layers with the same specialisation share one.
+    /// Number of pipelines that exist. Layers with the same specialised kernel share one.
     pub fn pipelines(&self) -> usize {
         self.shared.pipelines.count()
     }
 
-    /// Forgets all pipelines, whose memory is free once no layer uses them. Bound layers keep theirs.
+    /// Forgets all pipelines. Bound layers keep theirs; the memory of the others is freed.
     pub fn forget_pipelines(&self) {
         self.shared.pipelines.forget();
     }
 
-    /// What is tuned for this device.
+    /// The tuned variants for this device.
     pub fn choices(&self) -> &Choices {
         &self.shared.choices
     }
 
-    /// Plans a layer for this device. Pure: see [`Choices::plan`].
+    /// Plans a layer for this device: with its tuned variant if there is one, or else with the best by estimate.
+    /// Creates nothing on the device.
+    ///
+    /// # Errors
+    ///
+    /// If the layer cannot have this size or these options, or exceeds the device's limits; or if no variant can run
+    /// it.
     pub fn plan(&self, spec: &Spec, size: InputSize, options: &Options) -> Result<Plan, Error> {
         self.shared.choices.plan(spec, size, options, &self.shared.facts)
     }
 
-    /// Makes the pipelines of a plan, which takes milliseconds to seconds, unless they exist. [`Engine::bind`] does
-    /// it too; call this to choose when.
+    /// Makes the pipelines of a plan that do not exist yet, which takes milliseconds to seconds. [`Engine::bind`] does
+    /// so too; call this to choose when.
     pub fn compile(&self, plan: &Plan) -> Result<(), Error> {
         plan.steps.iter().try_for_each(|step| self.shared.pipelines.pipeline(step).map(drop))
     }
 
-    /// Folds batch norm, lays the weights out as the plan's kernels read them, and puts them on the device.
+    /// Folds batch norm into the weights, lays them out as the plan's kernels read them, and puts them on the device.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Presence`] or [`Error::Length`] for weights that do not fit the layer, [`Error::Argument`] for a batch
+    /// norm's variance that is not positive, and [`Error::Gpu`] if the device refuses a buffer.
     pub fn pack(&self, plan: &Plan, weights: &Weights) -> Result<PackedWeights, Error> {
         weights.validate(&plan.spec)?;
         let parts = plan.packings().into_iter().map(|packing| {
@@ -151,8 +163,12 @@ impl Engine {
         Ok(PackedWeights { spec: plan.spec.clone(), parts: parts.collect::<Result<_, Error>>()? })
     }
 
-    /// Binds the caller's tensors. Makes the pipelines that are missing, small uniform buffers, and scratch maps where
-    /// the plan has them.
+    /// Binds weights and the caller's tensors. Makes missing pipelines, small uniform buffers, and the plan's scratch.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Packing`] for weights that were packed for another plan, [`Error::Presence`] or [`Error::Binding`] for
+    /// tensors that do not fit the plan, and [`Error::Gpu`] if the device refuses something.
     pub fn bind(&self, plan: &Plan, weights: &PackedWeights, tensors: &Tensors) -> Result<Layer, Error> {
         let packings = plan.packings();
         let same = weights.parts.len() == packings.len()
@@ -183,7 +199,7 @@ impl Engine {
         let mut dispatches = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
             let uniform = self.uniform(step)?;
-            // Some kernels bind them twice, as elements of two types.
+            // Read once per step: some kernels bind their weights twice, as elements of two types.
             let weights = step.packing.as_ref().and_then(|_| packed.next());
             dispatches.push(self.dispatch(step, uniform.as_entire_binding(), |id| match id {
                 TensorId::Weights => weights.map(|buffer| buffer.as_entire_binding()),
@@ -205,7 +221,7 @@ impl Engine {
         self.buffer_with("octconv shape", wgpu::BufferUsages::UNIFORM, &step.shape)
     }
 
-    /// Binds a step to its uniform and to the resources that `bind` has for its tensors.
+    /// Binds a step to its uniform and to the resources that `bind` gives for its tensors.
     pub(crate) fn dispatch<'a>(
         &self,
         step: &Step,
@@ -227,7 +243,7 @@ impl Engine {
         Ok(Dispatch { pipeline, bind_group, grid: [step.grid.x, step.grid.y] })
     }
 
-    /// A buffer with contents, written without a queue.
+    /// A buffer with these contents. It is written while mapped, because the engine has no queue.
     pub(crate) fn buffer_with(
         &self,
         label: &str,
@@ -250,7 +266,7 @@ impl Engine {
     }
 }
 
-/// Whether weights of one specification can be read by a plan of the other.
+/// Whether both specifications have the same paths with kernels of the same shapes.
 fn same_weights(a: &Spec, b: &Spec) -> bool {
     Path::ALL.into_iter().all(|path| a.has(path) == b.has(path) && a.weight_shape(path) == b.weight_shape(path))
 }

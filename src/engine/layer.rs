@@ -3,7 +3,7 @@
 use crate::kernels::packing::Packing;
 use crate::layer::Spec;
 
-/// Weights on the device, as the kernels of a plan read them. Plans for other sizes often read the same packing.
+/// Weights on the device, laid out as the kernels of a plan read them. Plans for other sizes can often use them too.
 #[derive(Clone, Debug)]
 pub struct PackedWeights {
     pub(super) spec: Spec,
@@ -39,7 +39,7 @@ impl Dispatch {
 }
 
 impl Layer {
-    /// Records the layer's dispatches into the caller's pass. Leaves its pipeline and bind group 0 set.
+    /// Records the layer's dispatches into the caller's pass. Changes the pass's pipeline and bind group 0.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         self.dispatches.iter().for_each(|dispatch| dispatch.record(pass));
     }

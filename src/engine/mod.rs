@@ -1,8 +1,8 @@
-//! Embedding: plan, pack, bind, record, on a device that belongs to somebody else.
+//! Embedding: plans, packs, binds and records layers on a device that the caller owns.
 //!
 //! Nothing here submits, polls, blocks, prints or installs a callback. Everything is `Send + Sync`.
 
-#[expect(clippy::module_inception, reason = "the room is named for what it makes")]
+#[expect(clippy::module_inception, reason = "the module is named for what it makes")]
 mod engine;
 mod layer;
 mod pipelines;

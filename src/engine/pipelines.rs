@@ -1,4 +1,4 @@
-//! Pipelines, and the one place that makes shader modules.
+//! Pipelines, and the only place that makes shader modules.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use super::scope::scoped;
 use crate::error::Error;
 use crate::kernels::{Access, Kernel, Step};
 
-/// The pipelines of a device, made when they are first wanted.
+/// The pipelines of a device, each made when it is first needed.
 #[derive(Debug)]
 pub(super) struct Pipelines {
     device: wgpu::Device,
@@ -23,7 +23,7 @@ pub(super) struct Pipeline {
 }
 
 impl Pipelines {
-    /// None yet. Kernels keep wgpu's bounds checks if `checked`.
+    /// Starts without pipelines. Kernels keep wgpu's bounds checks if `checked`.
     pub(super) fn new(device: &wgpu::Device, checked: bool, cache: Option<wgpu::PipelineCache>) -> Self {
         Self { device: device.clone(), checked, cache, made: Mutex::default() }
     }
@@ -40,13 +40,14 @@ impl Pipelines {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// The pipeline of a step, made if it is not there yet.
+    /// The pipeline of a step, which is made if it does not exist yet.
     pub(super) fn pipeline(&self, step: &Step) -> Result<Pipeline, Error> {
         let lock = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipeline) = lock().get(&step.kernel) {
             return Ok(pipeline.clone());
         }
-        // Compiled outside of the lock, so that threads can compile at once; who comes second uses the first's.
+        // Compiled outside of the lock, so that threads can compile at the same time. If two make the same pipeline,
+        // both use the first one.
         let pipeline = self.create_pipeline(&step.kernel)?;
         Ok(lock().entry(step.kernel.clone()).or_insert(pipeline).clone())
     }
@@ -90,24 +91,24 @@ impl Pipelines {
         })
     }
 
-    /// The one place where shader modules are made, of sources that come from this crate's shaders alone.
+    /// Makes a shader module. This is the only place that does so, and all sources are this crate's own shaders.
     ///
     /// Unless the engine is checked, kernels run without bounds checks. Their loops are bounded by sizes in their
-    /// uniform, and their indices stay inside of their tensors for every uniform that a plan holds. Of a layer,
-    /// `Spec::shapes` and `check_limits` of the plan bound all sizes, `Packing::offsets` places the weights, and
-    /// `validate_tensors` has checked that each binding is as large as its tensor. Of a network, `NetworkPlan::new`
-    /// checks every map, vector and matrix in the same way, and `Model::compile` takes plans of its own network and
-    /// device alone and binds as many bytes. The test suite also runs with checks on (`OCTCONV_CHECKED=1`), and guards
-    /// every output with sentinels.
+    /// uniform, and their indices stay inside their tensors for every uniform that a plan holds:
+    /// - Of a layer, `Spec::shapes` and the plan's `check_limits` bound all sizes, `Packing::offsets` places the
+    ///   weights, and `validate_tensors` checks that each binding is as large as its tensor.
+    /// - Of a network, `NetworkPlan::new` checks every map, vector and matrix in the same way. `Model::compile` accepts
+    ///   only plans of its own network and device, and binds as many bytes as were checked.
+    ///
+    /// The test suite also runs with checks on (`OCTCONV_CHECKED=1`), and guards every output with sentinels.
     fn create_module(&self, label: Option<&str>, source: String) -> wgpu::ShaderModule {
         let descriptor = wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.into()) };
         if self.checked {
             return self.device.create_shader_module(descriptor);
         }
-        // SAFETY: all sources are this crate's. Loops end at, and indices stay inside, what `Spec::shapes`,
-        // the plan's `check_limits` and `NetworkPlan::new` bound; `validate_tensors` and `Model::compile` bind as many bytes;
-        // `roofline.rs` makes its buffers for what its probes touch. The suite also runs checked (OCTCONV_CHECKED=1),
-        // and guards every output with sentinels.
+        // SAFETY: all sources are this crate's. `Spec::shapes`, the plan's `check_limits` and `NetworkPlan::new` bound
+        // their loops and indices. `validate_tensors` and `Model::compile` bind as many bytes. `roofline.rs` makes its
+        // buffers as large as its probes need.
         unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     }
 }

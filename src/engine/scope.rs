@@ -1,11 +1,11 @@
-//! Errors that wgpu raises while something is created.
+//! Catches errors that wgpu raises while something is created.
 
 use crate::error::Error;
 
 /// Runs `create` and returns the error that wgpu raised meanwhile, if any.
 ///
-/// Natively the outcome is there at once. Browsers report it later, which cannot be waited for here: there errors
-/// reach the device's uncaptured-error handler, as the embedder's own do.
+/// Natively the error is there at once. Browsers report it later, and this function must not wait. In a browser, errors
+/// therefore reach the device's uncaptured-error handler, as the embedder's own errors do.
 pub(crate) fn scoped<T>(device: &wgpu::Device, operation: &str, create: impl FnOnce() -> T) -> Result<T, Error> {
     if cfg!(target_arch = "wasm32") {
         return Ok(create());
@@ -27,7 +27,7 @@ pub(crate) fn scoped<T>(device: &wgpu::Device, operation: &str, create: impl FnO
     }
 }
 
-/// What wgpu said, in one line: its messages have a paragraph for every cause.
+/// wgpu's message in one line. wgpu writes a paragraph per cause.
 pub(super) fn failed(operation: &str, error: impl std::fmt::Display) -> Error {
     let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     Error::Gpu { operation: operation.into(), message }

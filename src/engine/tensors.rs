@@ -1,17 +1,16 @@
-//! The caller's tensors, and the checks that they fit a plan.
+//! The caller's tensors, and the check that they fit a plan.
 
 use crate::dims::Dims;
 use crate::error::{BindingProblem, Error, Presence};
 use crate::kernels::job::TensorId;
 use crate::plan::Plan;
 
-/// Where a tensor lies: contiguous from `offset` on, which is in bytes and a multiple of the device's
-/// `min_storage_buffer_offset_alignment`.
+/// Where a tensor lies in a buffer. Tensors are contiguous.
 #[derive(Clone, Copy, Debug)]
 pub struct TensorBinding<'a> {
     /// A buffer with the usage `STORAGE`.
     pub buffer: &'a wgpu::Buffer,
-    /// Bytes before the first element.
+    /// Bytes before the first element: a multiple of the device's `min_storage_buffer_offset_alignment`.
     pub offset: u64,
 }
 
@@ -21,32 +20,36 @@ impl<'a> From<&'a wgpu::Buffer> for TensorBinding<'a> {
     }
 }
 
-/// The caller's tensors: exactly those that the specification and the options call for.
+/// The caller's tensors: exactly those that [`Plan::tensors`](crate::Plan::tensors) lists, in its shapes.
 ///
-/// Inputs may share buffers with each other, and outputs with each other where they do not overlap; an output must not
-/// share a buffer with an input, since WebGPU tracks whole buffers.
+/// Inputs may share buffers with each other. Outputs may share buffers with each other if they do not overlap. An
+/// output must not share a buffer with an input, because WebGPU tracks whole buffers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tensors<'a> {
-    /// X_H `[n, c_H, t, h, w]`, read.
+    /// X_H `[n, c_high, t, h, w]`, read.
     pub x_h: Option<TensorBinding<'a>>,
-    /// X_L `[n, c_L, t, h/2, w/2]`, read.
+    /// X_L `[n, c_low, t, h/2, w/2]`, read.
     pub x_l: Option<TensorBinding<'a>>,
-    /// pool(X_H), read with [`Options::pooled_input`](crate::Options::pooled_input).
+    /// pool(X_H) `[n, c_high, t, h/2, w/2]`, read if [`Options::pooled_input`](crate::Options::pooled_input) is set.
     pub x_p: Option<TensorBinding<'a>>,
-    /// Added to Y_H, of its shape, read.
+    /// Added to Y_H before the activation. It has the shape of Y_H. Read.
     pub residual_h: Option<TensorBinding<'a>>,
-    /// Added to Y_L, of its shape, read.
+    /// Added to Y_L before the activation. It has the shape of Y_L. Read.
     pub residual_l: Option<TensorBinding<'a>>,
-    /// Y_H, written.
+    /// Y_H, or the larger tensor of [`Options::high_slice`](crate::Options::high_slice), written.
     pub y_h: Option<TensorBinding<'a>>,
-    /// Y_L, written.
+    /// Y_L, or the larger tensor of [`Options::low_slice`](crate::Options::low_slice), written.
     pub y_l: Option<TensorBinding<'a>>,
-    /// pool(Y_H), written with [`Options::pooled_output`](crate::Options::pooled_output).
+    /// pool(Y_H), written if [`Options::pooled_output`](crate::Options::pooled_output) is set.
     pub y_p: Option<TensorBinding<'a>>,
 }
 
 impl<'a> Tensors<'a> {
-    /// Sets a tensor by its name, as [`Plan::tensors`](crate::Plan::tensors) lists them.
+    /// Sets a tensor by its name, which is one of [`PlanTensor::name`](crate::PlanTensor::name).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for any other name.
     pub fn set(&mut self, name: &'static str, binding: TensorBinding<'a>) -> Result<(), Error> {
         let slot = match name {
             "x_h" => &mut self.x_h,
@@ -143,7 +146,7 @@ pub(super) fn validate_tensors(plan: &Plan, tensors: &Tensors, alignment: u64) -
     Ok(())
 }
 
-/// Bytes that a tensor binds: whole words.
+/// Bytes that a tensor binds: a multiple of 4.
 pub(super) fn tensor_bytes(plan: &Plan, dims: Dims) -> u64 {
     (dims.elements() * plan.options.precision.activations.bytes()).next_multiple_of(4)
 }

@@ -1,6 +1,6 @@
 //! The function that a layer applies to each output after the sum.
 //!
-//! To add one: a variant, its row, its place in `ALL`, and its case in `shaders/common/activate.wgsl`.
+//! `CONTRIBUTING.md` says how to add one.
 
 use crate::error::Error;
 
@@ -23,22 +23,22 @@ pub enum Activation {
     HardSwish,
     /// y = x if x >= 0, else slope * x.
     LeakyRelu {
-        /// The factor of negative values; finite.
+        /// The factor of negative values. Must be finite.
         slope: f32,
     },
     /// y = 1 / (1 + exp(-x)).
     Sigmoid,
     /// y = tanh(x).
     Tanh,
-    /// y = x * P(x), with P the normal distribution: x * (1 + erf(x / sqrt(2))) / 2.
+    /// y = x * (1 + erf(x / sqrt(2))) / 2.
     Gelu,
-    /// GELU by tanh: y = x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2.
+    /// GELU approximated by tanh: y = x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2.
     GeluTanh,
     /// y = min(max(x + 3, 0), 6) / 6.
     HardSigmoid,
 }
 
-/// All there are, in the order of their numbers.
+/// All activations, in the order of their numbers.
 const ALL: [Activation; 11] = [
     Activation::None,
     Activation::Relu,
@@ -53,16 +53,16 @@ const ALL: [Activation; 11] = [
     Activation::HardSigmoid,
 ];
 
-/// What there is to know of an activation.
+/// Everything about an activation.
 struct Row {
     /// Name and value of its parameter, if it has one.
     parameter: Option<(&'static str, f32)>,
-    /// Of x and the parameter.
+    /// Its value for x and the parameter.
     function: fn(f64, f64) -> f64,
-    /// A bound on |d function / dx|, of the parameter.
+    /// A bound on |d function / dx| for the parameter.
     lipschitz: fn(f64) -> f64,
-    /// How far the shader's result y may be off for an exact x, of a bound on |x| and of |y|, in units of f32's epsilon. 0
-    /// if it rounds like a multiplication.
+    /// How far the shader's result y may be off for an exact x, in units of f32's epsilon. Arguments: a bound on |x|,
+    /// and |y|. 0 if it rounds as a multiplication does.
     #[cfg_attr(not(feature = "context"), allow(dead_code, reason = "error bounds ask"))]
     error: fn(f64, f64) -> f64,
     /// Its case in `shaders/common/activate.wgsl`.
@@ -82,14 +82,14 @@ impl Activation {
                 function: |x, _| x / (1.0 + libm::exp(-x)),
                 // The maximum of the derivative is 1.0998, at x = 2.3994.
                 lipschitz: |_| 1.1,
-                // WGSL's exp(x) is off by 3 + 2 |x|.
+                // WGSL's exp(x) is off by up to 3 + 2 |x| ulp.
                 error: |x, y| (8.0 + 3.0 * x) * y,
                 number: 3,
                 ..PLAIN
             },
             Self::HardSwish => Row {
                 function: |x, _| x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
-                // (2x + 3) / 6 at x = 3.
+                // The maximum of the derivative is (2x + 3) / 6 at x = 3.
                 lipschitz: |_| 1.5,
                 number: 4,
                 ..PLAIN
@@ -110,16 +110,16 @@ impl Activation {
             },
             Self::Tanh => Row {
                 function: |x, _| libm::tanh(x),
-                // 1 - exp(-2 |x|) keeps the error of exp, which is largest at 0.
+                // 1 - exp(-2 |x|) keeps the absolute error of exp, which is largest at 0.
                 error: |_, _| 12.0,
                 number: 7,
                 ..PLAIN
             },
             Self::Gelu => Row {
                 function: |x, _| x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)) / 2.0,
-                // 1.1290 at x = sqrt(2).
+                // The maximum of the derivative is 1.1290, at x = sqrt(2).
                 lipschitz: |_| 1.13,
-                // The shader's P is off by 7.5e-8, and by its rounding.
+                // The shader's normal distribution is off by 7.5e-8, and by rounding.
                 error: |x, _| 10.0 * x,
                 number: 8,
                 ..PLAIN
@@ -129,9 +129,9 @@ impl Activation {
                     let argument = (2.0 * std::f64::consts::FRAC_1_PI).sqrt() * (x + 0.044_715 * x.powi(3));
                     x * (1.0 + libm::tanh(argument)) / 2.0
                 },
-                // 1.1290 at x = 1.42.
+                // The maximum of the derivative is 1.1290, at x = 1.42.
                 lipschitz: |_| 1.13,
-                // The rounding of the argument counts most where P is between 0 and 1.
+                // The rounding of tanh's argument counts most where tanh is far from -1 and 1.
                 error: |x, _| 10.0 * x,
                 number: 9,
                 ..PLAIN
@@ -142,12 +142,12 @@ impl Activation {
         }
     }
 
-    /// All there are. One that has a parameter has a usual value of it.
+    /// All activations. Parameters have a usual value.
     pub fn all() -> impl ExactSizeIterator<Item = Self> {
         ALL.into_iter()
     }
 
-    /// The value at `x`, in f64; the same bits on every machine.
+    /// The value at `x`, in f64. It has the same bits on every machine.
     pub fn apply(self, x: f64) -> f64 {
         let row = self.row();
         (row.function)(x, f64::from(self.slope()))
@@ -158,23 +158,23 @@ impl Activation {
         (self.row().lipschitz)(f64::from(self.slope()))
     }
 
-    /// How far a shader's result `y` may be off besides what a sum's error does, if |x| is at most `magnitude`.
+    /// How far a shader's result `y` may be off for an exact x, if |x| is at most `magnitude`.
     #[cfg(feature = "context")]
     pub(crate) fn own_error(self, magnitude: f64, y: f64) -> f64 {
         (self.row().error)(magnitude, y.abs()) * f64::from(f32::EPSILON)
     }
 
-    /// The number of its case in `shaders/common/activate.wgsl`, the constant ACTIVATION there.
+    /// The number of its case in `shaders/common/activate.wgsl`, where it is the constant ACTIVATION.
     pub(crate) fn number(self) -> u32 {
         self.row().number
     }
 
-    /// What that function gets as `slope`: the parameter, 0 if it has none.
+    /// The parameter, or 0 if it has none.
     pub(crate) fn slope(self) -> f32 {
         self.row().parameter.map_or(0.0, |(_, value)| value)
     }
 
-    /// Refuses a parameter that is no number, or infinite.
+    /// Refuses a parameter that is NaN or infinite.
     pub(crate) fn check(self) -> Result<(), Error> {
         match self.row().parameter {
             Some((name, value)) if !value.is_finite() => Err(Error::argument(name, value, "must be finite")),

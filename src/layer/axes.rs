@@ -1,18 +1,18 @@
-//! How a layer walks over its map: halving, time, groups.
+//! How resolution is halved, the time axis, and groups.
 
 use crate::dims::Dims;
 
-/// The low size of an odd high size.
+/// How an odd size is halved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "network", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "network", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Rounding {
-    /// ceil(h / 2): the last pooled row averages the rows that exist (the official Gluon code).
+    /// ceil(h / 2), as the official Gluon code: the last pooled row is the mean of the rows that exist.
     #[default]
     Ceil,
-    /// floor(h / 2): the last row is pooled into nothing, and takes its L->H value from the row before it (the official
-    /// Symbol code's sizes).
+    /// floor(h / 2), as the sizes of the official Symbol code: the last row is left out of pools, and L->H gives it the
+    /// same value as the row before it.
     Floor,
 }
 
@@ -33,22 +33,22 @@ impl Dims {
     }
 }
 
-/// How resolution is halved, for H->L and for stride 2.
+/// How H->L and layers of stride 2 halve the resolution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "network", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "network", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Downsample {
-    /// A 2x2 average, then a convolution of stride 1.
+    /// By a 2x2 average, then a convolution of stride 1.
     #[default]
     #[cfg_attr(feature = "network", serde(rename = "average"))]
     AveragePool,
-    /// The paper's ablation: no average, a convolution of stride 2 (of stride 4 for H->L in a layer of stride 2).
+    /// By a convolution of stride 2 (stride 4 for H->L in a layer of stride 2), without averages: the paper's ablation.
     #[cfg_attr(feature = "network", serde(rename = "strided"))]
     StridedConv,
 }
 
-/// The time axis of a video layer, kept whole in both frequencies: neither pooled nor upsampled.
+/// The time axis of a video layer. Both frequencies have all frames: octaves neither pool nor upsample in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "network", derive(serde::Serialize))]
 pub struct TimeAxis {
@@ -63,7 +63,7 @@ pub struct TimeAxis {
 }
 
 impl TimeAxis {
-    /// One frame at a time: what an image layer has.
+    /// One frame at a time, as in a layer for images.
     pub const IMAGE: Self = Self { kernel: 1, stride: 1, padding: 0, dilation: 1 };
 }
 
@@ -71,8 +71,9 @@ impl TimeAxis {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Groups {
-    /// The same number of groups on all four paths; 1 is the dense convolution.
+    /// The same number of groups on all four paths. 1 is the dense convolution.
     Count(u32),
-    /// A filter a channel, H->H and L->L only. The output has a whole multiple of the input's channels.
+    /// One group per input channel, on H->H and L->L only; the other paths are absent. Each frequency's output channels
+    /// are the same whole multiple of its input channels.
     Depthwise,
 }

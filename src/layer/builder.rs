@@ -1,4 +1,4 @@
-//! Collects a specification and validates it.
+//! The builder of a specification.
 
 use super::activation::Activation;
 use super::axes::{Downsample, Groups, Rounding, TimeAxis};
@@ -7,13 +7,14 @@ use super::split::{Frequency, Path, Split};
 use crate::error::Error;
 
 impl Spec {
-    /// Starts a specification: dense, 1x1, stride 1, no padding, alpha 0, ceil, no bias, no activation.
+    /// Starts a specification. Without further calls it is dense, 1x1, of stride 1, without padding, with alpha 0, odd
+    /// sizes rounded up, no bias and no activation.
     pub fn builder(in_channels: u32, out_channels: u32) -> SpecBuilder {
         SpecBuilder::new(in_channels, out_channels)
     }
 }
 
-/// Collects a specification; [`SpecBuilder::build`] validates it.
+/// Builds a specification. [`SpecBuilder::build`] validates it.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until build() is called"]
 pub struct SpecBuilder {
@@ -50,13 +51,15 @@ impl SpecBuilder {
         }
     }
 
-    /// The share of low-frequency channels of the input and of the output, each in [0, 1], split officially.
+    /// The shares of low-frequency channels of input and output, each in [0, 1]. Splits are those of
+    /// [`Split::from_alpha`]. Replaces [`SpecBuilder::split`].
     pub fn alpha(mut self, alpha_in: f64, alpha_out: f64) -> Self {
         self.alpha = Some([alpha_in, alpha_out]);
         self
     }
 
-    /// The exact channels of both frequencies, for checkpoints that split otherwise. The sums must be the channels.
+    /// The exact channels of both frequencies, for checkpoints that round alpha differently. High and low channels must
+    /// add up to the layer's channels. Replaces [`SpecBuilder::alpha`].
     pub fn split(mut self, input: Split, output: Split) -> Self {
         self.alpha = None;
         self.spec.input = input;
@@ -64,32 +67,34 @@ impl SpecBuilder {
         self
     }
 
-    /// Kernel, rows and columns.
+    /// Size of the kernel: rows and columns.
     pub fn kernel(mut self, kernel: [u32; 2]) -> Self {
         self.spec.kernel = kernel;
         self
     }
 
-    /// Spatial stride, 1 or 2: at 2 the official meaning, pool then convolve.
+    /// Spatial stride: 1 or 2. A layer of stride 2 pools and then convolves, unless [`SpecBuilder::downsample`] says
+    /// otherwise.
     pub fn stride(mut self, stride: u32) -> Self {
         self.spec.stride = stride;
         self
     }
 
-    /// Zero padding in rows and columns, at both resolutions.
+    /// Zeros at each end of rows and columns, the same at both resolutions.
     pub fn padding(mut self, padding: [u32; 2]) -> Self {
         self.spec.padding = padding;
         self.same_padding = false;
         self
     }
 
-    /// The padding that keeps the size, dilation * (kernel - 1) / 2, of the kernel and dilation that are built.
+    /// The padding that keeps the size: dilation * (kernel - 1) / 2, for the kernel and dilation that the built
+    /// specification has. If that is no whole number, it is rounded down.
     pub fn same_padding(mut self) -> Self {
         self.same_padding = true;
         self
     }
 
-    /// Distance between taps in rows and columns, at both resolutions.
+    /// Distance between taps in rows and columns, the same at both resolutions.
     pub fn dilation(mut self, dilation: [u32; 2]) -> Self {
         self.spec.dilation = dilation;
         self
@@ -107,25 +112,25 @@ impl SpecBuilder {
         self
     }
 
-    /// A filter a channel; the exchange paths are absent.
+    /// One group per input channel. The paths H->L and L->H are absent.
     pub fn depthwise(mut self) -> Self {
         self.spec.groups = Groups::Depthwise;
         self
     }
 
-    /// Switches H->L off or on.
+    /// Switches the path H->L on or off.
     pub fn high_to_low(mut self, enabled: bool) -> Self {
         self.spec.high_to_low = enabled;
         self
     }
 
-    /// Switches L->H off or on.
+    /// Switches the path L->H on or off.
     pub fn low_to_high(mut self, enabled: bool) -> Self {
         self.spec.low_to_high = enabled;
         self
     }
 
-    /// How resolution is halved.
+    /// How resolution is halved, for H->L and for stride 2.
     pub fn downsample(mut self, downsample: Downsample) -> Self {
         self.spec.downsample = downsample;
         self
@@ -137,7 +142,7 @@ impl SpecBuilder {
         self
     }
 
-    /// Whether each output has a bias. Batch norm folds into one: see [`Weights`](crate::Weights).
+    /// Whether each output has a bias. Batch norm does not need one: see [`Weights::norm_h`](crate::Weights::norm_h).
     pub fn bias(mut self, bias: bool) -> Self {
         self.spec.bias = bias;
         self
@@ -149,14 +154,18 @@ impl SpecBuilder {
         self
     }
 
-    /// Adds a residual to Y_H and to Y_L before the activation, each if asked for.
+    /// Whether a residual is added to Y_H, and to Y_L, before the activation.
     pub fn residual(mut self, high: bool, low: bool) -> Self {
         self.spec.residual_high = high;
         self.spec.residual_low = low;
         self
     }
 
-    /// Validates the specification.
+    /// Validates and returns the specification.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for the first argument that is out of range or does not fit the others.
     pub fn build(self) -> Result<Spec, Error> {
         let Self { mut spec, channels, alpha, same_padding } = self;
         for (name, value) in [("in_channels", channels[0]), ("out_channels", channels[1])] {

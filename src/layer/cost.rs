@@ -1,17 +1,17 @@
-//! What a layer costs, whatever runs it.
+//! What a layer costs, independent of the implementation.
 
 use super::spec::Spec;
 use super::split::{Frequency, Path};
 use crate::dims::{Dims, InputSize};
 use crate::error::Error;
 
-/// What a layer costs, whatever runs it.
+/// What a layer costs, independent of the implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cost {
     /// Multiply-adds of the convolutions.
     pub macs: u64,
-    /// Weights, and biases where the layer has them.
+    /// Weights, and biases if the layer has them.
     pub params: u64,
     /// Elements of the inputs that the layer reads.
     pub input_elements: u64,
@@ -24,7 +24,7 @@ pub struct Cost {
 impl Cost {
     /// The bytes that any implementation must move: each tensor once.
     ///
-    /// `activation` and `weight` are bytes an element (4 or 2).
+    /// `activation` and `weight` are bytes per element (4 or 2).
     pub fn min_bytes(&self, activation: u64, weight: u64) -> u64 {
         let activations =
             self.input_elements.saturating_add(self.output_elements).saturating_add(self.residual_elements);
@@ -33,7 +33,11 @@ impl Cost {
 }
 
 impl Spec {
-    /// What the layer costs for an input of `size`.
+    /// What the layer costs for an input of `size`. Counts saturate.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Spec::shapes`].
     pub fn cost(&self, size: InputSize) -> Result<Cost, Error> {
         let shapes = self.shapes(size)?;
         let elements = |dims: Option<Dims>| dims.map_or(0, Dims::elements);
@@ -41,7 +45,7 @@ impl Spec {
         let mut params = 0u64;
         for path in Path::ALL.into_iter().filter(|&path| self.has(path)) {
             let weights = self.weight_shape(path).iter().fold(1u64, |all, &d| all.saturating_mul(u64::from(d)));
-            // Where the convolution itself works: L->H at low resolution, before it is replicated.
+            // The resolution of the convolution itself. L->H works at low resolution and is replicated after it.
             let at = match path {
                 Path::LH if self.stride == 1 => shapes.y_h.map(|y| y.pooled(self.rounding)),
                 Path::HH | Path::LH => shapes.y_h,

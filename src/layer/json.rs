@@ -1,8 +1,8 @@
 //! A layer in JSON: one schema for a node of a network, for an entry of a list of layers, and for a layer on its own.
 //!
-//! [`LayerFields`] are what all three have. A node names what it reads; a layer on its own ([`LayerDescription`]) says
-//! how many channels its input has, and adds what the network around it would tell: the rounding of odd sizes, and
-//! `norm_eps`. An entry of a list ([`ListedLayer`]) adds a name and a size:
+//! All three have [`LayerFields`]. A node names what it reads. A layer on its own ([`LayerDescription`]) says how many
+//! channels its input has, and has the rounding of odd sizes and `norm_eps`, which a node takes from its network. An
+//! entry of a list ([`ListedLayer`]) adds a name and a size:
 //!
 //! ```
 //! use octconv::ListedLayer;
@@ -15,7 +15,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Fields that nothing reads are refused, and errors name the field, its value, and what it must be.
+//! Unknown fields are refused. Errors name the field, its value, and what it must be.
 
 mod members;
 #[cfg(test)]
@@ -34,8 +34,10 @@ use super::split::Split;
 use crate::dims::InputSize;
 use crate::error::Error;
 
-/// The fields of a layer. In a network, `input` and `residual` are names of nodes. On its own, a layer has the channels of
-/// its input, and says whether a residual is added.
+/// The fields of a layer in JSON.
+///
+/// In a network, `input` and `residual` are names of nodes. On its own, a layer has the channels of its input there,
+/// and whether a residual is added.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(bound(serialize = "Input: Serialize, Residual: Serialize + Default + PartialEq"))]
 pub struct LayerFields<Input, Residual> {
@@ -45,31 +47,32 @@ pub struct LayerFields<Input, Residual> {
     pub channels: u32,
     /// Share of low-frequency output channels: low channels are int(alpha * channels).
     pub alpha: f64,
-    /// Exact output channels [high, low], in place of `alpha`.
+    /// Exact output channels [high, low], instead of `alpha`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<[u32; 2]>,
-    /// Kernel, rows and columns. JSON also takes [t, h, w] here, in `padding` and in `dilation`, in place of `time`.
+    /// Size of the kernel: rows and columns. JSON also takes [t, h, w] here, in `padding` and in `dilation`, instead of
+    /// `time`.
     pub kernel: [u32; 2],
-    /// Spatial stride, 1 or 2. JSON also takes [t, h, w], if the other axes have three numbers.
+    /// Spatial stride: 1 or 2. JSON also takes [t, h, w] if `kernel`, `padding` or `dilation` has three numbers.
     pub stride: u32,
-    /// Zeros at each end, rows and columns. JSON also takes "same", which is dilation * (kernel - 1) / 2.
+    /// Zeros at each end of rows and columns. JSON also takes "same", which is dilation * (kernel - 1) / 2.
     pub padding: [u32; 2],
-    /// Dilation, rows and columns.
+    /// Distance between taps in rows and columns.
     pub dilation: [u32; 2],
     /// The time axis of a video layer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<TimeAxis>,
-    /// Groups on every path.
+    /// The number of groups, the same on every path.
     pub groups: u32,
-    /// One filter per channel, on H->H and L->L only, in place of `groups`.
+    /// Whether there is one group per input channel, on H->H and L->L only, instead of `groups`.
     pub depthwise: bool,
     /// Whether each output has a bias.
     pub bias: bool,
     /// Whether each output has a batch norm.
     pub norm: bool,
-    /// After the residual.
+    /// The function applied after the residual is added.
     pub activation: Activation,
-    /// What is added before the activation.
+    /// The residual that is added before the activation.
     #[serde(skip_serializing_if = "is_default")]
     pub residual: Residual,
     /// How resolution is halved.
@@ -85,7 +88,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl<Input, Residual: Default> LayerFields<Input, Residual> {
-    /// 1x1 of `input` to `channels`, all high, with neither norm nor activation.
+    /// A 1x1 convolution of `input` to `channels`, all high, without batch norm and activation.
     pub fn new(input: impl Into<Input>, channels: u32) -> Self {
         Self {
             input: input.into(),
@@ -109,7 +112,7 @@ impl<Input, Residual: Default> LayerFields<Input, Residual> {
         }
     }
 
-    /// The layer's specification for an input of these channels; with `residual`, one is added to each output.
+    /// The layer's specification for an input of these channels. `residual`: whether one is added to each output.
     pub(crate) fn builder(&self, input: Split, rounding: Rounding, residual: bool) -> Result<SpecBuilder, Error> {
         let (channels, output) = (input.channels(), split(self.channels, self.alpha, self.split)?);
         let builder = Spec::builder(channels, self.channels)
@@ -136,7 +139,7 @@ impl<Input, Residual: Default> LayerFields<Input, Residual> {
         }
     }
 
-    /// Takes the fields out of an object that may have others; what the layer reads is taken already.
+    /// Takes the fields out of an object that may have others. The caller has taken `input` and `residual`.
     pub(crate) fn take(members: &mut Members, input: Input, residual: Residual) -> Result<Self, Error> {
         let (channels, alpha, split) = take_map(members)?;
         let groups = members.take("groups", "a whole number", whole)?;
@@ -165,20 +168,21 @@ impl<Input, Residual: Default> LayerFields<Input, Residual> {
     }
 }
 
-/// What a layer on its own reads: the channels of a map.
+/// The input of a layer on its own: the channels of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct MapChannels {
-    /// High and low together.
+    /// Channels, high and low together.
     pub channels: u32,
     /// Share of low-frequency channels: low channels are int(alpha * channels).
     pub alpha: f64,
-    /// Exact channels [high, low], in place of `alpha`.
+    /// Exact channels [high, low], instead of `alpha`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<[u32; 2]>,
 }
 
 impl MapChannels {
-    /// The channels of each frequency.
+    /// The channels of each frequency. An error if `alpha` is not in [0, 1], or if `split` does not add up to
+    /// `channels`.
     pub fn split(&self) -> Result<Split, Error> {
         split(self.channels, self.alpha, self.split)
     }
@@ -193,30 +197,30 @@ impl<'de> Deserialize<'de> for MapChannels {
     }
 }
 
-/// A layer on its own.
+/// A layer on its own, as JSON describes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LayerDescription {
-    /// The low size of an odd size.
+    /// How odd sizes are halved.
     pub rounding: Rounding,
-    /// Added to batch norm's variance.
+    /// Added to the variance of the batch norm.
     pub norm_eps: f32,
     /// The layer itself.
     #[serde(flatten)]
     pub fields: LayerFields<MapChannels, bool>,
 }
 
-/// Added to batch norm's variance if a description does not say it.
+/// `norm_eps` of a description that does not give it.
 pub(crate) const NORM_EPS: f32 = 1e-5;
 
 impl LayerDescription {
-    /// The layer's specification, to which the caller adds what only tensors or arguments tell.
+    /// A builder of the layer's specification, which the caller can change before it builds. Errors name the field.
     pub fn builder(&self) -> Result<SpecBuilder, Error> {
         let in_input = |error| Error::Description { problem: format!("input: {error}") };
         let input = self.fields.input.split().map_err(in_input)?;
         self.fields.builder(input, self.rounding, self.fields.residual)
     }
 
-    /// The layer's specification.
+    /// The layer's specification. Errors name the field or argument.
     pub fn spec(&self) -> Result<Spec, Error> {
         self.builder()?.build()
     }
@@ -241,12 +245,12 @@ impl<'de> Deserialize<'de> for LayerDescription {
     }
 }
 
-/// An entry of a list of layers.
+/// An entry of a list of layers in JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ListedLayer {
-    /// For reports.
+    /// The layer's name in reports.
     pub name: String,
-    /// The size at which it runs. `n` and `t` may be left out, and are then 1.
+    /// The size of its input at full resolution. JSON may leave out `n` and `t`, which are then 1.
     pub size: InputSize,
     /// The layer.
     #[serde(flatten)]
@@ -335,7 +339,7 @@ fn wholes(value: &Value) -> Option<Vec<u32>> {
     value.as_array()?.iter().map(whole).collect()
 }
 
-/// Rows and columns, with the same four numbers as a time axis has, and time.
+/// Rows and columns, each with the four numbers of a time axis, and the time axis.
 struct Axes {
     space: [TimeAxis; 2],
     time: Option<TimeAxis>,
@@ -407,7 +411,7 @@ fn take_padding(members: &mut Members) -> Result<Padding, Error> {
     Ok(members.take("padding", "[h, w], [t, h, w] or \"same\"", read)?.unwrap_or(Padding::Numbers(None)))
 }
 
-/// The zeros that keep the size of an axis.
+/// The zeros at each end that keep the size of an axis.
 fn same(axis: &TimeAxis) -> Result<u32, Error> {
     let reach = u64::from(axis.dilation) * u64::from(axis.kernel.saturating_sub(1));
     if reach % 2 == 1 {
@@ -419,7 +423,7 @@ fn same(axis: &TimeAxis) -> Result<u32, Error> {
     Ok(u32::try_from(reach / 2).unwrap_or(u32::MAX))
 }
 
-/// Strides of time, rows and columns; `three` if the other axes have three numbers.
+/// Strides of time, rows and columns. `three`: whether kernel, padding or dilation has three numbers.
 fn take_stride(members: &mut Members, three: bool) -> Result<[u32; 3], Error> {
     let wanted = match three {
         true => "a number or [t, h, w]",

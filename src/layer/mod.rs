@@ -1,4 +1,4 @@
-//! What a layer is: its specification, the shapes and cost that follow from it, and its weights.
+//! A layer: its specification, the shapes and the cost that follow from it, and its weights.
 
 mod activation;
 mod axes;

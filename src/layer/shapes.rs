@@ -6,37 +6,37 @@ use super::split::{Frequency, Path};
 use crate::dims::{Dims, Extent, InputSize};
 use crate::error::Error;
 
-/// The shapes of all tensors of a layer; `None` where the layer has no such tensor.
+/// The shapes of all tensors of a layer. `None` if the layer has no such tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shapes {
-    /// X_H `[n, c_H, t, h, w]`.
+    /// X_H `[n, c_high, t, h, w]`.
     pub x_h: Option<Dims>,
-    /// X_L `[n, c_L, t, h/2, w/2]`, halves rounded as the specification says.
+    /// X_L `[n, c_low, t, h/2, w/2]`, halves rounded as the specification says.
     pub x_l: Option<Dims>,
-    /// pool(X_H), which a layer can take instead of pooling on its own.
+    /// pool(X_H) `[n, c_high, t, h/2, w/2]`, which a layer can read instead of pooling X_H itself.
     pub x_p: Option<Dims>,
-    /// Y_H; the high-frequency residual has the same shape.
+    /// Y_H, and the residual that is added to it.
     pub y_h: Option<Dims>,
-    /// Y_L; the low-frequency residual has the same shape.
+    /// Y_L, and the residual that is added to it.
     pub y_l: Option<Dims>,
-    /// pool(Y_H), which a layer can write beside Y_H.
+    /// pool(Y_H), which a layer can write in addition to Y_H.
     pub y_p: Option<Dims>,
 }
 
-/// Where a path reads, and how it gets to the resolution it works at.
+/// How a path gets to the resolution at which it convolves, and from there to that of its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sampling {
-    /// 2x2 averages taken on the way: 0, 1 or 2. The convolution then has stride 1.
+    /// 2x2 averages before the convolution: 0, 1 or 2. If there are any, the convolution has stride 1.
     pub level: u32,
-    /// The stride of the convolution: 1, or 2 or 4 in the strided ablation.
+    /// The stride of the convolution: 1; or 2 or 4 with `Downsample::StridedConv`.
     pub step: u32,
-    /// Whether the result is replicated 2x2.
+    /// Whether the result is replicated 2x2 after the convolution.
     pub upsample: bool,
 }
 
 impl Sampling {
-    /// What is left of H->L's sampling at the resolution of Y_H: one halving less.
+    /// The same sampling with one halving less: H->L as far as the resolution of Y_H.
     pub(crate) fn before_half(self) -> Self {
         Self { level: self.level.saturating_sub(1), step: (self.step / 2).max(1), upsample: false }
     }
@@ -58,7 +58,7 @@ impl Spec {
         }
     }
 
-    /// Rows and columns that a path's convolution gives, before any replication.
+    /// Rows and columns of the result of a path's convolution, before it is replicated.
     fn path_extent(&self, path: Path, source: Dims) -> Result<Extent, Error> {
         let Sampling { level, step, .. } = self.sampling(path);
         let mut map = source;
@@ -74,8 +74,12 @@ impl Spec {
         Ok(Extent { h, w })
     }
 
-    /// The shapes of all tensors for an input of `size`, or why there are none: an empty map, or a padding with which
-    /// the two resolutions disagree.
+    /// The shapes of all tensors for an input of `size`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if `size` is out of range, or too small for the layer's pools or kernel.
+    /// [`Error::Resolutions`] or [`Error::Paths`] if the padding makes the two resolutions or two paths disagree.
     pub fn shapes(&self, size: InputSize) -> Result<Shapes, Error> {
         for (name, value) in [("n", size.n), ("t", size.t), ("h", size.h), ("w", size.w)] {
             if value == 0 || value > MAX_AXIS {
@@ -108,7 +112,7 @@ impl Spec {
         };
         let (hh, hl, lh, ll) = (extent(Path::HH)?, extent(Path::HL)?, extent(Path::LH)?, extent(Path::LL)?);
 
-        // Y_H as H->H gives it; where there is only L->H, as the sizes at high resolution say.
+        // Y_H has the size that H->H gives. If there is only L->H, it has the size that H->H would give.
         let high = match (hh, lh) {
             (Some(hh), _) => Some(hh),
             (None, Some(_)) => Some(("the input's size", self.path_extent(Path::HH, full)?)),
@@ -131,7 +135,7 @@ impl Spec {
             return Err(Error::Paths { output: "Y_L", first_from, first, second_from, second });
         }
         if let Some((low_from, low)) = low {
-            // Y_L stands beside Y_H, or beside the Y_H that this layer does not have.
+            // Y_L must fit Y_H. If this layer has no Y_H, it must fit the one that H->H would give.
             let beside = match high {
                 Some(high) => Some(high),
                 None if self.input.high > 0 => Some(("the input's size", self.path_extent(Path::HH, full)?)),
@@ -159,7 +163,12 @@ impl Spec {
         })
     }
 
-    /// The size of the output at full resolution, also where the layer has no Y_H: what the next layer is given.
+    /// The size of the output at full resolution, even if the layer has no Y_H. It is the `size` of a layer that reads
+    /// this one's outputs.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Spec::shapes`].
     pub fn output_size(&self, size: InputSize) -> Result<InputSize, Error> {
         let shapes = self.shapes(size)?;
         let (any, extent) = match (shapes.y_h, shapes.y_l) {
@@ -174,7 +183,7 @@ impl Spec {
     }
 }
 
-/// floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1, or an error where the kernel does not fit.
+/// floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1, or an error if the kernel does not fit.
 fn conv_size(
     of: &'static str,
     axis: &'static str,

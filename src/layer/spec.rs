@@ -1,10 +1,10 @@
-//! What a layer computes: a specification, validated once when it is built, and trusted from then on.
+//! The specification of what a layer computes. It is validated when it is built, and never again.
 //!
 //! ```
 //! use octconv::{Activation, InputSize, Spec};
 //!
-//! let spec = Spec::builder(64, 128).alpha(0.5, 0.5).kernel([3, 3]).padding([1, 1]).activation(Activation::Relu).build()?;
-//! let shapes = spec.shapes(InputSize::image(1, 56, 56))?;
+//! let spec = Spec::builder(64, 128).alpha(0.5, 0.5).kernel([3, 3]).padding([1,
+//! 1]).activation(Activation::Relu).build()?; let shapes = spec.shapes(InputSize::image(1, 56, 56))?;
 //! assert_eq!(shapes.y_l.unwrap().to_string(), "1x64x28x28");
 //! # Ok::<(), octconv::Error>(())
 //! ```
@@ -34,7 +34,7 @@ pub struct Spec {
     pub(crate) residual_low: bool,
 }
 
-/// The largest size, padding, dilation or kernel on one axis: coordinates stay within 32-bit signed integers.
+/// The largest size, padding, dilation or kernel of an axis. It keeps coordinates within 32-bit signed integers.
 pub(crate) const MAX_AXIS: u32 = 1 << 20;
 
 impl Spec {
@@ -48,22 +48,22 @@ impl Spec {
         self.output
     }
 
-    /// Kernel, rows and columns.
+    /// Size of the kernel: rows and columns.
     pub fn kernel(&self) -> [u32; 2] {
         self.kernel
     }
 
-    /// Spatial stride, 1 or 2.
+    /// Spatial stride: 1 or 2.
     pub fn stride(&self) -> u32 {
         self.stride
     }
 
-    /// Padding, rows and columns, the same at both resolutions.
+    /// Zeros at each end of rows and columns, the same at both resolutions.
     pub fn padding(&self) -> [u32; 2] {
         self.padding
     }
 
-    /// Dilation, rows and columns.
+    /// Distance between taps in rows and columns, the same at both resolutions.
     pub fn dilation(&self) -> [u32; 2] {
         self.dilation
     }
@@ -78,7 +78,7 @@ impl Spec {
         self.groups
     }
 
-    /// How resolution is halved.
+    /// How resolution is halved, for H->L and for stride 2.
     pub fn downsample(&self) -> Downsample {
         self.downsample
     }
@@ -106,7 +106,7 @@ impl Spec {
         }
     }
 
-    /// Whether the layer has this path: channels on both sides, and not switched off.
+    /// Whether the layer has this path: there are channels on both sides, and it is not switched off.
     pub fn has(&self, path: Path) -> bool {
         let (c_in, c_out) = (self.input.of(path.input()), self.output.of(path.output()));
         let enabled = match path {
@@ -132,12 +132,12 @@ impl Spec {
         [c_out, c_in / groups, self.time.kernel, self.kernel[0], self.kernel[1]]
     }
 
-    /// Whether the layer reads this part of its input at all.
+    /// Whether the layer reads this frequency of its input.
     pub fn reads(&self, frequency: Frequency) -> bool {
         Path::ALL.into_iter().any(|path| path.input() == frequency && self.has(path))
     }
 
-    /// The plain convolution of the same channels: alpha = 0 on both sides.
+    /// The plain convolution of the same channels, with alpha = 0 for input and output.
     pub fn plain(&self) -> Self {
         Self {
             input: Split { high: self.input.channels(), low: 0 },

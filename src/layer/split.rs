@@ -1,18 +1,18 @@
-//! The two parts of a feature map, and the four paths between them.
+//! The two frequencies of a map, and the four paths between them.
 
 use crate::error::Error;
 
-/// How many channels of a feature map are of high and of low frequency.
+/// How many channels of a map are of high and of low frequency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Split {
-    /// Channels at full resolution, c_H.
+    /// Channels at full resolution.
     pub high: u32,
-    /// Channels at half resolution, c_L.
+    /// Channels at half resolution.
     pub low: u32,
 }
 
 impl Split {
-    /// The official split: c_L = int(alpha * c), c_H = c - c_L, with alpha in [0, 1].
+    /// The split of the official code: low = int(alpha * channels), high = channels - low. `alpha` must be in [0, 1].
     pub fn from_alpha(channels: u32, alpha: f64) -> Result<Self, Error> {
         Self::from_named_alpha("alpha", channels, alpha)
     }
@@ -25,7 +25,7 @@ impl Split {
         Ok(Self { high: channels - low, low })
     }
 
-    /// All channels of the map.
+    /// All channels of the map, high and low together.
     pub fn channels(self) -> u32 {
         self.high + self.low
     }
@@ -39,7 +39,7 @@ impl Split {
     }
 }
 
-/// One of the two parts of a feature map.
+/// One of the two frequencies of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Frequency {
@@ -49,22 +49,22 @@ pub enum Frequency {
     Low,
 }
 
-/// One of the four convolutions inside an octave convolution, named input to output.
+/// One of the four convolutions of an octave convolution, named by input and output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Path {
     /// High to high.
     HH,
-    /// High to low: over the pooled high-frequency map.
+    /// High to low: a convolution of the pooled high-frequency map.
     HL,
-    /// Low to high: at low resolution, then replicated 2x2 (at stride 2: not replicated).
+    /// Low to high: a convolution at low resolution, then replicated 2x2. At stride 2 it is not replicated.
     LH,
     /// Low to low.
     LL,
 }
 
 impl Path {
-    /// All four, in the order in which weights are packed.
+    /// All four paths, in the order in which weights are packed.
     pub const ALL: [Self; 4] = [Self::HH, Self::HL, Self::LH, Self::LL];
 
     /// The frequency it reads.
@@ -75,7 +75,7 @@ impl Path {
         }
     }
 
-    /// The frequency it adds into.
+    /// The frequency it adds to.
     pub fn output(self) -> Frequency {
         match self {
             Self::HH | Self::LH => Frequency::High,
@@ -83,7 +83,7 @@ impl Path {
         }
     }
 
-    /// As messages write it: `H->L`.
+    /// Its name in messages, such as `H->L`.
     pub fn arrow(self) -> &'static str {
         match self {
             Self::HH => "H->H",

@@ -1,11 +1,11 @@
-//! The weights of a layer on the host, as checkpoints hold them, and the folding of batch norm into them.
+//! The weights of a layer on the host, in the layout of checkpoints, and batch norm as a factor and a shift.
 
 use super::spec::Spec;
 use super::split::{Frequency, Path};
 use crate::dims::Dims;
 use crate::error::{Error, Presence};
 
-/// Batch norm at inference: y = (x - mean) / sqrt(var + eps) * gamma + beta, each slice one value a channel.
+/// Batch norm at inference: y = (x - mean) / sqrt(var + eps) * gamma + beta. Each field has one value per channel.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNorm<'a> {
     /// Scale.
@@ -16,12 +16,12 @@ pub struct BatchNorm<'a> {
     pub mean: &'a [f32],
     /// Running variance.
     pub var: &'a [f32],
-    /// Added to the variance: 1e-5 in PyTorch and Gluon, 1e-4 in the official Symbol code.
+    /// Added to the variance. It is 1e-5 in PyTorch and Gluon, 1e-4 in the official Symbol code.
     pub eps: f32,
 }
 
 impl BatchNorm<'_> {
-    /// Refuses variances that have no square root to divide by; `name` is what the caller calls them.
+    /// Refuses a variance unless variance + eps is positive. `name` is the caller's name of the variances.
     pub(crate) fn check_variance(&self, name: &'static str) -> Result<(), Error> {
         let positive = |var: f32| (var + self.eps).partial_cmp(&0.0).is_some_and(|order| order.is_gt());
         match self.var.iter().find(|&&var| !positive(var)) {
@@ -30,32 +30,34 @@ impl BatchNorm<'_> {
         }
     }
 
-    /// Factor and shift of a channel to which `bias` was to be added: y = x * factor + shift.
+    /// Factor and shift of channel `c`, which include its bias: y = x * factor + shift.
     pub(crate) fn affine(&self, c: usize, bias: f64) -> (f64, f64) {
         let factor = f64::from(self.gamma[c]) / (f64::from(self.var[c]) + f64::from(self.eps)).sqrt();
         (factor, (bias - f64::from(self.mean[c])) * factor + f64::from(self.beta[c]))
     }
 }
 
-/// Borrowed weights of one layer. Kernels are `[c_out, c_in / groups, (kt,) kh, kw]`, contiguous; a path's kernel is
-/// given exactly where [`Spec::has`] it.
+/// Borrowed weights of one layer.
+///
+/// Kernels are contiguous, `[c_out, c_in / groups, kt, kh, kw]`, with the channels of the path's output and input. A
+/// path's kernel must be given if [`Spec::has`] says that the layer has the path, and must be absent otherwise.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Weights<'a> {
-    /// High to high.
+    /// Kernel of H->H.
     pub w_hh: Option<&'a [f32]>,
-    /// High to low.
+    /// Kernel of H->L.
     pub w_hl: Option<&'a [f32]>,
-    /// Low to high.
+    /// Kernel of L->H.
     pub w_lh: Option<&'a [f32]>,
-    /// Low to low.
+    /// Kernel of L->L.
     pub w_ll: Option<&'a [f32]>,
-    /// One value a channel of Y_H; given exactly where the specification has a bias and Y_H.
+    /// One value per channel of Y_H. Must be given if the specification has a bias and Y_H, and be absent otherwise.
     pub bias_h: Option<&'a [f32]>,
-    /// One value a channel of Y_L.
+    /// One value per channel of Y_L. Must be given if the specification has a bias and Y_L, and be absent otherwise.
     pub bias_l: Option<&'a [f32]>,
-    /// Batch norm after Y_H's sum and bias, optional.
+    /// Optional batch norm of Y_H, after its sum and bias. It is folded into weights and bias.
     pub norm_h: Option<BatchNorm<'a>>,
-    /// Batch norm after Y_L's sum and bias, optional.
+    /// Optional batch norm of Y_L, after its sum and bias. It is folded into weights and bias.
     pub norm_l: Option<BatchNorm<'a>>,
 }
 
@@ -86,7 +88,12 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// Checks every slice against `spec`: present where needed, absent elsewhere, of the right length.
+    /// Checks that every tensor is present if `spec` needs it, absent otherwise, and of the right length.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Presence`] or [`Error::Length`] with the name of the tensor; [`Error::Argument`] for a batch norm whose
+    /// variance + eps is not positive.
     pub fn validate(&self, spec: &Spec) -> Result<(), Error> {
         for path in Path::ALL {
             let shape = spec.weight_shape(path);
@@ -110,7 +117,7 @@ impl<'a> Weights<'a> {
         Ok(())
     }
 
-    /// Factor and shift of every channel of an output, batch norm and bias together: y = sum * factor + shift.
+    /// Factor and shift of every channel of an output, for batch norm and bias together: y = sum * factor + shift.
     pub(crate) fn affine(&self, spec: &Spec, frequency: Frequency) -> Vec<(f64, f64)> {
         (0..spec.output().of(frequency) as usize)
             .map(|c| {

@@ -1,6 +1,6 @@
-//! The windows of a network's pools.
+//! The pool windows of a network.
 
-/// A pool's windows over frames, rows, columns.
+/// The pool windows of a node, over frames, rows and columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Window {
     pub(crate) kernel: [u32; 3],
@@ -8,7 +8,7 @@ pub(crate) struct Window {
     pub(crate) padding: [u32; 3],
 }
 
-/// Rows of a map: from which, and how many.
+/// `count` rows of a map from row `first` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rows {
     pub(crate) first: u32,
@@ -16,7 +16,7 @@ pub(crate) struct Rows {
 }
 
 impl Window {
-    /// The rows of a map of `h` rows that these rows of its pooled map read.
+    /// The rows of a map of `h` rows that are read for `rows` of its pooled map.
     pub(crate) fn rows_under(&self, rows: Rows, h: u32) -> Rows {
         let [kernel, stride, padding] = [self.kernel[1], self.stride[1], self.padding[1]];
         let first = (rows.first * stride).saturating_sub(padding);

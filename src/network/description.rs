@@ -1,44 +1,45 @@
-//! What a network is: data, built by [`zoo`](crate::network::zoo) or read from JSON. `docs/networks.md` has every field.
+//! The description of a network, built by [`zoo`](crate::network::zoo) or read from JSON. `docs/networks.md` has every
+//! field.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::layer::{Activation, LayerFields, Members, NORM_EPS, Rounding, missing};
 
-/// A network: nodes that read each other's values by name.
+/// The description of a network: nodes that read each other's values by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
     /// Its name.
     pub name: String,
-    /// What it is given.
+    /// Its input.
     pub input: Input,
-    /// The low size of an odd size.
+    /// How odd sizes are halved.
     #[serde(default)]
     pub rounding: Rounding,
     /// Added to the variance of every batch norm.
     #[serde(default = "default_eps")]
     pub norm_eps: f32,
-    /// In an order in which every node stands behind what it reads.
+    /// The nodes. Every node comes after the nodes that it reads.
     pub nodes: Vec<Node>,
-    /// The node whose value is the answer.
+    /// The name of the node whose value is the answer.
     pub output: String,
-    /// Nodes that end a stage, in order, for reports and comparisons.
+    /// The names of the nodes that end a stage, in order, for reports and comparisons.
     #[serde(default)]
     pub stages: Vec<String>,
-    /// How a picture becomes the input.
+    /// How a program turns a picture into the input, if it can be one. Inference does not use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picture: Option<Picture>,
 }
 
-/// The name under which nodes read the network's input.
+/// The name by which nodes read the network's input.
 pub const INPUT: &str = "input";
 
 fn default_eps() -> f32 {
     NORM_EPS
 }
 
-/// The input: one map, all of high frequency.
+/// The input of a network: one map, all of high frequency.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
@@ -46,12 +47,12 @@ pub struct Input {
     pub channels: u32,
 }
 
-/// One operation with a name.
+/// A named operation of a network.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Node {
-    /// Unique in the network; its tensors' names begin with it.
+    /// Unique in the network. The names of the node's tensors begin with it.
     pub name: String,
-    /// What it computes, from what.
+    /// What it computes, and the names of what it reads.
     #[serde(flatten)]
     pub op: Op,
 }
@@ -65,7 +66,7 @@ impl<'de> Deserialize<'de> for Node {
             op: Read,
         }
 
-        /// An operation, or why it is none, for an error that names the node.
+        /// An operation, or the error of reading it, so that the error can name the node.
         struct Read(Result<Op, String>);
 
         impl<'de> Deserialize<'de> for Read {
@@ -80,36 +81,38 @@ impl<'de> Deserialize<'de> for Node {
     }
 }
 
-/// What a node computes. A map has a part of high and a part of low frequency, either may be absent.
+/// What a node computes. Its inputs are names of nodes, or [`INPUT`].
+///
+/// Values are maps or vectors. A map has a high and a low frequency, of which one may have no channels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Op {
     /// An octave convolution, then batch norm, residual and activation.
     Conv(Conv),
-    /// A maximum or mean over windows of each frequency.
+    /// The maximum or mean over pool windows, for each frequency.
     Pool(Pool),
-    /// Batch norm of a map, and an activation.
+    /// Batch norm of a map, then an activation.
     Norm {
         /// A map.
         input: String,
-        /// After the batch norm.
+        /// Applied after the batch norm.
         #[serde(default)]
         activation: Activation,
     },
-    /// Maps of one size, channels one behind the other in each frequency.
+    /// Concatenates the channels of maps of one size, for each frequency.
     Concat {
-        /// Maps.
+        /// At least one map.
         inputs: Vec<String>,
     },
-    /// Squeeze-and-excitation.
+    /// Squeeze-and-excitation of a map.
     Excite(Excite),
-    /// The means of H's channels, then of L's: a vector.
+    /// A vector: the means of the high channels of a map, then of the low channels.
     GlobalPool {
         /// A map.
         input: String,
     },
-    /// A vector times a matrix.
+    /// A vector times a matrix, plus a bias.
     Linear {
         /// A vector.
         input: String,
@@ -119,7 +122,7 @@ pub enum Op {
         #[serde(default = "yes")]
         bias: bool,
     },
-    /// exp(x) over the sum of all exp(x).
+    /// Softmax of a vector: exp(x) divided by the sum of all exp(x).
     Softmax {
         /// A vector.
         input: String,
@@ -143,18 +146,18 @@ impl<'de> Deserialize<'de> for Conv {
     }
 }
 
-/// Which value of a window a pool takes.
+/// What a pool makes of a pool window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PoolKind {
-    /// The largest.
+    /// The largest element.
     Max,
-    /// The mean of those inside the map.
+    /// The mean of the elements inside the map.
     Average,
 }
 
-/// A pool over windows.
+/// A maximum or mean over pool windows, for each frequency.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
@@ -162,16 +165,16 @@ pub struct Pool {
     pub input: String,
     /// Maximum or mean.
     pub kind: PoolKind,
-    /// Window, [h, w] or [t, h, w].
+    /// Size of a pool window, each axis 1 to 1024. Frames are 1 if not given.
     pub kernel: Axes,
-    /// Distance of windows.
+    /// Distance between pool windows, each axis 1 to 1024. Frames are 1 if not given.
     pub stride: Axes,
-    /// How far windows begin before the map.
+    /// How far the first pool window begins before the map, less than `kernel`. Frames are 0 if not given.
     #[serde(default)]
     pub padding: Axes,
 }
 
-/// Numbers for rows and columns, or for frames, rows and columns.
+/// Numbers for rows and columns [h, w], or for frames, rows and columns [t, h, w].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Axes {
@@ -188,7 +191,7 @@ impl Default for Axes {
 }
 
 impl Axes {
-    /// Frames, rows, columns, with `time` frames where there is no time axis.
+    /// Frames, rows and columns. Frames are `time` if they are not given.
     pub(crate) fn with_time(self, time: u32) -> [u32; 3] {
         match self {
             Self::Image([h, w]) => [time, h, w],
@@ -197,24 +200,27 @@ impl Axes {
     }
 }
 
-/// Squeeze-and-excitation: s = the means of H's and L's channels; r = relu(squeeze(s)); each frequency times
-/// sigmoid(excite(r)), plus the residual, activated.
+/// Squeeze-and-excitation of a map x (Hu et al., 2018).
+///
+/// s = the means of the high channels, then of the low channels; r = relu(squeeze(s)); each frequency of the result is
+/// activation(x * sigmoid(excite(r)) + residual). squeeze and excite are each a matrix and a bias; each frequency has
+/// an excite of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Excite {
     /// A map.
     pub input: String,
-    /// Elements of r.
+    /// Number of elements of r.
     pub reduced: u32,
-    /// A map that is added before the activation.
+    /// A map that is added before the activation, with the channels and the size of `input`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub residual: Option<String>,
-    /// After the residual.
+    /// Applied after the residual is added.
     #[serde(default)]
     pub activation: Activation,
 }
 
-/// How a picture becomes an input.
+/// How a picture becomes the input of a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Picture {
@@ -222,42 +228,42 @@ pub struct Picture {
     pub height: u32,
     /// Columns of the input.
     pub width: u32,
-    /// 1 for grey, 3 for red, green, blue.
+    /// Channels of the input: 1 for grey; 3 for red, green, blue.
     pub channels: u32,
-    /// How a picture of another size gets there.
+    /// How a picture of another size is resized.
     pub resize: Resize,
-    /// Subtracted from value/255, a channel each.
+    /// Per channel: subtracted from value / 255.
     pub mean: Vec<f32>,
-    /// Then divided by.
+    /// Per channel: divides the result.
     pub std: Vec<f32>,
-    /// Whether dark and light change places.
+    /// Whether dark and light are swapped.
     #[serde(default)]
     pub invert: Invert,
 }
 
-/// How a picture gets to the input's size.
+/// How a picture is resized to the size of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
-    /// The whole picture is scaled.
+    /// Scales the whole picture.
     Fit,
-    /// The shorter side is scaled to 256/224 of the target, and the middle taken.
+    /// Scales the shorter side to 256/224 of the input's size, and takes the middle.
     Crop,
 }
 
-/// Whether dark and light change places.
+/// Whether dark and light are swapped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Invert {
     /// Never.
     #[default]
     Never,
-    /// Where the border is light: for networks that know light on dark.
+    /// If the border is light, for networks that were trained on light objects before a dark background.
     Auto,
 }
 
 impl Node {
-    /// The names of the values that it reads.
+    /// The names of the values that the node reads.
     pub fn reads(&self) -> Vec<&str> {
         match &self.op {
             Op::Conv(conv) => std::iter::once(&conv.input).chain(&conv.residual).map(String::as_str).collect(),

@@ -1,6 +1,7 @@
-//! Whole octave networks: a description is resolved ([`Graph`]), planned for a size and a device ([`NetworkPlan`]), given
-//! weights ([`Model`]) and bound to buffers ([`Inference`]), which is recorded like a layer. `docs/networks.md` has the
-//! description's fields, the names of tensors, and the built-in networks.
+//! Whole octave networks. A description ([`Network`]) is resolved into a [`Graph`]. With weights and a device it is a
+//! [`Model`]. A [`NetworkPlan`] is for a size and a device. Compiled, it is an [`Inference`] with its own buffers,
+//! which is recorded like a layer. `docs/networks.md` has the description's fields, the names of tensors, and the
+//! built-in networks.
 
 mod checkpoint;
 mod description;

@@ -1,4 +1,4 @@
-//! A network on a device: weights packed once, and inferences bound to buffers.
+//! A network on a device. Its weights are packed once; its inferences are bound to buffers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,13 +12,13 @@ use crate::kernels::job::TensorId;
 use crate::kernels::{excite, linear, scale};
 use crate::precision::Dtype;
 
-/// A network with its weights on a device. All inferences of it, for whatever sizes, share weights and pipelines.
+/// A network with its weights on a device. Inferences of all sizes share weights and pipelines.
 #[derive(Debug)]
 pub struct Model {
     engine: Engine,
     graph: Graph,
     checkpoint: Arc<Checkpoint>,
-    /// What has been packed so far, for which node.
+    /// The weights that are packed so far, with the index of their node.
     params: Mutex<Vec<(usize, Params, wgpu::Buffer)>>,
 }
 
@@ -28,7 +28,7 @@ pub struct Model {
 pub struct Progress {
     /// Dispatches that are ready.
     pub done: usize,
-    /// Dispatches of an inference.
+    /// All dispatches of the inference.
     pub of: usize,
 }
 
@@ -40,7 +40,7 @@ pub struct Inference {
     dispatches: Vec<Dispatch>,
 }
 
-/// A tensor of an inference, contiguous.
+/// Where a tensor of an inference lies. Tensors are contiguous.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct TensorView<'a> {
@@ -48,30 +48,34 @@ pub struct TensorView<'a> {
     pub buffer: &'a wgpu::Buffer,
     /// Bytes of the buffer before its first element.
     pub offset: u64,
-    /// `[n, c, t, h, w]`; a vector is `[n, c, 1, 1, 1]`.
+    /// The shape `[n, c, t, h, w]`. Vectors are `[n, c, 1, 1, 1]`.
     pub dims: Dims,
     /// The type of its elements.
     pub dtype: Dtype,
 }
 
-/// A value of an inference.
+/// Where a value of an inference lies.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum ValueView<'a> {
-    /// A map; either part may be absent.
+    /// A map.
     Map {
-        /// The part of high frequency.
+        /// The high frequency. `None` if it has no channels.
         high: Option<TensorView<'a>>,
-        /// The part of low frequency.
+        /// The low frequency. `None` if it has no channels.
         low: Option<TensorView<'a>>,
     },
-    /// A vector a sample.
+    /// One vector per sample.
     Vector(TensorView<'a>),
 }
 
 impl Model {
-    /// A network with the weights of `checkpoint`, which may speak any dialect that `docs/networks.md` lists. An error
-    /// lists every tensor that is missing, surplus or of another shape. Nothing is put on the device yet.
+    /// Gives a network the weights of `checkpoint`, in any dialect that `docs/networks.md` lists. Puts nothing on the
+    /// device yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] with every tensor that is missing, surplus or of another shape.
     pub fn new(engine: &Engine, graph: Graph, checkpoint: Checkpoint) -> Result<Self, Error> {
         let checkpoint = Arc::new(checkpoint.fit(&graph)?);
         Ok(Self { engine: engine.clone(), graph, checkpoint, params: Mutex::default() })
@@ -82,29 +86,35 @@ impl Model {
         &self.graph
     }
 
-    /// The weights.
+    /// The weights, under this project's names.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
-    /// Bytes of weights on the device so far.
+    /// Bytes of weights that are on the device so far.
     pub fn weight_bytes(&self) -> u64 {
         self.params.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(.., buffer)| buffer.size()).sum()
     }
 
-    /// Plans an inference for this device, with what is tuned for it. Pure: see [`NetworkPlan::with_choices`].
+    /// Plans an inference for this device, with the variants that are tuned for it. Creates nothing on the device.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`NetworkPlan::new`].
     pub fn plan(&self, size: InputSize, options: &NetworkOptions) -> Result<NetworkPlan, Error> {
         NetworkPlan::with_choices(&self.graph, size, options, self.engine.facts(), self.engine.choices())
     }
 
-    /// Makes pipelines, weights, buffers and bind groups where they are missing, which takes milliseconds to seconds,
-    /// and reports after every dispatch.
+    /// Makes missing pipelines and packed weights, and buffers and bind groups. Takes milliseconds to seconds, and
+    /// calls `progress` after every dispatch.
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] of a plan that is not as [`Model::plan`] makes it: of another network, or for other facts of the
-    /// device. [`Error::Node`] where weights cannot be folded, such as a batch norm whose variance is negative, and
-    /// [`Error::Gpu`] of what the device refuses.
+    /// - [`Error::Plan`] for a plan of another network or for a device with other facts. [`Model::plan`] makes a
+    ///   right one.
+    /// - [`Error::Node`] if weights cannot be folded, for example if the variance of a batch norm is negative; or if
+    ///   the device refuses something for a node.
+    /// - [`Error::Gpu`] if the device refuses a buffer.
     pub fn compile(&self, plan: NetworkPlan, mut progress: impl FnMut(Progress)) -> Result<Inference, Error> {
         plan.check_fits(&self.graph, self.engine.facts())?;
         let device = self.engine.device();
@@ -118,7 +128,7 @@ impl Model {
         });
         let buffers = buffers.collect::<Result<Vec<_>, Error>>()?;
 
-        // One buffer holds all uniforms, each at an offset that can be bound.
+        // All uniforms are in one buffer, each at an offset that can be bound.
         let alignment = self.engine.facts().limits.min_uniform_buffer_offset_alignment as usize;
         let mut uniforms = Vec::new();
         let mut offsets = Vec::with_capacity(plan.steps.len());
@@ -163,12 +173,12 @@ impl Model {
             }
             let &(_, span) = planned.tensors.iter().find(|(other, _)| *other == id)?;
             let spot = plan.memory.spots.get(span.tensor)?;
-            // As large as the tensor and not as the buffer: checked kernels clamp to what is bound.
+            // Binds the tensor and not the whole buffer, because checked kernels clamp indices to what is bound.
             Some(binding(buffers.get(spot.buffer)?, spot.offset + span.offset, span.bytes))
         })
     }
 
-    /// What a node's steps read beside activations, packed the first time it is asked for.
+    /// The packed weights that a node's steps read. Packs them if they are not packed yet.
     fn params(&self, node: usize, params: &Params) -> Result<wgpu::Buffer, Error> {
         let lock = || self.params.lock().unwrap_or_else(PoisonError::into_inner);
         let known = |entry: &&(usize, Params, wgpu::Buffer)| entry.0 == node && entry.1 == *params;
@@ -219,17 +229,17 @@ impl Inference {
         &self.plan
     }
 
-    /// Records all dispatches into the caller's pass. Leaves its pipeline and bind group 0 set.
+    /// Records all dispatches into the caller's pass. Changes the pass's pipeline and bind group 0.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         self.record_range(pass, 0..self.dispatches.len());
     }
 
-    /// Records some of the dispatches, for measuring: they are those of [`NetworkPlan::trace`].
+    /// Records a range of the dispatches, for measuring. They are in the order of [`NetworkPlan::trace`].
     pub fn record_range(&self, pass: &mut wgpu::ComputePass<'_>, range: std::ops::Range<usize>) {
         self.dispatches.get(range).unwrap_or_default().iter().for_each(|dispatch| dispatch.record(pass));
     }
 
-    /// Where the input goes before a submission.
+    /// Where to write the input before a submission.
     pub fn input(&self) -> Option<TensorView<'_>> {
         match self.view(INPUT_ID)? {
             ValueView::Map { high, .. } => high,
@@ -242,7 +252,8 @@ impl Inference {
         self.view(self.plan.graph.output)
     }
 
-    /// The value of a node that [`NetworkOptions::keep`] names, after a submission; also the answer.
+    /// Where the value of a node is after a submission. `None` unless [`NetworkOptions::keep`] names the node or its
+    /// value is the answer.
     pub fn value(&self, node: &str) -> Option<ValueView<'_>> {
         let id = self.plan.graph.find(node)?;
         let kept = id == self.plan.graph.output || self.plan.options.keep.iter().any(|name| name == node);

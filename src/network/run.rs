@@ -1,19 +1,24 @@
-//! An inference on a device of one's own: input, submission, answer.
+//! Runs an inference on a [`Context`]: writes the input, submits, waits, and reads the answer.
 
 use super::model::{Inference, TensorView, ValueView};
 use crate::context::{Context, encode};
 use crate::error::Error;
 
 impl Inference {
-    /// Gives the network its input `[n, c, t, h, w]`, runs it in one submission, waits, and reads its answer: a vector, or
-    /// the high, then the low part of a map.
+    /// Writes the input `[n, c, t, h, w]`, runs the network in one submission, waits, and returns the answer.
+    ///
+    /// The answer is that of [`ValueView::read`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if `input` has another length; [`Error::Gpu`] if the device refuses something or is lost.
     pub fn run(&self, context: &Context, input: &[f32]) -> Result<Vec<f32>, Error> {
         self.write_input(context, input)?;
         context.run_pass(|pass| self.record(pass))?;
         self.output().map_or(Ok(Vec::new()), |value| value.read(context))
     }
 
-    /// Writes the input, for submissions to come.
+    /// Writes the input `[n, c, t, h, w]` for all following submissions. [`Error::Length`] if it has another length.
     pub fn write_input(&self, context: &Context, input: &[f32]) -> Result<(), Error> {
         if let Some(view) = self.input() {
             if input.len() as u64 != view.dims.elements() {
@@ -26,7 +31,8 @@ impl Inference {
 }
 
 impl ValueView<'_> {
-    /// The elements: a vector's, or a map's high, then its low ones. Waits for the device.
+    /// Reads the elements of the vectors; or those of the map's high frequency, then those of its low frequency. Waits
+    /// for the device.
     pub fn read(&self, context: &Context) -> Result<Vec<f32>, Error> {
         let views = match *self {
             Self::Map { high, low } => [high, low],

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::kernels::job::{Slice, TensorId};
 use crate::layer::{Frequency, Path, Shapes, Spec};
 
-/// Refuses tensors that the device could not bind, or the kernels could not index.
+/// Refuses tensors that the device cannot bind or the kernels cannot index.
 pub(super) fn check_interface(
     spec: &Spec,
     shapes: &Shapes,
@@ -18,7 +18,7 @@ pub(super) fn check_interface(
         let bytes = dims.elements().saturating_mul(options.precision.activations.bytes());
         check_size(format_args!("tensor {} of {dims}", id.name()), dims.elements(), bytes, facts)?;
     }
-    // A kernel's weights are checked once they are packed, which only adds to them; here so that counts stay small.
+    // Packed weights are checked later, and are larger. This check keeps the counts small until then.
     let cost = Path::ALL.into_iter().filter(|&path| spec.has(path)).fold(0u64, |sum, path| {
         let weights = spec.weight_shape(path).iter().fold(1u64, |all, &d| all.saturating_mul(u64::from(d)));
         sum.saturating_add(weights)
@@ -26,7 +26,7 @@ pub(super) fn check_interface(
     check_size("the weights", cost, cost.saturating_mul(options.precision.weights.bytes()), facts)
 }
 
-/// The tensors that a caller binds for a layer with these options.
+/// The tensors that a caller binds for a layer with these options: id, shape, and whether the layer writes it.
 pub(super) fn interface(spec: &Spec, shapes: &Shapes, options: &Options) -> Vec<(TensorId, Dims, bool)> {
     let full = Path::ALL.into_iter().any(|path| {
         spec.has(path) && path.input() == Frequency::High && (!options.pooled_input || spec.sampling(path).level == 0)

@@ -1,4 +1,4 @@
-//! A layer at a size on a device, validated once: what all variants of its plan start from.
+//! A layer at a size on a device, validated once for all of its variants.
 
 use super::interface::check_interface;
 use super::options::{Options, validate_options};
@@ -9,7 +9,7 @@ use crate::kernels::Types;
 use crate::kernels::job::{Operand, TensorId};
 use crate::layer::{Shapes, Spec};
 
-/// A layer with all that its plans depend on but the variant.
+/// A layer with everything that its plans depend on, except the variant.
 pub(super) struct LayerOnDevice<'a> {
     pub(super) spec: &'a Spec,
     pub(super) size: InputSize,
@@ -33,7 +33,7 @@ impl<'a> LayerOnDevice<'a> {
         Ok(Self { spec, size, options, facts, shapes, types })
     }
 
-    /// pool(X_H) as the caller gives it.
+    /// pool(X_H), if the caller gives it.
     pub(super) fn given_pool(&self) -> Option<Operand> {
         let dims = self.shapes.x_p.filter(|_| self.options.pooled_input)?;
         Some(Operand { id: TensorId::XP, dims })

@@ -1,4 +1,4 @@
-//! What a device can bind and index: checked for each plan, so that a plan that exists can run.
+//! Checks what a device can bind and index, so that every plan that exists can run.
 
 use super::layer::LayerOnDevice;
 use super::variant::Variant;
@@ -7,12 +7,13 @@ use crate::dims::Dims;
 use crate::error::Error;
 use crate::kernels::Step;
 
-/// Bytes of intermediate maps.
+/// Bytes of scratch.
 pub(super) fn scratch_bytes(scratch: &[Dims], element: u64) -> u64 {
     scratch.iter().map(|dims| dims.elements().saturating_mul(element)).fold(0, u64::saturating_add)
 }
 
-/// Refuses scratch, weights and bindings that exceed the device. The caller's tensors have been checked before.
+/// Refuses scratch, weights and bindings that exceed the device's limits. `check_interface` checks the caller's
+/// tensors.
 pub(super) fn check_limits(
     layer: &LayerOnDevice,
     variant: Variant,

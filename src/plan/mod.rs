@@ -4,7 +4,7 @@ mod interface;
 mod layer;
 mod limits;
 mod options;
-#[expect(clippy::module_inception, reason = "the room is named for what it makes")]
+#[expect(clippy::module_inception, reason = "the module is named for what it makes")]
 mod plan;
 mod strategies;
 mod tuned;

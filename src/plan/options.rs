@@ -1,4 +1,4 @@
-//! What a caller wants of a layer besides its specification.
+//! How a layer is to be run, besides its specification.
 
 use super::variant::Variant;
 use crate::device::DeviceFacts;
@@ -7,22 +7,24 @@ use crate::kernels::job::Slice;
 use crate::layer::{Downsample, Frequency, Path, Shapes, Spec};
 use crate::precision::{Dtype, Precision};
 
-/// What a caller wants of a layer beside its specification.
+/// How a layer is to be run: everything that its specification does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// What is stored and summed in which type.
+    /// The types in which the layer stores and adds.
     pub precision: Precision,
-    /// The caller has pool(X_H) at hand. At stride 2 the layer then does not read X_H at all.
+    /// Whether the caller also gives pool(X_H), so that the layer need not pool. At stride 2 the layer then does not
+    /// read X_H at all. An error if the layer does not pool X_H.
     pub pooled_input: bool,
-    /// The layer also writes pool(Y_H).
+    /// Whether the layer also writes pool(Y_H).
     pub pooled_output: bool,
-    /// Y_H is these channels of a larger tensor: a concatenation without a copy. Not with a residual or `pooled_output`.
+    /// If given, Y_H is written as these channels of a larger tensor, which saves the copy of a concatenation. An error
+    /// together with a residual of Y_H or `pooled_output`.
     pub high_slice: Option<Slice>,
-    /// Y_L is these channels of a larger tensor.
+    /// If given, Y_L is written as these channels of a larger tensor. An error together with a residual of Y_L.
     pub low_slice: Option<Slice>,
-    /// The most bytes of intermediate maps: variants that need more are refused.
+    /// The most bytes of scratch. Variants that need more are refused.
     pub scratch_limit: Option<u64>,
-    /// Runs this variant or fails, instead of the planner's choice.
+    /// If given, the layer runs this variant, or planning fails. `None` leaves the choice to the planner.
     pub variant: Option<Variant>,
 }
 

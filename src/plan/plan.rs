@@ -1,4 +1,4 @@
-//! The choice of kernels: a pure function from specification, size, options and device facts to a [`Plan`].
+//! The choice of kernels for a layer, and what a plan says about itself.
 //!
 //! Nothing here touches a device, so that a plan can be made, printed and compared anywhere.
 
@@ -26,11 +26,12 @@ pub struct PlanTensor {
     pub name: &'static str,
     /// Its shape.
     pub dims: Dims,
-    /// Whether the layer writes it; otherwise it reads it.
+    /// Whether the layer writes it. If not, it reads it.
     pub written: bool,
 }
 
-/// A layer at a size, cut into dispatches for a device. Make one with [`Plan::new`].
+/// A layer at a size, cut into dispatches for a device. Make one with [`Engine::plan`](crate::Engine::plan), or without
+/// a device with [`Plan::new`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     pub(crate) spec: Spec,
@@ -44,7 +45,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans a layer: the variant that `options` forces, or else the first of [`Plan::candidates`].
+    /// Plans a layer: with the variant that `options` force, or else with the best by the planner's estimate.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Spec::shapes`]; [`Error::Argument`] and [`Error::Feature`] for options that do not fit the layer or
+    /// the device; [`Error::Limit`] and [`Error::Variant`] if no variant can run.
     pub fn new(spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Result<Self, Error> {
         let layer = LayerOnDevice::new(spec, size, options, facts)?;
         let wanted = |variant: &Variant| match options.variant {
@@ -63,7 +69,7 @@ impl Plan {
                         best = Some((cost, plan));
                     }
                 }
-                // What is in the way of a variant that applies says more than why another does not apply.
+                // Why a suitable variant fails says more than why another is unsuitable.
                 Err(error) if matches!(first_error, None | Some(Error::Variant { .. })) => first_error = Some(error),
                 Err(_) => {}
             }
@@ -72,15 +78,17 @@ impl Plan {
         best.map(|(_, plan)| plan).ok_or_else(none)
     }
 
-    /// Every legal plan of a layer, the best by the planner's estimate first. No two plans of a variant have the same
-    /// dispatches. Plans of the unfused strategy come last: they are there to be compared with.
+    /// Every legal plan of a layer, the best by the planner's estimate first. Ignores the variant of `options`.
+    ///
+    /// Plans of the same strategy and family differ in their dispatches. Plans of the unfused strategy come last,
+    /// because they are only there for comparisons. Empty if nothing can run the layer.
     pub fn candidates(spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Vec<Self> {
         let options = Options { variant: None, ..*options };
         let Ok(layer) = LayerOnDevice::new(spec, size, &options, facts) else { return Vec::new() };
         let plan = |variant| Self::of_variant(&layer, variant).ok();
         let mut plans: Vec<Self> = Vec::new();
         for plan in Variant::all().flat_map(Variant::tiled).filter_map(plan) {
-            // Narrow outputs make one tile of several.
+            // For narrow outputs, several tiles are the same kernel.
             let same = |other: &Self| other.variant.untiled() == plan.variant.untiled() && other.steps == plan.steps;
             if !plans.iter().any(same) {
                 plans.push(plan);
@@ -90,7 +98,7 @@ impl Plan {
         plans
     }
 
-    /// The plan of a variant with its tile, or why it cannot run.
+    /// The plan of a variant that has a tile, or why it cannot run.
     pub(crate) fn with_variant(
         spec: &Spec,
         size: InputSize,
@@ -111,8 +119,8 @@ impl Plan {
         Ok(Self { spec, size, options, shapes, variant, steps, scratch, tuned: false })
     }
 
-    /// The dispatch for the rows of Y_H from `first` on, as many as `y` has, into `y`. Only of a plain convolution in one
-    /// dispatch of a family that makes bands, and without a residual or slices.
+    /// The dispatch that makes a band of Y_H: as many rows as `y` has, from row `first` on, into a tensor of shape `y`.
+    /// Only for a plain convolution in one dispatch, without residual and slices, of a family that makes bands.
     #[cfg(feature = "network")]
     pub(crate) fn band(&self, first: u32, y: Dims, facts: &DeviceFacts) -> Result<Step, Error> {
         let (spec, options) = (&self.spec, &self.options);
@@ -137,15 +145,15 @@ impl Plan {
         self.variant.strategy == Strategy::Fused && self.variant.family.kernels().makes_bands()
     }
 
-    /// Microseconds that the planner expects the layer to take on a nominal device of the kind that `facts` tell:
-    /// good for comparing plans, no prediction of a time.
+    /// Microseconds that the planner expects the layer to take on a nominal device: a GPU or a software device, as
+    /// `facts` say. Use it to compare plans, not to predict times.
     pub fn estimate(&self, facts: &DeviceFacts) -> f64 {
         self.steps.iter().map(|step| step.work.estimate(facts)).sum()
     }
 
-    /// By what candidates are sorted.
+    /// The key by which candidates are sorted.
     fn rank(&self, facts: &DeviceFacts) -> f64 {
-        // Never the planner's choice, whatever it estimates: what fusing is measured against.
+        // The unfused strategy is only for comparisons, so it is never the planner's choice if there is another.
         let handicap = if self.variant.strategy == Strategy::Unfused { 1e6 } else { 0.0 };
         self.estimate(facts) + handicap
     }
@@ -175,7 +183,7 @@ impl Plan {
         self.variant
     }
 
-    /// Whether the variant was measured to be the fastest, and not estimated: see [`Choices`](crate::Choices).
+    /// Whether the variant was chosen because it was measured to be the fastest. If not, it was estimated or forced.
     pub fn is_tuned(&self) -> bool {
         self.tuned
     }
@@ -185,12 +193,12 @@ impl Plan {
         self.steps.len()
     }
 
-    /// The kernels in the order of their dispatches, with their tiles.
+    /// The names of the kernels in the order of their dispatches, with the tiles that they have for this layer.
     pub fn kernels(&self) -> Vec<String> {
         self.steps.iter().map(|step| step.kernel.name()).collect()
     }
 
-    /// The most products that a kernel adds up in f16.
+    /// The most products of one sum in f16, over all kernels. 0 if all sums are f32.
     #[cfg(feature = "context")]
     pub(crate) fn f16_terms(&self) -> u32 {
         self.steps.iter().map(|step| step.f16_terms).max().unwrap_or(0)
@@ -201,12 +209,12 @@ impl Plan {
         self.steps.iter().map(|step| step.kernel.source()).collect()
     }
 
-    /// Bytes of intermediate maps, 0 for a fused layer.
+    /// Bytes of scratch. 0 for the fused strategy.
     pub fn scratch_bytes(&self) -> u64 {
         scratch_bytes(&self.scratch, self.options.precision.activations.bytes())
     }
 
-    /// The tensors that the caller binds, those of [`Tensors`](crate::Tensors) that are not `None`.
+    /// The tensors that the caller binds: exactly these of [`Tensors`](crate::Tensors) must be given.
     pub fn tensors(&self) -> Vec<PlanTensor> {
         let tensor = |(id, dims, written): (TensorId, Dims, bool)| PlanTensor { name: id.name(), dims, written };
         self.interface().into_iter().map(tensor).collect()
@@ -217,7 +225,7 @@ impl Plan {
         interface(&self.spec, &self.shapes, &self.options)
     }
 
-    /// The buffers of packed weights and biases, one for each dispatch that reads any.
+    /// The packings of weights and biases: one for each dispatch that reads any, in order.
     pub(crate) fn packings(&self) -> Vec<&Packing> {
         self.steps.iter().filter_map(|step| step.packing.as_ref()).collect()
     }

@@ -1,6 +1,6 @@
-//! What measuring has found: for layers of devices the fastest variants, as data that can be kept and shipped.
+//! The fastest measured variants of layers on devices, as data that can be kept and shipped.
 //!
-//! Nothing here touches a device or a disk. `tune.rs` measures, `cache.rs` keeps.
+//! Nothing here touches a device or a disk. `src/tuning/` measures; `src/context/cache.rs` reads and writes files.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,47 +17,49 @@ use crate::kernels::job::Slice;
 use crate::layer::{Groups, Spec};
 use crate::precision::{Dtype, Precision};
 
-/// Bumped when the lines of [`Tuned::to_bytes`] change.
+/// Increase it whenever the format of the lines in [`Tuned::to_bytes`] changes.
 const FORMAT: u32 = 1;
 
-/// The fastest variants of layers, of any number of devices. `tuning::tune` makes one; an embedder ships its
-/// bytes and passes it on in [`EngineOptions::tuned`](crate::EngineOptions::tuned).
+/// The fastest measured variants of layers, for any number of devices.
+///
+/// Insert what `tuning::tune` finds. An embedder can ship the bytes of [`Tuned::to_bytes`], and gives the value to an
+/// engine in [`EngineOptions::tuned`](crate::EngineOptions::tuned).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tuned {
     devices: BTreeMap<DeviceIdentity, Choices>,
 }
 
 impl Tuned {
-    /// Keeps that the variant of `plan` is the fastest for its layer, size and options on `device`.
+    /// Records that the variant of `plan` is the fastest for its layer, size and options on `device`.
     pub fn insert(&mut self, device: &DeviceIdentity, plan: &Plan) {
         let choices = self.devices.entry(device.clone()).or_default();
         let choice = Choice { variant: plan.variant(), kernels: checksum(plan) };
         choices.entries.insert(key(plan.spec(), plan.size(), plan.options()), choice);
     }
 
-    /// What is known of a device.
+    /// The fastest variants on a device, if any are known.
     pub fn choices(&self, device: &DeviceIdentity) -> Option<&Choices> {
         self.devices.get(device)
     }
 
-    /// Takes over all that `other` has; where both know a layer, `other` is right.
+    /// Adds everything that `other` has. If both know a layer, that of `other` stays.
     pub fn merge(&mut self, other: Self) {
         for (device, choices) in other.devices {
             self.devices.entry(device).or_default().entries.extend(choices.entries);
         }
     }
 
-    /// Layers, over all devices.
+    /// Number of layers, over all devices.
     pub fn len(&self) -> usize {
         self.devices.values().map(Choices::len).sum()
     }
 
-    /// Whether it knows nothing.
+    /// Whether it knows no layer.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Text with a checksum, which [`Tuned::from_bytes`] of the same version of this crate reads.
+    /// Text with a checksum. [`Tuned::from_bytes`] of the same version of this crate reads it.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = String::new();
         for (DeviceIdentity(device), choices) in &self.devices {
@@ -70,8 +72,8 @@ impl Tuned {
         seal(&kind(), body.as_bytes())
     }
 
-    /// What [`Tuned::to_bytes`] gave; `None` where the bytes are damaged, something else, or of another version of this
-    /// crate, whose kernels are others: tune again.
+    /// Reads what [`Tuned::to_bytes`] wrote. `None` if the bytes are damaged, something else, or of another version of
+    /// this crate. Then tune again, because another version has other kernels.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut tuned = Self::default();
         let mut choices: Option<&mut Choices> = None;
@@ -90,7 +92,7 @@ impl Tuned {
     }
 }
 
-/// What is known of one device: by layer, size and options the variant that was the fastest.
+/// The fastest measured variants on one device, by layer, size and options.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Choices {
@@ -100,23 +102,29 @@ pub struct Choices {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Choice {
     variant: Variant,
-    /// Of the sources that were measured: others may be slower.
+    /// Checksum of the measured kernels' sources. If they change, the choice may be wrong.
     kernels: u32,
 }
 
 impl Choices {
-    /// Layers.
+    /// Number of layers.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether it knows nothing.
+    /// Whether it knows no layer.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Plans a layer: as it was tuned, or else by [`Plan::new`]. A variant that `options` force comes first, and what
-    /// was tuned counts for nothing where these facts of a device do not allow it, or where its kernels have changed.
+    /// Plans a layer: with the variant that `options` force, or else with its tuned variant, or else by [`Plan::new`].
+    ///
+    /// A tuned variant is ignored if a device of these `facts` cannot run it, or if its kernels have changed since.
+    /// Pure: touches no device.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Plan::new`].
     pub fn plan(&self, spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Result<Plan, Error> {
         match self.tuned_plan(spec, size, options, facts) {
             Some(plan) => Ok(plan),
@@ -134,24 +142,24 @@ impl Choices {
     }
 }
 
-/// The first line of the bytes, but for their checksum: the format, this crate's version, and a checksum of what it can
-/// choose from, so that a development version with more kernels asks to be tuned again.
+/// What the first line says besides the checksum of the bytes: the format, this crate's version, and a checksum of all
+/// variants, so that a development version with more kernels asks to be tuned again.
 fn kind() -> String {
     let variants: Vec<_> = Variant::all().flat_map(Variant::tiled).map(|variant| variant.to_string()).collect();
     let variants = crc32fast::hash(variants.join(" ").as_bytes());
     format!("tuned {FORMAT} {} {variants:08x}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Of the sources that a plan runs.
+/// The checksum of the sources that a plan runs.
 fn checksum(plan: &Plan) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     plan.steps.iter().for_each(|step| hasher.update(step.kernel.source().as_bytes()));
     hasher.finalize()
 }
 
-/// All that decides what a layer can run and how fast, in a line without tabs.
+/// Everything that decides what a layer can run and how fast, in a line without tabs.
 fn key(spec: &Spec, size: InputSize, options: &Options) -> String {
-    // Whole patterns, so that a field to come is not forgotten.
+    // Whole patterns, so that the compiler names a new field here.
     let Spec {
         input,
         output,
@@ -170,7 +178,7 @@ fn key(spec: &Spec, size: InputSize, options: &Options) -> String {
         residual_high,
         residual_low,
     } = spec;
-    // A choice that a limit on scratch does not allow is refused when it is planned.
+    // Planning refuses a choice that exceeds the scratch limit.
     let Options {
         precision: Precision { activations, weights, sums },
         pooled_input,
@@ -184,7 +192,7 @@ fn key(spec: &Spec, size: InputSize, options: &Options) -> String {
         Groups::Count(count) => count.to_string(),
         Groups::Depthwise => "depthwise".into(),
     };
-    // Its parameter decides nothing.
+    // The name without the parameter, which changes neither kernels nor speed.
     let activation = format!("{activation:?}");
     let activation = activation.split(' ').next().unwrap_or_default();
     let InputSize { n, t, h, w } = size;
@@ -299,7 +307,7 @@ mod tests {
         assert_eq!(variant(&choices), (planned, false));
         entry(&mut choices, |choice| {
             choice.kernels ^= 1;
-            // Not for layers of 3x3.
+            // This variant cannot run a layer of 3x3.
             choice.variant = "fused/pointwise".parse::<Variant>().unwrap().tiled().next().unwrap();
         });
         assert_eq!(variant(&choices), (planned, false));

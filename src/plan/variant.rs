@@ -1,4 +1,4 @@
-//! One way to run a layer: a strategy, a family of kernels, a tile.
+//! One way to run a layer: a strategy, a family and a tile.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -13,24 +13,26 @@ use crate::kernels::{FAMILIES, Family as Kernels};
 pub enum Strategy {
     /// All paths and the epilogue of both outputs in one dispatch.
     Fused,
-    /// Every pooled map first, into scratch, one dispatch per map; then one dispatch that reads them.
+    /// First one dispatch per pooled map, into scratch. Then one dispatch that reads them, or one per output if the
+    /// device cannot bind so many buffers.
     PoolFirst,
-    /// One dispatch per output: fewer bindings each, for layers with more tensors than a small device can bind.
+    /// One dispatch per output. Each binds fewer buffers, for layers with more tensors than some devices can bind.
     Split,
-    /// What is done at low resolution first, Y_L and the sums of L->H, in scratch; then Y_H, which starts from them. Each
-    /// weight then serves as many positions as in a convolution without octaves.
+    /// First everything at low resolution: Y_L, and the sums of L->H into scratch. Then Y_H, which starts from those
+    /// sums. A thread can then use each weight for as many positions as in a convolution without octaves.
     LowFirst,
-    /// The input channels in slices, for small maps on large devices: each slice's partial sums by workgroups of their
-    /// own, in f32, into scratch, then a dispatch that adds them up. Pooled maps come first.
+    /// For small maps on large devices: cuts the input channels into slices. First come pooled maps, one dispatch each.
+    /// Then each slice has workgroups of its own, which make its partial sums in f32, into scratch. A last dispatch
+    /// adds them up.
     SplitK,
-    /// The inputs at the points of a transform, products there, and the outputs from those, with scratch between. At
-    /// stride 2 the pooled maps come first, one dispatch per map.
+    /// Winograd convolutions: dispatches that transform the inputs, multiply at the points of the transform, and make
+    /// the outputs from the products, with scratch between them. At stride 2 pooled maps come first, one dispatch each.
     Transform,
-    /// Pool, four convolutions, upsample and adds, each its own dispatch: what fusing is measured against.
+    /// One dispatch each for pool, four convolutions, upsample and adds. It is there for comparisons.
     Unfused,
 }
 
-/// All strategies, in the order in which the planner tries them: of equal estimates the first wins.
+/// All strategies, in the order in which the planner tries them. If estimates are equal, the first wins.
 const STRATEGIES: [Strategy; 7] = [
     Strategy::Fused,
     Strategy::PoolFirst,
@@ -42,7 +44,7 @@ const STRATEGIES: [Strategy; 7] = [
 ];
 
 impl Strategy {
-    /// All there are.
+    /// All strategies.
     pub fn all() -> impl Iterator<Item = Self> {
         STRATEGIES.into_iter()
     }
@@ -60,13 +62,13 @@ impl Strategy {
     }
 }
 
-/// Which kernels convolve. [`Family::all`] lists them; their names are `direct`, `direct-f16`, `pointwise`, `staged`,
-/// `staged-f16`, `matrix` and `winograd`.
+/// The kernels that convolve: `direct`, `direct-f16`, `pointwise`, `staged`, `staged-f16`, `matrix` or `winograd`. Get
+/// one from [`Family::all`], or by parsing its name.
 #[derive(Clone, Copy)]
 pub struct Family(&'static dyn Kernels);
 
 impl Family {
-    /// All there are.
+    /// All families.
     pub fn all() -> impl Iterator<Item = Self> {
         FAMILIES.iter().map(|&kernels| Self(kernels))
     }
@@ -76,7 +78,8 @@ impl Family {
         self.0.name()
     }
 
-    /// The names of its tiles: how much of the output a thread or a workgroup makes. `docs/vocabulary.md` has the grammar.
+    /// The names of its tiles. A tile says how much of the output a thread or a workgroup makes; `docs/vocabulary.md`
+    /// has the grammar.
     pub fn tiles(self) -> &'static [&'static str] {
         self.0.tiles()
     }
@@ -122,32 +125,32 @@ impl FromStr for Family {
     }
 }
 
-/// One way to run a layer.
+/// One way to run a layer: a strategy, a family and a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Variant {
     /// How the layer is cut into dispatches.
     pub strategy: Strategy,
-    /// Which kernels convolve.
+    /// The kernels that convolve.
     pub family: Family,
-    /// How much of the output a thread or a workgroup makes, one of [`Family::tiles`]. `None` leaves it to the planner. A
-    /// plan's own variant always has it.
+    /// How much of the output a thread or a workgroup makes: one of [`Family::tiles`]. `None` leaves it to the planner.
+    /// The variant of a plan always has a tile.
     pub tile: Option<&'static str>,
 }
 
 impl Variant {
-    /// Every strategy with every family, the tile left to the planner. [`Plan::candidates`](crate::Plan::candidates) tells
-    /// which of them a layer can have.
+    /// Every strategy with every family, without a tile. A layer can run only some of them: see
+    /// [`Plan::candidates`](crate::Plan::candidates).
     pub fn all() -> impl Iterator<Item = Self> {
         let pair = |strategy| Family::all().map(move |family| Self { strategy, family, tile: None });
         Strategy::all().flat_map(pair)
     }
 
-    /// The variant with the tile left to the planner.
+    /// The variant without its tile, which leaves the tile to the planner.
     pub fn untiled(self) -> Self {
         Self { tile: None, ..self }
     }
 
-    /// The outputs along an axis of a Winograd tile, if the variant transforms tiles.
+    /// The outputs of a Winograd tile along an axis, if the variant is a Winograd convolution.
     #[cfg(feature = "context")]
     pub(crate) fn transformed_outputs(self) -> Option<u32> {
         self.family.kernels().transformed_outputs(self.tile.unwrap_or_default())

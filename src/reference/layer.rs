@@ -1,7 +1,7 @@
-//! What is right: the octave convolution on the CPU, in f64, written to be read.
+//! The reference: the octave convolution on the CPU, in f64, written to be read.
 //!
-//! Every map is materialised as the paper writes it: pool, convolve four times, replicate, add. Threads share the
-//! channels, and loops run over what is inside of the map; nothing else is done for speed.
+//! It makes every map that the paper has: pool, convolve four times, replicate, add. For speed, threads share the
+//! channels, and loops skip the padding; nothing else.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -18,18 +18,18 @@ use crate::layer::{Weights, check_slice};
 #[cfg(feature = "verify")]
 use crate::winograd::Transform;
 
-/// Borrowed inputs of one layer, each contiguous in NCTHW.
+/// Borrowed inputs of one layer, each contiguous in NCTHW, with the shapes of [`Shapes`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Inputs<'a> {
     /// X_H.
     pub x_h: Option<&'a [f32]>,
     /// X_L.
     pub x_l: Option<&'a [f32]>,
-    /// pool(X_H) as somebody else computed it. Where given, it stands for every pooling of X_H.
+    /// pool(X_H), if it was computed elsewhere. It is then read wherever X_H is pooled.
     pub x_p: Option<&'a [f32]>,
-    /// Added to Y_H before the activation.
+    /// Added to Y_H before the activation. It has the shape of Y_H.
     pub residual_h: Option<&'a [f32]>,
-    /// Added to Y_L before the activation.
+    /// Added to Y_L before the activation. It has the shape of Y_L.
     pub residual_l: Option<&'a [f32]>,
 }
 
@@ -45,17 +45,24 @@ pub struct Outputs {
     pub y_p: Option<Tensor>,
 }
 
-/// Computes a layer. Padding, splits and roundings are as `spec` says; batch norm is folded as on the GPU.
+/// Computes a layer in f64. Batch norm is folded into the weights.
+///
+/// # Errors
+///
+/// Those of [`Spec::shapes`] and [`Weights::validate`]; [`Error::Presence`] or [`Error::Length`] for inputs that do not
+/// fit; [`Error::Limit`] for outputs of more than 2^32 - 1 elements.
 pub fn octave_conv(spec: &Spec, size: InputSize, weights: &Weights, inputs: &Inputs) -> Result<Outputs, Error> {
     Layer::new(spec, size, weights, Value::Signed)?.outputs(inputs)
 }
 
-/// For every output the sum of |w * x| over its terms, with |bias| and |residual|: what rounding errors scale with.
+/// Computes for every output the sum of |w * x| over its terms, plus |bias| and |residual|. Rounding errors are
+/// proportional to it. Errors are those of [`octave_conv`].
 pub fn magnitude(spec: &Spec, size: InputSize, weights: &Weights, inputs: &Inputs) -> Result<Outputs, Error> {
     Layer::new(spec, size, weights, Value::Absolute)?.outputs(inputs)
 }
 
-/// As [`magnitude`], for convolutions by tiles: what the rounding errors of `transform` scale with.
+/// Computes W of `src/winograd.rs` for every output, plus |bias| and |residual|. The rounding errors of a Winograd
+/// convolution are proportional to it.
 #[cfg(feature = "verify")]
 pub(crate) fn magnitude_of_tiles(
     spec: &Spec,
@@ -77,7 +84,7 @@ pub(crate) struct Maps<'a> {
     pub(crate) residual_l: Option<&'a Tensor>,
 }
 
-/// Y_H and Y_L of a layer amid others, whose inputs are known to have the right shapes.
+/// Y_H and Y_L of a layer in a network. The caller guarantees the shapes of the inputs.
 #[cfg(feature = "network")]
 pub(crate) fn octave_conv_f64(
     spec: &Spec,
@@ -88,7 +95,7 @@ pub(crate) fn octave_conv_f64(
     Ok(Layer::new(spec, size, weights, Value::Signed)?.run(maps))
 }
 
-/// Checks that the outputs are of a size to allocate.
+/// Checks that the outputs are small enough to allocate.
 fn check_outputs(shapes: &Shapes) -> Result<(), Error> {
     for (name, y) in [("Y_H", shapes.y_h), ("Y_L", shapes.y_l)] {
         let needs = y.map_or(0, Dims::elements);
@@ -104,7 +111,7 @@ fn check_outputs(shapes: &Shapes) -> Result<(), Error> {
 /// Checks every input slice against the shapes of `spec`.
 fn check_inputs(spec: &Spec, shapes: &Shapes, inputs: &Inputs) -> Result<(), Error> {
     let none = Dims { n: 0, c: 0, t: 0, h: 0, w: 0 };
-    // A pooled map may stand in for X_H where nothing reads X_H at full resolution.
+    // X_H may be absent if pool(X_H) is given and no path reads X_H at full resolution.
     let pooled = inputs.x_p.is_some();
     let pools = [Path::HH, Path::HL].into_iter().any(|path| spec.has(path) && spec.sampling(path).level > 0);
     let full = Path::ALL
@@ -123,14 +130,14 @@ fn check_inputs(spec: &Spec, shapes: &Shapes, inputs: &Inputs) -> Result<(), Err
     Ok(())
 }
 
-/// What is computed of a layer.
+/// What to compute for a layer.
 #[derive(Clone, Copy)]
 enum Value {
     /// Its outputs.
     Signed,
-    /// The same with the absolute value of everything, and no activation.
+    /// The same with absolute values of all inputs, weights and biases, and without activation.
     Absolute,
-    /// Likewise, with those of a transform's intermediates too.
+    /// As `Absolute`, with absolute values of everything in the transform too.
     #[cfg(feature = "verify")]
     AbsoluteOfTiles(&'static Transform),
 }
@@ -202,7 +209,7 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// A plain convolution with zero padding; batch norm's factor is already in the weights.
+    /// A plain convolution with zero padding. Multiplies the weights by batch norm's factor.
     fn conv(&self, path: Path, source: &Tensor, step: u32) -> Tensor {
         let spec = self.spec;
         let [c_out, c_in, kt, kh, kw] = spec.weight_shape(path).map(|d| d as usize);
@@ -226,12 +233,12 @@ impl<'a> Layer<'a> {
         let per_group = c_out / spec.path_groups(path) as usize;
         let mut data = vec![0.0; dims.elements() as usize];
         let (h, w) = (h as usize, w as usize);
-        // One task a channel of a sample.
+        // One task per channel of a sample.
         data.par_chunks_mut(t as usize * h * w).enumerate().for_each(|(index, volume)| {
             let (sample, oc) = (index / c_out, index % c_out);
             let group = oc / per_group;
             for (zt, zh, zw) in taps(kt, kh, kw) {
-                // Outputs whose tap is not in the padding, and where the first of them reads.
+                // The outputs whose tap is not in the padding, and where the first of them reads.
                 let (frames, t_first) = inside(t as usize, time.stride, zt, time.dilation, time.padding, t_in);
                 let (rows, h_first) = inside(h, step, zh, dilation[0], pad[0], h_in);
                 let (columns, w_first) = inside(w, step, zw, dilation[1], pad[1], w_in);
@@ -253,7 +260,7 @@ impl<'a> Layer<'a> {
         Tensor { dims, data }
     }
 
-    /// Adds the paths into an output, then shift, residual and activation.
+    /// Adds the paths, residual and shift of an output, and applies the activation.
     fn finish(
         &self,
         frequency: Frequency,
@@ -303,7 +310,7 @@ fn add_row(y: &mut [f64], weight: f64, x: &[f64], step: usize) {
     }
 }
 
-/// The mean of every 2x2 block; at an odd edge with [`Rounding::Ceil`], of the elements that exist.
+/// The means of 2x2 positions. At an odd edge with [`Rounding::Ceil`], a mean is over the positions that exist.
 pub fn average_pool(x: &Tensor, rounding: Rounding) -> Tensor {
     let dims = x.dims.pooled(rounding);
     let (h_in, w_in) = (x.dims.h as usize, x.dims.w as usize);
@@ -314,13 +321,13 @@ pub fn average_pool(x: &Tensor, rounding: Rounding) -> Tensor {
     })
 }
 
-/// Nearest replication 2x2, cropped to `to`; a last odd row or column beyond the source takes its nearest neighbour.
+/// Replicates every element 2x2, cropped to the shape `to`. A last row or column beyond that repeats the one before it.
 fn replicate(x: &Tensor, to: Dims) -> Tensor {
     let (h_in, w_in) = (x.dims.h as usize, x.dims.w as usize);
     each_plane(x, to, |plane, row, column| plane[(row / 2).min(h_in - 1) * w_in + (column / 2).min(w_in - 1)])
 }
 
-/// A map of as many planes as `x`, each value made of x's plane, and the row and column.
+/// A map with as many planes as `x`. `value` makes each element out of the plane of `x`, and the row and column.
 fn each_plane(x: &Tensor, to: Dims, value: impl Fn(&[f64], usize, usize) -> f64 + Sync) -> Tensor {
     let area = |dims: Dims| (dims.h as usize * dims.w as usize).max(1);
     let mut data = vec![0.0; to.elements() as usize];

@@ -1,4 +1,4 @@
-//! What is right: layers and networks on the CPU, in f64, written to be read.
+//! The reference: layers and networks on the CPU, in f64, written to be read.
 
 mod layer;
 #[cfg(feature = "network")]

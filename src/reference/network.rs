@@ -1,4 +1,4 @@
-//! What is right for a whole network: its nodes one after the other on the CPU, in f64.
+//! The reference for whole networks: computes the nodes one after another on the CPU, in f64.
 
 use std::ops::Range;
 
@@ -12,30 +12,30 @@ use crate::layer::Window;
 use crate::layer::{Activation, Frequency};
 use crate::network::{Checkpoint, Graph, GraphNode, INPUT, PoolKind, Task, ValueId, ValueShape};
 
-/// What a node makes, in f64.
+/// The value of a node, in f64.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
     /// A map.
     Map {
-        /// The part of high frequency.
+        /// The high frequency. `None` if it has no channels.
         high: Option<Tensor>,
-        /// The part of low frequency.
+        /// The low frequency. `None` if it has no channels.
         low: Option<Tensor>,
     },
-    /// `c` numbers for each of a batch of `n`.
+    /// One vector of `c` elements per sample.
     Vector {
         /// Batch.
         n: u32,
         /// Elements.
         c: u32,
-        /// `n * c` numbers.
+        /// `n * c` elements, sample by sample.
         data: Vec<f64>,
     },
 }
 
 impl Value {
-    /// Its elements: a vector's, or a map's high, then its low ones.
+    /// The elements of the vector; or those of the map's high frequency, then those of its low frequency.
     pub fn to_f32(&self) -> Vec<f32> {
         match self {
             Self::Map { high, low } => [high, low].into_iter().flatten().flat_map(Tensor::to_f32).collect(),
@@ -43,7 +43,7 @@ impl Value {
         }
     }
 
-    /// Both frequencies, of a map.
+    /// Both frequencies of a map. Nothing for a vector.
     fn parts(&self) -> [Option<&Tensor>; 2] {
         match self {
             Self::Map { high, low } => [high.as_ref(), low.as_ref()],
@@ -51,7 +51,7 @@ impl Value {
         }
     }
 
-    /// The numbers of a vector.
+    /// The elements of a vector. Nothing for a map.
     fn numbers(&self) -> &[f64] {
         match self {
             Self::Map { .. } => &[],
@@ -60,14 +60,18 @@ impl Value {
     }
 }
 
-/// Computes a network over `input`, `size.n` inputs in NCTHW, and gives the value of its output. `visit` sees the name
-/// and the value of every node in turn; values are dropped behind the last node that reads them.
+/// Computes a network and returns the value of its output.
+///
+/// `input` is `[n, c, t, h, w]`, with the numbers of `size`. `visit` is called with the name and the value of every
+/// node, in order. A value is dropped after the last node that reads it.
 ///
 /// # Errors
 ///
-/// Those of [`Graph::shapes`] for a size that the network cannot take; [`Error::Length`] of an input of another length;
-/// [`Error::Checkpoint`] where tensors are missing or misshapen (see [`Checkpoint::fit`]); [`Error::Node`] where a
-/// batch norm's variance is not positive; [`Error::Limit`] for values of more than 2^32 - 1 elements.
+/// - Those of [`Graph::shapes`] if the network cannot have this size.
+/// - [`Error::Length`] if `input` has another length.
+/// - [`Error::Checkpoint`] if tensors are missing or have other shapes: see [`Checkpoint::fit`].
+/// - [`Error::Node`] if the variance + eps of a batch norm is not positive.
+/// - [`Error::Limit`] for values of more than 2^32 - 1 elements.
 pub fn run(
     graph: &Graph,
     checkpoint: &Checkpoint,
@@ -107,7 +111,8 @@ pub fn run(
     values.swap_remove(graph.output).ok_or_else(|| Error::Description { problem: "there is no output".into() })
 }
 
-/// The last node that reads each value: itself where none does, none for the output.
+/// For each value the last node that reads it. That is the node that makes it if none reads it, and no node for the
+/// output.
 fn last_readers(graph: &Graph) -> Vec<ValueId> {
     let mut last: Vec<ValueId> = (0..=graph.nodes.len()).collect();
     for (index, node) in graph.nodes.iter().enumerate() {
@@ -213,13 +218,13 @@ impl Run<'_> {
     }
 }
 
-/// The graph has refused such nodes already.
+/// Never happens, because the graph refuses such nodes.
 fn not_a_map() -> Error {
     Error::Description { problem: "it reads or makes a value of the wrong kind".into() }
 }
 
-/// x * factor + shift, plus the residual, activated; factor and shift are those of channel `c` of sample `n`, given
-/// `n * channels + c`.
+/// The activation of x * factor + shift + residual. `affine(n * channels + c)` gives factor and shift of channel `c` of
+/// sample `n`.
 fn by_channel(
     x: &Tensor,
     affine: impl Fn(usize) -> (f64, f64) + Sync,
@@ -243,7 +248,7 @@ fn volume(dims: Dims) -> usize {
     (dims.t as usize * dims.h as usize * dims.w as usize).max(1)
 }
 
-/// The means of H's channels, then of L's, for each sample.
+/// For each sample, the means of the high channels, then of the low channels.
 fn means(map: [Option<&Tensor>; 2], n: u32) -> Vec<f64> {
     let means = map.map(|x| match x {
         Some(x) => {
@@ -258,7 +263,7 @@ fn means(map: [Option<&Tensor>; 2], n: u32) -> Vec<f64> {
     (0..n as usize).flat_map(|sample| means.iter().flat_map(move |means| of_sample(means, sample))).collect()
 }
 
-/// Each row of `x` times a matrix `[outputs, inputs]`, plus a bias, which may be absent.
+/// Each row of `x` times a matrix `[outputs, inputs]`, plus a bias, which may be empty.
 fn linear(x: &[f64], n: u32, [weight, bias]: &[Vec<f64>; 2]) -> Vec<f64> {
     let inputs = (x.len() / n as usize).max(1);
     let dot = |row: &[f64], x: &[f64]| row.iter().zip(x).map(|(w, x)| w * x).sum::<f64>();
@@ -273,7 +278,7 @@ fn softmax(scores: &[f64]) -> Vec<f64> {
     exps.into_iter().map(|exp| exp / sum).collect()
 }
 
-/// Channels one behind the other.
+/// Concatenates channels.
 fn concat<'a>(parts: impl Iterator<Item = &'a Tensor>, dims: Dims) -> Tensor {
     let parts: Vec<&Tensor> = parts.collect();
     let of_sample = |x: &Tensor, sample: usize| {
@@ -284,7 +289,7 @@ fn concat<'a>(parts: impl Iterator<Item = &'a Tensor>, dims: Dims) -> Tensor {
     Tensor { dims, data }
 }
 
-/// The maximum or mean of each window's elements inside of the map.
+/// The maximum or mean of the elements of each pool window that lie inside the map.
 fn pool(x: &Tensor, dims: Dims, kind: PoolKind, window: &Window) -> Tensor {
     let Dims { t: t_in, h: h_in, w: w_in, .. } = x.dims;
     let (h_out, w_out) = (dims.h as usize, dims.w as usize);

@@ -1,11 +1,11 @@
-//! What the rounding errors of a convolution by tiles scale with.
+//! The magnitude to which the rounding errors of a Winograd convolution are proportional.
 
 use super::tensor::Tensor;
 use crate::dims::Dims;
 use crate::winograd::{Transform, sandwich};
 
-/// W of `src/winograd.rs`, for a convolution of stride 1 with kernels `[c_out][c_in][3][3]` and zero
-/// padding. `source` is not negative.
+/// W of `src/winograd.rs`, for a convolution of stride 1 with kernels `[c_out][c_in][3][3]` and zero padding. No
+/// element of `source` is negative.
 pub(super) fn magnitude(
     transform: &Transform,
     source: &Tensor,

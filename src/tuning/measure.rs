@@ -1,8 +1,9 @@
 //! Measuring which variant of a layer is the fastest on the device at hand.
 //!
-//! The planner estimates; [`tune`] takes the few best of its candidates, runs all of them on the same random data,
-//! compares what they give, and times them in turn. What it finds goes into a [`Tuned`](crate::Tuned), which planners
-//! follow. Times are those of [`Context::time`]: of the device where it has timestamp queries.
+//! The planner only estimates. [`tune`] takes the best few of its candidates, runs them on the same random data,
+//! compares their outputs, and times them one after another. What it finds goes into a [`Tuned`](crate::Tuned), which
+//! planners follow. Times are those of [`Context::time`]: on the device if it has timestamp queries, or else on the
+//! host.
 
 use super::random_layer::RandomLayer;
 use super::referee::{self, Difference};
@@ -13,14 +14,14 @@ use crate::error::Error;
 use crate::layer::Spec;
 use crate::plan::{Options, Plan, Strategy};
 
-/// How much to try.
+/// How many candidates [`tune`] tries, and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
-    /// The most candidates; of each family there is at least one.
+    /// The most candidates. The best of each family is tried in addition, even if that makes more.
     pub candidates: usize,
-    /// Rounds, each of which times every candidate once.
+    /// Number of rounds. Each times every candidate once.
     pub rounds: usize,
-    /// Microseconds that a sample takes at least; the layer is repeated to fill them.
+    /// Microseconds that a sample takes at least. The layer is repeated to fill them.
     pub sample_us: u32,
 }
 
@@ -30,27 +31,28 @@ impl Default for Effort {
     }
 }
 
-/// Candidates whose estimate is so many times the best are left out, beyond the first [`LEAST_CANDIDATES`].
+/// A candidate is left out if its estimate is more than this many times the best one, unless there are fewer than
+/// [`LEAST_CANDIDATES`] yet or it is the first of its family.
 const WORTH_TRYING: f64 = 2.0;
 const LEAST_CANDIDATES: usize = 3;
 
-/// A candidate so many times slower than the fastest after so many rounds is timed no more.
+/// After [`ROUNDS_OF_GRACE`] rounds, a candidate this many times slower than the fastest is not timed any further.
 const HOPELESS: f64 = 1.5;
 const ROUNDS_OF_GRACE: usize = 3;
 
-/// Candidates that take so many times the fastest one's time, or less, are timed in twice as many rounds.
+/// Candidates within this factor of the fastest one's time are timed in twice as many rounds.
 const WORTH_CONFIRMING: f64 = 1.1;
 
-/// The planner's choice stays unless another takes less than this part of its time: what is closer is noise.
+/// The planner's choice stays unless another takes at most this part of its time. A smaller difference is noise.
 const WORTH_CHANGING: f64 = 0.98;
 
-/// How far [`tune`] has come: candidates that have run, then rounds, then those of the fastest few.
+/// How far [`tune`] has come. A step is a candidate that has run, then a round, and last the second race.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Steps that are done.
+    /// Finished steps.
     pub done: usize,
-    /// Steps in all.
+    /// All steps.
     pub of: usize,
 }
 
@@ -60,7 +62,7 @@ pub struct Progress {
 pub enum Dropped {
     /// The device refused it.
     Refused(Error),
-    /// It gave something else than the others.
+    /// Its outputs differ from those of the others.
     Wrong(Difference),
 }
 
@@ -73,22 +75,24 @@ impl std::fmt::Display for Dropped {
     }
 }
 
-/// A candidate and what became of it.
+/// A candidate and its times.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Trial {
-    /// What was tried.
+    /// The candidate.
     pub plan: Plan,
-    /// Median seconds of the layer once, or why there is no time.
+    /// Median seconds of one run of the layer, or why there is no time.
     pub seconds: Result<f64, Dropped>,
-    /// Seconds in each round that it took part in, those of the first race in front.
+    /// Seconds of one run of the layer, in each round in which the candidate was timed. Rounds of the second race come
+    /// last.
     pub samples: Vec<f64>,
-    /// The median of its times over those of the first candidate that runs, round by round: the machine's speed drifts
-    /// less within a round than over all of them. Infinite where there is no time.
+    /// The median, over the rounds, of its time divided by that of the first candidate that runs. Dividing within a
+    /// round helps because the machine's speed changes less within a round than between rounds. Infinite if there is no
+    /// time.
     pub relative: f64,
 }
 
-/// What [`tune`] found.
+/// The result of [`tune`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TuneOutcome {
@@ -98,35 +102,38 @@ pub struct TuneOutcome {
 }
 
 impl TuneOutcome {
-    /// The fastest, or the first that runs, as a rule the planner's choice, where nothing is faster than that by more than
-    /// noise.
+    /// The candidate to use: the fastest one. If it is not faster by more than noise than the first candidate that
+    /// runs, which usually is the planner's choice, then that one.
     pub fn winner(&self) -> &Trial {
         &self.trials[self.winner]
     }
 
-    /// What the planner would have chosen.
+    /// The planner's choice.
     pub fn planned(&self) -> &Trial {
         &self.trials[0]
     }
 
-    /// How many times faster the winner is than what the planner would have chosen; `None` where that has no time.
+    /// How many times faster the winner is than the planner's choice. `None` if that has no time.
     pub fn gain(&self) -> Option<f64> {
         let gain = self.planned().relative / self.winner().relative;
         gain.is_finite().then_some(gain)
     }
 }
 
-/// Times the best candidates of a layer and reports after each step. `options.variant` is not heeded.
+/// Times the best candidates of a layer, and calls `progress` after each step. Ignores `options.variant`.
 ///
-/// All run on the same data; what differs from the others by more than `src/verify.rs` allows is dropped. They are then
-/// timed one after the other in each of several rounds, so that a machine that slows down slows all of them. Those that come
-/// within a tenth of the fastest, and the planner's choice, are then timed in as many rounds again: of many that are alike,
-/// noise makes one the fastest once.
+/// All candidates run on the same random data. A candidate is dropped if its outputs differ from those of the others by
+/// more than rounding can explain (`src/error_bounds.rs`). The rest are timed one after another in each of several
+/// rounds, so that a machine that slows down slows all of them. If one is then faster than the planner's choice, a
+/// second race follows: the planner's choice and all candidates within a tenth of the fastest are timed in as many
+/// rounds again. Without it, noise alone would often decide between many candidates of about the same speed.
 ///
 /// # Errors
 ///
-/// Those of [`Plan::new`]; that of the planner's choice where no candidate runs; [`Error::Tune`] where none gives numbers;
-/// [`Error::Gpu`] where the device is lost.
+/// - Those of [`Plan::new`].
+/// - The error of the planner's choice, if the device refuses every candidate.
+/// - [`Error::Tune`] if no candidate gives usable numbers.
+/// - [`Error::Gpu`] if the device is lost.
 pub fn tune(
     context: &Context,
     spec: &Spec,
@@ -179,7 +186,7 @@ pub fn tune(
     if let Some(pivot) = pivot {
         if relative[winner] <= WORTH_CHANGING {
             let close = relative[winner] * WORTH_CONFIRMING;
-            // The pivot is the first of those that run.
+            // The pivot is the first candidate that runs, so it is also the first finalist.
             let finalists: Vec<usize> = all.into_iter().filter(|&i| i == pivot || relative[i] <= close).collect();
             let again: Vec<Option<&Layer>> = finalists.iter().map(|&i| running[i]).collect();
             let again = race(context, &again, effort, |_| {})?;
@@ -207,23 +214,23 @@ pub fn tune(
     }
 }
 
-/// One time over another, round by round, as far as both took part.
+/// `times` divided by those of the pivot, round by round, for the rounds that both have.
 fn ratios(times: &[f64], pivot: &[f64]) -> Vec<f64> {
     times.iter().zip(pivot).map(|(time, pivot)| time / pivot).collect()
 }
 
-/// The median of such ratios; infinite where there are none.
+/// The median of ratios. Infinite if there are none.
 fn ratio(ratios: &[f64]) -> f64 {
     if ratios.is_empty() { f64::INFINITY } else { median(ratios.to_vec()) }
 }
 
-/// The median of at least one number.
+/// The median. There is at least one number.
 fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     (samples[(samples.len() - 1) / 2] + samples[samples.len() / 2]) / 2.0
 }
 
-/// The candidates to be tried, the planner's choice first.
+/// The candidates to try, the planner's choice first.
 fn contenders(
     context: &Context,
     spec: &Spec,
@@ -235,7 +242,7 @@ fn contenders(
     let options = Options { variant: None, ..*options };
     let mut plans = Plan::candidates(spec, size, &options, facts);
     plans.retain(|plan| plan.variant().strategy != Strategy::Unfused);
-    // Tiles that are larger than a layer can end up as the same kernels.
+    // If a layer is smaller than several tiles, they make the same kernels.
     let mut distinct: Vec<Plan> = Vec::new();
     for plan in plans {
         if distinct.iter().all(|other| other.steps != plan.steps) {
@@ -243,7 +250,7 @@ fn contenders(
         }
     }
     let Some(best) = distinct.first().map(|plan| plan.estimate(facts)) else {
-        // Says why there is none. A layer that only runs unfused is as tuned as it can be.
+        // The plan of a layer that only runs unfused, or the reason why there is no plan.
         return Ok(vec![Plan::new(spec, size, &options, facts)?]);
     };
     let mut families = Vec::new();
@@ -259,7 +266,7 @@ fn contenders(
     Ok(chosen)
 }
 
-/// Seconds of each layer in each round; none of one that does not run.
+/// Seconds of each layer in each round. Empty for a layer that does not run.
 fn race(
     context: &Context,
     layers: &[Option<&Layer>],
@@ -270,7 +277,7 @@ fn race(
     let mut repeats = Vec::new();
     for layer in layers {
         let once = match layer {
-            // They have all run before; what the first timed run still warms up is the clock.
+            // All layers have run before, so kernels are compiled. This run only raises the clock.
             Some(layer) => context.time(&[layer])?.device_or_host(),
             None => least,
         };
@@ -283,7 +290,7 @@ fn race(
         let least = relative.iter().copied().fold(f64::INFINITY, f64::min);
         for (i, layer) in layers.iter().enumerate() {
             let &Some(layer) = layer else { continue };
-            // The first one is what the others are measured by.
+            // The pivot is timed in every round, because the times of the others are divided by its times.
             if round < ROUNDS_OF_GRACE || i == pivot || relative[i] <= HOPELESS * least {
                 let seconds = context.time(&vec![layer; repeats[i]])?.device_or_host();
                 samples[i].push(seconds / repeats[i] as f64);
@@ -294,5 +301,5 @@ fn race(
     Ok(samples)
 }
 
-/// A pass does not grow beyond what a driver takes in without complaint.
+/// The most repetitions of a layer in a pass, because drivers do not accept passes of any length.
 const MOST_REPEATS: usize = 256;

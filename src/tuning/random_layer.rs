@@ -1,4 +1,4 @@
-//! A layer's tensors with random contents, on which all of its plans can run.
+//! A layer with random weights and tensors, on which all of its plans can run.
 
 use crate::context::{Context, decode, encode};
 use crate::dims::Dims;
@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::precision::Dtype;
 use crate::reference::{Tensor, average_pool};
 
-/// A layer with random weights and tensors, on which any of its plans can be timed.
+/// A layer with random weights and tensors on the device, with which any of its plans can be timed.
 #[derive(Debug)]
 pub struct RandomLayer {
     spec: Spec,
@@ -22,14 +22,14 @@ pub struct RandomLayer {
 }
 
 impl RandomLayer {
-    /// Tensors for the layer, size and options of `plan`: any plan of these can be bound to them.
+    /// Makes weights and tensors for the layer, size and options of `plan`. Every plan of these can be bound to them.
     pub fn new(context: &Context, plan: &Plan) -> Result<Self, Error> {
         let (spec, dtype) = (plan.spec(), plan.options().precision.activations);
         let values = |name: &str, count, scale| Noise::new(name, 1).values(count, scale);
         let weights = Path::ALL.map(|path| {
             let [outputs, terms @ ..] = spec.weight_shape(path);
             let terms: u64 = terms.iter().map(|&d| u64::from(d)).product();
-            // Outputs of about 1.
+            // So that outputs are about 1.
             spec.has(path).then(|| values(path.weight_name(), u64::from(outputs) * terms, 2.0 / (terms as f32).sqrt()))
         });
         let biases = [("bias_h", Frequency::High), ("bias_l", Frequency::Low)].map(|(name, frequency)| {
@@ -42,7 +42,7 @@ impl RandomLayer {
             let buffer = context.tensor(dims.elements(), dtype)?;
             if !written {
                 let values = match &x_h {
-                    // Some plans read it, others pool X_H on their own.
+                    // Must be pool(X_H), because some plans read it and others pool X_H themselves.
                     Some(x_h) if id == TensorId::XP => average_pool(x_h, spec.rounding()).to_f32(),
                     _ => values(id.name(), dims.elements(), 1.0),
                 };
@@ -58,7 +58,7 @@ impl RandomLayer {
         Ok(Self { spec: spec.clone(), weights, biases, tensors, dtype })
     }
 
-    /// Packs the weights for a plan of the same layer, size and options, and binds it.
+    /// Packs the weights for a plan of the same layer, size and options, and binds the plan.
     pub fn bind(&self, context: &Context, plan: &Plan) -> Result<Layer, Error> {
         let packed = context.engine().pack(plan, &self.weights())?;
         let mut tensors = Tensors::default();
@@ -91,12 +91,12 @@ impl RandomLayer {
         self.written().map(|(_, dims, _, buffer)| context.read(buffer, 0, dims.elements(), self.dtype)).collect()
     }
 
-    /// What each of [`Self::outputs`] is.
+    /// Id and shape of each of [`Self::outputs`].
     pub(super) fn output_dims(&self) -> Vec<(TensorId, Dims)> {
         self.written().map(|&(id, dims, ..)| (id, dims)).collect()
     }
 
-    /// No sum's terms exceed this in all, since inputs and residuals do not exceed 1.
+    /// A bound on the sum of the magnitudes of an output's terms. Inputs, biases and residuals are at most 1.
     pub(super) fn magnitude(&self, frequency: Frequency) -> f64 {
         let largest = |path: Path| {
             let terms = self.spec.weight_shape(path)[1..].iter().product::<u32>().max(1) as usize;

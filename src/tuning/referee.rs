@@ -1,4 +1,4 @@
-//! Which candidates gave the same.
+//! Finds the candidates whose outputs differ from those of the others.
 
 use super::random_layer::RandomLayer;
 use crate::dims::Dims;
@@ -13,13 +13,13 @@ use crate::plan::Plan;
 pub struct Difference {
     /// `y_h`, `y_l` or `y_p`.
     pub tensor: &'static str,
-    /// Its index in the tensor.
+    /// The index of the element in the tensor.
     pub element: usize,
-    /// What the candidate gave.
+    /// The candidate's value.
     pub found: f32,
-    /// What most others gave; NaN where nothing is to be written.
+    /// The value of most others, or NaN if nothing may be written there.
     pub expected: f32,
-    /// How far apart they may be.
+    /// The largest difference that rounding can explain.
     pub allowed: f64,
 }
 
@@ -30,20 +30,21 @@ impl std::fmt::Display for Difference {
     }
 }
 
-/// What each candidate gave, where it ran.
+/// The outputs of a candidate, or `None` if it did not run.
 type Outputs = Option<Vec<Vec<f32>>>;
 
-/// In what each candidate differs: from the first, unless more of the others agree with another than with that.
+/// The difference of each candidate, if it has one, from the candidate with which most others agree. If two have as
+/// many that agree, the first counts.
 pub(super) fn judge(plans: &[Plan], data: &RandomLayer, outputs: &[Outputs]) -> Vec<Option<Difference>> {
     let Some(mut best) = differences(plans, data, outputs, 0) else {
-        // The first has not run; the next that has is what the rest is compared with.
+        // The first did not run, so start with the next.
         return match outputs.len() {
             0 | 1 => vec![None; outputs.len()],
             _ => std::iter::once(None).chain(judge(&plans[1..], data, &outputs[1..])).collect(),
         };
     };
     let wrong = |differences: &[Option<Difference>]| differences.iter().flatten().count();
-    // As a rule all agree at once.
+    // Usually all agree with the first, and the loop ends at once.
     for reference in 1..outputs.len() {
         if wrong(&best) == 0 {
             break;
@@ -57,8 +58,8 @@ pub(super) fn judge(plans: &[Plan], data: &RandomLayer, outputs: &[Outputs]) -> 
     best
 }
 
-/// In what each candidate differs from one of them, itself included: what is no number is wrong in any case. `None`
-/// where that has not run.
+/// The difference of each candidate, if it has one, from the candidate `reference`. That one is compared with itself
+/// too, because a NaN is always wrong. `None` if it did not run.
 fn differences(
     plans: &[Plan],
     data: &RandomLayer,
@@ -84,7 +85,7 @@ fn differences(
             let magnitude = magnitudes[usize::from(id == TensorId::YL)];
             let allowed = |y: f64| {
                 let bound = |bounds: &Bounds| match id {
-                    // The mean of four elements that were stored.
+                    // The mean of four stored elements is stored again.
                     TensorId::YP => bounds.stored(y, bounds.stored(y_h, bounds.of_output(y_h, magnitude))),
                     _ => bounds.stored(y, bounds.of_output(y, magnitude)),
                 };
@@ -94,11 +95,11 @@ fn differences(
                 let difference =
                     |expected, allowed| Some(Difference { tensor: id.name(), element, found, expected, allowed });
                 if !is_own(dims, slice.unwrap_or(Slice::whole(dims.c)), own, element) {
-                    // Not the layer's to write.
+                    // The layer must not write this element, so it is still NaN.
                     return if found.is_nan() { None } else { difference(f32::NAN, 0.0) };
                 }
                 let allowed = allowed(f64::from(expected));
-                // False of a NaN, wherever it comes from.
+                // False if either is NaN.
                 let close = (f64::from(found) - f64::from(expected)).abs() <= allowed;
                 if close { None } else { difference(expected, allowed) }
             };
@@ -112,7 +113,7 @@ fn differences(
     Some(each.collect())
 }
 
-/// Whether an element is of the `own` channels of a slice.
+/// Whether an element of the tensor `whole` lies in the `own` channels of a slice.
 fn is_own(whole: Dims, slice: Slice, own: u32, element: usize) -> bool {
     let plane = (whole.t * whole.h * whole.w) as usize;
     let channel = (element / plane) as u32 % whole.c;
@@ -127,7 +128,7 @@ mod tests {
     use crate::layer::Spec;
     use crate::plan::Options;
 
-    /// Three plans of a layer that writes a slice, Y_L and nothing else, and what they gave.
+    /// Three plans of a layer that writes a slice for Y_H, and Y_L, and their outputs.
     fn ran() -> (Vec<Plan>, RandomLayer, Vec<Outputs>) {
         let context = Context::new(&ContextOptions::default()).unwrap_or_else(|error| panic!("{error}"));
         let spec = Spec::builder(16, 16).alpha(0.5, 0.5).kernel([3, 3]).same_padding().bias(true).build().unwrap();
@@ -152,7 +153,7 @@ mod tests {
         assert_eq!(judge(&plans, &data, &right), [const { None }; 3]);
         let (y_h, y_l) = (right[0].as_ref().unwrap()[0].len(), right[0].as_ref().unwrap()[1].len());
         let plane = 9 * 7;
-        // A value that is off by a thousandth, one that was not written, and one outside of the slice that was.
+        // A value with an error of a thousandth, an element that was not written, and one written outside of the slice.
         type Spoil = fn(f32) -> f32;
         let off: Spoil = |v| v + 2e-3 * v.abs().max(0.5);
         for wrong in 0..3 {

@@ -1,15 +1,15 @@
-//! One layer to be compared, and what a comparison found.
+//! One layer to compare with the reference, and the result.
 
 use crate::dims::InputSize;
 use crate::layer::Spec;
 use crate::plan::{Options, Variant};
 
-/// One layer to be compared: what it computes, how it is run, and the seed of its data.
+/// One layer to compare with the reference: what it computes, how it is run, and the seed of its data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
     /// What it computes.
     pub spec: Spec,
-    /// At which size.
+    /// The size of its input.
     pub size: InputSize,
     /// How it is run.
     pub options: Options,
@@ -19,15 +19,15 @@ pub struct Case {
     pub seed: u64,
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// The plan's variant.
+    /// The variant that ran.
     pub variant: Variant,
-    /// The plan's kernels.
+    /// The kernels that ran, in order.
     pub kernels: Vec<String>,
-    /// The largest error over its bound: at most 1 where all is well.
+    /// The largest ratio of an error to its bound. At most 1 if the values are right.
     pub worst: f64,
-    /// What is wrong, if anything is.
+    /// What is wrong, or `None` if all is right.
     pub failure: Option<String>,
 }

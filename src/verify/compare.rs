@@ -14,7 +14,11 @@ use crate::reference::{self, Outputs, Tensor};
 use crate::winograd::Transform;
 
 impl Case {
-    /// Runs the case on the device and on the reference. An `Err` is a refusal by library or device, not a wrong value.
+    /// Runs the case on the device and on the reference, and compares them.
+    ///
+    /// # Errors
+    ///
+    /// If the library or the device refuses the case. A wrong value is no error but [`Outcome::failure`].
     pub fn run(&self, context: &Context) -> Result<Outcome, Error> {
         let engine = context.engine();
         let plan = engine.plan(&self.spec, self.size, &self.options)?;
@@ -95,7 +99,7 @@ impl Case {
                 };
                 let error = (f64::from(found) - expected.data[i]).abs();
                 let ratio = error / bound.data[i];
-                // A NaN, wherever it comes from, is no ratio at all.
+                // A NaN on either side counts as an infinite error.
                 if ratio.is_nan() || ratio > outcome.worst {
                     outcome.worst = if ratio.is_nan() { f64::INFINITY } else { ratio };
                     if outcome.worst > 1.0 {
@@ -126,7 +130,7 @@ impl Case {
         dims.map_or(0, |dims| dims.c)
     }
 
-    /// The largest error allowed for each element, as this module's documentation derives it.
+    /// The largest error allowed for each element, as the documentation of [`crate::verify`] derives it.
     fn bounds(&self, plan: &Plan, expected: &Outputs, magnitude: &Outputs) -> Outputs {
         let bounds = Bounds::new(plan);
         let each = |y: &Tensor, other: &Tensor, bound: fn(&Bounds, f64, f64) -> f64| {
@@ -138,14 +142,16 @@ impl Case {
             Some(each(y, &each(y, s, Bounds::of_output), Bounds::stored))
         };
         let (y_h, y_l) = (output(&expected.y_h, &magnitude.y_h), output(&expected.y_l, &magnitude.y_l));
-        // The mean of four errors, each at most its bound, then stored; the unfused variant pools what it has stored.
+        // The mean of four errors, each at most its bound, and then that of storing. The bound of an error includes its
+        // storing, because the unfused strategy pools stored values.
         let pooled = y_h.as_ref().map(|bound| reference::average_pool(bound, self.spec.rounding()));
         let y_p = pooled.zip(expected.y_p.as_ref()).map(|(bound, y)| each(y, &bound, Bounds::stored));
         Outputs { y_h, y_l, y_p }
     }
 }
 
-/// Which element of an output of `own` channels element `i` of the tensor `whole` is, of which it is a slice.
+/// The index in an output of `own` channels, which is a slice of the tensor `whole`, of element `i` of that tensor.
+/// `None` if the element is outside of the slice.
 fn slice_index(whole: Dims, slice: Slice, own: u32, i: usize) -> Option<usize> {
     let plane = (whole.t * whole.h * whole.w) as usize;
     let (at, c, n) = (i % plane, (i / plane) as u32 % whole.c, i / plane / whole.c as usize);

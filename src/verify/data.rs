@@ -1,4 +1,4 @@
-//! The random tensors of a case, and how they lie between guard bands.
+//! The random tensors of a case, and guard bands around tensors.
 
 use super::case::Case;
 use crate::context::{decode, encode};
@@ -10,7 +10,8 @@ use crate::plan::Plan;
 use crate::precision::Dtype;
 use crate::reference::{self, Inputs, Tensor};
 
-/// The bytes of a tensor between guard bands. Outputs are NaN inside and a pattern outside; inputs NaN outside.
+/// The bytes of a tensor between guard bands of `guard` bytes. Outputs (`written`) are NaN, and their guard bands a
+/// pattern. The guard bands of inputs are NaN.
 pub(super) fn guarded(values: Option<&[f32]>, dims: Dims, written: bool, dtype: Dtype, guard: u64) -> Vec<u8> {
     let around = if written { 0xa5 } else { 0xff };
     let mut bytes = vec![around; guard as usize];
@@ -27,7 +28,7 @@ pub(super) fn guarded(values: Option<&[f32]>, dims: Dims, written: bool, dtype: 
     bytes
 }
 
-/// The random tensors of a case, already rounded to what the device will hold.
+/// The random tensors of a case, already rounded to the types that the device stores.
 pub(super) struct Data {
     weights: [Option<Vec<f32>>; 4],
     biases: [Option<Vec<f32>>; 2],
@@ -55,7 +56,7 @@ impl Data {
         let channels = |frequency| u64::from(spec.output().of(frequency));
         let biases = outputs.map(|(of, frequency)| {
             let channels = channels(frequency);
-            // Large enough for both ends of ReLU6 and hard-swish.
+            // Large enough to reach both ends of ReLU6 and hard-swish.
             let scale = if spec.activation() == Activation::None { 1.0 } else { 8.0 };
             (spec.has_bias() && channels > 0).then(|| values(&format!("bias_{of}"), channels, scale, Dtype::F32))
         });
@@ -71,7 +72,7 @@ impl Data {
         for (id, dims, _) in plan.interface().into_iter().filter(|&(_, _, written)| !written) {
             let x_h = inputs.iter().find(|(other, _)| *other == TensorId::XH).zip(plan.shapes().x_h);
             let values = match x_h {
-                // pool(X_H) is what it says wherever there is an X_H beside it.
+                // pool(X_H) must be the pooled X_H if X_H is given too.
                 Some(((_, x_h), dims)) if id == TensorId::XP => {
                     let x_h = Tensor { dims, data: x_h.iter().map(|&v| f64::from(v)).collect() };
                     let pooled = reference::average_pool(&x_h, spec.rounding()).to_f32();

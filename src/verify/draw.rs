@@ -1,4 +1,4 @@
-//! Random cases out of the whole space of specifications.
+//! Random cases, out of all specifications and options.
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -12,7 +12,7 @@ use crate::plan::{Options, Plan};
 use crate::precision::{Dtype, Precision};
 
 impl Case {
-    /// A random case out of the whole space of specifications that the context's device can run. `seed` determines it.
+    /// A random case that the context's device can run. `seed` determines it, for a given device.
     pub fn random(context: &Context, seed: u64) -> Self {
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
         let f16 = context.engine().facts().features.contains(wgpu::Features::SHADER_F16);
@@ -26,10 +26,10 @@ impl Case {
             let facts = context.engine().facts();
             let candidates = Plan::candidates(&case.spec, case.size, &case.options, facts);
             if candidates.is_empty() {
-                // The draw asked for a pooled map that this layer has no use for.
+                // The options do not fit, such as a pooled input for a layer that does not pool.
                 continue;
             }
-            // Half of the cases run what the planner would choose.
+            // The other half of the cases run the planner's choice.
             if rng.random() {
                 case.options.variant = Some(candidates[rng.random_range(0..candidates.len())].variant());
             }
@@ -42,7 +42,7 @@ fn choose<T: Clone>(rng: &mut impl Rng, from: &[T]) -> T {
     from[rng.random_range(0..from.len())].clone()
 }
 
-/// Sometimes a place for an output in a larger tensor, where it may have one.
+/// Sometimes a slice for an output that may have one.
 fn slice(rng: &mut impl Rng, spec: &Spec, frequency: Frequency) -> Option<Slice> {
     let channels = spec.output().of(frequency);
     let (first, behind) = (RngExt::random_range(rng, 0..=5), RngExt::random_range(rng, 0..=3));
@@ -50,7 +50,7 @@ fn slice(rng: &mut impl Rng, spec: &Spec, frequency: Frequency) -> Option<Slice>
     sliced.then_some(Slice { first, of: first + channels + behind })
 }
 
-/// One draw; many are no valid specification, and are drawn again.
+/// One case. Draws again until the specification is valid.
 fn draw(rng: &mut impl Rng, f16: bool, seed: u64) -> Case {
     loop {
         let groups = choose(rng, &[1, 1, 1, 1, 2, 3, 4, 8]);

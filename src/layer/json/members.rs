@@ -1,4 +1,5 @@
-//! The members of a JSON object, each read once by its name. Derived readers cannot name the field that they refuse.
+//! Reads the members of a JSON object one by one by name, because derived readers cannot name the field that they
+//! refuse.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,14 +10,14 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-/// Members that nobody has read yet, and the names that were asked for.
+/// The members of an object that are not read yet, and the names that were asked for.
 pub(crate) struct Members {
     given: BTreeMap<String, Value>,
     known: Vec<&'static str>,
 }
 
 impl Members {
-    /// Reads one object with `read`, and refuses members that it does not know.
+    /// Reads one object with `read`. Refuses members that `read` does not ask for.
     pub(crate) fn deserialize<'de, T, D>(
         deserializer: D,
         read: impl FnOnce(&mut Self) -> Result<T, Error>,
@@ -30,7 +31,7 @@ impl Members {
         Ok(value)
     }
 
-    /// Reads one member, or says what it is and what it must be.
+    /// Reads one member if it is there. The error gives its value and what it must be.
     pub(crate) fn take<T>(
         &mut self,
         name: &'static str,
@@ -41,7 +42,7 @@ impl Members {
         read(&value).map(Some).ok_or_else(|| refused(name, &value, wanted))
     }
 
-    /// Takes one member as it is.
+    /// Takes one member without reading it.
     pub(crate) fn take_value(&mut self, name: &'static str) -> Option<Value> {
         self.known.push(name);
         self.given.remove(name)
@@ -64,7 +65,7 @@ impl Members {
         self.take(name, "a text", |value| value.as_str().map(str::to_owned))
     }
 
-    /// One of a few names. They are those that `T` itself reads, so a new one is added in one place.
+    /// Reads one of a few names. `T` itself gives the names for the error, so that a new one is added in one place.
     pub(crate) fn choice<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<Option<T>, Error> {
         let Some(value) = self.take_value(name) else { return Ok(None) };
         serde_json::from_value(value.clone()).map(Some).map_err(|error| {
@@ -80,7 +81,7 @@ impl Members {
         })
     }
 
-    /// One member that is an object itself. Errors in it begin with its name.
+    /// Reads one member that is an object. Errors in it begin with its name.
     pub(crate) fn object<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<Option<T>, Error> {
         let Some(value) = self.take_value(name) else { return Ok(None) };
         let inner = |error| Error::Description { problem: format!("{name}: {error}") };
@@ -94,7 +95,7 @@ impl Members {
     }
 }
 
-/// Reads an object into its members; the same name twice is an error.
+/// Reads an object into its members. The same name twice is an error.
 struct Collect;
 
 impl<'de> Visitor<'de> for Collect {
@@ -124,7 +125,7 @@ fn refused(name: &'static str, value: &Value, wanted: &str) -> Error {
     Error::argument(name, shown(value), format!("must be {wanted}"))
 }
 
-/// A value as JSON writes it, cut where it is long.
+/// A value as JSON writes it, cut off if it is long.
 fn shown(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(60) {
@@ -141,7 +142,7 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
     value.as_f64().filter(|v| v.is_finite())
 }
 
-/// The names of an enum's variants in JSON, as its own `Deserialize` tells them.
+/// The names of an enum's variants in JSON, as its own `Deserialize` gives them.
 pub(crate) fn variants<T: DeserializeOwned>() -> &'static [&'static str] {
     match T::deserialize(AskVariants) {
         Err(Answer(names)) => names,
@@ -149,7 +150,7 @@ pub(crate) fn variants<T: DeserializeOwned>() -> &'static [&'static str] {
     }
 }
 
-/// A deserializer without a value: it only learns which variants it is asked for.
+/// A deserializer without a value. It only learns for which variants it is asked.
 struct AskVariants;
 
 #[derive(Debug)]

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::layer::{Groups, Path};
 
-/// A layer on its own, with more fields than the two that it must have.
+/// A layer on its own, with the two fields that it must have and those of `more`.
 fn layer(more: Value) -> Value {
     let mut layer = json!({"input": {"channels": 8}, "channels": 16});
     for (name, value) in more.as_object().unwrap() {
@@ -18,7 +18,7 @@ fn read(more: Value) -> Spec {
     read(&text).unwrap_or_else(|error| panic!("{text}: {error}")).spec().unwrap()
 }
 
-/// What reading says, or what building says.
+/// The error of reading, or else the error of building.
 fn refusal(text: &str) -> String {
     match serde_json::from_str::<LayerDescription>(text) {
         Ok(layer) => layer.spec().unwrap_err().to_string(),
@@ -49,7 +49,7 @@ fn each_field_arrives() {
         (json!({"input": {"channels": 8, "split": [4, 4]}}), plain().split(half, Split { high: 16, low: 0 })),
         (json!({"alpha": 0.5}), plain().alpha(0.0, 0.5)),
         (json!({"split": [5, 11]}), plain().split(Split { high: 8, low: 0 }, Split { high: 5, low: 11 })),
-        // As networks have written it.
+        // Networks write alpha next to a split.
         (json!({"split": [5, 11], "alpha": 0.0}), plain().split(Split { high: 8, low: 0 }, Split { high: 5, low: 11 })),
         (json!({"kernel": [3, 5]}), plain().kernel([3, 5])),
         (json!({"padding": [1, 2]}), plain().padding([1, 2])),
@@ -99,7 +99,7 @@ fn a_time_axis_is_three_numbers_or_an_object() {
     assert_eq!(read(object), read(numbers));
     let dilated = read(json!({"kernel": [3, 3, 3], "dilation": [2, 1, 1], "padding": "same"})).time();
     assert_eq!(dilated, TimeAxis { kernel: 3, stride: 1, padding: 2, dilation: 2 });
-    // One number in time is an image's axis; a network's tensors have it all the same.
+    // A time axis of one frame is that of an image, but the shapes of a network's tensors still have it.
     assert_eq!(read(json!({"kernel": [1, 3, 3]})), read(json!({"kernel": [3, 3]})));
     let fields: LayerDescription = serde_json::from_value(layer(json!({"kernel": [1, 3, 3]}))).unwrap();
     assert_eq!(fields.fields.time, Some(TimeAxis::IMAGE));

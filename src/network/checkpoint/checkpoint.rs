@@ -1,4 +1,4 @@
-//! A network's tensors by name.
+//! The tensors of a network by name.
 
 use std::collections::BTreeMap;
 
@@ -11,31 +11,31 @@ use crate::network::graph::Graph;
 pub struct HostTensor {
     /// Its shape.
     pub shape: Vec<usize>,
-    /// Its elements, contiguous, the last axis varying fastest.
+    /// Its elements, contiguous, with the last axis fastest.
     pub data: Vec<f32>,
 }
 
-/// The tensors of a network by name; `docs/networks.md` has the names.
+/// The tensors of a network by name. `docs/networks.md` lists the names.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checkpoint {
-    /// All of them.
+    /// The tensors.
     pub tensors: BTreeMap<String, HostTensor>,
 }
 
 impl Checkpoint {
-    /// The elements of a tensor, if it is there.
+    /// The elements of a tensor. `None` if there is no tensor of this name.
     pub fn get(&self, name: &str) -> Option<&[f32]> {
         self.tensors.get(name).map(|tensor| tensor.data.as_slice())
     }
 
-    /// That every tensor of `graph` is there in its shape, for what reads tensors by name.
+    /// Checks that every tensor of `graph` is there and has its shape.
     pub(crate) fn check(&self, graph: &Graph) -> Result<(), Error> {
         let wanted = graph.tensors().into_iter().map(|tensor| (tensor.name, tensor.shape)).collect();
         let problems = self.problems(&wanted);
         if problems.is_empty() { Ok(()) } else { Err(Error::Checkpoint { problems }) }
     }
 
-    /// What is missing or misshapen, a line each.
+    /// The tensors that are missing or have another shape, one line per tensor.
     pub(super) fn problems(&self, wanted: &BTreeMap<String, Vec<usize>>) -> Vec<String> {
         let problem = |(name, shape): (&String, &Vec<usize>)| match self.tensors.get(name) {
             None => Some(format!("{name} is missing: expected {shape:?}")),
@@ -50,7 +50,7 @@ impl Checkpoint {
         wanted.iter().filter_map(problem).collect()
     }
 
-    /// The weights of a conv node, as far as they are there.
+    /// The weights of a conv node that are there.
     pub(crate) fn conv_weights(&self, node: &str, eps: f32) -> Weights<'_> {
         let get = |name: &str| self.get(&format!("{node}.{name}"));
         Weights {
@@ -72,7 +72,7 @@ impl Checkpoint {
     }
 }
 
-/// The letter of a frequency in names of tensors.
+/// The letter for a frequency in names of tensors.
 pub(super) fn letter(frequency: Frequency) -> char {
     match frequency {
         Frequency::High => 'h',

@@ -1,4 +1,4 @@
-//! From a checkpoint in any dialect to exactly the tensors that a network wants.
+//! Turns a checkpoint in any dialect into exactly the tensors that a network needs.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,11 @@ use crate::error::Error;
 use crate::network::graph::Graph;
 
 impl Checkpoint {
-    /// This checkpoint with exactly the tensors of `graph`, named as this project names them.
+    /// Returns exactly the tensors of `graph`, under this project's names.
     ///
-    /// Names of d-li14's code are translated, and a leading `module.` and counters dropped. Biases of the convolutions
-    /// into one output are summed; where the node has no bias but a batch norm, its running mean takes them.
+    /// Translates the names of d-li14's code. Drops a leading `module.`, and PyTorch's counters of batches. Adds up the
+    /// biases of the convolutions into one output. If the node has no bias but a batch norm, the sum goes into its
+    /// running mean.
     ///
     /// # Errors
     ///
@@ -22,7 +23,7 @@ impl Checkpoint {
         let mut problems = Vec::new();
         let mut tensors: BTreeMap<String, HostTensor> = BTreeMap::new();
         let mut sources: BTreeMap<String, String> = BTreeMap::new();
-        // By the bias that they would be, which the graph may lack.
+        // Biases to add up, by the name of their sum. The graph may lack a tensor of that name.
         let mut summands: BTreeMap<String, Vec<(String, HostTensor)>> = BTreeMap::new();
         for (name, tensor) in self.tensors {
             let bare = name.strip_prefix("module.").filter(|_| !wanted.contains_key(&name)).unwrap_or(&name);
@@ -57,8 +58,8 @@ impl Checkpoint {
     }
 }
 
-/// Sums biases into the tensor `target`, or into the running mean of the batch norm behind it: (x + b - mean) is
-/// (x - (mean - b)).
+/// Adds up biases into the tensor `target`, or subtracts them from the running mean of the batch norm behind it,
+/// because x + b - mean = x - (mean - b).
 fn add_biases(
     target: &str,
     biases: Vec<(String, HostTensor)>,

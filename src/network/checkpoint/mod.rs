@@ -1,6 +1,6 @@
-//! A network's tensors by name: read, made from a seed, translated from other namings, checked against the network.
+//! The tensors of a network by name: read from files, made from a seed, translated from other dialects, and checked.
 
-#[expect(clippy::module_inception, reason = "the room is named for what it makes")]
+#[expect(clippy::module_inception, reason = "the module is named for what it makes")]
 mod checkpoint;
 mod dialects;
 mod fit;

@@ -1,4 +1,5 @@
-//! Tensors made from a seed and their names, the same in every language: `docs/networks.md` has the contract.
+//! Random tensors, which depend on a seed and their names alone. `docs/networks.md` has the contract, so that other
+//! languages can make the same.
 
 use rayon::prelude::*;
 
@@ -8,7 +9,8 @@ use crate::network::graph::{Graph, Role};
 use crate::noise::Noise;
 
 impl Checkpoint {
-    /// Every tensor that `graph` wants, made from a seed and its name as `docs/networks.md` says.
+    /// Random values for every tensor of `graph`. They depend on `seed` and the tensor's name, as `docs/networks.md`
+    /// says.
     pub fn random(graph: &Graph, seed: u64) -> Self {
         let tensors = graph.tensors().into_iter().map(|spec| {
             let value = |v: f64| match spec.role {
@@ -25,12 +27,14 @@ impl Checkpoint {
     }
 }
 
-/// The input for comparisons with other implementations: `elements` numbers in [-1, 1), from a seed, in NCTHW order.
+/// A random input for comparisons with other implementations: `elements` numbers in [-1, 1), in NCTHW order.
+///
+/// They depend on `seed` as `docs/networks.md` says.
 pub fn random_input(elements: usize, seed: u64) -> Vec<f32> {
     random(INPUT, seed, elements, |v| v)
 }
 
-/// `value` of as many numbers in [-1, 1), which depend on the name and the seed.
+/// `value` of each of `elements` numbers in [-1, 1), which depend on name and seed.
 fn random(name: &str, seed: u64, elements: usize, value: impl Fn(f64) -> f64 + Sync) -> Vec<f32> {
     let noise = Noise::new(name, seed);
     let element = |i: usize| value(noise.number(i as u64)) as f32;

@@ -10,12 +10,12 @@ use super::dialects::is_counter;
 use crate::error::Error;
 
 impl Checkpoint {
-    /// Reads a safetensors file of F32, F16, BF16 or F64 tensors, all taken as f32. PyTorch's counters
-    /// (`num_batches_tracked`) are left out.
+    /// Reads a safetensors file of F32, F16, BF16 or F64 tensors, and converts them to f32. Leaves out PyTorch's
+    /// counters of batches (`num_batches_tracked`).
     ///
     /// # Errors
     ///
-    /// [`Error::File`] where the bytes are no such file, or a tensor has another type.
+    /// [`Error::File`] if the bytes are no such file, or if a tensor has another type.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, Error> {
         check_safetensors(bytes)?;
         let file = SafeTensors::deserialize(bytes).map_err(|error| Error::File { problem: error.to_string() })?;
@@ -29,11 +29,11 @@ impl Checkpoint {
         Ok(Self { tensors })
     }
 
-    /// The bytes of a safetensors file with these tensors, in F32.
+    /// Writes these tensors into the bytes of a safetensors file, in F32.
     ///
     /// # Errors
     ///
-    /// [`Error::File`] where a tensor's elements are not as many as its shape says.
+    /// [`Error::File`] if a tensor has more or fewer elements than its shape says.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         let problem = |error: safetensors::SafeTensorError| Error::File { problem: error.to_string() };
         let bytes = |tensor: &HostTensor| tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
@@ -47,8 +47,10 @@ impl Checkpoint {
     }
 }
 
-/// Refuses a safetensors file with offsets beyond its end, for programs that read such files themselves: the safetensors
-/// crate adds offsets up before it compares them, which overflows on crafted files.
+/// Refuses a safetensors file with offsets beyond its end.
+///
+/// Call it before you read such a file with the safetensors crate. That crate adds offsets before it compares them, and
+/// the addition overflows on crafted files. [`Checkpoint::from_safetensors`] calls it.
 ///
 /// # Errors
 ///

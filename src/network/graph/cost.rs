@@ -1,4 +1,4 @@
-//! What a network costs, whatever runs it.
+//! What a network costs, independent of the implementation.
 
 use super::graph::Graph;
 use super::node::Task;
@@ -7,18 +7,18 @@ use super::value::{Kind, ValueShape};
 use crate::dims::InputSize;
 use crate::error::Error;
 
-/// What a network costs at a size, whatever runs it.
+/// What a network costs at a size, independent of the implementation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NetworkCost {
     /// Multiply-adds of convolutions and matrices.
     pub macs: u64,
-    /// Weights, biases, and batch norm's scales and shifts.
+    /// Weights, biases, and the scales and shifts of batch norms.
     pub params: u64,
 }
 
 impl Graph {
-    /// Multiply-adds of each node.
+    /// Multiply-adds of each node, for an input of `size`. Errors are those of [`Graph::shapes`].
     pub fn macs(&self, size: InputSize) -> Result<Vec<u64>, Error> {
         let shapes = self.shapes(size)?;
         let macs = self.nodes.iter().map(|node| match (&node.task, node.kind, shapes[node.inputs[0]]) {
@@ -34,9 +34,10 @@ impl Graph {
         macs.collect()
     }
 
-    /// The bytes that each node must move, whatever runs it: its inputs, its output and its weights once. Batch norms,
-    /// concatenations and excitations can be part of their neighbours and count nothing. `activation` and `weight` are
-    /// bytes an element (4 or 2).
+    /// The bytes that each node must move in any implementation: its inputs, its output and its weights once.
+    ///
+    /// Batch norms, concatenations and excitations count 0, because their neighbours can do their work. `activation`
+    /// and `weight` are bytes per element (4 or 2). Errors are those of [`Graph::shapes`].
     pub fn min_bytes(&self, size: InputSize, activation: u64, weight: u64) -> Result<Vec<u64>, Error> {
         let shapes = self.shapes(size)?;
         let bytes = self.nodes.iter().zip(1..).map(|(node, id)| {
@@ -54,7 +55,7 @@ impl Graph {
                 ) => {
                     let weights = matches!(node.task, Task::Linear { .. });
                     let weights = if weights { u64::from(c) * u64::from(outputs) * weight } else { 0 };
-                    // Vectors are f32 in any case.
+                    // Vectors are always f32.
                     Ok(4 * (input.elements() + output.elements()) + weights)
                 }
                 _ => Ok(0),
@@ -63,7 +64,7 @@ impl Graph {
         bytes.collect()
     }
 
-    /// Multiply-adds and parameters.
+    /// Multiply-adds and parameters, for an input of `size`. Errors are those of [`Graph::shapes`].
     pub fn cost(&self, size: InputSize) -> Result<NetworkCost, Error> {
         let macs = self.macs(size)?.into_iter().fold(0, u64::saturating_add);
         let trained = |spec: &TensorSpec| !matches!(spec.role, Role::Mean | Role::Var);

@@ -1,4 +1,4 @@
-//! A description resolved and validated, and the shapes of its values at a size.
+//! A validated description whose names are resolved, and the shapes of its values at a size.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::layer::{Spec, Split, Window};
 use crate::network::description::{INPUT, Network};
 
-/// A validated network.
+/// A validated network, whose names are resolved.
 #[derive(Clone, Debug)]
 pub struct Graph {
     pub(crate) network: Network,
@@ -19,7 +19,11 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Resolves and validates a description. Errors name the node.
+    /// Resolves and validates a description.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Node`] if something is wrong with a node; [`Error::Description`] or [`Error::Argument`] otherwise.
     pub fn new(network: &Network) -> Result<Self, Error> {
         if network.input.channels == 0 {
             return Err(Error::argument("input.channels", 0, "must be at least 1"));
@@ -87,10 +91,14 @@ impl Graph {
         self.nodes.iter().position(|node| node.name == name).map(|index| index + 1)
     }
 
-    /// The shapes of all values, the input's first, then one a node. Errors name the node.
+    /// The shapes of all values for an input of `size`: that of the input, then one per node.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if `size` is out of range; [`Error::Node`] if a node cannot have its input of this size.
     pub fn shapes(&self, size: InputSize) -> Result<Vec<ValueShape>, Error> {
         let rounding = self.network.rounding;
-        // The checks of sizes are those of a layer.
+        // Checks the size as a layer does.
         Spec::builder(self.network.input.channels, 1).build()?.shapes(size)?;
         let input = Split { high: self.network.input.channels, low: 0 };
         let mut shapes = vec![ValueShape::map(input, size, rounding)];
@@ -113,7 +121,7 @@ impl Graph {
         let input = shapes[node.inputs[0]];
         let shape = match (&node.task, node.kind, input) {
             (Task::Conv { spec, .. }, Kind::Map(split), ValueShape::Map { size, .. }) => {
-                // Both frequencies must agree with each other, and the next layer with both.
+                // Checks that both frequencies fit each other. `output_size` is then right for both.
                 spec.shapes(size)?;
                 ValueShape::map(split, spec.output_size(size)?, rounding)
             }
@@ -149,7 +157,7 @@ impl Graph {
         Ok(shape)
     }
 
-    /// The number of classes, where the answer is a vector.
+    /// The number of classes: the elements of the answer. `None` if the answer is a map.
     pub fn classes(&self) -> Option<u32> {
         match self.kind(self.output) {
             Kind::Vector(c) => Some(c),
@@ -157,14 +165,14 @@ impl Graph {
         }
     }
 
-    /// The shape of the answer, of those of all values.
+    /// The shape of the answer, out of the shapes that [`Graph::shapes`] returns.
     pub fn output_shape(&self, shapes: &[ValueShape]) -> ValueShape {
         shapes[self.output]
     }
 }
 
 impl Window {
-    /// The size at full resolution behind the pool.
+    /// The size at full resolution after the pool.
     fn output(&self, size: InputSize) -> Result<InputSize, Error> {
         let mut out = [0; 3];
         for (axis, input) in [size.t, size.h, size.w].into_iter().enumerate() {
@@ -179,7 +187,8 @@ impl Window {
         Ok(InputSize { t: out[0], h: out[1], w: out[2], ..size })
     }
 
-    /// Every window of the low frequency, whose number its high frequency decides, must touch its map.
+    /// Refuses a pool if a pool window of the low frequency does not touch its map. The size of the high frequency
+    /// decides how many pool windows the low frequency has.
     fn check_low(&self, from: Dims, to: Dims) -> Result<(), Error> {
         let axes = [(from.t, to.t), (from.h, to.h), (from.w, to.w)];
         for (axis, (from, to)) in axes.into_iter().enumerate() {

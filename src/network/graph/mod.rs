@@ -1,7 +1,7 @@
-//! A description resolved: names to values, splits, the tensors it wants, shapes at a size, cost.
+//! A network whose names are resolved: its values, the tensors that it needs, shapes at a size, and cost.
 
 mod cost;
-#[expect(clippy::module_inception, reason = "the room is named for what it makes")]
+#[expect(clippy::module_inception, reason = "the module is named for what it makes")]
 mod graph;
 mod node;
 mod resolve;

@@ -5,18 +5,18 @@ use crate::error::Error;
 use crate::layer::{Activation, Spec, Window};
 use crate::network::description::PoolKind;
 
-/// A node with everything that does not depend on the size.
+/// A node, as far as it does not depend on the size.
 #[derive(Clone, Debug)]
 pub(crate) struct GraphNode {
     pub(crate) name: String,
-    /// Without the residual.
+    /// The values that it reads, without the residual.
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) residual: Option<ValueId>,
     pub(crate) task: Task,
     pub(crate) kind: Kind,
 }
 
-/// What a node does, with the channels of its input known.
+/// What a node does. The channels of its input are known.
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
     Conv { spec: Spec, norm: bool },
@@ -29,7 +29,7 @@ pub(crate) enum Task {
     Softmax,
 }
 
-/// Refuses a description.
+/// An error about the description.
 pub(super) fn refuse(problem: impl Into<String>) -> Error {
     Error::Description { problem: problem.into() }
 }

@@ -1,4 +1,4 @@
-//! From a node of a description to a node of the graph: names to values, splits, windows, specifications.
+//! Turns a node of a description into a node of the graph: finds values by name, and validates.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The tensors that a network wants of a checkpoint.
+//! The tensors that a network needs from a checkpoint.
 
 use super::graph::Graph;
 use super::node::{GraphNode, Task};
@@ -6,20 +6,20 @@ use super::value::Kind;
 use crate::layer::{Frequency, Path, Split};
 use crate::network::description::Op;
 
-/// What a tensor of a checkpoint is, as far as its values are concerned.
+/// What a tensor of a checkpoint is used for. Random values depend on it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Role {
-    /// A kernel or matrix; `fan_in` inputs make one output.
+    /// The weights of a convolution, or a matrix.
     Weight {
-        /// Over all paths into the output.
+        /// The number of inputs of one output, over all paths into it.
         fan_in: u32,
     },
     /// Added to an output.
     Bias,
-    /// Batch norm's scale; `residual` where a residual is added to the result.
+    /// Batch norm's scale.
     Gamma {
-        /// Whether the node adds a residual.
+        /// Whether the node adds a residual after the batch norm.
         residual: bool,
     },
     /// Batch norm's shift.
@@ -30,15 +30,15 @@ pub enum Role {
     Var,
 }
 
-/// A tensor that a network wants of a checkpoint.
+/// A tensor that a network needs from a checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TensorSpec {
-    /// In this project's own naming.
+    /// Its name, as `docs/networks.md` lists it.
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// What it is.
+    /// What it is used for.
     pub role: Role,
 }
 

@@ -1,39 +1,39 @@
-//! What the values of a network are.
+//! The values of a network: maps and vectors.
 
 use crate::dims::{Dims, InputSize};
 use crate::layer::{Rounding, Split};
 
-/// The index of a value: 0 is the network's input, i + 1 what node i makes.
+/// The index of a value. 0 is the network's input, and i + 1 the value of node i.
 pub(crate) type ValueId = usize;
 
-/// The network's input.
+/// The index of the network's input.
 pub(crate) const INPUT_ID: ValueId = 0;
 
-/// What a value is, whatever the size.
+/// What a value is, as far as it does not depend on the size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Map(Split),
     Vector(u32),
 }
 
-/// What a value is at a size.
+/// The shape of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ValueShape {
     /// A map.
     Map {
-        /// Batch, frames, and the size at full resolution, whether or not there is a part of high frequency.
+        /// Batch, frames, and the size at full resolution, even if there is no high frequency.
         size: InputSize,
-        /// The part of high frequency.
+        /// The shape of the high frequency. `None` if it has no channels.
         high: Option<Dims>,
-        /// The part of low frequency.
+        /// The shape of the low frequency. `None` if it has no channels.
         low: Option<Dims>,
     },
-    /// `c` numbers for each of a batch of `n`.
+    /// One vector of `c` elements per sample.
     Vector {
         /// Batch.
         n: u32,
-        /// Elements.
+        /// Elements of each vector.
         c: u32,
     },
 }
@@ -46,7 +46,7 @@ impl ValueShape {
         Self::Map { size, high: (split.high > 0).then_some(full), low: (split.low > 0).then_some(half) }
     }
 
-    /// Elements of both frequencies, or of the vector.
+    /// Number of elements, of both frequencies or of all vectors.
     pub fn elements(&self) -> u64 {
         match *self {
             Self::Map { high, low, .. } => [high, low].into_iter().flatten().map(Dims::elements).sum(),

@@ -1,4 +1,4 @@
-//! From which dispatch to which each tensor must keep its contents.
+//! For each tensor, the first and the last dispatch between which it must keep its contents.
 
 use super::memory::Lifetime;
 use super::options::NetworkOptions;
@@ -6,8 +6,9 @@ use super::step::{Place, PlannedStep};
 use crate::kernels::Access;
 use crate::network::graph::Graph;
 
-/// From which step to which each tensor must keep its contents. The input and the answer are there all the time: an
-/// inference can be recorded again without giving the input again.
+/// For each tensor, the first and the last step between which it must keep its contents. The input keeps them all the
+/// time, so that an inference can run again without writing the input again. The answer and kept values keep them to
+/// the end.
 pub(super) fn lifetimes(
     graph: &Graph,
     options: &NetworkOptions,
@@ -26,7 +27,7 @@ pub(super) fn lifetimes(
         }
     }
     for lifetime in &mut lifetimes {
-        // What no step uses, such as a part of an input that no layer reads.
+        // A tensor that no step uses, such as the input of a network that does not read it.
         lifetime.first = lifetime.first.min(lifetime.last);
     }
     let kept = options.keep.iter().filter_map(|name| graph.find(name));

@@ -1,4 +1,4 @@
-//! The dispatches of each node.
+//! Turns nodes into dispatches.
 
 use super::place::Placement;
 use super::step::{Params, Part, Place, PlannedStep, Span};
@@ -12,7 +12,7 @@ use crate::network::description::PoolKind;
 use crate::network::graph::{GraphNode, Kind, Task, ValueShape};
 use crate::plan::{Choices, Options, Variant};
 
-/// A convolution of a network, as it stands there.
+/// A convolution of a network, with everything that decides its plan.
 #[derive(Clone, Debug)]
 pub(super) struct PlannedLayer {
     pub(super) node: usize,
@@ -22,13 +22,14 @@ pub(super) struct PlannedLayer {
     pub(super) tuned: bool,
 }
 
-/// Turns nodes into dispatches, one after the other.
+/// Turns nodes into dispatches, one node after another.
 pub(super) struct Lowering<'a> {
     pub(super) placement: Placement<'a>,
     pub(super) choices: &'a Choices,
     pub(super) steps: Vec<PlannedStep>,
     pub(super) layers: Vec<PlannedLayer>,
-    /// Bytes of the largest value, which a layer's scratch must not exceed: it would decide what the network needs.
+    /// Bytes of the largest value. The scratch of a layer must not exceed it, or scratch would decide how much memory
+    /// the network needs.
     pub(super) largest: u64,
 }
 
@@ -104,7 +105,7 @@ impl<'a> Lowering<'a> {
                 }
             }
             Task::Excite { reduced, activation } => {
-                // Two inputs, a residual and two outputs are more than some devices bind.
+                // Two inputs, a residual and two outputs are more buffers than some devices can bind.
                 pooled =
                     node.residual.is_none() || self.placement.facts.limits.max_storage_buffers_per_shader_stage >= 5;
                 let output = Place { pooled: output.pooled.filter(|_| pooled), ..output };
@@ -144,7 +145,7 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// pool of a value's high part, where somebody wants it.
+    /// Pools the high frequency of a value, if its pooled map is kept.
     pub(super) fn pool(&mut self, index: usize, output: Place) -> Result<(), Error> {
         let Some((x, y)) = output.high.zip(output.pooled) else { return Ok(()) };
         let (from, to) = (operand(TensorId::XH, x), operand(TensorId::YH, y));
@@ -153,7 +154,7 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// A layer; returns whether it also writes the pooled output.
+    /// Plans a layer. Returns whether it also writes the pooled output.
     fn conv(&mut self, index: usize, node: &GraphNode, spec: &Spec, x: Place, y: Place) -> Result<bool, Error> {
         let ValueShape::Map { size, .. } = self.placement.shapes[node.inputs[0]] else { return Ok(false) };
         let residual = node.residual.map(|id| self.placement.places[id]).unwrap_or_default();
@@ -197,7 +198,7 @@ impl<'a> Lowering<'a> {
         scale::step(self.placement.facts, self.placement.options.types(self.placement.facts), job)
     }
 
-    /// The means of a map's channels, H's in front of L's.
+    /// The means of a map's high channels, then of its low channels.
     fn means(&mut self, index: usize, x: Place, vector: Part) -> Result<(), Error> {
         let mut first = 0;
         for part in [x.high, x.low].into_iter().flatten() {
@@ -262,7 +263,7 @@ impl<'a> Lowering<'a> {
     }
 }
 
-/// A job that copies, for others to differ from.
+/// A job that copies. Other jobs are made by changing its fields.
 fn copies(x: Part, y: Part) -> scale::Job {
     let (form, activation) = (scale::Form::Copy, Activation::None);
     let factors = Slice::whole(0);

@@ -1,26 +1,25 @@
-//! Buffers by lifetime: tensors that are never alive together share memory.
+//! Assigns tensors to buffers. Tensors that are never alive at the same time share memory.
 //!
-//! WebGPU tracks whole buffers: a dispatch cannot read one part of a buffer and write another. So tensors share a buffer
-//! only where no dispatch reads one and writes the other, and each dispatch finds what it writes in other buffers than
-//! what it reads.
+//! WebGPU tracks whole buffers: a dispatch cannot read one part of a buffer and write another. So two tensors share a
+//! buffer only if no dispatch reads one and writes the other.
 
-/// A tensor of a plan: how large, which steps use it and how, and from which step to which it must keep its contents.
+/// A tensor of a plan: its size, the steps between which it must keep its contents, and the steps that use it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lifetime {
     pub(crate) bytes: u64,
     pub(crate) first: usize,
     pub(crate) last: usize,
-    /// Steps in order, and whether they write it.
+    /// The steps that use it, in order, and whether they write it.
     pub(crate) accesses: Vec<(usize, bool)>,
 }
 
 impl Lifetime {
-    /// Whether both are alive in some step.
+    /// Whether both are alive in a step.
     fn overlaps(&self, other: &Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 
-    /// Whether some step reads one and writes the other.
+    /// Whether a step reads one and writes the other.
     fn clashes(&self, other: &Self) -> bool {
         let (mut a, mut b) = (self.accesses.iter().peekable(), other.accesses.iter().peekable());
         while let (Some(&&(i, write)), Some(&&(j, other_write))) = (a.peek(), b.peek()) {
@@ -44,7 +43,7 @@ pub(crate) struct Spot {
     pub(crate) offset: u64,
 }
 
-/// Where each tensor lies, and how large the buffers are.
+/// Where each tensor lies, and the sizes of the buffers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Assignment {
     pub(crate) spots: Vec<Spot>,
@@ -52,14 +51,15 @@ pub(crate) struct Assignment {
     pub(crate) bytes: Vec<u64>,
 }
 
-/// The most bytes that are alive in one step.
+/// Bytes of the tensors that are alive in a step, at most over all steps.
 pub(crate) fn live_bytes(tensors: &[Lifetime]) -> u64 {
     let alive = |step: usize| tensors.iter().filter(move |t| t.first <= step && step <= t.last).map(|t| t.bytes);
     tensors.iter().map(|t| alive(t.first).fold(0, u64::saturating_add)).max().unwrap_or(0)
 }
 
-/// The best of a few greedy orders: which one packs a network tightest depends on where its largest maps are. Offsets
-/// are multiples of `alignment`; a buffer has at most `most` bytes, unless one tensor alone has more.
+/// Assigns tensors to buffers greedily, in several orders, and returns the smallest result. Which order is the best
+/// depends on where a network has its largest maps. Offsets are multiples of `alignment`. A buffer has at most `most`
+/// bytes, unless one tensor alone has more.
 pub(crate) fn assign(tensors: &[Lifetime], alignment: u64, most: u64) -> Assignment {
     let order = |key: &dyn Fn(&Lifetime) -> (u64, u64)| {
         let mut order: Vec<usize> = (0..tensors.len()).collect();
@@ -79,8 +79,8 @@ pub(crate) fn assign(tensors: &[Lifetime], alignment: u64, most: u64) -> Assignm
     all.min_by_key(total).unwrap_or_else(|| Assignment { spots: Vec::new(), bytes: Vec::new() })
 }
 
-/// In this order, each tensor takes the place for which a buffer has to grow least, and of those that need no growth the
-/// one in the smallest buffer.
+/// Assigns tensors in this order. Each takes the place for which a buffer has to grow least. If several buffers would
+/// grow equally, it takes the smallest of them.
 fn assign_in(order: &[usize], tensors: &[Lifetime], alignment: u64, most: u64) -> Assignment {
     let mut spots = vec![Spot::default(); tensors.len()];
     let mut bytes: Vec<u64> = Vec::new();
@@ -99,7 +99,8 @@ fn assign_in(order: &[usize], tensors: &[Lifetime], alignment: u64, most: u64) -
             fits.then_some((end.saturating_sub(bytes[buffer]), bytes[buffer], Spot { buffer, offset }))
         };
         let best = (0..bytes.len()).filter_map(candidate).min_by_key(|&(growth, size, _)| (growth, size));
-        // A place that has to be made is as good in a buffer of its own, and leaves more choice.
+        // If a buffer would have to grow by the whole tensor, a new buffer costs the same and restricts later tensors
+        // less.
         let spot = match best {
             Some((growth, _, spot)) if growth < tensor.bytes => spot,
             _ => {
@@ -115,7 +116,7 @@ fn assign_in(order: &[usize], tensors: &[Lifetime], alignment: u64, most: u64) -
     Assignment { spots, bytes }
 }
 
-/// The lowest aligned offset with room for `bytes` between what is taken.
+/// The lowest aligned offset with room for `bytes` between the taken ranges (offset, length).
 fn gap(taken: impl Iterator<Item = (u64, u64)>, bytes: u64, alignment: u64) -> u64 {
     let mut taken: Vec<_> = taken.collect();
     taken.sort_unstable();
@@ -151,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_is_read_together_shares_a_buffer() {
-        // A large tensor, then three small ones in its place, the third of them written while the others are read.
+        // A large tensor, then three small ones in its place. The third is written while the others are read.
         let large = lifetime(1000, 0, 1);
         let small = |first| Lifetime { bytes: 400, first, last: 4, accesses: vec![(first, true), (4, false)] };
         let written = Lifetime { bytes: 400, first: 4, last: 5, accesses: vec![(4, true), (5, false)] };
@@ -182,7 +183,7 @@ mod tests {
                     }
                 }
             }
-            // No plan takes less than what is alive at once.
+            // No assignment needs less than the bytes that are alive at once.
             let alive =
                 |step| tensors.iter().filter(|t| t.first <= step && step <= t.last).map(|t| t.bytes).sum::<u64>();
             let peak = (0..70).map(alive).max().unwrap();

@@ -5,7 +5,7 @@ mod lower;
 mod memory;
 mod options;
 mod place;
-#[expect(clippy::module_inception, reason = "the room is named for what it makes")]
+#[expect(clippy::module_inception, reason = "the module is named for what it makes")]
 mod plan;
 mod pooled;
 mod stem;

@@ -1,21 +1,21 @@
-//! What a caller wants of a network besides its description.
+//! How a network is to be run, besides its description.
 
 use crate::device::DeviceFacts;
 use crate::kernels::Types;
 use crate::plan::Options;
 use crate::precision::Precision;
 
-/// What a caller wants of a network besides its description.
+/// How a network is to be run: everything that its description does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkOptions {
-    /// What is stored and summed in which type. Vectors are f32 in any case.
+    /// The types in which the network stores and adds. Vectors are always f32.
     pub precision: Precision,
-    /// Nodes whose values stay readable to the end, at the price of memory.
+    /// The names of nodes whose values can be read after an inference. Each needs memory of its own.
     pub keep: Vec<String>,
 }
 
 impl NetworkOptions {
-    /// What all layers have in common.
+    /// The options that all layers share.
     pub(crate) fn layer(&self) -> Options {
         Options { precision: self.precision, ..Options::default() }
     }

@@ -1,4 +1,4 @@
-//! Where each value lies: tensors of its own, or channels of a concatenation.
+//! Decides where each value lies: in tensors of its own, or in channels of a concatenation.
 
 use super::options::NetworkOptions;
 use super::pooled::Pooled;
@@ -17,7 +17,7 @@ pub(super) struct Placement<'a> {
     pub(super) shapes: &'a [ValueShape],
     pub(super) pooled: Pooled,
     pub(super) places: Vec<Place>,
-    /// Bytes of each.
+    /// Bytes of each tensor.
     pub(super) tensors: Vec<u64>,
 }
 
@@ -45,14 +45,14 @@ impl<'a> Placement<'a> {
         Span { tensor: self.tensors.len() - 1, offset: 0, bytes }
     }
 
-    /// A tensor of its own for a map.
+    /// A new tensor for one frequency of a map.
     pub(super) fn own(&mut self, dims: Dims) -> Part {
         let span = self.tensor(dims.elements().saturating_mul(self.options.precision.activations.bytes()));
         Part { span, dims, slice: Slice::whole(dims.c) }
     }
 
-    /// A tensor for both frequencies of a map, one behind the other: they come and go together, and a large buffer that
-    /// an all-high map has left then holds both. Two tensors where no buffer would hold both.
+    /// A new tensor for both frequencies of a map, one behind the other. They have the same lifetime, and together they
+    /// fit into the place that a map without low frequency has left. If no buffer can hold both, they get two tensors.
     fn own_map(&mut self, high: Option<Dims>, low: Option<Dims>) -> [Option<Part>; 2] {
         let apart = |planner: &mut Self| [high, low].map(|dims| dims.map(|dims| planner.own(dims)));
         let (Some(high), Some(low)) = (high, low) else {
@@ -64,7 +64,7 @@ impl<'a> Placement<'a> {
         let alignment = u64::from(self.facts.limits.min_storage_buffer_offset_alignment.max(4));
         let offset = bytes(high).checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
         let together = offset.saturating_add(bytes(low));
-        // Parts are bound apart, so that how much can be bound at once is no limit to their sum.
+        // The frequencies are bound one by one, so only the size of a buffer limits both together.
         if together > self.facts.limits.max_buffer_size {
             return apart(self);
         }
@@ -81,8 +81,9 @@ impl<'a> Placement<'a> {
         }
     }
 
-    /// Concatenation without a copy: what is concatenated is written where it belongs, if its maker can write there and
-    /// its readers can read there. Later nodes first, so that a concatenation inside of another finds its place.
+    /// Places inputs of concatenations in the concatenation's tensor, so that they need not be copied, if their makers
+    /// can write and their readers can read a slice. Goes from the last node to the first, because the place of an
+    /// outer concatenation decides that of an inner one.
     fn place_concats(&mut self) {
         let graph = self.graph;
         let mut readers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len() + 1];
@@ -113,18 +114,18 @@ impl<'a> Placement<'a> {
                 for (first, dims) in first.iter_mut().zip(dims) {
                     *first += dims.map_or(0, |dims| dims.c);
                 }
-                // A second concatenation would be of another tensor, and would have to copy out of this one.
+                // If two concatenations read the value, it can lie in neither without a copy for the other.
                 let concats = readers[id].iter().filter(|&&r| matches!(graph.nodes[r].task, Task::Concat)).count();
                 let readable =
                     readers[id].iter().all(|&r| matches!(graph.nodes[r].task, Task::Concat | Task::Norm { .. }));
-                // What is read back has to be whole.
+                // A value that is read back must not be a slice.
                 let kept = id == graph.output || self.options.keep.iter().any(|name| name == graph.name(id));
                 if id > 0 && concats == 1 && readable && !kept && !self.pooled.kept[id] && self.writes_slices(id) {
                     self.places[id] = spot;
                 }
             }
         }
-        // One dispatch cannot read and write one buffer.
+        // A dispatch cannot read and write the same buffer.
         for (index, node) in graph.nodes.iter().enumerate() {
             let own = self.places[index + 1];
             let tensors = |place: Place| [place.high, place.low].into_iter().flatten().map(|part| part.span.tensor);
@@ -135,7 +136,7 @@ impl<'a> Placement<'a> {
         }
     }
 
-    /// Whether the maker of a value can write it as channels of a larger tensor.
+    /// Whether the maker of a value can write it as a slice of a larger tensor.
     fn writes_slices(&self, id: ValueId) -> bool {
         let node = &self.graph.nodes[id - 1];
         match node.task {
@@ -145,7 +146,7 @@ impl<'a> Placement<'a> {
         }
     }
 
-    /// Gives a value tensors of its own, where it has no place yet.
+    /// Gives a value tensors of its own, if it has no place yet.
     fn place(&mut self, id: ValueId) {
         match self.shapes[id] {
             ValueShape::Map { high, low, .. } => {
@@ -172,8 +173,8 @@ impl<'a> Placement<'a> {
         }
     }
 
-    /// Refuses maps, which are called `map` in the error, and vectors that the device could not bind or the kernels not
-    /// index.
+    /// Refuses maps and vectors that the device cannot bind or the kernels cannot index. `map` is the name of a map in
+    /// the error.
     pub(super) fn check_sizes(&self, place: Place, map: &str) -> Result<(), Error> {
         for part in [place.high, place.low, place.pooled].into_iter().flatten() {
             let whole = part.dims.with_channels(part.slice.of);
@@ -183,7 +184,7 @@ impl<'a> Placement<'a> {
         place.vector.map_or(Ok(()), |vector| self.check_vector(vector.dims))
     }
 
-    /// As [`Self::check_sizes`], of a vector, which is f32.
+    /// Refuses a vector that the device cannot bind or the kernels cannot index. Vectors are f32.
     pub(super) fn check_vector(&self, dims: Dims) -> Result<(), Error> {
         let elements = dims.elements();
         let what = format!("a vector of {}x{}", dims.n, dims.c);

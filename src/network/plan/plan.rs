@@ -1,4 +1,5 @@
-//! A network at a size, on a device: every dispatch, and every buffer. Pure, so that it can be made and asked anywhere.
+//! The plan of a network at a size: every dispatch and every buffer. It touches no device, so that it can be made and
+//! inspected anywhere.
 
 use super::lifetimes::lifetimes;
 use super::lower::{Lowering, PlannedLayer};
@@ -14,24 +15,25 @@ use crate::network::graph::{Graph, INPUT_ID, Task, ValueShape};
 use crate::plan::{Choices, Options, Variant};
 use crate::precision::Dtype;
 
-/// A network cut into dispatches for a size and a device.
+/// A network at a size, cut into dispatches for a device. Make one with [`Model::plan`](crate::network::Model::plan),
+/// or without a device with [`NetworkPlan::new`].
 #[derive(Clone, Debug)]
 pub struct NetworkPlan {
     pub(crate) graph: Graph,
     pub(crate) options: NetworkOptions,
-    /// Of the device that it was planned for.
+    /// The facts of the device that it was planned for.
     facts: DeviceFacts,
     pub(crate) size: InputSize,
     pub(crate) shapes: Vec<ValueShape>,
     pub(crate) places: Vec<Place>,
     pub(crate) steps: Vec<PlannedStep>,
     layers: Vec<PlannedLayer>,
-    /// Where each tensor lies, and bytes of each buffer.
+    /// Where each tensor lies, and the sizes of the buffers.
     pub(crate) memory: memory::Assignment,
     live_bytes: u64,
 }
 
-/// A convolution of a network with all that decides its plan.
+/// A convolution of a network, with everything that decides its plan.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct NetworkLayer<'a> {
@@ -41,21 +43,30 @@ pub struct NetworkLayer<'a> {
     pub spec: &'a Spec,
     /// The size of its input.
     pub size: InputSize,
-    /// Its types, slices, and whether it reads and writes pooled maps.
+    /// The options that it was planned with: types, slices, and whether it reads and writes pooled maps.
     pub options: Options,
-    /// What it runs.
+    /// The variant that it runs.
     pub variant: Variant,
-    /// Whether that was measured to be the fastest, and not estimated.
+    /// Whether the variant was chosen because it was measured to be the fastest. If not, it was estimated.
     pub tuned: bool,
 }
 
 impl NetworkPlan {
-    /// Plans `graph` for an input of `size`. Errors name the node, unless they are about the input or the options.
+    /// Plans `graph` for an input of `size`, by the planner's estimates.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Node`] if a node cannot be planned; [`Error::Feature`], [`Error::Argument`] or [`Error::Limit`] for
+    /// options or an input that the device or the network cannot have.
     pub fn new(graph: &Graph, size: InputSize, options: &NetworkOptions, facts: &DeviceFacts) -> Result<Self, Error> {
         Self::with_choices(graph, size, options, facts, &Choices::default())
     }
 
-    /// As [`NetworkPlan::new`], with what has been tuned for the device: see [`Choices::plan`].
+    /// Plans `graph` for an input of `size`, with the variants that are tuned for the device: see [`Choices::plan`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`NetworkPlan::new`].
     pub fn with_choices(
         graph: &Graph,
         size: InputSize,
@@ -92,8 +103,8 @@ impl NetworkPlan {
         Ok(Self { graph, options, facts, size, shapes, places, steps, layers, memory, live_bytes })
     }
 
-    /// Refuses a plan of another network, or for a device of which other facts hold: its kernels, which check no bounds,
-    /// would find other weights than they were made for, or other limits.
+    /// Refuses a plan of another network or for a device with other facts. Its kernels check no bounds, and would read
+    /// other weights than those they were made for, or exceed the device's limits.
     pub(crate) fn check_fits(&self, graph: &Graph, facts: &DeviceFacts) -> Result<(), Error> {
         let (name, wanted) = (&self.graph.network.name, &graph.network.name);
         let problem = if name != wanted {
@@ -124,7 +135,7 @@ impl NetworkPlan {
         self.size
     }
 
-    /// The shapes of all values, the input's first, then one a node.
+    /// The shapes of all values: that of the input, then one per node.
     pub fn shapes(&self) -> &[ValueShape] {
         &self.shapes
     }
@@ -134,13 +145,13 @@ impl NetworkPlan {
         self.steps.len()
     }
 
-    /// Each dispatch: the name of its node, and its kernel.
+    /// For each dispatch, in order, the name of its node and of its kernel.
     pub fn trace(&self) -> Vec<(&str, String)> {
         let row = |step: &PlannedStep| (self.graph.nodes[step.node].name.as_str(), step.step.kernel.name());
         self.steps.iter().map(row).collect()
     }
 
-    /// The convolutions in order.
+    /// The convolutions, in order.
     pub fn layers(&self) -> impl Iterator<Item = NetworkLayer<'_>> {
         self.layers.iter().filter_map(|&PlannedLayer { node, size, options, variant, tuned }| {
             let node = &self.graph.nodes[node];
@@ -149,19 +160,19 @@ impl NetworkPlan {
         })
     }
 
-    /// The kernels and WGSL sources in the order of their dispatches, as they go to the device.
+    /// For each dispatch, in order, the name of its kernel and the WGSL source that goes to the device.
     pub fn sources(&self) -> Vec<(String, String)> {
         self.steps.iter().map(|step| (step.step.kernel.name(), step.step.kernel.source())).collect()
     }
 
-    /// The dispatches of each stage that the network names, in order; what follows the last is one more, unless empty.
+    /// The stages that the network names, in order. If dispatches follow the last one, they are one more stage, `end`.
     pub fn stages(&self) -> Vec<Stage> {
         let ends = self.graph.network.stages.iter().filter_map(|name| Some((name.as_str(), self.graph.find(name)?)));
         let mut stages = Vec::new();
         let (mut node, mut step) = (0, 0);
         for (name, end) in ends.chain([("end", self.graph.nodes.len())]) {
             let behind = self.steps.partition_point(|step| step.node < end);
-            // A stage whose dispatches are all part of the next one's is no stage of its own.
+            // A stage without dispatches of its own becomes part of the next one.
             if end > node && behind > step {
                 stages.push(Stage { name: name.to_owned(), nodes: node..end, steps: step..behind });
                 (node, step) = (end, behind);
@@ -170,25 +181,26 @@ impl NetworkPlan {
         stages
     }
 
-    /// Bytes that hold values at once, at most: what no allocation can do without. Input and answer are among them.
+    /// The most bytes of activations that are alive at once, including input and answer. No assignment of buffers needs
+    /// less.
     pub fn live_bytes(&self) -> u64 {
         self.live_bytes
     }
 
-    /// Bytes of all buffers of activations: input, answer, pooled copies and scratch among them.
+    /// Bytes of all buffers of activations, including input, answer, pooled maps and scratch.
     pub fn activation_bytes(&self) -> u64 {
         self.memory.bytes.iter().sum()
     }
 }
 
-/// A part of a network between two nodes that end stages.
+/// Consecutive nodes of a network, for reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stage {
-    /// The node that ends it.
+    /// The name of its last node, or `end`.
     pub name: String,
-    /// Its nodes.
+    /// The indices of its nodes in [`Network::nodes`](crate::network::Network::nodes).
     pub nodes: std::ops::Range<usize>,
-    /// Its dispatches.
+    /// The indices of its dispatches, as in [`NetworkPlan::trace`].
     pub steps: std::ops::Range<usize>,
 }

@@ -1,8 +1,9 @@
-//! Which values of a network are kept pooled beside themselves, and which layers read that.
+//! Decides for which values of a network pool(X_H) is kept too, and which layers read it.
 //!
-//! A convolution with a window wants pool(X_H) at hand: averaging on load repeats for every block of output channels. One
-//! of 1x1 has a kernel that makes the mean of what it reads, and others that are faster where it is given. Which it is, the
-//! estimates say: what is tuned would not do, since it is tuned for one of the two.
+//! A dense 1x1 convolution of stride 1 can run on a kernel that makes the mean of what it reads anyway, or on others
+//! that are faster if pool(X_H) is given. The estimates decide whether it reads it. Tuned variants cannot, because a
+//! layer is tuned either with pool(X_H) or without. All other layers that pool read it, because otherwise they pool
+//! again for every block of output channels.
 
 use super::options::NetworkOptions;
 use crate::device::DeviceFacts;
@@ -14,9 +15,9 @@ use crate::network::graph::{Graph, Task, ValueId, ValueShape};
 use crate::plan::{Options, Plan};
 
 pub(super) struct Pooled {
-    /// Of each value, whether it is kept pooled too.
+    /// For each value, whether its pooled map is kept too.
     pub(super) kept: Vec<bool>,
-    /// Of each node, whether it reads its input pooled.
+    /// For each node, whether it reads the pooled map of its input.
     pub(super) read: Vec<bool>,
 }
 
@@ -36,7 +37,7 @@ impl Pooled {
             *read = gain > 0.0;
             worth[input] += gain.max(0.0);
         }
-        // The network's input is given; a layer that wants it pooled does it on its own.
+        // Not for the network's input, which nobody pools. Layers pool it themselves.
         for (id, kept) in kept.iter_mut().enumerate().skip(1) {
             let ValueShape::Map { high: Some(high), .. } = shapes[id] else { continue };
             *kept = worth[id] > gains.cost(high, graph, id);
@@ -48,19 +49,19 @@ impl Pooled {
     }
 }
 
-/// Whether a layer reads a mean of X_H.
+/// Whether a layer pools X_H.
 fn pools(spec: &Spec) -> bool {
     let pools = |path| spec.has(path) && spec.sampling(path).level > 0;
     spec.downsample() == Downsample::AveragePool && (pools(Path::HH) || pools(Path::HL))
 }
 
-/// Whether the pointwise kernel has the layer's mean for three additions.
+/// Whether the pointwise kernel can run the layer, which makes a mean with only three additions.
 fn has_cheap_mean(spec: &Spec) -> bool {
     let one_tap = spec.kernel() == [1, 1] && spec.time().kernel == 1;
     one_tap && spec.groups() == Groups::Count(1) && spec.stride() == 1
 }
 
-/// Microseconds, by estimate, of the layers asked for so far.
+/// The gains of layers by pool(X_H), in estimated microseconds. Remembers those that were asked for.
 struct Gains<'a> {
     options: &'a NetworkOptions,
     facts: &'a DeviceFacts,
@@ -68,7 +69,7 @@ struct Gains<'a> {
 }
 
 impl Gains<'_> {
-    /// What a layer gains by pool(X_H) at hand.
+    /// The microseconds that a layer gains if pool(X_H) is given.
     fn of(&mut self, spec: &Spec, size: InputSize) -> f64 {
         if let Some(&(_, _, gain)) = self.known.iter().find(|(s, at, _)| s == spec && *at == size) {
             return gain;
@@ -77,7 +78,7 @@ impl Gains<'_> {
             let options = Options { pooled_input, ..self.options.layer() };
             Plan::new(spec, size, &options, self.facts).map(|plan| plan.estimate(self.facts))
         };
-        // A layer that cannot be planned says so itself, in its turn.
+        // If the layer cannot be planned, lowering reports the error later.
         let gain = match (estimate(false), estimate(true)) {
             (Ok(without), Ok(with)) => without - with,
             _ => 0.0,
@@ -86,7 +87,8 @@ impl Gains<'_> {
         gain
     }
 
-    /// What pool(Y_H) costs: a dispatch of its own, or about half of that where its maker writes it beside Y_H.
+    /// The microseconds that the pooled map costs: a dispatch, or about half of that if the node that makes the value
+    /// also writes its pooled map.
     fn cost(&self, high: Dims, graph: &Graph, id: ValueId) -> f64 {
         let operand = |id, dims| Operand { id, dims };
         let (from, to) = (operand(TensorId::XH, high), operand(TensorId::YH, high.pooled(graph.network.rounding)));

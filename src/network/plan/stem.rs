@@ -1,4 +1,4 @@
-//! A plain convolution and the max pool behind it, in bands of rows.
+//! The stem: a plain convolution and the pool behind it, in bands of rows.
 
 use super::lower::{Lowering, PlannedLayer, operand};
 use super::step::{Params, Part, Place, PlannedStep, Span};
@@ -11,12 +11,13 @@ use crate::network::description::PoolKind;
 use crate::network::graph::{Task, ValueShape};
 use crate::plan::{Family, Options, Plan, Strategy, Variant};
 
-/// The most bands that a stem is cut into: each is two dispatches, and does a row or two again.
+/// The most bands of a stem. Each band is two dispatches, and repeats a row or two of the convolution.
 const MAX_BANDS: u32 = 4;
 
 impl Lowering<'_> {
-    /// A plain convolution and the max pool behind it, a band of rows after the other, where the map between them is
-    /// larger than all others: a band of it is then all that is ever there. Says how many nodes it has planned.
+    /// Plans a plain convolution and the pool behind it as bands of rows, one after another, if the map between them is
+    /// larger than all others. Then only a band of that map needs memory. Returns the number of nodes it has planned: 0
+    /// or 2.
     pub(super) fn stem(&mut self, index: usize) -> Result<usize, Error> {
         let graph = self.placement.graph;
         let (Some(conv), Some(pool)) = (graph.nodes.get(index), graph.nodes.get(index + 1)) else { return Ok(0) };
@@ -64,7 +65,7 @@ impl Lowering<'_> {
         let average = *kind == PoolKind::Average;
         let rows = most(count).unwrap_or(map.dims.h);
         let Part { span, dims, .. } = map;
-        // The tensor of the whole map becomes that of a band.
+        // The tensor holds only a band, not the whole map.
         let span = Span { bytes: rows_bytes(rows).next_multiple_of(4), ..span };
         self.placement.tensors[span.tensor] = span.bytes;
         self.placement.places[id] = Place::default();

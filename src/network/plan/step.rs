@@ -7,33 +7,34 @@ use crate::kernels::packing::Packing;
 use crate::layer::Frequency;
 use crate::precision::Dtype;
 
-/// Host data that a step reads, made once for all sizes.
+/// The packed weights that a step reads. They are made once and shared by all sizes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Params {
     /// A convolution's weights.
     Conv(Packing),
-    /// Factors and shifts of a norm.
+    /// The factors and shifts of a batch norm.
     Norm(Frequency),
-    /// Both products of an excitation.
+    /// All matrices and biases of squeeze-and-excitation.
     Excite,
-    /// A matrix.
+    /// A matrix and a bias.
     Linear(Dtype),
 }
 
 /// A dispatch with what it binds.
 #[derive(Clone, Debug)]
 pub(crate) struct PlannedStep {
-    /// Which node it works for.
+    /// The index of the node it belongs to.
     pub(crate) node: usize,
     pub(crate) step: Step,
     pub(crate) params: Option<Params>,
-    /// Whose params those are: another node where a stem and its pool are one.
+    /// The index of the node that the params belong to. It differs from `node` if a stem is planned together with its
+    /// pool.
     pub(crate) params_of: usize,
-    /// What lies behind each id of the step but the params.
+    /// Where the tensor of each id of the step lies, except the params.
     pub(crate) tensors: Vec<(TensorId, Span)>,
 }
 
-/// Bytes of a tensor.
+/// A range of bytes of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) tensor: usize,
@@ -41,10 +42,10 @@ pub(crate) struct Span {
     pub(crate) bytes: u64,
 }
 
-/// Where a map's frequency, or a vector, lies.
+/// Where one frequency of a map, or a vector, lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
-    /// Of all channels of `slice`.
+    /// The range of the whole tensor that has the slice.
     pub(crate) span: Span,
     pub(crate) dims: Dims,
     pub(crate) slice: Slice,
@@ -61,7 +62,7 @@ impl Part {
 pub(crate) struct Place {
     pub(crate) high: Option<Part>,
     pub(crate) low: Option<Part>,
-    /// pool of the high part, where somebody wants it.
+    /// The pooled map of the high frequency, if it is kept.
     pub(crate) pooled: Option<Part>,
     pub(crate) vector: Option<Part>,
 }

@@ -1,10 +1,10 @@
-//! ResNets of basic blocks for 32x32.
+//! ResNets of basic residual blocks, for images of 32x32.
 
 use super::nodes::{Nodes, conv1x1, conv3x3};
 use crate::layer::Activation;
 use crate::network::description::{Conv, INPUT};
 
-/// Three layers of `blocks` blocks.
+/// `layer1` to `layer3`, each of `blocks` residual blocks.
 pub(super) fn build(nodes: &mut Nodes, blocks: usize, alpha: f64) -> String {
     let mut map = nodes.conv("conv1", conv3x3(INPUT, 16, alpha, 1));
     nodes.end_stage(&map);

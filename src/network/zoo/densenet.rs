@@ -9,7 +9,7 @@ const GROWTH: u32 = 32;
 
 pub(super) fn build(nodes: &mut Nodes, alpha: f64) -> String {
     let norm = |input: &str| Op::Norm { input: input.into(), activation: Activation::Relu };
-    // Batch norm stands in front of these, in a node of its own or not at all.
+    // Without batch norm and activation. If there is a batch norm, it is a node in front of the convolution.
     let bare = |conv: Conv| Conv { norm: false, activation: Activation::None, ..conv };
     let mut map = resnet::stem(nodes);
     let mut channels = 2 * GROWTH;

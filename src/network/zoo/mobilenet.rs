@@ -4,13 +4,13 @@ use super::nodes::{Nodes, conv1x1, conv3x3};
 use crate::layer::{Activation, Downsample};
 use crate::network::description::{Conv, INPUT};
 
-/// 3x3 with stride 2, neither averaged first nor split.
+/// A plain 3x3 convolution that strides by 2 instead of pooling.
 fn stem(channels: u32) -> Conv {
     Conv { downsample: Downsample::StridedConv, ..conv3x3(INPUT, channels, 0.0, 2) }
 }
 
 pub(super) fn v1(nodes: &mut Nodes, alpha: f64, width: f64) -> String {
-    // Stride and channels of each block.
+    // Stride and channels of each residual block.
     const BLOCKS: [(u32, u32); 13] = [
         (1, 64),
         (2, 128),
@@ -26,7 +26,7 @@ pub(super) fn v1(nodes: &mut Nodes, alpha: f64, width: f64) -> String {
         (2, 1024),
         (1, 1024),
     ];
-    // The last block at each size.
+    // The last residual block at each size.
     const STAGES: [usize; 5] = [1, 3, 5, 11, 13];
     let scaled = |channels: u32| (f64::from(channels) * width) as u32;
     let mut channels = scaled(32);
@@ -47,10 +47,10 @@ pub(super) fn v1(nodes: &mut Nodes, alpha: f64, width: f64) -> String {
 }
 
 pub(super) fn v2(nodes: &mut Nodes, alpha: f64, width: f64) -> String {
-    // Expansion, channels, blocks, and the stride of the first of them.
+    // Expansion, channels, number of residual blocks, and the stride of the first of them.
     const GROUPS: [(u32, u32, u32, u32); 7] =
         [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
-    // The last block at each size.
+    // The last residual block at each size.
     const STAGES: [u32; 5] = [1, 3, 6, 13, 17];
     let relu6 = |conv: Conv| Conv { activation: Activation::Relu6, ..conv };
     let mut channels = multiple_of_8(32.0 * width);
@@ -82,7 +82,7 @@ pub(super) fn v2(nodes: &mut Nodes, alpha: f64, width: f64) -> String {
     map
 }
 
-/// The nearest multiple of 8, but at least nine tenths of `channels`, as the authors of MobileNets round.
+/// The nearest multiple of 8 that is at least nine tenths of `channels`, as the authors of MobileNets round.
 fn multiple_of_8(channels: f64) -> u32 {
     let rounded = ((channels + 4.0) as u32 / 8 * 8).max(8);
     if f64::from(rounded) < 0.9 * channels { rounded + 8 } else { rounded }

@@ -1,4 +1,4 @@
-//! The networks that this library knows by name, as descriptions. `docs/networks.md` says what each looks like.
+//! The built-in networks, as descriptions. `docs/networks.md` lists the nodes of each.
 
 mod cifar;
 mod densenet;
@@ -33,16 +33,16 @@ pub const NAMES: &[&str] = &[
     "i3d-resnet50",
 ];
 
-/// What a built-in network leaves open.
+/// What can be chosen for a built-in network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// The share of low-frequency channels, in [0, 1]; 0 is the plain network.
+    /// The share of low-frequency channels, in [0, 1]. 0 is the plain network.
     pub alpha: f64,
-    /// A factor of all channels, in [1/32, 16]. Networks other than MobileNets have none, and want 1.
+    /// The factor for all channels of a MobileNet, in [1/32, 16]. Must be 1 for other networks.
     pub width: f64,
-    /// Channels of the input: 3 where not given.
+    /// Channels of the input. 3 if not given.
     pub input_channels: Option<u32>,
-    /// Outputs: 1000 where not given, 10 of CIFAR networks, 400 of video networks.
+    /// Elements of the answer. If not given: 10 for CIFAR networks, 400 for video networks, 1000 for all others.
     pub classes: Option<u32>,
 }
 
@@ -55,15 +55,15 @@ impl Default for Settings {
 
 /// Describes a built-in network.
 ///
-/// Its stages are the ends of its layers. Its `picture` is a default that suits weights trained in the usual way: for
-/// ImageNet networks a crop of 224x224 with ImageNet's mean and deviation, for CIFAR networks the whole picture at
-/// 32x32 with a mean of 0.5 and a deviation of 0.25. There is none for clips, nor for inputs of neither 1 nor 3
-/// channels.
+/// Its `picture` is a default for weights that were trained in the usual way. For ImageNet networks it is a crop of
+/// 224x224 with ImageNet's mean and deviation; for CIFAR networks the whole picture at 32x32, with a mean of 0.5 and a
+/// deviation of 0.25. Video networks have none, and neither have networks whose input has neither 1 nor 3 channels.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] for a name that is not in [`NAMES`], an alpha outside of [0, 1], and a width that the network
-/// does not have. Whether alpha suits the network's groups is for [`Graph::new`](super::Graph::new) to say.
+/// [`Error::Argument`] for a name that is not in [`NAMES`], an alpha or a width out of range, or a width other than 1
+/// for a network that has no such factor. Whether alpha suits the groups of the network,
+/// [`Graph::new`](super::Graph::new) checks.
 pub fn build(name: &str, settings: &Settings) -> Result<Network, Error> {
     let &Settings { alpha, width, input_channels, classes } = settings;
     let family = Family::of(name)?;
@@ -105,7 +105,8 @@ pub fn build(name: &str, settings: &Settings) -> Result<Network, Error> {
     })
 }
 
-/// The size that a built-in network was made for, a batch of 1: 224x224, 32x32 for CIFAR, 8 frames of 224x224 for clips.
+/// The size that a built-in network was published for, with a batch of 1: 32x32 for CIFAR networks, 8 frames of 224x224
+/// for video networks, 224x224 for all others.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
-//! How the built-in networks are put together.
+//! Helpers to build the built-in networks.
 
 use crate::layer::Activation;
 use crate::network::description::{Conv, Node, Op};
 
-/// Nodes as they come. What adds one gives back its name, for the next to read.
+/// The nodes so far. Functions that add a node return its name, so that the next node can read it.
 #[derive(Default)]
 pub(super) struct Nodes {
     pub(super) nodes: Vec<Node>,
@@ -26,12 +26,12 @@ impl Nodes {
     }
 }
 
-/// What nearly every convolution is: 1x1 of `input` to `channels`, batch norm, ReLU.
+/// A 1x1 convolution of `input` to `channels`, with batch norm and ReLU, as most convolutions have them.
 pub(super) fn conv1x1(input: &str, channels: u32, alpha: f64) -> Conv {
     Conv { alpha, norm: true, activation: Activation::Relu, ..Conv::new(input, channels) }
 }
 
-/// The same with 3x3.
+/// The same as [`conv1x1`] with a kernel of 3x3 and padding that keeps the size.
 pub(super) fn conv3x3(input: &str, channels: u32, alpha: f64, stride: u32) -> Conv {
     Conv { kernel: [3, 3], stride, padding: [1, 1], ..conv1x1(input, channels, alpha) }
 }

@@ -4,15 +4,15 @@ use super::nodes::{Nodes, conv1x1, conv3x3};
 use crate::layer::{Activation, Downsample, TimeAxis};
 use crate::network::description::{Axes, Conv, Excite, INPUT, Op, Pool, PoolKind};
 
-/// In what the networks differ.
+/// How the networks differ.
 pub(super) struct Shape {
-    /// Blocks of each layer.
+    /// Residual blocks of `layer1` to `layer4`.
     pub(super) blocks: [usize; 4],
     /// Groups of the 3x3 convolutions.
     pub(super) groups: u32,
-    /// Channels inside of a block, as a multiple of ResNet's.
+    /// Channels inside a residual block, as a multiple of ResNet's.
     pub(super) inner: u32,
-    /// Whether a block ends in squeeze-and-excitation.
+    /// Whether a residual block ends with squeeze-and-excitation.
     pub(super) excite: bool,
 }
 
@@ -24,7 +24,7 @@ pub(super) fn build(nodes: &mut Nodes, shape: &Shape, alpha: f64) -> String {
     map
 }
 
-/// `conv1` and `maxpool`, which quarter the size and have no low frequency.
+/// `conv1` and `maxpool`, which quarter height and width, and have no low frequency.
 pub(super) fn stem(nodes: &mut Nodes) -> String {
     let map = nodes.conv("conv1", stem_conv());
     nodes.end_stage(&map);
@@ -34,12 +34,12 @@ pub(super) fn stem(nodes: &mut Nodes) -> String {
     map
 }
 
-/// 7x7 with stride 2: the one convolution that does not average first.
+/// A 7x7 convolution that strides by 2. It is the only convolution of stride 2 that does not pool first.
 pub(super) fn stem_conv() -> Conv {
     Conv { kernel: [7, 7], stride: 2, padding: [3, 3], downsample: Downsample::StridedConv, ..conv1x1(INPUT, 64, 0.0) }
 }
 
-/// One layer of bottlenecks, counted from 1; `time` is the time axis of the first convolution of a block.
+/// The residual blocks of `layer1`, ... or `layer4`. `time` gives the time axis of the first convolution of a block.
 pub(super) fn layer(
     nodes: &mut Nodes,
     shape: &Shape,

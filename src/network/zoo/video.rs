@@ -1,4 +1,4 @@
-//! ResNet-50 over clips: C2D, frame by frame, and I3D, with convolutions inflated in time.
+//! ResNet-50 for clips: C2D convolves frame by frame, and I3D also in time.
 
 use super::nodes::Nodes;
 use super::resnet;
@@ -20,7 +20,7 @@ pub(super) fn build(nodes: &mut Nodes, inflated: bool, alpha: f64) -> String {
     nodes.end_stage(&map);
     let mut map = max_pool(nodes, "maxpool", map, [1, 3, 3], [1, 2, 2]);
     for layer in 1..=4 {
-        // Every block of layer 1, and every second one of the others.
+        // Every residual block of `layer1`, and every second one of the others.
         let in_time = |block: usize| match layer {
             1 => true,
             4 => !block.is_multiple_of(2),

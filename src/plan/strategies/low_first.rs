@@ -1,6 +1,6 @@
-//! What is done at low resolution first: Y_L and the sums of L->H, in scratch. Then Y_H, which starts from those sums.
+//! First everything at low resolution: Y_L, and the sums of L->H into scratch. Then Y_H, which starts from those sums.
 //!
-//! Each weight then serves as many positions as in a convolution without octaves.
+//! A thread can then use each weight for as many positions as in a convolution without octaves.
 
 use super::planner::{Planner, Pools};
 use crate::error::Error;
@@ -27,7 +27,7 @@ pub(super) fn steps(planner: &mut Planner) -> Result<Vec<Step>, Error> {
     let sums = planner.allocate(output.y.dims.pooled(planner.layer.spec.rounding()));
     let [_, hl, _, ll] = high.paths;
     let sampling = Sampling { upsample: false, ..from_low.sampling };
-    // L->H alone, in the slot of H->H.
+    // This job makes the sums of L->H in the place of Y_H, with L->H in the place of H->H.
     let low = Job {
         paths: [Some(PathJob { sampling, ..from_low }), hl, None, ll],
         high: Some(OutputJob {

@@ -1,4 +1,4 @@
-//! How a layer is cut into dispatches: one file per strategy, and what they share.
+//! How a layer is cut into dispatches. There is one file per strategy, and `planner.rs` for what they share.
 
 mod fused;
 mod low_first;

@@ -1,4 +1,4 @@
-//! What all strategies share: the layer as one job, and its dispatches.
+//! What all strategies share: they take the layer as one job, change it, and turn jobs into dispatches.
 
 use crate::dims::Dims;
 use crate::error::Error;
@@ -8,7 +8,7 @@ use crate::layer::{Frequency, Groups, Path};
 use crate::plan::layer::LayerOnDevice;
 use crate::plan::variant::Variant;
 
-/// Pooled maps in scratch, and the dispatches that make them.
+/// Pooled maps in scratch, each with its source, and the dispatches that make them.
 #[derive(Default)]
 pub(super) struct Pools {
     maps: Vec<(Operand, Operand)>,
@@ -19,12 +19,12 @@ pub(super) struct Pools {
 pub(in crate::plan) struct Planner<'a> {
     pub(in crate::plan) layer: &'a LayerOnDevice<'a>,
     pub(in crate::plan) variant: Variant,
-    /// Intermediate maps that the dispatches share.
+    /// The scratch that has been allocated so far.
     pub(in crate::plan) scratch: Vec<Dims>,
 }
 
 impl Planner<'_> {
-    /// pool(X_H) as the caller gives it, if the family of kernels has a use for it.
+    /// pool(X_H), if the caller gives it and the family has a use for it.
     pub(super) fn given_pool(&self) -> Option<Operand> {
         let wanted = self.variant.family.kernels().wants_pooled_input(self.layer.spec);
         self.layer.given_pool().filter(|_| wanted)
@@ -34,7 +34,7 @@ impl Planner<'_> {
         Error::Variant { variant: self.variant.untiled().to_string(), reason: reason.to_string() }
     }
 
-    /// The whole layer as one job; with `pooled`, every pooling of X_H starts there.
+    /// The whole layer as one job. If `pooled` is given, every path that pools X_H reads it instead.
     pub(in crate::plan) fn job(&self, pooled: Option<Operand>) -> Job {
         let (spec, shapes) = (self.layer.spec, &self.layer.shapes);
         let mut job = Job { activation: spec.activation(), ..Job::default() };
@@ -80,7 +80,7 @@ impl Planner<'_> {
         job
     }
 
-    /// What a family of kernels is asked for.
+    /// The request for a family to run `job` with the variant's tile.
     pub(super) fn request<'b>(&'b self, job: &'b Job) -> Request<'b> {
         let LayerOnDevice { spec, facts, types, .. } = *self.layer;
         Request { facts, spec, types, job, tile: self.variant.tile.unwrap_or_default() }
@@ -93,12 +93,12 @@ impl Planner<'_> {
         }
     }
 
-    /// One dispatch for a job.
+    /// The dispatch for a job.
     pub(in crate::plan) fn convolve(&self, job: &Job) -> Result<Step, Error> {
         self.variant.family.kernels().step(&self.request(job)).map_err(|refusal| self.refusal(refusal))
     }
 
-    /// `source` after `levels` poolings, each a dispatch into scratch that paths share.
+    /// `source` after `levels` poolings. Each is a dispatch into scratch, which all paths with the same source share.
     pub(super) fn pooled(&mut self, pools: &mut Pools, mut source: Operand, levels: u32) -> Result<Operand, Error> {
         for _ in 0..levels {
             let known = pools.maps.iter().find(|(from, _)| *from == source).map(|&(_, to)| to);
@@ -115,7 +115,7 @@ impl Planner<'_> {
         Ok(source)
     }
 
-    /// Scratch of so many words of 32 bits, which the caller has checked; it is counted in activations like all others.
+    /// Allocates scratch of `words` times 32 bits. Scratch is counted in activations. The caller checks that it fits.
     pub(super) fn allocate_words(&mut self, words: u64) -> TensorId {
         let elements = words * (4 / self.layer.options.precision.activations.bytes());
         self.allocate(Dims { n: 1, c: 1, t: 1, h: 1, w: elements as u32 }).id

@@ -1,4 +1,5 @@
-//! Every pooled map first, into scratch, one dispatch per map; then one dispatch that reads them.
+//! First one dispatch per pooled map, into scratch. Then one dispatch that reads them, or one per output if the device
+//! cannot bind so many buffers.
 
 use super::planner::{Planner, Pools};
 use super::split;

@@ -10,7 +10,7 @@ pub(super) fn steps(planner: &Planner) -> Result<Vec<Step>, Error> {
     outputs_apart(planner, planner.job(planner.given_pool()))
 }
 
-/// A dispatch for each output.
+/// One dispatch for each output of `job`.
 pub(super) fn outputs_apart(planner: &Planner, job: Job) -> Result<Vec<Step>, Error> {
     if job.high.is_none() || job.low.is_none() {
         return Err(planner.refuse("a split needs two outputs"));

@@ -1,7 +1,7 @@
-//! The input channels in slices, for small maps on large devices.
+//! Cuts the input channels into slices, for small maps on large devices.
 //!
-//! Each slice's partial sums are made in f32 by workgroups of their own, into scratch; then a dispatch adds them up.
-//! Pooled maps come first.
+//! First come pooled maps, one dispatch each. Then each slice has workgroups of its own, which make its partial sums in
+//! f32, into scratch. A last dispatch adds them up.
 
 use super::planner::{Planner, Pools};
 use crate::device::GPU_THREADS;
@@ -31,7 +31,7 @@ pub(super) fn steps(planner: &mut Planner) -> Result<Vec<Step>, Error> {
     job.activation = Activation::None;
     for output in [&mut job.high, &mut job.low].into_iter().flatten() {
         let dims = output.y.dims;
-        // In f32. Few enough to be counted: what has many elements has threads enough without slices.
+        // Partial sums are f32. Their number cannot overflow, because large outputs have enough threads without slices.
         let id = planner.allocate_words(dims.elements() * u64::from(slices));
         *output = OutputJob {
             y: Operand { id, dims },
@@ -52,10 +52,10 @@ pub(super) fn steps(planner: &mut Planner) -> Result<Vec<Step>, Error> {
 /// The most slices that input channels are cut into.
 const MAX_SLICES: u64 = 16;
 
-/// The fewest input channels of a slice: a slab of any kernel.
+/// The fewest input channels of a slice. No kernel that reads slices has a larger slab.
 const MIN_SLICE_CHANNELS: u32 = 16;
 
-/// How many slices give a nominal GPU threads enough: a power of two.
+/// The number of slices that gives the nominal GPU enough threads: a power of two.
 fn slices(threads: u64, channels: u32) -> u32 {
     let wanted = GPU_THREADS / threads.max(1);
     let slices = wanted.min(u64::from(channels / MIN_SLICE_CHANNELS)).clamp(1, MAX_SLICES);

@@ -1,6 +1,7 @@
-//! Inputs at the points of a transform, products there, and outputs from those, with scratch between them.
+//! Dispatches for the inputs at the points of a transform, for the products at those points, and for the outputs from
+//! the products, with scratch between them.
 //!
-//! Only H->L averages on load, and once: at stride 2 the pooled maps come first, one dispatch per map.
+//! The first can pool only for H->L, and only once. At stride 2 pooled maps therefore come first, one dispatch each.
 
 use super::planner::{Planner, Pools};
 use crate::error::Error;

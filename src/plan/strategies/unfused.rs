@@ -1,5 +1,5 @@
-//! One dispatch per operation: pool, four convolutions, upsample and adds, as engines without a fused octave
-//! convolution run it. It is what fusing is measured against.
+//! One dispatch per operation: pool, four convolutions, upsample and adds. Engines without a fused octave convolution
+//! run it so. It is there for comparisons.
 
 use super::planner::{Planner, Pools};
 use crate::error::Error;

@@ -1,10 +1,10 @@
-//! What a name of another naming stands for.
+//! What a tensor's name in another dialect stands for.
 
-/// What a name of another naming stands for.
+/// What a tensor's name in another dialect stands for.
 #[derive(Clone, Debug)]
 pub(crate) enum Alias {
-    /// This tensor.
+    /// The tensor of this name.
     Of(String),
-    /// One of the biases that add up to this tensor.
+    /// One of the biases whose sum is the tensor of this name.
     Summand(String),
 }

@@ -1,4 +1,4 @@
-//! d-li14/octconv.pytorch.
+//! The dialect of d-li14/octconv.pytorch.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::layer::{Frequency, Path, Spec};
 use crate::network::checkpoint::checkpoint::letter;
 use crate::network::graph::{Graph, Task};
 
-/// All that d-li14's naming could call a tensor of `graph`.
+/// Adds all names that this dialect could give to the tensors of `graph`.
 pub(super) fn aliases(graph: &Graph, aliases: &mut HashMap<String, Alias>) {
     const NORM: [(&str, &str); 4] =
         [("weight", "gamma"), ("bias", "beta"), ("running_mean", "mean"), ("running_var", "var")];
@@ -32,7 +32,7 @@ pub(super) fn aliases(graph: &Graph, aliases: &mut HashMap<String, Alias>) {
             conv(name, Path::HH);
             conv(&format!("{name}.conv"), Path::HH);
         }
-        // Stems are plain convolutions with a batch norm beside them.
+        // A stem is a plain convolution, and its batch norm has a name of its own.
         let stem_norm = match name.as_str() {
             "conv1" => "bn1",
             "features.0" => "features.0.1",
