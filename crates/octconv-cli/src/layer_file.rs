@@ -50,7 +50,8 @@ left out; its default stands in parentheses:
                    true or false (true): whether the layer has these paths
   norm_eps         added to the variance of batch norm (0.00001)
 kernel, padding and dilation have two numbers each, or three each: three make a
-time axis. A \"conv\" in a network's description has the same fields.",
+time axis. A \"conv\" in a network's description has the same fields, without
+rounding and norm_eps; its input and residual are names of nodes.",
         field("activation", &activations)
     )
 }
