@@ -114,11 +114,12 @@ impl Constants {
     fn weights(&self, recipe: Recipe) -> Recipe {
         match self.products {
             Dtype::F32 => recipe.weights(self.types.weights, self.types.words, LANES),
-            Dtype::F16 => recipe
-                .alias("Factor", "f16")
-                .alias("Factors", "vec4<f16>")
-                .file("staged/products", "staged/products_f16")
-                .weights_as_f16(LANES),
+            Dtype::F16 => {
+                let recipe = recipe.alias("Factor", "f16").alias("Factors", "vec4<f16>").weights_as_f16(LANES);
+                // A replicated path has its own.
+                let multiplies = self.paths.iter().flatten().any(|path| !path.replicated);
+                if multiplies { recipe.file("staged/products", "staged/products_f16") } else { recipe }
+            }
         }
     }
 
@@ -177,7 +178,7 @@ mod tests {
     use super::super::uniform::Shape;
     use super::*;
     use crate::device::Words;
-    use crate::kernels::uniform;
+    use crate::kernels::{Kernel, uniform};
 
     /// A layer with all paths; L->H is replicated, or given.
     fn constants(products: Dtype, activations: Dtype, words: Words, sliced: bool, given: bool) -> Constants {
@@ -214,6 +215,18 @@ mod tests {
                     uniform::check::<Shape>(&constants(products, activations, words, sliced, given).recipe());
                 }
             }
+        }
+    }
+
+    /// Of a layer without X_H: L->H alone, replicated, in every type of products.
+    #[test]
+    fn a_replicated_path_alone_is_a_kernel() {
+        for products in [Dtype::F32, Dtype::F16] {
+            let all = constants(products, products, Words::Vectors, false, false);
+            let input = Input { paired: false, ..all.inputs[1] };
+            let replicated = PathConstants { input: 0, ..all.paths[Path::LH as usize].unwrap() };
+            let alone = Constants { inputs: vec![input], paths: [None, None, Some(replicated), None], ..all };
+            assert!(!Kernel::recipe(alone.name(), alone.recipe()).source().starts_with("error"));
         }
     }
 
