@@ -13,7 +13,7 @@ readonly reports=$target/test-reports
 readonly octconv=$target/debug/octconv
 readonly special=(f16 "64-bit words" "matrix units")
 # The device tests that also run with checks in the shaders. All of them would take too long.
-readonly checked_tests=(pool upsample add embedding)
+readonly checked_tests=(table::direct::pools table::direct::upsamples table::direct::adds embedding)
 
 say() {
     doing=$*

@@ -2,7 +2,7 @@
 //! if there is no adapter.
 
 mod activations;
-mod add;
+mod cases;
 mod common;
 mod direct;
 mod embedding;
@@ -11,14 +11,15 @@ mod matrix;
 mod network_plan;
 mod networks;
 mod pointwise;
-mod pool;
+mod promised;
 mod property;
 mod reduce;
 mod report;
+mod small_kernels;
 mod staged;
 mod sums_f16;
+mod table;
 mod tune;
-mod upsample;
 mod winograd;
 
 #[path = "../networks/fixture.rs"]

@@ -143,7 +143,7 @@ mod on_the_device {
     use super::*;
 
     proptest! {
-        #![proptest_config(config(15, 150))]
+        #![proptest_config(config(8, 150))]
         #[test]
         fn dense_layers_agree(case in on_device(Kind::Dense)) {
             agrees(&case)?;
@@ -156,7 +156,7 @@ mod on_the_device {
     }
 
     proptest! {
-        #![proptest_config(config(10, 150))]
+        #![proptest_config(config(6, 150))]
         #[test]
         fn grouped_layers_agree(case in on_device(Kind::Grouped)) {
             agrees(&case)?;
@@ -233,7 +233,7 @@ fn macs_by_hand(spec: &Spec, size: InputSize) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(config(600, 2000))]
+    #![proptest_config(config(300, 2000))]
 
     /// What a device with wgpu's defaults can be asked: every valid layer, within its limits.
     #[test]

@@ -1,19 +1,8 @@
-//! The staged kernel, against the reference. What is no constant of its source (sizes, kernels, padding, time, slices)
-//! costs no compilation and is tried in every variant; what is a constant, where it matters.
+//! What the staged kernel alone has. The table of layers runs the rest.
 
-use crate::common::{
-    ALPHAS, TYPES, all_activations, case, check_on, context, family, image, of_kernel, open, runs_f16, split,
-};
+use crate::common::{context, family, image, open, split};
 use octconv::verify::Case;
-use octconv::{
-    Activation, ContextOptions, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, Slice,
-    Spec, SpecBuilder, TimeAxis, wgpu,
-};
-
-/// Every variant, each in the tile that the planner likes best.
-fn check(case: &Case) {
-    check_on(context(), case, of_kernel(family("staged")));
-}
+use octconv::{ContextOptions, DeviceFacts, InputSize, Options, Plan, Spec, SpecBuilder, wgpu};
 
 /// One variant.
 fn check_as(variant: &str, case: &Case) {
@@ -25,143 +14,9 @@ fn check_in(context: &octconv::Context, variant: &str, case: &Case) {
     crate::common::check_one(context, &Case { options: Options { variant, ..case.options }, ..case.clone() });
 }
 
-fn check_fused(case: &Case) {
-    check_as("fused/staged/g32c32p-t4c4p", case);
-}
-
 /// 3x3 with the padding that keeps sizes, half of the channels at half of the resolution, no whole slab of them.
 fn k3() -> SpecBuilder {
     split((9, 17), (6, 35)).kernel([3, 3]).same_padding()
-}
-
-#[test]
-fn alpha_at_both_ends_and_between() {
-    for [alpha_in, alpha_out] in ALPHAS {
-        let spec = Spec::builder(10, 12).alpha(alpha_in, alpha_out).bias(true);
-        check_fused(&image(spec.kernel([3, 3]).same_padding(), 10, 12));
-    }
-}
-
-#[test]
-fn sizes() {
-    for rounding in [Rounding::Ceil, Rounding::Floor] {
-        for (h, w) in [(9, 11), (7, 10), (10, 7), (2, 2), (3, 2), (2, 9), (20, 24)] {
-            check(&image(k3().rounding(rounding), h, w));
-        }
-    }
-    for (h, w) in [(1, 1), (1, 9), (9, 1), (2, 1), (1, 2), (3, 1)] {
-        check(&image(k3(), h, w));
-    }
-}
-
-#[test]
-fn stride_two() {
-    for rounding in [Rounding::Ceil, Rounding::Floor] {
-        for (h, w) in [(9, 11), (10, 13), (6, 7), (5, 5), (16, 16)] {
-            check(&image(k3().rounding(rounding).stride(2), h, w));
-        }
-    }
-    for [alpha_in, alpha_out] in [[0.0, 0.5], [0.5, 0.0], [1.0, 0.5]] {
-        check_fused(&image(Spec::builder(8, 10).alpha(alpha_in, alpha_out).stride(2), 12, 8));
-    }
-}
-
-#[test]
-fn kernels_dilation_and_padding() {
-    for kernel in [[5, 3], [1, 7]] {
-        for dilation in [[1, 1], [2, 3]] {
-            check_fused(&image(k3().kernel(kernel).dilation(dilation).same_padding(), 11, 14));
-        }
-    }
-    let plain = split((9, 0), (6, 0));
-    for kernel in [[1, 1], [4, 3], [2, 2]] {
-        check_fused(&image(plain.clone().kernel(kernel).dilation([1, 2]).padding([3, 2]), 11, 14));
-    }
-    // No padding: no tap lies outside.
-    check_fused(&image(plain.clone().kernel([3, 2]), 9, 8));
-    check_fused(&image(plain.kernel([3, 2]).dilation([2, 3]), 9, 8));
-}
-
-#[test]
-fn batches_frames_and_slices() {
-    check_fused(&case(k3(), InputSize::image(3, 7, 6)));
-    for time in [
-        TimeAxis { kernel: 3, stride: 1, padding: 1, dilation: 1 },
-        TimeAxis { kernel: 2, stride: 2, padding: 0, dilation: 2 },
-    ] {
-        check_fused(&case(k3().time(time), InputSize::video(2, 5, 5, 6)));
-        check_as("low-first/staged/g32c32p-t4c4p", &case(k3().time(time), InputSize::video(2, 4, 5, 6)));
-    }
-    let [high_slice, low_slice] = [Slice { first: 3, of: 12 }, Slice { first: 0, of: 38 }].map(Some);
-    let options = Options { high_slice, low_slice, ..Options::default() };
-    check_fused(&Case { options, ..case(k3(), InputSize::image(2, 9, 6)) });
-    check_as("low-first/staged/g32c32p-t4c4p", &Case { options, ..case(k3(), InputSize::image(2, 9, 6)) });
-}
-
-#[test]
-fn activations_and_batch_norm() {
-    for activation in all_activations() {
-        let spec = split((2, 0), (3, 0)).bias(true).activation(activation);
-        check_fused(&Case { batch_norm: true, ..image(spec, 8, 8) });
-    }
-    check_as(
-        "low-first/staged/g32c32p-t4c4p",
-        &Case { batch_norm: true, ..image(k3().activation(Activation::Relu), 8, 8) },
-    );
-}
-
-#[test]
-fn residuals_and_pooled_maps() {
-    let spec = k3().residual(true, true).activation(Activation::Relu);
-    let pooled_output = Options { pooled_output: true, ..Options::default() };
-    for rounding in [Rounding::Ceil, Rounding::Floor] {
-        for (h, w) in [(7, 9), (8, 6)] {
-            let case = Case { options: pooled_output, ..image(spec.clone().rounding(rounding), h, w) };
-            check_fused(&case);
-            check_as("low-first/staged/g32c32p-t4c4p", &case);
-        }
-    }
-    let pooled_input = Options { pooled_input: true, ..Options::default() };
-    check_fused(&Case { options: pooled_input, ..image(k3(), 9, 6) });
-    check_fused(&Case { options: pooled_input, ..image(k3().stride(2), 9, 6) });
-}
-
-#[test]
-fn strided_ablation_and_exchange_switched_off() {
-    let strided = k3().downsample(Downsample::StridedConv);
-    check_fused(&image(strided.clone(), 9, 11));
-    check_fused(&image(strided.stride(2), 9, 11));
-    check_fused(&image(k3().high_to_low(false), 9, 6));
-    check_fused(&image(k3().low_to_high(false), 9, 6));
-}
-
-#[test]
-fn types() {
-    for [activations, weights] in TYPES {
-        if activations == Dtype::F16 && !runs_f16(context()) {
-            continue;
-        }
-        let options = Options {
-            precision: Precision { activations, weights, ..Precision::default() },
-            pooled_output: true,
-            ..Options::default()
-        };
-        let case = Case { options, ..image(k3().bias(true).residual(true, true), 9, 8) };
-        check_fused(&case);
-        check_as("low-first/staged/g32c32p-t4c4p", &case);
-    }
-}
-
-/// On maps that none of them divides, with more blocks than one of channels and of cells, and some that stand idle.
-#[test]
-fn every_tile() {
-    let spec = split((11, 5), (140, 70)).kernel([3, 3]).same_padding();
-    let tiles = family("staged").tiles();
-    assert_eq!(tiles.len(), 6);
-    for tile in tiles {
-        check_as(&format!("fused/staged/{tile}"), &image(spec.clone(), 19, 15));
-    }
-    check_as("low-first/staged/g128c128p-t8c8p", &image(spec, 19, 15));
 }
 
 /// Channels, positions and slabs that divide: nothing is masked.

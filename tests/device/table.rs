@@ -1,0 +1,367 @@
+//! Runs the table of `cases.rs`, each row against the reference.
+//!
+//! Kernels take long to compile, so a row has one run: in one family of kernels that takes it, in one strategy, one set of
+//! types, one tile, and as one kind of device, the device as it is or a GPU. All of these take turns. In each theme every
+//! family that takes any of its rows has a run, so that over the table every family meets every theme, every strategy, every
+//! set of types and both kinds of devices. What a single row does not meet is every combination of them. `octconv verify`
+//! draws random combinations, and so does `property.rs`. With `OCTCONV_ALL_ROWS` set every row runs in every family that
+//! takes it.
+//!
+//! Which runs there are depends on the table and on the planner, and not on the device at hand. A device that lacks a
+//! feature must refuse the runs that need it, in words, and they are counted as missing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
+
+use octconv::Strategy::{Fused, LowFirst, PoolFirst, Split, SplitK, Transform, Unfused};
+use octconv::verify::Case;
+use octconv::{DeviceFacts, Dtype, Error, Family, Options, Plan, Precision, Strategy, Variant, wgpu};
+
+use crate::cases::{self, Row, TYPES, Theme};
+use crate::common::{compare, context_as, family, has_f16};
+
+/// How a family runs the table, and what it must find there.
+struct Share {
+    family: &'static str,
+    /// How long its kernels compile, beside those of others: the longer, the fewer rows it runs.
+    cost: usize,
+    /// The tiles that compile fast, the first twice as often as the second. Others are for the theme `tiles`.
+    tiles: &'static [&'static str],
+    /// The rows that it takes in all themes but `tiles`, run or not.
+    rows: usize,
+    /// The strategies that it runs some of them in.
+    strategies: &'static [Strategy],
+    /// The number of sets of types that it runs some of them in.
+    types: usize,
+    /// The tiles that no layer has it for: other families share the list.
+    no_tiles: &'static [&'static str],
+}
+
+const SHARES: [Share; 7] = [
+    Share {
+        family: "direct",
+        cost: 1,
+        tiles: &["t4c2h2w", "t8c2h2w"],
+        rows: 645,
+        strategies: &[Fused, PoolFirst, Split, LowFirst, SplitK, Unfused],
+        types: 4,
+        no_tiles: &[],
+    },
+    Share {
+        family: "direct-f16",
+        cost: 2,
+        tiles: &["t4c2h2w", "t8c2h2w"],
+        rows: 531,
+        strategies: &[Fused, PoolFirst, Split, LowFirst, SplitK, Unfused],
+        types: 1,
+        no_tiles: &[
+            "t8c4h4w",
+            "t8c4h4w+t16c2h2w",
+            "tc8c4h4w+tc8c1h28w",
+            "tc8c2h14w+tc8c1h28w",
+            "tc4c2h14w+tc4c1h28w",
+            "tc8c1h28w",
+            "tc4c1h28w",
+        ],
+    },
+    Share {
+        family: "pointwise",
+        cost: 1,
+        tiles: &["t8c2h2w+t8c1h1w", "t8c2h4w+t8c1h2w"],
+        rows: 163,
+        strategies: &[Fused, PoolFirst, Split, Unfused],
+        types: 4,
+        no_tiles: &[],
+    },
+    Share {
+        family: "staged",
+        cost: 2,
+        tiles: &["g32c32p-t4c4p"],
+        rows: 539,
+        strategies: &[Fused, PoolFirst, Split, LowFirst, SplitK, Unfused],
+        types: 4,
+        no_tiles: &[],
+    },
+    Share {
+        family: "staged-f16",
+        cost: 3,
+        tiles: &["g32c32p-t4c4p"],
+        rows: 512,
+        strategies: &[Fused, PoolFirst, Split, LowFirst, SplitK, Unfused],
+        types: 1,
+        no_tiles: &[],
+    },
+    Share {
+        family: "matrix",
+        cost: 6,
+        tiles: &["g2m4m-s2m2m"],
+        rows: 509,
+        strategies: &[Fused, PoolFirst, Split, LowFirst, SplitK, Unfused],
+        types: 1,
+        no_tiles: &[],
+    },
+    Share {
+        family: "winograd",
+        cost: 3,
+        tiles: &["t16c4f-f4h4w", "tc8c8f-f2h2w", "tc4c16f-f4h4w"],
+        rows: 252,
+        strategies: &[Transform],
+        types: 4,
+        no_tiles: &[],
+    },
+];
+
+/// The share of a family.
+fn share(family: Family) -> &'static Share {
+    let found = SHARES.iter().find(|share| share.family == family.name());
+    found.unwrap_or_else(|| panic!("add the family {family} to SHARES"))
+}
+
+/// One run of a row.
+struct Run {
+    theme: &'static str,
+    family: Family,
+    strategy: Strategy,
+    precision: Precision,
+    tile: &'static str,
+    as_a_gpu: bool,
+    case: Case,
+}
+
+/// A software device, or a GPU, with all that the kernels have a use for.
+fn able(software: bool) -> DeviceFacts {
+    let features = wgpu::Features::SHADER_F16
+        | wgpu::Features::SHADER_INT64
+        | wgpu::Features::SUBGROUP
+        | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 16, ..wgpu::Limits::default() };
+    DeviceFacts { limits, features, software, matrix: Some(8), subgroup_sizes: [8; 2] }
+}
+
+/// How often each of what takes turns in a family had one.
+#[derive(Default)]
+struct Turns {
+    strategies: HashMap<Strategy, u32>,
+    types: HashMap<Precision, u32>,
+    devices: HashMap<bool, u32>,
+    tiles: HashMap<&'static str, u32>,
+    together: HashMap<(Strategy, Precision, bool), u32>,
+}
+
+impl Turns {
+    /// Those with the least of this come next. The unfused form compiles the most kernels, and has the fewest turns.
+    fn had(&self, way: (Strategy, Precision, bool)) -> u32 {
+        let (strategy, precision, as_a_gpu) = way;
+        let of = |count: Option<&u32>| count.copied().unwrap_or(0);
+        let weight = if strategy == Unfused { 4 } else { 1 };
+        let alone = [self.types.get(&precision), self.devices.get(&as_a_gpu)].map(of);
+        weight * of(self.strategies.get(&strategy)) + alone.iter().sum::<u32>() + 4 * of(self.together.get(&way))
+    }
+
+    /// All turns so far.
+    fn count(&self) -> usize {
+        self.together.values().sum::<u32>() as usize
+    }
+
+    fn take(&mut self, run: &Run) {
+        let Run { strategy, precision, tile, as_a_gpu, .. } = *run;
+        *self.strategies.entry(strategy).or_default() += 1;
+        *self.types.entry(precision).or_default() += 1;
+        *self.devices.entry(as_a_gpu).or_default() += 1;
+        *self.tiles.entry(tile).or_default() += 1;
+        *self.together.entry((strategy, precision, as_a_gpu)).or_default() += 1;
+    }
+}
+
+/// Whether the planner has this variant for a row.
+fn is_legal(row: &Row, variant: Variant, precision: Precision, facts: &DeviceFacts) -> bool {
+    let options = Options { variant: Some(variant), precision, ..row.options };
+    Plan::new(&row.spec, row.size, &options, facts).is_ok()
+}
+
+/// All that a row of a theme may be run in.
+fn alternatives(theme: &Theme, row: &Row) -> Vec<(Strategy, Precision, bool)> {
+    let types = if theme.typed { vec![row.options.precision] } else { TYPES.to_vec() };
+    let strategies =
+        Strategy::all().filter(|strategy| theme.strategies.is_empty() || theme.strategies.contains(strategy));
+    let typed = |strategy| types.iter().map(move |&precision| (strategy, precision));
+    let of_devices = |(strategy, precision)| [false, true].map(|as_a_gpu| (strategy, precision, as_a_gpu));
+    strategies.flat_map(typed).flat_map(of_devices).collect()
+}
+
+/// The run of a row whose turn it is, if the family takes the row with one of these tiles.
+fn pick(theme: &Theme, row: &Row, family: Family, tiles: &[&'static str], turns: &Turns) -> Option<Run> {
+    static ABLE: OnceLock<[DeviceFacts; 2]> = OnceLock::new();
+    let able = ABLE.get_or_init(|| [able(true), able(false)]);
+    let mut alternatives = alternatives(theme, row);
+    alternatives.sort_by_key(|&way| turns.had(way));
+    let mut places: Vec<_> = tiles.iter().enumerate().collect();
+    places.sort_by_key(|&(place, &tile)| turns.tiles.get(&tile).copied().unwrap_or(0) << place);
+    for (strategy, precision, as_a_gpu) in alternatives {
+        for &(_, &tile) in &places {
+            let variant = Variant { strategy, family, tile: Some(tile) };
+            if is_legal(row, variant, precision, &able[usize::from(as_a_gpu)]) {
+                let options = Options { variant: Some(variant), precision, ..row.options };
+                let Row { ref spec, size, batch_norm, .. } = *row;
+                let case = Case { spec: spec.clone(), size, options, batch_norm, seed: 1 };
+                return Some(Run { theme: theme.name, family, strategy, precision, tile, as_a_gpu, case });
+            }
+        }
+    }
+    None
+}
+
+/// All runs of the table, and how many rows each family takes.
+struct Runs {
+    runs: Vec<Run>,
+    rows: HashMap<Family, usize>,
+}
+
+fn runs() -> &'static Runs {
+    static RUNS: OnceLock<Runs> = OnceLock::new();
+    RUNS.get_or_init(|| {
+        let all_rows = std::env::var_os("OCTCONV_ALL_ROWS").is_some();
+        let families: Vec<_> = Family::all().map(|family| (family, share(family))).collect();
+        let mut turns: Vec<_> = families.iter().map(|_| Turns::default()).collect();
+        let (mut runs, mut rows) = (Vec::<Run>::new(), HashMap::new());
+        for theme in cases::themes() {
+            if theme.every_tile {
+                for (&(family, _), turns) in families.iter().zip(&mut turns) {
+                    // A tile after the other starts at the next row.
+                    for (i, &tile) in family.tiles().iter().enumerate() {
+                        let mut rows = theme.rows.iter().cycle().skip(i).take(theme.rows.len());
+                        let run = rows.find_map(|row| pick(&theme, row, family, &[tile], turns));
+                        runs.extend(run.inspect(|run| turns.take(run)));
+                    }
+                }
+                continue;
+            }
+            let mut met = HashSet::new();
+            for row in &theme.rows {
+                // Who takes the row, the one first whose runs so far have compiled the least.
+                let mut takers: Vec<_> = (0..families.len())
+                    .filter(|&i| theme.is_for(families[i].0))
+                    .filter_map(|i| Some((i, pick(&theme, row, families[i].0, families[i].1.tiles, &turns[i])?)))
+                    .collect();
+                takers.sort_by_key(|&(i, _)| turns[i].count() * families[i].1.cost);
+                for (place, (i, run)) in takers.into_iter().enumerate() {
+                    *rows.entry(families[i].0).or_default() += 1;
+                    let is_first = met.insert(i);
+                    if place == 0 || is_first || all_rows {
+                        turns[i].take(&run);
+                        runs.push(run);
+                    }
+                }
+            }
+        }
+        Runs { runs, rows }
+    })
+}
+
+/// Runs what a family has of a theme.
+fn run(family: Family, theme: &str) {
+    for run in runs().runs.iter().filter(|run| run.family == family && run.theme == theme) {
+        check(run);
+    }
+}
+
+fn check(run: &Run) {
+    let context = context_as(run.as_a_gpu, run.precision.activations);
+    let engine = context.engine();
+    let planned = |case: &Case| engine.plan(&case.spec, case.size, &case.options);
+    if run.precision.activations == Dtype::F16 && !has_f16(context) {
+        assert_eq!(planned(&run.case), Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" }));
+        crate::report::missing("SHADER_F16");
+        return;
+    }
+    if run.family == family("matrix") && engine.facts().matrix.is_none() {
+        let refused = planned(&run.case);
+        assert!(matches!(refused, Err(Error::Variant { .. })), "{refused:?}");
+        crate::report::missing("matrix units");
+        return;
+    }
+    let mut case = run.case.clone();
+    if planned(&case).is_err() {
+        // The device has limits of its own, and other tiles.
+        case.options.variant = case.options.variant.map(Variant::untiled);
+    }
+    compare(context, &case);
+}
+
+/// A test of each theme, for a family.
+macro_rules! themes {
+    ($($family:ident $name:literal)*) => {
+        $(mod $family {
+            themes!(@of $name
+                alpha sizes stride_two one_pixel one_sided channels groups depthwise dilation kernels padding clips batches
+                activations residuals batch_norm pooled_input pooled_output strided exchange types slices pairs tiles
+                split_k pools adds upsamples);
+        })*
+        const TESTED: &[(&str, &[&str])] = &[$(($name, $family::THEMES)),*];
+    };
+    (@of $name:literal $($theme:ident)*) => {
+        pub const THEMES: &[&str] = &[$(stringify!($theme)),*];
+        $(#[test]
+        fn $theme() {
+            super::run(crate::common::family($name), stringify!($theme));
+        })*
+    };
+}
+
+themes! {
+    direct "direct"
+    direct_f16 "direct-f16"
+    pointwise "pointwise"
+    staged "staged"
+    staged_f16 "staged-f16"
+    matrix "matrix"
+    winograd "winograd"
+}
+
+/// Every family has a test of every theme.
+#[test]
+fn every_theme_is_a_test() {
+    let families: Vec<_> = TESTED.iter().map(|&(name, _)| name).collect();
+    assert_eq!(families, Family::all().map(Family::name).collect::<Vec<_>>(), "add the family to themes! above");
+    for (family, themes) in TESTED {
+        let all: Vec<_> = cases::themes().iter().map(|theme| theme.name).collect();
+        assert_eq!(*themes, all, "add the theme to themes! above, for {family}");
+    }
+}
+
+#[test]
+fn no_theme_has_a_row_twice() {
+    for theme in cases::themes() {
+        for (i, row) in theme.rows.iter().enumerate() {
+            assert!(!theme.rows[..i].contains(row), "{} has this twice: {row:?}", theme.name);
+        }
+    }
+}
+
+/// What the table covers, by plans alone. A family that stops to take layers shows here, and so does a table that has no
+/// rows for a strategy any more.
+#[test]
+fn every_family_meets_everything() {
+    for family in Family::all() {
+        let share = share(family);
+        let all: Vec<&Run> = runs().runs.iter().filter(|run| run.family == family).collect();
+        let strategies: Vec<_> = Strategy::all().filter(|&one| all.iter().any(|run| run.strategy == one)).collect();
+        let types: HashSet<_> = all.iter().map(|run| run.precision).collect();
+        let tiles: HashSet<_> = all.iter().map(|run| run.tile).collect();
+        let unmet: Vec<_> = family.tiles().iter().copied().filter(|tile| !tiles.contains(tile)).collect();
+        let found = (runs().rows[&family], strategies.as_slice(), types.len(), unmet.as_slice());
+        let expected = (share.rows, share.strategies, share.types, share.no_tiles);
+        assert_eq!(
+            found, expected,
+            "{family} takes so many rows in these strategies and types, without these tiles. If the table or the family \
+             has changed and this is what you want, change SHARES"
+        );
+        let gpus = all.iter().filter(|run| run.as_a_gpu).count();
+        assert!(
+            3 * gpus >= all.len() && 3 * gpus <= 2 * all.len(),
+            "{gpus} of {} runs of {family} as a GPU",
+            all.len()
+        );
+        println!("{family}: {} runs, {gpus} of them as a GPU", all.len());
+    }
+}
