@@ -65,6 +65,9 @@ set_environment() {
     # A test on a software device spends most of its time on compiling shaders. This leaves out LLVM's optimisations.
     # The results are the same.
     export GALLIVM_PERF=${GALLIVM_PERF:-nopt}
+    # A software device compiles in one thread, and the tests that use the device wait for it. So there are more threads
+    # than processors.
+    export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc 2>/dev/null || echo 2)))}
     if [[ $(uname) == Linux ]]; then
         # Often there is an OpenGL device too. It has fewer features, so it must not be taken.
         export WGPU_BACKEND=${WGPU_BACKEND:-vulkan}
