@@ -176,12 +176,7 @@ pub fn all_activations() -> impl Iterator<Item = Activation> {
 
 /// `count` numbers in [-1, 1), the same for the same `seed`.
 pub fn values(seed: u64, count: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..count).map(next).collect()
+    octconv::network::random_input(count as usize, seed)
 }
 
 /// Weights of a layer on the host, which give outputs about as large as the inputs.
