@@ -22,7 +22,8 @@ pub fn as_a_gpu() -> &'static Context {
     shared(true, half_of_the_threads())
 }
 
-/// The device for tensors of this type, as it is or as a GPU: no kernel is for both types, so that each is compiled once.
+/// The device for tensors of this type, as it is or as a GPU: no kernel is for both types, so that each is compiled
+/// once.
 pub fn context_as(gpu: bool, activations: Dtype) -> &'static Context {
     shared(gpu, usize::from(activations == Dtype::F16))
 }
@@ -112,8 +113,8 @@ fn check_variants(context: &Context, case: &Case, variants: impl Iterator<Item =
 }
 
 /// Runs the case as its options say, against the reference, and returns the kernels that ran. On a software device what
-/// GPUs run is compared too, but for tiles that they do not have, and where a strategy only deals the same paths to other
-/// dispatches: kernels take long to compile, and tests/property.rs draws all of them.
+/// GPUs run is compared too, but for tiles that they do not have, and where a strategy only deals the same paths to
+/// other dispatches: kernels take long to compile, and tests/property.rs draws all of them.
 pub fn check_one(context: &Context, case: &Case) -> Vec<String> {
     let kernels = compare(context, case);
     let cut = [Strategy::Split, Strategy::SplitK, Strategy::PoolFirst, Strategy::LowFirst];

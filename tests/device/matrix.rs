@@ -1,5 +1,5 @@
-//! What the matrix kernel alone has: windows, slabs, subgroups without a piece. The table of layers runs the rest. Without
-//! matrix units plans are checked, and what would run on them is counted as missing.
+//! What the matrix kernel alone has: windows, slabs, subgroups without a piece. The table of layers runs the rest.
+//! Without matrix units plans are checked, and what would run on them is counted as missing.
 
 use std::sync::OnceLock;
 
@@ -148,8 +148,8 @@ fn sizes_of_windows() {
     }
 }
 
-/// Subgroups an eighth as large as planned for, so that seven of eight have no piece; with as many threads, also steps of
-/// two matrices a slab, and windows of long rows.
+/// Subgroups an eighth as large as planned for, so that seven of eight have no piece; with as many threads, also steps
+/// of two matrices a slab, and windows of long rows.
 #[test]
 fn subgroups_smaller_than_planned() {
     let [fewest, most] = context().engine().facts().subgroup_sizes;
@@ -302,8 +302,8 @@ fn limits() {
     assert_eq!(exceeded("g2m4m-s2m2m", &threads), None);
 }
 
-/// The planner ranks matrix units before the direct kernel where they help: not on software devices, which emulate them,
-/// and not for a handful of channels.
+/// The planner ranks matrix units before the direct kernel where they help: not on software devices, which emulate
+/// them, and not for a handful of channels.
 #[test]
 fn the_planners_choice() {
     let before_direct = |facts: &DeviceFacts, channels: u32| {
