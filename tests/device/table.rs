@@ -294,8 +294,8 @@ macro_rules! themes {
         $(mod $family {
             themes!(@of $name
                 alpha sizes stride_two one_pixel one_sided channels groups depthwise dilation kernels padding clips
-                batches activations residuals batch_norm pooled_input pooled_output strided exchange types slices pairs tiles
-                split_k pools adds upsamples);
+                batches activations residuals batch_norm pooled_input pooled_output strided exchange types slices pairs
+                tiles split_k pools adds upsamples);
         })*
         const TESTED: &[(&str, &[&str])] = &[$(($name, $family::THEMES)),*];
     };
