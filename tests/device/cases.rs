@@ -1,5 +1,5 @@
-//! The table of layers that every family of kernels runs. A row is one layer; a theme is a list of rows that are about one
-//! thing. `table.rs` runs them.
+//! The table of layers that every family of kernels runs. A row is one layer; a theme is a list of rows that are about
+//! one thing. `table.rs` runs them.
 
 use octconv::{
     Activation, Downsample, Dtype, Family, InputSize, Options, Precision, Rounding, Slice, Spec, SpecBuilder, Strategy,
@@ -182,8 +182,8 @@ fn sizes() -> Vec<Row> {
     }
     rows.push(at(octave(), [9, 17]));
     rows.push(at(octave(), [7, 7]));
-    // Where odd sizes are floored, the last column of Y_H repeats the last of L->H's sums, also where an earlier dispatch
-    // made them and their rows have an even length.
+    // Where odd sizes are floored, the last column of Y_H repeats the last of L->H's sums, also where an earlier
+    // dispatch made them and their rows have an even length.
     for size in [[9, 9], [5, 13]] {
         rows.push(at(octave().rounding(Rounding::Floor), size));
     }
@@ -601,8 +601,8 @@ fn slices() -> Vec<Row> {
     rows
 }
 
-/// Widths at which a tensor is read or written by pairs of columns and the one beside it is not, and at which threads have
-/// cells beyond the edge; with all that an output is made of.
+/// Widths at which a tensor is read or written by pairs of columns and the one beside it is not, and at which threads
+/// have cells beyond the edge; with all that an output is made of.
 fn pairs() -> Vec<Row> {
     let both = || octave1().bias(true).residual(true, true).activation(Activation::Relu);
     let two = || both().stride(2);
@@ -625,8 +625,8 @@ fn pairs() -> Vec<Row> {
         sliced(batch(octave1().stride(2), [5, 16])),
         at(split((4, 4), (18, 17)).bias(true), [4, 10]),
     ];
-    // Of Winograd's transforms, against odd numbers of tiles and channels, and images that follow one another within what
-    // a thread makes.
+    // Of Winograd's transforms, against odd numbers of tiles and channels, and images that follow one another within
+    // what a thread makes.
     let activation = Activation::LeakyRelu { slope: 0.1 };
     let odd = || k3((3, 5), (5, 3)).bias(true).residual(true, true).activation(activation);
     for [h, w] in [[3, 4], [5, 8], [8, 12], [9, 18]] {

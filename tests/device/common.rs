@@ -22,7 +22,8 @@ pub fn as_a_gpu() -> &'static Context {
     shared(true, half_of_the_threads())
 }
 
-/// The device for tensors of this type, as it is or as a GPU: no kernel is for both types, so that each is compiled once.
+/// The device for tensors of this type, as it is or as a GPU: no kernel is for both types, so that each is compiled
+/// once.
 pub fn context_as(gpu: bool, activations: Dtype) -> &'static Context {
     shared(gpu, usize::from(activations == Dtype::F16))
 }

@@ -1,5 +1,5 @@
-//! What the matrix kernel alone has: windows, slabs, subgroups without a piece. The table of layers runs the rest. Without
-//! matrix units plans are checked, and what would run on them is counted as missing.
+//! What the matrix kernel alone has: windows, slabs, subgroups without a piece. The table of layers runs the rest.
+//! Without matrix units plans are checked, and what would run on them is counted as missing.
 
 use std::sync::OnceLock;
 

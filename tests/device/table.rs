@@ -1,11 +1,11 @@
 //! Runs the table of `cases.rs`, each row against the reference.
 //!
-//! Kernels take long to compile, so a row has one run: in one family of kernels that takes it, in one strategy, one set of
-//! types, one tile, and as one kind of device, the device as it is or a GPU. All of these take turns. In each theme every
-//! family that takes any of its rows has a run, so that over the table every family meets every theme, every strategy, every
-//! set of types and both kinds of devices. What a single row does not meet is every combination of them. `octconv verify`
-//! draws random combinations, and so does `property.rs`. With `OCTCONV_ALL_ROWS` set every row runs in every family that
-//! takes it.
+//! Kernels take long to compile, so a row has one run: in one family of kernels that takes it, in one strategy, one set
+//! of types, one tile, and as one kind of device, the device as it is or a GPU. All of these take turns. In each theme
+//! every family that takes any of its rows has a run, so that over the table every family meets every theme, every
+//! strategy, every set of types and both kinds of devices. What a single row does not meet is every combination of
+//! them. `octconv verify` draws random combinations, and so does `property.rs`. With `OCTCONV_ALL_ROWS` set every row
+//! runs in every family that takes it.
 //!
 //! Which runs there are depends on the table and on the planner, and not on the device at hand. A device that lacks a
 //! feature must refuse the runs that need it, in words, and they are counted as missing.
@@ -293,9 +293,9 @@ macro_rules! themes {
     ($($family:ident $name:literal)*) => {
         $(mod $family {
             themes!(@of $name
-                alpha sizes stride_two one_pixel one_sided channels groups depthwise dilation kernels padding clips batches
-                activations residuals batch_norm pooled_input pooled_output strided exchange types slices pairs tiles
-                split_k pools adds upsamples);
+                alpha sizes stride_two one_pixel one_sided channels groups depthwise dilation kernels padding clips
+                batches activations residuals batch_norm pooled_input pooled_output strided exchange types slices pairs
+                tiles split_k pools adds upsamples);
         })*
         const TESTED: &[(&str, &[&str])] = &[$(($name, $family::THEMES)),*];
     };
@@ -338,8 +338,8 @@ fn no_theme_has_a_row_twice() {
     }
 }
 
-/// What the table covers, by plans alone. A family that stops to take layers shows here, and so does a table that has no
-/// rows for a strategy any more.
+/// What the table covers, by plans alone. A family that stops to take layers shows here, and so does a table that has
+/// no rows for a strategy any more.
 #[test]
 fn every_family_meets_everything() {
     for family in Family::all() {
@@ -353,8 +353,8 @@ fn every_family_meets_everything() {
         let expected = (share.rows, share.strategies, share.types, share.no_tiles);
         assert_eq!(
             found, expected,
-            "{family} takes so many rows in these strategies and types, without these tiles. If the table or the family \
-             has changed and this is what you want, change SHARES"
+            "{family} takes so many rows in these strategies and types, without these tiles. If the table or the \
+             family has changed and this is what you want, change SHARES"
         );
         let gpus = all.iter().filter(|run| run.as_a_gpu).count();
         assert!(
