@@ -1,7 +1,7 @@
 //! Whole networks on a device, against what an independent PyTorch implementation computes (tests/networks/*.json, written
 //! by tests/networks/make_fixtures.py): logits, and every stage on the way, so that a difference shows where it starts.
 
-use crate::common::{context, runs_f16};
+use crate::common::{context_as, runs_f16};
 use crate::fixture::{Fixture, Summary};
 use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, TensorView, ValueView, zoo};
 use octconv::{Context, Dtype, Precision};
@@ -108,16 +108,18 @@ fn check(context: &Context, fixture: &Fixture) {
 
 /// Top-1 in f16, of every sample.
 fn check_halves(fixture: &Fixture) {
-    if !runs_f16(context()) {
+    // One device for all networks in f16, and one for those in f32: many kernels are the same in all of them.
+    let context = context_as(false, Dtype::F16);
+    if !runs_f16(context) {
         let graph = fixture.graph();
         let checkpoint = Checkpoint::random(&graph, fixture.seed);
-        let model = Model::new(context().engine(), graph, checkpoint).unwrap();
+        let model = Model::new(context.engine(), graph, checkpoint).unwrap();
         let options = NetworkOptions { precision: Precision::of(Dtype::F16), ..Default::default() };
         let message = model.plan(fixture.size(), &options).unwrap_err().to_string();
         assert!(message.contains("SHADER_F16"), "{message}");
         return;
     }
-    let (_, logits) = fixture.infer(context(), Dtype::F16);
+    let (_, logits) = fixture.infer(context, Dtype::F16);
     let classes = fixture.logits.len() / fixture.size().n as usize;
     for (found, expected) in logits.chunks(classes).zip(fixture.logits.chunks(classes)) {
         let found = found.iter().map(|&v| f64::from(v));
@@ -129,7 +131,7 @@ fn check_network(network: &str) {
     let mut count = 0;
     for (name, fixture) in fixtures().into_iter().filter(|(_, fixture)| fixture.network == network) {
         let started = std::time::Instant::now();
-        check(context(), &fixture);
+        check(context_as(false, Dtype::F32), &fixture);
         check_halves(&fixture);
         println!("{name}: {:.1} s", started.elapsed().as_secs_f64());
         count += 1;
@@ -142,7 +144,7 @@ fn check_network(network: &str) {
 fn as_a_gpu() {
     for wanted in ["se-resnet50-a0.5-64x64", "densenet121-a0.25-64x64", "mobilenet-v2-a0.375-64x64"] {
         let (_, fixture) = fixtures().into_iter().find(|(name, _)| name == wanted).expect(wanted);
-        check(crate::common::as_a_gpu(), &fixture);
+        check(context_as(true, Dtype::F32), &fixture);
     }
 }
 
