@@ -6,7 +6,7 @@
 // Mapping. A thread finds channel and factor once for all that it makes. Adjacent threads make adjacent elements.
 //   - Without pool(Y), a thread makes ELEMENTS elements of one channel, over all frames, or as many pairs if PAIRED.
 //     They lie threads_w elements or pairs apart.
-//   - With pool(Y), a thread makes BLOCKS cells of Y, side by side, in each of ROWS pairs of rows of a frame. These
+//   - With pool(Y), a thread makes CELLS cells of Y, side by side, in each of ROWS pairs of rows of a frame. These
 //     pairs of rows lie threads_h pairs apart.
 //
 // Operands: X [n][x_channels][t][h][w] and Y [n][y_channels][t][h][w], of which `channels` channels are used, starting
@@ -14,7 +14,7 @@
 // of (factor, shift); factors [n][factors_channels]. Params and factors are f32.
 //
 // The host guarantees: the channels lie inside their tensors. Without pool(Y): threads_w = plane / ELEMENTS, or half of
-// that for pairs, rounded up; if PAIRED, planes have even size. With pool(Y): threads_w = w / 2 / BLOCKS and threads_h
+// that for pairs, rounded up; if PAIRED, planes have even size. With pool(Y): threads_w = w / 2 / CELLS and threads_h
 // = h / 2 / ROWS, rounded up at each division; if PAIRED, w is even; if POOLED_PAIRED, pooled_w is even.
 
 #import common/epilogue as out
@@ -25,7 +25,7 @@
 
 const WORKGROUP: u32 = 64u;
 const ELEMENTS: u32 = 4u;
-const BLOCKS: u32 = 2u;
+const CELLS: u32 = 2u;
 const ROWS: u32 = 1u;
 // X, residual and Y are read and written two elements at a time.
 const PAIRED: bool = false;
@@ -88,7 +88,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         let c = frame / shape.t % shape.channels;
         let plane = plane_of(frame / (shape.t * shape.channels), c);
         for (var k = 0u; k < ROWS; k++) {
-            make_blocks(plane, frame, 2u * (row + k * shape.threads_h), first * BLOCKS);
+            make_cells(plane, frame, 2u * (row + k * shape.threads_h), first * CELLS);
         }
         return;
     }
@@ -121,10 +121,10 @@ fn make_one(plane: Plane, at: u32) -> f32 {
     return out_finish_from(sum, plane.residual + at, plane.y + at, shape.slope);
 }
 
-// Makes BLOCKS cells of two rows of a frame, starting at row `y` and cell `first`, and their means.
-fn make_blocks(plane: Plane, frame: u32, y: u32, first: u32) {
-    var means: array<f32, BLOCKS>;
-    for (var b = 0u; b < BLOCKS; b++) {
+// Makes CELLS cells of two rows of a frame, starting at row `y` and cell `first`, and their means.
+fn make_cells(plane: Plane, frame: u32, y: u32, first: u32) {
+    var means: array<f32, CELLS>;
+    for (var b = 0u; b < CELLS; b++) {
         let left = 2u * (first + b);
         if left < shape.w && y < shape.h {
             let at = (frame % shape.t * shape.h + y) * shape.w + left;
@@ -141,8 +141,8 @@ fn make_blocks(plane: Plane, frame: u32, y: u32, first: u32) {
 }
 
 // Stores a row of means, starting at column `first`.
-fn store_means(frame: u32, y: u32, first: u32, means: array<f32, BLOCKS>) {
-    for (var b = 0u; b < BLOCKS; b++) {
+fn store_means(frame: u32, y: u32, first: u32, means: array<f32, CELLS>) {
+    for (var b = 0u; b < CELLS; b++) {
         if y < shape.pooled_h && first + b < shape.pooled_w {
             let at = (frame * shape.pooled_h + y) * shape.pooled_w + first + b;
             if !POOLED_PAIRED {

@@ -1,4 +1,4 @@
-//! All families of convolution kernels. To add a family, add its folder, and a line here.
+//! All families of convolution kernels. A new family has a folder and a line here: CONTRIBUTING.md lists the steps.
 
 use super::family::Family;
 use super::{direct, matrix, pointwise, staged, winograd};

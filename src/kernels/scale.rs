@@ -26,7 +26,7 @@ pub(crate) enum Form {
 const ELEMENTS: u32 = 4;
 
 /// Cells per thread and pair of rows, if pool(Y) is written.
-const BLOCKS: u32 = 2;
+const CELLS: u32 = 2;
 
 uniform! {
     struct Shape {
@@ -73,7 +73,7 @@ fn recipe(types: Types, job: &Job, cut: Cut) -> Recipe {
         .constant("WORKGROUP", ELEMENTWISE_WORKGROUP)
         .constant("ACTIVATION", activation_number(job.activation))
         .constant("ELEMENTS", ELEMENTS)
-        .constant("BLOCKS", BLOCKS)
+        .constant("CELLS", CELLS)
         .constant("ROWS", cut.rows)
         .flag("PAIRED", cut.paired)
         .flag("WRITES_Y_P", job.pooled.is_some())
@@ -112,7 +112,7 @@ impl Job {
         let rows = if facts.software { 4 } else { 1 };
         let threads_h = h.div_ceil(2).div_ceil(rows);
         if self.pooled.is_some() {
-            let threads_w = w.div_ceil(2).div_ceil(BLOCKS);
+            let threads_w = w.div_ceil(2).div_ceil(CELLS);
             return Cut { paired: types.paired(self.dims), rows, threads_w, threads_h };
         }
         let plane = t * h * w;
