@@ -120,7 +120,7 @@ pub enum Error {
     },
 
     /// A network's plan was made for another network or another device.
-    #[error("the plan does not fit the model: {problem}; make it with Model::plan")]
+    #[error("the plan does not fit: {problem}; make it with Model::plan or Engine::plan of this device")]
     Plan {
         /// How the plan differs from the model.
         problem: PlanMismatch,
@@ -262,6 +262,9 @@ pub enum PlanMismatch {
         /// The features of the device.
         device: wgpu::Features,
     },
+    /// A layer's plan was made for a device with other facts, which give other dispatches.
+    #[error("it was made for a device with other facts, and this device needs other dispatches")]
+    Dispatches,
     /// It was made for a device with other matrix units or subgroups.
     #[error("it was made for a device with other matrix units or subgroups")]
     Units,

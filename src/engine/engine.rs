@@ -7,7 +7,7 @@ use super::scope::{failed, scoped};
 use super::tensors::{Tensors, tensor_bytes, validate_tensors};
 use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity};
 use crate::dims::{Dims, InputSize};
-use crate::error::{Error, Presence};
+use crate::error::{Error, PlanMismatch, Presence};
 use crate::kernels::Step;
 use crate::kernels::job::TensorId;
 use crate::kernels::packing::Packing;
@@ -143,7 +143,12 @@ impl Engine {
 
     /// Makes the pipelines of a plan that do not exist yet, which takes milliseconds to seconds. [`Engine::bind`] does
     /// so too; call this to choose when.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] for a plan of a device with other facts, and [`Error::Gpu`] if the device refuses a kernel.
     pub fn compile(&self, plan: &Plan) -> Result<(), Error> {
+        self.check_fits(plan)?;
         plan.steps.iter().try_for_each(|step| self.shared.pipelines.pipeline(step).map(drop))
     }
 
@@ -167,17 +172,21 @@ impl Engine {
     ///
     /// # Errors
     ///
+    /// [`Error::Plan`] for a plan of a device with other facts, or the error of planning it for this device;
     /// [`Error::Packing`] for weights that were packed for another plan, [`Error::Presence`] or [`Error::Binding`] for
     /// tensors that do not fit the plan, and [`Error::Gpu`] if the device refuses something.
     pub fn bind(&self, plan: &Plan, weights: &PackedWeights, tensors: &Tensors) -> Result<Layer, Error> {
+        self.check_fits(plan)?;
         let packings = plan.packings();
         let same = weights.parts.len() == packings.len()
             && weights.parts.iter().zip(&packings).all(|((packed, _), wanted)| packed == *wanted)
             && Some(&weights.spec).is_some_and(|spec| same_weights(spec, &plan.spec));
         if !same {
-            let list = |packings: &[&Packing]| packings.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let packed: Vec<_> = weights.parts.iter().map(|(packing, _)| packing).collect();
-            return Err(Error::Packing { packed: list(&packed), plan: list(&packings) });
+            return Err(Error::Packing {
+                packed: describe(&packed, &weights.spec),
+                plan: describe(&packings, &plan.spec),
+            });
         }
         let alignment = u64::from(self.shared.facts.limits.min_storage_buffer_offset_alignment);
         validate_tensors(plan, tensors, alignment)?;
@@ -214,6 +223,17 @@ impl Engine {
             })?);
         }
         Ok(Layer { dispatches })
+    }
+
+    /// Refuses a plan that was made for other facts, so that this device would not run it as it is: the device's own plan
+    /// of the same variant must have the same dispatches.
+    fn check_fits(&self, plan: &Plan) -> Result<(), Error> {
+        let own = Plan::with_variant(&plan.spec, plan.size, &plan.options, &self.shared.facts, plan.variant)?;
+        if own.steps == plan.steps && own.scratch == plan.scratch {
+            Ok(())
+        } else {
+            Err(Error::Plan { problem: PlanMismatch::Dispatches })
+        }
     }
 
     /// The uniform of a step, in a buffer of its own.
@@ -266,7 +286,15 @@ impl Engine {
     }
 }
 
-/// Whether both specifications have the same paths with kernels of the same shapes.
+/// Packings in words, and what else decides whether weights can be shared.
+fn describe(packings: &[&Packing], spec: &Spec) -> String {
+    let list: Vec<_> = packings.iter().map(ToString::to_string).collect();
+    let bias = if spec.has_bias() { "with" } else { "without" };
+    format!("{} {bias} bias", list.join(", "))
+}
+
+/// Whether both specifications have the same groups, the same paths with kernels of the same shapes, and biases or none.
 fn same_weights(a: &Spec, b: &Spec) -> bool {
-    Path::ALL.into_iter().all(|path| a.has(path) == b.has(path) && a.weight_shape(path) == b.weight_shape(path))
+    let same_path = |path| a.has(path) == b.has(path) && a.weight_shape(path) == b.weight_shape(path);
+    Path::ALL.into_iter().all(same_path) && a.has_bias() == b.has_bias() && a.groups() == b.groups()
 }

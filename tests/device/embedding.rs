@@ -8,7 +8,7 @@ use octconv::verify::Case;
 use octconv::{
     Activation, AdapterFacts, Context, ContextOptions, DeviceFacts, Dtype, EngineOptions, Error, InputSize, Precision,
 };
-use octconv::{Engine, Layer, Options, PackedWeights, Plan, Rounding, Spec, SpecBuilder};
+use octconv::{Engine, Layer, Options, PackedWeights, Plan, PlanMismatch, Rounding, Spec, SpecBuilder};
 use octconv::{Strategy, TensorBinding, Tensors, Variant, wgpu};
 
 fn build(builder: SpecBuilder) -> Spec {
@@ -237,6 +237,42 @@ fn packed_weights_serve_other_sizes() {
             served += 1;
         }
         assert!(served == 3 || (!all && served > 0), "{kernel:?}: {served} of 3 sizes");
+    }
+}
+
+/// A bias that was not packed would be missing without a word.
+#[test]
+fn packed_weights_are_of_the_same_bias() {
+    let engine = context().engine();
+    let plan = |bias| engine.plan(&build(simple().bias(bias)), InputSize::image(1, 8, 8), &Options::default()).unwrap();
+    for packed_bias in [false, true] {
+        let (of_weights, other) = (plan(packed_bias), plan(!packed_bias));
+        let host = HostWeights::new(of_weights.spec(), 5);
+        let packed = engine.pack(&of_weights, &host.weights()).unwrap();
+        let refused = engine.bind(&other, &packed, &Tensors::default());
+        assert!(matches!(refused, Err(Error::Packing { .. })), "{refused:?}");
+    }
+}
+
+/// What its device does not allow, wgpu would refuse at the embedder's submit.
+#[test]
+fn plans_of_other_devices_are_refused() {
+    let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 61, ..wgpu::Limits::default() };
+    let context = open(&ContextOptions { limits: Some(limits), ..ContextOptions::default() });
+    let engine = context.engine();
+    let (spec, size) = (build(simple()), InputSize::image(1, 400, 400));
+    let own = engine.plan(&spec, size, &Options::default()).unwrap();
+    let host = HostWeights::new(&spec, 5);
+    let packed = engine.pack(&own, &host.weights()).unwrap();
+    engine.compile(&own).unwrap();
+    // Without a fold of the grid that the device needs.
+    let options = Options { variant: Some(own.variant()), ..Options::default() };
+    let mut facts = engine.facts().clone();
+    facts.limits.max_compute_workgroups_per_dimension = 65535;
+    let other = Plan::new(&spec, size, &options, &facts).unwrap();
+    let refusals = [engine.compile(&other), engine.bind(&other, &packed, &Tensors::default()).map(drop)];
+    for refused in refusals {
+        assert_eq!(refused, Err(Error::Plan { problem: PlanMismatch::Dispatches }));
     }
 }
 
