@@ -119,10 +119,10 @@ pub enum Error {
         plan: String,
     },
 
-    /// A network's plan was made for another network or another device.
+    /// A plan was made for another device, or for another network.
     #[error("the plan does not fit: {problem}; make it with Model::plan or Engine::plan of this device")]
     Plan {
-        /// How the plan differs from the model.
+        /// How the plan differs from what the model or the device needs.
         problem: PlanMismatch,
     },
 
