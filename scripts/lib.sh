@@ -14,6 +14,10 @@ readonly octconv=$target/debug/octconv
 readonly special=(f16 "64-bit words" "matrix units")
 # The device tests that also run with checks in the shaders. All of them would take too long.
 readonly checked_tests=(table::direct::pools table::direct::upsamples table::direct::adds embedding)
+# The device tests that run on this machine's own driver if all of them run on the newest one: each of those that are
+# about the driver, three networks, and of the table the themes that touch most of a kernel.
+readonly brief_tests=(activations embedding errors promised small_kernels reduce tune ::alpha ::one_pixel ::types
+    networks::cifar_resnet44 networks::se_resnet50 networks::mobilenet_v2)
 
 say() {
     doing=$*
@@ -93,6 +97,11 @@ not_run() {
     echo "not run here: $*" >>"$reports/missing"
 }
 
+# Whether the driver that `octconv info` names $1 compiles for the processor, which takes long.
+is_software() {
+    [[ $1 == *llvmpipe* ]]
+}
+
 # Sets `titles` and `runners`: the drivers that tests run on. First the machine's own; then the newest software Vulkan,
 # if that is another one. Needs the built program.
 find_drivers() {
@@ -143,7 +152,14 @@ run_tests() {
         [[ -z $runner ]] || export "$runner_variable=$runner"
         cargo test "${everything[@]}" "$@"
     ) | tee "$reports/$number.log"
-    [[ $(count_ran "$number" cases) -gt 0 ]] || fail "the device tests counted no case"
+    [[ $* != *"--test device"* || $(count_ran "$number" cases) -gt 0 ]] || fail "the device tests counted no case"
+}
+
+# Runs, with the runner $2 and under the title $1, the brief tests of those in tests/device, and all others.
+run_brief_tests() {
+    run_tests "$1, the brief device tests" "$2" --test device -- "${brief_tests[@]}"
+    run_tests "$1, all other tests" "$2" --lib --bins --examples --test host --test cli
+    run_tests "$1, examples in the documentation" "$2" --doc
 }
 
 # Runs every device test with the runner $2, under the title $1. The newest software Vulkan has all features, so if a
@@ -168,6 +184,8 @@ print_summary() {
     say "summary"
     for file in "$reports"/*.title; do
         number=$(basename "$file" .title)
+        # Not every run has device tests.
+        [[ -s $reports/$number.cases ]] || continue
         echo "on $(cat "$file"):"
         awk -F '\t' '
             $1 == "ran" && $2 != "cases" && !($2 in ran) { kinds[++n] = $2 }

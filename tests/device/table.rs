@@ -1,7 +1,8 @@
 //! Runs the table of `cases.rs`, each row against the reference.
 //!
 //! Kernels take long to compile, so a row has one run: in one family of kernels that takes it, in one strategy, one set
-//! of types, one tile, and as one kind of device, the device as it is or a GPU. All of these take turns. In each theme
+//! of types, one tile, and as one kind of device, the device as it is or a GPU. All of these take turns, except that a
+//! row that differs from an earlier one only in its sizes runs again in the kernels that are compiled already. In each theme
 //! every family that takes any of its rows has a run, so that over the table every family meets every theme, every
 //! strategy, every set of types and both kinds of devices. What a single row does not meet is every combination of
 //! them. `octconv verify` draws random combinations, and so does `property.rs`. With `OCTCONV_ALL_ROWS` set every row
@@ -121,11 +122,20 @@ fn share(family: Family) -> &'static Share {
 struct Run {
     theme: &'static str,
     family: Family,
-    strategy: Strategy,
-    precision: Precision,
+    way: Way,
     tile: &'static str,
-    as_a_gpu: bool,
+    plan: Plan,
     case: Case,
+}
+
+/// What takes turns: the strategy, the types, and whether the device is a GPU.
+type Way = (Strategy, Precision, bool);
+
+impl Run {
+    /// The kernels that it compiles, each on its device.
+    fn sources(&self) -> impl Iterator<Item = (bool, String)> {
+        self.plan.sources().into_iter().map(|source| (self.way.2, source))
+    }
 }
 
 /// A software device, or a GPU, with all that the kernels have a use for.
@@ -145,42 +155,38 @@ struct Turns {
     types: HashMap<Precision, u32>,
     devices: HashMap<bool, u32>,
     tiles: HashMap<&'static str, u32>,
-    together: HashMap<(Strategy, Precision, bool), u32>,
+    together: HashMap<Way, u32>,
+    /// All kernels so far.
+    sources: HashSet<(bool, String)>,
 }
 
 impl Turns {
-    /// Those with the least of this come next. The unfused form compiles the most kernels, and has the fewest turns.
-    fn had(&self, way: (Strategy, Precision, bool)) -> u32 {
+    /// Those with the least of this come next. The more kernels a strategy compiles, the fewer turns it has.
+    fn had(&self, way: Way) -> u32 {
         let (strategy, precision, as_a_gpu) = way;
         let of = |count: Option<&u32>| count.copied().unwrap_or(0);
-        let weight = if strategy == Unfused { 4 } else { 1 };
+        let weight = match strategy {
+            Unfused => 8,
+            Fused | Transform => 1,
+            _ => 2,
+        };
         let alone = [self.types.get(&precision), self.devices.get(&as_a_gpu)].map(of);
         weight * of(self.strategies.get(&strategy)) + alone.iter().sum::<u32>() + 4 * of(self.together.get(&way))
     }
 
-    /// All turns so far.
-    fn count(&self) -> usize {
-        self.together.values().sum::<u32>() as usize
-    }
-
     fn take(&mut self, run: &Run) {
-        let Run { strategy, precision, tile, as_a_gpu, .. } = *run;
+        let (strategy, precision, as_a_gpu) = run.way;
         *self.strategies.entry(strategy).or_default() += 1;
         *self.types.entry(precision).or_default() += 1;
         *self.devices.entry(as_a_gpu).or_default() += 1;
-        *self.tiles.entry(tile).or_default() += 1;
-        *self.together.entry((strategy, precision, as_a_gpu)).or_default() += 1;
+        *self.tiles.entry(run.tile).or_default() += 1;
+        *self.together.entry(run.way).or_default() += 1;
+        self.sources.extend(run.sources());
     }
 }
 
-/// Whether the planner has this variant for a row.
-fn is_legal(row: &Row, variant: Variant, precision: Precision, facts: &DeviceFacts) -> bool {
-    let options = Options { variant: Some(variant), precision, ..row.options };
-    Plan::new(&row.spec, row.size, &options, facts).is_ok()
-}
-
 /// All that a row of a theme may be run in.
-fn alternatives(theme: &Theme, row: &Row) -> Vec<(Strategy, Precision, bool)> {
+fn alternatives(theme: &Theme, row: &Row) -> Vec<Way> {
     let types = if theme.typed { vec![row.options.precision] } else { TYPES.to_vec() };
     let strategies =
         Strategy::all().filter(|strategy| theme.strategies.is_empty() || theme.strategies.contains(strategy));
@@ -189,26 +195,36 @@ fn alternatives(theme: &Theme, row: &Row) -> Vec<(Strategy, Precision, bool)> {
     strategies.flat_map(typed).flat_map(of_devices).collect()
 }
 
-/// The run of a row whose turn it is, if the family takes the row with one of these tiles.
-fn pick(theme: &Theme, row: &Row, family: Family, tiles: &[&'static str], turns: &Turns) -> Option<Run> {
+/// The run of a row in one way with one tile, if the planner has it.
+fn run_in(theme: &Theme, row: &Row, family: Family, way: Way, tile: &'static str) -> Option<Run> {
     static ABLE: OnceLock<[DeviceFacts; 2]> = OnceLock::new();
     let able = ABLE.get_or_init(|| [able(true), able(false)]);
+    let (strategy, precision, as_a_gpu) = way;
+    let options = Options { variant: Some(Variant { strategy, family, tile: Some(tile) }), precision, ..row.options };
+    let plan = Plan::new(&row.spec, row.size, &options, &able[usize::from(as_a_gpu)]).ok()?;
+    let case = Case { spec: row.spec.clone(), size: row.size, options, batch_norm: row.batch_norm, seed: 1 };
+    Some(Run { theme: theme.name, family, way, tile, plan, case })
+}
+
+/// The run of a row whose turn it is, if the family takes the row with one of these tiles.
+fn pick(theme: &Theme, row: &Row, family: Family, tiles: &[&'static str], turns: &Turns) -> Option<Run> {
     let mut alternatives = alternatives(theme, row);
     alternatives.sort_by_key(|&way| turns.had(way));
     let mut places: Vec<_> = tiles.iter().enumerate().collect();
     places.sort_by_key(|&(place, &tile)| turns.tiles.get(&tile).copied().unwrap_or(0) << place);
-    for (strategy, precision, as_a_gpu) in alternatives {
-        for &(_, &tile) in &places {
-            let variant = Variant { strategy, family, tile: Some(tile) };
-            if is_legal(row, variant, precision, &able[usize::from(as_a_gpu)]) {
-                let options = Options { variant: Some(variant), precision, ..row.options };
-                let Row { ref spec, size, batch_norm, .. } = *row;
-                let case = Case { spec: spec.clone(), size, options, batch_norm, seed: 1 };
-                return Some(Run { theme: theme.name, family, strategy, precision, tile, as_a_gpu, case });
-            }
-        }
-    }
-    None
+    let mut all = alternatives.iter().flat_map(|&way| places.iter().map(move |&(_, &tile)| (way, tile)));
+    all.find_map(|(way, tile)| run_in(theme, row, family, way, tile))
+}
+
+/// The run of a row as an earlier row of the theme ran, if this compiles nothing: the rows differ in their sizes.
+fn again(theme: &Theme, row: &Row, family: Family, runs: &[Run], turns: &Turns) -> Option<Run> {
+    let earlier = runs.iter().filter(|run| run.theme == theme.name && run.family == family);
+    let mut same = earlier.filter(|run| run.case.spec == row.spec && run.case.batch_norm == row.batch_norm);
+    same.find_map(|run| {
+        let again = run_in(theme, row, family, run.way, run.tile)?;
+        let same_options = again.case.options == run.case.options;
+        (same_options && again.sources().all(|source| turns.sources.contains(&source))).then_some(again)
+    })
 }
 
 /// All runs of the table, and how many rows each family takes.
@@ -243,11 +259,18 @@ fn runs() -> &'static Runs {
                     .filter(|&i| theme.is_for(families[i].0))
                     .filter_map(|i| Some((i, pick(&theme, row, families[i].0, families[i].1.tiles, &turns[i])?)))
                     .collect();
-                takers.sort_by_key(|&(i, _)| turns[i].count() * families[i].1.cost);
-                for (place, (i, run)) in takers.into_iter().enumerate() {
+                takers.sort_by_key(|&(i, _)| turns[i].sources.len() * families[i].1.cost);
+                let mut has_run = false;
+                for &(i, _) in &takers {
                     *rows.entry(families[i].0).or_default() += 1;
+                    let free = again(&theme, row, families[i].0, &runs, &turns[i]);
+                    has_run |= free.is_some();
+                    runs.extend(free);
+                }
+                for (i, run) in takers {
                     let is_first = met.insert(i);
-                    if place == 0 || is_first || all_rows {
+                    if !has_run || is_first || all_rows {
+                        has_run = true;
                         turns[i].take(&run);
                         runs.push(run);
                     }
@@ -266,10 +289,10 @@ fn run(family: Family, theme: &str) {
 }
 
 fn check(run: &Run) {
-    let context = context_as(run.as_a_gpu, run.precision.activations);
+    let context = context_as(run.way.2, run.way.1.activations);
     let engine = context.engine();
     let planned = |case: &Case| engine.plan(&case.spec, case.size, &case.options);
-    if run.precision.activations == Dtype::F16 && !has_f16(context) {
+    if run.way.1.activations == Dtype::F16 && !has_f16(context) {
         assert_eq!(planned(&run.case), Err(Error::Feature { what: "f16 activations", feature: "SHADER_F16" }));
         crate::report::missing("SHADER_F16");
         return;
@@ -346,8 +369,8 @@ fn every_family_meets_everything() {
     for family in Family::all() {
         let share = share(family);
         let all: Vec<&Run> = runs().runs.iter().filter(|run| run.family == family).collect();
-        let strategies: Vec<_> = Strategy::all().filter(|&one| all.iter().any(|run| run.strategy == one)).collect();
-        let types: HashSet<_> = all.iter().map(|run| run.precision).collect();
+        let strategies: Vec<_> = Strategy::all().filter(|&one| all.iter().any(|run| run.way.0 == one)).collect();
+        let types: HashSet<_> = all.iter().map(|run| run.way.1).collect();
         let tiles: HashSet<_> = all.iter().map(|run| run.tile).collect();
         let unmet: Vec<_> = family.tiles().iter().copied().filter(|tile| !tiles.contains(tile)).collect();
         let found = (runs().rows[&family], strategies.as_slice(), types.len(), unmet.as_slice());
@@ -357,7 +380,7 @@ fn every_family_meets_everything() {
             "{family} takes so many rows in these strategies and types, without these tiles. If the table or the \
              family has changed and this is what you want, change SHARES"
         );
-        let gpus = all.iter().filter(|run| run.as_a_gpu).count();
+        let gpus = all.iter().filter(|run| run.way.2).count();
         assert!(
             3 * gpus >= all.len() && 3 * gpus <= 2 * all.len(),
             "{gpus} of {} runs of {family} as a GPU",

@@ -11,6 +11,7 @@ use octconv::{
     Activation, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, Spec, SpecBuilder, Split,
 };
 use octconv::{TimeAxis, wgpu};
+use rayon::prelude::*;
 
 /// What a source has that only Vulkan and Metal can run.
 const MATRICES: &str = "enable wgpu_cooperative_matrix;";
@@ -22,16 +23,16 @@ struct Shader {
     info: ModuleInfo,
 }
 
-/// All distinct sources of [`plans`].
+/// All distinct sources of [`layers`], of [`networks`] and of the roofline.
 fn shaders() -> &'static [Shader] {
     static SHADERS: OnceLock<Vec<Shader>> = OnceLock::new();
     SHADERS.get_or_init(|| {
-        let mut sources = BTreeSet::new();
-        plans(|plan| sources.extend(plan.sources()));
+        let layers = layers();
+        let mut sources: BTreeSet<String> = layers.par_iter().enumerate().flat_map_iter(sources_of_layer).collect();
         networks(|plan| sources.extend(plan.sources().into_iter().map(|(_, source)| source)));
         #[cfg(feature = "context")]
         sources.extend(octconv::roofline::sources().into_iter().map(|(_, source)| source));
-        sources.into_iter().map(parse).collect()
+        sources.into_par_iter().map(parse).collect()
     })
 }
 
@@ -158,45 +159,49 @@ fn layers() -> Vec<Spec> {
     builders.into_iter().map(|builder| builder.build().unwrap_or_else(|error| panic!("{error}"))).collect()
 }
 
-/// Plans of every layer: at several sizes, on every kind of device, in all types, and with all pooled maps.
-fn plans(mut each: impl FnMut(&Plan)) {
-    let mut all_options = Vec::new();
+/// All that a layer can be planned with.
+fn all_options() -> Vec<Options> {
+    let mut all = Vec::new();
     for activations in [Dtype::F32, Dtype::F16] {
         for weights in [Dtype::F32, Dtype::F16] {
-            all_options.push(Options {
-                precision: Precision { activations, weights, ..Precision::default() },
-                ..Options::default()
-            });
+            let precision = Precision { activations, weights, ..Precision::default() };
+            all.push(Options { precision, ..Options::default() });
         }
     }
     let half = Dtype::F16;
-    all_options
-        .push(Options { precision: Precision { activations: half, weights: half, sums: half }, ..Options::default() });
+    let precision = Precision { activations: half, weights: half, sums: half };
+    all.push(Options { precision, ..Options::default() });
     for (pooled_input, pooled_output) in [(true, false), (false, true), (true, true)] {
-        all_options.push(Options { pooled_input, pooled_output, ..Options::default() });
+        all.push(Options { pooled_input, pooled_output, ..Options::default() });
     }
+    all
+}
+
+/// The sources of the `i`th layer: at several sizes, on every kind of device, in all types, and with all pooled maps.
+fn sources_of_layer((i, spec): (usize, &Spec)) -> BTreeSet<String> {
+    let mut sources = BTreeSet::new();
+    // Tiles differ only in numbers of one source, so each layer takes the next tile.
+    let wanted = |plan: &&Plan| {
+        let tiles = plan.variant().family.tiles();
+        plan.variant().tile == Some(tiles[i / 2 % tiles.len()])
+    };
+    let mut plan = |size, options: &Options, facts: &DeviceFacts| {
+        let candidates = Plan::candidates(spec, size, options, facts);
+        sources.extend(candidates.iter().filter(wanted).flat_map(Plan::sources));
+    };
     let [small, full, software, full_software] = devices();
-    for (spec, i) in layers().iter().zip(0usize..) {
-        // Tiles differ only in numbers of one source, so each layer takes the next tile.
-        let wanted = |plan: &&Plan| {
-            let tiles = plan.variant().family.tiles();
-            plan.variant().tile == Some(tiles[i / 2 % tiles.len()])
-        };
-        let mut plan = |spec: &Spec, size, options: &Options, facts: &DeviceFacts| {
-            Plan::candidates(spec, size, options, facts).iter().filter(wanted).for_each(&mut each);
-        };
-        for size in [InputSize::image(1, 56, 56), InputSize::video(2, 3, 6, 4)] {
-            plan(spec, size, &Options::default(), [&small, &software][i % 2]);
-        }
-        // Two layers in a row differ in little, so each takes only a part of the options.
-        for (options, j) in all_options.iter().zip(0usize..) {
-            if (i / 2 + j) % 3 == 0 {
-                // Rows of even length are read in pairs.
-                let (w, facts) = [(11, &full), (12, &full_software), (12, &full)][(i / 6 + j) % 3];
-                plan(spec, InputSize::image(1, 9, w), options, facts);
-            }
+    for size in [InputSize::image(1, 56, 56), InputSize::video(2, 3, 6, 4)] {
+        plan(size, &Options::default(), [&small, &software][i % 2]);
+    }
+    // Two layers in a row differ in little, so each takes only a part of the options.
+    for (options, j) in all_options().iter().zip(0usize..) {
+        if (i / 2 + j) % 3 == 0 {
+            // Rows of even length are read in pairs.
+            let (w, facts) = [(11, &full), (12, &full_software), (12, &full)][(i / 6 + j) % 3];
+            plan(InputSize::image(1, 9, w), options, facts);
         }
     }
+    sources
 }
 
 /// The sources have each kernel, and each alternative that kernels are specialised for.
@@ -319,28 +324,29 @@ fn fits_the_default_limits() {
 
 #[test]
 fn writes_spirv() {
-    for Shader { source, module, info } in shaders() {
+    shaders().par_iter().for_each(|Shader { source, module, info }| {
         let words = spv::write_vec(module, info, &spv::Options::default(), None);
         let words = words.unwrap_or_else(|error| panic!("{error}\n{source}"));
         assert_eq!(words[0], 0x0723_0203);
-    }
+    });
 }
 
 #[test]
 fn writes_msl() {
-    for Shader { source, module, info } in shaders() {
+    shaders().par_iter().for_each(|Shader { source, module, info }| {
         let lang_version = if source.contains(MATRICES) { (2, 3) } else { (2, 0) };
         let options = msl::Options { lang_version, ..msl::Options::default() };
         let written = msl::write_string(module, info, &options, &msl::PipelineOptions::default());
         let (text, translation) = written.unwrap_or_else(|error| panic!("{error}\n{source}"));
         let entry = translation.entry_point_names[0].as_ref().unwrap_or_else(|error| panic!("{error}\n{source}"));
         assert!(text.contains(&format!("kernel void {entry}(")), "{text}");
-    }
+    });
 }
 
 #[test]
 fn writes_hlsl() {
-    for Shader { source, module, info } in shaders().iter().filter(|shader| !shader.source.contains(MATRICES)) {
+    let others = shaders().par_iter().filter(|shader| !shader.source.contains(MATRICES));
+    others.for_each(|Shader { source, module, info }| {
         // The shader model of Direct3D's own compiler. For halves, that of DXC.
         let f16 = source.starts_with("enable f16;");
         let shader_model = if f16 { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V5_1 };
@@ -351,5 +357,5 @@ fn writes_hlsl() {
         let reflection = written.unwrap_or_else(|error| panic!("{error}\n{source}"));
         let entry = reflection.entry_point_names[0].as_ref().unwrap_or_else(|error| panic!("{error}\n{source}"));
         assert!(text.contains(&format!("void {entry}(")), "{text}");
-    }
+    });
 }
