@@ -16,8 +16,8 @@ readonly special=(f16 "64-bit words" "matrix units")
 readonly checked_tests=(table::direct::pools table::direct::upsamples table::direct::adds embedding)
 # The device tests that run on this machine's own driver if all of them run on the newest one: each of those that are
 # about the driver, three networks, and of the table the themes that touch most of a kernel.
-readonly brief_tests=(activations embedding errors promised small_kernels reduce tune ::alpha ::one_pixel ::types
-    networks::cifar_resnet44 networks::se_resnet50 networks::mobilenet_v2)
+readonly brief_tests=(activations:: embedding:: errors:: promised:: reduce:: small_kernels:: tune:: ::alpha ::one_pixel
+    ::types networks::cifar_resnet44 networks::se_resnet50 networks::mobilenet_v2)
 
 say() {
     doing=$*

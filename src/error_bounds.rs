@@ -11,12 +11,17 @@ pub(crate) struct Bounds {
     /// The error of a sum is at most `relative` times the sum of its terms' magnitudes, plus `absolute`.
     relative: f64,
     absolute: f64,
+    /// Whether the error depends on inputs that the output does not see.
+    by_tiles: bool,
+    /// Whether maps or partial sums are stored in f16 between dispatches.
+    f16_between: bool,
     activation: Activation,
     stored: Dtype,
 }
 
 impl Bounds {
-    pub(crate) fn new(plan: &Plan) -> Self {
+    /// For inputs of which no finite one is larger than `largest`.
+    pub(crate) fn new(plan: &Plan, largest: f64) -> Self {
         let (spec, options) = (plan.spec(), plan.options());
         let terms: u32 = Path::ALL
             .into_iter()
@@ -30,30 +35,43 @@ impl Bounds {
         if by_tiles {
             relative += Transform::ROUNDINGS * unit(24);
         }
-        let mut absolute = unit(126);
+        // A device may take inputs, products and sums below 2^-126 for zero. Weights are at most about 2.
+        let mut absolute = 4.0 * f64::from(terms) * unit(126);
         if options.precision.weights == Dtype::F16 {
             relative += unit(11);
-            // In a Winograd tile of 2x2 outputs a weight meets the sum of four inputs, each at most 1.
-            absolute += f64::from(terms) * unit(if by_tiles { 22 } else { 24 });
+            // In a Winograd tile of 2x2 outputs a weight meets the sum of four inputs.
+            absolute += largest * f64::from(terms) * unit(if by_tiles { 22 } else { 24 });
         }
         let f16_terms = plan.f16_terms();
         if f16_terms > 0 {
             // Each product and each sum of f16 is rounded to nearest, and so is a mean of X_H before them. Halves below
             // 2^-14 lose bits, or are flushed to zero on some devices; only a few of random terms are that small.
             relative += f64::from(f16_terms + 2) * unit(11);
-            absolute += f64::from(terms) * unit(24) + 16.0 * unit(14);
+            absolute += largest * f64::from(terms) * unit(24) + 16.0 * unit(14);
         }
         // Scratch of a Winograd convolution is f32, except for the maps that are pooled for stride 2.
         let f16_between = plan.scratch_bytes() > 0 && (!by_tiles || spec.stride() == 2);
-        if options.precision.activations == Dtype::F16 && (f16_between || options.pooled_input) {
+        let f16_between = options.precision.activations == Dtype::F16 && (f16_between || options.pooled_input);
+        if f16_between {
             relative += 3.0 * unit(11);
             absolute += unit(13);
         }
-        Self { relative, absolute, activation: spec.activation(), stored: options.precision.activations }
+        let (activation, stored) = (spec.activation(), options.precision.activations);
+        Self { relative, absolute, by_tiles, f16_between, activation, stored }
     }
 
     /// The bound for an output `y` before it is stored. `magnitude` is the sum of the magnitudes of its terms.
+    ///
+    /// It is infinite where nothing can be promised: of a Winograd tile that has an infinity or a NaN, and of a map
+    /// between dispatches that f16 may not hold.
     pub(crate) fn of_output(&self, y: f64, magnitude: f64) -> f64 {
+        if !magnitude.is_finite() {
+            // An infinite sum is exact, and so is a NaN.
+            return if self.by_tiles { f64::INFINITY } else { self.activation.own_error(1.0, y) + unit(126) };
+        }
+        if self.f16_between && magnitude > 65504.0 {
+            return f64::INFINITY;
+        }
         let bound = self.activation.lipschitz() * (self.relative * magnitude + self.absolute);
         bound + self.activation.own_error(magnitude, y)
     }

@@ -40,7 +40,7 @@ pub use layer::{
 #[cfg(feature = "network")]
 pub use layer::{LayerDescription, LayerFields, ListedLayer, MapChannels};
 pub use plan::{Choices, Family, Options, Plan, PlanTensor, Strategy, Tuned, Variant};
-pub use precision::{Dtype, Precision};
+pub use precision::{Accuracy, Dtype, Precision};
 pub use wgpu;
 
 /// What `examples/shaders.rs` needs to check shader files. Not part of the public interface.

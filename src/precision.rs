@@ -51,6 +51,19 @@ impl FromStr for Dtype {
     }
 }
 
+/// Which kernels a layer may run, by the bound of their errors. Sums are of products w x; S is the sum of |w x| over the
+/// inputs that an output sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Accuracy {
+    /// Those whose error is at most a constant times S, whatever the values are. An output depends on nothing that it
+    /// does not see: an infinity or a NaN stays where the definition puts it.
+    #[default]
+    Exact,
+    /// Winograd convolutions too. Their error grows with the largest inputs near an output, also with those that it
+    /// does not see. It is small if inputs near each other have about the same size.
+    Fast,
+}
+
 /// The types in which a layer stores and adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Precision {

@@ -223,14 +223,46 @@ impl Context {
     }
 
     /// Reads `elements` of type `dtype` from byte `offset` of a buffer on, as f32. Waits for the device.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::read_bytes`], with [`Error::Argument`] for `elements` in place of `size`.
     pub fn read(&self, buffer: &wgpu::Buffer, offset: u64, elements: u64, dtype: Dtype) -> Result<Vec<f32>, Error> {
-        let size = (elements * dtype.bytes()).next_multiple_of(4);
-        let bytes = self.read_bytes(buffer, offset, size)?;
-        Ok(decode(&bytes[..(elements * dtype.bytes()) as usize], dtype))
+        let bytes = elements.checked_mul(dtype.bytes()).filter(|&bytes| bytes <= buffer.size()).ok_or_else(|| {
+            let most = buffer.size() / dtype.bytes();
+            Error::argument(
+                "elements",
+                elements,
+                format!("must be at most {most}, as many {dtype} as the buffer holds"),
+            )
+        })?;
+        let mut read = self.read_bytes(buffer, offset, bytes.next_multiple_of(4))?;
+        read.truncate(bytes as usize);
+        Ok(decode(&read, dtype))
     }
 
-    /// Reads `size` bytes of a buffer from byte `offset` on; both are multiples of 4. Waits for the device.
+    /// Reads `size` bytes of a buffer from byte `offset` on. Waits for the device.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if `offset` or `size` is not a multiple of 4, or the buffer ends before; [`Error::Gpu`] if
+    /// the buffer has no usage `COPY_SRC`, or if the device fails. The buffer must be of this context's device.
     pub fn read_bytes(&self, buffer: &wgpu::Buffer, offset: u64, size: u64) -> Result<Vec<u8>, Error> {
+        for (name, value) in [("offset", offset), ("size", size)] {
+            if value % wgpu::COPY_BUFFER_ALIGNMENT != 0 {
+                return Err(Error::argument(name, value, "must be a multiple of 4"));
+            }
+        }
+        let left = buffer.size().checked_sub(offset).ok_or_else(|| {
+            Error::argument("offset", offset, format!("must be at most {}, the size of the buffer", buffer.size()))
+        })?;
+        if size > left {
+            let allowed = format!("must be at most {left}, the bytes of the buffer from offset {offset} on");
+            return Err(Error::argument("size", size, allowed));
+        }
+        if size == 0 {
+            return Ok(Vec::new());
+        }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.buffer("octconv staging", size, usage)?;
         let (sender, receiver) = std::sync::mpsc::channel();

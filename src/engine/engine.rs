@@ -157,11 +157,12 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Presence`] or [`Error::Length`] for weights that do not fit the layer, [`Error::Argument`] for a batch
-    /// norm's variance that is not positive, and [`Error::Gpu`] if the device refuses a buffer.
+    /// norm's variance that is not positive and for a folded weight that its type cannot hold, and [`Error::Gpu`] if
+    /// the device refuses a buffer.
     pub fn pack(&self, plan: &Plan, weights: &Weights) -> Result<PackedWeights, Error> {
         weights.validate(&plan.spec)?;
         let parts = plan.packings().into_iter().map(|packing| {
-            let bytes = packing.pack(&plan.spec, weights);
+            let bytes = packing.pack(&plan.spec, weights)?;
             let buffer = self.buffer_with("octconv weights", wgpu::BufferUsages::STORAGE, &bytes)?;
             Ok((packing.clone(), buffer))
         });

@@ -40,6 +40,9 @@ impl Dispatch {
 
 impl Layer {
     /// Records the layer's dispatches into the caller's pass. Changes the pass's pipeline and bind group 0.
+    ///
+    /// The pass must be of the engine's device. wgpu reports another one where the caller finishes the encoder: nothing
+    /// here can tell them apart.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         self.dispatches.iter().for_each(|dispatch| dispatch.record(pass));
     }

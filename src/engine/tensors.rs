@@ -8,7 +8,8 @@ use crate::plan::Plan;
 /// Where a tensor lies in a buffer. Tensors are contiguous.
 #[derive(Clone, Copy, Debug)]
 pub struct TensorBinding<'a> {
-    /// A buffer with the usage `STORAGE`.
+    /// A buffer with the usage `STORAGE`, of the engine's device. One of another device of the same instance is
+    /// [`Error::Gpu`]. One of another *instance* wgpu cannot tell: it may panic, or take a buffer of its own for it.
     pub buffer: &'a wgpu::Buffer,
     /// Bytes before the first element: a multiple of the device's `min_storage_buffer_offset_alignment`.
     pub offset: u64,

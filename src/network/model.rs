@@ -9,6 +9,7 @@ use crate::dims::{Dims, InputSize};
 use crate::engine::{Dispatch, Engine, scoped};
 use crate::error::Error;
 use crate::kernels::job::TensorId;
+use crate::kernels::packing::check_range;
 use crate::kernels::{excite, linear, scale};
 use crate::precision::Dtype;
 
@@ -112,8 +113,8 @@ impl Model {
     ///
     /// - [`Error::Plan`] for a plan of another network or for a device with other facts. [`Model::plan`] makes a
     ///   right one.
-    /// - [`Error::Node`] if weights cannot be folded, for example if the variance of a batch norm is negative; or if
-    ///   the device refuses something for a node.
+    /// - [`Error::Node`] if weights cannot be folded, for example if the variance of a batch norm is negative; if a
+    ///   weight is larger than its type holds; or if the device refuses something for a node.
     /// - [`Error::Gpu`] if the device refuses a buffer.
     pub fn compile(&self, plan: NetworkPlan, mut progress: impl FnMut(Progress)) -> Result<Inference, Error> {
         plan.check_fits(&self.graph, self.engine.facts())?;
@@ -198,12 +199,16 @@ impl Model {
             (Params::Conv(packing), Task::Conv { spec, .. }) => {
                 let weights = self.checkpoint.conv_weights(&node.name, eps);
                 weights.validate(spec)?;
-                Ok(packing.pack(spec, &weights))
+                packing.pack(spec, &weights)
             }
             (Params::Norm(frequency), _) => {
                 let norm = self.checkpoint.norm(&node.name, *frequency, eps);
                 norm.as_ref().map_or(Ok(()), |norm| norm.check_variance("var"))?;
                 let pairs = norm.iter().flat_map(|norm| (0..norm.gamma.len()).map(|c| norm.affine(c, 0.0)));
+                for (channel, (factor, shift)) in pairs.clone().enumerate() {
+                    check_range("factor", channel, factor, Dtype::F32)?;
+                    check_range("shift", channel, shift, Dtype::F32)?;
+                }
                 Ok(scale::pack(pairs.map(|(factor, shift)| (factor as f32, shift as f32))))
             }
             (Params::Excite, _) => {
@@ -216,6 +221,10 @@ impl Model {
                 let Kind::Vector(inputs) = self.graph.kind(node.inputs[0]) else { return Ok(Vec::new()) };
                 let weight = self.checkpoint.get(&format!("{}.weight", node.name)).unwrap_or_default();
                 let bias = self.checkpoint.get(&format!("{}.bias", node.name));
+                for (channel, row) in weight.chunks(inputs.max(1) as usize).enumerate() {
+                    let largest = row.iter().fold(0.0, |most: f32, w| most.max(w.abs()));
+                    check_range("weight", channel, largest.into(), *dtype)?;
+                }
                 Ok(linear::pack(weight, bias, outputs as usize, inputs as usize, *dtype))
             }
             (Params::Conv(_), _) => Ok(Vec::new()),
@@ -230,6 +239,9 @@ impl Inference {
     }
 
     /// Records all dispatches into the caller's pass. Changes the pass's pipeline and bind group 0.
+    ///
+    /// The pass must be of the engine's device. wgpu reports another one where the caller finishes the encoder: nothing
+    /// here can tell them apart.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         self.record_range(pass, 0..self.dispatches.len());
     }

@@ -5,13 +5,15 @@ use crate::device::DeviceFacts;
 use crate::error::Error;
 use crate::kernels::job::Slice;
 use crate::layer::{Downsample, Frequency, Path, Shapes, Spec};
-use crate::precision::{Dtype, Precision};
+use crate::precision::{Accuracy, Dtype, Precision};
 
 /// How a layer is to be run: everything that its specification does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// The types in which the layer stores and adds.
     pub precision: Precision,
+    /// Which kernels the planner may choose. A variant that `variant` names runs in any case.
+    pub accuracy: Accuracy,
     /// Whether the caller also gives pool(X_H), so that the layer need not pool. At stride 2 the layer then does not
     /// read X_H at all. An error if the layer does not pool X_H.
     pub pooled_input: bool,

@@ -15,7 +15,7 @@ use crate::dims::InputSize;
 use crate::error::Error;
 use crate::kernels::job::Slice;
 use crate::layer::{Groups, Spec};
-use crate::precision::{Dtype, Precision};
+use crate::precision::{Accuracy, Dtype, Precision};
 
 /// Increase it whenever the format of the lines in [`Tuned::to_bytes`] changes.
 const FORMAT: u32 = 1;
@@ -181,6 +181,7 @@ fn key(spec: &Spec, size: InputSize, options: &Options) -> String {
     // Planning refuses a choice that exceeds the scratch limit.
     let Options {
         precision: Precision { activations, weights, sums },
+        accuracy,
         pooled_input,
         pooled_output,
         high_slice,
@@ -217,6 +218,7 @@ fn key(spec: &Spec, size: InputSize, options: &Options) -> String {
         (*pooled_input, " x_p"),
         (*pooled_output, " y_p"),
         (*sums == Dtype::F16, " sums of f16"),
+        (*accuracy == Accuracy::Fast, " fast"),
     ];
     flags.into_iter().filter(|(set, _)| *set).for_each(|(_, flag)| key += flag);
     key

@@ -75,7 +75,7 @@ fn differences(
     };
     let y_h: f64 = largest(TensorId::YH);
     let compare = |plan: &Plan, found: &[Vec<f32>]| {
-        let pair = [Bounds::new(&plans[reference]), Bounds::new(plan)];
+        let pair = [&plans[reference], plan].map(|plan| Bounds::new(plan, 1.0));
         for (i, (id, dims)) in data.output_dims().into_iter().enumerate() {
             let (slice, own) = match id {
                 TensorId::YH => (plan.options().high_slice, spec.output().high),

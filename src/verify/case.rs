@@ -1,5 +1,6 @@
 //! One layer to compare with the reference, and the result.
 
+use super::values::Values;
 use crate::dims::InputSize;
 use crate::layer::Spec;
 use crate::plan::{Options, Variant};
@@ -15,6 +16,8 @@ pub struct Case {
     pub options: Options,
     /// Whether batch norm is folded into the weights.
     pub batch_norm: bool,
+    /// What its inputs are like.
+    pub values: Values,
     /// The seed of weights and inputs.
     pub seed: u64,
 }

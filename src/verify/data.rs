@@ -1,6 +1,7 @@
 //! The random tensors of a case, and guard bands around tensors.
 
 use super::case::Case;
+use super::values::rounded;
 use crate::context::{decode, encode};
 use crate::dims::Dims;
 use crate::kernels::job::TensorId;
@@ -40,11 +41,7 @@ impl Data {
     pub(super) fn new(case: &Case, plan: &Plan) -> Self {
         let spec = &case.spec;
         let values = |name: &str, count: u64, scale: f32, dtype: Dtype| -> Vec<f32> {
-            let mut values = Noise::new(name, case.seed).values(count, scale);
-            if dtype == Dtype::F16 {
-                values.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
-            }
-            values
+            Noise::new(name, case.seed).values(count, scale).into_iter().map(|v| rounded(v, dtype)).collect()
         };
         let weights = Path::ALL.map(|path| {
             let shape = spec.weight_shape(path);
@@ -83,7 +80,10 @@ impl Data {
                     stored.truncate(pooled.len());
                     stored
                 }
-                _ => values(id.name(), dims.elements(), 1.0, case.options.precision.activations),
+                _ => {
+                    let dtype = case.options.precision.activations;
+                    case.values.draw(id.name(), case.seed, dims.elements(), dtype)
+                }
             };
             inputs.push((id, values));
         }

@@ -4,12 +4,16 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::case::Case;
+use super::values::Values;
 use crate::context::Context;
 use crate::dims::InputSize;
 use crate::kernels::job::Slice;
 use crate::layer::{Activation, Downsample, Frequency, Rounding, Spec, Split, TimeAxis};
 use crate::plan::{Options, Plan};
-use crate::precision::{Dtype, Precision};
+use crate::precision::{Accuracy, Dtype, Precision};
+
+/// The most multiply-adds of a case, elements of its tensors, and weights: what the reference computes in little time.
+const MOST: [u64; 3] = [4_000_000, 400_000, 200_000];
 
 impl Case {
     /// A random case that the context's device can run. `seed` determines it, for a given device.
@@ -18,9 +22,7 @@ impl Case {
         let f16 = context.engine().facts().features.contains(wgpu::Features::SHADER_F16);
         loop {
             let mut case = draw(&mut rng, f16, seed);
-            let Ok(cost) = case.spec.cost(case.size) else { continue };
-            let elements = cost.input_elements + cost.output_elements;
-            if cost.macs > 4_000_000 || elements > 400_000 || cost.params > 200_000 {
+            if !case.is_small() {
                 continue;
             }
             let facts = context.engine().facts();
@@ -36,6 +38,65 @@ impl Case {
             return case;
         }
     }
+
+    /// Up to `count` cases that run the kernels of this one, so that nothing is compiled: with other sizes, batches,
+    /// slices and tensors. Fewer if few sizes have the same kernels.
+    pub fn alike(&self, context: &Context, count: usize) -> Vec<Self> {
+        let plan = |case: &Self| context.engine().plan(&case.spec, case.size, &case.options).ok();
+        let Some(own) = plan(self) else { return Vec::new() };
+        let kernels = own.sources();
+        let mut rng = Pcg64Mcg::seed_from_u64(!self.seed);
+        let mut cases = Vec::new();
+        for _ in 0..4 * count {
+            let mut case = self.clone();
+            case.options.variant = Some(own.variant());
+            case.size = size(&mut rng, self.spec.time() != TimeAxis::IMAGE);
+            case.values = values(&mut rng, &case.options);
+            case.seed = rng.random();
+            for slice in [&mut case.options.high_slice, &mut case.options.low_slice].into_iter().flatten() {
+                let channels = slice.of - slice.first;
+                slice.first = rng.random_range(0..=9);
+                slice.of = slice.first + channels;
+            }
+            let same = |plan: Plan| plan.sources().iter().all(|source| kernels.contains(source));
+            if case.is_small() && plan(&case).is_some_and(same) {
+                cases.push(case);
+                if cases.len() == count {
+                    break;
+                }
+            }
+        }
+        cases
+    }
+
+    fn is_small(&self) -> bool {
+        let Ok(cost) = self.spec.cost(self.size) else { return false };
+        let has = [cost.macs, cost.input_elements + cost.output_elements, cost.params];
+        has.iter().zip(MOST).all(|(&has, most)| has <= most)
+    }
+}
+
+/// Half of the cases have values of one size. Sums in f16 overflow with the largest values.
+fn values(rng: &mut impl Rng, options: &Options) -> Values {
+    if rng.random() {
+        return Values::Even;
+    }
+    let kinds: Vec<_> = Values::all().collect();
+    match choose(rng, &kinds) {
+        Values::Largest if options.precision.sums == Dtype::F16 => Values::Wide,
+        values => values,
+    }
+}
+
+/// A small size, of a clip or of images.
+fn size(rng: &mut impl Rng, clip: bool) -> InputSize {
+    let side = |rng: &mut _| match choose(rng, &[0, 1, 1, 2]) {
+        0 => RngExt::random_range(rng, 1..=4),
+        1 => RngExt::random_range(rng, 3..=14),
+        _ => RngExt::random_range(rng, 8..=33),
+    };
+    let frames = if clip { rng.random_range(1..=6) } else { choose(rng, &[1, 1, 1, 2]) };
+    InputSize::video(choose(rng, &[1, 1, 2, 3]), frames, side(rng), side(rng))
 }
 
 fn choose<T: Clone>(rng: &mut impl Rng, from: &[T]) -> T {
@@ -83,13 +144,7 @@ fn draw(rng: &mut impl Rng, f16: bool, seed: u64) -> Case {
                 dilation: choose(rng, &[1, 1, 2]),
             },
         };
-        let frames = if time == TimeAxis::IMAGE { choose(rng, &[1, 1, 1, 2]) } else { rng.random_range(1..=6) };
-        let side = |rng: &mut _| match choose(rng, &[0, 1, 1, 2]) {
-            0 => RngExt::random_range(rng, 1..=4),
-            1 => RngExt::random_range(rng, 3..=14),
-            _ => RngExt::random_range(rng, 8..=33),
-        };
-        let size = InputSize::video(choose(rng, &[1, 1, 2, 3]), frames, side(rng), side(rng));
+        let size = size(rng, time != TimeAxis::IMAGE);
         let mut builder = Spec::builder(input.channels(), output.channels())
             .split(input, output)
             .kernel(kernel)
@@ -119,6 +174,7 @@ fn draw(rng: &mut impl Rng, f16: bool, seed: u64) -> Case {
                 weights,
                 sums: if f16 && rng.random_bool(0.7) { Dtype::F16 } else { Dtype::F32 },
             },
+            accuracy: choose(rng, &[Accuracy::Exact, Accuracy::Fast]),
             pooled_input: rng.random_bool(0.25),
             pooled_output: rng.random_bool(0.3),
             high_slice: slice(rng, &spec, Frequency::High),
@@ -126,6 +182,7 @@ fn draw(rng: &mut impl Rng, f16: bool, seed: u64) -> Case {
             scratch_limit: None,
             variant: None,
         };
-        return Case { spec, size, options, batch_norm: rng.random_bool(0.3), seed };
+        let values = values(rng, &options);
+        return Case { spec, size, options, batch_norm: rng.random_bool(0.3), values, seed };
     }
 }

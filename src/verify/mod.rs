@@ -7,6 +7,10 @@
 //! that a read outside of it shows in the sums. Those of an output are a bit pattern, which must be the same after the
 //! run.
 //!
+//! Half of the cases have inputs between -1 and 1. The others have what [`Values`] lists: sizes far apart, infinities
+//! and NaNs, zeros of both signs, subnormals, and the largest values of f16. An output that is infinite or NaN in the
+//! reference must be the same on the device, but for Winograd convolutions, which spread them over a Winograd tile.
+//!
 //! # The bound
 //!
 //! Let u = 2^-24, the unit roundoff of f32. Let K be the number of terms in a sum, and S the sum of |w * x|, |bias| and
@@ -34,26 +38,52 @@ mod case;
 mod compare;
 mod data;
 mod draw;
+mod values;
+
+use std::collections::HashSet;
 
 use crate::context::Context;
 use crate::error::Error;
 pub use case::{Case, Outcome};
+pub use values::Values;
 
-/// Runs one random case per seed, and calls `report(seed, case, outcome)` after each. Stops if `report` returns false.
-///
-/// The outcome is an error if the library or the device refuses the case.
+/// A case that ran.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Ran<'a> {
+    /// The seed of its layer.
+    pub seed: u64,
+    /// Its number among the cases of that layer, from 0.
+    pub index: usize,
+    /// What ran.
+    pub case: &'a Case,
+    /// The comparison, or why the library or the device refuses the case.
+    pub outcome: &'a Result<Outcome, Error>,
+    /// Number of distinct kernels that have run so far.
+    pub kernels: usize,
+}
+
+/// Runs a random layer per seed: a random case of it, and up to `alike` more that run the same kernels, because it is
+/// compiling that takes long. Calls `report` after each case, and stops if it returns false.
 pub fn run(
     context: &Context,
     seeds: impl IntoIterator<Item = u64>,
-    mut report: impl FnMut(u64, &Case, &Result<Outcome, Error>) -> bool,
+    alike: usize,
+    mut report: impl FnMut(&Ran<'_>) -> bool,
 ) {
+    let mut kernels = HashSet::new();
     for seed in seeds {
-        let case = Case::random(context, seed);
-        let outcome = case.run(context);
-        // Nearly every case compiles kernels of its own. Thousands of cases would keep gigabytes of them.
-        context.engine().forget_pipelines();
-        if !report(seed, &case, &outcome) {
-            return;
+        let first = Case::random(context, seed);
+        let plan = context.engine().plan(&first.spec, first.size, &first.options);
+        kernels.extend(plan.iter().flat_map(|plan| plan.sources()).map(|source| crc32fast::hash(source.as_bytes())));
+        let others = first.alike(context, alike);
+        for (index, case) in [first].iter().chain(&others).enumerate() {
+            let outcome = case.run(context);
+            if !report(&Ran { seed, index, case, outcome: &outcome, kernels: kernels.len() }) {
+                return;
+            }
         }
+        // Nearly every layer compiles kernels of its own. Thousands of layers would keep gigabytes of them.
+        context.engine().forget_pipelines();
     }
 }

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use octconv::reference::Tensor;
-use octconv::verify::Case;
+use octconv::verify::{Case, Values};
 use octconv::{
-    Activation, Context, ContextOptions, Dtype, Family, Frequency, InputSize, Options, Path, Plan, Precision,
+    Accuracy, Activation, Context, ContextOptions, Dtype, Family, Frequency, InputSize, Options, Path, Plan, Precision,
 };
 use octconv::{Error, Spec, SpecBuilder, Split, Strategy, Variant, Weights, wgpu};
 
@@ -73,7 +73,9 @@ pub fn split(input: (u32, u32), output: (u32, u32)) -> SpecBuilder {
 /// A layer to be compared, with f32 tensors and no batch norm.
 pub fn case(spec: SpecBuilder, size: InputSize) -> Case {
     let built = spec.clone().build().unwrap_or_else(|error| panic!("{error}: {spec:?}"));
-    Case { spec: built, size, options: Options::default(), batch_norm: false, seed: 1 }
+    // All families, also those that only fast layers may run.
+    let options = Options { accuracy: Accuracy::Fast, ..Options::default() };
+    Case { spec: built, size, options, batch_norm: false, values: Values::Even, seed: 1 }
 }
 
 /// As [`case`], for one image.

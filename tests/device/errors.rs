@@ -1,7 +1,7 @@
 //! Everything that plans and devices refuse, and in which words: each message names the argument, its value, and what
 //! would have been accepted.
 
-use octconv::{DeviceFacts, Downsample, Error, Precision, TensorBinding, Tensors, Variant, Weights, wgpu};
+use octconv::{BatchNorm, DeviceFacts, Downsample, Error, Precision, TensorBinding, Tensors, Variant, Weights, wgpu};
 use octconv::{
     Dtype, Engine, EngineOptions, InputSize, Options, PackedWeights, Plan, Slice, Spec, SpecBuilder, Split, Strategy,
 };
@@ -415,6 +415,39 @@ mod binding {
         assert_eq!(refusal(fixture.bind(Tensors { x_h: Some((&small).into()), ..fixture.tensors() })), message);
     }
 
+    /// Batch norm makes them of small ones. Of an infinity that is given, an infinity is packed.
+    #[test]
+    fn weights_that_f16_cannot_hold() {
+        let (device, _) = noop();
+        let engine = Engine::new(&device, EngineOptions::default());
+        let spec = split((4, 0), (4, 0)).kernel([3, 3]).same_padding().build().unwrap();
+        let pack = |variant: &str, weights: Dtype, w: f32, gamma: [f32; 4]| {
+            let precision = Precision { weights, ..Precision::default() };
+            let options = Options { precision, variant: Some(variant.parse().unwrap()), ..Options::default() };
+            let plan = engine.plan(&spec, InputSize::image(1, 8, 8), &options).unwrap();
+            let norm = BatchNorm { gamma: &gamma, beta: &[0.0; 4], mean: &[0.0; 4], var: &[1.0; 4], eps: 0.0 };
+            let w_hh = [w; 4 * 4 * 9];
+            let weights = Weights { w_hh: Some(&w_hh), norm_h: Some(norm), ..Weights::default() };
+            engine.pack(&plan, &weights).map(drop)
+        };
+        let gamma = [1.0, 1.0, 1000.0, 1.0];
+        for variant in ["fused/direct", "fused/staged"] {
+            let message = "w_hh is 100000 in output channel 2 after folding: \
+                           must be 65504 or less in size, the most that f16 holds";
+            assert_eq!(refusal(pack(variant, Dtype::F16, 100.0, gamma)), message);
+            assert_eq!(pack(variant, Dtype::F32, 100.0, gamma), Ok(()));
+            assert_eq!(pack(variant, Dtype::F16, 65.504, gamma), Ok(()));
+            assert_eq!(pack(variant, Dtype::F16, f32::INFINITY, gamma), Ok(()));
+            let message = refusal(pack(variant, Dtype::F32, 1e30, [1.0, 1e30, 1.0, 1.0]));
+            assert!(message.starts_with("w_hh is 1") && message.ends_with("the most that f32 holds"), "{message}");
+        }
+        // A point of a Winograd tile takes up to 2.25 times a weight.
+        let winograd = "transform/winograd/t16c4f-f2h2w";
+        assert_eq!(pack(winograd, Dtype::F16, 20_000.0, [1.0; 4]), Ok(()));
+        let message = refusal(pack(winograd, Dtype::F16, 40_000.0, [1.0; 4]));
+        assert!(message.starts_with("w_hh is 90000 in output channel 0 after folding: "), "{message}");
+    }
+
     #[test]
     fn outputs_over_inputs() {
         let fixture = Fixture::new();
@@ -521,6 +554,32 @@ mod binding {
         fixture.x_h.destroy();
         let message = refusal(fixture.bind(fixture.tensors()));
         assert!(message.contains("destroyed"), "{message}");
+    }
+}
+
+mod reading {
+    use super::*;
+    use crate::common::context;
+
+    #[test]
+    fn beyond_the_buffer() {
+        let context = context();
+        let buffer = context.upload(&[1.0, 2.0, 3.0, 4.0], Dtype::F32).unwrap();
+        let read = |offset, elements, dtype| context.read(&buffer, offset, elements, dtype);
+        assert_eq!(read(4, 3, Dtype::F32), Ok(vec![2.0, 3.0, 4.0]));
+        assert_eq!(read(16, 0, Dtype::F32), Ok(Vec::new()));
+        for elements in [5, 1 << 62, u64::MAX] {
+            let message = format!("elements is {elements}: must be at most 4, as many f32 as the buffer holds");
+            assert_eq!(refusal(read(0, elements, Dtype::F32)), message);
+        }
+        let message = "elements is 18446744073709551615: must be at most 8, as many f16 as the buffer holds";
+        assert_eq!(refusal(read(0, u64::MAX, Dtype::F16)), message);
+        let message = "size is 12: must be at most 8, the bytes of the buffer from offset 8 on";
+        assert_eq!(refusal(read(8, 3, Dtype::F32)), message);
+        assert_eq!(refusal(read(20, 0, Dtype::F32)), "offset is 20: must be at most 16, the size of the buffer");
+        assert_eq!(refusal(read(2, 1, Dtype::F16)), "offset is 2: must be a multiple of 4");
+        assert_eq!(refusal(context.read_bytes(&buffer, 0, 6)), "size is 6: must be a multiple of 4");
+        assert!(refusal(context.read_bytes(&buffer, u64::MAX - 3, 4)).starts_with("offset is "));
     }
 }
 

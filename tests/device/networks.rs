@@ -4,7 +4,7 @@
 use crate::common::{context_as, runs_f16};
 use crate::fixture::{Fixture, Summary};
 use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, TensorView, ValueView, zoo};
-use octconv::{Context, Dtype, Precision};
+use octconv::{Accuracy, Context, Dtype, Precision};
 
 /// Cases of networks that have others: they are compared on the CPU alone (tests/networks_reference.rs). Another alpha
 /// means other kernels to compile, minutes of them, which the tests of kernels have gone through by themselves.
@@ -43,7 +43,9 @@ impl Fixture {
             Dtype::F32 => self.stages.iter().map(|stage| stage.node.clone()).collect(),
             Dtype::F16 => Vec::new(),
         };
-        let options = NetworkOptions { precision: Precision::of(dtype), keep };
+        // A software device runs all families, and what stands for a GPU those of exact layers.
+        let accuracy = if context.engine().facts().software { Accuracy::Fast } else { Accuracy::Exact };
+        let options = NetworkOptions { precision: Precision::of(dtype), accuracy, keep };
         let plan = model.plan(self.size(), &options).unwrap();
         let inference = model.compile(plan, |_| {}).unwrap();
         let logits = inference.run(context, &self.input()).unwrap();

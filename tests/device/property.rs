@@ -3,9 +3,10 @@
 //! The draws are the same every time; `PROPTEST_RNG_SEED` gives others, and `PROPTEST_CASES` more.
 
 use crate::common::{context, has_f16, split};
-use octconv::verify::Case;
+use octconv::verify::{Case, Values};
 use octconv::{
-    Activation, DeviceFacts, Downsample, Dtype, Error, Frequency, InputSize, Options, Path, Plan, Precision, Rounding,
+    Accuracy, Activation, DeviceFacts, Downsample, Dtype, Error, Frequency, InputSize, Options, Path, Plan, Precision,
+    Rounding,
 };
 use octconv::{Spec, SpecBuilder, TimeAxis, Variant};
 use proptest::prelude::*;
@@ -106,6 +107,7 @@ fn options(f16: bool) -> impl Strategy<Value = Options> {
             precision: Precision { activations, weights, ..Precision::default() },
             pooled_input,
             pooled_output,
+            accuracy: Accuracy::Fast,
             ..Options::default()
         },
     )
@@ -118,12 +120,13 @@ fn half_if(half: bool) -> Dtype {
 /// Layers in one of the variants that this device runs them in.
 fn on_device(kind: Kind) -> impl Strategy<Value = Case> {
     let facts = context().engine().facts();
-    (layer(kind), options(has_f16(context())), any::<Index>(), any::<bool>(), 0..1000u64).prop_filter_map(
+    let values = select(Values::all().collect::<Vec<_>>());
+    (layer(kind), options(has_f16(context())), any::<Index>(), any::<bool>(), values, 0..1000u64).prop_filter_map(
         "no plan",
-        |((spec, size), options, variant, batch_norm, seed)| {
+        |((spec, size), options, variant, batch_norm, values, seed)| {
             let plans = Plan::candidates(&spec, size, &options, facts);
             let variant = Some(plans.get(variant.index(plans.len().max(1)))?.variant());
-            Some(Case { spec, size, options: Options { variant, ..options }, batch_norm, seed })
+            Some(Case { spec, size, options: Options { variant, ..options }, batch_norm, values, seed })
         },
     )
 }

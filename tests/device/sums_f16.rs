@@ -1,10 +1,11 @@
 //! Where kernels with sums of f16 are among the candidates. The table of layers runs them.
 
 use crate::common::{family, split};
-use octconv::{DeviceFacts, Dtype, Family, InputSize, Options, Plan, Precision, Spec, SpecBuilder, wgpu};
+use octconv::{Accuracy, DeviceFacts, Dtype, Family, InputSize, Options, Plan, Precision, Spec, SpecBuilder, wgpu};
 
 const F16: Options = Options {
     precision: Precision { activations: Dtype::F16, weights: Dtype::F16, sums: Dtype::F16 },
+    accuracy: Accuracy::Exact,
     pooled_input: false,
     pooled_output: false,
     high_slice: None,

@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 use octconv::Strategy::{Fused, LowFirst, PoolFirst, Split, SplitK, Transform, Unfused};
-use octconv::verify::Case;
+use octconv::verify::{Case, Values};
 use octconv::{DeviceFacts, Dtype, Error, Family, Options, Plan, Precision, Strategy, Variant, wgpu};
 
 use crate::cases::{self, Row, TYPES, Theme};
@@ -202,7 +202,14 @@ fn run_in(theme: &Theme, row: &Row, family: Family, way: Way, tile: &'static str
     let (strategy, precision, as_a_gpu) = way;
     let options = Options { variant: Some(Variant { strategy, family, tile: Some(tile) }), precision, ..row.options };
     let plan = Plan::new(&row.spec, row.size, &options, &able[usize::from(as_a_gpu)]).ok()?;
-    let case = Case { spec: row.spec.clone(), size: row.size, options, batch_norm: row.batch_norm, seed: 1 };
+    let case = Case {
+        spec: row.spec.clone(),
+        size: row.size,
+        options,
+        batch_norm: row.batch_norm,
+        values: Values::Even,
+        seed: 1,
+    };
     Some(Run { theme: theme.name, family, way, tile, plan, case })
 }
 

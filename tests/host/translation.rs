@@ -8,7 +8,8 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module};
 use octconv::network::{Graph, NetworkOptions, NetworkPlan, zoo};
 use octconv::{
-    Activation, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, Spec, SpecBuilder, Split,
+    Accuracy, Activation, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, Spec,
+    SpecBuilder, Split,
 };
 use octconv::{TimeAxis, wgpu};
 use rayon::prelude::*;
@@ -165,14 +166,14 @@ fn all_options() -> Vec<Options> {
     for activations in [Dtype::F32, Dtype::F16] {
         for weights in [Dtype::F32, Dtype::F16] {
             let precision = Precision { activations, weights, ..Precision::default() };
-            all.push(Options { precision, ..Options::default() });
+            all.push(Options { precision, accuracy: Accuracy::Fast, ..Options::default() });
         }
     }
     let half = Dtype::F16;
     let precision = Precision { activations: half, weights: half, sums: half };
     all.push(Options { precision, ..Options::default() });
     for (pooled_input, pooled_output) in [(true, false), (false, true), (true, true)] {
-        all.push(Options { pooled_input, pooled_output, ..Options::default() });
+        all.push(Options { pooled_input, pooled_output, accuracy: Accuracy::Fast, ..Options::default() });
     }
     all
 }
@@ -191,7 +192,7 @@ fn sources_of_layer((i, spec): (usize, &Spec)) -> BTreeSet<String> {
     };
     let [small, full, software, full_software] = devices();
     for size in [InputSize::image(1, 56, 56), InputSize::video(2, 3, 6, 4)] {
-        plan(size, &Options::default(), [&small, &software][i % 2]);
+        plan(size, &Options { accuracy: Accuracy::Fast, ..Options::default() }, [&small, &software][i % 2]);
     }
     // Two layers in a row differ in little, so each takes only a part of the options.
     for (options, j) in all_options().iter().zip(0usize..) {

@@ -15,6 +15,7 @@ use octconv::{
 use crate::device::{Device, describe};
 use crate::size::Size;
 use crate::tensor_file::{self, Named, Views};
+use crate::types::AccuracyArgs;
 use crate::{layer_file, output};
 
 /// The text of `--help`, in lines short enough for every terminal.
@@ -67,6 +68,8 @@ pub struct Args {
     /// The narrowest type for sums on the device: f16 needs --dtype f16
     #[arg(long, value_name = "f32|f16", default_value = "f32", conflicts_with = "reference")]
     sums: Dtype,
+    #[command(flatten)]
+    accuracy: AccuracyArgs,
     /// Run this variant (fused/direct, unfused/direct, ...) instead of the planner's choice, or fail
     #[arg(long, conflicts_with = "reference")]
     variant: Option<Variant>,
@@ -181,6 +184,7 @@ impl Layer {
         }
         let options = Options {
             precision: Precision { activations: args.dtype, weights: args.dtype, sums: args.sums },
+            accuracy: args.accuracy.accuracy(),
             pooled_input,
             pooled_output: args.pooled_output,
             variant: args.variant,

@@ -1,7 +1,7 @@
 //! The number types that a command computes in.
 
 use octconv::network::NetworkOptions;
-use octconv::{Dtype, Options, Precision};
+use octconv::{Accuracy, Dtype, Options, Precision};
 
 /// Types of stored numbers and of sums.
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -12,6 +12,26 @@ pub struct TypeArgs {
     /// The narrowest type for sums. With --dtype f16 and --sums f16, kernels that add up in f16 may be chosen
     #[arg(long, value_name = "f32|f16", default_value = "f32")]
     pub sums: Dtype,
+    #[command(flatten)]
+    pub accuracy: AccuracyArgs,
+}
+
+/// Which kernels may run.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct AccuracyArgs {
+    /// Allow Winograd kernels. They are faster, but where inputs near each other differ much in size their errors are
+    /// larger, and an infinity or a NaN spreads
+    #[arg(long)]
+    fast: bool,
+    /// Allow only kernels whose errors are bounded by the sum of |w x| of each output. This is the default
+    #[arg(long, conflicts_with = "fast")]
+    exact: bool,
+}
+
+impl AccuracyArgs {
+    pub fn accuracy(self) -> Accuracy {
+        if self.fast { Accuracy::Fast } else { Accuracy::Exact }
+    }
 }
 
 impl TypeArgs {
@@ -20,18 +40,20 @@ impl TypeArgs {
     }
 
     pub fn options(self) -> Options {
-        Options { precision: self.precision(), ..Options::default() }
+        Options { precision: self.precision(), accuracy: self.accuracy.accuracy(), ..Options::default() }
     }
 
     pub fn network_options(self, keep: Vec<String>) -> NetworkOptions {
-        NetworkOptions { precision: self.precision(), keep }
+        NetworkOptions { precision: self.precision(), accuracy: self.accuracy.accuracy(), keep }
     }
 }
 
 impl std::fmt::Display for TypeArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { dtype, sums } = self;
-        write!(f, "{dtype}")?;
-        if *sums == Dtype::F16 { f.write_str(" with sums of f16") } else { Ok(()) }
+        write!(f, "{}", self.dtype)?;
+        if self.sums == Dtype::F16 {
+            f.write_str(" with sums of f16")?;
+        }
+        if self.accuracy.fast { f.write_str(", fast") } else { Ok(()) }
     }
 }

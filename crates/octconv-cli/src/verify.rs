@@ -15,17 +15,21 @@ use crate::output::{one_line, print, print_json, progress};
 
 /// Compare random layers on this machine's adapter with the CPU reference.
 ///
-/// Each case draws a layer, its size, its kernels and its tensors from one seed. Every element of every output must agree
-/// with the reference, within a bound that follows from rounding errors alone. Exits with 1 if any case disagrees.
+/// Each seed draws a layer and its kernels, and several cases with them: sizes, batches and tensors. Some tensors have
+/// infinities, NaNs, subnormals, or values of very different sizes. Every element of every output must agree with the
+/// reference, within a bound that follows from rounding errors alone. Exits with 1 if any case disagrees.
 #[derive(clap::Args)]
 pub struct Args {
     /// Cases to run
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
     cases: u64,
     /// Run cases for this many seconds, instead of a number of cases
     #[arg(long, value_name = "N", conflicts_with = "cases")]
     seconds: Option<u64>,
-    /// Seed of the first case; each next case has the next seed
+    /// Cases per layer; compiling a layer's kernels takes longer than running them
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    alike: u32,
+    /// Seed of the first layer; each next layer has the next seed
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
     /// Keep wgpu's bounds checks in the kernels: slower, but it helps to find a bug
@@ -50,6 +54,8 @@ struct Report {
     default_device: bool,
     seed: u64,
     cases: u64,
+    /// How many distinct kernels ran.
+    kernels: usize,
     seconds: f64,
     /// How many cases ran each variant.
     variants: BTreeMap<String, u64>,
@@ -71,6 +77,7 @@ struct Failure {
     spec: String,
     size: String,
     options: String,
+    values: String,
     batch_norm: bool,
     ran: Option<String>,
     problem: String,
@@ -91,6 +98,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         default_device: args.default_device,
         seed: args.seed,
         cases: 0,
+        kernels: 0,
         seconds: 0.0,
         variants: BTreeMap::new(),
         worst: None,
@@ -100,15 +108,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         print(&report.heading())?;
     }
 
-    let most = if args.seconds.is_some() { u64::MAX } else { args.cases };
-    let seeds = (0..most).map_while(|i| args.seed.checked_add(i));
+    let seeds = args.seed..=u64::MAX;
     let unit = if args.seconds.is_some() { " s" } else { "" };
     let length = args.seconds.unwrap_or(args.cases);
     let bar = progress(length, &format!("{{bar:30}} {{pos}}/{{len}}{unit} {{msg}}"))?;
     let start = Instant::now();
     let mut printed = Ok(());
-    verify::run(context, seeds, |seed, case, outcome| {
-        if let Some(failure) = report.add(args, seed, case, outcome, device.stray_error())
+    verify::run(context, seeds, args.alike as usize - 1, |ran| {
+        report.kernels = ran.kernels;
+        if let Some(failure) = report.add(args, (ran.seed, ran.index), ran.case, ran.outcome, device.stray_error())
             && !args.json
         {
             printed = bar.suspend(|| print(&failure.text()));
@@ -118,7 +126,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             None => bar.inc(1),
         }
         bar.set_message(format!("{} cases, {} wrong", report.cases, report.failures.len()));
-        printed.is_ok() && args.seconds.is_none_or(|seconds| start.elapsed() < Duration::from_secs(seconds))
+        let goes_on = match args.seconds {
+            Some(seconds) => start.elapsed() < Duration::from_secs(seconds),
+            None => report.cases < args.cases,
+        };
+        printed.is_ok() && goes_on
     });
     bar.finish_and_clear();
     printed?;
@@ -137,7 +149,7 @@ impl Report {
     fn add(
         &mut self,
         args: &Args,
-        seed: u64,
+        (seed, index): (u64, usize),
         case: &Case,
         outcome: &Result<Outcome, Error>,
         stray: Option<String>,
@@ -164,10 +176,15 @@ impl Report {
             spec: format!("{:?}", case.spec),
             size: format!("{:?}", case.size),
             options: format!("{:?}", case.options),
+            values: format!("{:?}", case.values),
             batch_norm: case.batch_norm,
             ran,
             problem: one_line(&problem),
-            repeat: format!("octconv verify --seed {seed} --cases 1{checked}{default_device}{as_gpu}"),
+            repeat: format!(
+                "octconv verify --seed {seed} --cases {} --alike {}{checked}{default_device}{as_gpu}",
+                index + 1,
+                args.alike
+            ),
         });
         self.failures.last()
     }
@@ -181,7 +198,9 @@ impl Report {
 
     fn summary(&self) -> String {
         let (cases, seed, failures) = (self.cases, self.seed, self.failures.len());
-        let mut out = format!("ran {} from seed {seed} in {:.1} s:\n", plural(cases), self.seconds);
+        let kernels = self.kernels;
+        let mut out =
+            format!("ran {} on {kernels} distinct kernels from seed {seed} in {:.1} s:\n", plural(cases), self.seconds);
         for (variant, count) in &self.variants {
             // Writing to a String cannot fail.
             let _ = writeln!(out, "  {variant:<24} {count}");
@@ -202,11 +221,11 @@ fn plural(cases: u64) -> String {
 
 impl Failure {
     fn text(&self) -> String {
-        let Self { seed, spec, size, options, batch_norm, ran, problem, repeat } = self;
+        let Self { seed, spec, size, options, values, batch_norm, ran, problem, repeat } = self;
         let ran = ran.as_deref().unwrap_or("nothing");
         format!(
-            "seed {seed}: {problem}\n  layer: {spec}, {size}, {options}, batch norm: {batch_norm}\n  ran: {ran}\n  \
-             repeat: {repeat}\n"
+            "seed {seed}: {problem}\n  layer: {spec}, {size}, {options}, batch norm: {batch_norm}, {values} values\n  \
+             ran: {ran}\n  repeat: {repeat}\n"
         )
     }
 }
@@ -214,6 +233,7 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use octconv::verify::Values;
     use octconv::{InputSize, Options, Spec};
 
     use super::*;
@@ -234,6 +254,7 @@ mod tests {
             default_device: false,
             seed: 6,
             cases: 0,
+            kernels: 2,
             seconds: 0.5,
             variants: BTreeMap::new(),
             worst: None,
@@ -241,17 +262,20 @@ mod tests {
         };
         let spec = Spec::builder(3, 8).build().unwrap();
         let (size, options) = (InputSize::image(1, 4, 4), Options::default());
-        let case = Case { spec, size, options, batch_norm: false, seed: 7 };
+        let case = Case { spec, size, options, batch_norm: false, values: Values::Even, seed: 7 };
         let outcome = |worst, failure| {
             let variant = "fused/direct".parse().unwrap();
             Ok(Outcome { variant, kernels: vec!["direct".into()], worst, failure })
         };
-        assert!(report.add(&args, 6, &case, &outcome(0.25, None), None).is_none());
-        assert!(report.add(&args, 8, &case, &outcome(0.5, None), Some("out of memory".into())).is_some());
-        let failure = report.add(&args, 7, &case, &outcome(f64::INFINITY, Some("y_h is\nNaN".into())), None);
+        assert!(report.add(&args, (6, 0), &case, &outcome(0.25, None), None).is_none());
+        assert!(report.add(&args, (8, 0), &case, &outcome(0.5, None), Some("out of memory".into())).is_some());
+        let failure = report.add(&args, (7, 4), &case, &outcome(f64::INFINITY, Some("y_h is\nNaN".into())), None);
         let text = failure.unwrap().text();
         assert!(text.starts_with("seed 7: y_h is NaN\n  layer: Spec { "), "{text}");
-        assert!(text.ends_with("\n  repeat: octconv verify --seed 7 --cases 1 --checked --as-gpu\n"), "{text}");
+        assert!(
+            text.ends_with("\n  repeat: octconv verify --seed 7 --cases 5 --alike 8 --checked --as-gpu\n"),
+            "{text}"
+        );
         let summary = report.summary();
         assert!(summary.contains("  fused/direct             3\n"), "{summary}");
         assert!(summary.ends_with("at seed 7\n2 of 3 cases DISAGREE with the reference\n"), "{summary}");

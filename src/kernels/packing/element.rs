@@ -2,7 +2,23 @@
 
 use half::f16;
 
+use crate::error::Error;
 use crate::precision::Dtype;
+
+/// Refuses a finite value of output channel `channel` of `tensor` that would be infinite in `dtype`. Batch norm can make
+/// one out of small weights, and a sum with it would be infinite or NaN.
+pub(crate) fn check_range(tensor: &'static str, channel: usize, value: f64, dtype: Dtype) -> Result<(), Error> {
+    let fits = match dtype {
+        Dtype::F32 => (value as f32).is_finite(),
+        Dtype::F16 => f16::from_f64(value).is_finite(),
+    };
+    if fits || !value.is_finite() {
+        return Ok(());
+    }
+    let most = if dtype == Dtype::F16 { f64::from(f16::MAX) } else { f64::from(f32::MAX) };
+    let value = format!("{value} in output channel {channel} after folding");
+    Err(Error::argument(tensor, value, format!("must be {most} or less in size, the most that {dtype} holds")))
+}
 
 /// Appends the bytes of a value, rounded to `dtype`.
 pub(super) fn push(value: f64, dtype: Dtype, out: &mut Vec<u8>) {

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use super::blocks::Blocks;
-use super::element::push;
+use super::element::{check_range, push};
 use super::paths::PathPacking;
 use super::points::PointsPacking;
+use crate::error::Error;
 use crate::layer::{Frequency, Spec, Weights};
 use crate::precision::Dtype;
 
@@ -81,26 +82,40 @@ impl Packing {
     }
 
     /// Writes weights in this layout. They must have been validated.
-    pub(crate) fn pack(&self, spec: &Spec, weights: &Weights) -> Vec<u8> {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`check_range`](super::check_range).
+    pub(crate) fn pack(&self, spec: &Spec, weights: &Weights) -> Result<Vec<u8>, Error> {
         let offsets = self.offsets(spec);
         let mut out = Vec::with_capacity(offsets.bytes as usize);
         for bias in &self.biases {
             let affine = bias.of.map(|frequency| weights.affine(spec, frequency));
             for channel in bias.blocks.channels() {
                 let value = channel.zip(affine.as_ref()).map_or(0.0, |(c, affine)| affine[c as usize].1);
+                if let (Some(frequency), Some(channel)) = (bias.of, channel) {
+                    check_range(bias_name(frequency), channel as usize, value, Dtype::F32)?;
+                }
                 push(value, Dtype::F32, &mut out);
             }
         }
         for (path, &offset) in self.paths.iter().zip(&offsets.paths) {
             out.resize(offset as usize * self.unit_bytes(path) as usize, 0);
-            path.pack(spec, weights, self.matrix_slab, self.dtype, &mut out);
+            path.pack(spec, weights, self.matrix_slab, self.dtype, &mut out)?;
         }
         for (points, &offset) in self.points.iter().zip(&offsets.points) {
             out.resize(offset as usize * self.lane_bytes() as usize, 0);
-            points.pack(spec, weights, self.dtype, &mut out);
+            points.pack(spec, weights, self.dtype, &mut out)?;
         }
         out.resize(offsets.bytes as usize, 0);
-        out
+        Ok(out)
+    }
+}
+
+fn bias_name(frequency: Frequency) -> &'static str {
+    match frequency {
+        Frequency::High => "bias_h",
+        Frequency::Low => "bias_l",
     }
 }
 

@@ -8,7 +8,8 @@
 //! padded with zeros to whole slabs of matrices.
 
 use super::blocks::Blocks;
-use super::element::push;
+use super::element::{check_range, push};
+use crate::error::Error;
 use crate::layer::{Path, Spec, Weights};
 use crate::precision::Dtype;
 
@@ -29,6 +30,15 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
+    fn check(&self, tensor: &'static str, dtype: Dtype) -> Result<(), Error> {
+        let per_channel = self.shape.iter().product::<usize>().max(1);
+        for (channel, (kernel, affine)) in self.weights.chunks(per_channel).zip(&self.affine).enumerate() {
+            let largest = kernel.iter().fold(0.0, |most: f32, w| most.max(w.abs()));
+            check_range(tensor, channel, f64::from(largest) * affine.0, dtype)?;
+        }
+        Ok(())
+    }
+
     /// The weight of an output channel, an input channel and a tap; zero if one of the channels is padding.
     fn weight(&self, channel: Option<u32>, c: usize, [q, r, s]: [usize; 3]) -> f64 {
         let [c_in, kt, kh, kw] = self.shape;
@@ -61,13 +71,14 @@ impl PathPacking {
         matrix_slab: Option<u32>,
         dtype: Dtype,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Result<(), Error> {
         let [_, c_in, kt, kh, kw] = spec.weight_shape(self.path);
         let source = Source {
             weights: weights.path(self.path).unwrap_or_default(),
             affine: weights.affine(spec, self.path.output()),
             shape: [c_in, kt, kh, kw].map(|d| d as usize),
         };
+        source.check(self.path.weight_name(), dtype)?;
         let channels: Vec<_> = self.blocks.channels().collect();
         let padded = self.padded(c_in, matrix_slab) as usize;
         let mut write = |channel, c, tap| push(source.weight(channel, c, tap), dtype, out);
@@ -79,6 +90,7 @@ impl PathPacking {
                 }
             }
         }
+        Ok(())
     }
 
     /// Writes one block of output channels at one tap along t, inner kernel by inner kernel.

@@ -1,7 +1,8 @@
 //! Weights at the points of a Winograd transform: `[point][block][c_in][oc]`.
 
 use super::blocks::Blocks;
-use super::element::push;
+use super::element::{check_range, push};
+use crate::error::Error;
 use crate::layer::{Path, Spec, Weights};
 use crate::precision::Dtype;
 use crate::winograd::Transform;
@@ -26,8 +27,16 @@ impl PointsPacking {
     }
 
     /// Appends the points to a packed buffer.
-    pub(super) fn pack(&self, spec: &Spec, weights: &Weights, dtype: Dtype, out: &mut Vec<u8>) {
-        let transformed: Vec<_> = self.paths.iter().flat_map(|&path| self.transform(spec, weights, path)).collect();
+    pub(super) fn pack(&self, spec: &Spec, weights: &Weights, dtype: Dtype, out: &mut Vec<u8>) -> Result<(), Error> {
+        let mut transformed = Vec::new();
+        for &path in &self.paths {
+            let inputs = self.transform(spec, weights, path);
+            for (channel, kernel) in inputs.iter().flat_map(|kernels| kernels.iter().enumerate()) {
+                let largest = kernel.iter().flatten().fold(0.0, |most: f64, w| most.max(w.abs()));
+                check_range(path.weight_name(), channel, largest, dtype)?;
+            }
+            transformed.extend(inputs);
+        }
         let channels: Vec<_> = self.blocks.channels().collect();
         for point in 0..Transform::of(self.outputs).points() {
             for block in channels.chunks(self.blocks.block as usize) {
@@ -39,6 +48,7 @@ impl PointsPacking {
                 }
             }
         }
+        Ok(())
     }
 
     /// The weights of a path by input and output channel: those at all points, or `None` if the input channel is

@@ -7,8 +7,14 @@ use super::planner::{Planner, Pools};
 use crate::error::Error;
 use crate::kernels::Step;
 use crate::layer::Path;
+use crate::precision::Accuracy;
 
 pub(super) fn steps(planner: &mut Planner) -> Result<Vec<Step>, Error> {
+    if planner.layer.options.accuracy == Accuracy::Exact && planner.layer.options.variant.is_none() {
+        return Err(
+            planner.refuse("its error depends on inputs that an output does not see, which exact layers refuse")
+        );
+    }
     let family = planner.variant.family.kernels();
     let mut job = planner.job(planner.given_pool());
     family.check_transform(&planner.request(&job)).map_err(|refusal| planner.refusal(refusal))?;

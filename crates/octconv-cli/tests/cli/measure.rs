@@ -60,6 +60,7 @@ fn verify_reports_what_ran() {
     let worst = report["worst"]["fraction_of_bound"].as_f64().unwrap();
     assert!((0.0..=1.0).contains(&worst), "{worst}");
     assert!((5..8).contains(&report["worst"]["seed"].as_u64().unwrap()));
+    assert!(report["kernels"].as_u64().unwrap() > 0);
 
     let lines = Outcome::of(octconv().args(["verify", "--cases", "1", "--default-device"]));
     assert_eq!((lines.code, lines.stderr.as_str()), (0, ""));
