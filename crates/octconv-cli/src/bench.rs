@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::device::{Device, cached, hint};
 use crate::network_source::Subject;
+use crate::output::shown;
 use crate::plot::{self, Bar};
 use crate::roofline::{Reached, summary};
 use crate::types::TypeArgs;
@@ -172,7 +173,7 @@ fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
     let bar = output::progress(entries.len() as u64, "{bar:30} {pos}/{len} {msg}")?;
     let mut rows = Vec::new();
     for entry in &entries {
-        bar.set_message(entry.name.clone());
+        bar.set_message(shown(&entry.name));
         let row =
             time_layer(context, entry, args, roofline.as_ref()).with_context(|| format!("layer {}", entry.name))?;
         device.check().with_context(|| format!("layer {}", entry.name))?;
@@ -225,7 +226,7 @@ fn print_table(heading: &str, roofline: Option<String>, rows: &[Row]) -> Result<
         writeln!(
             out,
             "{:<18} {:>9.3} {:>9.3} {:>9.3} {:>8.1} {:>10} {:>9.2}x {:>8.2}x {:>9.3}  {}  {}{}",
-            row.layer,
+            shown(&row.layer),
             row.ms,
             row.min_ms,
             row.host_ms,

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::bench::{Common, median};
 use crate::network_source::SizedNetwork;
-use crate::output::{self, thousands};
+use crate::output::{self, shown, thousands};
 use crate::plot::{self, Bar};
 use crate::predictor::{compile, tuned_layers};
 use crate::roofline::{Reached, summary};
@@ -132,7 +132,9 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     let info = context.adapter().get_info();
     let heading = format!(
         "{} at {n}x{h}x{w}, {types}, on {} ({}), median of {rounds} rounds\n",
-        source.network.name, info.name, info.driver_info
+        shown(&source.network.name),
+        info.name,
+        info.driver_info
     );
     if let Some(path) = common.plot {
         let (stages, all) = rows.split_at(rows.len() - 1);
@@ -233,7 +235,7 @@ fn table(rows: &[Row]) -> String {
         let _ = writeln!(
             out,
             "{:<24} {:>10} {:>9.3} {:>9.3} {:>9.3} {:>8.1} {:>7.3} {:>7.3}  {}",
-            row.stage,
+            shown(&row.stage),
             row.dispatches,
             row.ms,
             row.min_ms,
@@ -256,7 +258,7 @@ fn trace(context: &Context, form: &Form, rounds: u32) -> Result<String> {
             let timing = context.time_pass(|pass| form.inference.record_range(pass, i..i + 1))?;
             times.push(timing.device_or_host());
         }
-        let _ = writeln!(out, "{i:>4} {:>9.3} ms  {node:<28} {kernel}", median(&mut times) * 1e3);
+        let _ = writeln!(out, "{i:>4} {:>9.3} ms  {:<28} {kernel}", median(&mut times) * 1e3, shown(node));
     }
     Ok(out)
 }

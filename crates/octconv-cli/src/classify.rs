@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Serialize;
 
 use crate::network_source::{Trained, TrainedArgs};
-use crate::output::{self, one_line};
+use crate::output::{self, shown, shown_path};
 use crate::predictor::{Predictor, RunArgs, picture_size, top};
 use crate::{features, picture};
 
@@ -91,7 +91,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             continue;
         }
         for (picture, values) in names.into_iter().zip(predictor.answer(&inputs)?) {
-            let label = |class: usize| labels.get(class).map_or_else(|| format!("class {class}"), |l| one_line(l));
+            let label =
+                |class: usize| labels.get(class).map_or_else(|| format!("class {class}"), |l| l.trim().to_owned());
             let answer = |(class, probability)| Answer { label: label(class), class, probability };
             let answers = top(&values, args.top as usize).into_iter().map(answer).collect();
             answered.push(Answered { picture, answers });
@@ -104,30 +105,30 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if args.json {
         output::print(&output::json_lines(&answered)?)?;
     } else if !answered.is_empty() {
-        let heading = format!("{name}, {}x{}, on {}\n", rule.height, rule.width, predictor.describe());
+        let heading = format!("{}, {}x{}, on {}\n", shown(&name), rule.height, rule.width, predictor.describe());
         output::print(&(heading + &predictor.tuned() + &table(&answered)))?;
     }
     if let (Some(path), Some(node), Some(input)) = (&args.features, &node, &first) {
         let maps = predictor.features(input, node)?;
         output::write_file(path, &features::draw(&maps).with_context(|| format!("drawing {node}"))?)?;
         if !args.json {
-            output::print(&format!("{node} of the first picture is drawn in {}\n", path.display()))?;
+            output::print(&format!("{} of the first picture is drawn in {}\n", shown(node), shown_path(path)))?;
         }
     }
     let Some(last) = broken.pop() else { return Ok(ExitCode::SUCCESS) };
     for error in broken {
-        output::tell(&format!("error: {}", one_line(&format!("{error:#}"))));
+        output::tell(&format!("error: {}", output::reason(&error)));
     }
     bail!(last)
 }
 
 fn table(rows: &[Answered]) -> String {
-    let width = rows.iter().map(|row| row.picture.chars().count()).max().unwrap_or(0);
+    let width = rows.iter().map(|row| shown(&row.picture).chars().count()).max().unwrap_or(0);
     let mut out = String::new();
     for Answered { picture, answers } in rows {
-        let _ = write!(out, "{picture:<width$}");
+        let _ = write!(out, "{:<width$}", shown(picture));
         for Answer { label, probability, .. } in answers {
-            let _ = write!(out, "   {label} {:.2}%", 100.0 * probability);
+            let _ = write!(out, "   {} {:.2}%", shown(label), 100.0 * probability);
         }
         out.push('\n');
     }

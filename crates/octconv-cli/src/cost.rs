@@ -10,7 +10,7 @@ use octconv::{Cost, Dtype, InputSize, Spec};
 use serde::Serialize;
 
 use crate::network_source::Settings;
-use crate::output::{print, print_json, thousands};
+use crate::output::{print, print_json, shown, thousands};
 use crate::size::Size;
 use crate::{cost_network, layer_file, network_source};
 
@@ -148,7 +148,7 @@ impl Report {
     fn table(&self) -> String {
         let Self { n, t, h, w, .. } = self;
         let frames = if *t == 1 { String::new() } else { format!("{t} frames of ") };
-        let mut out = format!("{}: {n} x {frames}{h}x{w}, {}\n", self.spec, self.dtype);
+        let mut out = format!("{}: {n} x {frames}{h}x{w}, {}\n", shown(&self.spec), self.dtype);
         let (octave, plain) = (&self.octave, &self.plain);
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{:<20} {:>22} {:>22} {:>8}", "", "octave", "plain", "ratio");

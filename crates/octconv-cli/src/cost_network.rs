@@ -9,7 +9,7 @@ use octconv::{DeviceFacts, Dtype, InputSize, Precision};
 use serde::Serialize;
 
 use crate::network_source::{self, Settings};
-use crate::output::{print, print_json, thousands};
+use crate::output::{print, print_json, shown, thousands};
 use crate::size::Size;
 
 #[derive(Serialize)]
@@ -69,7 +69,7 @@ pub fn run(
     }
     let plain = source.plain.map(|plain| Counts::of(&plain, size, dtype)).transpose()?;
     let clip = if size.t == 1 { String::new() } else { format!("{} frames of ", size.t) };
-    let mut out = format!("{}: {batch} x {clip}{h}x{w}, {dtype}\n", source.network.name);
+    let mut out = format!("{}: {batch} x {clip}{h}x{w}, {dtype}\n", shown(&source.network.name));
     let rows = [
         ("multiply-adds", counts.macs, plain.as_ref().map(|p| p.macs)),
         ("parameters", counts.params, plain.as_ref().map(|p| p.params)),

@@ -10,7 +10,7 @@ use octconv::network::Graph;
 use serde::Serialize;
 
 use crate::network_source::{Answers, Trained, TrainedArgs, digits};
-use crate::output::{print, print_json, progress};
+use crate::output::{print, print_json, progress, shown};
 use crate::picture;
 use crate::predictor::{Predictor, RunArgs, picture_size, top};
 
@@ -88,7 +88,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     } else {
         print(&format!(
             "{} on {}, {}\n{}{} of {} right: {:.2}% (expected {:.2}%)\n{} answers differ from those expected\n",
-            report.network,
+            shown(&report.network),
             report.on,
             args.run.types,
             predictor.tuned(),

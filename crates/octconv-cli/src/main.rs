@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         // The reader of the output has closed it, as in `octconv info | head`.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            output::tell(&format!("error: {}", output::one_line(&format!("{error:#}"))));
+            output::tell(&format!("error: {}", output::reason(&error)));
             ExitCode::FAILURE
         }
     }

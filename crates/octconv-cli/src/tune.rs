@@ -12,7 +12,7 @@ use octconv::{InputSize, ListedLayer, Options, Spec, Tuned};
 use crate::device::{self, Device};
 use crate::layer_file;
 use crate::network_source::{SizedNetwork, Source, Subject};
-use crate::output::{self, one_line};
+use crate::output::{self, one_line, shown, shown_path};
 use crate::types::TypeArgs;
 
 /// Measure which kernels are the fastest for each layer on this machine's adapter, and keep the result.
@@ -71,8 +71,8 @@ struct Job {
 impl Job {
     fn name(&self) -> String {
         match &self.names[..] {
-            [name] => name.clone(),
-            [first, others @ ..] => format!("{first} and {} more", others.len()),
+            [name] => shown(name),
+            [first, others @ ..] => format!("{} and {} more", shown(first), others.len()),
             [] => String::new(),
         }
     }
@@ -156,10 +156,10 @@ pub fn run(args: &Args) -> Result<()> {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{} distinct layers in {seconds:.0} s", jobs.len());
     if let Some(cache) = &cache {
-        let _ = writeln!(out, "kept in {}", cache.tuned_file(&identity).display());
+        let _ = writeln!(out, "kept in {}", shown_path(&cache.tuned_file(&identity)));
     }
     if let Some(path) = &args.out {
-        let _ = writeln!(out, "{} layers in {}", shipped.len(), path.display());
+        let _ = writeln!(out, "{} layers in {}", shipped.len(), shown_path(path));
     }
     output::print(&out)
 }
