@@ -1,7 +1,6 @@
 //! `octconv apply`: runs one layer from files.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,6 +12,8 @@ use octconv::{
 };
 
 use crate::device::{Device, describe};
+use crate::limits::{Holds, Limits};
+use crate::output::shown_path;
 use crate::size::Size;
 use crate::tensor_file::{self, Named, Views};
 use crate::{layer_file, output};
@@ -76,15 +77,16 @@ pub struct Args {
     /// Also write y_p: y_h averaged 2x2
     #[arg(long)]
     pooled_output: bool,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let description = layer_file::read(&args.spec)?;
+    let description = layer_file::read(&args.spec, args.limits)?;
     output::check_target(&args.output)?;
-    let shown = args.input.display();
-    let bytes = fs::read(&args.input).with_context(|| format!("reading {shown}"))?;
+    let bytes = args.limits.read(&args.input, Holds::Tensors)?;
     let layer = tensor_file::views(&bytes).and_then(|views| Layer::new(args, &description, &views));
-    let layer = layer.with_context(|| shown.to_string())?;
+    let layer = layer.with_context(|| shown_path(&args.input))?;
     drop(bytes);
 
     let device = (!args.reference).then(|| Device::require(&ContextOptions::default()));

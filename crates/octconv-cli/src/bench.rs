@@ -12,6 +12,7 @@ use octconv::{Context, ContextOptions, Layer, ListedLayer, Options, Strategy, Va
 use serde::Serialize;
 
 use crate::device::{Device, cached, hint};
+use crate::limits::Limits;
 use crate::network_source::Subject;
 use crate::output::shown;
 use crate::plot::{self, Bar};
@@ -65,6 +66,8 @@ pub struct Args {
     /// Only layers whose name contains this
     #[arg(long, value_name = "TEXT", conflicts_with = "network")]
     only: Option<String>,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 /// One row of the results.
@@ -99,6 +102,7 @@ pub struct Common<'a> {
     pub plot: Option<&'a FilePath>,
     pub no_roofline: bool,
     pub untuned: bool,
+    pub limits: Limits,
 }
 
 impl Common<'_> {
@@ -157,6 +161,7 @@ pub fn run(args: &Args) -> Result<()> {
         plot: args.plot.as_deref(),
         no_roofline: args.no_roofline,
         untuned: args.untuned,
+        limits: args.limits,
     };
     match (&args.subject.network, &args.subject.layers) {
         (Some(network), _) => bench_network::run(network, &args.whole, &common),
@@ -166,7 +171,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
-    let entries = layer_file::read_list(file, args.only.as_deref())?;
+    let entries = layer_file::read_list(file, args.limits, args.only.as_deref())?;
     let (device, roofline) = common.open()?;
     let context = &device.context;
 

@@ -57,7 +57,7 @@ struct Row {
 
 pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     let Common { types, rounds, .. } = *common;
-    let source = args.sized.load(name)?;
+    let source = args.sized.load(name, common.limits)?;
     let size @ InputSize { n, h, w, .. } = source.size;
     let plain = source
         .plain

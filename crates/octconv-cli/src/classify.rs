@@ -79,10 +79,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let mut names = Vec::new();
         let mut inputs = Vec::new();
         for file in files {
-            match picture::read(file) {
+            match picture::read(file, args.trained.limits) {
                 Ok(picture) => {
-                    names.push(file.display().to_string());
-                    inputs.push(picture::to_input(&picture, &rule));
+                    names.push(file.to_string_lossy().into_owned());
+                    inputs.push(picture::to_input(picture, &rule));
                 }
                 Err(error) => broken.push(error),
             }

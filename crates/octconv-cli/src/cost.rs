@@ -1,6 +1,7 @@
 //! `octconv cost SPEC.json`: what a layer costs, compared with the plain convolution of the same channels. Networks are
 //! in `cost_network.rs`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,8 +9,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use octconv::{Cost, Dtype, InputSize, Spec};
 use serde::Serialize;
+use serde::de::IgnoredAny;
 
-use crate::network_source::Settings;
+use crate::limits::Limits;
+use crate::network_source::{Settings, Source};
 use crate::output::{print, print_json, shown, thousands};
 use crate::size::Size;
 use crate::{cost_network, layer_file, network_source};
@@ -51,6 +54,8 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 /// What one of the two convolutions costs.
@@ -104,16 +109,18 @@ struct Report {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let file = &args.subject;
-    if !network_source::is_file(file) || describes_network(file)? {
-        ensure!(!args.bias && !args.residual, "--bias and --residual are for layers, and {file} is a network");
-        let Args { settings, size, frames, batch, dtype, json, .. } = args;
-        return cost_network::run(file, settings, *size, *frames, *batch, *dtype, *json);
+    if !network_source::is_file(file) {
+        return network(args, network_source::load(file, &args.settings, args.limits)?);
     }
+    let text = args.limits.read_text(Path::new(file))?;
     let Settings { alpha, width, classes } = &args.settings;
     let given = alpha.is_some() || width.is_some() || classes.is_some();
-    ensure!(!given, "--alpha, --width and --classes are for networks, and {file} is a layer");
+    ensure!(!given, "--alpha, --width and --classes are for built-in networks, and {file} is a file");
+    if describes_network(&text).with_context(|| shown(file))? {
+        return network(args, network_source::described(file, &text)?);
+    }
     let size = args.size.context("a layer needs --size HxW")?;
-    let mut layer = layer_file::read(Path::new(file))?;
+    let mut layer = layer_file::parse(Path::new(file), &text)?;
     layer.fields.bias |= args.bias;
     layer.fields.residual |= args.residual;
     let spec = layer.spec()?;
@@ -137,11 +144,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a file describes a network, not a layer.
-fn describes_network(file: &str) -> Result<bool> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
-    let value: serde_json::Value = serde_json::from_str(&text).with_context(|| file.to_owned())?;
-    Ok(value.get("nodes").is_some())
+fn network(args: &Args, source: Source) -> Result<ExitCode> {
+    let Args { subject, size, frames, batch, dtype, json, .. } = args;
+    ensure!(!args.bias && !args.residual, "--bias and --residual are for layers, and {subject} is a network");
+    cost_network::run(source, *size, *frames, *batch, *dtype, *json)
+}
+
+/// Whether the JSON of a file describes a network, not a layer.
+fn describes_network(text: &str) -> Result<bool> {
+    let fields: BTreeMap<String, IgnoredAny> = serde_json::from_str(text)?;
+    Ok(fields.contains_key("nodes"))
 }
 
 impl Report {

@@ -8,7 +8,7 @@ use octconv::network::{Graph, Network, NetworkOptions, NetworkPlan};
 use octconv::{DeviceFacts, Dtype, InputSize, Precision};
 use serde::Serialize;
 
-use crate::network_source::{self, Settings};
+use crate::network_source::Source;
 use crate::output::{print, print_json, shown, thousands};
 use crate::size::Size;
 
@@ -50,15 +50,13 @@ fn ample_limits() -> octconv::wgpu::Limits {
 }
 
 pub fn run(
-    name: &str,
-    settings: &Settings,
+    source: Source,
     size: Option<Size>,
     frames: Option<u32>,
     batch: u32,
     dtype: Dtype,
     json: bool,
 ) -> Result<ExitCode> {
-    let source = network_source::load(name, settings)?;
     let InputSize { t, h, w, .. } = source.size;
     let (h, w) = size.map_or((h, w), |size| (size.h, size.w));
     let size = InputSize::video(batch, frames.unwrap_or(t), h, w);

@@ -11,6 +11,7 @@ use octconv::{InputSize, ListedLayer, Options, Spec, Tuned};
 
 use crate::device::{self, Device};
 use crate::layer_file;
+use crate::limits::{Holds, Limits};
 use crate::network_source::{SizedNetwork, Source, Subject};
 use crate::output::{self, one_line, shown, shown_path};
 use crate::types::TypeArgs;
@@ -47,6 +48,8 @@ pub struct Args {
     /// Also add the results to this file, for programs that ship it (octconv::Tuned::from_bytes)
     #[arg(long, value_name = "OUT")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 /// Arguments for networks only.
@@ -114,8 +117,8 @@ pub fn run(args: &Args) -> Result<()> {
         cache.keep_tuned(&identity, &Tuned::default())?;
     }
     let mut shipped = Tuned::default();
-    if let Some(bytes) = args.out.as_ref().and_then(|path| std::fs::read(path).ok()) {
-        shipped = Tuned::from_bytes(&bytes).unwrap_or_default();
+    if let Some(path) = args.out.as_ref().filter(|path| path.is_file()) {
+        shipped = Tuned::from_bytes(&args.limits.read(path, Holds::Text)?).unwrap_or_default();
     }
 
     let effort = Effort { candidates: args.candidates as usize, rounds: args.rounds as usize, ..Effort::default() };
@@ -177,9 +180,9 @@ impl Listed {
     fn read(args: &Args) -> Result<Self> {
         let Some(name) = &args.subject.network else {
             let file = args.subject.layers.as_ref().context("name a network, or layers with --layers FILE.json")?;
-            return Ok(Self::Layers(layer_file::read_list(file, args.only.as_deref())?));
+            return Ok(Self::Layers(layer_file::read_list(file, args.limits, args.only.as_deref())?));
         };
-        let Source { network, size, plain } = args.whole.sized.load(name)?;
+        let Source { network, size, plain } = args.whole.sized.load(name, args.limits)?;
         let mut networks = vec![network];
         if args.whole.plain {
             networks.push(plain.with_context(|| format!("{name} has no plain form: must be a built-in network"))?);

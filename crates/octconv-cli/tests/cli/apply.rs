@@ -183,7 +183,7 @@ fn specifications_are_refused_in_a_line() {
 
     let folder = Folder::new(&spec, &fixture.inputs());
     fs::write(folder.spec(), b"\xff\xfe").unwrap();
-    folder.apply(&[], &[]).assert_refused("spec.json: stream did not contain valid UTF-8");
+    folder.apply(&[], &[]).assert_refused("spec.json: it is not UTF-8");
     fs::remove_file(folder.spec()).unwrap();
     folder.apply(&[], &[]).assert_refused("spec.json: ");
     folder.assert_no_output();

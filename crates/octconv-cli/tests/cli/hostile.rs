@@ -1,6 +1,9 @@
 //! Files that go wrong: too large, cut short, of another kind, or with names that a terminal would obey.
 
 use std::fs;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use image::{Rgb, RgbImage};
@@ -8,8 +11,12 @@ use safetensors::Dtype;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::files::{Tensors, serialize};
-use crate::run::{Outcome, octconv};
+use crate::files::{Folder, Tensors, serialize};
+use crate::run::{Outcome, octconv, refused};
+
+fn repository(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
+}
 
 /// A folder with a network that answers with a matrix times the mean colour of a picture.
 struct Colours(TempDir);
@@ -66,6 +73,123 @@ impl Colours {
 
 const IDENTITY: [f32; 9] = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
 
+/// Runs a command with little memory: it ends the program to take more.
+fn in_little_memory(command: &Command) -> Outcome {
+    if cfg!(not(target_os = "linux")) {
+        return Outcome::of(&mut clone(command, Command::new(command.get_program())));
+    }
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -v 600000 && exec \"$0\" \"$@\""]).arg(command.get_program());
+    Outcome::of(&mut clone(command, limited))
+}
+
+/// Adds the arguments and the environment of a command to another.
+fn clone(from: &Command, mut to: Command) -> Command {
+    to.args(from.get_args());
+    for (name, value) in from.get_envs() {
+        to.env(name, value.unwrap_or_default());
+    }
+    to
+}
+
+/// A file that is said to be so long, and takes no space.
+fn sparse(path: &Path, start: &[u8], length: u64) {
+    let mut file = File::create(path).unwrap();
+    file.write_all(start).unwrap();
+    file.set_len(length).unwrap();
+}
+
+#[test]
+fn a_header_does_not_decide_how_much_memory_is_taken() {
+    /// 60,000 by 60,000 pixels of 8 bytes.
+    const BOMB: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xea\x60\0\0\xea\x60\x10\x06\0\0\0\xd0\x42\xa9\x01\
+        \0\0\0\x08IDAT\x78\xda\x03\0\0\0\0\x01\x6f\xdd\xc9\x91\0\0\0\0IEND\xae\x42\x60\x82";
+    let folder = tempfile::tempdir().unwrap();
+    let bomb = folder.path().join("bomb.png");
+    fs::write(&bomb, BOMB).unwrap();
+    let five = repository("assets/digits/pictures/five.png");
+    let mut command = octconv();
+    command.args(["classify", "--reference", "--json"]).args([&bomb, &five]);
+    let outcome = in_little_memory(&command);
+    let wanted = "bomb.png: it is 60000x60000, which takes 28,800,000,000 bytes, and 268,435,456 are allowed; \
+                  --max-bytes allows more";
+    assert!(outcome.error().contains(wanted), "{}", outcome.stderr);
+    assert_eq!((outcome.code, &outcome.json()["answers"][0]["label"]), (1, &json!("5")));
+}
+
+#[test]
+fn a_strip_costs_what_its_window_costs() {
+    let colours = Colours::new(IDENTITY);
+    let halves = |x: u32, y: u32| if x + y < 30_000 { [255, 0, 51] } else { [0, 255, 51] };
+    for (w, h) in [(60_000, 1), (1, 60_000)] {
+        let strip = colours.picture("strip.png", w, h, halves);
+        let outcome = in_little_memory(&colours.command(&["classify", &strip, "--json"]));
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+        // The window is the middle, where the halves meet.
+        let found = outcome.json();
+        for (class, mean) in [(0, 0.5), (1, 0.5), (2, 0.2)] {
+            let answers = found["answers"].as_array().unwrap();
+            let score =
+                answers.iter().find(|answer| answer["class"] == class).unwrap()["probability"].as_f64().unwrap();
+            assert!((score - mean).abs() < 2e-3, "{found}");
+        }
+    }
+}
+
+#[test]
+fn every_reader_has_a_limit_that_the_user_can_raise() {
+    let colours = Colours::new(IDENTITY);
+    let grey = colours.picture("grey.png", 40, 30, |_, _| [99; 3]);
+    let big = colours.path("big.json");
+    sparse(Path::new(&big), b"[", 1 << 40);
+    let (net, weights, out) = (colours.path("net.json"), colours.path("mean.safetensors"), colours.path("out"));
+    let asset = |name: &str| repository(name).to_str().unwrap().to_owned();
+    let (spec, input) = (asset("assets/layer/spec.json"), asset("assets/layer/in.safetensors"));
+    for arguments in [
+        &["classify", &big][..],
+        &["classify", &grey, "--labels", &big],
+        &["classify", &grey, "--network", &big, "--weights", &weights],
+        &["classify", &grey, "--network", &net, "--weights", &big],
+        &["evaluate", &big],
+        &["cost", &big],
+        &["bench", "--layers", &big],
+        &["bench", &big],
+        &["tune", "--layers", &big, "--out", &out],
+        &["tune", &big, "--out", &out],
+        &["apply", &big, &input, &out],
+        &["apply", &spec, &big, &out],
+    ] {
+        refused(arguments, &["big.json: the file has 1,099,511,627,776 bytes, and ", "; --max-bytes allows more"]);
+    }
+    let limited = |most: &str| Outcome::with(&["cost", &net, "--max-bytes", most]);
+    limited("100").assert_refused("net.json: the file has ");
+    assert_eq!(limited("1K").code, 0);
+    assert_eq!(limited("much").code, 2);
+    // The network's input is of 224x224 pixels, of three numbers of four bytes each.
+    let outcome = colours.classify(&[&grey, "--max-bytes", "602111"]);
+    outcome.assert_refused(
+        "an input of mean-colour takes 602,112 bytes, and 602,111 are allowed; --max-bytes allows more",
+    );
+    colours.describe(|network| (network["picture"]["height"], network["picture"]["width"]) = (json!(4), json!(4)));
+    // 40x30 pixels of three bytes each.
+    let outcome = colours.classify(&[&grey, "--max-bytes", "3599"]);
+    outcome.assert_refused(
+        "grey.png: it is 40x30, which takes 3,600 bytes, and 3,599 are allowed; --max-bytes allows more",
+    );
+    assert_eq!(colours.classify(&[&grey, "--max-bytes", "3600"]).code, 0);
+}
+
+#[test]
+fn a_long_header_of_tensors_is_not_parsed() {
+    let folder = Folder::new(&json!({"input": {"channels": 1}, "channels": 1}), &Tensors::new());
+    let length = 300_000_000_u64;
+    sparse(&folder.input(), &[&length.to_le_bytes()[..], b"{"].concat(), 8 + length);
+    let outcome = in_little_memory(&folder.command(&["--reference"], &[]));
+    outcome.assert_refused(
+        "in.safetensors: not a usable safetensors file: its header has 300,000,000 bytes, and 4,194,304",
+    );
+}
+
 #[test]
 fn reasons_are_stated_once() {
     let colours = Colours::new(IDENTITY);
@@ -107,7 +231,7 @@ fn names_do_not_reach_the_terminal_as_they_are() {
 
     fs::write(&picture, "no picture").unwrap();
     let outcome = colours.classify(&[&picture]);
-    outcome.assert_refused("b.png");
+    outcome.assert_refused("it is neither a PNG nor a JPEG");
     assert!(harmless(&outcome.stderr), "{:?}", outcome.stderr);
 
     let long = ESCAPES.repeat(10_000);
