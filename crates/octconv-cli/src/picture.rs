@@ -3,13 +3,16 @@
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
-use image::codecs::jpeg::JpegDecoder;
+use anyhow::{Context as _, Result, bail, ensure};
 use image::codecs::png::PngDecoder;
 use image::imageops;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, Pixel, Rgb, RgbImage};
+use image::{DynamicImage, GrayImage, ImageBuffer, ImageDecoder, ImageFormat, Pixel, Rgb, RgbImage};
 use octconv::network::{Invert, Picture, Resize};
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
 
 use crate::limits::{Holds, Limits};
 use crate::output::shown_path;
@@ -24,22 +27,63 @@ pub fn read(path: &Path, limits: Limits) -> Result<DynamicImage> {
 /// The picture in the bytes of a PNG or JPEG, upright.
 pub fn decode(bytes: &[u8], limits: Limits) -> Result<DynamicImage> {
     let (mut picture, orientation) = match image::guess_format(bytes) {
-        Ok(ImageFormat::Png) => {
-            let mut for_chunks = image::Limits::no_limits();
-            for_chunks.max_alloc = Some(limits.most(Holds::Picture));
-            from_decoder(PngDecoder::with_limits(Cursor::new(bytes), for_chunks)?, limits)?
-        }
-        Ok(ImageFormat::Jpeg) => from_decoder(JpegDecoder::new(Cursor::new(bytes))?, limits)?,
+        Ok(ImageFormat::Png) => png(bytes, limits)?,
+        Ok(ImageFormat::Jpeg) => jpeg(bytes, limits)?,
         _ => bail!("it is neither a PNG nor a JPEG"),
     };
     picture.apply_orientation(orientation);
     Ok(picture)
 }
 
-fn from_decoder(mut decoder: impl ImageDecoder, limits: Limits) -> Result<(DynamicImage, Orientation)> {
+fn png(bytes: &[u8], limits: Limits) -> Result<(DynamicImage, Orientation)> {
+    let mut for_chunks = image::Limits::no_limits();
+    for_chunks.max_alloc = Some(limits.most(Holds::Picture));
+    let mut decoder = PngDecoder::with_limits(Cursor::new(bytes), for_chunks)?;
     check_size(decoder.dimensions(), decoder.color_type().bytes_per_pixel(), limits)?;
     let orientation = decoder.orientation()?;
     Ok((DynamicImage::from_decoder(decoder)?, orientation))
+}
+
+/// Decodes with zune-jpeg itself: through the image crate it invents what a damaged file lacks.
+fn jpeg(bytes: &[u8], limits: Limits) -> Result<(DynamicImage, Orientation)> {
+    let most = usize::from(u16::MAX);
+    let options = DecoderOptions::default().set_strict_mode(true).set_max_width(most).set_max_height(most);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers()?;
+    let (w, h) = decoder.dimensions().context("it has no size")?;
+    let (w, h) = (w as u32, h as u32);
+    let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
+    check_size((w, h), 3, limits)?;
+    ensure!(has_end(bytes), "the file is cut short: its end marker is missing");
+    let colours = if grey { ColorSpace::Luma } else { ColorSpace::RGB };
+    decoder.set_options(options.jpeg_set_out_colorspace(colours));
+    let pixels = decoder.decode()?;
+    let picture = match grey {
+        true => GrayImage::from_raw(w, h, pixels).map(DynamicImage::from),
+        false => RgbImage::from_raw(w, h, pixels).map(DynamicImage::from),
+    };
+    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+    Ok((picture.context("it has too few pixels")?, orientation.unwrap_or(Orientation::NoTransforms)))
+}
+
+/// Whether a JPEG has its end marker. Decoders do without it.
+fn has_end(bytes: &[u8]) -> bool {
+    const START_OF_IMAGE: usize = 2;
+    const END: u8 = 0xd9;
+    let mut rest = bytes.get(START_OF_IMAGE..).unwrap_or_default();
+    // Pixels lie between markers. A byte of 0xff is followed there by 0, or by the number of a restart.
+    while let Some(at) = rest.iter().position(|&byte| byte == 0xff) {
+        rest = &rest[at + 1..];
+        match rest {
+            [END, ..] => return true,
+            [0x00 | 0x01 | 0xd0..=0xd7 | 0xff, ..] => {}
+            [_, high, low, ..] => {
+                rest = rest.get(1 + usize::from(u16::from_be_bytes([*high, *low]))..).unwrap_or_default()
+            }
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// Refuses a picture that takes too much memory, as its header says. All become RGB, of at least 3 bytes.
@@ -178,6 +222,21 @@ mod tests {
             let most = resized(picture, &rule).iter().zip(whole.iter()).map(|(a, b)| a.abs_diff(*b)).max();
             // Two orders of adding up may round apart.
             assert!(most.unwrap() <= 1, "{w}x{h}: {most:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_is_refused() {
+        let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/digits/pictures");
+        for name in ["eight.jpg", "three.jpg", "seven.png"] {
+            let bytes = std::fs::read(pictures.join(name)).unwrap();
+            for length in 0..bytes.len() {
+                // The end of a PNG, behind the last pixel, says nothing.
+                let refused = decode(&bytes[..length], Limits::default()).is_err();
+                assert!(refused || name == "seven.png" && length + 12 >= bytes.len(), "{name}: {length} bytes");
+            }
+            // Cameras append more behind the end.
+            assert!(decode(&[&bytes[..], b"more"].concat(), Limits::default()).is_ok(), "{name}");
         }
     }
 

@@ -188,6 +188,36 @@ fn a_long_header_of_tensors_is_not_parsed() {
     outcome.assert_refused(
         "in.safetensors: not a usable safetensors file: its header has 300,000,000 bytes, and 4,194,304",
     );
+    let outcome = folder.apply(&["--reference", "--max-bytes", "2G"], &[]);
+    outcome.assert_refused("its header has 300000000 bytes: must be at most 100000000");
+}
+
+#[test]
+fn a_header_in_another_form_is_refused() {
+    let folder = Folder::new(&json!({"input": {"channels": 1}, "channels": 1}), &Tensors::new());
+    // The sum of the offsets overflows, if they are read.
+    let half = 1_u64 << 63;
+    let header = format!(r#"{{"x_h": ["U8", [{half}], [0, {half}]], "w_hh": ["U8", [{half}], [{half}, 0]]}}"#);
+    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    fs::write(folder.input(), bytes).unwrap();
+    folder.apply(&["--reference"], &[]).assert_refused("tensor x_h: invalid type: sequence, expected an object");
+    folder.assert_no_output();
+}
+
+#[test]
+fn a_cut_picture_is_refused_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["eight.jpg", "five.png"] {
+        let bytes = fs::read(repository("assets/digits/pictures").join(name)).unwrap();
+        let cut = folder.path().join(name);
+        for length in [bytes.len() * 7 / 10, bytes.len() / 5] {
+            fs::write(&cut, &bytes[..length]).unwrap();
+            let outcome = Outcome::with(&["classify", cut.to_str().unwrap(), "--reference"]);
+            outcome.assert_refused(&format!("{name}: "));
+            let reasons: Vec<_> = outcome.error().split(": ").collect();
+            assert!(reasons.iter().all(|a| reasons.iter().filter(|b| a == *b).count() == 1), "{}", outcome.stderr);
+        }
+    }
 }
 
 #[test]
@@ -206,6 +236,26 @@ fn reasons_are_stated_once() {
     assert_eq!(wrong.error().matches("invalid type").count(), 1, "{}", wrong.stderr);
     fs::write(&net, "{").unwrap();
     assert_eq!(Outcome::with(&["cost", &net]).error().matches("EOF").count(), 1);
+}
+
+#[test]
+fn a_field_that_an_operation_does_not_have_is_refused() {
+    let colours = Colours::new(IDENTITY);
+    for (mut node, meant) in [
+        (json!({"op": "conv", "input": "input", "channels": 4}), "activation"),
+        (json!({"op": "pool", "input": "input", "kind": "max", "kernel": [2, 2], "stride": [2, 2]}), "padding"),
+        (json!({"op": "norm", "input": "input"}), "activation"),
+        (json!({"op": "concat", "inputs": ["input"]}), "inputs"),
+        (json!({"op": "excite", "input": "input", "reduced": 2}), "activation"),
+        (json!({"op": "global_pool", "input": "input"}), "input"),
+        (json!({"op": "linear", "input": "gap", "outputs": 3}), "outputs"),
+        (json!({"op": "softmax", "input": "gap"}), "input"),
+    ] {
+        node["name"] = json!("fc");
+        node["activtion"] = json!("relu");
+        colours.describe(|network| network["nodes"][1] = node.clone());
+        refused(&["cost", &colours.path("net.json")], &["net.json: node fc: unknown field `activtion`", meant]);
+    }
 }
 
 #[test]
