@@ -136,7 +136,7 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
         info.name,
         info.driver_info
     );
-    if let Some(path) = common.plot {
+    if let Some(file) = &common.plot {
         let (stages, all) = rows.split_at(rows.len() - 1);
         let [all] = all else { bail!("{name} has no stages") };
         let bars = stages.iter().map(|row| Bar {
@@ -150,7 +150,7 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
             "{} by stage, each up to the named node: {:.1} ms in all, the plain network {:.1} ms",
             source.network.name, all.ms, all.plain_ms
         );
-        plot::write(path, &title, &heading, &bars.collect::<Vec<_>>())?;
+        plot::write(file, &title, &heading, &bars.collect::<Vec<_>>())?;
     }
     if common.write_json(&rows)? {
         return Ok(());

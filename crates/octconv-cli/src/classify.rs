@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::network_source::{Trained, TrainedArgs};
 use crate::output::{self, shown, shown_path};
 use crate::predictor::{Predictor, RunArgs, picture_size, top};
+use crate::target::{Kind, Target};
 use crate::{features, picture};
 
 /// Say what pictures show.
@@ -57,9 +58,7 @@ struct Answered {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let files = picture::expand(&args.pictures)?;
-    if let Some(path) = &args.features {
-        output::check_target(path)?;
-    }
+    let drawing = args.features.as_ref().map(|path| Target::new(path, Kind::Png)?.apart_from(&files)).transpose()?;
     let Trained { graph, checkpoint, labels, picture: rule } = args.trained.load()?;
     let name = graph.network().name.clone();
     let size = picture_size(&rule, args.batch.min(files.len() as u32));
@@ -108,11 +107,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let heading = format!("{}, {}x{}, on {}\n", shown(&name), rule.height, rule.width, predictor.describe());
         output::print(&(heading + &predictor.tuned() + &table(&answered)))?;
     }
-    if let (Some(path), Some(node), Some(input)) = (&args.features, &node, &first) {
+    if let (Some(file), Some(node), Some(input)) = (&drawing, &node, &first) {
         let maps = predictor.features(input, node)?;
-        output::write_file(path, &features::draw(&maps).with_context(|| format!("drawing {node}"))?)?;
+        file.write(&features::draw(&maps).with_context(|| format!("drawing {node}"))?)?;
         if !args.json {
-            output::print(&format!("{} of the first picture is drawn in {}\n", shown(node), shown_path(path)))?;
+            output::print(&format!("{} of the first picture is drawn in {}\n", shown(node), shown_path(file.path())))?;
         }
     }
     let Some(last) = broken.pop() else { return Ok(ExitCode::SUCCESS) };

@@ -24,6 +24,7 @@ mod predictor;
 mod roofline;
 mod scale;
 mod size;
+mod target;
 mod tensor_file;
 mod tune;
 mod types;

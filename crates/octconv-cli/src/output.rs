@@ -1,10 +1,9 @@
-//! Where results go: standard output, and files that are written whole or not at all.
+//! What is printed: results on standard output, errors and progress on standard error. Files are in `target.rs`.
 
-use std::fs::{self, Permissions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -121,64 +120,6 @@ pub fn print_json(value: &impl Serialize) -> Result<()> {
     print(&format!("{}\n", escaped(&serde_json::to_string_pretty(value)?, in_json)))
 }
 
-/// Refuses a file that cannot be written, before anything is computed for it.
-pub fn check_target(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        bail!("writing {}: it is a folder", shown_path(path));
-    }
-    let folder = folder_of(path);
-    if !folder.is_dir() {
-        bail!("writing {}: there is no folder {}", shown_path(path), shown_path(&folder));
-    }
-    Ok(())
-}
-
-/// Writes a file under another name in its folder, and renames it when it is whole.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    replace(path, bytes).with_context(|| format!("writing {}", shown_path(path)))
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let existing = fs::metadata(path).ok();
-    if existing.as_ref().is_some_and(|existing| !existing.is_file()) {
-        // A device or a pipe takes the bytes; it must not be replaced by a file.
-        return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
-    }
-    // A link stays; the file that it names is replaced.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".octconv-");
-    if let Some(permissions) = new_file_permissions() {
-        builder.permissions(permissions);
-    }
-    let mut file = builder.tempfile_in(folder_of(&target))?;
-    file.write_all(bytes)?;
-    if let Some(existing) = existing {
-        file.as_file().set_permissions(existing.permissions())?;
-    }
-    file.persist(&target)?;
-    Ok(())
-}
-
-/// The permissions of any new file, before the umask. Temporary files would otherwise be for their owner only.
-#[cfg(unix)]
-fn new_file_permissions() -> Option<Permissions> {
-    use std::os::unix::fs::PermissionsExt;
-    Some(Permissions::from_mode(0o666))
-}
-
-#[cfg(not(unix))]
-fn new_file_permissions() -> Option<Permissions> {
-    None
-}
-
-fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
-        _ => PathBuf::from("."),
-    }
-}
-
 /// 1234567 as 1,234,567.
 pub fn thousands(value: u128) -> String {
     let digits = value.to_string();
@@ -227,15 +168,5 @@ mod tests {
             "reading a: decoding: it is short"
         );
         assert_eq!(reason(&cause().context("reading a")), "reading a: it is short");
-    }
-
-    #[test]
-    fn an_existing_file_is_replaced_and_nothing_else_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out");
-        write_file(&path, b"first, and longer").unwrap();
-        write_file(&path, b"second").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"second");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -259,6 +259,76 @@ fn a_field_that_an_operation_does_not_have_is_refused() {
 }
 
 #[test]
+fn no_command_replaces_a_file_of_another_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let layer = json!([{"name": "a", "size": {"h": 4, "w": 4}, "input": {"channels": 1}, "channels": 1}]);
+    fs::write(path("layers.json"), layer.to_string()).unwrap();
+    let asset = |name: &str| repository(name).to_str().unwrap().to_owned();
+    let (spec, input) = (asset("assets/layer/spec.json"), asset("assets/layer/in.safetensors"));
+    fs::copy(asset("assets/digits/pictures/five.png"), path("five.png")).unwrap();
+    fs::copy(&spec, path("spec.json")).unwrap();
+    fs::copy(&input, path("in.safetensors")).unwrap();
+    let (layers, five) = (path("layers.json"), path("five.png"));
+    let before = |name: &str| fs::read(path(name)).unwrap();
+    for name in ["layers.json", "five.png", "spec.json", "in.safetensors"] {
+        let (bytes, file) = (before(name), path(name));
+        let mut commands = vec![
+            vec!["tune", "--layers", &layers, "--out", &file],
+            vec!["bench", "--layers", &layers, "--json", &file],
+            vec!["bench", "--layers", &layers, "--plot", &file],
+            vec!["roofline", "--json", &file],
+        ];
+        if name != "in.safetensors" {
+            commands.push(vec!["apply", &spec, &input, &file]);
+        }
+        if name != "five.png" {
+            commands.push(vec!["classify", &five, "--features", &file]);
+        }
+        for command in commands {
+            refused(&command, &["writing ", name, "it exists and is not a", "name another file, or remove it"]);
+            assert_eq!(before(name), bytes, "{command:?}");
+        }
+    }
+    // Nor one that it reads.
+    refused(&["classify", &five, "--features", &five], &["five.png: it is read too"]);
+    refused(&["apply", &spec, &path("in.safetensors"), &path("in.safetensors")], &["in.safetensors: it is read too"]);
+    // Results of another version of the program would be lost.
+    fs::write(path("tuned"), "octconv tuned 0 0.0.1 00000000 0 00000000\n").unwrap();
+    refused(&["tune", "--layers", &layers, "--out", &path("tuned")], &["results of another version", "remove it"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_signal_leaves_no_temporary_file() {
+    use std::process::Stdio;
+
+    // So large that the file is seen before it is whole.
+    const SIDE: usize = 4096;
+    let folder = Folder::new(&json!({"input": {"channels": 1}, "channels": 1, "padding": [1024, 1024]}), &{
+        let side = SIDE - 2048;
+        let x_h = ("x_h".into(), (vec![1, 1, side, side], vec![1.0; side * side]));
+        Tensors::from([x_h, ("w_hh".into(), (vec![1, 1, 1, 1], vec![1.0]))])
+    });
+    let temporary = || {
+        let mut names = fs::read_dir(folder.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.any(|name| name.to_string_lossy().starts_with(".octconv-"))
+    };
+    for signal in ["-INT", "-TERM"] {
+        let mut program = folder.command(&["--reference"], &[]).stderr(Stdio::null()).spawn().unwrap();
+        while !temporary() {
+            assert!(program.try_wait().unwrap().is_none(), "the program has ended, and no temporary file was seen");
+        }
+        assert!(Command::new("kill").args([signal, &program.id().to_string()]).status().unwrap().success());
+        program.wait().unwrap();
+        assert!(!temporary());
+        // It is whole, because it was begun.
+        assert_eq!(folder.outputs()["y_h"].0, [1, 1, SIDE, SIDE]);
+        fs::remove_file(folder.output()).unwrap();
+    }
+}
+
+#[test]
 fn names_do_not_reach_the_terminal_as_they_are() {
     const ESCAPES: &str = "\u{1b}]0;title\u{7}\u{9b}2J\u{202e}";
     let colours = Colours::new(IDENTITY);
