@@ -1,6 +1,6 @@
 //! `octconv classify`: says what pictures show.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Display, Formatter, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,7 +16,8 @@ use crate::{features, picture};
 /// Say what pictures show.
 ///
 /// Takes PNG and JPEG of any size, and folders of them. Without --network, the built-in trained network reads handwritten
-/// digits. If some pictures cannot be read, they are reported after the others, one per line, and the exit code is 1.
+/// digits. Answers are probabilities if the network ends with a softmax, and else scores. If some pictures cannot be read,
+/// they are reported after the others, one per line, and the exit code is 1.
 #[derive(clap::Args)]
 pub struct Args {
     /// Pictures, or folders of pictures
@@ -47,7 +48,25 @@ pub struct Args {
 struct Answer {
     label: String,
     class: usize,
-    probability: f32,
+    #[serde(flatten)]
+    value: Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Value {
+    Probability(f32),
+    /// What a network without a softmax gives.
+    Score(f32),
+}
+
+impl Display for Value {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Probability(share) => write!(f, "{:.2}%", 100.0 * share),
+            Self::Score(score) => write!(f, "{score:.4}"),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -59,7 +78,9 @@ struct Answered {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let files = picture::expand(&args.pictures)?;
     let drawing = args.features.as_ref().map(|path| Target::new(path, Kind::Png)?.apart_from(&files)).transpose()?;
-    let Trained { graph, checkpoint, labels, picture: rule } = args.trained.load()?;
+    let trained = args.trained.load()?;
+    let value = if trained.has_probabilities() { Value::Probability } else { Value::Score };
+    let Trained { graph, checkpoint, labels, picture: rule } = trained;
     let name = graph.network().name.clone();
     let size = picture_size(&rule, args.batch.min(files.len() as u32));
     ensure!(graph.classes().is_some(), "{name} answers with a map, and not with classes");
@@ -92,7 +113,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         for (picture, values) in names.into_iter().zip(predictor.answer(&inputs)?) {
             let label =
                 |class: usize| labels.get(class).map_or_else(|| format!("class {class}"), |l| l.trim().to_owned());
-            let answer = |(class, probability)| Answer { label: label(class), class, probability };
+            let answer = |(class, number)| Answer { label: label(class), class, value: value(number) };
             let answers = top(&values, args.top as usize).into_iter().map(answer).collect();
             answered.push(Answered { picture, answers });
         }
@@ -126,8 +147,8 @@ fn table(rows: &[Answered]) -> String {
     let mut out = String::new();
     for Answered { picture, answers } in rows {
         let _ = write!(out, "{:<width$}", shown(picture));
-        for Answer { label, probability, .. } in answers {
-            let _ = write!(out, "   {} {:.2}%", shown(label), 100.0 * probability);
+        for Answer { label, value, .. } in answers {
+            let _ = write!(out, "   {} {value}", shown(label));
         }
         out.push('\n');
     }

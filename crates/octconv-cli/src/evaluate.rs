@@ -161,6 +161,7 @@ fn cut(sheet: DynamicImage, name: &str, answers: &Answers) -> Result<impl Iterat
 
 fn check(answers: &Answers, graph: &Graph) -> Result<()> {
     let (labels, expected) = (answers.labels.len(), answers.answers.len());
+    ensure!(labels > 0, "there are no labels: nothing can be compared");
     ensure!(labels == expected, "there are {labels} labels, but {expected} answers");
     let classes = graph.classes().context("the network answers with a map, and not with classes")? as usize;
     let most = answers.labels.iter().chain(&answers.answers).max().copied().unwrap_or(0);

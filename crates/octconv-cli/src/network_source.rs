@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use octconv::InputSize;
-use octconv::network::{Checkpoint, Graph, Network, Picture, zoo};
+use octconv::network::{Checkpoint, Graph, Network, Op, Picture, zoo};
 use serde::Deserialize;
 
 use crate::limits::{Holds, Limits};
@@ -122,6 +122,14 @@ pub struct Trained {
     pub picture: Picture,
 }
 
+impl Trained {
+    /// Whether the answers are shares that sum to 1.
+    pub fn has_probabilities(&self) -> bool {
+        let Network { nodes, output, .. } = self.graph.network();
+        nodes.iter().any(|node| node.name == *output && matches!(node.op, Op::Softmax { .. }))
+    }
+}
+
 /// The network, weights and labels of a command that looks at pictures.
 #[derive(clap::Args, Clone, Debug)]
 pub struct TrainedArgs {
@@ -158,6 +166,9 @@ impl TrainedArgs {
             bail!("{} does not say how a picture becomes its input: picture is missing", network.name);
         };
         let channels = picture.channels;
+        if let Some(std) = picture.std.iter().find(|std| !(**std > 0.0 && std.is_finite())) {
+            bail!("picture of {}: std is {std}: must be a number above 0, because it divides", network.name);
+        }
         if channels != network.input.channels || picture.mean.len() != picture.std.len() {
             bail!(
                 "picture of {}: channels, mean and std must agree with the input's {} channels",

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::files::{Folder, Tensors, serialize};
-use crate::run::{Outcome, octconv, refused};
+use crate::run::{Outcome, json_of, octconv, refused};
 
 fn repository(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
@@ -129,8 +129,7 @@ fn a_strip_costs_what_its_window_costs() {
         let found = outcome.json();
         for (class, mean) in [(0, 0.5), (1, 0.5), (2, 0.2)] {
             let answers = found["answers"].as_array().unwrap();
-            let score =
-                answers.iter().find(|answer| answer["class"] == class).unwrap()["probability"].as_f64().unwrap();
+            let score = answers.iter().find(|answer| answer["class"] == class).unwrap()["score"].as_f64().unwrap();
             assert!((score - mean).abs() < 2e-3, "{found}");
         }
     }
@@ -342,7 +341,7 @@ fn names_do_not_reach_the_terminal_as_they_are() {
     let outcome = colours.classify(&[&[&picture[..]], &labels[..]].concat());
     assert_eq!((outcome.code, outcome.stdout.lines().count()), (0, 2), "{:?}", outcome.stdout);
     assert!(harmless(&outcome.stdout) && outcome.stdout.len() < 2000, "{:?}", outcome.stdout);
-    assert!(outcome.stdout.contains(r"   \u{1b}]0;title\u{7}\u{9b}2J\u{202e} 3.53%   green"), "{:?}", outcome.stdout);
+    assert!(outcome.stdout.contains(r"   \u{1b}]0;title\u{7}\u{9b}2J\u{202e} 0.0353   green"), "{:?}", outcome.stdout);
     // JSON has the names as they are, in its own escapes.
     let outcome = colours.classify(&[&[&picture[..], "--json"], &labels[..]].concat());
     assert!(harmless(&outcome.stdout), "{:?}", outcome.stdout);
@@ -359,4 +358,67 @@ fn names_do_not_reach_the_terminal_as_they_are() {
     let outcome = Outcome::with(&["cost", &colours.path("net.json")]);
     outcome.assert_refused("node fc: it reads ");
     assert!(harmless(&outcome.stderr) && outcome.stderr.len() < 1000, "{} bytes", outcome.stderr.len());
+}
+
+#[test]
+fn numbers_are_called_what_they_are() {
+    let colours = Colours::new(IDENTITY);
+    let picture = colours.picture("a.png", 4, 4, |_, _| [255, 51, 0]);
+    assert!(
+        colours
+            .classify(&[&picture])
+            .succeeded()
+            .ends_with("a.png   class 0 1.0000   class 1 0.2000   class 2 0.0000\n")
+    );
+    let answer = &colours.classify(&[&picture, "--json"]).json()["answers"][0];
+    assert_eq!((&answer["score"], &answer["probability"]), (&json!(1.0), &Value::Null));
+
+    colours.describe(|network| {
+        let softmax = json!({"name": "prob", "op": "softmax", "input": "fc"});
+        network["nodes"].as_array_mut().unwrap().push(softmax);
+        network["output"] = json!("prob");
+    });
+    let answer = &colours.classify(&[&picture, "--json"]).json()["answers"][0];
+    assert!(answer["probability"].as_f64().is_some_and(|share| share > 0.5) && answer["score"].is_null(), "{answer}");
+}
+
+#[test]
+fn a_picture_is_not_divided_by_zero() {
+    let colours = Colours::new(IDENTITY);
+    let picture = colours.picture("a.png", 4, 4, |_, _| [9; 3]);
+    for (std, shown) in [(json!([1, 0, 1]), "0"), (json!([1, 1, -0.5]), "-0.5"), (json!([1e-60, 1, 1]), "0")] {
+        colours.describe(|network| network["picture"]["std"] = std.clone());
+        let refusal = format!("picture of mean-colour: std is {shown}: must be a number above 0, because it divides");
+        colours.classify(&[&picture]).assert_refused(&refusal);
+    }
+}
+
+#[test]
+fn costs_of_a_list_are_those_of_its_layers() {
+    let list = repository("benches/layers/oct-resnet50.json");
+    let report = json_of(&["cost", list.to_str().unwrap(), "--json"]);
+    let layers = report["layers"].as_array().unwrap();
+    let written: Vec<Value> = serde_json::from_str(&fs::read_to_string(&list).unwrap()).unwrap();
+    assert_eq!(layers.len(), written.len());
+    let folder = tempfile::tempdir().unwrap();
+    let spec = folder.path().join("spec.json");
+    let count = |row: &Value, form: &str, name: &str| row[form][name].as_u64().unwrap();
+    for (row, layer) in layers.iter().zip(&written) {
+        let mut layer = layer.clone();
+        let fields = layer.as_object_mut().unwrap();
+        let (name, size) = (fields.remove("name").unwrap(), fields.remove("size").unwrap());
+        fs::write(&spec, layer.to_string()).unwrap();
+        let alone =
+            json_of(&["cost", spec.to_str().unwrap(), "--size", &format!("{}x{}", size["h"], size["w"]), "--json"]);
+        assert_eq!((&row["layer"], &row["octave"]), (&name, &alone["octave"]));
+        assert_eq!((&row["plain"], &row["ratios"]), (&alone["plain"], &alone["ratios"]));
+    }
+    for (form, name) in [("octave", "macs"), ("plain", "macs"), ("octave", "params"), ("plain", "min_bytes")] {
+        let sum: u64 = layers.iter().map(|row| count(row, form, name)).sum();
+        assert_eq!(count(&report["total"], form, name), sum, "{form} {name}");
+    }
+    let text = Outcome::with(&["cost", list.to_str().unwrap()]).succeeded();
+    assert_eq!(text.lines().count(), layers.len() + 3, "{text}");
+    assert!(text.lines().last().unwrap().starts_with("total "), "{text}");
+    refused(&["cost", list.to_str().unwrap(), "--size", "8"], &["--size, --frames and --batch are for one layer"]);
 }
