@@ -9,15 +9,15 @@ use serde::Serialize;
 
 use crate::network_source::{Trained, TrainedArgs};
 use crate::output::{self, shown, shown_path};
-use crate::predictor::{Predictor, RunArgs, picture_size, top};
+use crate::predictor::{Predictor, RunArgs, check_finite, picture_size, top};
 use crate::target::{Kind, Target};
 use crate::{features, picture};
 
 /// Say what pictures show.
 ///
 /// Takes PNG and JPEG of any size, and folders of them. Without --network, the built-in trained network reads handwritten
-/// digits. Answers are probabilities if the network ends with a softmax, and else scores. If some pictures cannot be read,
-/// they are reported after the others, one per line, and the exit code is 1.
+/// digits. Answers are probabilities if the network ends with a softmax, and else scores. If a picture cannot be read, or
+/// its answer has a NaN or an infinity, it is reported after the others, in one line, and the exit code is 1.
 #[derive(clap::Args)]
 pub struct Args {
     /// Pictures, or folders of pictures
@@ -111,6 +111,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             continue;
         }
         for (picture, values) in names.into_iter().zip(predictor.answer(&inputs)?) {
+            if let Err(error) = check_finite(&values) {
+                broken.push(error.context(shown(&picture)));
+                continue;
+            }
             let label =
                 |class: usize| labels.get(class).map_or_else(|| format!("class {class}"), |l| l.trim().to_owned());
             let answer = |(class, number)| Answer { label: label(class), class, value: value(number) };

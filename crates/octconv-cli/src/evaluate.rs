@@ -10,14 +10,14 @@ use octconv::network::Graph;
 use serde::Serialize;
 
 use crate::network_source::{Answers, Trained, TrainedArgs, digits};
-use crate::output::{print, print_json, progress, shown, shown_path};
+use crate::output::{print, print_json, progress, shown, shown_path, tell};
 use crate::picture;
-use crate::predictor::{Predictor, RunArgs, picture_size, top};
+use crate::predictor::{Predictor, RunArgs, check_finite, picture_size, top};
 
 /// Compare a network with labels, and with the answers of the implementation that trained it.
 ///
 /// Without arguments: the built-in trained network over 2,000 held-out digits. The exit code is 1 if an answer is not
-/// that of the implementation that trained it.
+/// that of the implementation that trained it. An answer with a NaN or an infinity is told in a line, and counts as wrong.
 #[derive(clap::Args)]
 pub struct Args {
     /// A JSON file that names sheets of pictures, their labels and the expected answers, like octconv-cli's
@@ -90,17 +90,23 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     } else {
         print(&report.text(args, &predictor))?;
     }
+    let not_finite = found.iter().enumerate().filter_map(|(i, found)| Some((i, found.as_ref().err()?)));
+    for (i, error) in not_finite {
+        tell(&format!("error: picture {i}: {error}"));
+    }
     Ok(if report.different.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The class of the largest value.
-fn best(values: &[f32]) -> usize {
-    top(values, 1).first().map_or(usize::MAX, |&(class, _)| class)
+fn best(values: &[f32]) -> Result<usize> {
+    check_finite(values)?;
+    Ok(top(values, 1).first().map_or(usize::MAX, |&(class, _)| class))
 }
 
 impl Report {
-    fn new(args: &Args, graph: &Graph, predictor: &Predictor, answers: &Answers, found: &[usize]) -> Self {
-        let correct = found.iter().zip(&answers.labels).filter(|(found, label)| found == label).count();
+    fn new(args: &Args, graph: &Graph, predictor: &Predictor, answers: &Answers, found: &[Result<usize>]) -> Self {
+        let is = |found: &Result<usize>, class: usize| found.as_ref().is_ok_and(|&found| found == class);
+        let correct = found.iter().zip(&answers.labels).filter(|&(found, &label)| is(found, label)).count();
         Self {
             network: graph.network().name.clone(),
             on: predictor.describe(),
@@ -110,7 +116,7 @@ impl Report {
             correct,
             accuracy: correct as f64 / found.len() as f64,
             expected_accuracy: answers.accuracy,
-            different: (0..found.len()).filter(|&i| found[i] != answers.answers[i]).collect(),
+            different: (0..found.len()).filter(|&i| !is(&found[i], answers.answers[i])).collect(),
         }
     }
 

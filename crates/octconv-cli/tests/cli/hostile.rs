@@ -69,6 +69,20 @@ impl Colours {
     fn classify(&self, arguments: &[&str]) -> Outcome {
         Outcome::of(&mut self.command(&[&["classify"], arguments].concat()))
     }
+
+    /// Evaluates a sheet of a white and a black picture, of which those with labels are looked at.
+    fn evaluate(&self, labels: &[u32]) -> Outcome {
+        self.picture("sheet.png", 8, 4, |x, _| if x < 4 { [255; 3] } else { [0; 3] });
+        let answers = json!({
+            "network": "", "alpha": 0, "picture": {
+                "height": 1, "width": 1, "channels": 3, "resize": "fit", "mean": [], "std": []
+            },
+            "sheets": ["sheet.png"], "columns": 2, "rows": 1, "labels": labels, "answers": labels, "accuracy": 1,
+        });
+        let path = self.path("answers.json");
+        fs::write(&path, answers.to_string()).unwrap();
+        Outcome::of(&mut self.command(&["evaluate", &path, "--json"]))
+    }
 }
 
 const IDENTITY: [f32; 9] = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
@@ -380,6 +394,35 @@ fn numbers_are_called_what_they_are() {
     });
     let answer = &colours.classify(&[&picture, "--json"]).json()["answers"][0];
     assert!(answer["probability"].as_f64().is_some_and(|share| share > 0.5) && answer["score"].is_null(), "{answer}");
+}
+
+#[test]
+fn answers_that_are_not_finite_are_told() {
+    let colours = Colours::new([3e38; 9]);
+    let [black, white] = [0, 255].map(|v| colours.picture(&format!("{v}.png"), 4, 4, move |_, _| [v; 3]));
+    let outcome = colours.classify(&[&white, &black, &white, "--json"]);
+    assert_eq!((outcome.code, outcome.stderr.lines().count()), (1, 2), "{}", outcome.stderr);
+    for line in outcome.stderr.lines() {
+        let wanted = "255.png: the network's answer is not finite: class 0 is inf";
+        assert!(line.starts_with("error: ") && line.ends_with(wanted), "{line}");
+    }
+    assert_eq!(outcome.json()["picture"], json!(black));
+
+    // The same on a sheet.
+    let outcome = colours.evaluate(&[0, 0]);
+    assert_eq!(outcome.error(), "error: picture 0: the network's answer is not finite: class 0 is inf");
+    let report = outcome.json();
+    assert_eq!((outcome.code, &report["pictures"], &report["correct"]), (1, &json!(2), &json!(1)));
+    assert_eq!(report["different"], json!([0]));
+}
+
+#[test]
+fn there_are_labels_and_a_picture_for_each() {
+    let colours = Colours::new(IDENTITY);
+    colours.evaluate(&[]).assert_refused("there are no labels");
+    colours.evaluate(&[0, 0, 0]).assert_refused("there are 3 labels, but only 2 pictures");
+    let report = colours.evaluate(&[0]).json();
+    assert_eq!((&report["pictures"], &report["accuracy"]), (&json!(1), &json!(1.0)));
 }
 
 #[test]
