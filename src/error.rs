@@ -138,8 +138,7 @@ pub enum Error {
     Node {
         /// The node's name.
         node: String,
-        /// What is wrong with it.
-        #[source]
+        /// What is wrong with it. It is not the error's source, because the message has it already.
         error: Box<Error>,
     },
 

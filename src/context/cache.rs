@@ -1,10 +1,10 @@
 //! A folder that keeps tuned variants and the driver's compiled pipelines between runs.
 //!
-//! A file that cannot be read, is damaged, or is of another version counts as absent. Files are replaced whole. If two
+//! A file that cannot be read, is damaged, too large, or of another version counts as absent. Files are replaced whole. If two
 //! programs write the same file, the later one wins.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::checksum::{seal, unseal};
@@ -36,7 +36,7 @@ impl Cache {
 
     /// The tuned variants of a device; none if its file is missing, damaged, or of another version.
     pub fn tuned(&self, device: &DeviceIdentity) -> Tuned {
-        let bytes = fs::read(self.tuned_file(device)).ok();
+        let bytes = read(&self.tuned_file(device));
         bytes.and_then(|bytes| Tuned::from_bytes(&bytes)).unwrap_or_default()
     }
 
@@ -53,7 +53,7 @@ impl Cache {
 
     /// The driver's compiled pipelines, as [`Self::keep_pipelines`] got them from wgpu.
     pub(crate) fn pipelines(&self, key: &str) -> Option<Vec<u8>> {
-        let bytes = fs::read(self.folder.join(key)).ok()?;
+        let bytes = read(&self.folder.join(key))?;
         Some(unseal(PIPELINES, &bytes)?.to_vec())
     }
 
@@ -75,6 +75,16 @@ impl Cache {
             problem: error.to_string(),
         })
     }
+}
+
+/// The most bytes of a file that are read. Real ones have far less.
+const LARGEST: u64 = 1 << 28;
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let file = fs::File::open(path).ok()?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes).ok()?;
+    Some(bytes).filter(|bytes| bytes.len() as u64 <= LARGEST)
 }
 
 /// Contains the version, because a new version has other kernels.

@@ -2,7 +2,7 @@
 
 use octconv::Error;
 use octconv::network::zoo::{self, Settings};
-use octconv::network::{Checkpoint, Conv, Graph, HostTensor, Network, Op, random_input};
+use octconv::network::{Checkpoint, Conv, Graph, HostTensor, Network, Op, check_safetensors, random_input};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
 
@@ -93,12 +93,29 @@ fn damaged_files_are_refused() {
             format!(r#""t{from}": {{"dtype": "U8", "shape": [{}], "data_offsets": [{from}, {to}]}}"#, to - from)
         })
         .collect();
+    // The same tensors as lists: a reader derived from a struct takes them.
+    let lists: Vec<String> = ends
+        .windows(2)
+        .map(|ends| format!(r#""t{}": ["U8", [{}], [{}, {}]]"#, ends[0], ends[1] - ends[0], ends[0], ends[1]))
+        .collect();
     let square = r#"{"x": {"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 0]}}"#;
-    for header in [&format!("{{{}}}", tensors.join(",")), square, "{", "[]", r#"{"x": 1}"#] {
+    for (header, wanted) in [
+        (format!("{{{}}}", tensors.join(",")).as_str(), "tensor t18446744073709551608 ends beyond the file"),
+        (&format!("{{{}}}", lists.join(",")), "tensor t0: invalid type: sequence, expected an object"),
+        (square, ""),
+        ("{", "its header: EOF while parsing"),
+        ("[]", "its header: invalid type: sequence, expected an object"),
+        (r#"{"x": 1}"#, "tensor x: invalid type: integer `1`, expected an object"),
+        (r#"{"x": {"dtype": "F32", "shape": []}}"#, "tensor x: missing field `data_offsets`"),
+    ] {
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
         bytes.extend(header.as_bytes());
-        assert!(matches!(Checkpoint::from_safetensors(&bytes), Err(Error::File { .. })), "{header}");
+        let Err(Error::File { problem }) = Checkpoint::from_safetensors(&bytes) else { panic!("{header}") };
+        assert!(problem.contains(wanted), "{header}\n  gives  {problem}\n  wanted {wanted}");
     }
+    // Its length alone refuses a header.
+    let problem = check_safetensors(&100_000_001_u64.to_le_bytes()).unwrap_err().to_string();
+    assert!(problem.ends_with("its header has 100000001 bytes: must be at most 100000000"), "{problem}");
 }
 
 /// d-li14's name for one of our tensors.

@@ -1,7 +1,6 @@
 //! `octconv apply`: runs one layer from files.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,7 +12,10 @@ use octconv::{
 };
 
 use crate::device::{Device, describe};
+use crate::limits::{Holds, Limits};
+use crate::output::shown_path;
 use crate::size::Size;
+use crate::target::{Kind, Target};
 use crate::tensor_file::{self, Named, Views};
 use crate::types::AccuracyArgs;
 use crate::{layer_file, output};
@@ -56,7 +58,7 @@ pub struct Args {
     /// Inputs and weights (--help lists the tensors)
     #[arg(value_name = "IN.safetensors")]
     input: PathBuf,
-    /// Where the outputs go; an existing file is replaced
+    /// Where the outputs go; a safetensors file that is there is replaced
     #[arg(value_name = "OUT.safetensors")]
     output: PathBuf,
     /// Run the CPU reference, in f64
@@ -79,15 +81,16 @@ pub struct Args {
     /// Also write y_p: y_h averaged 2x2
     #[arg(long)]
     pooled_output: bool,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let description = layer_file::read(&args.spec)?;
-    output::check_target(&args.output)?;
-    let shown = args.input.display();
-    let bytes = fs::read(&args.input).with_context(|| format!("reading {shown}"))?;
+    let description = layer_file::read(&args.spec, args.limits)?;
+    let output = Target::new(&args.output, Kind::Tensors)?.apart_from(std::slice::from_ref(&args.input))?;
+    let bytes = args.limits.read(&args.input, Holds::Tensors)?;
     let layer = tensor_file::views(&bytes).and_then(|views| Layer::new(args, &description, &views));
-    let layer = layer.with_context(|| shown.to_string())?;
+    let layer = layer.with_context(|| shown_path(&args.input))?;
     drop(bytes);
 
     let device = (!args.reference).then(|| Device::require(&ContextOptions::default()));
@@ -103,7 +106,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         (None, _) => (layer.on_reference()?, "the CPU reference".into()),
     };
     let bytes = tensor_file::serialize(&layer.named(outputs), args.dtype)?;
-    output::write_file(&args.output, &bytes)?;
+    output.write(&bytes)?;
     output::tell(&format!("ran on {ran}"));
     Ok(ExitCode::SUCCESS)
 }

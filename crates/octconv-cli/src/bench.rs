@@ -12,9 +12,12 @@ use octconv::{Context, ContextOptions, Layer, ListedLayer, Options, Strategy, Va
 use serde::Serialize;
 
 use crate::device::{Device, cached, hint};
+use crate::limits::Limits;
 use crate::network_source::Subject;
+use crate::output::shown;
 use crate::plot::{self, Bar};
 use crate::roofline::{Reached, summary};
+use crate::target::{Kind, Target};
 use crate::types::TypeArgs;
 use crate::{bench_network, layer_file, output};
 
@@ -64,6 +67,8 @@ pub struct Args {
     /// Only layers whose name contains this
     #[arg(long, value_name = "TEXT", conflicts_with = "network")]
     only: Option<String>,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 /// One row of the results.
@@ -91,33 +96,49 @@ struct Row {
 }
 
 /// The part of [`Args`] that the bench of a network uses too.
-pub struct Common<'a> {
+pub struct Common {
     pub types: TypeArgs,
     pub rounds: u32,
-    pub json: Option<&'a FilePath>,
-    pub plot: Option<&'a FilePath>,
+    json: Json,
+    pub plot: Option<Target>,
     pub no_roofline: bool,
     pub untuned: bool,
+    pub limits: Limits,
 }
 
-impl Common<'_> {
+/// Where rows go as JSON.
+enum Json {
+    Nowhere,
+    Standard,
+    File(Target),
+}
+
+impl Common {
     /// Refuses files that cannot be written, before anything is timed.
-    fn check_targets(&self) -> Result<()> {
-        let json = self.json.filter(|path| path.as_os_str() != "-");
-        json.into_iter().chain(self.plot).try_for_each(output::check_target)
+    fn new(args: &Args) -> Result<Self> {
+        Ok(Self {
+            types: args.types,
+            rounds: args.rounds,
+            json: match &args.json {
+                None => Json::Nowhere,
+                Some(path) if path.as_os_str() == "-" => Json::Standard,
+                Some(path) => Json::File(Target::new(path, Kind::Rows)?),
+            },
+            plot: args.plot.as_ref().map(|path| Target::new(path, Kind::Plot)).transpose()?,
+            no_roofline: args.no_roofline,
+            untuned: args.untuned,
+            limits: args.limits,
+        })
     }
 
     /// Writes the rows as JSON if they are wanted so. True if they are on standard output, where no table must follow.
     pub fn write_json(&self, rows: &[impl Serialize]) -> Result<bool> {
-        let Some(path) = self.json else { return Ok(false) };
-        let lines = output::json_lines(rows)?;
-        let standard = path.as_os_str() == "-";
-        if standard {
-            output::print(&lines)?
-        } else {
-            output::write_file(path, lines.as_bytes())?
+        match &self.json {
+            Json::Nowhere => {}
+            Json::Standard => output::print(&output::json_lines(rows)?)?,
+            Json::File(file) => file.write(output::json_lines(rows)?.as_bytes())?,
         }
-        Ok(standard)
+        Ok(matches!(self.json, Json::Standard))
     }
 
     /// One line: how many octave layers and how many plain ones run as they were tuned.
@@ -131,7 +152,6 @@ impl Common<'_> {
 
     /// Opens the device, and measures its roofline unless that is not wanted.
     pub fn open(&self) -> Result<(Device, Option<Roofline>)> {
-        self.check_targets()?;
         let options = match self.untuned {
             true => ContextOptions { tuned: Some(Arc::default()), ..cached() },
             false => cached(),
@@ -149,14 +169,7 @@ impl Common<'_> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let common = Common {
-        types: args.types,
-        rounds: args.rounds,
-        json: args.json.as_deref(),
-        plot: args.plot.as_deref(),
-        no_roofline: args.no_roofline,
-        untuned: args.untuned,
-    };
+    let common = Common::new(args)?;
     match (&args.subject.network, &args.subject.layers) {
         (Some(network), _) => bench_network::run(network, &args.whole, &common),
         (None, Some(file)) => layers(args, &common, file),
@@ -165,14 +178,14 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
-    let entries = layer_file::read_list(file, args.only.as_deref())?;
+    let entries = layer_file::read_list(file, args.limits, args.only.as_deref())?;
     let (device, roofline) = common.open()?;
     let context = &device.context;
 
     let bar = output::progress(entries.len() as u64, "{bar:30} {pos}/{len} {msg}")?;
     let mut rows = Vec::new();
     for entry in &entries {
-        bar.set_message(entry.name.clone());
+        bar.set_message(shown(&entry.name));
         let row =
             time_layer(context, entry, args, roofline.as_ref()).with_context(|| format!("layer {}", entry.name))?;
         device.check().with_context(|| format!("layer {}", entry.name))?;
@@ -184,7 +197,7 @@ fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
 
     let info = context.adapter().get_info();
     let heading = format!("{} ({}), {}, median of {} rounds", info.name, info.driver_info, args.types, args.rounds);
-    if let Some(path) = &args.plot {
+    if let Some(file) = &common.plot {
         let bars = rows.iter().map(|row| Bar {
             name: row.layer.clone(),
             octave_ms: row.ms,
@@ -192,7 +205,7 @@ fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
             speedup: row.vs_plain,
             macs_ratio: row.macs_vs_plain,
         });
-        plot::write(path, "Octave layers against plain ones", &heading, &bars.collect::<Vec<_>>())?;
+        plot::write(file, "Octave layers against plain ones", &heading, &bars.collect::<Vec<_>>())?;
     }
     if common.write_json(&rows)? {
         return Ok(());
@@ -225,7 +238,7 @@ fn print_table(heading: &str, roofline: Option<String>, rows: &[Row]) -> Result<
         writeln!(
             out,
             "{:<18} {:>9.3} {:>9.3} {:>9.3} {:>8.1} {:>10} {:>9.2}x {:>8.2}x {:>9.3}  {}  {}{}",
-            row.layer,
+            shown(&row.layer),
             row.ms,
             row.min_ms,
             row.host_ms,

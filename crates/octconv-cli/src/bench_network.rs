@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::bench::{Common, median};
 use crate::network_source::SizedNetwork;
-use crate::output::{self, thousands};
+use crate::output::{self, shown, thousands};
 use crate::plot::{self, Bar};
 use crate::predictor::{compile, tuned_layers};
 use crate::roofline::{Reached, summary};
@@ -57,7 +57,7 @@ struct Row {
 
 pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     let Common { types, rounds, .. } = *common;
-    let source = args.sized.load(name)?;
+    let source = args.sized.load(name, common.limits)?;
     let size @ InputSize { n, h, w, .. } = source.size;
     let plain = source
         .plain
@@ -132,9 +132,11 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     let info = context.adapter().get_info();
     let heading = format!(
         "{} at {n}x{h}x{w}, {types}, on {} ({}), median of {rounds} rounds\n",
-        source.network.name, info.name, info.driver_info
+        shown(&source.network.name),
+        info.name,
+        info.driver_info
     );
-    if let Some(path) = common.plot {
+    if let Some(file) = &common.plot {
         let (stages, all) = rows.split_at(rows.len() - 1);
         let [all] = all else { bail!("{name} has no stages") };
         let bars = stages.iter().map(|row| Bar {
@@ -148,7 +150,7 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
             "{} by stage, each up to the named node: {:.1} ms in all, the plain network {:.1} ms",
             source.network.name, all.ms, all.plain_ms
         );
-        plot::write(path, &title, &heading, &bars.collect::<Vec<_>>())?;
+        plot::write(file, &title, &heading, &bars.collect::<Vec<_>>())?;
     }
     if common.write_json(&rows)? {
         return Ok(());
@@ -233,7 +235,7 @@ fn table(rows: &[Row]) -> String {
         let _ = writeln!(
             out,
             "{:<24} {:>10} {:>9.3} {:>9.3} {:>9.3} {:>8.1} {:>7.3} {:>7.3}  {}",
-            row.stage,
+            shown(&row.stage),
             row.dispatches,
             row.ms,
             row.min_ms,
@@ -256,7 +258,7 @@ fn trace(context: &Context, form: &Form, rounds: u32) -> Result<String> {
             let timing = context.time_pass(|pass| form.inference.record_range(pass, i..i + 1))?;
             times.push(timing.device_or_host());
         }
-        let _ = writeln!(out, "{i:>4} {:>9.3} ms  {node:<28} {kernel}", median(&mut times) * 1e3);
+        let _ = writeln!(out, "{i:>4} {:>9.3} ms  {:<28} {kernel}", median(&mut times) * 1e3, shown(node));
     }
     Ok(out)
 }

@@ -1,6 +1,6 @@
 //! `octconv classify`: says what pictures show.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Display, Formatter, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,14 +8,16 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Serialize;
 
 use crate::network_source::{Trained, TrainedArgs};
-use crate::output::{self, one_line};
-use crate::predictor::{Predictor, RunArgs, picture_size, top};
+use crate::output::{self, shown, shown_path};
+use crate::predictor::{Predictor, RunArgs, check_finite, picture_size, top};
+use crate::target::{Kind, Target};
 use crate::{features, picture};
 
 /// Say what pictures show.
 ///
 /// Takes PNG and JPEG of any size, and folders of them. Without --network, the built-in trained network reads handwritten
-/// digits. If some pictures cannot be read, they are reported after the others, one per line, and the exit code is 1.
+/// digits. Answers are probabilities if the network ends with a softmax, and else scores. If a picture cannot be read, or
+/// its answer has a NaN or an infinity, it is reported after the others, in one line, and the exit code is 1.
 #[derive(clap::Args)]
 pub struct Args {
     /// Pictures, or folders of pictures
@@ -46,7 +48,25 @@ pub struct Args {
 struct Answer {
     label: String,
     class: usize,
-    probability: f32,
+    #[serde(flatten)]
+    value: Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Value {
+    Probability(f32),
+    /// What a network without a softmax gives.
+    Score(f32),
+}
+
+impl Display for Value {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Probability(share) => write!(f, "{:.2}%", 100.0 * share),
+            Self::Score(score) => write!(f, "{score:.4}"),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -57,10 +77,10 @@ struct Answered {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let files = picture::expand(&args.pictures)?;
-    if let Some(path) = &args.features {
-        output::check_target(path)?;
-    }
-    let Trained { graph, checkpoint, labels, picture: rule } = args.trained.load()?;
+    let drawing = args.features.as_ref().map(|path| Target::new(path, Kind::Png)?.apart_from(&files)).transpose()?;
+    let trained = args.trained.load()?;
+    let value = if trained.has_probabilities() { Value::Probability } else { Value::Score };
+    let Trained { graph, checkpoint, labels, picture: rule } = trained;
     let name = graph.network().name.clone();
     let size = picture_size(&rule, args.batch.min(files.len() as u32));
     ensure!(graph.classes().is_some(), "{name} answers with a map, and not with classes");
@@ -79,10 +99,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let mut names = Vec::new();
         let mut inputs = Vec::new();
         for file in files {
-            match picture::read(file) {
+            match picture::read(file, args.trained.limits) {
                 Ok(picture) => {
-                    names.push(file.display().to_string());
-                    inputs.push(picture::to_input(&picture, &rule));
+                    names.push(file.to_string_lossy().into_owned());
+                    inputs.push(picture::to_input(picture, &rule));
                 }
                 Err(error) => broken.push(error),
             }
@@ -91,8 +111,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             continue;
         }
         for (picture, values) in names.into_iter().zip(predictor.answer(&inputs)?) {
-            let label = |class: usize| labels.get(class).map_or_else(|| format!("class {class}"), |l| one_line(l));
-            let answer = |(class, probability)| Answer { label: label(class), class, probability };
+            if let Err(error) = check_finite(&values) {
+                broken.push(error.context(shown(&picture)));
+                continue;
+            }
+            let label =
+                |class: usize| labels.get(class).map_or_else(|| format!("class {class}"), |l| l.trim().to_owned());
+            let answer = |(class, number)| Answer { label: label(class), class, value: value(number) };
             let answers = top(&values, args.top as usize).into_iter().map(answer).collect();
             answered.push(Answered { picture, answers });
         }
@@ -104,30 +129,30 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if args.json {
         output::print(&output::json_lines(&answered)?)?;
     } else if !answered.is_empty() {
-        let heading = format!("{name}, {}x{}, on {}\n", rule.height, rule.width, predictor.describe());
+        let heading = format!("{}, {}x{}, on {}\n", shown(&name), rule.height, rule.width, predictor.describe());
         output::print(&(heading + &predictor.tuned() + &table(&answered)))?;
     }
-    if let (Some(path), Some(node), Some(input)) = (&args.features, &node, &first) {
+    if let (Some(file), Some(node), Some(input)) = (&drawing, &node, &first) {
         let maps = predictor.features(input, node)?;
-        output::write_file(path, &features::draw(&maps).with_context(|| format!("drawing {node}"))?)?;
+        file.write(&features::draw(&maps).with_context(|| format!("drawing {node}"))?)?;
         if !args.json {
-            output::print(&format!("{node} of the first picture is drawn in {}\n", path.display()))?;
+            output::print(&format!("{} of the first picture is drawn in {}\n", shown(node), shown_path(file.path())))?;
         }
     }
     let Some(last) = broken.pop() else { return Ok(ExitCode::SUCCESS) };
     for error in broken {
-        output::tell(&format!("error: {}", one_line(&format!("{error:#}"))));
+        output::tell(&format!("error: {}", output::reason(&error)));
     }
     bail!(last)
 }
 
 fn table(rows: &[Answered]) -> String {
-    let width = rows.iter().map(|row| row.picture.chars().count()).max().unwrap_or(0);
+    let width = rows.iter().map(|row| shown(&row.picture).chars().count()).max().unwrap_or(0);
     let mut out = String::new();
     for Answered { picture, answers } in rows {
-        let _ = write!(out, "{picture:<width$}");
-        for Answer { label, probability, .. } in answers {
-            let _ = write!(out, "   {label} {:.2}%", 100.0 * probability);
+        let _ = write!(out, "{:<width$}", shown(picture));
+        for Answer { label, value, .. } in answers {
+            let _ = write!(out, "   {} {value}", shown(label));
         }
         out.push('\n');
     }

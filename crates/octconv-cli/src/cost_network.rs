@@ -8,8 +8,8 @@ use octconv::network::{Graph, Network, NetworkOptions, NetworkPlan};
 use octconv::{DeviceFacts, Dtype, InputSize, Precision};
 use serde::Serialize;
 
-use crate::network_source::{self, Settings};
-use crate::output::{print, print_json, thousands};
+use crate::network_source::Source;
+use crate::output::{print, print_json, shown, thousands};
 use crate::size::Size;
 
 #[derive(Serialize)]
@@ -50,15 +50,13 @@ fn ample_limits() -> octconv::wgpu::Limits {
 }
 
 pub fn run(
-    name: &str,
-    settings: &Settings,
+    source: Source,
     size: Option<Size>,
     frames: Option<u32>,
     batch: u32,
     dtype: Dtype,
     json: bool,
 ) -> Result<ExitCode> {
-    let source = network_source::load(name, settings)?;
     let InputSize { t, h, w, .. } = source.size;
     let (h, w) = size.map_or((h, w), |size| (size.h, size.w));
     let size = InputSize::video(batch, frames.unwrap_or(t), h, w);
@@ -69,7 +67,7 @@ pub fn run(
     }
     let plain = source.plain.map(|plain| Counts::of(&plain, size, dtype)).transpose()?;
     let clip = if size.t == 1 { String::new() } else { format!("{} frames of ", size.t) };
-    let mut out = format!("{}: {batch} x {clip}{h}x{w}, {dtype}\n", source.network.name);
+    let mut out = format!("{}: {batch} x {clip}{h}x{w}, {dtype}\n", shown(&source.network.name));
     let rows = [
         ("multiply-adds", counts.macs, plain.as_ref().map(|p| p.macs)),
         ("parameters", counts.params, plain.as_ref().map(|p| p.params)),

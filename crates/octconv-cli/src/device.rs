@@ -7,6 +7,7 @@ use octconv::wgpu::AdapterInfo;
 use octconv::{Cache, Context, ContextOptions, Error};
 
 use crate::output::one_line;
+use crate::target::without_interruption;
 
 /// A context, and the errors that wgpu reports outside of any call: out of memory, a lost device.
 pub struct Device {
@@ -38,7 +39,7 @@ impl Device {
 
     /// Keeps compiled pipelines for the next run. If the cache cannot be written, the next run only takes longer.
     pub fn keep_pipelines(&self) {
-        let _ = self.context.save_pipelines();
+        let _ = without_interruption(|| self.context.save_pipelines());
     }
 
     /// An error if wgpu has reported one since the last call.

@@ -1,13 +1,14 @@
 //! Layers in files: SPEC.json has one, and the files that `--layers` names have a list.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use octconv::{
     Activation, DeviceFacts, InputSize, LayerDescription, ListedLayer, Options, Path as ConvPath, Plan, Spec,
 };
-use serde::de::DeserializeOwned;
+
+use crate::limits::Limits;
+use crate::output::shown_path;
 
 /// Columns of the help.
 const WIDTH: usize = 80;
@@ -69,28 +70,33 @@ fn field(name: &str, text: &str) -> String {
 }
 
 /// Reads SPEC.json. Errors name the file and the field.
-pub fn read(file: &Path) -> Result<LayerDescription> {
-    let layer: LayerDescription = parse(file)?;
-    check(&layer).with_context(|| file.display().to_string())?;
-    Ok(layer)
+pub fn read(file: &Path, limits: Limits) -> Result<LayerDescription> {
+    parse(file, &limits.read_text(file)?)
+}
+
+/// The layer in the text of SPEC.json.
+pub fn parse(file: &Path, text: &str) -> Result<LayerDescription> {
+    let layer = serde_json::from_str(text).map_err(Into::into).and_then(|layer| check(&layer).map(|()| layer));
+    layer.with_context(|| shown_path(file))
 }
 
 /// Reads a list of layers, and keeps those whose name contains `only`: at least one.
-pub fn read_list(file: &Path, only: Option<&str>) -> Result<Vec<ListedLayer>> {
-    let shown = file.display();
-    let mut layers: Vec<ListedLayer> = parse(file)?;
+pub fn read_list(file: &Path, limits: Limits, only: Option<&str>) -> Result<Vec<ListedLayer>> {
+    let mut layers = parse_list(file, &limits.read_text(file)?)?;
     layers.retain(|entry| only.is_none_or(|only| entry.name.contains(only)));
-    ensure!(!layers.is_empty(), "{shown} has no layer to time");
+    ensure!(!layers.is_empty(), "{} has no layer of this name", shown_path(file));
+    Ok(layers)
+}
+
+/// The layers in the text of a file: at least one.
+pub fn parse_list(file: &Path, text: &str) -> Result<Vec<ListedLayer>> {
+    let shown = shown_path(file);
+    let layers: Vec<ListedLayer> = serde_json::from_str(text).with_context(|| shown.clone())?;
+    ensure!(!layers.is_empty(), "{shown} has no layer");
     for entry in &layers {
         check(&entry.layer).with_context(|| format!("{shown}: layer {}", entry.name))?;
     }
     Ok(layers)
-}
-
-fn parse<T: DeserializeOwned>(file: &Path) -> Result<T> {
-    let shown = file.display();
-    let text = fs::read_to_string(file).with_context(|| format!("reading {shown}"))?;
-    serde_json::from_str(&text).with_context(|| shown.to_string())
 }
 
 /// Refuses layers that cannot be built, and those whose weights no machine holds: counting them must not overflow.

@@ -15,13 +15,16 @@ mod evaluate;
 mod features;
 mod info;
 mod layer_file;
+mod limits;
 mod network_source;
 mod output;
 mod picture;
 mod plot;
 mod predictor;
 mod roofline;
+mod scale;
 mod size;
+mod target;
 mod tensor_file;
 mod tune;
 mod types;
@@ -70,7 +73,7 @@ fn main() -> ExitCode {
         // The reader of the output has closed it, as in `octconv info | head`.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            output::tell(&format!("error: {}", output::one_line(&format!("{error:#}"))));
+            output::tell(&format!("error: {}", output::reason(&error)));
             ExitCode::FAILURE
         }
     }

@@ -1,15 +1,14 @@
 //! The network of a command: a built-in one, one from a file, or the trained one for handwritten digits.
 
-use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use octconv::InputSize;
-use octconv::network::{Checkpoint, Graph, Network, Picture, zoo};
+use octconv::network::{Checkpoint, Graph, Network, Op, Picture, zoo};
 use serde::Deserialize;
 
-use crate::output::progress;
+use crate::limits::{Holds, Limits};
+use crate::output::{shown, shown_path};
 use crate::size::Size;
 
 /// How a built-in network is built.
@@ -65,8 +64,8 @@ pub struct SizedNetwork {
 
 impl SizedNetwork {
     /// The network of this name, or from a file, with the size that was asked for.
-    pub fn load(&self, name: &str) -> Result<Source> {
-        let source = load(name, &self.settings)?;
+    pub fn load(&self, name: &str, limits: Limits) -> Result<Source> {
+        let source = load(name, &self.settings, limits)?;
         let InputSize { t, h, w, .. } = source.size;
         let (h, w) = self.size.map_or((h, w), |size| (size.h, size.w));
         Ok(Source { size: InputSize::video(self.batch, t, h, w), ..source })
@@ -90,31 +89,29 @@ pub fn is_file(name: &str) -> bool {
 }
 
 /// A network by its name, or from a file.
-pub fn load(name: &str, settings: &Settings) -> Result<Source> {
+pub fn load(name: &str, settings: &Settings, limits: Limits) -> Result<Source> {
     if is_file(name) {
         if settings.alpha.is_some() || settings.width.is_some() || settings.classes.is_some() {
             bail!("--alpha, --width and --classes are for built-in networks, and {name} is a file");
         }
-        let text = fs::read_to_string(name).with_context(|| format!("reading {name}"))?;
-        let network: Network = serde_json::from_str(&text).with_context(|| format!("reading {name}"))?;
-        let (h, w) = network.picture.as_ref().map_or((224, 224), |picture| (picture.height, picture.width));
-        return Ok(Source { network, size: InputSize::image(1, h, w), plain: None });
+        return described(name, &limits.read_text(Path::new(name))?);
     }
     let network = zoo::build(name, &settings.zoo(DEFAULT_ALPHA))?;
     let plain = zoo::build(name, &zoo::Settings { alpha: 0.0, ..settings.zoo(0.0) })?;
     Ok(Source { network, size: zoo::default_size(name)?, plain: Some(plain) })
 }
 
+/// The network that the text of a file describes.
+pub fn described(name: &str, text: &str) -> Result<Source> {
+    let network: Network = serde_json::from_str(text).with_context(|| format!("reading {}", shown(name)))?;
+    let (h, w) = network.picture.as_ref().map_or((224, 224), |picture| (picture.height, picture.width));
+    Ok(Source { network, size: InputSize::image(1, h, w), plain: None })
+}
+
 /// Weights from a file.
-pub fn read_weights(path: &Path) -> Result<Checkpoint> {
-    let reading = || format!("reading {}", path.display());
-    let file = fs::File::open(path).with_context(reading)?;
-    let length = file.metadata().with_context(reading)?.len();
-    let bar = progress(length, "loading {bar:30} {bytes}/{total_bytes}")?;
-    let mut bytes = Vec::new();
-    bar.wrap_read(file).read_to_end(&mut bytes).with_context(reading)?;
-    bar.finish_and_clear();
-    Checkpoint::from_safetensors(&bytes).with_context(reading)
+fn read_weights(path: &Path, limits: Limits) -> Result<Checkpoint> {
+    let bytes = limits.read(path, Holds::Tensors)?;
+    Checkpoint::from_safetensors(&bytes).with_context(|| format!("reading {}", shown_path(path)))
 }
 
 /// A network with weights and the names of its classes.
@@ -123,6 +120,14 @@ pub struct Trained {
     pub checkpoint: Checkpoint,
     pub labels: Vec<String>,
     pub picture: Picture,
+}
+
+impl Trained {
+    /// Whether the answers are shares that sum to 1.
+    pub fn has_probabilities(&self) -> bool {
+        let Network { nodes, output, .. } = self.graph.network();
+        nodes.iter().any(|node| node.name == *output && matches!(node.op, Op::Softmax { .. }))
+    }
 }
 
 /// The network, weights and labels of a command that looks at pictures.
@@ -139,12 +144,16 @@ pub struct TrainedArgs {
     /// Names of its classes, one per line
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 impl TrainedArgs {
     pub fn load(&self) -> Result<Trained> {
         let (network, checkpoint, labels) = match (&self.network, &self.weights) {
-            (Some(name), Some(weights)) => (load(name, &self.settings)?.network, read_weights(weights)?, None),
+            (Some(name), Some(weights)) => {
+                (load(name, &self.settings, self.limits)?.network, read_weights(weights, self.limits)?, None)
+            }
             _ => {
                 let own = &self.settings;
                 if own.alpha.is_some() || own.width.is_some() || own.classes.is_some() {
@@ -157,6 +166,9 @@ impl TrainedArgs {
             bail!("{} does not say how a picture becomes its input: picture is missing", network.name);
         };
         let channels = picture.channels;
+        if let Some(std) = picture.std.iter().find(|std| !(**std > 0.0 && std.is_finite())) {
+            bail!("picture of {}: std is {std}: must be a number above 0, because it divides", network.name);
+        }
         if channels != network.input.channels || picture.mean.len() != picture.std.len() {
             bail!(
                 "picture of {}: channels, mean and std must agree with the input's {} channels",
@@ -173,8 +185,10 @@ impl TrainedArgs {
         if picture.height == 0 || picture.width == 0 || picture.height > 1 << 14 || picture.width > 1 << 14 {
             bail!("picture of {}: height and width must be 1 to 16384", network.name);
         }
+        let values = u64::from(channels) * u64::from(picture.height) * u64::from(picture.width);
+        self.limits.check(&format!("an input of {} takes", network.name), 4 * values, Holds::Picture)?;
         let labels = match &self.labels {
-            Some(path) => fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?,
+            Some(path) => self.limits.read_text(path)?,
             None => labels.unwrap_or_default(),
         };
         let labels = labels.lines().map(str::to_owned).collect();
@@ -191,10 +205,8 @@ pub mod digits {
     /// Its classes, one per line.
     pub const LABELS: &str = include_str!("../assets/digits/labels.txt");
     /// The held-out pictures that `answers.json` names, in its order.
-    pub const SHEETS: [(&str, &[u8]); 2] = [
-        ("test-0.png", include_bytes!("../assets/digits/test-0.png")),
-        ("test-1.png", include_bytes!("../assets/digits/test-1.png")),
-    ];
+    pub const SHEETS: [&[u8]; 2] =
+        [include_bytes!("../assets/digits/test-0.png"), include_bytes!("../assets/digits/test-1.png")];
 
     pub fn network() -> Result<Network> {
         let answers = answers()?;

@@ -1,17 +1,78 @@
-//! Where results go: standard output, and files that are written whole or not at all.
+//! What is printed: results on standard output, errors and progress on standard error. Files are in `target.rs`.
 
-use std::fs::{self, Permissions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-/// `text` as one line without control characters, which names in files may have.
+/// The most characters of a name that are printed, and of an error.
+const NAME: usize = 200;
+const LINE: usize = 8000;
+
+/// A name from outside, such as that of a file, as it may be printed: short, and without control characters.
+pub fn shown(name: &str) -> String {
+    let name = escaped(name, in_text);
+    let count = name.chars().count();
+    if count <= NAME {
+        return name;
+    }
+    // The end of a path tells more than its middle.
+    let (start, end) = (NAME / 2, NAME - 3 - NAME / 2);
+    name.chars().take(start).chain("...".chars()).chain(name.chars().skip(count - end)).collect()
+}
+
+/// As [`shown`], for the path of a file.
+pub fn shown_path(path: &Path) -> String {
+    shown(&path.to_string_lossy())
+}
+
+/// `text` as one line that may be printed.
 pub fn one_line(text: &str) -> String {
-    let printable: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    printable.split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = text.split_whitespace().map(shown).collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LINE) {
+        Some((end, _)) => format!("{} ... and {} bytes more", &line[..end], line.len() - end),
+        None => line,
+    }
+}
+
+/// `text` with other signs for the characters that a terminal obeys: control characters, and those that turn the
+/// direction of writing round.
+fn escaped(text: &str, escape: fn(char) -> String) -> String {
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || turns(c) {
+            escaped.push_str(&escape(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+/// As Rust writes it.
+fn in_text(c: char) -> String {
+    c.escape_default().to_string()
+}
+
+/// As JSON writes it. Ends of lines stand between values only.
+fn in_json(c: char) -> String {
+    if c == '\n' { c.into() } else { format!("\\u{:04x}", u32::from(c)) }
+}
+
+/// An error with its causes, in one line. A cause that the text before it states already is left out.
+pub fn reason(error: &anyhow::Error) -> String {
+    let mut reason = String::new();
+    for cause in error.chain().map(|cause| one_line(&cause.to_string())) {
+        if reason.is_empty() {
+            reason = cause;
+        } else if !reason.ends_with(&cause) {
+            reason = format!("{reason}: {cause}");
+        }
+    }
+    reason
 }
 
 /// Whether the error is that the reader of standard output has closed it.
@@ -25,9 +86,10 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Writes to standard output.
+/// Writes to standard output. Control characters other than ends of lines are escaped.
 pub fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
+    let text = escaped(text, |c| if c == '\n' { c.into() } else { in_text(c) });
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("writing to standard output")
 }
 
@@ -47,7 +109,7 @@ pub fn progress(length: u64, template: &str) -> Result<ProgressBar> {
 pub fn json_lines(rows: &[impl Serialize]) -> Result<String> {
     let mut lines = String::new();
     for row in rows {
-        lines.push_str(&serde_json::to_string(row)?);
+        lines.push_str(&escaped(&serde_json::to_string(row)?, in_json));
         lines.push('\n');
     }
     Ok(lines)
@@ -55,65 +117,7 @@ pub fn json_lines(rows: &[impl Serialize]) -> Result<String> {
 
 /// Prints one JSON value.
 pub fn print_json(value: &impl Serialize) -> Result<()> {
-    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
-}
-
-/// Refuses a file that cannot be written, before anything is computed for it.
-pub fn check_target(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        bail!("writing {}: it is a folder", path.display());
-    }
-    let folder = folder_of(path);
-    if !folder.is_dir() {
-        bail!("writing {}: there is no folder {}", path.display(), folder.display());
-    }
-    Ok(())
-}
-
-/// Writes a file under another name in its folder, and renames it when it is whole.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    replace(path, bytes).with_context(|| format!("writing {}", path.display()))
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let existing = fs::metadata(path).ok();
-    if existing.as_ref().is_some_and(|existing| !existing.is_file()) {
-        // A device or a pipe takes the bytes; it must not be replaced by a file.
-        return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
-    }
-    // A link stays; the file that it names is replaced.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".octconv-");
-    if let Some(permissions) = new_file_permissions() {
-        builder.permissions(permissions);
-    }
-    let mut file = builder.tempfile_in(folder_of(&target))?;
-    file.write_all(bytes)?;
-    if let Some(existing) = existing {
-        file.as_file().set_permissions(existing.permissions())?;
-    }
-    file.persist(&target)?;
-    Ok(())
-}
-
-/// The permissions of any new file, before the umask. Temporary files would otherwise be for their owner only.
-#[cfg(unix)]
-fn new_file_permissions() -> Option<Permissions> {
-    use std::os::unix::fs::PermissionsExt;
-    Some(Permissions::from_mode(0o666))
-}
-
-#[cfg(not(unix))]
-fn new_file_permissions() -> Option<Permissions> {
-    None
-}
-
-fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
-        _ => PathBuf::from("."),
-    }
+    print(&format!("{}\n", escaped(&serde_json::to_string_pretty(value)?, in_json)))
 }
 
 /// 1234567 as 1,234,567.
@@ -141,16 +145,28 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line() {
-        assert_eq!(one_line("a\nb\t\u{1b}[1m  c\r\n"), "a b [1m c");
+        assert_eq!(one_line("a\nb\t\u{1b}[1m  c\r\n"), r"a b \u{1b}[1m c");
+        let long = one_line(&"word ".repeat(9999));
+        assert!(long.len() < LINE + 100 && long.ends_with(" ... and 41994 bytes more"), "{long}");
     }
 
     #[test]
-    fn an_existing_file_is_replaced_and_nothing_else_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out");
-        write_file(&path, b"first, and longer").unwrap();
-        write_file(&path, b"second").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"second");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    fn names_are_short_and_obeyed_by_no_terminal() {
+        assert_eq!(shown("über/été.png"), "über/été.png");
+        assert_eq!(shown("\u{1b}]0;x\u{7}\n\u{9b}2J\u{202e}"), r"\u{1b}]0;x\u{7}\n\u{9b}2J\u{202e}");
+        let long = shown(&format!("start{}end", "é".repeat(100_000)));
+        assert_eq!(long.chars().count(), NAME);
+        assert!(long.starts_with("starté") && long.contains("é...é") && long.ends_with("éend"), "{long}");
+        assert_eq!(json_lines(&["a\u{1b}\u{9b}\n"]).unwrap(), "\"a\\u001b\\u009b\\n\"\n");
+    }
+
+    #[test]
+    fn a_cause_is_stated_once() {
+        let cause = || anyhow::anyhow!("it is short");
+        assert_eq!(
+            reason(&cause().context("decoding: it is short").context("reading a")),
+            "reading a: decoding: it is short"
+        );
+        assert_eq!(reason(&cause().context("reading a")), "reading a: it is short");
     }
 }

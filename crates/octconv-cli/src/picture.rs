@@ -1,22 +1,96 @@
 //! Reads pictures from files, and makes inputs of networks from them.
 
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
-use image::imageops::{self, FilterType};
-use image::{DynamicImage, ImageDecoder, ImageReader, Rgb, RgbImage};
+use anyhow::{Context as _, Result, bail, ensure};
+use image::codecs::png::PngDecoder;
+use image::imageops;
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, ImageBuffer, ImageDecoder, ImageFormat, Pixel, Rgb, RgbImage};
 use octconv::network::{Invert, Picture, Resize};
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
+
+use crate::limits::{Holds, Limits};
+use crate::output::shown_path;
+use crate::scale::{Axis, scaled};
 
 /// Reads a PNG or JPEG, and turns it upright.
-pub fn read(path: &Path) -> Result<DynamicImage> {
-    let read = || -> Result<DynamicImage> {
-        let mut decoder = ImageReader::open(path)?.with_guessed_format()?.into_decoder()?;
-        let orientation = decoder.orientation()?;
-        let mut picture = DynamicImage::from_decoder(decoder)?;
-        picture.apply_orientation(orientation);
-        Ok(picture)
+pub fn read(path: &Path, limits: Limits) -> Result<DynamicImage> {
+    let bytes = limits.read(path, Holds::Picture)?;
+    decode(&bytes, limits).with_context(|| format!("reading {}", shown_path(path)))
+}
+
+/// The picture in the bytes of a PNG or JPEG, upright.
+pub fn decode(bytes: &[u8], limits: Limits) -> Result<DynamicImage> {
+    let (mut picture, orientation) = match image::guess_format(bytes) {
+        Ok(ImageFormat::Png) => png(bytes, limits)?,
+        Ok(ImageFormat::Jpeg) => jpeg(bytes, limits)?,
+        _ => bail!("it is neither a PNG nor a JPEG"),
     };
-    read().with_context(|| format!("reading {}", path.display()))
+    picture.apply_orientation(orientation);
+    Ok(picture)
+}
+
+fn png(bytes: &[u8], limits: Limits) -> Result<(DynamicImage, Orientation)> {
+    let mut for_chunks = image::Limits::no_limits();
+    for_chunks.max_alloc = Some(limits.most(Holds::Picture));
+    let mut decoder = PngDecoder::with_limits(Cursor::new(bytes), for_chunks)?;
+    check_size(decoder.dimensions(), decoder.color_type().bytes_per_pixel(), limits)?;
+    let orientation = decoder.orientation()?;
+    Ok((DynamicImage::from_decoder(decoder)?, orientation))
+}
+
+/// Decodes with zune-jpeg itself: through the image crate it invents what a damaged file lacks.
+fn jpeg(bytes: &[u8], limits: Limits) -> Result<(DynamicImage, Orientation)> {
+    let most = usize::from(u16::MAX);
+    let options = DecoderOptions::default().set_strict_mode(true).set_max_width(most).set_max_height(most);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers()?;
+    let (w, h) = decoder.dimensions().context("it has no size")?;
+    let (w, h) = (w as u32, h as u32);
+    let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
+    check_size((w, h), 3, limits)?;
+    ensure!(has_end(bytes), "the file is cut short: its end marker is missing");
+    let colours = if grey { ColorSpace::Luma } else { ColorSpace::RGB };
+    decoder.set_options(options.jpeg_set_out_colorspace(colours));
+    let pixels = decoder.decode()?;
+    let picture = match grey {
+        true => GrayImage::from_raw(w, h, pixels).map(DynamicImage::from),
+        false => RgbImage::from_raw(w, h, pixels).map(DynamicImage::from),
+    };
+    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+    Ok((picture.context("it has too few pixels")?, orientation.unwrap_or(Orientation::NoTransforms)))
+}
+
+/// Whether a JPEG has its end marker. Decoders do without it.
+fn has_end(bytes: &[u8]) -> bool {
+    const START_OF_IMAGE: usize = 2;
+    const END: u8 = 0xd9;
+    let mut rest = bytes.get(START_OF_IMAGE..).unwrap_or_default();
+    // Pixels lie between markers. A byte of 0xff is followed there by 0, or by the number of a restart.
+    while let Some(at) = rest.iter().position(|&byte| byte == 0xff) {
+        rest = &rest[at + 1..];
+        match rest {
+            [END, ..] => return true,
+            [0x00 | 0x01 | 0xd0..=0xd7 | 0xff, ..] => {}
+            [_, high, low, ..] => {
+                rest = rest.get(1 + usize::from(u16::from_be_bytes([*high, *low]))..).unwrap_or_default()
+            }
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Refuses a picture that takes too much memory, as its header says. All become RGB, of at least 3 bytes.
+fn check_size((w, h): (u32, u32), bytes_per_pixel: u8, limits: Limits) -> Result<()> {
+    let bytes = u64::from(w) * u64::from(h);
+    let bytes = bytes.saturating_mul(bytes_per_pixel.max(3).into());
+    limits.check(&format!("it is {w}x{h}, which takes"), bytes, Holds::Picture)
 }
 
 /// The pictures that a command line names: files, and all pictures in folders.
@@ -27,7 +101,7 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             files.push(path.clone());
             continue;
         }
-        let reading = || format!("reading the folder {}", path.display());
+        let reading = || format!("reading the folder {}", shown_path(path));
         let mut inside = Vec::new();
         for entry in path.read_dir().with_context(reading)? {
             let file = entry.with_context(reading)?.path();
@@ -37,7 +111,7 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             }
         }
         if inside.is_empty() {
-            bail!("the folder {} has no PNG or JPEG", path.display());
+            bail!("the folder {} has no PNG or JPEG", shown_path(path));
         }
         inside.sort();
         files.extend(inside);
@@ -46,61 +120,64 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 /// The input `[c, h, w]` that `rule` makes from a picture.
-pub fn to_input(picture: &DynamicImage, rule: &Picture) -> Vec<f32> {
-    let mut rgb = on_white(picture);
-    if rule.channels == 1 {
-        rgb = DynamicImage::ImageLuma8(imageops::grayscale(&rgb)).to_rgb8();
+pub fn to_input(picture: DynamicImage, rule: &Picture) -> Vec<f32> {
+    let rgb = on_white(picture);
+    if rule.channels == 1 { input(imageops::grayscale(&rgb), rule) } else { input(rgb, rule) }
+}
+
+fn input<P: Pixel<Subpixel = u8> + 'static>(mut picture: ImageBuffer<P, Vec<u8>>, rule: &Picture) -> Vec<f32> {
+    if rule.invert == Invert::Auto && border_is_light(&picture) {
+        imageops::invert(&mut picture);
     }
-    if rule.invert == Invert::Auto && border_is_light(&rgb) {
-        imageops::invert(&mut rgb);
-    }
-    let rgb = resized(rgb, rule);
+    let picture = resized(picture, rule);
     let channels = rule.channels as usize;
-    let mut input = Vec::with_capacity(channels * rgb.pixels().len());
+    let mut input = Vec::with_capacity(picture.len());
     for c in 0..channels {
-        let value = |pixel: &Rgb<u8>| (f32::from(pixel.0[c]) / 255.0 - rule.mean[c]) / rule.std[c];
-        input.extend(rgb.pixels().map(value));
+        let value = |pixel: &P| (f32::from(pixel.channels()[c]) / 255.0 - rule.mean[c]) / rule.std[c];
+        input.extend(picture.pixels().map(value));
     }
     input
 }
 
 /// The picture on white paper, which shows through transparent pixels.
-fn on_white(picture: &DynamicImage) -> RgbImage {
+fn on_white(picture: DynamicImage) -> RgbImage {
     if !picture.color().has_alpha() {
-        return picture.to_rgb8();
+        return picture.into_rgb8();
     }
-    let rgba = picture.to_rgba8();
+    let rgba = picture.into_rgba8();
     RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
         let [r, g, b, a] = rgba.get_pixel(x, y).0.map(u32::from);
         Rgb([r, g, b].map(|v| ((v * a + 255 * (255 - a) + 127) / 255) as u8))
     })
 }
 
-fn border_is_light(rgb: &RgbImage) -> bool {
-    let (w, h) = rgb.dimensions();
-    let border = rgb.enumerate_pixels().filter(|&(x, y, _)| x == 0 || y == 0 || x + 1 == w || y + 1 == h);
-    let (sum, count) = border.fold((0u64, 0u64), |(sum, count), (.., pixel)| {
-        (sum + pixel.0.iter().map(|&v| u64::from(v)).sum::<u64>(), count + 3)
-    });
+fn border_is_light<P: Pixel<Subpixel = u8>>(picture: &ImageBuffer<P, Vec<u8>>) -> bool {
+    let (w, h) = picture.dimensions();
+    let border = picture.enumerate_pixels().filter(|&(x, y, _)| x == 0 || y == 0 || x + 1 == w || y + 1 == h);
+    let (sum, count) = border
+        .flat_map(|(.., pixel)| pixel.channels())
+        .fold((0u64, 0u64), |(sum, count), &value| (sum + u64::from(value), count + 1));
     sum > 127 * count
 }
 
-fn resized(rgb: RgbImage, rule: &Picture) -> RgbImage {
-    let (w, h) = rgb.dimensions();
+fn resized<P: Pixel<Subpixel = u8> + 'static>(
+    picture: ImageBuffer<P, Vec<u8>>,
+    rule: &Picture,
+) -> ImageBuffer<P, Vec<u8>> {
+    let (w, h) = picture.dimensions();
     if (w, h) == (rule.width, rule.height) {
-        return rgb;
+        return picture;
     }
     match rule.resize {
-        Resize::Fit => imageops::resize(&rgb, rule.width, rule.height, FilterType::Triangle),
+        Resize::Fit => scaled(&picture, &Axis::whole(w, rule.width), &Axis::whole(h, rule.height)),
         Resize::Crop => {
             // With the larger of the two scales, only the other axis has more to crop.
             let scale =
                 (f64::from(rule.width) / f64::from(w)).max(f64::from(rule.height) / f64::from(h)) * 256.0 / 224.0;
-            let scaled = |size: u32, least: u32| ((f64::from(size) * scale).round() as u32).max(least);
-            let (w, h) = (scaled(w, rule.width), scaled(h, rule.height));
-            let whole = imageops::resize(&rgb, w, h, FilterType::Triangle);
-            let (x, y) = ((w - rule.width) / 2, (h - rule.height) / 2);
-            imageops::crop_imm(&whole, x, y, rule.width, rule.height).to_image()
+            let middle = |size: u32, kept: u32| {
+                Axis::middle(size, ((f64::from(size) * scale).round() as u64).max(kept.into()), kept)
+            };
+            scaled(&picture, &middle(w, rule.width), &middle(h, rule.height))
         }
     }
 }
@@ -117,7 +194,7 @@ mod tests {
     #[test]
     fn values_are_shifted_and_scaled_a_channel_at_a_time() {
         let picture = DynamicImage::ImageRgb8(RgbImage::from_pixel(6, 4, Rgb([0, 255, 51])));
-        let input = to_input(&picture, &rule(3, Resize::Fit, Invert::Never));
+        let input = to_input(picture, &rule(3, Resize::Fit, Invert::Never));
         assert_eq!(input.len(), 3 * 4 * 6);
         assert_eq!((input[0], input[24], input[71]), (-2.0, 2.0, (0.2 - 0.5) / 0.25));
     }
@@ -127,8 +204,39 @@ mod tests {
         for (w, h) in [(1, 1), (6, 4), (7, 300), (300, 7)] {
             for resize in [Resize::Fit, Resize::Crop] {
                 let picture = DynamicImage::ImageRgb8(RgbImage::from_pixel(w, h, Rgb([9; 3])));
-                assert_eq!(to_input(&picture, &rule(1, resize, Invert::Never)).len(), 24, "{w}x{h}");
+                assert_eq!(to_input(picture, &rule(1, resize, Invert::Never)).len(), 24, "{w}x{h}");
             }
+        }
+    }
+
+    #[test]
+    fn a_crop_is_what_is_left_of_the_whole() {
+        let rule = Picture { height: 56, width: 84, ..rule(3, Resize::Crop, Invert::Never) };
+        for (w, h) in [(640, 480), (480, 640), (90, 60), (31, 17), (84, 57)] {
+            let picture =
+                RgbImage::from_fn(w, h, |x, y| Rgb([(x * 7 % 256) as u8, (y * 3 % 256) as u8, (x * y) as u8]));
+            let scale = (84.0 / f64::from(w)).max(56.0 / f64::from(h)) * 256.0 / 224.0;
+            let [whole_w, whole_h] = [w, h].map(|size| (f64::from(size) * scale).round() as u32);
+            let whole = imageops::resize(&picture, whole_w, whole_h, imageops::FilterType::Triangle);
+            let whole = imageops::crop_imm(&whole, (whole_w - 84) / 2, (whole_h - 56) / 2, 84, 56).to_image();
+            let most = resized(picture, &rule).iter().zip(whole.iter()).map(|(a, b)| a.abs_diff(*b)).max();
+            // Two orders of adding up may round apart.
+            assert!(most.unwrap() <= 1, "{w}x{h}: {most:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_is_refused() {
+        let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/digits/pictures");
+        for name in ["eight.jpg", "three.jpg", "seven.png"] {
+            let bytes = std::fs::read(pictures.join(name)).unwrap();
+            for length in 0..bytes.len() {
+                // The end of a PNG, behind the last pixel, says nothing.
+                let refused = decode(&bytes[..length], Limits::default()).is_err();
+                assert!(refused || name == "seven.png" && length + 12 >= bytes.len(), "{name}: {length} bytes");
+            }
+            // Cameras append more behind the end.
+            assert!(decode(&[&bytes[..], b"more"].concat(), Limits::default()).is_ok(), "{name}");
         }
     }
 
@@ -139,7 +247,7 @@ mod tests {
         let mut slate = page.clone();
         imageops::invert(&mut slate);
         let rule = rule(1, Resize::Fit, Invert::Auto);
-        let [page, slate] = [page, slate].map(|picture| to_input(&DynamicImage::ImageRgb8(picture), &rule));
+        let [page, slate] = [page, slate].map(|picture| to_input(DynamicImage::ImageRgb8(picture), &rule));
         assert_eq!(page, slate);
         assert!(page[2 * 6 + 2] > page[0]);
     }
@@ -147,6 +255,6 @@ mod tests {
     #[test]
     fn what_is_transparent_is_white() {
         let clear = image::RgbaImage::from_pixel(3, 3, image::Rgba([10, 20, 30, 0]));
-        assert_eq!(on_white(&DynamicImage::ImageRgba8(clear)).get_pixel(1, 1).0, [255; 3]);
+        assert_eq!(on_white(DynamicImage::ImageRgba8(clear)).get_pixel(1, 1).0, [255; 3]);
     }
 }

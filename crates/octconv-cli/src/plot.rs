@@ -1,14 +1,14 @@
 //! Draws what `octconv bench` has timed: octave, plain, and what the multiply-adds predict.
 
 use std::fmt::Display;
-use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::output::{one_line, write_file};
+use crate::output::one_line;
+use crate::target::Target;
 
 /// A layer, or a stage of a network.
 pub struct Bar {
@@ -39,8 +39,8 @@ const RIGHT: u32 = 120;
 const NAME: usize = 32;
 
 /// Writes an SVG with the bars from top to bottom, and milliseconds along the bottom.
-pub fn write(path: &Path, title: &str, subtitle: &str, bars: &[Bar]) -> Result<()> {
-    write_file(path, draw(title, subtitle, bars)?.as_bytes())
+pub fn write(file: &Target, title: &str, subtitle: &str, bars: &[Bar]) -> Result<()> {
+    file.write(draw(title, subtitle, bars)?.as_bytes())
 }
 
 fn draw(title: &str, subtitle: &str, bars: &[Bar]) -> Result<String> {

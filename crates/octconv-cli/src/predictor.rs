@@ -166,6 +166,14 @@ pub fn top(values: &[f32], count: usize) -> Vec<(usize, f32)> {
     order
 }
 
+/// Refuses an answer with a NaN or an infinity, which no class can be read from.
+pub fn check_finite(values: &[f32]) -> Result<()> {
+    match values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+        Some((class, value)) => bail!("the network's answer is not finite: class {class} is {value}"),
+        None => Ok(()),
+    }
+}
+
 /// The size of a batch of a network's pictures.
 pub fn picture_size(picture: &octconv::network::Picture, batch: u32) -> InputSize {
     InputSize::image(batch, picture.height, picture.width)

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::device::{Device, describe};
 use crate::output;
+use crate::target::{Kind, Target};
 use crate::types::TypeArgs;
 
 /// Measure the most that the adapter can do: multiply-adds per second, bytes per second, and the cost of a dispatch.
@@ -26,21 +27,20 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    if let Some(path) = args.json.as_deref().filter(|path| path.as_os_str() != "-") {
-        output::check_target(path)?;
-    }
+    let file = args.json.as_deref().filter(|path| path.as_os_str() != "-");
+    let file = file.map(|path| Target::new(path, Kind::Roofline)).transpose()?;
     let device = Device::require(&ContextOptions::default())?;
     let roofline = Roofline::measure(&device.context, Effort::Full)?;
     device.check()?;
     let name = describe(&device.context.adapter().get_info());
-    match &args.json {
-        Some(path) if path.as_os_str() == "-" => output::print_json(&to_json(&name, &roofline))?,
-        Some(path) => {
+    match (file, &args.json) {
+        (Some(file), _) => {
             let mut text = serde_json::to_vec_pretty(&to_json(&name, &roofline))?;
             text.push(b'\n');
-            output::write_file(path, &text)?;
+            file.write(&text)?;
         }
-        None => output::print(&table(&name, &roofline))?,
+        (None, Some(_)) => output::print_json(&to_json(&name, &roofline))?,
+        (None, None) => output::print(&table(&name, &roofline))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! `octconv tune`: measures which kernels are the fastest, and keeps the result for the other commands.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -11,8 +11,10 @@ use octconv::{InputSize, ListedLayer, Options, Spec, Tuned};
 
 use crate::device::{self, Device};
 use crate::layer_file;
+use crate::limits::{Holds, Limits};
 use crate::network_source::{SizedNetwork, Source, Subject};
-use crate::output::{self, one_line};
+use crate::output::{self, one_line, shown, shown_path};
+use crate::target::{self, Kind, Target};
 use crate::types::TypeArgs;
 
 /// Measure which kernels are the fastest for each layer on this machine's adapter, and keep the result.
@@ -44,9 +46,12 @@ pub struct Args {
     /// Tune again what is tuned already
     #[arg(long)]
     again: bool,
-    /// Also add the results to this file, for programs that ship it (octconv::Tuned::from_bytes)
+    /// Also add the results to this file, for programs that ship it (octconv::Tuned::from_bytes). If it exists, it must
+    /// hold results of this version
     #[arg(long, value_name = "OUT")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 /// Arguments for networks only.
@@ -71,8 +76,8 @@ struct Job {
 impl Job {
     fn name(&self) -> String {
         match &self.names[..] {
-            [name] => name.clone(),
-            [first, others @ ..] => format!("{first} and {} more", others.len()),
+            [name] => shown(name),
+            [first, others @ ..] => format!("{} and {} more", shown(first), others.len()),
             [] => String::new(),
         }
     }
@@ -99,7 +104,10 @@ pub fn run(args: &Args) -> Result<()> {
             "the results have no place: OCTCONV_CACHE is empty, or the system has no cache folder; name a file with --out"
         );
     }
-    args.out.iter().try_for_each(|path| output::check_target(path))?;
+    let (out, mut shipped) = match &args.out {
+        Some(path) => shipped(path, args.limits).map(|(file, tuned)| (Some(file), tuned))?,
+        None => (None, Tuned::default()),
+    };
     let source = Listed::read(args)?;
     let device = Device::require(&device::cached())?;
     let context = &device.context;
@@ -111,11 +119,7 @@ pub fn run(args: &Args) -> Result<()> {
     let identity = context.identity();
     if let Some(cache) = &cache {
         // If the folder cannot be written, fail now, not in minutes.
-        cache.keep_tuned(&identity, &Tuned::default())?;
-    }
-    let mut shipped = Tuned::default();
-    if let Some(bytes) = args.out.as_ref().and_then(|path| std::fs::read(path).ok()) {
-        shipped = Tuned::from_bytes(&bytes).unwrap_or_default();
+        target::without_interruption(|| cache.keep_tuned(&identity, &Tuned::default()))?;
     }
 
     let effort = Effort { candidates: args.candidates as usize, rounds: args.rounds as usize, ..Effort::default() };
@@ -138,7 +142,7 @@ pub fn run(args: &Args) -> Result<()> {
             let mut found = Tuned::default();
             found.insert(&identity, &outcome.winner().plan);
             if let Some(cache) = &cache {
-                cache.keep_tuned(&identity, &found)?;
+                target::without_interruption(|| cache.keep_tuned(&identity, &found))?;
             }
             shipped.merge(found);
             rows.push(Row::found(job, &outcome));
@@ -146,22 +150,38 @@ pub fn run(args: &Args) -> Result<()> {
         bar.set_position((i as u64 + 1) * STEPS);
     }
     bar.finish_and_clear();
-    if let Some(path) = &args.out {
-        output::write_file(path, &shipped.to_bytes())?;
+    if let Some(file) = &out {
+        file.write(&shipped.to_bytes())?;
     }
     device.keep_pipelines();
 
-    let mut out = format!("{}, {}\n{}", device::describe(&context.adapter().get_info()), args.types, table(&rows));
+    let mut text = format!("{}, {}\n{}", device::describe(&context.adapter().get_info()), args.types, table(&rows));
     let seconds = start.elapsed().as_secs_f64();
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "{} distinct layers in {seconds:.0} s", jobs.len());
+    let _ = writeln!(text, "{} distinct layers in {seconds:.0} s", jobs.len());
     if let Some(cache) = &cache {
-        let _ = writeln!(out, "kept in {}", cache.tuned_file(&identity).display());
+        let _ = writeln!(text, "kept in {}", shown_path(&cache.tuned_file(&identity)));
     }
-    if let Some(path) = &args.out {
-        let _ = writeln!(out, "{} layers in {}", shipped.len(), path.display());
+    if let Some(file) = &out {
+        let _ = writeln!(text, "{} layers in {}", shipped.len(), shown_path(file.path()));
     }
-    output::print(&out)
+    output::print(&text)
+}
+
+/// The file for programs that ship it, and what it holds already.
+fn shipped(path: &Path, limits: Limits) -> Result<(Target, Tuned)> {
+    let file = Target::new(path, Kind::Tuned)?;
+    let tuned = match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() && metadata.len() > 0 => {
+            let tuned = Tuned::from_bytes(&limits.read(path, Holds::Text)?);
+            tuned.with_context(|| {
+                let path = shown_path(path);
+                format!("{path} holds results of another version, or is damaged: name another file, or remove it")
+            })?
+        }
+        _ => Tuned::default(),
+    };
+    Ok((file, tuned))
 }
 
 /// Steps of the progress bar per layer.
@@ -177,9 +197,9 @@ impl Listed {
     fn read(args: &Args) -> Result<Self> {
         let Some(name) = &args.subject.network else {
             let file = args.subject.layers.as_ref().context("name a network, or layers with --layers FILE.json")?;
-            return Ok(Self::Layers(layer_file::read_list(file, args.only.as_deref())?));
+            return Ok(Self::Layers(layer_file::read_list(file, args.limits, args.only.as_deref())?));
         };
-        let Source { network, size, plain } = args.whole.sized.load(name)?;
+        let Source { network, size, plain } = args.whole.sized.load(name, args.limits)?;
         let mut networks = vec![network];
         if args.whole.plain {
             networks.push(plain.with_context(|| format!("{name} has no plain form: must be a built-in network"))?);

@@ -1,9 +1,11 @@
 //! Safetensors files.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::checkpoint::{Checkpoint, HostTensor};
 use super::dialects::is_counter;
@@ -47,27 +49,109 @@ impl Checkpoint {
     }
 }
 
-/// Refuses a safetensors file with offsets beyond its end.
+/// The longest header that the format allows.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// Refuses a safetensors file whose header is too long, is not the JSON that the format wants, or has offsets beyond the
+/// end of the file.
 ///
 /// Call it before you read such a file with the safetensors crate. That crate adds offsets before it compares them, and
-/// the addition overflows on crafted files. [`Checkpoint::from_safetensors`] calls it.
+/// the addition overflows on crafted files. [`Checkpoint::from_safetensors`] calls it. It keeps nothing of the header.
 ///
 /// # Errors
 ///
-/// [`Error::File`] with the name of the tensor.
+/// [`Error::File`], with the name of the tensor if it concerns one.
 pub fn check_safetensors(bytes: &[u8]) -> Result<(), Error> {
-    let Some((length, rest)) = bytes.split_first_chunk() else { return Ok(()) };
-    let header = usize::try_from(u64::from_le_bytes(*length)).ok().and_then(|length| rest.get(..length));
-    let Some(header) = header else { return Ok(()) };
-    let Ok(serde_json::Value::Object(header)) = serde_json::from_slice(header) else { return Ok(()) };
-    for (name, tensor) in &header {
-        let ends = tensor["data_offsets"].as_array().into_iter().flatten();
-        if ends.filter_map(serde_json::Value::as_u64).any(|end| end > rest.len() as u64) {
-            let problem = format!("tensor {name} ends beyond the file, which is truncated or damaged");
-            return Err(Error::File { problem });
-        }
+    let refused = |problem| Err(Error::File { problem });
+    let Some((length, rest)) = bytes.split_first_chunk() else {
+        return refused(format!("it has {} bytes: must be at least 8", bytes.len()));
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > LONGEST_HEADER {
+        return refused(format!("its header has {length} bytes: must be at most {LONGEST_HEADER}"));
     }
-    Ok(())
+    let Some(header) = rest.get(..length as usize) else {
+        return refused(format!("its header ends beyond the file's {} bytes", bytes.len()));
+    };
+    match serde_json::from_slice::<LastTensor>(header) {
+        Ok(LastTensor { name, end }) if end > rest.len() as u64 => {
+            refused(format!("tensor {name} ends beyond the file, which is truncated or damaged"))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => refused(format!("its header: {error}")),
+    }
+}
+
+/// The tensor of a header that ends last.
+#[derive(Default)]
+struct LastTensor {
+    name: String,
+    end: u64,
+}
+
+impl<'de> Deserialize<'de> for LastTensor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Header)
+    }
+}
+
+/// Reads the header, an object of objects. Derived readers would take lists too, as that of the safetensors crate does.
+struct Header;
+
+impl<'de> Visitor<'de> for Header {
+    type Value = LastTensor;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LastTensor, A::Error> {
+        let mut last = LastTensor::default();
+        while let Some(name) = map.next_key::<String>()? {
+            if name == "__metadata__" {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let in_tensor = |error| A::Error::custom(format!("tensor {name}: {error}"));
+            let Offsets(end) = map.next_value().map_err(in_tensor)?;
+            if end >= last.end {
+                last = LastTensor { name, end };
+            }
+        }
+        Ok(last)
+    }
+}
+
+/// The larger of a tensor's two offsets.
+struct Offsets(u64);
+
+impl<'de> Deserialize<'de> for Offsets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Offsets;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Offsets, A::Error> {
+                let mut offsets = None;
+                while let Some(field) = map.next_key::<String>()? {
+                    if field == "data_offsets" {
+                        offsets = Some(map.next_value::<[u64; 2]>()?);
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                let [from, to] = offsets.ok_or_else(|| A::Error::missing_field("data_offsets"))?;
+                Ok(Offsets(from.max(to)))
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
 }
 
 fn values(name: &str, view: &TensorView) -> Result<Vec<f32>, Error> {

@@ -183,7 +183,7 @@ fn specifications_are_refused_in_a_line() {
 
     let folder = Folder::new(&spec, &fixture.inputs());
     fs::write(folder.spec(), b"\xff\xfe").unwrap();
-    folder.apply(&[], &[]).assert_refused("spec.json: stream did not contain valid UTF-8");
+    folder.apply(&[], &[]).assert_refused("spec.json: it is not UTF-8");
     fs::remove_file(folder.spec()).unwrap();
     folder.apply(&[], &[]).assert_refused("spec.json: ");
     folder.assert_no_output();
@@ -285,11 +285,11 @@ fn outputs_are_whole_or_not_there() {
     folder.assert_no_output();
 
     // A failure leaves the file that was there. A success replaces it.
-    fs::write(folder.output(), "before").unwrap();
     let bytes = fs::read(folder.input()).unwrap();
+    fs::write(folder.output(), &bytes).unwrap();
     fs::write(folder.input(), "").unwrap();
     into(&folder.output()).assert_refused("in.safetensors: ");
-    assert_eq!(fs::read(folder.output()).unwrap(), b"before");
+    assert_eq!(fs::read(folder.output()).unwrap(), bytes);
     fs::write(folder.input(), bytes).unwrap();
     assert_eq!(into(&folder.output()).code, 0);
     assert!(folder.outputs().contains_key("y_h"));

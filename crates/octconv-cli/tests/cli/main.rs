@@ -2,6 +2,7 @@
 
 mod apply;
 mod files;
+mod hostile;
 mod measure;
 mod networks;
 mod run;

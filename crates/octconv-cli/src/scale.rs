@@ -1,0 +1,164 @@
+//! Scales pictures, and only the part of them that is kept.
+//!
+//! The result is that of image's `resize` with a triangle filter on the whole picture, cropped afterwards. That would
+//! make the whole picture first, which may be far larger than the part: a line of pixels, scaled to a network's height.
+
+use std::ops::Range;
+
+use image::{ImageBuffer, Pixel, imageops};
+
+/// One axis of a picture: its size, the size that it is scaled to, and the positions that are kept of that.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    pub from: u32,
+    pub to: u64,
+    pub kept: Range<u64>,
+}
+
+impl Axis {
+    /// All of an axis.
+    pub fn whole(from: u32, to: u32) -> Self {
+        Self { from, to: to.into(), kept: 0..to.into() }
+    }
+
+    /// The middle of an axis.
+    pub fn middle(from: u32, to: u64, kept: u32) -> Self {
+        let first = (to - u64::from(kept)) / 2;
+        Self { from, to, kept: first..first + u64::from(kept) }
+    }
+
+    fn ratio(&self) -> f64 {
+        f64::from(self.from) / self.to as f64
+    }
+
+    /// Where a position lies in the picture, and which of its pixels the filter reaches.
+    fn reach(&self, position: u64) -> (f64, Range<u32>) {
+        let (centre, reach) = ((position as f64 + 0.5) * self.ratio(), self.ratio().max(1.0));
+        let first = ((centre - reach).floor() as u32).min(self.from - 1);
+        (centre, first..((centre + reach).ceil() as u32).clamp(first + 1, self.from))
+    }
+
+    /// How many positions are kept.
+    fn len(&self) -> usize {
+        (self.kept.end - self.kept.start) as usize
+    }
+
+    /// The pixels that the kept positions read.
+    fn read(&self) -> Range<u32> {
+        self.reach(self.kept.start).1.start..self.reach(self.kept.end - 1).1.end
+    }
+
+    /// For each kept position, the first of the pixels that it reads, counted from the first that any reads, and their
+    /// weights.
+    fn weights(&self) -> impl Iterator<Item = (usize, Vec<f32>)> {
+        let reach = self.ratio().max(1.0);
+        let start = self.read().start;
+        self.kept.clone().map(move |position| {
+            let (centre, pixels) = self.reach(position);
+            let weight = |pixel| (1.0 - (f64::from(pixel) + 0.5 - centre).abs() / reach).max(0.0) as f32;
+            let mut weights: Vec<f32> = pixels.clone().map(weight).collect();
+            let sum: f32 = weights.iter().sum();
+            weights.iter_mut().for_each(|weight| *weight /= sum);
+            ((pixels.start - start) as usize, weights)
+        })
+    }
+}
+
+/// The kept part of a picture that is scaled along both axes.
+pub fn scaled<P: Pixel<Subpixel = u8> + 'static>(
+    picture: &ImageBuffer<P, Vec<u8>>,
+    columns: &Axis,
+    rows: &Axis,
+) -> ImageBuffer<P, Vec<u8>> {
+    let (read_columns, read_rows) = (columns.read(), rows.read());
+    let (w, h) = (read_columns.len(), read_rows.len());
+    let [kept_w, kept_h] = [columns, rows].map(Axis::len);
+    let part = imageops::crop_imm(picture, read_columns.start, read_rows.start, w as u32, h as u32).to_image();
+    let channels = usize::from(P::CHANNEL_COUNT);
+    // The axis whose scaling leaves less goes first.
+    let values = if w * kept_h <= kept_w * h {
+        let lines = along(&part, 1, w * channels, rows);
+        along(&lines, kept_h, channels, columns)
+    } else {
+        let lines = along(&part, h, channels, columns);
+        along(&lines, 1, kept_w * channels, rows)
+    };
+    let mut values = values.into_iter();
+    ImageBuffer::from_fn(kept_w as u32, kept_h as u32, |_, _| {
+        let mut pixel = [0; 4];
+        for channel in &mut pixel[..channels] {
+            *channel = values.next().unwrap_or_default().round() as u8;
+        }
+        *P::from_slice(&pixel[..channels])
+    })
+}
+
+/// Scales one axis of values that lie as `[outer][axis][inner]`.
+fn along<T: Copy + Into<f32>>(values: &[T], outer: usize, inner: usize, axis: &Axis) -> Vec<f32> {
+    let (from, to) = (axis.read().len(), axis.len());
+    let mut scaled = vec![0.0; outer * to * inner];
+    for (position, (first, weights)) in axis.weights().enumerate() {
+        for i in 0..outer {
+            let sums = &mut scaled[(i * to + position) * inner..][..inner];
+            let lines = values[(i * from + first) * inner..].chunks_exact(inner);
+            for (line, weight) in lines.zip(&weights) {
+                sums.iter_mut().zip(line).for_each(|(sum, &value)| *sum += weight * value.into());
+            }
+        }
+    }
+    scaled
+}
+
+#[cfg(test)]
+mod tests {
+    use image::imageops::FilterType;
+    use image::{Rgb, RgbImage};
+
+    use super::*;
+
+    /// A picture with edges, slopes and noise.
+    fn picture(w: u32, h: u32) -> RgbImage {
+        RgbImage::from_fn(w, h, |x, y| {
+            let noise = (x % 1000 * 7919 + y % 1000 * 104_729) % 251;
+            let slope = u64::from(x) * 255 / u64::from(w);
+            Rgb([noise as u8, if (x / 5 + y / 3) % 2 == 0 { 230 } else { 20 }, slope as u8])
+        })
+    }
+
+    /// The largest difference from the whole picture, scaled by the image crate and cropped.
+    fn difference(picture: &RgbImage, columns: &Axis, rows: &Axis) -> u8 {
+        let whole = imageops::resize(picture, columns.to as u32, rows.to as u32, FilterType::Triangle);
+        let (x, y) = (columns.kept.start as u32, rows.kept.start as u32);
+        let (w, h) = (columns.len() as u32, rows.len() as u32);
+        let expected = imageops::crop_imm(&whole, x, y, w, h).to_image();
+        let found = scaled(picture, columns, rows);
+        assert_eq!(found.dimensions(), (w, h));
+        found.iter().zip(expected.iter()).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_is_what_scaling_the_whole_gives() {
+        // Sums of many weights round apart, so a value just between two levels may fall on either.
+        for (w, h) in [(640, 480), (480, 640), (91, 57), (20, 15), (1, 1), (300, 2), (2, 300), (33, 1)] {
+            let picture = picture(w, h);
+            for (to_w, to_h) in [(256, 256), (40, 30), (13, 57)] {
+                let whole = difference(&picture, &Axis::whole(w, to_w), &Axis::whole(h, to_h));
+                let columns = Axis::middle(w, to_w.into(), to_w * 7 / 8);
+                let part = difference(&picture, &columns, &Axis::middle(h, to_h.into(), to_h / 3));
+                assert!(whole <= 1 && part <= 1, "{w}x{h} to {to_w}x{to_h}: {whole}, {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn strips_cost_what_their_window_costs() {
+        // Scaled whole, each has 4 billion pixels.
+        let (long, short) = (Axis::middle(1 << 16, 1 << 24, 224), Axis::middle(1, 256, 224));
+        let wide = scaled(&picture(1 << 16, 1), &long, &short);
+        let tall = scaled(&picture(1, 1 << 16), &short, &long);
+        assert_eq!((wide.dimensions(), tall.dimensions()), ((224, 224), (224, 224)));
+        // All of a long line, scaled to more rows than it has.
+        let line = scaled(&picture(1 << 20, 1), &Axis::whole(1 << 20, 28), &Axis::whole(1, 1 << 12));
+        assert_eq!(line.dimensions(), (28, 1 << 12));
+    }
+}
