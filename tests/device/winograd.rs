@@ -3,8 +3,8 @@
 use crate::common::{context, family, image, open, split};
 use octconv::verify::Case;
 use octconv::{
-    ContextOptions, DeviceFacts, Downsample, Dtype, Error, InputSize, Options, Plan, Precision, Rounding, Spec,
-    SpecBuilder, TimeAxis, Variant, wgpu,
+    Accuracy, ContextOptions, DeviceFacts, Downsample, Dtype, Error, InputSize, Options, Plan, Precision, Rounding,
+    Spec, SpecBuilder, Strategy, Tensors, TimeAxis, Variant, wgpu,
 };
 
 fn variant(name: &str) -> Variant {
@@ -50,6 +50,62 @@ fn folded_grids() {
     crate::common::check_one(&context, &Case { options, ..case });
 }
 
+const FAST: Options = Options {
+    precision: Precision { activations: Dtype::F32, weights: Dtype::F32, sums: Dtype::F32 },
+    accuracy: Accuracy::Fast,
+    pooled_input: false,
+    pooled_output: false,
+    high_slice: None,
+    low_slice: None,
+    scratch_limit: None,
+    variant: None,
+};
+
+/// A layer is exact unless it is told to be fast. What it is told to run, it runs.
+#[test]
+fn only_fast_layers_choose_it() {
+    let (spec, size) = (k3(Spec::builder(256, 256)).build().unwrap(), InputSize::image(1, 28, 28));
+    let facts = DeviceFacts { software: true, ..DeviceFacts::default() };
+    let strategies = |options: &Options| -> Vec<Strategy> {
+        Plan::candidates(&spec, size, options, &facts).iter().map(|plan| plan.variant().strategy).collect()
+    };
+    assert_eq!(Options::default().accuracy, Accuracy::Exact);
+    assert!(!strategies(&Options::default()).contains(&Strategy::Transform));
+    assert!(strategies(&FAST).contains(&Strategy::Transform));
+    let chosen = |options: &Options| Plan::new(&spec, size, options, &facts).unwrap().variant().strategy;
+    assert_ne!(chosen(&Options::default()), Strategy::Transform);
+    assert_eq!(chosen(&FAST), Strategy::Transform);
+    assert_eq!(
+        chosen(&Options { variant: Some(variant("transform/winograd")), ..Options::default() }),
+        Strategy::Transform
+    );
+}
+
+/// An infinity reaches the outputs that see it, and no others.
+#[test]
+fn an_infinity_stays_where_it_is_seen() {
+    let spec = k3(Spec::builder(64, 64)).build().unwrap();
+    let (size, context) = (InputSize::image(1, 14, 14), context());
+    let mut x = crate::common::values(3, 64 * 14 * 14);
+    x[5 * 14 + 5] = f32::INFINITY;
+    let x_h = context.upload(&x, Dtype::F32).unwrap();
+    let y_h = context.tensor(64 * 14 * 14, Dtype::F32).unwrap();
+    let engine = context.engine();
+    let weights = crate::common::HostWeights::new(&spec, 1);
+    let lost = |options: &Options| {
+        let plan = engine.plan(&spec, size, options).unwrap();
+        let packed = engine.pack(&plan, &weights.weights()).unwrap();
+        let tensors = Tensors { x_h: Some((&x_h).into()), y_h: Some((&y_h).into()), ..Tensors::default() };
+        let layer = engine.bind(&plan, &packed, &tensors).unwrap();
+        context.run(&[&layer]).unwrap();
+        let y = context.read(&y_h, 0, 64 * 14 * 14, Dtype::F32).unwrap();
+        y.iter().filter(|v| !v.is_finite()).count()
+    };
+    // 3x3 positions of every channel see it.
+    assert_eq!(lost(&Options::default()), 64 * 9);
+    assert!(lost(&Options { variant: Some(variant("transform/winograd")), ..Options::default() }) > 64 * 9);
+}
+
 #[test]
 fn layers_that_it_refuses() {
     let time = TimeAxis { kernel: 3, stride: 1, padding: 1, dilation: 1 };
@@ -63,7 +119,7 @@ fn layers_that_it_refuses() {
         k3(split((4, 4), (4, 4))).depthwise(),
     ];
     for spec in refused.map(|spec| spec.build().unwrap()) {
-        let plans = Plan::candidates(&spec, InputSize::image(1, 8, 8), &Options::default(), &DeviceFacts::default());
+        let plans = Plan::candidates(&spec, InputSize::image(1, 8, 8), &FAST, &DeviceFacts::default());
         assert!(!plans.is_empty() && plans.iter().all(|plan| plan.variant().family != family("winograd")), "{spec:?}");
     }
 }

@@ -105,10 +105,17 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         (Some(Err(error)), _) => return Err(error.into()),
         (None, _) => (layer.on_reference()?, "the CPU reference".into()),
     };
+    let overflow = layer.overflow(&outputs, args.dtype);
     let bytes = tensor_file::serialize(&layer.named(outputs), args.dtype)?;
     output.write(&bytes)?;
     output::tell(&format!("ran on {ran}"));
-    Ok(ExitCode::SUCCESS)
+    Ok(match overflow {
+        None => ExitCode::SUCCESS,
+        Some(overflow) => {
+            output::tell(&overflow);
+            ExitCode::FAILURE
+        }
+    })
 }
 
 /// The outputs, with their shapes.
@@ -196,6 +203,25 @@ impl Layer {
         let layer = Self { spec, size, options, norm_eps: *norm_eps, clips, tensors };
         layer.weights().validate(&layer.spec)?;
         Ok(layer)
+    }
+
+    /// What to say if outputs are not finite although all tensors are.
+    fn overflow(&self, outputs: &Outputs, dtype: Dtype) -> Option<String> {
+        let finite = |v: &f32| match dtype {
+            Dtype::F32 => v.is_finite(),
+            // Of the reference, which computes in f64.
+            Dtype::F16 => half::f16::from_f32(*v).is_finite(),
+        };
+        let counts = outputs.iter().map(|(name, _, values)| (name, values.iter().filter(|v| !finite(v)).count()));
+        let lost: Vec<_> =
+            counts.filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} of {name}")).collect();
+        let given = self.tensors.values().flatten().all(|v| v.is_finite());
+        (given && !lost.is_empty()).then(|| {
+            format!(
+                "error: {} are infinite or NaN, although all inputs and weights are finite: {dtype} cannot hold them",
+                lost.join(", ")
+            )
+        })
     }
 
     fn tensor(&self, name: &str) -> Option<&[f32]> {

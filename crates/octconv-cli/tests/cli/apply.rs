@@ -70,6 +70,26 @@ fn a_pooled_input_stands_in_for_x_h() {
 }
 
 #[test]
+fn what_overflows_is_told() {
+    let spec = json!({"input": {"channels": 1}, "channels": 1});
+    let file = |x: f32| {
+        Tensors::from([
+            ("x_h".into(), (vec![1, 1, 1, 2], vec![1.0, x])),
+            ("w_hh".into(), (vec![1, 1, 1, 1], vec![100.0])),
+        ])
+    };
+    let folder = Folder::new(&spec, &file(1000.0));
+    let outcome = folder.apply(&["--reference", "--dtype", "f16"], &[]);
+    let message =
+        "error: 1 of y_h are infinite or NaN, although all inputs and weights are finite: f16 cannot hold them";
+    assert_eq!((outcome.code, outcome.stderr.lines().last()), (1, Some(message)));
+    assert_eq!(folder.apply(&["--reference"], &[]).code, 0);
+    // What is not finite to begin with may stay so.
+    assert_eq!(Folder::new(&spec, &file(f32::INFINITY)).apply(&["--reference"], &[]).code, 0);
+    assert_eq!(folder.apply(&["--reference", "--fast", "--exact"], &[]).code, 2);
+}
+
+#[test]
 fn device_and_reference_agree() {
     let has_f16 = json_of(&["info", "--json"])["adapters"][0]["features"]["shader_f16"] == true;
     for name in ["residual_norm_relu", "clip_stride2", "ends_100_to_50_stride2"] {
