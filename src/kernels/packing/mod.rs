@@ -11,6 +11,7 @@ mod paths;
 mod points;
 
 pub(crate) use blocks::Blocks;
+#[cfg(feature = "network")]
 pub(crate) use element::check_range;
 pub(crate) use layout::{BiasPacking, Offsets, Packing};
 pub(crate) use paths::PathPacking;
