@@ -3,7 +3,8 @@
 //   Y[n][y_first + c][t][y][x] = max or mean of X[n][c][t'][y'][x']
 //                                over kernel_t frames t' from t * stride_t - padding_t on, and so for y' and x'
 //
-// Only elements that exist count: those outside of the map change neither maximum nor mean.
+// Only elements that exist are compared or added. A mean is their sum, divided by the number of elements of the pool
+// window that lie in the map, or at most `before` before it or `behind` behind it.
 //
 // Mapping. A thread makes ROWS x COLS elements of a frame.
 //
@@ -62,8 +63,12 @@ struct Shape {
     x_rows: u32,
     y_row: u32, // the rows of Y that are made: the first one, and their number
     y_rows: u32,
-    unused_a: u32,
-    unused_b: u32,
+    before_t: u32, // elements before the map, and behind it, that count in a mean
+    before_h: u32,
+    before_w: u32,
+    behind_t: u32,
+    behind_h: u32,
+    behind_w: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -151,8 +156,10 @@ fn pooled(plane: u32, first: i32, top: i32, left: i32) -> f32 {
         }
     }
     if AVERAGE {
-        let existing = count(first, shape.kernel_t, shape.t) * count(top, kernel_h(), shape.h);
-        value = value / f32(existing * count(left, kernel_w(), shape.w));
+        let frames_in = count(first, shape.kernel_t, shape.t, shape.before_t, shape.behind_t);
+        let rows_in = count(top, kernel_h(), shape.h, shape.before_h, shape.behind_h);
+        let cols_in = count(left, kernel_w(), shape.w, shape.before_w, shape.behind_w);
+        value = value / f32(frames_in * rows_in * cols_in);
     }
     return select(value, nan, is_nan(nan));
 }
@@ -178,7 +185,7 @@ fn exists(begin: i32, k: u32, size: u32) -> bool {
     return at >= 0 && at < i32(size);
 }
 
-// How many elements of a pool window exist along an axis.
-fn count(begin: i32, kernel: u32, size: u32) -> u32 {
-    return u32(min(begin + i32(kernel), i32(size)) - max(begin, 0));
+// How many elements of a pool window lie in the map, or in as much before and behind it, along an axis.
+fn count(begin: i32, kernel: u32, size: u32, before: u32, behind: u32) -> u32 {
+    return u32(min(begin + i32(kernel), i32(size + behind)) - max(begin, -i32(before)));
 }

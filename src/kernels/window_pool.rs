@@ -42,8 +42,12 @@ uniform! {
         x_rows: u32,
         y_row: u32,
         y_rows: u32,
-        unused_a: u32,
-        unused_b: u32,
+        before_t: u32,
+        before_h: u32,
+        before_w: u32,
+        behind_t: u32,
+        behind_h: u32,
+        behind_w: u32,
     }
 }
 
@@ -111,6 +115,7 @@ fn shape(common: Shape, job: &Job, x: Dims, y: Dims) -> Shape {
     let [kernel_t, kernel_h, kernel_w] = window.kernel;
     let [stride_t, stride_h, stride_w] = window.stride;
     let [padding_t, padding_h, padding_w] = window.padding;
+    let [[before_t, before_h, before_w], [behind_t, behind_h, behind_w]] = window.counted();
     let y_rows = band.unwrap_or(Rows { first: 0, count: y.h });
     let x_rows = band.map_or(Rows { first: 0, count: x.h }, |rows| window.rows_under(rows, x.h));
     Shape {
@@ -136,6 +141,12 @@ fn shape(common: Shape, job: &Job, x: Dims, y: Dims) -> Shape {
         x_rows: x_rows.count,
         y_row: y_rows.first,
         y_rows: y_rows.count,
+        before_t,
+        before_h,
+        before_w,
+        behind_t,
+        behind_h,
+        behind_w,
         ..common
     }
 }
@@ -171,9 +182,14 @@ mod tests {
     use crate::kernels::job::TensorId;
     use crate::precision::Dtype;
 
+    /// With the same padding behind the map as before it.
+    fn window(kernel: [u32; 3], stride: [u32; 3], padding: [u32; 3]) -> Window {
+        Window { kernel, stride, padding, behind: padding, ceil: false, counts_padding: false }
+    }
+
     #[test]
     fn the_uniform_is_the_shaders() {
-        let window = Window { kernel: [1, 3, 3], stride: [1, 2, 2], padding: [0, 1, 1] };
+        let window = window([1, 3, 3], [1, 2, 2], [0, 1, 1]);
         for (average, small, paired) in [(true, None, false), (false, Some(window), false), (true, Some(window), true)]
         {
             for activations in [Dtype::F32, Dtype::F16] {
@@ -188,12 +204,15 @@ mod tests {
         let (size, out) = ([from.t, from.h, from.w], [to.t, to.h, to.w]);
         let mut y = vec![None; to.with_channels(slice.of).elements() as usize];
         let mut each = |n: u32, c: u32, at: [u32; 3]| {
-            let ranges: Vec<_> = (0..3)
-                .map(|i| {
-                    let begin = i64::from(at[i] * window.stride[i]) - i64::from(window.padding[i]);
-                    (begin..begin + i64::from(window.kernel[i])).filter(move |&k| 0 <= k && k < i64::from(size[i]))
-                })
-                .collect();
+            let whole = |i: usize| {
+                let begin = i64::from(at[i] * window.stride[i]) - i64::from(window.padding[i]);
+                begin..begin + i64::from(window.kernel[i])
+            };
+            let ranges = [0, 1, 2].map(|i| whole(i).filter(move |&k| 0 <= k && k < i64::from(size[i])));
+            let padded = [0, 1, 2].map(|i| {
+                let last = i64::from(size[i] + window.behind[i]);
+                whole(i).filter(|&k| -i64::from(window.padding[i]) <= k && k < last).count()
+            });
             let mut elements = Vec::new();
             for t in ranges[0].clone() {
                 for h in ranges[1].clone() {
@@ -206,7 +225,10 @@ mod tests {
             }
             assert!(!elements.is_empty());
             let value = match average {
-                true => elements.iter().sum::<f64>() / elements.len() as f64,
+                true => {
+                    let count = if window.counts_padding { padded.iter().product() } else { elements.len() };
+                    elements.iter().sum::<f64>() / count as f64
+                }
                 false => elements.into_iter().fold(f64::NEG_INFINITY, |m, v| if v > m || v.is_nan() { v } else { m }),
             };
             let plane = (n * slice.of + slice.first + c) * out[0] + at[0];
@@ -224,14 +246,14 @@ mod tests {
 
     #[test]
     fn agrees_with_the_definition() {
-        let square = |kernel: u32, stride: u32, padding: u32| Window {
-            kernel: [1, kernel, kernel],
-            stride: [1, stride, stride],
-            padding: [0, padding, padding],
+        let square = |kernel: u32, stride: u32, padding: u32| {
+            window([1, kernel, kernel], [1, stride, stride], [0, padding, padding])
         };
+        let clips = window([2, 1, 1], [2, 1, 1], [0; 3]);
+        let all = window([3, 2, 5], [2, 3, 1], [1, 1, 4]);
+        let counts = |window: Window| Window { counts_padding: true, ..window };
+        let behind = |behind: [u32; 3], window: Window| Window { behind, ..window };
         // Window, batch, channels, sizes of X and of Y, and the slice.
-        let clips = Window { kernel: [2, 1, 1], stride: [2, 1, 1], padding: [0; 3] };
-        let all = Window { kernel: [3, 2, 5], stride: [2, 3, 1], padding: [1, 1, 4] };
         for (window, [n, c], from, to, [first, of]) in [
             (square(3, 2, 1), [1, 3], [1, 8, 10], [1, 4, 5], [0, 3]),
             (square(3, 2, 1), [3, 2], [1, 7, 5], [1, 4, 3], [3, 7]),
@@ -244,6 +266,11 @@ mod tests {
             (square(3, 2, 0), [1, 2], [2, 9, 9], [2, 4, 4], [0, 2]),
             (clips, [1, 2], [5, 3, 3], [3, 3, 3], [1, 3]),
             (all, [3, 2], [5, 6, 4], [3, 3, 8], [1, 4]),
+            (counts(square(3, 2, 1)), [1, 3], [1, 8, 10], [1, 5, 6], [0, 3]),
+            (counts(square(3, 3, 0)), [2, 1], [1, 4, 7], [1, 2, 3], [1, 2]),
+            (counts(square(5, 4, 2)), [1, 1], [1, 6, 8], [1, 2, 3], [0, 1]),
+            (counts(behind([0, 3, 0], square(3, 2, 1))), [1, 2], [1, 7, 6], [1, 4, 3], [0, 2]),
+            (counts(behind([1, 0, 6], all)), [1, 2], [6, 7, 2], [4, 3, 6], [0, 2]),
         ] {
             let dims = |[t, h, w]: [u32; 3]| Dims { n, c, t, h, w };
             let (from, to, slice) = (dims(from), dims(to), Slice { first, of });

@@ -1,8 +1,9 @@
 //! The description of a network, built by [`zoo`](crate::network::zoo) or read from JSON. `docs/networks.md` has every
 //! field.
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::layer::{Activation, LayerFields, Members, NORM_EPS, Rounding, missing};
 
@@ -153,13 +154,12 @@ impl<'de> Deserialize<'de> for Conv {
 pub enum PoolKind {
     /// The largest element.
     Max,
-    /// The mean of the elements inside the map.
+    /// The mean.
     Average,
 }
 
 /// A maximum or mean over pool windows, for each frequency.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Pool {
     /// A map.
     pub input: String,
@@ -169,30 +169,105 @@ pub struct Pool {
     pub kernel: Axes,
     /// Distance between pool windows, each axis 1 to 1024. Frames are 1 if not given.
     pub stride: Axes,
-    /// How far the first pool window begins before the map, less than `kernel`. Frames are 0 if not given.
-    #[serde(default)]
-    pub padding: Axes,
+    /// How far pool windows may reach beyond the map: before it, less than `kernel`; behind it, less than `kernel` +
+    /// `stride` - 1. Frames are 0 if not given.
+    pub padding: Axes<Ends>,
+    /// Whether the number of pool windows is rounded up, as PyTorch does it: the last pool window may reach beyond the
+    /// padding, but must begin before the end of the map.
+    pub ceil_mode: bool,
+    /// Whether a mean divides by the number of elements of a pool window that are in the map or in the padding. If not,
+    /// it divides by the number of those in the map. Only for means.
+    pub count_include_pad: bool,
 }
 
-/// Numbers for rows and columns [h, w], or for frames, rows and columns [t, h, w].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Axes {
-    /// Rows and columns.
-    Image([u32; 2]),
-    /// Frames, rows and columns.
-    Video([u32; 3]),
-}
-
-impl Default for Axes {
-    fn default() -> Self {
-        Self::Image([0, 0])
+impl Pool {
+    /// A pool without padding, whose size is rounded down.
+    pub fn new(input: impl Into<String>, kind: PoolKind, kernel: Axes, stride: Axes) -> Self {
+        let (input, padding) = (input.into(), Axes::default());
+        Self { input, kind, kernel, stride, padding, ceil_mode: false, count_include_pad: false }
     }
 }
 
-impl Axes {
+impl<'de> Deserialize<'de> for Pool {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const AXES: &str = "[h, w] or [t, h, w]";
+        Members::deserialize(deserializer, |members| {
+            let input = members.text("input")?.ok_or_else(|| missing("input"))?;
+            let kind = members.choice("kind")?.ok_or_else(|| missing("kind"))?;
+            let kernel = members.required("kernel", AXES, read)?;
+            let stride = members.required("stride", AXES, read)?;
+            let padding = members.take("padding", &format!("{AXES}, each a number or [before, behind]"), read)?;
+            Ok(Self {
+                padding: padding.unwrap_or_default(),
+                ceil_mode: members.flag("ceil_mode")?.unwrap_or(false),
+                count_include_pad: members.flag("count_include_pad")?.unwrap_or(false),
+                ..Self::new(input, kind, kernel, stride)
+            })
+        })
+    }
+}
+
+fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
+    T::deserialize(value).ok()
+}
+
+/// Something for rows and columns [h, w], or for frames, rows and columns [t, h, w].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Axes<T = u32> {
+    /// Rows and columns.
+    Image([T; 2]),
+    /// Frames, rows and columns.
+    Video([T; 3]),
+}
+
+impl<T: Default> Default for Axes<T> {
+    fn default() -> Self {
+        Self::Image([T::default(), T::default()])
+    }
+}
+
+/// The padding of an axis. In JSON a number, or [before, behind] if they differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// Before the map: above it, or on its left.
+    pub before: u32,
+    /// Behind the map: below it, or on its right.
+    pub behind: u32,
+}
+
+impl From<u32> for Ends {
+    /// The same before and behind.
+    fn from(both: u32) -> Self {
+        Self { before: both, behind: both }
+    }
+}
+
+impl Serialize for Ends {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { before, behind } = *self;
+        if before == behind { before.serialize(serializer) } else { [before, behind].serialize(serializer) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Ends {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Read {
+            Both(u32),
+            Each([u32; 2]),
+        }
+        Ok(match Read::deserialize(deserializer)? {
+            Read::Both(both) => both.into(),
+            Read::Each([before, behind]) => Self { before, behind },
+        })
+    }
+}
+
+impl<T> Axes<T> {
     /// Frames, rows and columns. Frames are `time` if they are not given.
-    pub(crate) fn with_time(self, time: u32) -> [u32; 3] {
+    pub(crate) fn with_time(self, time: T) -> [T; 3] {
         match self {
             Self::Image([h, w]) => [time, h, w],
             Self::Video(axes) => axes,
@@ -279,7 +354,7 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::layer::TimeAxis;

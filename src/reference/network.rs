@@ -289,23 +289,34 @@ fn concat<'a>(parts: impl Iterator<Item = &'a Tensor>, dims: Dims) -> Tensor {
     Tensor { dims, data }
 }
 
-/// The maximum or mean of the elements of each pool window that lie inside the map.
+/// The maximum of the elements of each pool window that lie inside the map; or their sum, divided by their number, to
+/// which the positions in the padding may be added.
 fn pool(x: &Tensor, dims: Dims, kind: PoolKind, window: &Window) -> Tensor {
     let Dims { t: t_in, h: h_in, w: w_in, .. } = x.dims;
     let (h_out, w_out) = (dims.h as usize, dims.w as usize);
-    let inside = |axis: usize, output: usize, size: u32| -> Range<usize> {
+    // The positions of a pool window along an axis, from `before` before the map to `behind` behind it.
+    let within = |axis: usize, output: usize, [before, behind]: [u32; 2]| -> Range<i64> {
         let [kernel, stride, padding] =
-            [window.kernel, window.stride, window.padding].map(|numbers| numbers[axis] as usize);
-        let start = output * stride;
-        start.saturating_sub(padding)..(start + kernel).saturating_sub(padding).min(size as usize)
+            [window.kernel, window.stride, window.padding].map(|numbers| i64::from(numbers[axis]));
+        let size = i64::from([t_in, h_in, w_in][axis]);
+        let start = output as i64 * stride - padding;
+        start.max(-i64::from(before))..(start + kernel).min(size + i64::from(behind))
+    };
+    let inside = |axis: usize, output: usize| {
+        let Range { start, end } = within(axis, output, [0, 0]);
+        start as usize..end as usize
+    };
+    let counted = window.counted();
+    let count = |axis: usize, output: usize| {
+        let Range { start, end } = within(axis, output, counted.map(|numbers| numbers[axis]));
+        (end - start) as f64
     };
     let mut data = vec![0.0; dims.elements() as usize];
     data.par_chunks_mut(volume(dims)).zip(x.data.par_chunks(volume(x.dims))).for_each(|(out, volume)| {
         for (i, y) in out.iter_mut().enumerate() {
-            let frames = inside(0, i / (h_out * w_out), t_in);
-            let rows = inside(1, i / w_out % h_out, h_in);
-            let columns = inside(2, i % w_out, w_in);
-            let count = (frames.len() * rows.len() * columns.len()) as f64;
+            let (t, h, w) = (i / (h_out * w_out), i / w_out % h_out, i % w_out);
+            let (frames, rows, columns) = (inside(0, t), inside(1, h), inside(2, w));
+            let count = count(0, t) * count(1, h) * count(2, w);
             let rows = frames.flat_map(|t| rows.clone().map(move |row| t * h_in as usize + row));
             let elements = rows.flat_map(|row| &volume[row * w_in as usize..][columns.clone()]).copied();
             *y = match kind {

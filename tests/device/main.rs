@@ -11,6 +11,7 @@ mod matrix;
 mod network_plan;
 mod networks;
 mod pointwise;
+mod pools;
 mod promised;
 mod property;
 mod reduce;
@@ -24,3 +25,6 @@ mod winograd;
 
 #[path = "../networks/fixture.rs"]
 mod fixture;
+
+#[path = "../pools/fixture.rs"]
+mod pool_fixture;

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use octconv::network::{
-    Axes, Checkpoint, Conv, Excite, Graph, Input, Model, Network, NetworkOptions, NetworkPlan, Node, Op, Pool,
+    Axes, Checkpoint, Conv, Ends, Excite, Graph, Input, Model, Network, NetworkOptions, NetworkPlan, Node, Op, Pool,
     PoolKind, ValueView, random_input, zoo,
 };
 use octconv::reference::network as reference;
@@ -20,6 +20,10 @@ fn conv(name: &str, conv: Conv) -> Node {
 /// 3x3, half of the channels low.
 fn octave(name: &str, input: &str, channels: u32) -> Node {
     conv(name, Conv { alpha: 0.5, kernel: [3, 3], padding: [1, 1], ..Conv::new(input, channels) })
+}
+
+fn square(input: &str, kind: PoolKind, kernel: u32, stride: u32) -> Pool {
+    Pool::new(input, kind, Axes::Image([kernel; 2]), Axes::Image([stride; 2]))
 }
 
 fn network(nodes: Vec<Node>) -> Network {
@@ -129,16 +133,47 @@ mod descriptions {
     fn windows_that_do_not_fit() {
         let pool = |kernel, stride, padding| {
             let axes = |side| Axes::Image([side, side]);
-            let (kernel, stride, padding) = (axes(kernel), axes(stride), axes(padding));
-            let pool = Pool { input: "input".into(), kind: PoolKind::Max, kernel, stride, padding };
+            let pool = Pool { padding, ..Pool::new("input", PoolKind::Max, axes(kernel), axes(stride)) };
             network(vec![Node { name: "p".into(), op: Op::Pool(pool) }])
         };
+        let ends = |before, behind| Axes::Image([Ends { before, behind }; 2]);
         let graph = |kernel, stride, padding| refusal(Graph::new(&pool(kernel, stride, padding)));
-        assert_eq!(graph(0, 1, 0), "node p: kernel is 0: must be 1 to 1024");
-        assert_eq!(graph(2, 0, 0), "node p: stride is 0: must be 1 to 1024");
-        assert_eq!(graph(2, 1, 2), "node p: padding is 2: must be less than the kernel's 2");
-        let shapes = Graph::new(&pool(9, 1, 1)).unwrap().shapes(InputSize::image(1, 6, 20));
-        assert!(refusal(shapes).starts_with("node p: kernel is 9: must be at most the map's 6 with padding 1"));
+        assert_eq!(graph(0, 1, ends(0, 0)), "node p: kernel is 0: must be 1 to 1024");
+        assert_eq!(graph(2, 0, ends(0, 0)), "node p: stride is 0: must be 1 to 1024");
+        assert_eq!(graph(2, 1, ends(2, 0)), "node p: padding is 2: must be less than the kernel's 2 before the map");
+        let message = "node p: padding is 4: must be at most kernel + stride - 2, which is 3, behind the map";
+        assert_eq!(graph(3, 2, ends(1, 4)), message);
+        let mut counts = pool(3, 2, ends(1, 1));
+        let Op::Pool(maxima) = &mut counts.nodes[0].op else { panic!() };
+        maxima.count_include_pad = true;
+        let message = "node p: count_include_pad is true: must be left out of a max pool";
+        assert_eq!(refusal(Graph::new(&counts)), message);
+
+        let shapes = |network: &Network, h, w| Graph::new(network).unwrap().shapes(InputSize::image(1, h, w));
+        let refused = shapes(&pool(9, 1, ends(1, 1)), 6, 20);
+        assert_eq!(refusal(refused), "node p: kernel is 9: must be at most 8: the map's 6, padding 1 and 1");
+        // Chainer would make a row of -infinity of it.
+        let message = "node p: a map of 4 rows has nothing for the last of the 3 windows it must have";
+        assert_eq!(refusal(shapes(&pool(2, 2, ends(0, 2)), 4, 5)), message);
+        let mut up = pool(5, 2, ends(0, 0));
+        let Op::Pool(rounded_up) = &mut up.nodes[0].op else { panic!() };
+        rounded_up.ceil_mode = true;
+        let message = "node p: kernel is 5: must be at most 4: the map's 3, padding 0 and 0, and stride - 1 because the \
+                       size is rounded up";
+        assert_eq!(refusal(shapes(&up, 3, 8)), message);
+        assert!(shapes(&up, 4, 8).is_ok());
+    }
+
+    /// The size at full resolution decides how many windows there are, even if there is no high frequency.
+    #[test]
+    fn low_frequencies_that_are_too_small() {
+        let low = conv("a", Conv { split: Some([0, 4]), ..Conv::new("input", 4) });
+        let padding = Axes::Image([Ends { before: 0, behind: 2 }; 2]);
+        let pool = Pool { padding, ..square("a", PoolKind::Max, 2, 2) };
+        let graph = Graph::new(&network(vec![low, Node { name: "p".into(), op: Op::Pool(pool) }])).unwrap();
+        let message = "node p: a low-frequency map of 2 rows has nothing for the last of the 2 windows it must have";
+        assert_eq!(refusal(graph.shapes(InputSize::image(1, 4, 5))), message);
+        assert!(graph.shapes(InputSize::image(1, 5, 5)).is_ok());
     }
 
     #[test]
@@ -321,7 +356,7 @@ fn memory_shrinks_with_alpha() {
 /// divide too, unless somebody keeps the map.
 #[test]
 fn a_large_stem_is_pooled_in_bands() {
-    for (padding, h, w) in [(1, 64, 48), (1, 61, 47), (0, 57, 63)] {
+    for (padding, ceil_mode, h, w) in [(1, false, 64, 48), (1, false, 61, 47), (0, false, 57, 63), (0, true, 60, 64)] {
         let stem = Conv {
             kernel: [7, 7],
             stride: 2,
@@ -330,8 +365,8 @@ fn a_large_stem_is_pooled_in_bands() {
             activation: Activation::Relu,
             ..Conv::new("input", 24)
         };
-        let [kernel, stride, padding] = [3, 2, padding].map(|axis| Axes::Image([axis; 2]));
-        let pool = Op::Pool(Pool { input: "stem".into(), kind: PoolKind::Max, kernel, stride, padding });
+        let padding = Axes::Image([Ends::from(padding); 2]);
+        let pool = Op::Pool(Pool { padding, ceil_mode, ..square("stem", PoolKind::Max, 3, 2) });
         let nodes = vec![conv("stem", stem), Node { name: "pool".into(), op: pool }, octave("a", "pool", 8)];
         let network = network(nodes);
         let size = InputSize::image(2, h, w);

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod networks_reference;
+mod pools;
 mod reference;
 mod snapshots;
 mod spec;
@@ -12,3 +13,6 @@ mod zoo;
 
 #[path = "../networks/fixture.rs"]
 mod fixture;
+
+#[path = "../pools/fixture.rs"]
+mod pool_fixture;

@@ -126,12 +126,12 @@ impl Graph {
                 ValueShape::map(split, spec.output_size(size)?, rounding)
             }
             (Task::Pool { window, .. }, Kind::Map(split), ValueShape::Map { size, .. }) => {
-                let size = window.output(size)?;
-                let shape = ValueShape::map(split, size, rounding);
-                if let (ValueShape::Map { low: Some(low), .. }, ValueShape::Map { low: Some(from), .. }) =
+                let shape = ValueShape::map(split, window.output(size)?, rounding);
+                if let (ValueShape::Map { high, low, .. }, ValueShape::Map { high: from_high, low: from_low, .. }) =
                     (shape, input)
                 {
-                    window.check_low(from, low)?;
+                    window.check("a map", from_high.zip(high))?;
+                    window.check("a low-frequency map", from_low.zip(low))?;
                 }
                 shape
             }
@@ -176,25 +176,33 @@ impl Window {
     fn output(&self, size: InputSize) -> Result<InputSize, Error> {
         let mut out = [0; 3];
         for (axis, input) in [size.t, size.h, size.w].into_iter().enumerate() {
-            let (kernel, stride, padding) = (self.kernel[axis], self.stride[axis], self.padding[axis]);
-            let padded = input + 2 * padding;
-            if padded < kernel {
-                let allowed = format!("must be at most the map's {input} with padding {padding} on both sides");
+            let (kernel, stride) = (self.kernel[axis], self.stride[axis]);
+            let (before, behind) = (self.padding[axis], self.behind[axis]);
+            let more = if self.ceil { stride - 1 } else { 0 };
+            let most = input + before + behind + more;
+            let Some(room) = most.checked_sub(kernel) else {
+                let ceil = if self.ceil { ", and stride - 1 because the size is rounded up" } else { "" };
+                let allowed = format!("must be at most {most}: the map's {input}, padding {before} and {behind}{ceil}");
                 return Err(Error::argument("kernel", kernel, allowed));
-            }
-            out[axis] = (padded - kernel) / stride + 1;
+            };
+            let last = room / stride;
+            // As in PyTorch: what rounding up has added must not begin behind the map.
+            let added = self.ceil && last * stride >= input + before;
+            out[axis] = if added { last } else { last + 1 };
         }
         Ok(InputSize { t: out[0], h: out[1], w: out[2], ..size })
     }
 
-    /// Refuses a pool if a pool window of the low frequency does not touch its map. The size of the high frequency
-    /// decides how many pool windows the low frequency has.
-    fn check_low(&self, from: Dims, to: Dims) -> Result<(), Error> {
-        let axes = [(from.t, to.t), (from.h, to.h), (from.w, to.w)];
-        for (axis, (from, to)) in axes.into_iter().enumerate() {
+    /// Refuses a pool if its last pool window does not touch the map: if there is much padding behind the map; or in the
+    /// low frequency, because the size of the high frequency decides how many pool windows that has.
+    fn check(&self, map: &str, part: Option<(Dims, Dims)>) -> Result<(), Error> {
+        let Some((from, to)) = part else { return Ok(()) };
+        let axes = [("frames", from.t, to.t), ("rows", from.h, to.h), ("columns", from.w, to.w)];
+        for (axis, (name, from, to)) in axes.into_iter().enumerate() {
             let last = u64::from(to.saturating_sub(1)) * u64::from(self.stride[axis]);
             if last >= u64::from(from) + u64::from(self.padding[axis]) {
-                let problem = format!("a low-frequency map of {from} has too little for the {to} windows it must have");
+                let problem =
+                    format!("{map} of {from} {name} has nothing for the last of the {to} windows it must have");
                 return Err(refuse(problem));
             }
         }

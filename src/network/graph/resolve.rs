@@ -6,7 +6,7 @@ use super::node::{GraphNode, Task, refuse};
 use super::value::{Kind, ValueId};
 use crate::error::Error;
 use crate::layer::{Spec, Split, Window};
-use crate::network::description::{Conv, Network, Node, Op};
+use crate::network::description::{Conv, Ends, Network, Node, Op, Pool, PoolKind};
 
 pub(super) fn resolve(
     network: &Network,
@@ -45,25 +45,8 @@ pub(super) fn resolve(
             (vec![id(&conv.input)?], residual, Task::Conv { spec, norm: conv.norm }, Kind::Map(split))
         }
         Op::Pool(pool) => {
-            let window = Window {
-                kernel: pool.kernel.with_time(1),
-                stride: pool.stride.with_time(1),
-                padding: pool.padding.with_time(0),
-            };
-            for (kernel, stride, padding) in (0..3).map(|i| (window.kernel[i], window.stride[i], window.padding[i])) {
-                if kernel == 0 || kernel > 1024 {
-                    return Err(Error::argument("kernel", kernel, "must be 1 to 1024"));
-                }
-                if stride == 0 || stride > 1024 {
-                    return Err(Error::argument("stride", stride, "must be 1 to 1024"));
-                }
-                if padding >= kernel {
-                    let allowed = format!("must be less than the kernel's {kernel}");
-                    return Err(Error::argument("padding", padding, allowed));
-                }
-            }
             let kind = Kind::Map(map(&pool.input)?);
-            (vec![id(&pool.input)?], None, Task::Pool { kind: pool.kind, window }, kind)
+            (vec![id(&pool.input)?], None, Task::Pool { kind: pool.kind, window: window(pool)? }, kind)
         }
         Op::Norm { input, activation } => {
             activation.check()?;
@@ -104,6 +87,41 @@ pub(super) fn resolve(
         Op::Softmax { input } => (vec![id(input)?], None, Task::Softmax, Kind::Vector(vector(input)?)),
     };
     Ok(GraphNode { name: node.name.clone(), inputs, residual, task, kind })
+}
+
+fn window(pool: &Pool) -> Result<Window, Error> {
+    let padding = pool.padding.with_time(Ends::default());
+    let window = Window {
+        kernel: pool.kernel.with_time(1),
+        stride: pool.stride.with_time(1),
+        padding: padding.map(|ends| ends.before),
+        behind: padding.map(|ends| ends.behind),
+        ceil: pool.ceil_mode,
+        counts_padding: pool.count_include_pad,
+    };
+    for axis in 0..3 {
+        let (kernel, stride) = (window.kernel[axis], window.stride[axis]);
+        if kernel == 0 || kernel > 1024 {
+            return Err(Error::argument("kernel", kernel, "must be 1 to 1024"));
+        }
+        if stride == 0 || stride > 1024 {
+            return Err(Error::argument("stride", stride, "must be 1 to 1024"));
+        }
+        if window.padding[axis] >= kernel {
+            let allowed = format!("must be less than the kernel's {kernel} before the map");
+            return Err(Error::argument("padding", window.padding[axis], allowed));
+        }
+        // With more, the last pool window has nothing but padding, whatever the size.
+        let most = kernel + stride - 2;
+        if window.behind[axis] > most {
+            let allowed = format!("must be at most kernel + stride - 2, which is {most}, behind the map");
+            return Err(Error::argument("padding", window.behind[axis], allowed));
+        }
+    }
+    if pool.count_include_pad && pool.kind == PoolKind::Max {
+        return Err(Error::argument("count_include_pad", true, "must be left out of a max pool"));
+    }
+    Ok(window)
 }
 
 fn conv_spec(network: &Network, conv: &Conv, input: Split) -> Result<Spec, Error> {

@@ -31,8 +31,7 @@ pub(super) fn build(nodes: &mut Nodes, alpha: f64) -> String {
             channels /= 2;
             let normed = nodes.add(name("norm"), norm(&map));
             let input = nodes.conv(name("conv"), bare(conv1x1(&normed, channels, behind)));
-            let (kernel, stride, padding) = (Axes::Image([2, 2]), Axes::Image([2, 2]), Axes::default());
-            let pool = Pool { input, kind: PoolKind::Average, kernel, stride, padding };
+            let pool = Pool::new(input, PoolKind::Average, Axes::Image([2, 2]), Axes::Image([2, 2]));
             map = nodes.add(name("pool"), Op::Pool(pool));
             nodes.end_stage(&map);
         }

@@ -2,7 +2,7 @@
 
 use super::nodes::{Nodes, conv1x1, conv3x3};
 use crate::layer::{Activation, Downsample, TimeAxis};
-use crate::network::description::{Axes, Conv, Excite, INPUT, Op, Pool, PoolKind};
+use crate::network::description::{Axes, Conv, Ends, Excite, INPUT, Op, Pool, PoolKind};
 
 /// How the networks differ.
 pub(super) struct Shape {
@@ -28,8 +28,8 @@ pub(super) fn build(nodes: &mut Nodes, shape: &Shape, alpha: f64) -> String {
 pub(super) fn stem(nodes: &mut Nodes) -> String {
     let map = nodes.conv("conv1", stem_conv());
     nodes.end_stage(&map);
-    let (kernel, stride, padding) = (Axes::Image([3, 3]), Axes::Image([2, 2]), Axes::Image([1, 1]));
-    let map = nodes.add("maxpool", Op::Pool(Pool { input: map, kind: PoolKind::Max, kernel, stride, padding }));
+    let pool = Pool::new(map, PoolKind::Max, Axes::Image([3, 3]), Axes::Image([2, 2]));
+    let map = nodes.add("maxpool", Op::Pool(Pool { padding: Axes::Image([Ends::from(1); 2]), ..pool }));
     nodes.end_stage(&map);
     map
 }

@@ -10,9 +10,8 @@ const SHAPE: resnet::Shape = resnet::Shape { blocks: [3, 4, 6, 3], groups: 1, in
 pub(super) fn build(nodes: &mut Nodes, inflated: bool, alpha: f64) -> String {
     let frames = |kernel| TimeAxis { kernel, padding: kernel / 2, ..TimeAxis::IMAGE };
     let max_pool = |nodes: &mut Nodes, name: &str, input: String, kernel: [u32; 3], stride: [u32; 3]| {
-        let (kind, padding) = (PoolKind::Max, Axes::Video([0, 0, 0]));
         let (kernel, stride) = (Axes::Video(kernel), Axes::Video(stride));
-        let map = nodes.add(name, Op::Pool(Pool { input, kind, kernel, stride, padding }));
+        let map = nodes.add(name, Op::Pool(Pool::new(input, PoolKind::Max, kernel, stride)));
         nodes.end_stage(&map);
         map
     };
