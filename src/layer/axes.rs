@@ -31,6 +31,11 @@ impl Dims {
     pub(crate) fn pooled(self, rounding: Rounding) -> Self {
         Self { h: rounding.half(self.h), w: rounding.half(self.w), ..self }
     }
+
+    /// As [`Dims::pooled`]. `None` if nothing is left: one row or column, floored.
+    pub(crate) fn pooled_if_any(self, rounding: Rounding) -> Option<Self> {
+        Some(self.pooled(rounding)).filter(|pooled| pooled.h > 0 && pooled.w > 0)
+    }
 }
 
 /// How H->L and layers of stride 2 halve the resolution.

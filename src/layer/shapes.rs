@@ -74,6 +74,10 @@ impl Spec {
         Ok(Extent { h, w })
     }
 
+    fn half_extent(&self, extent: Extent) -> Extent {
+        Extent { h: self.rounding.half(extent.h), w: self.rounding.half(extent.w) }
+    }
+
     /// The shapes of all tensors for an input of `size`.
     ///
     /// # Errors
@@ -118,10 +122,9 @@ impl Spec {
             (None, Some(_)) => Some(("the input's size", self.path_extent(Path::HH, full)?)),
             (None, None) => None,
         };
-        let half_extent = |e: Extent| Extent { h: self.rounding.half(e.h), w: self.rounding.half(e.w) };
         if let (Some((high_from, high)), Some((low_from, low))) = (high, lh) {
-            if self.stride == 1 && low != half_extent(high) {
-                return Err(Error::Resolutions { high_from, high, low_from, low, expected: half_extent(high) });
+            if self.stride == 1 && low != self.half_extent(high) {
+                return Err(Error::Resolutions { high_from, high, low_from, low, expected: self.half_extent(high) });
             }
             if self.stride == 2 && low != high {
                 let (first_from, first, second_from, second) = (high_from, high, low_from, low);
@@ -142,16 +145,16 @@ impl Spec {
                 None => None,
             };
             if let Some((high_from, high)) = beside
-                && low != half_extent(high)
+                && low != self.half_extent(high)
             {
-                return Err(Error::Resolutions { high_from, high, low_from, low, expected: half_extent(high) });
+                return Err(Error::Resolutions { high_from, high, low_from, low, expected: self.half_extent(high) });
             }
         }
 
         let output = |e: Option<(&str, Extent)>, c: u32| e.map(|(_, Extent { h, w })| Dims { n, c, t: t_out, h, w });
         let y_h = output(high, self.output.high);
         let y_l = output(low, self.output.low);
-        let pooled = |map: Dims| Some(map.pooled(self.rounding)).filter(|p| p.h > 0 && p.w > 0);
+        let pooled = |map: Dims| map.pooled_if_any(self.rounding);
         let x_h = (self.input.high > 0).then_some(full);
         Ok(Shapes {
             x_h,
@@ -168,14 +171,22 @@ impl Spec {
     ///
     /// # Errors
     ///
-    /// Those of [`Spec::shapes`].
+    /// Those of [`Spec::shapes`]. [`Error::Resolutions`] if Y_L is the only output, and no output of full resolution
+    /// would fit it: its padding changes the size too much.
     pub fn output_size(&self, size: InputSize) -> Result<InputSize, Error> {
         let shapes = self.shapes(size)?;
         let (any, extent) = match (shapes.y_h, shapes.y_l) {
             (Some(y_h), _) => (y_h, y_h.extent()),
             (None, Some(y_l)) => {
                 let full = Dims { n: size.n, c: 1, t: size.t, h: size.h, w: size.w };
-                (y_l, self.path_extent(Path::HH, full)?)
+                let (high, low) = (self.path_extent(Path::HH, full)?, y_l.extent());
+                let expected = self.half_extent(high);
+                if low != expected {
+                    // Any path from X_H has been compared with it before.
+                    let (high_from, low_from) = ("the input's size", Path::LL.arrow());
+                    return Err(Error::Resolutions { high_from, high, low_from, low, expected });
+                }
+                (y_l, high)
             }
             (None, None) => return Err(Error::argument("out_channels", 0, "must be at least 1")),
         };

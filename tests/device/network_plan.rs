@@ -10,7 +10,7 @@ use octconv::network::{
 use octconv::reference::network as reference;
 use octconv::{
     Activation, Context, ContextOptions, DeviceFacts, Downsample, Dtype, Error, InputSize, Options, Plan, Precision,
-    wgpu,
+    Rounding, wgpu,
 };
 
 fn conv(name: &str, conv: Conv) -> Node {
@@ -285,6 +285,19 @@ fn pooled_inputs_are_written_by_the_layer_before() {
         plan.layers().map(|layer| (layer.node, layer.options.pooled_input, layer.options.pooled_output)).collect();
     assert_eq!(pooled[1..], [("b", true, true), ("c", true, false)]);
     assert!(pooled[0].2, "{pooled:?}");
+}
+
+/// Nothing is left of a map of one row or column if odd sizes are rounded down: there is no pooled copy of it.
+#[test]
+fn maps_that_floor_to_nothing_have_no_pooled_copy() {
+    let nodes = vec![conv("a", Conv { stride: 2, ..Conv::new("input", 4) }), conv("b", Conv::new("a", 4))];
+    let network = Network { rounding: Rounding::Floor, ..network(nodes) };
+    for (h, w, positions) in [(2, 2, 1), (2, 9, 4), (8, 3, 4)] {
+        let size = InputSize::image(1, h, w);
+        let plan = plan(&network, size, &NetworkOptions::default());
+        assert_eq!(plan.layers().map(|layer| layer.options.pooled_output).collect::<Vec<_>>(), [false, false]);
+        assert_eq!(plan.graph().cost(size).unwrap().macs, positions * (3 * 4 + 4 * 4));
+    }
 }
 
 /// A layer of 1x1 can do without pool(X_H), and reads it where by the estimates it is faster with it.

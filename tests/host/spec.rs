@@ -339,6 +339,10 @@ mod shapes {
         // With one resolution alone nothing can disagree.
         assert!(at(valid(0.0, 0.0), 8, 8).is_ok());
         assert!(at(valid(1.0, 1.0), 8, 8).is_ok());
+        // But the next layer of a network has a size at full resolution, of which this output must be half.
+        let size = |spec: SpecBuilder| spec.build().unwrap().output_size(InputSize::image(1, 8, 8));
+        refused(size(valid(1.0, 1.0)), &["the input's size gives 6x6", "is 3x3", "L->L gives 2x2", "padding"]);
+        assert_eq!(size(k3(8, 1.0, 1.0)), Ok(InputSize::image(1, 8, 8)));
     }
 
     #[test]

@@ -37,26 +37,26 @@ impl Graph {
     /// The bytes that each node must move in any implementation: its inputs, its output and its weights once.
     ///
     /// Batch norms, concatenations and excitations count 0, because their neighbours can do their work. `activation`
-    /// and `weight` are bytes per element (4 or 2). Errors are those of [`Graph::shapes`].
+    /// and `weight` are bytes per element (4 or 2). Counts saturate. Errors are those of [`Graph::shapes`].
     pub fn min_bytes(&self, size: InputSize, activation: u64, weight: u64) -> Result<Vec<u64>, Error> {
         let shapes = self.shapes(size)?;
         let bytes = self.nodes.iter().zip(1..).map(|(node, id)| {
             let (input, output) = (shapes[node.inputs[0]], shapes[id]);
-            let maps = || (input.elements() + output.elements()) * activation;
+            let elements = input.elements().saturating_add(output.elements());
             match (&node.task, input, output) {
                 (Task::Conv { spec, .. }, ValueShape::Map { size, .. }, _) => {
                     Ok(spec.cost(size)?.min_bytes(activation, weight))
                 }
-                (Task::Pool { .. } | Task::GlobalPool, ..) => Ok(maps()),
+                (Task::Pool { .. } | Task::GlobalPool, ..) => Ok(elements.saturating_mul(activation)),
                 (
                     Task::Linear { .. } | Task::Softmax,
                     ValueShape::Vector { c, .. },
                     ValueShape::Vector { c: outputs, .. },
                 ) => {
                     let weights = matches!(node.task, Task::Linear { .. });
-                    let weights = if weights { u64::from(c) * u64::from(outputs) * weight } else { 0 };
+                    let weights = if weights { saturating_product([c, outputs]).saturating_mul(weight) } else { 0 };
                     // Vectors are always f32.
-                    Ok(4 * (input.elements() + output.elements()) + weights)
+                    Ok(elements.saturating_mul(4).saturating_add(weights))
                 }
                 _ => Ok(0),
             }

@@ -39,17 +39,19 @@ pub enum ValueShape {
 }
 
 impl ValueShape {
-    pub(super) fn map(split: Split, size: InputSize, rounding: Rounding) -> Self {
+    pub(crate) fn map(split: Split, size: InputSize, rounding: Rounding) -> Self {
         let InputSize { n, t, h, w } = size;
         let full = Dims { n, c: split.high, t, h, w };
         let half = full.pooled(rounding).with_channels(split.low);
         Self::Map { size, high: (split.high > 0).then_some(full), low: (split.low > 0).then_some(half) }
     }
 
-    /// Number of elements, of both frequencies or of all vectors.
+    /// Number of elements, of both frequencies or of all vectors. It saturates, as [`Dims::elements`] does.
     pub fn elements(&self) -> u64 {
         match *self {
-            Self::Map { high, low, .. } => [high, low].into_iter().flatten().map(Dims::elements).sum(),
+            Self::Map { high, low, .. } => {
+                [high, low].into_iter().flatten().map(Dims::elements).fold(0, u64::saturating_add)
+            }
             Self::Vector { n, c } => u64::from(n) * u64::from(c),
         }
     }

@@ -155,12 +155,9 @@ impl<'a> Placement<'a> {
                 }
                 if self.pooled.kept[id]
                     && self.places[id].pooled.is_none()
-                    && let Some(dims) = high
+                    && let Some(pooled) = high.and_then(|dims| dims.pooled_if_any(self.graph.network.rounding))
                 {
-                    let pooled = dims.pooled(self.graph.network.rounding);
-                    if pooled.h > 0 && pooled.w > 0 {
-                        self.places[id].pooled = Some(self.own(pooled));
-                    }
+                    self.places[id].pooled = Some(self.own(pooled));
                 }
             }
             ValueShape::Vector { n, c } => {

@@ -40,7 +40,8 @@ impl Pooled {
         // Not for the network's input, which nobody pools. Layers pool it themselves.
         for (id, kept) in kept.iter_mut().enumerate().skip(1) {
             let ValueShape::Map { high: Some(high), .. } = shapes[id] else { continue };
-            *kept = worth[id] > gains.cost(high, graph, id);
+            let Some(pooled) = high.pooled_if_any(graph.network.rounding) else { continue };
+            *kept = worth[id] > gains.cost(high, pooled, graph, id);
         }
         for (node, read) in graph.nodes.iter().zip(&mut read) {
             *read &= node.inputs.first().is_some_and(|&input| kept[input]);
@@ -89,9 +90,9 @@ impl Gains<'_> {
 
     /// The microseconds that the pooled map costs: a dispatch, or about half of that if the node that makes the value
     /// also writes its pooled map.
-    fn cost(&self, high: Dims, graph: &Graph, id: ValueId) -> f64 {
+    fn cost(&self, high: Dims, pooled: Dims, graph: &Graph, id: ValueId) -> f64 {
         let operand = |id, dims| Operand { id, dims };
-        let (from, to) = (operand(TensorId::XH, high), operand(TensorId::YH, high.pooled(graph.network.rounding)));
+        let (from, to) = (operand(TensorId::XH, high), operand(TensorId::YH, pooled));
         let step = pool::step(self.facts, self.options.types(self.facts), from, to);
         let alone = step.map_or(0.0, |step| step.work.estimate(self.facts));
         match graph.nodes[id - 1].task {
