@@ -34,10 +34,14 @@ mod case;
 mod compare;
 mod data;
 mod draw;
+#[cfg(feature = "network")]
+mod network;
 
 use crate::context::Context;
 use crate::error::Error;
 pub use case::{Case, Outcome};
+#[cfg(feature = "network")]
+pub use network::{NetworkCase, NetworkOutcome, run_networks};
 
 /// Runs one random case per seed, and calls `report(seed, case, outcome)` after each. Stops if `report` returns false.
 ///

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::device::{Device, describe};
 use crate::output::{one_line, print, print_json, progress};
+use crate::verify_networks;
 
 /// Compare random layers on this machine's adapter with the CPU reference.
 ///
@@ -25,6 +26,10 @@ pub struct Args {
     /// Run cases for this many seconds, instead of a number of cases
     #[arg(long, value_name = "N", conflicts_with = "cases")]
     seconds: Option<u64>,
+    /// Run this many random networks, instead of layers
+    #[arg(long, value_name = "N", conflicts_with_all = ["cases", "seconds"],
+        value_parser = clap::value_parser!(u64).range(1..))]
+    networks: Option<u64>,
     /// Seed of the first case; each next case has the next seed
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
@@ -40,6 +45,16 @@ pub struct Args {
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
+}
+
+impl Args {
+    /// The arguments that change how a case runs.
+    fn flags(&self) -> String {
+        let checked = if self.checked { " --checked" } else { "" };
+        let default_device = if self.default_device { " --default-device" } else { "" };
+        let as_gpu = if self.as_gpu { " --as-gpu" } else { "" };
+        format!("{checked}{default_device}{as_gpu}")
+    }
 }
 
 #[derive(Serialize)]
@@ -99,6 +114,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if !args.json {
         print(&report.heading())?;
     }
+    if let Some(networks) = args.networks {
+        return verify_networks::run(&device, args.seed, networks, &args.flags(), args.json);
+    }
 
     let most = if args.seconds.is_some() { u64::MAX } else { args.cases };
     let seeds = (0..most).map_while(|i| args.seed.checked_add(i));
@@ -156,9 +174,6 @@ impl Report {
             Err(error) => Some(format!("refused: {error}")),
         };
         let problem = problem.or(stray.map(|stray| format!("wgpu reported: {stray}")))?;
-        let checked = if args.checked { " --checked" } else { "" };
-        let default_device = if args.default_device { " --default-device" } else { "" };
-        let as_gpu = if args.as_gpu { " --as-gpu" } else { "" };
         self.failures.push(Failure {
             seed,
             spec: format!("{:?}", case.spec),
@@ -167,7 +182,7 @@ impl Report {
             batch_norm: case.batch_norm,
             ran,
             problem: one_line(&problem),
-            repeat: format!("octconv verify --seed {seed} --cases 1{checked}{default_device}{as_gpu}"),
+            repeat: format!("octconv verify --seed {seed} --cases 1{}", args.flags()),
         });
         self.failures.last()
     }
