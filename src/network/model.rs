@@ -238,6 +238,15 @@ impl Inference {
         &self.plan
     }
 
+    /// Fills the memory of all activations with NaN, so that an element shows that is read before it is written.
+    #[cfg(feature = "verify")]
+    pub(crate) fn poison(&self, queue: &wgpu::Queue) {
+        for buffer in &self.buffers {
+            // All ones is a NaN in either type.
+            queue.write_buffer(buffer, 0, &vec![0xff; buffer.size() as usize]);
+        }
+    }
+
     /// Records all dispatches into the caller's pass. Changes the pass's pipeline and bind group 0.
     ///
     /// The pass must be of the engine's device. wgpu reports another one where the caller finishes the encoder: nothing

@@ -95,6 +95,19 @@ pub(crate) fn octave_conv_f64(
     Ok(Layer::new(spec, size, weights, Value::Signed)?.run(maps))
 }
 
+/// What [`magnitude`] gives, or [`magnitude_of_tiles`] if there is a transform, for inputs of which none is negative.
+#[cfg(all(feature = "network", feature = "verify"))]
+pub(crate) fn magnitude_f64(
+    spec: &Spec,
+    size: InputSize,
+    weights: &Weights,
+    maps: &Maps,
+    transform: Option<&'static Transform>,
+) -> Result<[Option<Tensor>; 2], Error> {
+    let value = transform.map_or(Value::Absolute, Value::AbsoluteOfTiles);
+    Ok(Layer::new(spec, size, weights, value)?.run(maps))
+}
+
 /// Checks that the outputs are small enough to allocate.
 fn check_outputs(shapes: &Shapes) -> Result<(), Error> {
     for (name, y) in [("Y_H", shapes.y_h), ("Y_L", shapes.y_l)] {

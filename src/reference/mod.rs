@@ -10,4 +10,6 @@ mod tile_magnitude;
 #[cfg(feature = "verify")]
 pub(crate) use layer::magnitude_of_tiles;
 pub use layer::{Inputs, Outputs, average_pool, magnitude, octave_conv};
+#[cfg(all(feature = "network", feature = "verify"))]
+pub(crate) use layer::{Maps, magnitude_f64};
 pub use tensor::Tensor;

@@ -111,6 +111,18 @@ pub fn run(
     values.swap_remove(graph.output).ok_or_else(|| Error::Description { problem: "there is no output".into() })
 }
 
+/// Computes the value of one node from `values`, which has those that it reads.
+#[cfg(feature = "verify")]
+pub(crate) fn node(
+    graph: &Graph,
+    checkpoint: &Checkpoint,
+    shapes: &[ValueShape],
+    values: &[Option<Value>],
+    index: usize,
+) -> Result<Value, Error> {
+    Run { graph, checkpoint, shapes, values }.node(&graph.nodes[index], index + 1)
+}
+
 /// For each value the last node that reads it. That is the node that makes it if none reads it, and no node for the
 /// output.
 fn last_readers(graph: &Graph) -> Vec<ValueId> {

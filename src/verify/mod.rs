@@ -38,6 +38,8 @@ mod case;
 mod compare;
 mod data;
 mod draw;
+#[cfg(feature = "network")]
+mod network;
 mod values;
 
 use std::collections::HashSet;
@@ -45,6 +47,8 @@ use std::collections::HashSet;
 use crate::context::Context;
 use crate::error::Error;
 pub use case::{Case, Outcome};
+#[cfg(feature = "network")]
+pub use network::{NetworkCase, NetworkOutcome, run_networks};
 pub use values::Values;
 
 /// A case that ran.

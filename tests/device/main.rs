@@ -10,6 +10,7 @@ mod errors;
 mod matrix;
 mod network_plan;
 mod networks;
+mod networks_random;
 mod pointwise;
 mod pools;
 mod promised;

@@ -1,6 +1,7 @@
 //! Tests that need no device: specifications, costs, the reference, networks as data, sources of shaders.
 
 mod checkpoint;
+mod networks_random;
 mod networks_reference;
 mod pools;
 mod reference;

@@ -29,6 +29,7 @@ mod tensor_file;
 mod tune;
 mod types;
 mod verify;
+mod verify_networks;
 
 /// Octave convolution as one GPU operator.
 ///

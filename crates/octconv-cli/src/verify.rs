@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::device::{Device, describe};
 use crate::output::{one_line, print, print_json, progress};
+use crate::verify_networks;
 
 /// Compare random layers on this machine's adapter with the CPU reference.
 ///
@@ -29,7 +30,11 @@ pub struct Args {
     /// Cases per layer; compiling a layer's kernels takes longer than running them
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     alike: u32,
-    /// Seed of the first layer; each next layer has the next seed
+    /// Run this many random networks, instead of layers
+    #[arg(long, value_name = "N", conflicts_with_all = ["cases", "seconds", "alike"],
+        value_parser = clap::value_parser!(u64).range(1..))]
+    networks: Option<u64>,
+    /// Seed of the first layer or network; each next one has the next seed
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
     /// Keep wgpu's bounds checks in the kernels: slower, but it helps to find a bug
@@ -44,6 +49,16 @@ pub struct Args {
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
+}
+
+impl Args {
+    /// The arguments that change how a case runs.
+    fn flags(&self) -> String {
+        let checked = if self.checked { " --checked" } else { "" };
+        let default_device = if self.default_device { " --default-device" } else { "" };
+        let as_gpu = if self.as_gpu { " --as-gpu" } else { "" };
+        format!("{checked}{default_device}{as_gpu}")
+    }
 }
 
 #[derive(Serialize)]
@@ -107,6 +122,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if !args.json {
         print(&report.heading())?;
     }
+    if let Some(networks) = args.networks {
+        return verify_networks::run(&device, args.seed, networks, &args.flags(), args.json);
+    }
 
     let seeds = args.seed..=u64::MAX;
     let unit = if args.seconds.is_some() { " s" } else { "" };
@@ -168,9 +186,6 @@ impl Report {
             Err(error) => Some(format!("refused: {error}")),
         };
         let problem = problem.or(stray.map(|stray| format!("wgpu reported: {stray}")))?;
-        let checked = if args.checked { " --checked" } else { "" };
-        let default_device = if args.default_device { " --default-device" } else { "" };
-        let as_gpu = if args.as_gpu { " --as-gpu" } else { "" };
         self.failures.push(Failure {
             seed,
             spec: format!("{:?}", case.spec),
@@ -181,9 +196,10 @@ impl Report {
             ran,
             problem: one_line(&problem),
             repeat: format!(
-                "octconv verify --seed {seed} --cases {} --alike {}{checked}{default_device}{as_gpu}",
+                "octconv verify --seed {seed} --cases {} --alike {}{}",
                 index + 1,
-                args.alike
+                args.alike,
+                args.flags()
             ),
         });
         self.failures.last()

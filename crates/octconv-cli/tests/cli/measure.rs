@@ -72,6 +72,19 @@ fn verify_reports_what_ran() {
 }
 
 #[test]
+fn verify_compares_networks() {
+    let report = json_of(&["verify", "--networks", "2", "--seed", "3", "--json"]);
+    assert_eq!((&report["networks"], &report["seed"], &report["failures"]), (&json!(2), &json!(3), &json!([])));
+    assert!(report["dispatches"].as_u64() >= Some(2), "{report}");
+    assert!((0.0..=1.0).contains(&report["worst_fraction_of_bound"].as_f64().unwrap()), "{report}");
+    let lines = Outcome::of(octconv().args(["verify", "--networks", "1", "--as-gpu"]));
+    assert_eq!((lines.code, lines.stderr.as_str()), (0, ""));
+    assert!(lines.stdout.starts_with("adapter: "), "{}", lines.stdout);
+    assert!(lines.stdout.ends_with("all agree with the reference\n"), "{}", lines.stdout);
+    assert_eq!(Outcome::of(octconv().args(["verify", "--networks", "1", "--cases", "1"])).code, 2);
+}
+
+#[test]
 fn info_lists_adapters_and_choices() {
     let report = json_of(&["info", "--json"]);
     for adapter in report["adapters"].as_array().unwrap() {

@@ -1,0 +1,173 @@
+//! Runs a network on the device and on the reference, and compares what is kept and the answer.
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::bounds::NodeBounds;
+use super::{NetworkCase, NetworkOutcome};
+use crate::context::Context;
+use crate::device::{DeviceFacts, DeviceIdentity};
+use crate::dims::Dims;
+use crate::error::Error;
+use crate::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, NetworkPlan, ValueShape, random_input};
+use crate::plan::{Plan, Tuned};
+use crate::precision::Accuracy;
+use crate::reference::Tensor;
+use crate::reference::network::{Value, node};
+
+impl NetworkCase {
+    /// Plans the network for a device with these facts. `graph` is that of its network.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`NetworkPlan::new`].
+    pub fn plan(&self, graph: &Graph, facts: &DeviceFacts) -> Result<NetworkPlan, Error> {
+        let options = NetworkOptions { accuracy: Accuracy::Fast, keep: self.keep.clone(), ..NetworkOptions::default() };
+        let planned = NetworkPlan::new(graph, self.size, &options, facts)?;
+        if !self.any_variant {
+            return Ok(planned);
+        }
+        let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
+        let (device, mut tuned) = (DeviceIdentity(String::new()), Tuned::default());
+        for layer in planned.layers() {
+            let mut candidates = Plan::candidates(layer.spec, layer.size, &layer.options, facts);
+            if !candidates.is_empty() {
+                tuned.insert(&device, &candidates.swap_remove(rng.random_range(0..candidates.len())));
+            }
+        }
+        let choices = tuned.choices(&device).cloned().unwrap_or_default();
+        NetworkPlan::with_choices(graph, self.size, &options, facts, &choices)
+    }
+
+    /// Runs the network on the device and on the reference, and compares them.
+    ///
+    /// # Errors
+    ///
+    /// If the library or the device refuses the network. A wrong value is no error but [`NetworkOutcome::failure`].
+    pub fn run(&self, context: &Context) -> Result<NetworkOutcome, Error> {
+        let graph = Graph::new(&self.network)?;
+        let checkpoint = Checkpoint::random(&graph, self.seed);
+        let model = Model::new(context.engine(), graph, checkpoint)?;
+        let plan = self.plan(model.graph(), context.engine().facts())?;
+        let inference = model.compile(plan, |_| {})?;
+        let dims =
+            Dims { n: self.size.n, c: self.network.input.channels, t: self.size.t, h: self.size.h, w: self.size.w };
+        let input = random_input(dims.elements() as usize, self.seed);
+        inference.poison(context.queue());
+        let answer = inference.run(context, &input)?;
+
+        let mut outcome = self.compare(context, &model, &inference, Tensor::new(dims, &input))?;
+        context.run_pass(|pass| inference.record(pass))?;
+        let again = inference.output().map_or(Ok(Vec::new()), |value| value.read(context))?;
+        let same = answer.iter().zip(&again).all(|(a, b)| a.to_bits() == b.to_bits());
+        if outcome.failure.is_none() && !same {
+            outcome.failure = Some("the answer of a second run differs".into());
+        }
+        Ok(outcome)
+    }
+
+    fn compare(
+        &self,
+        context: &Context,
+        model: &Model,
+        inference: &Inference,
+        input: Tensor,
+    ) -> Result<NetworkOutcome, Error> {
+        let (graph, plan, facts) = (model.graph(), inference.plan(), context.engine().facts());
+        let dispatches = plan.trace().into_iter().map(|(node, kernel)| (node.to_owned(), kernel)).collect();
+        let mut outcome = NetworkOutcome { dispatches, worst: 0.0, failure: None };
+        let exact = Value::Map { high: Some(Tensor { data: vec![0.0; input.data.len()], ..input }), low: None };
+        let mut values = vec![Some(Value::Map { high: Some(input), low: None })];
+        let mut errors = vec![Some(exact)];
+        for (index, described) in self.network.nodes.iter().enumerate() {
+            let checkpoint = model.checkpoint();
+            let expected = node(graph, checkpoint, plan.shapes(), &values, index)?;
+            let bounds = NodeBounds { graph, checkpoint, plan, facts, values: &values, errors: &errors };
+            let bound = bounds.of(index, &expected)?;
+            let Some(view) = inference.value(&described.name) else {
+                values.push(Some(expected));
+                errors.push(Some(bound));
+                continue;
+            };
+            let found = view.read(context)?;
+            outcome.compare(&described.name, &found, &expected, &bound);
+            let (value, exact) = of_device(plan.shapes()[index + 1], &found);
+            values.push(Some(value));
+            errors.push(Some(exact));
+        }
+        Ok(outcome)
+    }
+}
+
+impl NetworkOutcome {
+    fn compare(&mut self, name: &str, found: &[f32], expected: &Value, bound: &Value) {
+        let (expected, bound) = (elements(expected), elements(bound));
+        if found.len() != expected.len() {
+            let lengths = (found.len(), expected.len());
+            self.failure.get_or_insert(format!("{name} has {} elements, the reference {}", lengths.0, lengths.1));
+            return;
+        }
+        for (i, &found) in found.iter().enumerate() {
+            let ratio = (f64::from(found) - expected[i]).abs() / bound[i].max(f64::MIN_POSITIVE);
+            // A NaN on either side counts as an infinite error.
+            let ratio = if ratio.is_nan() { f64::INFINITY } else { ratio };
+            self.worst = self.worst.max(ratio);
+            if ratio > 1.0 && self.failure.is_none() {
+                let (expected, bound) = (expected[i], bound[i]);
+                self.failure = Some(format!(
+                    "{name} is {found} at element {i}, the reference {expected}, more than {bound:.3e} apart"
+                ));
+            }
+        }
+    }
+}
+
+/// The elements of a vector; or those of a map's high frequency, then those of its low frequency.
+fn elements(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Map { high, low } => [high, low].into_iter().flatten().flat_map(|x| x.data.iter().copied()).collect(),
+        Value::Vector { data, .. } => data.clone(),
+    }
+}
+
+/// A value that the device has made, and bounds of 0.
+fn of_device(shape: ValueShape, found: &[f32]) -> (Value, Value) {
+    let make = |found: &[f32]| match shape {
+        ValueShape::Map { high, low, .. } => {
+            let (first, rest) = found.split_at(high.map_or(0, |dims| dims.elements() as usize));
+            let part = |dims: Option<Dims>, data: &[f32]| dims.map(|dims| Tensor::new(dims, data));
+            Value::Map { high: part(high, first), low: part(low, rest) }
+        }
+        ValueShape::Vector { n, c } => Value::Vector { n, c, data: found.iter().map(|&v| f64::from(v)).collect() },
+    };
+    (make(found), make(&vec![0.0; found.len()]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_exceeds_its_bound_is_a_failure() {
+        let vector = |data: &[f64]| Value::Vector { n: 1, c: data.len() as u32, data: data.to_vec() };
+        let (expected, bound) = (vector(&[1.0, -2.0, 0.0]), vector(&[0.5, 0.25, 0.0]));
+        for (found, worst, wanted) in [
+            (vec![1.25, -2.0, 0.0], 0.5, None),
+            (vec![1.0, -2.5, 0.0], 2.0, Some("n is -2.5 at element 1, the reference -2, more than 2.500e-1 apart")),
+            (vec![f32::NAN, -2.0, 0.0], f64::INFINITY, Some("n is NaN at element 0, the reference 1")),
+            (vec![1.0, -2.0], 0.0, Some("n has 2 elements, the reference 3")),
+        ] {
+            let mut outcome = NetworkOutcome { dispatches: Vec::new(), worst: 0.0, failure: None };
+            outcome.compare("n", &found, &expected, &bound);
+            assert_eq!(outcome.worst, worst);
+            let failure = outcome.failure.unwrap_or_default();
+            assert!(
+                failure.starts_with(wanted.unwrap_or_default()) && failure.is_empty() == wanted.is_none(),
+                "{failure}"
+            );
+        }
+        let mut outcome = NetworkOutcome { dispatches: Vec::new(), worst: 0.0, failure: None };
+        outcome.compare("n", &[1.0, -2.0, 1e-6], &expected, &bound);
+        assert!(outcome.failure.is_some() && outcome.worst > 1.0);
+    }
+}

@@ -1,0 +1,76 @@
+//! Compares random networks on a device with the reference.
+//!
+//! # What is compared
+//!
+//! A [`NetworkCase`] keeps the values of some nodes, or of all, or of none. Every kept value, and the answer, is compared
+//! element by element. Before the run, all memory of activations is NaN, so that an element shows which is read before it
+//! is written. Then the network runs again, in the memory that the first run has left: the answer must have the same bits.
+//!
+//! # The bound
+//!
+//! The reference goes from node to node. For each it has the value, and a bound on how far the device's may be from it.
+//! After a node that is kept, it goes on with the device's own value, and the bound is 0. So errors add up only from one
+//! kept node to the next, and a network that keeps everything is compared node by node.
+//!
+//! With the notation of [`crate::verify`]: let e be the bounds of the inputs x. A node is computed on x + e' with |e'| <= e,
+//! and rounds. The bound of its value y is the sum of
+//! - e, taken through the node: |W| e for a convolution or a matrix, the largest e for a maximum, the mean of e for a mean,
+//!   |f| e_x + (|x| + e_x) e_f for a product of x and a factor f, y (exp(2 e) - 1) for a softmax;
+//! - the rounding of the node, with S taken from |x| + e: the bound of a layer for a convolution (with W in place of S for
+//!   a Winograd one), and (8 sqrt(K) + 16) u S for all other sums of K terms;
+//! - both times the Lipschitz constant of the activation, plus the error of the shader's own function;
+//! - 4 u |y|.
+
+mod bounds;
+mod compare;
+mod draw;
+
+use crate::context::Context;
+use crate::dims::InputSize;
+use crate::error::Error;
+use crate::network::Network;
+
+/// One network to compare with the reference: what it computes, how it is run, and the seed of its weights and input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkCase {
+    /// What it computes.
+    pub network: Network,
+    /// The size of its input.
+    pub size: InputSize,
+    /// The names of the nodes whose values are compared, besides the answer.
+    pub keep: Vec<String>,
+    /// Whether each layer runs one of its legal variants by chance, as if that had been tuned. If not, the planner
+    /// chooses.
+    pub any_variant: bool,
+    /// The seed of weights, input and variants.
+    pub seed: u64,
+}
+
+/// The result of a comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkOutcome {
+    /// The dispatches that ran, in order: the node and the kernel of each.
+    pub dispatches: Vec<(String, String)>,
+    /// The largest ratio of an error to its bound. At most 1 if the values are right.
+    pub worst: f64,
+    /// What is wrong, or `None` if all is right.
+    pub failure: Option<String>,
+}
+
+/// Runs one random network per seed, and calls `report(seed, case, outcome)` after each. Stops if `report` returns false.
+///
+/// The outcome is an error if the library or the device refuses the case.
+pub fn run_networks(
+    context: &Context,
+    seeds: impl IntoIterator<Item = u64>,
+    mut report: impl FnMut(u64, &NetworkCase, &Result<NetworkOutcome, Error>) -> bool,
+) {
+    for seed in seeds {
+        let case = NetworkCase::random(seed);
+        let outcome = case.run(context);
+        context.engine().forget_pipelines();
+        if !report(seed, &case, &outcome) {
+            return;
+        }
+    }
+}
