@@ -25,12 +25,12 @@ test_on_drivers() {
     if [[ $last -gt 0 && -z ${OCTCONV_TEST_ALL:-} ]] && is_software "${titles[0]}"; then
         run_brief_tests "${titles[0]}" "${runners[0]}"
     else
-        run_tests "${titles[0]}" "${runners[0]}"
+        run_tests_on_device "${titles[0]}" "${runners[0]}"
     fi
     if [[ $last -gt 0 ]]; then
         run_device_tests "${titles[last]}" "${runners[last]}"
     fi
-    OCTCONV_CHECKED=1 run_tests "${titles[last]}, some with checks in the shaders" "${runners[last]}" \
+    OCTCONV_CHECKED=1 run_tests_on_device "${titles[last]}, some with checks in the shaders" "${runners[last]}" \
         --test device -- "${checked_tests[@]}"
 }
 

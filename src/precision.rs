@@ -51,8 +51,7 @@ impl FromStr for Dtype {
     }
 }
 
-/// Which kernels a layer may run, by the bound of their errors. Sums are of products w x; S is the sum of |w x| over the
-/// inputs that an output sees.
+/// Which kernels a layer may run, by the bound of their errors. S is the sum of |w * x| over the terms of an output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Accuracy {
     /// Those whose error is at most a constant times S, whatever the values are. An output depends on nothing that it

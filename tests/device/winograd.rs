@@ -50,16 +50,9 @@ fn folded_grids() {
     crate::common::check_one(&context, &Case { options, ..case });
 }
 
-const FAST: Options = Options {
-    precision: Precision { activations: Dtype::F32, weights: Dtype::F32, sums: Dtype::F32 },
-    accuracy: Accuracy::Fast,
-    pooled_input: false,
-    pooled_output: false,
-    high_slice: None,
-    low_slice: None,
-    scratch_limit: None,
-    variant: None,
-};
+fn fast() -> Options {
+    Options { accuracy: Accuracy::Fast, ..Options::default() }
+}
 
 /// A layer is exact unless it is told to be fast. What it is told to run, it runs.
 #[test]
@@ -71,10 +64,10 @@ fn only_fast_layers_choose_it() {
     };
     assert_eq!(Options::default().accuracy, Accuracy::Exact);
     assert!(!strategies(&Options::default()).contains(&Strategy::Transform));
-    assert!(strategies(&FAST).contains(&Strategy::Transform));
+    assert!(strategies(&fast()).contains(&Strategy::Transform));
     let chosen = |options: &Options| Plan::new(&spec, size, options, &facts).unwrap().variant().strategy;
     assert_ne!(chosen(&Options::default()), Strategy::Transform);
-    assert_eq!(chosen(&FAST), Strategy::Transform);
+    assert_eq!(chosen(&fast()), Strategy::Transform);
     assert_eq!(
         chosen(&Options { variant: Some(variant("transform/winograd")), ..Options::default() }),
         Strategy::Transform
@@ -119,7 +112,7 @@ fn layers_that_it_refuses() {
         k3(split((4, 4), (4, 4))).depthwise(),
     ];
     for spec in refused.map(|spec| spec.build().unwrap()) {
-        let plans = Plan::candidates(&spec, InputSize::image(1, 8, 8), &FAST, &DeviceFacts::default());
+        let plans = Plan::candidates(&spec, InputSize::image(1, 8, 8), &fast(), &DeviceFacts::default());
         assert!(!plans.is_empty() && plans.iter().all(|plan| plan.variant().family != family("winograd")), "{spec:?}");
     }
 }

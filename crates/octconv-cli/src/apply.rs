@@ -218,8 +218,8 @@ impl Layer {
         let given = self.tensors.values().flatten().all(|v| v.is_finite());
         (given && !lost.is_empty()).then(|| {
             format!(
-                "error: {} are infinite or NaN, although all inputs and weights are finite: {dtype} cannot hold them",
-                lost.join(", ")
+                "error: outputs overflow {dtype}: infinite or NaN are {}, though all inputs and weights are finite",
+                lost.join(" and ")
             )
         })
     }

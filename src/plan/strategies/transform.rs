@@ -12,7 +12,7 @@ use crate::precision::Accuracy;
 pub(super) fn steps(planner: &mut Planner) -> Result<Vec<Step>, Error> {
     if planner.layer.options.accuracy == Accuracy::Exact && planner.layer.options.variant.is_none() {
         return Err(
-            planner.refuse("its error depends on inputs that an output does not see, which exact layers refuse")
+            planner.refuse("only fast layers run it, because its error depends on inputs that an output does not see")
         );
     }
     let family = planner.variant.family.kernels();

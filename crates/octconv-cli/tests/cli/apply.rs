@@ -80,8 +80,7 @@ fn what_overflows_is_told() {
     };
     let folder = Folder::new(&spec, &file(1000.0));
     let outcome = folder.apply(&["--reference", "--dtype", "f16"], &[]);
-    let message =
-        "error: 1 of y_h are infinite or NaN, although all inputs and weights are finite: f16 cannot hold them";
+    let message = "error: outputs overflow f16: infinite or NaN are 1 of y_h, though all inputs and weights are finite";
     assert_eq!((outcome.code, outcome.stderr.lines().last()), (1, Some(message)));
     assert_eq!(folder.apply(&["--reference"], &[]).code, 0);
     // What is not finite to begin with may stay so.
