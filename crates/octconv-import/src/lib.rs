@@ -1,0 +1,1 @@
+//! Reads what other frameworks write: files of tensors, and whole networks.
