@@ -296,7 +296,11 @@ impl Layer {
     }
 
     fn named(&self, outputs: Outputs) -> Vec<Named> {
-        let named = |(name, dims, values)| Named { name, shape: file_shape(dims, self.clips), values };
+        let named = |(name, dims, values): (&str, _, _)| Named {
+            name: name.to_owned(),
+            shape: file_shape(dims, self.clips),
+            values,
+        };
         outputs.into_iter().map(named).collect()
     }
 }

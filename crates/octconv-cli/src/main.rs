@@ -13,6 +13,7 @@ mod cost_network;
 mod device;
 mod evaluate;
 mod features;
+mod import;
 mod info;
 mod layer_file;
 mod limits;
@@ -22,6 +23,7 @@ mod picture;
 mod plot;
 mod predictor;
 mod roofline;
+mod run;
 mod scale;
 mod size;
 mod target;
@@ -48,6 +50,8 @@ struct Cli {
 enum Command {
     Classify(classify::Args),
     Evaluate(evaluate::Args),
+    Import(import::Args),
+    Run(run::Args),
     Info(info::Args),
     Verify(verify::Args),
     Apply(apply::Args),
@@ -61,6 +65,8 @@ fn main() -> ExitCode {
     let outcome = match &Cli::parse().command {
         Command::Classify(args) => classify::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Import(args) => import::run(args),
+        Command::Run(args) => run::run(args),
         Command::Info(args) => info::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Apply(args) => apply::run(args),

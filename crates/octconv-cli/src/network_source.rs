@@ -109,7 +109,7 @@ pub fn described(name: &str, text: &str) -> Result<Source> {
 }
 
 /// Weights from a file.
-fn read_weights(path: &Path, limits: Limits) -> Result<Checkpoint> {
+pub fn read_weights(path: &Path, limits: Limits) -> Result<Checkpoint> {
     let bytes = limits.read(path, Holds::Tensors)?;
     Checkpoint::from_safetensors(&bytes).with_context(|| format!("reading {}", shown_path(path)))
 }

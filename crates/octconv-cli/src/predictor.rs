@@ -1,12 +1,13 @@
 //! A network that answers: on the adapter, or on the CPU reference if there is none.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkPlan};
+use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkPlan, TensorView, ValueView};
 use octconv::reference::network as reference;
-use octconv::{Dtype, InputSize};
+use octconv::{Dims, Dtype, InputSize};
 
 use crate::device::{self, Device};
 use crate::output::progress;
+use crate::tensor_file::Named;
 use crate::types::TypeArgs;
 
 /// Where and how a network runs.
@@ -106,6 +107,63 @@ impl Predictor {
         Ok(answers.chunks(self.answer.max(1)).take(inputs.len()).map(<[f32]>::to_vec).collect())
     }
 
+    /// The values of nodes for one whole batch, as tensors: that of the output, and those that were kept.
+    pub fn values(&self, input: &[f32], names: &[String]) -> Result<Vec<Named>> {
+        let shape = |dims: &Dims| match dims.t {
+            1 if self.size.t == 1 => vec![dims.n, dims.c, dims.h, dims.w],
+            t => vec![dims.n, dims.c, t, dims.h, dims.w],
+        };
+        let named = |name: String, shape: Vec<u32>, values: Vec<f32>| {
+            let shape = shape.into_iter().map(|d| d as usize).collect();
+            Named { name, shape, values }
+        };
+        let mut tensors = Vec::new();
+        match &self.form {
+            Form::Device { device, inference } => {
+                inference.write_input(&device.context, input)?;
+                device.context.run_pass(|pass| inference.record(pass))?;
+                let read =
+                    |view: TensorView| device.context.read(view.buffer, view.offset, view.dims.elements(), view.dtype);
+                for name in names {
+                    match inference.value(name).with_context(|| format!("{name} has no value"))? {
+                        ValueView::Map { high, low } => {
+                            for (view, letter) in [(high, 'h'), (low, 'l')] {
+                                let Some(view) = view else { continue };
+                                tensors.push(named(format!("{name}.{letter}"), shape(&view.dims), read(view)?));
+                            }
+                        }
+                        ValueView::Vector(view) => {
+                            tensors.push(named(name.clone(), vec![view.dims.n, view.dims.c], read(view)?));
+                        }
+                        _ => bail!("{name} is neither a map nor a vector"),
+                    }
+                }
+                device.check()?;
+            }
+            Form::Reference { graph, checkpoint, .. } => {
+                let mut visit = |node: &str, value: &reference::Value| {
+                    if !names.iter().any(|name| name == node) {
+                        return;
+                    }
+                    match value {
+                        reference::Value::Map { high, low } => {
+                            for (tensor, letter) in [(high, 'h'), (low, 'l')] {
+                                let Some(tensor) = tensor else { continue };
+                                tensors.push(named(format!("{node}.{letter}"), shape(&tensor.dims), tensor.to_f32()));
+                            }
+                        }
+                        reference::Value::Vector { n, c, .. } => {
+                            tensors.push(named(node.to_owned(), vec![*n, *c], value.to_f32()));
+                        }
+                        _ => {}
+                    }
+                };
+                reference::run(graph, checkpoint, self.size, input, &mut visit)?;
+            }
+        }
+        Ok(tensors)
+    }
+
     fn batch(&self, inputs: &[Vec<f32>]) -> Vec<f32> {
         let mut batch = inputs.concat();
         batch.resize(self.size.n as usize * self.input, 0.0);
@@ -118,7 +176,7 @@ impl Predictor {
             Form::Device { device, inference } => {
                 inference.run(&device.context, &self.batch(&[input.to_vec()]))?;
                 let value = inference.value(node).with_context(|| format!("{node} is no node of the network"))?;
-                let octconv::network::ValueView::Map { high, low } = value else { bail!("{node} is no map") };
+                let ValueView::Map { high, low } = value else { bail!("{node} is no map") };
                 let mut parts: Features = [None, None];
                 for (part, view) in parts.iter_mut().zip([high, low]) {
                     let Some(view) = view else { continue };

@@ -12,7 +12,7 @@ pub type Views<'a> = BTreeMap<String, TensorView<'a>>;
 
 /// A tensor to be written.
 pub struct Named {
-    pub name: &'static str,
+    pub name: String,
     pub shape: Vec<usize>,
     pub values: Vec<f32>,
 }
@@ -55,7 +55,7 @@ pub fn serialize(tensors: &[Named], dtype: Dtype) -> Result<Vec<u8>> {
     };
     let views = tensors.iter().zip(&data).map(|(tensor, data)| {
         let view = TensorView::new(file_dtype, tensor.shape.clone(), data)?;
-        Ok((tensor.name, view))
+        Ok((tensor.name.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>>>()?;
     safetensors::serialize(views, None).context("writing safetensors")
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn both_types_come_back() {
         for dtype in [Dtype::F32, Dtype::F16] {
-            let tensor = Named { name: "y_h", shape: vec![1, 3], values: vec![1.0, -0.5, 2.25] };
+            let tensor = Named { name: "y_h".into(), shape: vec![1, 3], values: vec![1.0, -0.5, 2.25] };
             let bytes = serialize(&[tensor], dtype).unwrap();
             let views = views(&bytes).unwrap();
             assert_eq!(views["y_h"].shape(), [1, 3]);

@@ -1,0 +1,91 @@
+//! `octconv run`: runs a network on tensors.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use octconv::network::{Checkpoint, Graph};
+use octconv::{Dtype, InputSize};
+
+use crate::limits::{Holds, Limits};
+use crate::network_source::{self, Settings};
+use crate::output::{self, shown_path};
+use crate::predictor::{Predictor, RunArgs};
+use crate::target::{Kind, Target};
+use crate::tensor_file;
+
+/// Run a network on tensors from a file
+///
+/// IN holds the input: a tensor named "input", or the only tensor, in F32 or F16, [n, c, h, w] or [n, c, t, h, w]. OUT
+/// gets the answer and the values that --keep names, in F32. A value that is a vector has the name of its node. A map
+/// has two tensors, NODE.h and NODE.l, for its high and its low frequency, or one of them.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A built-in network, or FILE.json with a description
+    #[arg(value_name = "NETWORK")]
+    network: String,
+    #[command(flatten)]
+    settings: Settings,
+    /// Its weights
+    #[arg(long, value_name = "FILE.safetensors")]
+    weights: PathBuf,
+    /// The input
+    #[arg(value_name = "IN.safetensors")]
+    input: PathBuf,
+    /// Where the answer goes; a safetensors file that is there is replaced
+    #[arg(value_name = "OUT.safetensors")]
+    output: PathBuf,
+    /// Also write the value of this node; may be given several times
+    #[arg(long, value_name = "NODE")]
+    keep: Vec<String>,
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let read = [args.weights.clone(), args.input.clone()];
+    let target = Target::new(&args.output, Kind::Tensors)?.apart_from(&read)?;
+    let network = network_source::load(&args.network, &args.settings, args.limits)?.network;
+    let graph = Graph::new(&network)?;
+    for name in &args.keep {
+        ensure!(network.nodes.iter().any(|node| node.name == *name), "--keep {name}: the network has no such node");
+    }
+    let checkpoint = network_source::read_weights(&args.weights, args.limits)?;
+    let (size, input) = read_input(&args.input, args.limits)?;
+    let predictor = Predictor::new(&graph, checkpoint, size, &args.run, args.keep.clone())?;
+    let mut names = vec![network.output.clone()];
+    names.extend(args.keep.iter().filter(|name| **name != network.output).cloned());
+    let values = predictor.values(&input, &names)?;
+    let finite = values.iter().all(|value| value.values.iter().all(|v| v.is_finite()));
+    target.write(&tensor_file::serialize(&values, Dtype::F32)?)?;
+    output::tell(&format!("ran on {}", predictor.describe()));
+    if finite {
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::tell(&format!("{}: some values are not finite", shown_path(target.path())));
+    Ok(ExitCode::FAILURE)
+}
+
+/// The input of a file, and its size.
+fn read_input(path: &Path, limits: Limits) -> Result<(InputSize, Vec<f32>)> {
+    let bytes = limits.read(path, Holds::Tensors)?;
+    input_of(&bytes).with_context(|| format!("reading {}", shown_path(path)))
+}
+
+fn input_of(bytes: &[u8]) -> Result<(InputSize, Vec<f32>)> {
+    let mut tensors = Checkpoint::from_safetensors(bytes)?.tensors;
+    let tensor = match (tensors.remove("input"), tensors.len()) {
+        (Some(tensor), _) => tensor,
+        (None, 1) => tensors.into_values().next().context("it has no tensor")?,
+        (None, count) => bail!("it has {count} tensors, and none is named \"input\""),
+    };
+    let sizes: Vec<u32> = tensor.shape.iter().map(|&d| u32::try_from(d)).collect::<Result<_, _>>()?;
+    let size = match sizes[..] {
+        [n, _, h, w] => InputSize::image(n, h, w),
+        [n, _, t, h, w] => InputSize::video(n, t, h, w),
+        _ => bail!("the input is {sizes:?}: must be [n, c, h, w] or [n, c, t, h, w]"),
+    };
+    Ok((size, tensor.data))
+}

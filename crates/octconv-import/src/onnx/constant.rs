@@ -1,0 +1,137 @@
+//! Constants of a graph: its initializers, and what is computed from them.
+
+use half::{bf16, f16};
+use ndarray::{ArrayD, IxDyn};
+use rten_onnx::onnx::{DataLocation, DataType, TensorProto};
+
+use crate::External;
+
+/// A tensor whose values are known.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Constant {
+    Float(ArrayD<f32>),
+    /// All kinds of whole numbers, and truth values.
+    Int(ArrayD<i64>),
+}
+
+/// The most elements of a constant that is computed: what a file says must not decide how much memory is taken.
+pub(super) const MOST_ELEMENTS: usize = 1 << 26;
+
+impl Constant {
+    /// Reads a tensor of the file. `external` gives the bytes of a tensor that lies in another file.
+    pub(super) fn read(tensor: &TensorProto, external: &mut External) -> Result<Self, String> {
+        let shape = shape(&tensor.dims)?;
+        let bytes = match (&tensor.raw_data, tensor.data_location) {
+            (_, Some(DataLocation::EXTERNAL)) => Some(read_external(tensor, external)?),
+            (Some(raw), _) => Some(raw.borrow().clone()),
+            (None, _) => None,
+        };
+        let kind = tensor.data_type.unwrap_or(DataType(0));
+        let kind_name = kind.name().map_or_else(|| kind.0.to_string(), str::to_lowercase);
+        let ints = |each: usize, read: fn(&[u8]) -> i64| match &bytes {
+            Some(bytes) => whole(bytes, each).map(|parts| parts.map(read).collect()),
+            None if kind == DataType::INT64 => Ok(tensor.int64_data.clone()),
+            None => Ok(tensor.int32_data.iter().map(|&v| v.into()).collect()),
+        };
+        let floats = |each: usize, read: fn(&[u8]) -> f32, stored: &dyn Fn() -> Vec<f32>| match &bytes {
+            Some(bytes) => whole(bytes, each).map(|parts| parts.map(read).collect()),
+            None => Ok(stored()),
+        };
+        let of_bits = |read: fn(u16) -> f32| tensor.int32_data.iter().map(move |&v| read(v as u16)).collect::<Vec<_>>();
+        match kind {
+            DataType::FLOAT => {
+                let stored = || tensor.float_data.clone();
+                floats(4, |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]), &stored)
+            }
+            DataType::DOUBLE => {
+                let stored = || tensor.double_data.iter().map(|&v| v as f32).collect();
+                floats(8, |b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32, &stored)
+            }
+            DataType::FLOAT16 => {
+                floats(2, |b| f16::from_le_bytes([b[0], b[1]]).to_f32(), &|| of_bits(|v| f16::from_bits(v).to_f32()))
+            }
+            DataType::BFLOAT16 => {
+                floats(2, |b| bf16::from_le_bytes([b[0], b[1]]).to_f32(), &|| of_bits(|v| bf16::from_bits(v).to_f32()))
+            }
+            DataType::INT64 => {
+                let values = ints(8, |b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))?;
+                return array(&shape, values).map(Self::Int);
+            }
+            DataType::INT32 => {
+                let values = ints(4, |b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]).into())?;
+                return array(&shape, values).map(Self::Int);
+            }
+            DataType::BOOL | DataType::UINT8 => return array(&shape, ints(1, |b| b[0].into())?).map(Self::Int),
+            DataType::INT8 => return array(&shape, ints(1, |b| (b[0] as i8).into())?).map(Self::Int),
+            _ => Err(format!("its type is {kind_name}: must be float, float16, bfloat16, double or a whole number")),
+        }
+        .and_then(|values| array(&shape, values).map(Self::Float))
+    }
+
+    pub(super) fn shape(&self) -> &[usize] {
+        match self {
+            Self::Float(array) => array.shape(),
+            Self::Int(array) => array.shape(),
+        }
+    }
+
+    /// Its elements as whole numbers. None if they are not.
+    pub(super) fn ints(&self) -> Option<Vec<i64>> {
+        match self {
+            Self::Int(array) => Some(array.iter().copied().collect()),
+            Self::Float(_) => None,
+        }
+    }
+
+    /// Its elements as numbers.
+    pub(super) fn floats(&self) -> Vec<f32> {
+        match self {
+            Self::Float(array) => array.iter().copied().collect(),
+            Self::Int(array) => array.iter().map(|&v| v as f32).collect(),
+        }
+    }
+
+    /// Its only element.
+    pub(super) fn scalar(&self) -> Option<f32> {
+        match self {
+            Self::Float(array) if array.len() == 1 => array.first().copied(),
+            Self::Int(array) if array.len() == 1 => array.first().map(|&v| v as f32),
+            _ => None,
+        }
+    }
+}
+
+/// The parts of `each` bytes. An error if bytes are left over.
+fn whole(bytes: &[u8], each: usize) -> Result<std::slice::ChunksExact<'_, u8>, String> {
+    let parts = bytes.chunks_exact(each);
+    if parts.remainder().is_empty() { Ok(parts) } else { Err(format!("it has {} bytes", bytes.len())) }
+}
+
+fn array<T>(shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, String> {
+    let count = values.len();
+    ArrayD::from_shape_vec(IxDyn(shape), values)
+        .map_err(|_| format!("it has {count} elements, and the shape {shape:?}"))
+}
+
+/// A shape that the file gives, if its elements can be counted.
+pub(super) fn shape(dims: &[i64]) -> Result<Vec<usize>, String> {
+    let sizes: Option<Vec<usize>> = dims.iter().map(|&d| usize::try_from(d).ok()).collect();
+    let count = sizes.as_ref().and_then(|sizes| sizes.iter().try_fold(1usize, |all, &d| all.checked_mul(d)));
+    match (sizes, count) {
+        (Some(sizes), Some(count)) if count <= 1 << 40 => Ok(sizes),
+        _ => Err(format!("its shape is {dims:?}")),
+    }
+}
+
+fn read_external(tensor: &TensorProto, external: &mut External) -> Result<Vec<u8>, String> {
+    let get = |wanted: &str| {
+        let entry = tensor.external_data.iter().find(|entry| entry.key.as_deref() == Some(wanted));
+        entry.and_then(|entry| entry.value.as_deref())
+    };
+    let number = |wanted: &str| match get(wanted) {
+        None => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| format!("its {wanted} in another file is {text:?}")),
+    };
+    let location = get("location").ok_or("it lies in another file, and the name of the file is missing")?;
+    external(location, number("offset")?.unwrap_or(0), number("length")?)
+}

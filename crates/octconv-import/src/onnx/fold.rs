@@ -1,0 +1,447 @@
+//! Computes what depends on constants alone: sizes of maps, and weights that are cut, turned or scaled before they are
+//! used.
+
+use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice, concatenate};
+
+use super::constant::{Constant, MOST_ELEMENTS, shape};
+use super::node::FileNode;
+
+/// Why an operation on constants cannot be computed.
+type Reason = String;
+
+/// What the node makes of constants. `None` if it is no operation that is known here.
+pub(super) fn evaluate(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Option<Result<Constant, Reason>> {
+    let known = [
+        "Identity",
+        "Cast",
+        "Reshape",
+        "Squeeze",
+        "Unsqueeze",
+        "Flatten",
+        "Transpose",
+        "Concat",
+        "Slice",
+        "Gather",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Sqrt",
+        "Neg",
+        "Floor",
+        "Ceil",
+        "Exp",
+        "Pow",
+        "Reciprocal",
+        "Min",
+        "Max",
+        "Mod",
+        "Shape",
+        "Size",
+        "ConstantOfShape",
+        "Expand",
+        "Range",
+        "ReduceProd",
+        "ReduceSum",
+        "Equal",
+        "Where",
+        "Dropout",
+    ];
+    known.contains(&node.operator.as_str()).then(|| compute(node, inputs, opset))
+}
+
+fn compute(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<Constant, Reason> {
+    let input = |i: usize| inputs.get(i).copied().flatten().ok_or_else(|| format!("its input {i} is missing"));
+    let given = |i: usize| inputs.get(i).copied().flatten();
+    let ints = |i: usize| input(i)?.ints().ok_or_else(|| format!("its input {i} must be whole numbers"));
+    // Axes are an attribute, and an input since some version.
+    let axes = |i: usize| -> Result<Option<Vec<i64>>, Reason> {
+        match (node.ints("axes"), given(i)) {
+            (Some(axes), _) => Ok(Some(axes.to_vec())),
+            (None, Some(_)) => ints(i).map(Some),
+            (None, None) => Ok(None),
+        }
+    };
+    let x = input(0)?;
+    match node.operator.as_str() {
+        "Identity" | "Dropout" => Ok(x.clone()),
+        "Cast" => cast(x, node.int("to").unwrap_or(0)),
+        "Reshape" => reshape(x, &ints(1)?, node.int("allowzero") == Some(1)),
+        "Squeeze" => squeeze(x, axes(1)?.as_deref()),
+        "Unsqueeze" => unsqueeze(x, &axes(1)?.ok_or("its axes are missing")?),
+        "Flatten" => {
+            let at = axis(node.int("axis").unwrap_or(1), x.shape().len() + 1)?;
+            let (rows, columns) = x.shape().split_at(at);
+            let sizes = [rows.iter().product(), columns.iter().product()];
+            each(x, |a| reshaped(a, &sizes), |a| reshaped(a, &sizes))
+        }
+        "Transpose" => {
+            let rank = x.shape().len();
+            let order: Vec<usize> = match node.ints("perm") {
+                Some(perm) => perm.iter().map(|&p| axis(p, rank)).collect::<Result<_, _>>()?,
+                None => (0..rank).rev().collect(),
+            };
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            if !sorted.into_iter().eq(0..rank) {
+                return Err(format!("its perm is {order:?}"));
+            }
+            each(
+                x,
+                |a| Ok(a.permuted_axes(order.clone()).to_owned()),
+                |a| Ok(a.permuted_axes(order.clone()).to_owned()),
+            )
+        }
+        "Concat" => concat(node, inputs),
+        "Slice" => slice(node, inputs, opset),
+        "Gather" => {
+            let at = axis(node.int("axis").unwrap_or(0), x.shape().len())?;
+            let indices = input(1)?;
+            gather(x, at, &ints(1)?, indices.shape())
+        }
+        "Shape" => {
+            let sizes: Vec<i64> = x.shape().iter().map(|&d| d as i64).collect();
+            Ok(part_of_shape(node, &sizes))
+        }
+        "Size" => Ok(Constant::Int(ArrayD::from_elem(IxDyn(&[]), x.shape().iter().product::<usize>() as i64))),
+        "ConstantOfShape" => {
+            let sizes = shape(&ints(0)?)?;
+            bounded(&sizes)?;
+            let value = node
+                .tensor("value")
+                .map(|tensor| Constant::read(tensor, &mut |_, _, _| Err("it lies in another file".into())));
+            match value.transpose()? {
+                None => Ok(Constant::Float(ArrayD::zeros(IxDyn(&sizes)))),
+                Some(Constant::Float(v)) => {
+                    Ok(Constant::Float(ArrayD::from_elem(IxDyn(&sizes), v.first().copied().unwrap_or(0.0))))
+                }
+                Some(Constant::Int(v)) => {
+                    Ok(Constant::Int(ArrayD::from_elem(IxDyn(&sizes), v.first().copied().unwrap_or(0))))
+                }
+            }
+        }
+        "Expand" => {
+            let sizes = common_shape(x.shape(), &shape(&ints(1)?)?)?;
+            bounded(&sizes)?;
+            each(x, |a| broadcast(&a, &sizes), |a| broadcast(&a, &sizes))
+        }
+        "Range" => {
+            let [start, limit, delta] = [ints(0)?, ints(1)?, ints(2)?].map(|v| v.first().copied().unwrap_or(0));
+            let count = limit.checked_sub(start).and_then(|length| length.checked_div(delta)).unwrap_or(i64::MAX);
+            if count >= MOST_ELEMENTS as i64 {
+                return Err(format!("its range is from {start} to {limit} in steps of {delta}"));
+            }
+            let values = (0..=count.max(0)).filter_map(|i| start.checked_add(i.checked_mul(delta)?));
+            let inside = |&v: &i64| if delta > 0 { v < limit } else { v > limit };
+            Ok(Constant::Int(values.filter(inside).collect::<ndarray::Array1<i64>>().into_dyn()))
+        }
+        "ReduceProd" | "ReduceSum" => {
+            let values = ints(0)?;
+            let start = i64::from(node.operator == "ReduceProd");
+            let combine = |all: i64, &v: &i64| if start == 1 { all.checked_mul(v) } else { all.checked_add(v) };
+            let all = values.iter().try_fold(start, combine).ok_or("its result is too large")?;
+            let rank = if node.int("keepdims") == Some(0) { 0 } else { x.shape().len() };
+            Ok(Constant::Int(ArrayD::from_elem(IxDyn(&vec![1; rank]), all)))
+        }
+        "Where" => {
+            let (chosen, other) = (input(1)?, input(2)?);
+            let sizes = common_shape(&common_shape(x.shape(), chosen.shape())?, other.shape())?;
+            bounded(&sizes)?;
+            let condition = x.ints().ok_or("its condition must be a truth value")?;
+            let condition =
+                broadcast(&ArrayViewD::from_shape(IxDyn(x.shape()), &condition).map_err(|e| e.to_string())?, &sizes)?;
+            match (chosen, other) {
+                (Constant::Int(a), Constant::Int(b)) => {
+                    let (a, b) = (broadcast(&a.view(), &sizes)?, broadcast(&b.view(), &sizes)?);
+                    let mut result = a;
+                    ndarray::Zip::from(&mut result).and(&b).and(&condition).for_each(|r, &b, &c| {
+                        if c == 0 {
+                            *r = b
+                        }
+                    });
+                    Ok(Constant::Int(result))
+                }
+                _ => Err("it chooses between numbers with fractions".into()),
+            }
+        }
+        "Sqrt" | "Neg" | "Floor" | "Ceil" | "Exp" | "Reciprocal" => Ok(unary(&node.operator, x)),
+        operator => binary(operator, x, input(1)?),
+    }
+}
+
+/// Sizes [start, end) of a shape, as the attributes of `Shape` have it.
+pub(super) fn part_of_shape(node: &FileNode, sizes: &[i64]) -> Constant {
+    let rank = sizes.len() as i64;
+    let at = |given: Option<i64>, otherwise: i64| {
+        let v = given.unwrap_or(otherwise);
+        (if v < 0 { v + rank } else { v }).clamp(0, rank) as usize
+    };
+    let (start, end) = (at(node.int("start"), 0), at(node.int("end"), rank));
+    let part = sizes.get(start..end).unwrap_or_default();
+    Constant::Int(ndarray::Array1::from(part.to_vec()).into_dyn())
+}
+
+/// An axis, counted from the end if it is negative.
+pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, Reason> {
+    let counted = if axis < 0 { axis + rank as i64 } else { axis };
+    let found = usize::try_from(counted).ok().filter(|&axis| axis < rank);
+    found.ok_or_else(|| format!("its axis is {axis}, of {rank}"))
+}
+
+fn bounded(sizes: &[usize]) -> Result<(), Reason> {
+    let count = sizes.iter().try_fold(1usize, |all, &d| all.checked_mul(d));
+    match count {
+        Some(count) if count <= MOST_ELEMENTS => Ok(()),
+        _ => Err(format!("it makes a constant of shape {sizes:?}, more than {MOST_ELEMENTS} elements")),
+    }
+}
+
+fn each(
+    x: &Constant,
+    float: impl Fn(ArrayViewD<'_, f32>) -> Result<ArrayD<f32>, Reason>,
+    int: impl Fn(ArrayViewD<'_, i64>) -> Result<ArrayD<i64>, Reason>,
+) -> Result<Constant, Reason> {
+    match x {
+        Constant::Float(array) => float(array.view()).map(Constant::Float),
+        Constant::Int(array) => int(array.view()).map(Constant::Int),
+    }
+}
+
+fn reshaped<T: Clone>(array: ArrayViewD<'_, T>, sizes: &[usize]) -> Result<ArrayD<T>, Reason> {
+    let from = array.shape().to_vec();
+    let values: Vec<T> = array.iter().cloned().collect();
+    ArrayD::from_shape_vec(IxDyn(sizes), values).map_err(|_| format!("it makes {sizes:?} of {from:?}"))
+}
+
+fn cast(x: &Constant, to: i64) -> Result<Constant, Reason> {
+    const FLOATS: [i64; 4] = [1, 10, 11, 16];
+    Ok(match (x, FLOATS.contains(&to)) {
+        (Constant::Float(_), true) | (Constant::Int(_), false) => x.clone(),
+        (Constant::Int(array), true) => Constant::Float(array.mapv(|v| v as f32)),
+        (Constant::Float(array), false) => Constant::Int(array.mapv(|v| v as i64)),
+    })
+}
+
+/// The sizes that `Reshape` gives: 0 keeps a size, and -1 takes what is left.
+pub(super) fn reshape_sizes(from: &[usize], to: &[i64], allow_zero: bool) -> Result<Vec<usize>, Reason> {
+    let refused = || format!("it makes {to:?} of {from:?}");
+    let mut sizes: Vec<Option<usize>> = Vec::new();
+    for (i, &d) in to.iter().enumerate() {
+        sizes.push(match d {
+            0 if !allow_zero => Some(*from.get(i).ok_or_else(refused)?),
+            -1 => None,
+            d => Some(usize::try_from(d).map_err(|_| refused())?),
+        });
+    }
+    let all: usize = from.iter().product();
+    let known = sizes.iter().flatten().try_fold(1usize, |all, &d| all.checked_mul(d)).ok_or_else(refused)?;
+    match sizes.iter().filter(|size| size.is_none()).count() {
+        0 if known == all => {}
+        1 if known > 0 && all.is_multiple_of(known) => {}
+        _ => return Err(refused()),
+    }
+    Ok(sizes.into_iter().map(|size| size.unwrap_or_else(|| all / known)).collect())
+}
+
+fn reshape(x: &Constant, to: &[i64], allow_zero: bool) -> Result<Constant, Reason> {
+    let sizes = reshape_sizes(x.shape(), to, allow_zero)?;
+    each(x, |a| reshaped(a, &sizes), |a| reshaped(a, &sizes))
+}
+
+fn squeeze(x: &Constant, axes: Option<&[i64]>) -> Result<Constant, Reason> {
+    let sizes = squeezed(x.shape(), axes)?;
+    each(x, |a| reshaped(a, &sizes), |a| reshaped(a, &sizes))
+}
+
+/// The sizes without `axes`, or without all axes of size 1.
+pub(super) fn squeezed(sizes: &[usize], axes: Option<&[i64]>) -> Result<Vec<usize>, Reason> {
+    let dropped: Vec<usize> = match axes {
+        Some(axes) => axes.iter().map(|&a| axis(a, sizes.len())).collect::<Result<_, _>>()?,
+        None => (0..sizes.len()).filter(|&i| sizes[i] == 1).collect(),
+    };
+    if let Some(&large) = dropped.iter().find(|&&i| sizes[i] != 1) {
+        return Err(format!("it drops axis {large} of {sizes:?}"));
+    }
+    Ok((0..sizes.len()).filter(|i| !dropped.contains(i)).map(|i| sizes[i]).collect())
+}
+
+/// The sizes with new axes of size 1.
+pub(super) fn unsqueezed(sizes: &[usize], axes: &[i64]) -> Result<Vec<usize>, Reason> {
+    let rank = sizes.len() + axes.len();
+    let added: Vec<usize> = axes.iter().map(|&a| axis(a, rank)).collect::<Result<_, _>>()?;
+    let mut rest = sizes.iter();
+    let all: Vec<usize> =
+        (0..rank).filter_map(|i| if added.contains(&i) { Some(1) } else { rest.next().copied() }).collect();
+    if all.len() == rank { Ok(all) } else { Err(format!("its axes are {axes:?}")) }
+}
+
+fn unsqueeze(x: &Constant, axes: &[i64]) -> Result<Constant, Reason> {
+    let sizes = unsqueezed(x.shape(), axes)?;
+    each(x, |a| reshaped(a, &sizes), |a| reshaped(a, &sizes))
+}
+
+fn concat(node: &FileNode, inputs: &[Option<&Constant>]) -> Result<Constant, Reason> {
+    let all: Vec<&Constant> = inputs.iter().copied().collect::<Option<_>>().ok_or("an input is missing")?;
+    let rank = all.first().map_or(0, |first| first.shape().len());
+    let at = Axis(axis(node.int("axis").unwrap_or(1), rank)?);
+    let wrong = |error: ndarray::ShapeError| format!("its inputs do not fit together: {error}");
+    if all.iter().all(|x| matches!(x, Constant::Int(_))) {
+        let views: Vec<_> =
+            all.iter().filter_map(|x| if let Constant::Int(a) = x { Some(a.view()) } else { None }).collect();
+        return concatenate(at, &views).map(Constant::Int).map_err(wrong);
+    }
+    let arrays: Vec<ArrayD<f32>> = all.iter().map(|x| float_array(x)).collect();
+    let views: Vec<_> = arrays.iter().map(|a| a.view()).collect();
+    concatenate(at, &views).map(Constant::Float).map_err(wrong)
+}
+
+fn float_array(x: &Constant) -> ArrayD<f32> {
+    match x {
+        Constant::Float(array) => array.clone(),
+        Constant::Int(array) => array.mapv(|v| v as f32),
+    }
+}
+
+/// What a `Slice` takes of one axis: from `start` up to but not including `end`, every `step`th.
+pub(super) struct Cut {
+    pub(super) axis: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) step: usize,
+}
+
+/// What a `Slice` takes of a tensor of these sizes.
+pub(super) fn cuts(
+    node: &FileNode,
+    inputs: &[Option<&Constant>],
+    sizes: &[usize],
+    opset: i64,
+) -> Result<Vec<Cut>, Reason> {
+    let list = |name: &str, i: usize| -> Result<Option<Vec<i64>>, Reason> {
+        if opset < 10 {
+            return Ok(node.ints(name).map(<[i64]>::to_vec));
+        }
+        match inputs.get(i).copied().flatten() {
+            None => Ok(None),
+            Some(values) => values.ints().map(Some).ok_or_else(|| format!("its {name} must be whole numbers")),
+        }
+    };
+    let starts = list("starts", 1)?.ok_or("its starts depend on what runs through the network")?;
+    let ends = list("ends", 2)?.ok_or("its ends depend on what runs through the network")?;
+    let axes = list("axes", 3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
+    let steps = list("steps", 4)?.unwrap_or_else(|| vec![1; starts.len()]);
+    if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
+        return Err("its starts, ends, axes and steps have different lengths".into());
+    }
+    let mut cuts = Vec::new();
+    for i in 0..starts.len() {
+        let axis = axis(axes[i], sizes.len())?;
+        let size = sizes[axis] as i64;
+        let at = |v: i64| (if v < 0 { v.saturating_add(size) } else { v }).clamp(0, size) as usize;
+        let step = usize::try_from(steps[i]).ok().filter(|&step| step > 0);
+        let step = step.ok_or_else(|| format!("its step is {}: must be at least 1", steps[i]))?;
+        let start = at(starts[i]);
+        cuts.push(Cut { axis, start, end: at(ends[i]).max(start), step });
+    }
+    Ok(cuts)
+}
+
+fn slice(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<Constant, Reason> {
+    let x = inputs.first().copied().flatten().ok_or("its input is missing")?;
+    let cuts = cuts(node, inputs, x.shape(), opset)?;
+    fn cut<T: Clone>(array: ArrayViewD<'_, T>, cuts: &[Cut]) -> ArrayD<T> {
+        let mut array = array;
+        for Cut { axis, start, end, step } in cuts {
+            let part = Slice::new(*start as isize, Some(*end as isize), *step as isize);
+            array.slice_axis_inplace(Axis(*axis), part);
+        }
+        array.to_owned()
+    }
+    each(x, |a| Ok(cut(a, &cuts)), |a| Ok(cut(a, &cuts)))
+}
+
+fn gather(x: &Constant, at: usize, indices: &[i64], shape: &[usize]) -> Result<Constant, Reason> {
+    let size = x.shape()[at];
+    let chosen: Vec<usize> = indices.iter().map(|&i| axis(i, size)).collect::<Result<_, _>>()?;
+    let mut sizes = x.shape()[..at].to_vec();
+    sizes.extend(shape);
+    sizes.extend(&x.shape()[at + 1..]);
+    bounded(&sizes)?;
+    each(
+        x,
+        |a| reshaped(a.select(Axis(at), &chosen).view(), &sizes),
+        |a| reshaped(a.select(Axis(at), &chosen).view(), &sizes),
+    )
+}
+
+/// The shape of two tensors that are combined element by element.
+pub(super) fn common_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Reason> {
+    let rank = a.len().max(b.len());
+    let size = |shape: &[usize], i: usize| (i + shape.len()).checked_sub(rank).map_or(1, |i| shape[i]);
+    let common = |i: usize| match (size(a, i), size(b, i)) {
+        (a, b) if a == b => Some(a),
+        (1, b) => Some(b),
+        (a, 1) => Some(a),
+        _ => None,
+    };
+    (0..rank).map(common).collect::<Option<_>>().ok_or_else(|| format!("it combines {a:?} and {b:?}"))
+}
+
+fn broadcast<T: Clone>(array: &ArrayViewD<'_, T>, sizes: &[usize]) -> Result<ArrayD<T>, Reason> {
+    let wide = array.broadcast(IxDyn(sizes)).ok_or_else(|| format!("it makes {sizes:?} of {:?}", array.shape()))?;
+    Ok(wide.to_owned())
+}
+
+fn unary(operator: &str, x: &Constant) -> Constant {
+    match (operator, x) {
+        ("Neg", Constant::Int(array)) => Constant::Int(array.mapv(i64::wrapping_neg)),
+        ("Floor" | "Ceil", Constant::Int(_)) => x.clone(),
+        _ => Constant::Float(float_array(x).mapv(|v| match operator {
+            "Sqrt" => v.sqrt(),
+            "Neg" => -v,
+            "Floor" => v.floor(),
+            "Ceil" => v.ceil(),
+            "Exp" => v.exp(),
+            _ => 1.0 / v,
+        })),
+    }
+}
+
+fn binary(operator: &str, a: &Constant, b: &Constant) -> Result<Constant, Reason> {
+    let sizes = common_shape(a.shape(), b.shape())?;
+    bounded(&sizes)?;
+    if let (Constant::Int(a), Constant::Int(b)) = (a, b) {
+        let mut result = broadcast(&a.view(), &sizes)?;
+        let b = broadcast(&b.view(), &sizes)?;
+        let combine = |a: i64, b: i64| match operator {
+            "Add" => a.checked_add(b),
+            "Sub" => a.checked_sub(b),
+            "Mul" => a.checked_mul(b),
+            "Div" => a.checked_div(b),
+            "Mod" => a.checked_rem_euclid(b),
+            "Min" => Some(a.min(b)),
+            "Max" => Some(a.max(b)),
+            "Equal" => Some((a == b).into()),
+            _ => None,
+        };
+        for (a, &b) in result.iter_mut().zip(&b) {
+            *a = combine(*a, b).ok_or_else(|| format!("it combines {a} and {b}"))?;
+        }
+        return Ok(Constant::Int(result));
+    }
+    let mut result = broadcast(&float_array(a).view(), &sizes)?;
+    let b = broadcast(&float_array(b).view(), &sizes)?;
+    for (a, &b) in result.iter_mut().zip(&b) {
+        *a = match operator {
+            "Add" => *a + b,
+            "Sub" => *a - b,
+            "Mul" => *a * b,
+            "Div" => *a / b,
+            "Pow" => a.powf(b),
+            "Min" => a.min(b),
+            "Max" => a.max(b),
+            _ => return Err("it combines numbers with fractions".into()),
+        };
+    }
+    Ok(Constant::Float(result))
+}

@@ -1,0 +1,12 @@
+//! ONNX files. They are parsed (`file`), what is constant is computed (`fold`), and each operator becomes a value of a
+//! graph of plain maps (`read`).
+
+mod constant;
+mod file;
+mod fold;
+mod node;
+mod operators;
+mod read;
+mod resize;
+
+pub(crate) use read::read;

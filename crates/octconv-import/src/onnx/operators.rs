@@ -1,0 +1,626 @@
+//! What each operator of ONNX becomes.
+
+use octconv::Activation;
+use octconv::network::{Ends, PoolKind};
+
+use super::constant::Constant;
+use super::fold::{axis, common_shape, cuts, reshape_sizes, squeezed, unsqueezed};
+use super::node::FileNode;
+use super::read::{Reader, Slot};
+use super::resize;
+use crate::plain::{Conv, Id, Op, Pool, Upsample};
+
+type Made = Result<Slot, String>;
+
+/// An operator that is read: its inputs, of which at least one is a value.
+struct Reading<'a> {
+    reader: &'a mut Reader,
+    node: &'a FileNode,
+    slots: &'a [Option<Slot>],
+    constants: &'a [Option<&'a Constant>],
+}
+
+/// Reads an operator with at least one input that is a value.
+pub(super) fn read(
+    reader: &mut Reader,
+    node: &FileNode,
+    slots: &[Option<Slot>],
+    constants: &[Option<&Constant>],
+) -> Made {
+    let mut reading = Reading { reader, node, slots, constants };
+    match node.operator.as_str() {
+        "Conv" => reading.conv(),
+        "BatchNormalization" => reading.batch_norm(),
+        "Relu" => reading.activation(Activation::Relu),
+        "Sigmoid" => reading.activation(Activation::Sigmoid),
+        "Tanh" => reading.activation(Activation::Tanh),
+        "HardSwish" => reading.activation(Activation::HardSwish),
+        "LeakyRelu" => {
+            let slope = node.float("alpha").unwrap_or(0.01);
+            reading.activation(Activation::LeakyRelu { slope })
+        }
+        "HardSigmoid" => {
+            let (alpha, beta) = (node.float("alpha").unwrap_or(0.2), node.float("beta").unwrap_or(0.5));
+            if (alpha - 1.0 / 6.0).abs() > 1e-6 || beta != 0.5 {
+                return Err(format!("its alpha is {alpha} and its beta {beta}: must be 1/6 and 0.5"));
+            }
+            reading.activation(Activation::HardSigmoid)
+        }
+        "Gelu" => match node.text("approximate") {
+            None | Some("none") => reading.activation(Activation::Gelu),
+            Some("tanh") => reading.activation(Activation::GeluTanh),
+            Some(other) => Err(format!("its approximate is {other}")),
+        },
+        "Clip" => reading.clip(),
+        "Erf" => reading.unary(Op::Erf),
+        "MaxPool" => reading.pool(PoolKind::Max),
+        "AveragePool" => reading.pool(PoolKind::Average),
+        "GlobalAveragePool" => reading.global_pool(true),
+        "ReduceMean" => reading.reduce_mean(),
+        "Add" | "Sum" => reading.sum(),
+        "Sub" | "Div" => reading.with_constant(),
+        "Mul" => reading.product(),
+        "Concat" => reading.concat(),
+        "Resize" | "Upsample" => reading.resize(),
+        "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => reading.reshape(),
+        "Gemm" => reading.gemm(),
+        "MatMul" => reading.matmul(),
+        "Softmax" => reading.softmax(),
+        "Pad" => reading.pad(),
+        "Slice" => reading.slice(),
+        "Identity" | "Dropout" | "Cast" => reading.same(),
+        _ => Err("this operator has no counterpart".into()),
+    }
+}
+
+impl Reading<'_> {
+    /// The value that is input `i`, and its sizes.
+    fn value(&self, i: usize) -> Result<(Id, Vec<usize>), String> {
+        match self.slots.get(i) {
+            Some(Some(Slot::Value(id, raw))) => Ok((*id, raw.clone())),
+            Some(Some(Slot::Constant(_))) => Err(format!("its input {i} is constant")),
+            _ => Err(format!("its input {i} is missing")),
+        }
+    }
+
+    fn map(&self, i: usize) -> Result<(Id, Vec<usize>), String> {
+        let (id, raw) = self.value(i)?;
+        if self.reader.is_vector(id) { Err(format!("its input {i} is a vector: must be a map")) } else { Ok((id, raw)) }
+    }
+
+    fn constant(&self, i: usize) -> Result<&Constant, String> {
+        let variable = || format!("its input {i} depends on what runs through the network: must be constant");
+        self.constants.get(i).copied().flatten().ok_or_else(variable)
+    }
+
+    fn given(&self, i: usize) -> bool {
+        self.slots.get(i).is_some_and(Option::is_some)
+    }
+
+    fn unary(&mut self, op: Op) -> Made {
+        let (id, raw) = self.value(0)?;
+        Ok(self.reader.add(op, vec![id], raw))
+    }
+
+    fn same(&mut self) -> Made {
+        let (id, raw) = self.value(0)?;
+        Ok(Slot::Value(id, raw))
+    }
+
+    fn activation(&mut self, activation: Activation) -> Made {
+        self.unary(Op::Activation(activation))
+    }
+
+    fn clip(&mut self) -> Made {
+        let bound = |name: &str, i: usize| match (self.node.float(name), self.given(i)) {
+            (Some(value), _) => Ok(Some(value)),
+            (None, true) => {
+                let value = self.constant(i)?.scalar();
+                value.map(Some).ok_or_else(|| format!("its {name} has several elements"))
+            }
+            (None, false) => Ok(None),
+        };
+        let bounds = [bound("min", 1)?, bound("max", 2)?];
+        match bounds {
+            [Some(0.0), Some(6.0)] => self.activation(Activation::Relu6),
+            [Some(0.0), None] => self.activation(Activation::Relu),
+            [Some(0.0), Some(f32::MAX)] => self.activation(Activation::Relu),
+            [None, None] => self.same(),
+            _ => Err(format!(
+                "it keeps values between {:?} and {:?}: must be 0 and 6, or 0 and nothing",
+                bounds[0], bounds[1]
+            )),
+        }
+    }
+
+    fn conv(&mut self) -> Made {
+        let (id, raw) = self.value(0)?;
+        let weights = match self.constant(1)? {
+            Constant::Float(weights) => weights.clone(),
+            Constant::Int(_) => return Err("its weights are whole numbers".into()),
+        };
+        let bias = if self.given(2) { Some(doubles(&self.constant(2)?.floats())) } else { None };
+        let name = self.reader.weight_name(&self.node.inputs[1]);
+        let axes = weights.ndim().saturating_sub(2);
+        let shape = match *weights.shape() {
+            [n, c, h, w] => [n, c, 1, h, w],
+            [n, c, t, h, w] => [n, c, t, h, w],
+            _ => {
+                return Err(format!(
+                    "its weights are {:?}: must have 2 or 3 axes behind the channels",
+                    weights.shape()
+                ));
+            }
+        };
+        if raw.len() != axes + 2 {
+            return Err(format!("its weights are {:?}, and its input {raw:?}", weights.shape()));
+        }
+        if shape.contains(&0) {
+            return Err(format!("its weights are {:?}", weights.shape()));
+        }
+        let groups = whole(self.node.int("group").unwrap_or(1), "group")?;
+        let window = Window::read(self.node, axes, [shape[2], shape[3], shape[4]])?;
+        let weights: Vec<f32> = weights.iter().copied().collect();
+        let [outputs, inputs, ..] = shape;
+        if inputs.checked_mul(groups) != Some(raw[1]) || outputs % groups != 0 {
+            return Err(format!("its weights are {shape:?} in {groups} groups, and its input has {} channels", raw[1]));
+        }
+        if bias.as_ref().is_some_and(|bias| bias.len() != outputs) {
+            return Err(format!("its bias has not {outputs} elements"));
+        }
+        if self.reader.is_vector(id) {
+            if shape[2..] != [1, 1, 1] || groups != 1 || window.padding != [Ends::default(); 3] {
+                return Err("it reads a vector, with more than a kernel of 1x1 and one group".into());
+            }
+            let op = Op::Linear { weights, outputs, bias, name };
+            let sizes = [&[raw[0], outputs], &raw[2..]].concat();
+            return Ok(self.reader.add(op, vec![id], sizes));
+        }
+        let Window { kernel, stride, dilation, .. } = window;
+        let padding = window.paddings(self.node, &raw, dilation)?;
+        let reach = |axis: usize| dilation[axis].saturating_mul(kernel[axis] - 1).saturating_add(1);
+        let space = sizes_behind(&raw, |axis, size| {
+            let padded = size + padding[axis].before as usize + padding[axis].behind as usize;
+            Some(padded.checked_sub(reach(axis))? / stride[axis] + 1)
+        })?;
+        let conv = Conv { weights, shape, bias, stride, padding, dilation, groups, name };
+        Ok(self.reader.add(Op::Conv(conv), vec![id], [&[raw[0], outputs], space.as_slice()].concat()))
+    }
+
+    fn batch_norm(&mut self) -> Made {
+        let (id, raw) = self.value(0)?;
+        if self.node.int("training_mode") == Some(1) {
+            return Err("it is in training mode: export the network for inference".into());
+        }
+        let eps = f64::from(self.node.float("epsilon").unwrap_or(1e-5));
+        let all = [1, 2, 3, 4].map(|i| self.constant(i).map(|c| doubles(&c.floats())));
+        let [gamma, beta, mean, var] = all;
+        let (gamma, beta, mean, var) = (gamma?, beta?, mean?, var?);
+        if [&gamma, &beta, &mean, &var].iter().any(|part| part.len() != raw[1]) {
+            return Err(format!("its tensors have not {} elements, as many as its input has channels", raw[1]));
+        }
+        let scale: Vec<f64> = gamma.iter().zip(&var).map(|(gamma, var)| gamma / (var + eps).sqrt()).collect();
+        let shift = (0..raw[1]).map(|c| beta[c] - mean[c] * scale[c]).collect();
+        Ok(self.reader.add(Op::Affine { scale, shift }, vec![id], raw))
+    }
+
+    fn pool(&mut self, kind: PoolKind) -> Made {
+        let (id, raw) = self.map(0)?;
+        let kernel = self.node.ints("kernel_shape").ok_or("its kernel_shape is missing")?;
+        let axes = raw.len() - 2;
+        let window = Window::read(self.node, axes, three(kernel, 1, "kernel_shape")?)?;
+        if kernel.len() != axes || window.dilation != [1; 3] {
+            return Err("its windows have gaps (dilations), or another number of axes than its input".into());
+        }
+        let padding = window.paddings(self.node, &raw, [1; 3])?;
+        let Window { kernel, stride, .. } = window;
+        let ceil_mode = self.node.int("ceil_mode") == Some(1);
+        let count_include_pad = kind == PoolKind::Average && self.node.int("count_include_pad") == Some(1);
+        let space = sizes_behind(&raw, |axis, size| {
+            let (before, behind) = (padding[axis].before as usize, padding[axis].behind as usize);
+            let room = (size + before + behind).checked_sub(kernel[axis])?;
+            if !ceil_mode {
+                return Some(room / stride[axis] + 1);
+            }
+            // As PyTorch does it: the last window must begin in the map or in front of it.
+            let count = room.div_ceil(stride[axis]) + 1;
+            Some(if (count - 1) * stride[axis] >= size + before { count - 1 } else { count })
+        })?;
+        if kind == PoolKind::Average && kernel[1..] == raw[raw.len() - 2..] && space.iter().all(|&d| d == 1) {
+            return self.global_pool(true);
+        }
+        let pool = Pool { kind, kernel, stride, padding, ceil_mode, count_include_pad };
+        Ok(self.reader.add(Op::Pool(pool), vec![id], [&raw[..2], space.as_slice()].concat()))
+    }
+
+    fn global_pool(&mut self, keeps_axes: bool) -> Made {
+        let (id, raw) = self.value(0)?;
+        let sizes = match keeps_axes {
+            true => raw.iter().enumerate().map(|(i, &d)| if i < 2 { d } else { 1 }).collect(),
+            false => raw[..2].to_vec(),
+        };
+        if self.reader.is_vector(id) {
+            return Ok(Slot::Value(id, sizes));
+        }
+        Ok(self.reader.add(Op::GlobalPool, vec![id], sizes))
+    }
+
+    fn reduce_mean(&mut self) -> Made {
+        let (_, raw) = self.value(0)?;
+        let axes = match self.node.ints("axes") {
+            Some(axes) => axes.to_vec(),
+            None => self.constant(1)?.ints().ok_or("its axes must be whole numbers")?,
+        };
+        let mut axes: Vec<usize> = axes.iter().map(|&a| axis(a, raw.len())).collect::<Result<_, _>>()?;
+        axes.sort_unstable();
+        if !axes.iter().copied().eq(2..raw.len()) {
+            return Err(format!("it averages over axes {axes:?}: must be those behind the channels, all of them"));
+        }
+        self.global_pool(self.node.int("keepdims") != Some(0))
+    }
+
+    fn sum(&mut self) -> Made {
+        if self.constants.iter().any(Option::is_some) {
+            return self.with_constant();
+        }
+        let (_, raw) = self.value(0)?;
+        let mut inputs = Vec::new();
+        for i in 0..self.slots.len() {
+            let (id, other) = self.value(i)?;
+            if other != raw {
+                return Err(format!("it adds {raw:?} and {other:?}: must be of one size"));
+            }
+            inputs.push(id);
+        }
+        Ok(self.reader.add(Op::Add, inputs, raw))
+    }
+
+    /// A sum, difference, product or quotient of a value and a constant per channel.
+    fn with_constant(&mut self) -> Made {
+        let [left, right] = [0, 1].map(|i| self.constants.get(i).copied().flatten());
+        let (at, constant) = match (left, right, self.slots.len()) {
+            (None, Some(constant), 2) => (0, constant),
+            (Some(constant), None, 2) => (1, constant),
+            _ => return Err("it combines two values in a way that has no counterpart".into()),
+        };
+        let (id, raw) = self.value(at)?;
+        let values = per_channel(constant, &raw)?;
+        let reverse = at == 1;
+        let ones = vec![1.0; raw[1]];
+        let (scale, shift) = match (self.node.operator.as_str(), reverse) {
+            ("Add" | "Sum", _) => (ones, values),
+            ("Sub", false) => (ones, values.iter().map(|v| -v).collect()),
+            ("Sub", true) => (vec![-1.0; raw[1]], values),
+            ("Mul", _) => (values, vec![0.0; raw[1]]),
+            ("Div", false) => (values.iter().map(|v| 1.0 / v).collect(), vec![0.0; raw[1]]),
+            _ => return Err("it divides a constant by a value".into()),
+        };
+        Ok(self.reader.add(Op::Affine { scale, shift }, vec![id], raw))
+    }
+
+    fn product(&mut self) -> Made {
+        if self.constants.iter().any(Option::is_some) {
+            return self.with_constant();
+        }
+        let [(a, a_raw), (b, b_raw)] = [self.value(0)?, self.value(1)?];
+        if a_raw == b_raw {
+            return Ok(self.reader.add(Op::Multiply, vec![a, b], a_raw));
+        }
+        let wide = common_shape(&a_raw, &b_raw)?;
+        let (map, map_raw, gate) = if wide == a_raw { (a, a_raw, b) } else { (b, b_raw, a) };
+        if wide != map_raw || self.reader.is_vector(map) || !self.reader.is_vector(gate) {
+            return Err("it multiplies two values that are not of one shape, nor a map and a vector".into());
+        }
+        Ok(self.reader.add(Op::Scale, vec![map, gate], map_raw))
+    }
+
+    fn concat(&mut self) -> Made {
+        let (_, first) = self.value(0)?;
+        let at = axis(self.node.int("axis").unwrap_or(1), first.len())?;
+        if at != 1 {
+            return Err(format!("it concatenates along axis {at}: must be 1, the channels"));
+        }
+        let (mut inputs, mut channels) = (Vec::new(), 0usize);
+        for i in 0..self.slots.len() {
+            let (id, raw) = self.value(i)?;
+            if raw[2..] != first[2..] || raw[0] != first[0] {
+                return Err(format!("it concatenates {first:?} and {raw:?}"));
+            }
+            channels = channels.saturating_add(raw[1]);
+            inputs.push(id);
+        }
+        let sizes = [&[first[0], channels], &first[2..]].concat();
+        Ok(self.reader.add(Op::Concat, inputs, sizes))
+    }
+
+    fn resize(&mut self) -> Made {
+        let (id, raw) = self.map(0)?;
+        let (upsample, sizes) = resize::read(self.node, self.constants, &raw, self.reader.opset)?;
+        Ok(match upsample {
+            None => Slot::Value(id, raw),
+            Some(upsample) => self.reader.add(Op::Upsample(upsample), vec![id], sizes),
+        })
+    }
+
+    /// All changes of shape that keep the elements in their order.
+    fn reshape(&mut self) -> Made {
+        let (id, raw) = self.value(0)?;
+        let listed = |i: usize| match self.node.ints("axes") {
+            Some(axes) => Ok(Some(axes.to_vec())),
+            None if self.given(i) => {
+                self.constant(i)?.ints().map(Some).ok_or_else(|| "its axes must be whole numbers".to_string())
+            }
+            None => Ok(None),
+        };
+        let sizes = match self.node.operator.as_str() {
+            "Flatten" => {
+                let at = axis(self.node.int("axis").unwrap_or(1), raw.len() + 1)?;
+                vec![raw[..at].iter().product(), raw[at..].iter().product()]
+            }
+            "Squeeze" => squeezed(&raw, listed(1)?.as_deref())?,
+            "Unsqueeze" => unsqueezed(&raw, &listed(1)?.ok_or("its axes are missing")?)?,
+            _ => {
+                let to = match self.node.ints("shape") {
+                    Some(shape) => shape.to_vec(),
+                    None => self.constant(1)?.ints().ok_or("its shape must be whole numbers")?,
+                };
+                reshape_sizes(&raw, &to, self.node.int("allowzero") == Some(1))?
+            }
+        };
+        if sizes == raw {
+            return Ok(Slot::Value(id, raw));
+        }
+        let elements: usize = raw[1..].iter().product();
+        let of_vector = |sizes: &[usize]| sizes.len() >= 2 && sizes[0] == raw[0] && sizes[1] == elements;
+        if self.reader.is_vector(id) && of_vector(&sizes) {
+            return Ok(Slot::Value(id, sizes));
+        }
+        if of_vector(&sizes) && sizes.len() == 2 {
+            return Ok(self.reader.add(Op::Flatten, vec![id], sizes));
+        }
+        Err(format!("it makes {sizes:?} of {raw:?}: only maps can become vectors"))
+    }
+
+    fn gemm(&mut self) -> Made {
+        let alpha = self.node.float("alpha").unwrap_or(1.0);
+        let beta = self.node.float("beta").unwrap_or(1.0);
+        if self.node.int("transA").unwrap_or(0) != 0 {
+            return Err("its transA is 1: must be 0".into());
+        }
+        let turned = self.node.int("transB").unwrap_or(0) != 0;
+        let bias = if self.given(2) { Some(self.constant(2)?.clone()) } else { None };
+        self.linear(turned, alpha, bias.map(|bias| (bias, beta)))
+    }
+
+    fn matmul(&mut self) -> Made {
+        self.linear(false, 1.0, None)
+    }
+
+    fn linear(&mut self, turned: bool, alpha: f32, bias: Option<(Constant, f32)>) -> Made {
+        let (id, raw) = self.value(0)?;
+        let matrix = match self.constant(1)? {
+            Constant::Float(matrix) if matrix.ndim() == 2 => matrix.clone(),
+            other => return Err(format!("its matrix is {:?}: must have two axes", other.shape())),
+        };
+        if !self.reader.is_vector(id) || raw.len() != 2 {
+            return Err(format!("its input is {raw:?}: must be a vector [n, c]"));
+        }
+        let matrix = if turned { matrix } else { matrix.reversed_axes() };
+        let &[outputs, inputs] = matrix.shape() else { return Err("its matrix has not two axes".into()) };
+        if inputs != raw[1] || outputs == 0 {
+            return Err(format!("its matrix has {inputs} inputs, and {} are there", raw[1]));
+        }
+        let weights = matrix.iter().map(|v| v * alpha).collect();
+        let bias = bias.map(|(bias, beta)| {
+            per_channel(&bias, &[1, outputs]).map(|b| b.iter().map(|v| v * f64::from(beta)).collect())
+        });
+        let name = self.reader.weight_name(&self.node.inputs[1]);
+        let op = Op::Linear { weights, outputs, bias: bias.transpose()?, name };
+        Ok(self.reader.add(op, vec![id], vec![raw[0], outputs]))
+    }
+
+    fn softmax(&mut self) -> Made {
+        let (id, raw) = self.value(0)?;
+        let default = if self.reader.opset < 13 { 1 } else { -1 };
+        let at = axis(self.node.int("axis").unwrap_or(default), raw.len())?;
+        if !self.reader.is_vector(id) || at != 1 {
+            return Err(format!("its input is {raw:?}, along axis {at}: must be a vector, along axis 1"));
+        }
+        Ok(self.reader.add(Op::Softmax, vec![id], raw))
+    }
+
+    fn pad(&mut self) -> Made {
+        let (id, raw) = self.map(0)?;
+        let mode = self.node.text("mode").unwrap_or("constant").to_owned();
+        let pads = match self.node.ints("pads") {
+            Some(pads) => pads.to_vec(),
+            None => self.constant(1)?.ints().ok_or("its pads must be whole numbers")?,
+        };
+        let value = match self.node.float("value") {
+            Some(value) => value,
+            None if self.given(2) => self.constant(2)?.scalar().unwrap_or(0.0),
+            None => 0.0,
+        };
+        let rank = raw.len();
+        let axes: Vec<usize> = match self.given(3) {
+            true => {
+                let axes = self.constant(3)?.ints().ok_or("its axes must be whole numbers")?;
+                axes.iter().map(|&a| axis(a, rank)).collect::<Result<_, _>>()?
+            }
+            false => (0..rank).collect(),
+        };
+        if pads.len() != 2 * axes.len() {
+            return Err(format!("its pads are {pads:?}"));
+        }
+        let mut ends = vec![[0i64; 2]; rank];
+        axes.iter().enumerate().for_each(|(i, &a)| ends[a] = [pads[i], pads[i + axes.len()]]);
+        if ends.iter().all(|&ends| ends == [0, 0]) {
+            return Ok(Slot::Value(id, raw));
+        }
+        if ends[..2] != [[0, 0]; 2] {
+            return Err(format!("its pads are {pads:?}: must leave batch and channels as they are"));
+        }
+        if mode == "edge" || ends.iter().flatten().any(|&pad| pad < 0) {
+            if mode != "edge" && ends.iter().flatten().any(|&pad| pad > 0) {
+                return Err(format!("its pads are {pads:?}: must be all positive or all negative"));
+            }
+            return self.reindex(id, &raw, |axis, size| {
+                let [before, behind] = ends[axis + 2];
+                (-before..size as i64 + behind).map(|at| at.clamp(0, size as i64 - 1) as usize).collect()
+            });
+        }
+        if mode != "constant" || value != 0.0 {
+            return Err(format!("its mode is {mode} and its value {value}: must be constant and 0, or edge"));
+        }
+        let read = |[before, behind]: [i64; 2]| match (u32::try_from(before), u32::try_from(behind)) {
+            (Ok(before), Ok(behind)) if before <= 1 << 20 && behind <= 1 << 20 => Ok(Ends { before, behind }),
+            _ => Err(format!("its pads are {pads:?}")),
+        };
+        let all: Vec<Ends> = ends[2..].iter().map(|&e| read(e)).collect::<Result<_, _>>()?;
+        let padding = spread(&all, Ends::default());
+        let space =
+            sizes_behind(&raw, |axis, size| Some(size + (padding[axis].before + padding[axis].behind) as usize))?;
+        Ok(self.reader.add(Op::Pad(padding), vec![id], [&raw[..2], space.as_slice()].concat()))
+    }
+
+    fn slice(&mut self) -> Made {
+        let (id, raw) = self.map(0)?;
+        let cuts = cuts(self.node, self.constants, &raw, self.reader.opset)?;
+        let whole = |cut: &super::fold::Cut| cut.start == 0 && cut.end == raw[cut.axis] && cut.step == 1;
+        if let Some(cut) = cuts.iter().find(|cut| cut.axis < 2 && !whole(cut)) {
+            return Err(format!("it cuts axis {}: must be height or width", cut.axis));
+        }
+        self.reindex(id, &raw, |axis, size| {
+            let all: Vec<usize> = (0..size).collect();
+            cuts.iter().filter(|cut| cut.axis == axis + 2).fold(all, |kept, cut| {
+                kept.get(cut.start..cut.end.min(kept.len()))
+                    .unwrap_or_default()
+                    .iter()
+                    .copied()
+                    .step_by(cut.step)
+                    .collect()
+            })
+        })
+    }
+
+    /// A map whose rows and columns are chosen from those of another. `chosen` gives the indices for an axis behind the
+    /// channels, of which there are two or three.
+    fn reindex(&mut self, id: Id, raw: &[usize], chosen: impl Fn(usize, usize) -> Vec<usize>) -> Made {
+        let axes = raw.len() - 2;
+        let all: Vec<Vec<usize>> = (0..axes).map(|axis| chosen(axis, raw[axis + 2])).collect();
+        if axes == 3 && !all[0].iter().copied().eq(0..raw[2]) {
+            return Err("it changes the frames".into());
+        }
+        if all.iter().any(Vec::is_empty) {
+            return Err(format!("it leaves nothing of {raw:?}"));
+        }
+        let sizes: Vec<usize> = all.iter().map(Vec::len).collect();
+        let [rows, columns] = [&all[axes - 2], &all[axes - 1]].map(Vec::clone);
+        let op = Op::Upsample(Upsample::Nearest { rows, columns });
+        Ok(self.reader.add(op, vec![id], [&raw[..2], sizes.as_slice()].concat()))
+    }
+}
+
+/// The windows of a convolution or pool, for frames, rows and columns.
+struct Window {
+    kernel: [usize; 3],
+    stride: [usize; 3],
+    dilation: [usize; 3],
+    padding: [Ends; 3],
+}
+
+impl Window {
+    fn read(node: &FileNode, axes: usize, kernel: [usize; 3]) -> Result<Self, String> {
+        let list = |name: &str| match node.ints(name) {
+            Some(values) if values.len() != axes => Err(format!("its {name} are {values:?}")),
+            Some(values) => three(values, 1, name),
+            None => Ok([1; 3]),
+        };
+        let padding = match node.ints("pads") {
+            None => [Ends::default(); 3],
+            Some(pads) if pads.len() == 2 * axes => {
+                let end = |v: i64| {
+                    u32::try_from(v).ok().filter(|&v| v <= 1 << 20).ok_or_else(|| format!("its pads are {pads:?}"))
+                };
+                let ends = |i: usize| Ok(Ends { before: end(pads[i])?, behind: end(pads[i + axes])? });
+                spread(&(0..axes).map(ends).collect::<Result<Vec<_>, String>>()?, Ends::default())
+            }
+            Some(pads) => return Err(format!("its pads are {pads:?}")),
+        };
+        let window = Self { kernel, stride: list("strides")?, dilation: list("dilations")?, padding };
+        if [window.kernel, window.stride, window.dilation].iter().flatten().any(|&v| v > 1 << 20) {
+            return Err("its kernel, strides or dilations are too large".into());
+        }
+        Ok(window)
+    }
+
+    /// The padding, if an attribute leaves it to the sizes.
+    fn paddings(&self, node: &FileNode, raw: &[usize], dilation: [usize; 3]) -> Result<[Ends; 3], String> {
+        let sizes = spread(&raw[2..], 1);
+        let same = |extra_first: bool| {
+            [0, 1, 2].map(|axis| {
+                let reach = dilation[axis] * (self.kernel[axis] - 1) + 1;
+                let windows = sizes[axis].div_ceil(self.stride[axis]);
+                let all = ((windows - 1) * self.stride[axis] + reach).saturating_sub(sizes[axis]) as u32;
+                let (less, more) = (all / 2, all.div_ceil(2));
+                if extra_first { Ends { before: more, behind: less } } else { Ends { before: less, behind: more } }
+            })
+        };
+        match node.text("auto_pad") {
+            None | Some("NOTSET" | "") => Ok(self.padding),
+            Some("VALID") => Ok([Ends::default(); 3]),
+            Some("SAME_UPPER") => Ok(same(false)),
+            Some("SAME_LOWER") => Ok(same(true)),
+            Some(other) => Err(format!("its auto_pad is {other}")),
+        }
+    }
+}
+
+/// Values for frames, rows and columns. Images have no frames.
+fn spread<T: Copy>(values: &[T], frames: T) -> [T; 3] {
+    match *values {
+        [t, h, w] => [t, h, w],
+        [h, w] => [frames, h, w],
+        _ => [frames; 3],
+    }
+}
+
+fn three(values: &[i64], frames: usize, name: &str) -> Result<[usize; 3], String> {
+    let all: Vec<usize> = values.iter().map(|&v| whole(v, name)).collect::<Result<_, _>>()?;
+    match all.len() {
+        2 | 3 => Ok(spread(&all, frames)),
+        _ => Err(format!("its {name} are {values:?}: must be 2 or 3 numbers")),
+    }
+}
+
+/// A number that must be at least 1.
+fn whole(value: i64, name: &str) -> Result<usize, String> {
+    usize::try_from(value).ok().filter(|&v| v > 0).ok_or_else(|| format!("its {name} is {value}: must be at least 1"))
+}
+
+/// The sizes behind the channels that `size` makes of those that are there, by axis: 0 frames, 1 rows, 2 columns.
+fn sizes_behind(raw: &[usize], size: impl Fn(usize, usize) -> Option<usize>) -> Result<Vec<usize>, String> {
+    let first = 5 - raw.len();
+    let sizes: Option<Vec<usize>> =
+        raw[2..].iter().enumerate().map(|(i, &d)| size(first + i, d).filter(|&d| d > 0)).collect();
+    sizes.ok_or_else(|| format!("its window does not fit its input, which is {raw:?}"))
+}
+
+fn doubles(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&v| v.into()).collect()
+}
+
+/// The elements of a constant that has one for each channel, or one for all.
+fn per_channel(constant: &Constant, raw: &[usize]) -> Result<Vec<f64>, String> {
+    let (shape, channels) = (constant.shape(), raw[1]);
+    let values = doubles(&constant.floats());
+    let at = (1 + shape.len()).checked_sub(raw.len());
+    let one_axis = shape.iter().enumerate().all(|(i, &d)| d == 1 || Some(i) == at);
+    match values.len() {
+        1 => Ok(vec![values[0]; channels]),
+        n if n == channels && one_axis => Ok(values),
+        _ => Err(format!(
+            "it combines {raw:?} with a constant of {shape:?}: must be one number, or one for each channel"
+        )),
+    }
+}

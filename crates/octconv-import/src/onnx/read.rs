@@ -1,0 +1,220 @@
+//! Turns a parsed file into a graph of plain maps.
+
+use std::collections::HashMap;
+
+use rten_onnx::onnx::{GraphProto, ModelProto, ValueInfoProto};
+
+use super::constant::Constant;
+use super::fold::{evaluate, part_of_shape};
+use super::node::FileNode;
+use super::{file, operators};
+use crate::plain::{Id, Op, PlainGraph, Shape, Value};
+use crate::{External, ImportError, ImportOptions, Problem};
+
+/// What a name of the file stands for.
+#[derive(Clone)]
+pub(super) enum Slot {
+    Constant(Constant),
+    /// A value, with the sizes that it has in the file: a vector may be [n, c] or [n, c, 1, 1] there.
+    Value(Id, Vec<usize>),
+}
+
+/// A graph in the making.
+pub(super) struct Reader {
+    pub(super) graph: PlainGraph,
+    pub(super) opset: i64,
+    slots: HashMap<String, Slot>,
+    /// The node that is read, and its operator.
+    at: (String, String),
+}
+
+/// The longest axis of the input. What a file says must not decide how much memory is taken.
+const MOST_SIZE: usize = 1 << 20;
+
+/// The most nodes of a file.
+const MOST_NODES: usize = 1 << 15;
+
+/// Reads an ONNX file. `external` gives the bytes of tensors that lie in other files.
+pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut External) -> Result<PlainGraph, ImportError> {
+    let ModelProto { graph, opset_import, .. } = file::parse(bytes)?;
+    let opset = opset_import.iter().find(|o| matches!(o.domain.as_deref(), None | Some("" | "ai.onnx")));
+    let opset = opset.and_then(|o| o.version).unwrap_or(1);
+    let GraphProto { node, initializer, input, output, .. } = graph.unwrap_or_default();
+    let mut reader = Reader { graph: PlainGraph::default(), opset, slots: HashMap::new(), at: Default::default() };
+    let mut problems = Vec::new();
+    for tensor in &initializer {
+        let name = tensor.name.clone().unwrap_or_default();
+        match Constant::read(tensor, external) {
+            Ok(constant) => drop(reader.slots.insert(name, Slot::Constant(constant))),
+            Err(reason) => problems.push(Problem { node: name, operator: "initializer".into(), reason }),
+        }
+    }
+    let inputs: Vec<&ValueInfoProto> =
+        input.iter().filter(|i| !reader.slots.contains_key(i.name.as_deref().unwrap_or_default())).collect();
+    reader.add_input(&inputs, options)?;
+    if node.len() > MOST_NODES {
+        return Err(ImportError::File { reason: format!("it has {} nodes: must be at most {MOST_NODES}", node.len()) });
+    }
+    for node in node {
+        reader.read_node(FileNode::new(node), external, &mut problems);
+    }
+    let [output] = output.as_slice() else {
+        let reason = format!("it has {} outputs: must have one", output.len());
+        return Err(ImportError::File { reason });
+    };
+    let name = output.name.clone().unwrap_or_default();
+    if problems.is_empty() {
+        match reader.slots.get(&name) {
+            Some(Slot::Value(id, _)) => reader.graph.output = *id,
+            _ => return Err(ImportError::File { reason: format!("its output {name} is not made from its input") }),
+        }
+        Ok(reader.graph)
+    } else {
+        Err(ImportError::Nodes { problems })
+    }
+}
+
+impl Reader {
+    fn add_input(&mut self, inputs: &[&ValueInfoProto], options: &ImportOptions) -> Result<(), ImportError> {
+        let refuse = |reason: String| Err(ImportError::File { reason });
+        let [input] = inputs else {
+            let names: Vec<_> = inputs.iter().map(|i| i.name.as_deref().unwrap_or_default()).collect();
+            return refuse(format!("it has {} inputs ({}): must have one", names.len(), names.join(", ")));
+        };
+        let name = input.name.clone().unwrap_or_default();
+        let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+        let shape = tensor.and_then(|tensor| tensor.shape.as_ref());
+        let sizes: Vec<Option<i64>> = shape.map_or(Vec::new(), |shape| shape.dim.iter().map(|d| d.dim_value).collect());
+        if !matches!(sizes.len(), 4 | 5) {
+            return refuse(format!(
+                "its input {name} has {} axes: must be [n, c, h, w] or [n, c, t, h, w]",
+                sizes.len()
+            ));
+        }
+        // Sizes that the file leaves open are negative, or have a name only.
+        let given = |axis: usize| sizes[axis].and_then(|d| usize::try_from(d).ok()).filter(|&d| d > 0);
+        let Some(c) = given(1) else { return refuse(format!("the channels of its input {name} are not given")) };
+        let [h, w] = options.size.map_or([None; 2], |size| size.map(|d| Some(d as usize)));
+        let last = sizes.len() - 1;
+        let mut raw = vec![given(0).unwrap_or(1), c];
+        if last == 4 {
+            raw.push(given(2).or(options.frames.map(|t| t as usize)).unwrap_or(8));
+        }
+        for (axis, asked) in [(last - 1, h), (last, w)] {
+            match (given(axis), asked) {
+                (Some(size), Some(asked)) if size != asked => {
+                    return refuse(format!(
+                        "its input {name} is {size} long along axis {axis}, and {asked} was asked for"
+                    ));
+                }
+                (size, asked) => raw.push(size.or(asked).unwrap_or(224)),
+            }
+        }
+        if raw.iter().any(|&d| d > MOST_SIZE) {
+            return refuse(format!("its input {name} is {raw:?}"));
+        }
+        self.graph.video = last == 4;
+        self.at = (name.clone(), "input".into());
+        let slot = self.add(Op::Input, vec![], raw);
+        self.slots.insert(name, slot);
+        Ok(())
+    }
+
+    fn read_node(&mut self, node: FileNode, external: &mut External, problems: &mut Vec<Problem>) {
+        self.at = (node.name.clone(), node.operator.clone());
+        let missing = node.inputs.iter().find(|name| !name.is_empty() && !self.slots.contains_key(*name)).cloned();
+        let slots: Vec<Option<Slot>> = node.inputs.iter().map(|name| self.slots.get(name).cloned()).collect();
+        // What cannot be read has been reported once. Nodes behind it are not its problem.
+        let follows =
+            slots.iter().flatten().any(|slot| matches!(slot, Slot::Value(id, _) if *self.graph.op(*id) == Op::Unknown));
+        let result = match missing {
+            Some(name) => Err(format!("its input {name} is made by no node in front of it")),
+            None if follows => Ok(self.unknown()),
+            None => self.result(&node, &slots, external),
+        };
+        let slot = result.unwrap_or_else(|reason| {
+            problems.push(Problem { node: node.name.clone(), operator: node.operator.clone(), reason });
+            self.unknown()
+        });
+        for name in node.outputs.iter().filter(|name| !name.is_empty()) {
+            self.slots.insert(name.clone(), slot.clone());
+        }
+    }
+
+    fn unknown(&mut self) -> Slot {
+        self.add(Op::Unknown, vec![], vec![1, 1])
+    }
+
+    fn result(&mut self, node: &FileNode, slots: &[Option<Slot>], external: &mut External) -> Result<Slot, String> {
+        if node.has_graphs() {
+            return Err("it has graphs of its own: branches and loops cannot be imported".into());
+        }
+        if node.operator == "Constant" {
+            return constant(node, external).map(Slot::Constant);
+        }
+        if let ("Shape", Some(Some(Slot::Value(_, raw)))) = (node.operator.as_str(), slots.first()) {
+            let sizes: Vec<i64> = raw.iter().map(|&d| d as i64).collect();
+            return Ok(Slot::Constant(part_of_shape(node, &sizes)));
+        }
+        let constants: Vec<Option<&Constant>> = slots
+            .iter()
+            .map(|slot| match slot {
+                Some(Slot::Constant(constant)) => Some(constant),
+                _ => None,
+            })
+            .collect();
+        if !slots.iter().any(|slot| matches!(slot, Some(Slot::Value(..)))) {
+            let unknown = || Err("it is computed from constants, and is not known here".into());
+            return evaluate(node, &constants, self.opset).unwrap_or_else(unknown).map(Slot::Constant);
+        }
+        self.graph.nodes += 1;
+        operators::read(self, node, slots, &constants)
+    }
+
+    /// Adds a value with these sizes in the file: [n, c], [n, c, h, w] or [n, c, t, h, w].
+    pub(super) fn add(&mut self, op: Op, inputs: Vec<Id>, raw: Vec<usize>) -> Slot {
+        let vector = matches!(op, Op::GlobalPool | Op::Flatten | Op::Linear { .. }) || raw.len() == 2;
+        let vector = vector || inputs.first().is_some_and(|&id| self.is_vector(id) && !matches!(op, Op::Scale));
+        let c = raw.get(1).copied().unwrap_or(1);
+        let shape = match raw.as_slice() {
+            _ if vector => Shape::Vector { c },
+            &[_, c, h, w] => Shape::Map { c, space: [1, h, w] },
+            &[_, c, t, h, w] => Shape::Map { c, space: [t, h, w] },
+            _ => Shape::Vector { c },
+        };
+        let (node, operator) = self.at.clone();
+        self.graph.values.push(Value { op, inputs, shape, name: node.clone(), node, operator });
+        Slot::Value(self.graph.values.len() - 1, raw)
+    }
+
+    pub(super) fn is_vector(&self, id: Id) -> bool {
+        matches!(self.graph.shape(id), Shape::Vector { .. })
+    }
+
+    /// What the file calls a constant that weights come from, if that is a name that somebody gave.
+    pub(super) fn weight_name(&self, name: &str) -> Option<String> {
+        let given = name.strip_suffix(".weight").or(name.strip_suffix(".weights")).or(name.strip_suffix("_weight"))?;
+        let made = given.contains("::") || given.is_empty();
+        (!made).then(|| given.to_owned())
+    }
+}
+
+fn constant(node: &FileNode, external: &mut External) -> Result<Constant, String> {
+    use ndarray::{Array1, arr0};
+    if let Some(tensor) = node.tensor("value") {
+        return Constant::read(tensor, external);
+    }
+    if let Some(value) = node.float("value_float") {
+        return Ok(Constant::Float(arr0(value).into_dyn()));
+    }
+    if let Some(value) = node.int("value_int") {
+        return Ok(Constant::Int(arr0(value).into_dyn()));
+    }
+    if let Some(values) = node.floats("value_floats") {
+        return Ok(Constant::Float(Array1::from(values.to_vec()).into_dyn()));
+    }
+    if let Some(values) = node.ints("value_ints") {
+        return Ok(Constant::Int(Array1::from(values.to_vec()).into_dyn()));
+    }
+    Err("it has no value that is known here".into())
+}

@@ -1,0 +1,309 @@
+//! Brings a graph into the form that layers are found in: batch norms are folded into the convolutions in front of
+//! them, and activations that exporters take apart are put together.
+
+use octconv::Activation;
+use octconv::network::{Ends, PoolKind};
+
+use super::graph::{Conv, Id, Op, PlainGraph, Pool, Shape, Upsample, Value};
+
+/// Simplifies the graph. The value of its output stays the same.
+pub(crate) fn simplify(graph: &mut PlainGraph) {
+    // Each pass makes others possible. Passes change a finite number of values, but files are not to be trusted.
+    for _ in 0..32 {
+        let before = graph.values.len();
+        let passes: [fn(&mut PlainGraph, Id, &[usize]) -> bool; 10] = [
+            drop_same,
+            join_activation,
+            merge_affines,
+            fold_into_conv,
+            fold_into_linear,
+            push_through_sum,
+            join_padding,
+            mean_from_conv,
+            split_mean,
+            compose_indices,
+        ];
+        let mut changed = false;
+        let mut uses = graph.uses();
+        for pass in passes {
+            for id in 0..before {
+                if uses[id] > 0 && pass(graph, id, &uses) {
+                    changed = true;
+                    uses = graph.uses();
+                }
+            }
+        }
+        if !changed {
+            return;
+        }
+    }
+}
+
+fn replace(graph: &mut PlainGraph, id: Id, op: Op, inputs: Vec<Id>) -> bool {
+    graph.values[id].op = op;
+    graph.values[id].inputs = inputs;
+    true
+}
+
+/// Readers of a value that is the same as another read the other one.
+fn drop_same(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
+    let same = |graph: &PlainGraph, id: Id| match graph.op(id) {
+        Op::Same => Some(graph.input(id)),
+        Op::Affine { scale, shift } if scale.iter().all(|&v| v == 1.0) && shift.iter().all(|&v| v == 0.0) => {
+            Some(graph.input(id))
+        }
+        Op::Concat | Op::Add if graph.values[id].inputs.len() == 1 => Some(graph.input(id)),
+        _ => None,
+    };
+    let mut changed = false;
+    for i in 0..graph.values[id].inputs.len() {
+        while let Some(other) = same(graph, graph.values[id].inputs[i]) {
+            graph.values[id].inputs[i] = other;
+            changed = true;
+        }
+    }
+    if id == graph.output
+        && let Some(other) = same(graph, id)
+    {
+        graph.output = other;
+        changed = true;
+    }
+    changed
+}
+
+/// x * sigmoid(x) and other functions that exporters write as several operators.
+fn join_activation(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
+    // Scaling may lie anywhere in a product: it is taken out first.
+    let (scale, root) = match constant_factor(graph, id) {
+        Some((scale, inner)) if uses[inner] == 1 => (scale, inner),
+        _ => (1.0, id),
+    };
+    if *graph.op(root) != Op::Multiply {
+        return false;
+    }
+    let [a, b] = [0, 1].map(|i| graph.values[root].inputs[i]);
+    for (x, gate) in [(a, b), (b, a)] {
+        let (factor, x) = constant_factor(graph, x).unwrap_or((1.0, x));
+        if let Some(activation) = gated(graph, x, gate, scale * factor) {
+            return replace(graph, id, Op::Activation(activation), vec![x]);
+        }
+    }
+    false
+}
+
+/// The activation that is x times `gate` times `scale`.
+fn gated(graph: &PlainGraph, x: Id, gate: Id, scale: f64) -> Option<Activation> {
+    let is = |value: f64, wanted: f64| (value - wanted).abs() < 1e-5;
+    match graph.op(gate) {
+        Op::Activation(Activation::Sigmoid) if graph.input(gate) == x && is(scale, 1.0) => Some(Activation::Silu),
+        Op::Activation(Activation::HardSigmoid) if graph.input(gate) == x && is(scale, 1.0) => {
+            Some(Activation::HardSwish)
+        }
+        Op::Activation(Activation::Relu6) if is(scale, 1.0 / 6.0) => {
+            let shift = constant_shift(graph, graph.input(gate))?;
+            (is(shift.0, 3.0) && shift.1 == x).then_some(Activation::HardSwish)
+        }
+        // x * (1 + erf(x / sqrt(2))) / 2
+        Op::Affine { .. } if is(scale, 0.5) => {
+            let (shift, erf) = constant_shift(graph, gate)?;
+            let (Op::Erf, true) = (graph.op(erf), is(shift, 1.0)) else { return None };
+            let (factor, inner) = constant_factor(graph, graph.input(erf))?;
+            (inner == x && is(factor, std::f64::consts::FRAC_1_SQRT_2)).then_some(Activation::Gelu)
+        }
+        _ => None,
+    }
+}
+
+fn constant_factor(graph: &PlainGraph, id: Id) -> Option<(f64, Id)> {
+    let Op::Affine { scale, shift } = graph.op(id) else { return None };
+    let same = scale.iter().all(|&v| v == scale[0]) && shift.iter().all(|&v| v == 0.0);
+    same.then(|| (scale[0], graph.input(id)))
+}
+
+fn constant_shift(graph: &PlainGraph, id: Id) -> Option<(f64, Id)> {
+    let Op::Affine { scale, shift } = graph.op(id) else { return None };
+    let same = shift.iter().all(|&v| v == shift[0]) && scale.iter().all(|&v| v == 1.0);
+    same.then(|| (shift[0], graph.input(id)))
+}
+
+/// (x * a + b) * c + d becomes x * ac + (bc + d). So that activations can be found, hard sigmoids go first.
+fn merge_affines(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
+    let Op::Affine { scale, shift } = graph.op(id) else { return false };
+    let inner = graph.input(id);
+    if let (Op::Activation(Activation::Relu6), Some((factor, _))) = (graph.op(inner), constant_factor(graph, id))
+        && (factor - 1.0 / 6.0).abs() < 1e-6
+        && let Some((3.0, x)) = constant_shift(graph, graph.input(inner))
+    {
+        return replace(graph, id, Op::Activation(Activation::HardSigmoid), vec![x]);
+    }
+    let Op::Affine { scale: before, shift: from } = graph.op(inner) else { return false };
+    if uses[inner] != 1 {
+        return false;
+    }
+    let shift = (0..scale.len()).map(|c| from[c] * scale[c] + shift[c]).collect();
+    let scale = scale.iter().zip(before).map(|(a, b)| a * b).collect();
+    let x = graph.input(inner);
+    replace(graph, id, Op::Affine { scale, shift }, vec![x])
+}
+
+fn scaled(conv: &Conv, scale: &[f64], shift: Option<&[f64]>) -> Conv {
+    let each = conv.weights.len() / conv.shape[0];
+    let weights = conv.weights.iter().enumerate().map(|(i, &w)| (f64::from(w) * scale[i / each]) as f32).collect();
+    let bias =
+        |c: usize| conv.bias.as_ref().map_or(0.0, |bias| bias[c]) * scale[c] + shift.map_or(0.0, |shift| shift[c]);
+    let has_bias = conv.bias.is_some() || shift.is_some();
+    let bias = has_bias.then(|| (0..conv.shape[0]).map(bias).collect());
+    Conv { weights, bias, ..conv.clone() }
+}
+
+/// conv(x) * scale + shift becomes one convolution.
+fn fold_into_conv(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
+    let Op::Affine { scale, shift } = graph.op(id) else { return false };
+    let inner = graph.input(id);
+    let Op::Conv(conv) = graph.op(inner) else { return false };
+    if uses[inner] != 1 {
+        return false;
+    }
+    let (conv, x) = (scaled(conv, scale, Some(shift)), graph.input(inner));
+    keep_name(graph, id, inner);
+    replace(graph, id, Op::Conv(conv), vec![x])
+}
+
+/// The value that takes the place of another is reported under its name.
+fn keep_name(graph: &mut PlainGraph, id: Id, of: Id) {
+    let Value { name, node, operator, .. } = graph.values[of].clone();
+    let value = &mut graph.values[id];
+    (value.name, value.node, value.operator) = (name, node, operator);
+}
+
+fn fold_into_linear(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
+    let Op::Affine { scale, shift } = graph.op(id) else { return false };
+    let inner = graph.input(id);
+    let Op::Linear { weights, outputs, bias, name } = graph.op(inner) else { return false };
+    if uses[inner] != 1 {
+        return false;
+    }
+    let each = weights.len() / outputs;
+    let weights = weights.iter().enumerate().map(|(i, &w)| (f64::from(w) * scale[i / each]) as f32).collect();
+    let bias = (0..*outputs).map(|c| bias.as_ref().map_or(0.0, |bias| bias[c]) * scale[c] + shift[c]).collect();
+    let op = Op::Linear { weights, outputs: *outputs, bias: Some(bias), name: name.clone() };
+    let x = graph.input(inner);
+    keep_name(graph, id, inner);
+    replace(graph, id, op, vec![x])
+}
+
+/// (conv(x) + up(conv(y))) * scale + shift: the convolutions take the scale, and one of them the shift. So batch norm
+/// behind an octave layer disappears.
+fn push_through_sum(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
+    let Op::Affine { scale, shift } = graph.op(id).clone() else { return false };
+    let sum = graph.input(id);
+    if *graph.op(sum) != Op::Add || uses[sum] != 1 {
+        return false;
+    }
+    // The convolutions of all terms, if each term is one.
+    let mut convs = Vec::new();
+    let mut terms = graph.values[sum].inputs.clone();
+    while let Some(term) = terms.pop() {
+        if uses[term] != 1 {
+            return false;
+        }
+        match graph.op(term) {
+            Op::Add => terms.extend(&graph.values[term].inputs),
+            Op::Upsample(_) => terms.push(graph.input(term)),
+            Op::Conv(_) => convs.push(term),
+            _ => return false,
+        }
+    }
+    // The shift goes to a convolution that is not repeated or padded anywhere, so that it is added once.
+    convs.sort_unstable();
+    for (i, &conv) in convs.iter().enumerate() {
+        let Op::Conv(old) = graph.op(conv) else { return false };
+        let new = scaled(old, &scale, (i == 0).then_some(shift.as_slice()));
+        graph.values[conv].op = Op::Conv(new);
+    }
+    let inputs = graph.values[sum].inputs.clone();
+    replace(graph, id, Op::Add, inputs)
+}
+
+/// A convolution or mean of a map with zeros around it has them as its padding.
+fn join_padding(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
+    let Some(&inner) = graph.values[id].inputs.first() else { return false };
+    let Op::Pad(pad) = graph.op(inner).clone() else { return false };
+    let sum = |padding: [Ends; 3]| {
+        [0, 1, 2].map(|a| Ends { before: padding[a].before + pad[a].before, behind: padding[a].behind + pad[a].behind })
+    };
+    let op = match graph.op(id) {
+        Op::Conv(conv) => Op::Conv(Conv { padding: sum(conv.padding), ..conv.clone() }),
+        Op::Pool(pool) if pool.kind == PoolKind::Average && !pool.ceil_mode => {
+            // Zeros count in the mean; other padding may not.
+            if pool.padding != [Ends::default(); 3] && !pool.count_include_pad {
+                return false;
+            }
+            Op::Pool(Pool { padding: sum(pool.padding), count_include_pad: true, ..pool.clone() })
+        }
+        _ => return false,
+    };
+    let x = graph.input(inner);
+    replace(graph, id, op, vec![x])
+}
+
+/// A convolution of each channel by itself with equal weights is a mean.
+fn mean_from_conv(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
+    let Op::Conv(conv) = graph.op(id) else { return false };
+    let [outputs, inputs, kernel @ ..] = conv.shape;
+    let area: usize = kernel.iter().product();
+    let each = 1.0 / area as f32;
+    let mean = inputs == 1
+        && conv.groups == outputs
+        && area > 1
+        && kernel == conv.stride
+        && conv.dilation == [1; 3]
+        && conv.padding == [Ends::default(); 3]
+        && conv.bias.as_ref().is_none_or(|bias| bias.iter().all(|&b| b == 0.0))
+        && conv.weights.iter().all(|&w| (w - each).abs() <= each * f32::EPSILON);
+    let pool = Pool {
+        kind: PoolKind::Average,
+        kernel,
+        stride: conv.stride,
+        padding: conv.padding,
+        ceil_mode: false,
+        count_include_pad: false,
+    };
+    let x = graph.input(id);
+    mean && replace(graph, id, Op::Pool(pool), vec![x])
+}
+
+/// A mean of 4x4 positions becomes two means of 2x2, which octave layers know.
+fn split_mean(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
+    let Op::Pool(pool) = graph.op(id) else { return false };
+    let x = graph.input(id);
+    let Shape::Map { c, space: [t, h, w] } = graph.shape(x) else { return false };
+    if !pool.is_mean_of(4) || h % 4 != 0 || w % 4 != 0 {
+        return false;
+    }
+    let half = Pool { kernel: [1, 2, 2], stride: [1, 2, 2], ..pool.clone() };
+    // Values stand in the order in which they are computed, so the first of the two takes this place.
+    let value = Value {
+        op: Op::Pool(half.clone()),
+        inputs: vec![x],
+        shape: Shape::Map { c, space: [t, h / 2, w / 2] },
+        ..graph.values[id].clone()
+    };
+    graph.insert(id, value);
+    replace(graph, id + 1, Op::Pool(half), vec![id])
+}
+
+/// Rows and columns that are chosen out of chosen rows and columns.
+fn compose_indices(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
+    let Op::Upsample(Upsample::Nearest { rows, columns }) = graph.op(id) else { return false };
+    let inner = graph.input(id);
+    if let Op::Upsample(Upsample::Nearest { rows: from_rows, columns: from_columns }) = graph.op(inner) {
+        let pick = |of: &[usize], chosen: &[usize]| chosen.iter().map(|&i| of[i]).collect();
+        let op = Upsample::Nearest { rows: pick(from_rows, rows), columns: pick(from_columns, columns) };
+        let x = graph.input(inner);
+        return uses[inner] == 1 && replace(graph, id, Op::Upsample(op), vec![x]);
+    }
+    let Some([_, h, w]) = graph.shape(inner).space() else { return false };
+    let whole = rows.iter().copied().eq(0..h) && columns.iter().copied().eq(0..w);
+    whole && replace(graph, id, Op::Same, vec![inner])
+}

@@ -1,0 +1,87 @@
+//! Networks of every dialect, as PyTorch's exporters write them, against ONNX Runtime's answers.
+
+use std::path::{Path, PathBuf};
+
+use octconv::InputSize;
+use octconv::network::{Checkpoint, Graph};
+use octconv::reference;
+use octconv_import::{ImportOptions, Imported, import_onnx};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/networks")
+}
+
+fn import(name: &str) -> Result<Imported, String> {
+    let bytes = std::fs::read(folder().join(format!("{name}.onnx"))).unwrap();
+    let mut external = |location: &str, _, _| Err(format!("{location} is not there"));
+    import_onnx(&bytes, &ImportOptions::default(), &mut external).map_err(|error| error.to_string())
+}
+
+/// The largest difference between the reference's answer and ONNX Runtime's.
+fn difference(name: &str, Imported { network, checkpoint, .. }: &Imported) -> Result<f32, String> {
+    let bytes = std::fs::read(folder().join(format!("{name}.safetensors"))).unwrap();
+    let fixture = Checkpoint::from_safetensors(&bytes).unwrap();
+    let input = &fixture.tensors["input"];
+    let size = InputSize::image(1, input.shape[2] as u32, input.shape[3] as u32);
+    let graph = Graph::new(network).map_err(|error| error.to_string())?;
+    let fitted = checkpoint.clone().fit(&graph).map_err(|error| error.to_string())?;
+    let answer = reference::network::run(&graph, &fitted, size, &input.data, &mut |_, _| {});
+    let answer = answer.map_err(|error| error.to_string())?.to_f32();
+    let expected = &fixture.tensors["answer"].data;
+    assert_eq!(answer.len(), expected.len(), "{name}");
+    Ok(answer.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max))
+}
+
+/// Imports a network, checks its answer, and counts its octave and plain convolutions.
+fn check(name: &str) -> Result<[usize; 2], String> {
+    let imported = import(name)?;
+    let report = &imported.report;
+    let difference = difference(name, &imported)?;
+    if difference < 1e-4 {
+        println!("{name}: {difference:.1e}, {report:?}");
+        Ok([report.octave_convs, report.plain_convs])
+    } else {
+        Err(format!("the answer is {difference} off: {report:#?}"))
+    }
+}
+
+#[test]
+fn networks_answer_as_onnx_runtime() {
+    let exporters = ["old", "old_unfolded", "new"];
+    let mut wrong = Vec::new();
+    // Octave convolutions, and plain ones. Those of a stem are plain, and so is what is behind the last octave layer.
+    for (network, octave, plain) in [
+        ("official", 13, 3),
+        ("official_odd", 13, 3),
+        ("li14", 13, 3),
+        ("li14_bias", 13, 3),
+        ("li14_excite", 13, 3),
+        ("lxt", 13, 3),
+        ("lxt_sliced", 13, 3),
+        ("brain", 13, 3),
+        ("mobilenet", 3, 0),
+        ("densenet", 3, 1),
+        ("plain_resnet", 0, 8),
+        ("plain_mobilenet", 0, 6),
+    ] {
+        for exporter in exporters {
+            let name = format!("{network}_{exporter}");
+            match check(&name) {
+                Ok(found) if found == [octave, plain] => {}
+                Ok(found) => wrong.push(format!("{name}: {found:?} convolutions")),
+                Err(error) => wrong.push(format!("{name}: {error}")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn cut_files_are_refused() {
+    let bytes = std::fs::read(folder().join("plain_mobilenet_old.onnx")).unwrap();
+    let import = |bytes: &[u8]| import_onnx(bytes, &ImportOptions::default(), &mut |_, _, _| Err("none".into()));
+    assert!(import(&bytes).is_ok());
+    for length in (0..bytes.len()).step_by(97) {
+        assert!(import(&bytes[..length]).is_err(), "{length}");
+    }
+}
