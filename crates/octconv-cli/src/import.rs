@@ -47,7 +47,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let name = args.model.file_stem().map(|stem| shown(&stem.to_string_lossy())).unwrap_or_default();
     let folder = args.folder.clone().unwrap_or_else(|| args.model.with_extension(""));
-    let bytes = args.limits.read(&args.model, Holds::Tensors)?;
+    let bytes = args.limits.read(&args.model, Holds::Model)?;
     let mut options = ImportOptions::default();
     options.name = Some(name);
     options.size = args.size.map(|size| [size.h, size.w]);
@@ -132,7 +132,7 @@ fn read_beside(model: &Path, location: &str, offset: u64, length: Option<u64>, l
     let rest = has.saturating_sub(offset);
     let length = length.unwrap_or(rest);
     ensure!(length <= rest, "{named} has {} bytes, and {} are wanted behind {}", has, length, offset);
-    limits.check(&format!("a tensor in {named} has"), length, Holds::Tensors)?;
+    limits.check(&format!("a tensor in {named} has"), length, Holds::Model)?;
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(offset)).with_context(reading)?;
     file.take(length).read_to_end(&mut bytes).with_context(reading)?;

@@ -14,7 +14,7 @@ use crate::output::{progress, shown_path, thousands};
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct Limits {
     /// The most bytes of a file, and of a picture when it is decoded, such as 500M or 2G (default: 4M for JSON, labels and
-    /// headers of safetensors, 256M for pictures, 1G for tensors)
+    /// headers of safetensors, 256M for pictures, 1G for tensors and models)
     #[arg(long, value_name = "N")]
     max_bytes: Option<Bytes>,
 }
@@ -25,7 +25,10 @@ pub enum Holds {
     /// Text to be parsed, which takes many times its bytes.
     Text,
     Picture,
+    /// A safetensors file.
     Tensors,
+    /// A network with its weights, from another framework.
+    Model,
 }
 
 impl Limits {
@@ -52,7 +55,7 @@ impl Limits {
         let default = match holds {
             Holds::Text => 4 << 20,
             Holds::Picture => 256 << 20,
-            Holds::Tensors => 1 << 30,
+            Holds::Tensors | Holds::Model => 1 << 30,
         };
         self.max_bytes.map_or(default, |Bytes(most)| most)
     }
@@ -62,7 +65,7 @@ impl Limits {
         let length = file.metadata()?.len();
         self.check("the file has", length, holds)?;
         let bar = match holds {
-            Holds::Tensors => progress(length, "loading {bar:30} {bytes}/{total_bytes}")?,
+            Holds::Tensors | Holds::Model => progress(length, "loading {bar:30} {bytes}/{total_bytes}")?,
             Holds::Text | Holds::Picture => ProgressBar::hidden(),
         };
         let most = self.most(holds);

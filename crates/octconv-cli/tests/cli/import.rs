@@ -1,0 +1,108 @@
+//! `octconv import` and `octconv run`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::files::{assert_close, read};
+use crate::run::{NO_ADAPTER, Outcome, octconv};
+
+/// What f32 sums in another order may differ by.
+const TOLERANCE: f32 = 1e-4;
+
+/// A node of the network, with two frequencies.
+const NODE: &str = "layer3.conv3.conv.paths";
+
+fn networks(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../octconv-import/tests/networks").join(name)
+}
+
+fn import(model: &Path, folder: &Path) -> Outcome {
+    Outcome::of(octconv().arg("import").args([model, folder]))
+}
+
+#[test]
+fn an_imported_network_answers_as_it_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let imported = folder.path().join("network");
+    let text = import(&networks("li14_old.onnx"), &imported).succeeded();
+    let first = "13 octave convolutions and 3 plain convolutions from 143 nodes of the file: ";
+    assert!(text.starts_with(first) && text.lines().count() == 4, "{text}");
+    // Again, over what is there.
+    import(&networks("li14_old.onnx"), &imported).succeeded();
+
+    let [network, weights] = ["network.json", "weights.safetensors"].map(|name| imported.join(name));
+    let (input, output) = (networks("li14_old.safetensors"), folder.path().join("out.safetensors"));
+    let expected = read(&fs::read(&input).unwrap());
+    // The fixture has two tensors, of which one is the input.
+    for reference in [true, false] {
+        let mut command = octconv();
+        command.arg("run").arg(&network).arg("--weights").arg(&weights).args([&input, &output]);
+        command.args(["--keep", NODE, "--keep", "conv1"]);
+        if reference {
+            command.arg("--reference").envs([NO_ADAPTER]);
+        }
+        let outcome = Outcome::of(&mut command);
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        let values = read(&fs::read(&output).unwrap());
+        let [high, low] = ["h", "l"].map(|frequency| format!("{NODE}.{frequency}"));
+        assert_eq!(values.keys().collect::<Vec<_>>(), ["Softmax", "conv1.h", &high, &low]);
+        assert_eq!((&values[&high].0[..], &values[&low].0[..]), (&[1, 8, 8, 8][..], &[1, 4, 4, 4][..]));
+        let answers = [("answer".to_owned(), values["Softmax"].clone())].into();
+        let wanted = [("answer".to_owned(), expected["answer"].clone())].into();
+        assert_close(&answers, &wanted, TOLERANCE, "the answer");
+    }
+}
+
+#[test]
+fn all_nodes_without_a_counterpart_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, imported) = (folder.path().join("model.onnx"), folder.path().join("model"));
+    let mut bytes = fs::read(networks("li14_old.onnx")).unwrap();
+    for (operator, other) in [(&b"MaxPool"[..], &b"LpPools"[..]), (b"Softmax", b"Hardmax")] {
+        let at: Vec<usize> = (0..bytes.len() - 7).filter(|&i| bytes[i..i + 7] == *operator).collect();
+        assert!(!at.is_empty());
+        at.into_iter().for_each(|i| bytes[i..i + 7].copy_from_slice(other));
+    }
+    fs::write(&model, bytes).unwrap();
+    let outcome = Outcome::of(octconv().arg("import").arg(&model));
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""));
+    let error = &outcome.stderr;
+    assert!(error.contains("(LpPools): ") && !imported.exists(), "{error}");
+}
+
+#[test]
+fn what_is_no_model_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.onnx");
+    fs::write(&model, "{}").unwrap();
+    let outcome = Outcome::of(octconv().arg("import").arg(&model));
+    let error = outcome.error();
+    assert!(error.ends_with("model.onnx: it is not an ONNX file, or it is cut short"), "{error}");
+    // A folder with files of another kind.
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("network.json"), "{\"mine\": 1}").unwrap();
+    let outcome = import(&networks("li14_old.onnx"), &other);
+    let error = outcome.error();
+    assert!(error.contains("it exists and is not a description of a network"), "{error}");
+    assert!(!other.join("weights.safetensors").exists());
+}
+
+#[test]
+fn inputs_that_do_not_fit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let imported = folder.path().join("network");
+    import(&networks("plain_resnet_old.onnx"), &imported).succeeded();
+    let [network, weights] = ["network.json", "weights.safetensors"].map(|name| imported.join(name));
+    let output = folder.path().join("out.safetensors");
+    let run = |input: &Path, more: &[&str]| {
+        let mut command = octconv();
+        command.arg("run").arg(&network).arg("--weights").arg(&weights).args([input, &output]).args(more);
+        Outcome::of(command.arg("--reference")).error().to_owned()
+    };
+    let error = run(&weights, &[]);
+    assert!(error.contains("tensors, and none is named \"input\""), "{error}");
+    let error = run(&networks("plain_resnet_old.safetensors"), &["--keep", "layer9"]);
+    assert!(error.ends_with("--keep layer9: the network has no such node"), "{error}");
+    assert!(!output.exists());
+}
