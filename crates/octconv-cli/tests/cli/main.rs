@@ -3,6 +3,7 @@
 mod apply;
 mod files;
 mod hostile;
+mod maps;
 mod measure;
 mod networks;
 mod run;
