@@ -105,10 +105,6 @@ def evaluate(node, values, rounding):
         case "activation":
             function = lambda v: activate(v, activation)
             return function(x) if torch.is_tensor(x) else parts(function, x)
-        case "pool":
-            k, s = node["kernel"], node["stride"]
-            assert node["kind"] == "max" and len(k) == 2
-            return parts(lambda v: F.max_pool3d(v, (1, *k), (1, *s)), x)
         case "global_pool":
             return torch.cat([v.flatten(2).mean(2) for v in x], 1)
         case "linear":
@@ -149,11 +145,11 @@ def node(name, op, **fields):
 
 
 def upsample(name, mode, size, align=False, small=None, **more):
-    """A case with one upsampling; of a smaller map, a max pool of `both`, if `small` is its kernel."""
+    """A case with one upsampling; of a smaller map that is made of `both` first, if `small` is its size."""
     source = "both"
     nodes = []
     if small:
-        nodes.append(node("small", "pool", input="both", kind="max", kernel=small, stride=small))
+        nodes.append(node("small", "upsample", input="both", mode="nearest", size=small))
         source = "small"
     to = {key: more.pop(key) for key in ("factor", "size_to", "like") if key in more}
     if "size_to" in to:
@@ -179,10 +175,10 @@ def cases():
         yield up("to half of the size", [1, 1, 8, 7], factor=[0.5, 0.5])
         yield up("to a size", [1, 1, 4, 5], size_to=[9, 7])
         yield up("to a smaller size", [2, 1, 8, 9], size_to=[3, 5])
-        yield up("of one position", [1, 1, 2, 2], size_to=[7, 4], small=[2, 2], rounding="ceil")
+        yield up("of one position", [1, 1, 1, 1], size_to=[7, 4])
         yield up("to one position", [1, 1, 5, 4], size_to=[1, 1])
-        yield up("like another map", [1, 1, 9, 10], small=[2, 2], like="both")
-        yield up("like another map, floored", [1, 1, 11, 9], small=[3, 2], like="both", rounding="floor")
+        yield up("like another map", [1, 1, 9, 10], small=[4, 5], like="both")
+        yield up("like another map, floored", [1, 1, 11, 9], small=[3, 4], like="both", rounding="floor")
         yield up("clips, frames stay", [1, 3, 4, 3], factor=[2, 3])
         yield up("clips by 2", [1, 3, 4, 2], factor=[2, 2, 2])
         yield up("clips to a size", [2, 4, 3, 2], size_to=[7, 5, 3])
@@ -203,7 +199,7 @@ def cases():
     yield case("a sum that is rounded once", [one, ones], [1, 1, 4, 4], special={i: 2048.0 for i in range(16)})
     for activation in ("none", "relu6", "hard_swish", "hard_sigmoid"):
         name = f"{activation} of a map"
-        yield case(name, [node("y", "activation", input="both", activation=activation)], [1, 1, 8, 5], special=special)
+        yield case(name, [node("y", "activation", input="both", activation=activation)], [1, 1, 8, 6], special=special)
 
     means = [node("a", "global_pool", input="both"), relu, node("b", "global_pool", input="r")]
     yield case("relu of vectors", [*means, node("y", "activation", input="a", activation="relu")], [3, 1, 4, 4])

@@ -148,16 +148,16 @@ impl<'a, R: Rng> Draw<'a, R> {
 
     /// Tries to add one node.
     fn node(&mut self) {
-        let op = match self.rng.random_range(0..27) {
-            0..8 => return self.conv(),
-            8..11 => self.pool(),
-            11..13 => self.norm(),
-            13..16 => self.concat(),
-            16 | 17 => return self.excite(),
-            18..21 => self.upsample(),
-            21..23 => self.add(),
-            23 => self.activate(),
-            24 | 25 => self.map().map(|(input, _)| Op::GlobalPool { input }),
+        let op = match self.rng.random_range(0..31) {
+            0..12 => return self.conv(),
+            12..15 => self.pool(),
+            15..17 => self.norm(),
+            17..20 => self.concat(),
+            20 | 21 => return self.excite(),
+            22..25 => self.upsample(),
+            25..27 => self.add(),
+            27 => self.activate(),
+            28 | 29 => self.map().map(|(input, _)| Op::GlobalPool { input }),
             _ => self.of_vector(),
         };
         if let Some(op) = op {
