@@ -1,6 +1,6 @@
-// Y = W X + b for the vectors of a batch.
+// Y = activate(W X + b) for the vectors of a batch.
 //
-//   Y[n][o] = sum_i W[o][i] X[n][i] + b[o]
+//   Y[n][o] = activate(sum_i W[o][i] X[n][i] + b[o])
 //
 // Mapping. A Lane is LANES adjacent outputs. A workgroup makes COLUMNS Lanes of SAMPLES samples. PARTS threads share
 // the sums of a Lane: each thread takes every PARTS-th input. Their sums are then added in workgroup memory, one half
@@ -13,6 +13,7 @@
 // The host guarantees: weights are padded with zeros to whole blocks; COLUMNS and WORKGROUP are powers of two, and
 // COLUMNS is at most WORKGROUP.
 
+#import common/activate
 #import tensors/input as x
 #import tensors/output as y
 #import tensors/weights
@@ -33,7 +34,7 @@ struct Shape {
     lanes: u32, // Lanes of a row of Y
     column_blocks: u32, // workgroups along a row of Y
     weights_first: u32, // where the weights begin, in Lanes
-    unused: u32,
+    slope: f32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -94,6 +95,6 @@ fn sum_of_parts(sum: Lane, local: u32, part: u32) -> Lane {
 fn store(sample: u32, column: u32, value: Lane) {
     let first = column * LANES;
     for (var k = 0u; k < live_lanes(first, shape.outputs); k++) {
-        y_store(sample * shape.outputs + first + k, lane(value, k));
+        y_store(sample * shape.outputs + first + k, activate(lane(value, k), shape.slope));
     }
 }

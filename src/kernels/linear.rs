@@ -5,10 +5,11 @@ use half::f16;
 use super::job::TensorId;
 use super::source::{Form, Recipe};
 use super::step::{Grid, Kernel, Step};
-use super::types::reduction_workgroup;
+use super::types::{activation_number, reduction_workgroup, slope};
 use super::uniform::uniform;
 use crate::device::{DeviceFacts, Words, Work};
 use crate::error::Error;
+use crate::layer::Activation;
 use crate::precision::Dtype;
 
 /// Outputs of a vector.
@@ -29,7 +30,7 @@ uniform! {
         lanes: u32,
         column_blocks: u32,
         weights_first: u32,
-        unused: u32,
+        slope: f32,
     }
 }
 
@@ -43,9 +44,10 @@ struct Cut {
     samples: u32,
 }
 
-fn recipe(weights: Dtype, words: Words, cut: Cut) -> Recipe {
+fn recipe(weights: Dtype, words: Words, cut: Cut, activation: Activation) -> Recipe {
     Recipe::new("network/linear")
         .constant("WORKGROUP", cut.workgroup)
+        .constant("ACTIVATION", activation_number(activation))
         .constant("BLOCK", BLOCK)
         .constant("COLUMNS", cut.columns)
         .constant("SAMPLES", cut.samples)
@@ -72,9 +74,22 @@ fn workgroups(n: u32, lanes: u32, columns: u32, samples: u32) -> u64 {
     u64::from(lanes.div_ceil(columns)) * u64::from(n.div_ceil(samples))
 }
 
+/// What a matrix makes of the vectors of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Job {
+    /// The type of the weights.
+    pub(crate) weights: Dtype,
+    /// Vectors.
+    pub(crate) n: u32,
+    pub(crate) outputs: u32,
+    pub(crate) inputs: u32,
+    pub(crate) activation: Activation,
+}
+
 /// Makes Y (`YH`, `[n][outputs]`) from X (`XH`, `[n][inputs]`), both f32, with weights that [`pack`] has packed
 /// (`Weights`).
-pub(crate) fn step(facts: &DeviceFacts, weights: Dtype, n: u32, outputs: u32, inputs: u32) -> Result<Step, Error> {
+pub(crate) fn step(facts: &DeviceFacts, job: &Job) -> Result<Step, Error> {
+    let Job { weights, n, outputs, inputs, activation } = *job;
     let lanes = outputs.div_ceil(LANES);
     let cut = cut(facts, weights, n, lanes);
     let Cut { columns, samples, .. } = cut;
@@ -88,10 +103,13 @@ pub(crate) fn step(facts: &DeviceFacts, weights: Dtype, n: u32, outputs: u32, in
         lanes,
         column_blocks: lanes.div_ceil(columns),
         weights_first: (bias_bytes / (u64::from(LANES) * weights.bytes())) as u32,
-        unused: 0,
+        slope: slope(activation),
     };
     Ok(Step {
-        kernel: Kernel::recipe(format!("linear {samples}x{}", LANES * columns), recipe(weights, facts.words(), cut)),
+        kernel: Kernel::recipe(
+            format!("linear {samples}x{}", LANES * columns),
+            recipe(weights, facts.words(), cut, activation),
+        ),
         shape: bytemuck::bytes_of(&shape).to_vec(),
         tensors: vec![TensorId::Weights, TensorId::XH, TensorId::YH],
         grid,
@@ -145,7 +163,7 @@ mod tests {
         for weights in [Dtype::F32, Dtype::F16] {
             for words in [Words::Elements, Words::Vectors, Words::Integers] {
                 let cut = Cut { workgroup: 64, columns: 8, samples: 4 };
-                crate::kernels::uniform::check::<Shape>(&recipe(weights, words, cut));
+                crate::kernels::uniform::check::<Shape>(&recipe(weights, words, cut, Activation::Relu));
             }
         }
     }
@@ -166,7 +184,11 @@ mod tests {
             (1, 1000, 2048),
         ] {
             let floats = |seed, elements: u32| values(seed, u64::from(elements), Dtype::F32);
-            for (dtype, biased) in [(Dtype::F32, true), (Dtype::F16, true), (Dtype::F32, false)] {
+            for (dtype, biased, activation) in [
+                (Dtype::F32, true, Activation::None),
+                (Dtype::F16, true, Activation::Relu),
+                (Dtype::F32, false, Activation::LeakyRelu { slope: 0.25 }),
+            ] {
                 let weight = floats(1, outputs * inputs);
                 let bias = biased.then(|| floats(2, outputs));
                 let x = floats(3, n * inputs);
@@ -177,7 +199,8 @@ mod tests {
                     let rows = rounded.chunks_exact(inputs as usize).enumerate();
                     let bias = |o: usize| bias.as_ref().map_or(0.0, |bias| f64::from(bias[o]));
                     rows.map(move |(o, row)| {
-                        row.iter().zip(x).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum::<f64>() + bias(o)
+                        let sum = row.iter().zip(x).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum::<f64>();
+                        activation.apply(sum + bias(o))
                     })
                     .collect::<Vec<_>>()
                 });
@@ -185,8 +208,10 @@ mod tests {
                 let inputs_of = [(TensorId::XH, encode(&x, Dtype::F32)), (TensorId::Weights, packed)];
                 for context in contexts() {
                     for facts in facts(context) {
-                        let step = step(&facts, dtype, n, outputs, inputs).unwrap();
-                        let case = format!("{n}: {inputs} to {outputs}, {dtype}, {}", step.kernel.name());
+                        let job = Job { weights: dtype, n, outputs, inputs, activation };
+                        let step = step(&facts, &job).unwrap();
+                        let case =
+                            format!("{n}: {inputs} to {outputs}, {dtype}, {activation:?}, {}", step.kernel.name());
                         check(&case, context, &step, &inputs_of, &wanted);
                     }
                 }
@@ -197,7 +222,8 @@ mod tests {
     #[test]
     fn fills_a_device_at_one_sample() {
         let facts = DeviceFacts::default();
-        let grid = |n, outputs| step(&facts, Dtype::F32, n, outputs, 2048).unwrap().grid;
+        let job = |n, outputs| Job { weights: Dtype::F32, n, outputs, inputs: 2048, activation: Activation::None };
+        let grid = |n, outputs| step(&facts, &job(n, outputs)).unwrap().grid;
         assert_eq!(grid(1, 1000), Grid { x: 125, y: 1 });
         assert_eq!(grid(64, 1000), Grid { x: 256, y: 1 });
     }

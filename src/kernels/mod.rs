@@ -24,6 +24,8 @@ pub(crate) mod probe;
 pub(crate) mod reduce;
 mod registry;
 #[cfg(feature = "network")]
+pub(crate) mod resample;
+#[cfg(feature = "network")]
 pub(crate) mod scale;
 #[cfg(feature = "network")]
 pub(crate) mod softmax;

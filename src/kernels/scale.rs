@@ -1,4 +1,5 @@
-//! Host code of `shaders/network/scale.wgsl`: batch norms, excitations and copies of maps, and pool(Y) if wanted.
+//! Host code of `shaders/network/scale.wgsl`: batch norms, excitations, activations, sums and copies of maps, and pool(Y)
+//! if wanted.
 
 use super::access::Access;
 use super::job::{Slice, TensorId};
@@ -67,7 +68,7 @@ struct Cut {
 }
 
 fn recipe(types: Types, job: &Job, cut: Cut) -> Recipe {
-    let form = types.form(true, cut.paired);
+    let sums = |are_sums| types.of_partial_sums(are_sums).form(true, cut.paired);
     let pooled = job.pooled.map_or(types.form(false, false), |dims| types.form(true, types.paired(dims)));
     let recipe = Recipe::new("network/scale")
         .constant("WORKGROUP", ELEMENTWISE_WORKGROUP)
@@ -78,13 +79,16 @@ fn recipe(types: Types, job: &Job, cut: Cut) -> Recipe {
         .flag("PAIRED", cut.paired)
         .flag("WRITES_Y_P", job.pooled.is_some())
         .flag("POOLED_PAIRED", job.pooled.is_some_and(|dims| types.paired(dims)))
-        .input("x", form);
+        .input("x", sums(job.from_sums));
     let recipe = match job.form {
         Form::Copy => recipe.file("network/affine", "network/affine_absent"),
         Form::Channel => recipe.binding("params", Access::Read),
         Form::Sample => recipe.file("network/affine", "network/affine_sample").binding("factors", Access::Read),
     };
-    recipe.input("out_residual", types.form(job.residual, cut.paired)).output("out_y", form).output("y_p", pooled)
+    recipe
+        .input("out_residual", types.form(job.residual, cut.paired))
+        .output("out_y", sums(job.to_sums))
+        .output("y_p", pooled)
 }
 
 /// What to scale.
@@ -103,6 +107,10 @@ pub(crate) struct Job {
     pub(crate) activation: Activation,
     /// The dims of pool(Y), if it is written: a tensor with only the channels that are scaled.
     pub(crate) pooled: Option<Dims>,
+    /// Whether X has partial sums, which are f32.
+    pub(crate) from_sums: bool,
+    /// Whether Y gets partial sums.
+    pub(crate) to_sums: bool,
 }
 
 impl Job {
@@ -129,6 +137,8 @@ impl Job {
 
     fn name(&self) -> &'static str {
         match self.form {
+            Form::Copy if self.residual => "sum",
+            Form::Copy if self.activation != Activation::None => "activate",
             Form::Copy => "copy",
             Form::Channel => "norm",
             Form::Sample => "scale",
@@ -217,9 +227,10 @@ mod tests {
     }
 
     fn compare(job: &Job, activations: Dtype) {
-        let Job { dims, x, y, form, factors, residual, activation, pooled } = *job;
+        let Job { dims, x, y, form, factors, residual, activation, pooled, from_sums, to_sums } = *job;
+        let [x_type, y_type] = [from_sums, to_sums].map(|sums| if sums { Dtype::F32 } else { activations });
         let plane = u64::from(dims.t * dims.h * dims.w);
-        let x_values = values(1, dims.with_channels(x.of).elements(), activations);
+        let x_values = values(1, dims.with_channels(x.of).elements(), x_type);
         let residuals = values(2, dims.elements(), activations);
         let params = values(3, 2 * u64::from(dims.c), Dtype::F32);
         let excitation = values(4, u64::from(dims.n * factors.of), Dtype::F32);
@@ -244,14 +255,14 @@ mod tests {
             }
         }
         let inputs = [
-            (TensorId::XH, encode(&x_values, activations)),
+            (TensorId::XH, encode(&x_values, x_type)),
             (TensorId::Weights, pack(params.chunks_exact(2).map(|pair| (pair[0], pair[1])))),
             (TensorId::XP, encode(&excitation, Dtype::F32)),
             (TensorId::ResidualH, encode(&residuals, activations)),
         ];
         let error = if form == Form::Copy && !residual && activation == Activation::None { 0.0 } else { 2e-6 };
         let means = pooled.map(|to| Wanted { dtype: activations, values: means(dims, to, y, &wanted), error });
-        let whole = Wanted { dtype: activations, values: wanted, error };
+        let whole = Wanted { dtype: y_type, values: wanted, error };
         let wanted: Vec<_> =
             [Some((TensorId::YH, &whole)), means.as_ref().map(|m| (TensorId::YP, m))].into_iter().flatten().collect();
         for context in contexts() {
@@ -293,6 +304,8 @@ mod tests {
             residual: false,
             activation: Activation::None,
             pooled: None,
+            from_sums: false,
+            to_sums: false,
         }
     }
 
@@ -329,6 +342,21 @@ mod tests {
                     let clip = Job { residual, ..job([2, 3, 3, 2, 5], form) };
                     compare(&Job { x: Slice { first: 1, of: 4 }, ..clip }, activations);
                 }
+            }
+        }
+    }
+
+    /// Partial sums are f32, whatever the type of maps.
+    #[test]
+    fn adds_partial_sums() {
+        for activations in [Dtype::F32, Dtype::F16] {
+            for [h, w] in [[4, 6], [3, 5]] {
+                let sum = Job { residual: true, ..job([2, 3, 1, h, w], Form::Copy) };
+                compare(&Job { to_sums: true, ..sum }, activations);
+                compare(&Job { from_sums: true, to_sums: true, ..sum }, activations);
+                let last = Job { from_sums: true, activation: Activation::Tanh, y: Slice { first: 1, of: 5 }, ..sum };
+                compare(&last, activations);
+                compare(&Job { pooled: Some(sum.dims.pooled(Default::default())), ..last }, activations);
             }
         }
     }

@@ -6,6 +6,8 @@ mod builder;
 mod cost;
 #[cfg(feature = "network")]
 mod json;
+#[cfg(feature = "network")]
+mod resample;
 mod shapes;
 mod spec;
 mod split;
@@ -21,8 +23,12 @@ pub use cost::Cost;
 pub use json::{LayerDescription, LayerFields, ListedLayer, MapChannels};
 #[cfg(feature = "network")]
 pub(crate) use json::{Members, NORM_EPS, missing};
+#[cfg(feature = "network")]
+pub(crate) use resample::{Fraction, Resample};
 pub(crate) use shapes::Sampling;
 pub use shapes::Shapes;
+#[cfg(feature = "network")]
+pub(crate) use spec::MAX_AXIS;
 pub use spec::Spec;
 pub use split::{Frequency, Path, Split};
 pub(crate) use weights::check_slice;

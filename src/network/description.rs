@@ -5,6 +5,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::error::Error;
 use crate::layer::{Activation, LayerFields, Members, NORM_EPS, Rounding, missing};
 
 /// The description of a network: nodes that read each other's values by name.
@@ -101,9 +102,26 @@ pub enum Op {
         #[serde(default)]
         activation: Activation,
     },
-    /// Concatenates the channels of maps of one size, for each frequency.
+    /// Another size of a map, for each frequency.
+    Upsample(Upsample),
+    /// An activation by itself.
+    Activation {
+        /// A map or a vector.
+        input: String,
+        /// The activation.
+        activation: Activation,
+    },
+    /// The sum of maps of one shape, for each frequency, then an activation.
+    Add {
+        /// At least two maps.
+        inputs: Vec<String>,
+        /// Applied to the sum.
+        #[serde(default)]
+        activation: Activation,
+    },
+    /// Concatenates the channels of maps of one size, for each frequency; or the elements of vectors.
     Concat {
-        /// At least one map.
+        /// At least one map, or at least one vector.
         inputs: Vec<String>,
     },
     /// Squeeze-and-excitation of a map.
@@ -113,7 +131,7 @@ pub enum Op {
         /// A map.
         input: String,
     },
-    /// A vector times a matrix, plus a bias.
+    /// A vector times a matrix, plus a bias, then an activation.
     Linear {
         /// A vector.
         input: String,
@@ -122,6 +140,9 @@ pub enum Op {
         /// Whether a bias is added.
         #[serde(default = "yes")]
         bias: bool,
+        /// Applied to each element of the result.
+        #[serde(default)]
+        activation: Activation,
     },
     /// Softmax of a vector: exp(x) divided by the sum of all exp(x).
     Softmax {
@@ -190,7 +211,6 @@ impl Pool {
 
 impl<'de> Deserialize<'de> for Pool {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const AXES: &str = "[h, w] or [t, h, w]";
         Members::deserialize(deserializer, |members| {
             let input = members.text("input")?.ok_or_else(|| missing("input"))?;
             let kind = members.choice("kind")?.ok_or_else(|| missing("kind"))?;
@@ -206,6 +226,67 @@ impl<'de> Deserialize<'de> for Pool {
         })
     }
 }
+
+/// How an upsampling makes an element from those near its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum UpsampleMode {
+    /// It takes the one element at the place, rounded down.
+    Nearest,
+    /// It interpolates linearly along rows and columns. Of frames it takes the nearest.
+    Bilinear,
+}
+
+/// The size that an upsampling makes: that of the high frequency, even if there is none. The low frequency has half of
+/// its rows and columns.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpsampleTo {
+    /// So many times as large, rounded down. Each factor is a fraction of whole numbers up to 1024. Frames stay if not
+    /// given.
+    Factor(Axes<f64>),
+    /// This size. Frames stay if not given.
+    Size(Axes),
+    /// The size of another map, with its frames.
+    Like(String),
+}
+
+/// Another size of a map, for each frequency, as PyTorch's `interpolate` makes it. It may be smaller too.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Upsample {
+    /// A map.
+    pub input: String,
+    /// How an element is made.
+    pub mode: UpsampleMode,
+    /// Whether the first and the last element of rows and columns keep their places. If not, the edges of the map keep
+    /// theirs. Only for [`UpsampleMode::Bilinear`].
+    pub align_corners: bool,
+    /// The size. In JSON one member: `factor`, `size` or `like`.
+    #[serde(flatten)]
+    pub to: UpsampleTo,
+}
+
+impl<'de> Deserialize<'de> for Upsample {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Members::deserialize(deserializer, |members| {
+            let input = members.text("input")?.ok_or_else(|| missing("input"))?;
+            let mode = members.choice("mode")?.ok_or_else(|| missing("mode"))?;
+            let align_corners = members.flag("align_corners")?.unwrap_or(false);
+            let factor = members.take("factor", &format!("{AXES}, each a number"), read)?.map(UpsampleTo::Factor);
+            let size = members.take("size", AXES, read)?.map(UpsampleTo::Size);
+            let like = members.text("like")?.map(UpsampleTo::Like);
+            let mut given = [factor, size, like].into_iter().flatten();
+            let (Some(to), None) = (given.next(), given.next()) else {
+                return Err(Error::Description { problem: "must have one of factor, size and like".into() });
+            };
+            Ok(Self { input, mode, align_corners, to })
+        })
+    }
+}
+
+/// What a list for the axes of a map must be.
+const AXES: &str = "[h, w] or [t, h, w]";
 
 fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
     T::deserialize(value).ok()
@@ -338,14 +419,20 @@ pub enum Invert {
 }
 
 impl Node {
-    /// The names of the values that the node reads.
+    /// The names of the values that the node reads, and of that whose size it takes.
     pub fn reads(&self) -> Vec<&str> {
         match &self.op {
             Op::Conv(conv) => std::iter::once(&conv.input).chain(&conv.residual).map(String::as_str).collect(),
             Op::Excite(excite) => std::iter::once(&excite.input).chain(&excite.residual).map(String::as_str).collect(),
             Op::Pool(pool) => vec![&pool.input],
-            Op::Concat { inputs } => inputs.iter().map(String::as_str).collect(),
-            Op::Norm { input, .. } | Op::GlobalPool { input } | Op::Linear { input, .. } | Op::Softmax { input } => {
+            Op::Upsample(Upsample { input, to: UpsampleTo::Like(like), .. }) => vec![input, like],
+            Op::Upsample(upsample) => vec![&upsample.input],
+            Op::Add { inputs, .. } | Op::Concat { inputs } => inputs.iter().map(String::as_str).collect(),
+            Op::Norm { input, .. }
+            | Op::Activation { input, .. }
+            | Op::GlobalPool { input }
+            | Op::Linear { input, .. }
+            | Op::Softmax { input } => {
                 vec![input]
             }
         }

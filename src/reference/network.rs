@@ -8,8 +8,7 @@ use super::layer::{Maps, octave_conv_f64};
 use super::tensor::Tensor;
 use crate::dims::{Dims, InputSize};
 use crate::error::Error;
-use crate::layer::Window;
-use crate::layer::{Activation, Frequency};
+use crate::layer::{Activation, Fraction, Frequency, Resample, Window};
 use crate::network::{Checkpoint, Graph, GraphNode, INPUT, PoolKind, Task, ValueId, ValueShape};
 
 /// The value of a node, in f64.
@@ -185,6 +184,21 @@ impl Run<'_> {
                 let pooled = |x: Option<&Tensor>, to: Option<Dims>| Some(pool(x?, to?, *kind, window));
                 Value::Map { high: pooled(high, out[0]), low: pooled(low, out[1]) }
             }
+            Task::Upsample { resample, .. } => {
+                let upsampled = |x: Option<&Tensor>, to: Option<Dims>| Some(upsample(x?, to?, resample));
+                Value::Map { high: upsampled(high, out[0]), low: upsampled(low, out[1]) }
+            }
+            Task::Activation { activation } => match self.shapes[id] {
+                ValueShape::Map { .. } => parts(&|x, _| by_channel(x, |_| (1.0, 0.0), None, *activation)),
+                ValueShape::Vector { .. } => vector(self.vector(input).iter().map(|&x| activation.apply(x)).collect()),
+            },
+            Task::Add { activation } => {
+                let sum = |part: usize| {
+                    let mut terms = node.inputs.iter().filter_map(|&id| self.map(id)[part]);
+                    Some(add(terms.next()?.clone(), terms, *activation))
+                };
+                Value::Map { high: sum(0), low: sum(1) }
+            }
             Task::Norm { activation } => {
                 for frequency in [Frequency::High, Frequency::Low] {
                     if let Some(norm) = self.checkpoint.norm(&node.name, frequency, eps) {
@@ -195,6 +209,16 @@ impl Run<'_> {
                     Some(norm) => by_channel(x, |c| norm.affine(c % x.dims.c as usize, 0.0), None, *activation),
                     None => x.clone(),
                 })
+            }
+            Task::Concat if matches!(self.shapes[id], ValueShape::Vector { .. }) => {
+                let rows = |sample: usize| {
+                    let row = move |x: &[f64]| {
+                        let c = x.len() / n as usize;
+                        x[sample * c..(sample + 1) * c].to_vec()
+                    };
+                    node.inputs.iter().flat_map(move |&id| row(self.vector(id)))
+                };
+                vector((0..n as usize).flat_map(rows).collect())
             }
             Task::Concat => {
                 let maps: Vec<_> = node.inputs.iter().map(|&id| self.map(id)).collect();
@@ -217,10 +241,12 @@ impl Run<'_> {
                 })
             }
             Task::GlobalPool => vector(means([high, low], n)),
-            Task::Linear { .. } => {
+            Task::Linear { activation, .. } => {
                 let matrix = [self.tensor(node, "weight"), self.tensor(node, "bias")];
                 let ValueShape::Vector { c, .. } = self.shapes[id] else { return Err(not_a_map()) };
-                Value::Vector { n, c, data: linear(self.vector(input), n, &matrix) }
+                let mut data = linear(self.vector(input), n, &matrix);
+                data.iter_mut().for_each(|y| *y = activation.apply(*y));
+                Value::Vector { n, c, data }
             }
             Task::Softmax => {
                 let scores = self.vector(input);
@@ -299,6 +325,57 @@ fn concat<'a>(parts: impl Iterator<Item = &'a Tensor>, dims: Dims) -> Tensor {
     };
     let data = (0..dims.n as usize).flat_map(|sample| parts.iter().flat_map(move |x| of_sample(x, sample))).collect();
     Tensor { dims, data }
+}
+
+/// The activation of the sum of `first` and `others`.
+fn add<'a>(first: Tensor, others: impl Iterator<Item = &'a Tensor>, activation: Activation) -> Tensor {
+    let mut sum = first;
+    for other in others {
+        sum.data.iter_mut().zip(&other.data).for_each(|(sum, term)| *sum += term);
+    }
+    sum.data.iter_mut().for_each(|y| *y = activation.apply(*y));
+    sum
+}
+
+/// Each element is the sum of those around its place in `x`, times how near they are; or the one at its place.
+fn upsample(x: &Tensor, dims: Dims, resample: &Resample) -> Tensor {
+    let (from, to) = ([x.dims.t, x.dims.h, x.dims.w], [dims.t, dims.h, dims.w]);
+    let of_axis =
+        |axis: usize| -> Vec<_> { (0..to[axis]).map(|i| around(resample, axis, i, from[axis], to[axis])).collect() };
+    let places = [0, 1, 2].map(of_axis);
+    let [_, h_in, w_in] = from.map(|size| size as usize);
+    let [_, h_out, w_out] = to.map(|size| size as usize);
+    let mut data = vec![0.0; dims.elements() as usize];
+    data.par_chunks_mut(volume(dims)).zip(x.data.par_chunks(volume(x.dims))).for_each(|(out, volume)| {
+        for (i, y) in out.iter_mut().enumerate() {
+            let (t, h, w) = (i / (h_out * w_out), i / w_out % h_out, i % w_out);
+            for &(frame, by_frame) in &places[0][t] {
+                for &(row, by_row) in &places[1][h] {
+                    for &(col, by_col) in &places[2][w] {
+                        *y += by_frame * by_row * by_col * volume[(frame * h_in + row) * w_in + col];
+                    }
+                }
+            }
+        }
+    });
+    Tensor { dims, data }
+}
+
+/// The elements of an axis of `from` around the place of element `i` of one of `to`, each with its weight.
+fn around(resample: &Resample, axis: usize, i: u32, from: u32, to: u32) -> Vec<(usize, f64)> {
+    let Fraction { above, below } = resample.distance(axis, from, to);
+    let (i, above, below, last) = (u64::from(i), u64::from(above), u64::from(below), from as usize - 1);
+    if !resample.interpolates(axis) {
+        return vec![(((i * above / below) as usize).min(last), 1.0)];
+    }
+    // i above / below, or (i + 1/2) above / below - 1/2 but not less than 0, as a fraction of whole numbers.
+    let (above, below) = match resample.align_corners {
+        true => (i * above, below),
+        false => (((2 * i + 1) * above).saturating_sub(below), 2 * below),
+    };
+    let first = ((above / below) as usize).min(last);
+    let behind = (above % below) as f64 / below as f64;
+    vec![(first, 1.0 - behind), ((first + 1).min(last), behind)]
 }
 
 /// The maximum of the elements of each pool window that lie inside the map; or their sum, divided by their number, to

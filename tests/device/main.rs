@@ -11,8 +11,8 @@ mod matrix;
 mod network_plan;
 mod networks;
 mod networks_random;
+mod operations;
 mod pointwise;
-mod pools;
 mod promised;
 mod property;
 mod reduce;
@@ -27,5 +27,5 @@ mod winograd;
 #[path = "../networks/fixture.rs"]
 mod fixture;
 
-#[path = "../pools/fixture.rs"]
-mod pool_fixture;
+#[path = "../operations/fixture.rs"]
+mod operation_fixture;

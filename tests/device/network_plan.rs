@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use octconv::network::{
     Axes, Checkpoint, Conv, Ends, Excite, Graph, Input, Model, Network, NetworkOptions, NetworkPlan, Node, Op, Pool,
-    PoolKind, ValueView, random_input, zoo,
+    PoolKind, Upsample, UpsampleMode, UpsampleTo, ValueView, random_input, zoo,
 };
 use octconv::reference::network as reference;
 use octconv::{
@@ -20,6 +20,25 @@ fn conv(name: &str, conv: Conv) -> Node {
 /// 3x3, half of the channels low.
 fn octave(name: &str, input: &str, channels: u32) -> Node {
     conv(name, Conv { alpha: 0.5, kernel: [3, 3], padding: [1, 1], ..Conv::new(input, channels) })
+}
+
+fn linear(name: &str, input: &str, outputs: u32, bias: bool) -> Node {
+    let activation = Activation::None;
+    Node { name: name.into(), op: Op::Linear { input: input.into(), outputs, bias, activation } }
+}
+
+fn upsample(name: &str, input: &str, to: UpsampleTo) -> Node {
+    let upsample = Upsample { input: input.into(), mode: UpsampleMode::Bilinear, align_corners: false, to };
+    Node { name: name.into(), op: Op::Upsample(upsample) }
+}
+
+fn add(name: &str, inputs: &[&str]) -> Node {
+    let inputs = inputs.iter().map(|input| input.to_string()).collect();
+    Node { name: name.into(), op: Op::Add { inputs, activation: Activation::Relu } }
+}
+
+fn concat(name: &str, inputs: &[&str]) -> Node {
+    Node { name: name.into(), op: Op::Concat { inputs: inputs.iter().map(|input| input.to_string()).collect() } }
 }
 
 fn square(input: &str, kind: PoolKind, kernel: u32, stride: u32) -> Pool {
@@ -118,8 +137,7 @@ mod descriptions {
         let vector = Node { name: "v".into(), op: Op::GlobalPool { input: "input".into() } };
         let after = |node: Node| refusal(Graph::new(&network(vec![vector.clone(), node])));
         assert_eq!(after(octave("a", "v", 4)), "node a: it reads v, which is a vector: must be a map");
-        let linear =
-            |input: &str| Node { name: "l".into(), op: Op::Linear { input: input.into(), outputs: 0, bias: true } };
+        let linear = |input: &str| linear("l", input, 0, true);
         assert_eq!(after(linear("input")), "node l: it reads input, which is a map: must be a vector");
         assert_eq!(after(linear("v")), "node l: outputs is 0: must be at least 1");
         let residual = conv("a", Conv { residual: Some("input".into()), ..Conv::new("input", 4) });
@@ -127,6 +145,29 @@ mod descriptions {
         assert_eq!(after(residual), message);
         let split = conv("a", Conv { split: Some([3, 2]), ..Conv::new("input", 4) });
         assert_eq!(after(split), "node a: split is 3 + 2: must sum to the 4 channels");
+    }
+
+    #[test]
+    fn terms_that_do_not_fit() {
+        let halves = [octave("a", "input", 4), conv("b", Conv { stride: 2, ..Conv::new("a", 4) })];
+        let after = |node: Node| Graph::new(&network([halves.as_slice(), &[node]].concat()));
+        let message = "node c: its input b has 4 high and 0 low channels: must have 2 and 2, as a has";
+        assert_eq!(refusal(after(add("c", &["a", "b"]))), message);
+        let shapes = |node| after(node).unwrap().shapes(InputSize::image(1, 8, 8));
+        let half = conv("c", Conv { alpha: 0.5, stride: 2, ..Conv::new("a", 4) });
+        let nodes = [halves.as_slice(), &[half, add("d", &["a", "c"])]].concat();
+        let graph = Graph::new(&network(nodes)).unwrap();
+        assert_eq!(refusal(graph.shapes(InputSize::image(1, 8, 8))), "node d: its inputs differ in size: c");
+        assert!(shapes(upsample("c", "b", UpsampleTo::Like("a".into()))).is_ok());
+
+        let means = Node { name: "v".into(), op: Op::GlobalPool { input: "input".into() } };
+        let with_means = |node: Node| refusal(Graph::new(&network(vec![means.clone(), node])));
+        let (map, vector) = ("input, which is a map: must be a vector", "v, which is a vector: must be a map");
+        assert_eq!(with_means(concat("c", &["v", "input"])), format!("node c: it reads {map}"));
+        assert_eq!(with_means(concat("c", &["input", "v"])), format!("node c: it reads {vector}"));
+        assert_eq!(with_means(add("c", &["v", "v"])), format!("node c: it reads {vector}"));
+        let like = |input: &str, like: &str| with_means(upsample("c", input, UpsampleTo::Like(like.into())));
+        assert_eq!([like("v", "input"), like("input", "v")], [0; 2].map(|_| format!("node c: it reads {vector}")));
     }
 
     #[test]
@@ -225,7 +266,7 @@ fn what_exceeds_a_binding_is_refused_with_the_figure() {
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 14, ..Default::default() };
     let facts = DeviceFacts { limits, ..DeviceFacts::default() };
     let means = Node { name: "means".into(), op: Op::GlobalPool { input: "input".into() } };
-    let fc = Node { name: "fc".into(), op: Op::Linear { input: "means".into(), outputs: 10, bias: true } };
+    let fc = linear("fc", "means", 10, true);
     let excite = Excite { input: "input".into(), reduced: 2000, residual: None, activation: Activation::None };
     let excite = Node { name: "se".into(), op: Op::Excite(excite) };
     let norm = Node { name: "bn".into(), op: Op::Norm { input: "input".into(), activation: Activation::None } };
@@ -259,7 +300,7 @@ fn bytes_are_those_of_each_tensor_once() {
         octave("a", "input", 4),
         conv("b", Conv { residual: Some("a".into()), alpha: 0.5, ..Conv::new("a", 4) }),
         Node { name: "mean".into(), op: Op::GlobalPool { input: "b".into() } },
-        Node { name: "fc".into(), op: Op::Linear { input: "mean".into(), outputs: 10, bias: false } },
+        linear("fc", "mean", 10, false),
         Node { name: "softmax".into(), op: Op::Softmax { input: "fc".into() } },
     ];
     let graph = Graph::new(&network(nodes)).unwrap();
@@ -272,6 +313,17 @@ fn bytes_are_those_of_each_tensor_once() {
     assert_eq!(halves, [a, b, 2 * (map + 4), 4 * (4 + 10) + 2 * 40, 4 * 20]);
     let floats = graph.min_bytes(InputSize::image(1, 8, 8), 4, 4).unwrap();
     assert_eq!(floats[..2], [2 * a, 2 * b]);
+
+    let nodes = vec![
+        octave("a", "input", 4),
+        add("sum", &["a", "a", "a"]),
+        upsample("up", "sum", UpsampleTo::Factor(Axes::Image([2.0; 2]))),
+        Node { name: "act".into(), op: Op::Activation { input: "up".into(), activation: Activation::Relu } },
+    ];
+    let graph = Graph::new(&network(nodes)).unwrap();
+    let bytes = graph.min_bytes(InputSize::image(1, 8, 8), 4, 4).unwrap();
+    assert_eq!(bytes[1..], [4 * 2 * map, 4 * (map + 4 * map), 0]);
+    assert_eq!(graph.macs(InputSize::image(1, 8, 8)).unwrap()[1..], [0; 3]);
 }
 
 #[test]
@@ -350,6 +402,57 @@ fn concatenations_are_written_in_place() {
     let copied: Vec<_> = plan.trace().into_iter().filter(|(_, kernel)| kernel.contains("copy")).collect();
     // a twice, in both frequencies.
     assert_eq!(copied.len(), 4, "{copied:?}");
+}
+
+/// An upsampled map is written into the channels of a concatenation, and read from there. A value whose size alone is taken
+/// may lie there too.
+#[test]
+fn what_is_upsampled_is_concatenated_in_place() {
+    let pool = Node { name: "small".into(), op: Op::Pool(square("input", PoolKind::Max, 2, 2)) };
+    let nodes = vec![
+        pool,
+        octave("deep", "small", 6),
+        octave("flat", "input", 4),
+        upsample("up", "deep", UpsampleTo::Like("flat".into())),
+        upsample("small.up", "up", UpsampleTo::Factor(Axes::Image([0.5, 1.5]))),
+        concat("both", &["up", "flat"]),
+        octave("c", "both", 4),
+        upsample("small.c", "c", UpsampleTo::Like("small.up".into())),
+        concat("all", &["small.c", "small.up"]),
+    ];
+    let network = network(nodes);
+    for size in [InputSize::image(2, 12, 10), InputSize::image(1, 9, 7)] {
+        let trace = plan(&network, size, &NetworkOptions::default());
+        let copies = trace.trace().into_iter().filter(|(_, kernel)| kernel.contains("copy")).count();
+        assert_eq!(copies, 0, "{:?}", trace.trace());
+        let (found, expected) = infer(context(), &network, size);
+        close("all", &found, &expected);
+    }
+}
+
+/// The sum writes what the next layer wants pooled, and is a dispatch for each frequency and each term but the first.
+#[test]
+fn sums_are_pooled_as_they_are_made() {
+    let nodes = vec![
+        octave("a", "input", 8),
+        octave("b", "a", 8),
+        add("two", &["a", "b"]),
+        octave("c", "two", 8),
+        Node { name: "act".into(), op: Op::Activation { input: "c".into(), activation: Activation::Tanh } },
+        octave("d", "act", 8),
+        add("four", &["act", "d", "two", "act"]),
+    ];
+    let network = network(nodes);
+    let size = InputSize::image(1, 16, 14);
+    let plan = plan(&network, size, &NetworkOptions::default());
+    let of = |node: &str| -> Vec<String> {
+        plan.trace().into_iter().filter(|(name, _)| *name == node).map(|(_, kernel)| kernel).collect()
+    };
+    assert_eq!([of("two"), of("act"), of("four")], [vec!["sum"; 2], vec!["activate"; 2], vec!["sum"; 6]]);
+    let pooled: Vec<_> = plan.layers().map(|layer| layer.options.pooled_input).collect();
+    assert_eq!(pooled[2..], [true, true]);
+    let (found, expected) = infer(context(), &network, size);
+    close("four", &found, &expected);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod checkpoint;
 mod networks_random;
 mod networks_reference;
-mod pools;
+mod operations;
 mod reference;
 mod snapshots;
 mod spec;
@@ -15,5 +15,5 @@ mod zoo;
 #[path = "../networks/fixture.rs"]
 mod fixture;
 
-#[path = "../pools/fixture.rs"]
-mod pool_fixture;
+#[path = "../operations/fixture.rs"]
+mod operation_fixture;

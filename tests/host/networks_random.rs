@@ -211,7 +211,17 @@ fn networks_have_everything() {
             }
             let described = serde_json::to_value(node).unwrap();
             found.extend(described["op"].as_str().map(String::from));
-            for switch in ["depthwise", "ceil_mode", "count_include_pad", "residual", "time"] {
+            for switch in [
+                "depthwise",
+                "ceil_mode",
+                "count_include_pad",
+                "residual",
+                "time",
+                "align_corners",
+                "factor",
+                "size",
+                "like",
+            ] {
                 if !matches!(described[switch], Value::Null | Value::Bool(false)) {
                     found.insert(switch.into());
                 }
@@ -235,6 +245,9 @@ fn networks_have_everything() {
         "reduce",
         "add",
         "upsample",
+        "resample",
+        "sum",
+        "activate",
         "pool",
         "max",
         "average",
@@ -243,6 +256,7 @@ fn networks_have_everything() {
         "global",
         "conv",
         "norm",
+        "activation",
         "concat",
         "excite",
         "global_pool",
@@ -253,6 +267,10 @@ fn networks_have_everything() {
         "count_include_pad",
         "residual",
         "time",
+        "align_corners",
+        "factor",
+        "size",
+        "like",
         "a stem in bands",
         "a node for nothing",
         "both frequencies",

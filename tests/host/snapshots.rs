@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use octconv::network::{Graph, NetworkOptions, NetworkPlan, zoo};
+use octconv::network::{Graph, Network, NetworkOptions, NetworkPlan, zoo};
 use octconv::{
     Activation, DeviceFacts, Dtype, Family, InputSize, Options, Plan, Precision, Spec, SpecBuilder, Split, wgpu,
 };
@@ -76,8 +76,10 @@ fn of_layers() {
 #[test]
 fn of_networks() {
     let mut seen = BTreeSet::new();
-    for name in ["se-resnet50", "densenet121"] {
-        let network = zoo::build(name, &zoo::Settings { alpha: 0.25, ..Default::default() }).unwrap();
+    let built_in = ["se-resnet50", "densenet121"]
+        .map(|name| zoo::build(name, &zoo::Settings { alpha: 0.25, ..Default::default() }).unwrap());
+    let described: Network = serde_json::from_str(include_str!("../../examples/segmentation.json")).unwrap();
+    for network in built_in.into_iter().chain([described]) {
         let graph = Graph::new(&network).unwrap();
         let plan = NetworkPlan::new(&graph, InputSize::image(1, 64, 64), &NetworkOptions::default(), &gpu()).unwrap();
         for (kernel, source) in plan.sources() {

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module};
-use octconv::network::{Graph, NetworkOptions, NetworkPlan, zoo};
+use octconv::network::{Graph, Network, NetworkOptions, NetworkPlan, zoo};
 use octconv::{
     Accuracy, Activation, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, Spec,
     SpecBuilder, Split,
@@ -73,10 +73,15 @@ fn devices() -> [DeviceFacts; 4] {
 
 /// Networks that together have every kernel.
 fn networks(mut visit: impl FnMut(NetworkPlan)) {
-    for (name, alpha) in [("se-resnet50", 0.5), ("densenet121", 0.25), ("mobilenet-v2", 0.375), ("i3d-resnet50", 0.5)] {
-        let network = zoo::build(name, &zoo::Settings { alpha, ..Default::default() }).unwrap();
+    let built_in = [("se-resnet50", 0.5), ("densenet121", 0.25), ("mobilenet-v2", 0.375), ("i3d-resnet50", 0.5)]
+        .map(|(name, alpha)| zoo::build(name, &zoo::Settings { alpha, ..Default::default() }).unwrap());
+    let described = include_str!("../../examples/segmentation.json");
+    let bilinear: Network = serde_json::from_str(described).unwrap();
+    let nearest: Network = serde_json::from_str(&described.replace("bilinear", "nearest")).unwrap();
+    for network in built_in.into_iter().chain([bilinear, nearest]) {
         let graph = Graph::new(&network).unwrap();
-        let size = if name.starts_with("i3d") { InputSize::video(1, 8, 64, 64) } else { InputSize::image(1, 72, 80) };
+        let is_clip = network.name.starts_with("i3d");
+        let size = if is_clip { InputSize::video(1, 8, 64, 64) } else { InputSize::image(1, 72, 80) };
         for facts in devices() {
             for dtype in [Dtype::F32, Dtype::F16] {
                 let options = NetworkOptions { precision: Precision::of(dtype), ..Default::default() };
@@ -223,6 +228,7 @@ fn the_table_has_every_kernel_and_constant() {
         "a_load(thread) + b_load(thread)",
         "fn store_row(row: u32, col: u32, values: array<f32, COLS>)",
         "x_load(plane.x + at) * plane.scale.x + plane.scale.y",
+        "x_load(x_row + nearest(shape.cols",
         "sum += x_load(plane * shape.size + i)",
         "sum += hidden[k] * weights_load(e + k * shape.channels + c)",
         "fn partial_sums(column: u32, sample: u32, part: u32)",
@@ -255,6 +261,8 @@ fn the_table_has_every_kernel_and_constant() {
         "const HIGH_PAIRED: bool = true",
         "const LOW_PAIRED: bool = true",
         "const Y_P_PAIRED: bool = true",
+        "const BILINEAR: bool = true",
+        "const BILINEAR: bool = false",
         "const WINDOWED: bool = true",
         "const WINDOWED: bool = false",
         "const REPLICATES: bool = true",

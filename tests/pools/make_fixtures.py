@@ -9,9 +9,8 @@ padding: maxima with -infinity, sums with 0. A mean is such a sum, divided by th
 the pool itself (the same padding on both sides, at most half of the kernel; as many windows as it would take), its own
 `max_pool3d` or `avg_pool3d` must give the same.
 
-A case is {name, rounding, pool, size: [n, t, h, w], x, high, low}. `x` has one channel. High frequency is x, and low
-frequency is the mean of 2x2 of x, whose odd sizes are rounded as `rounding` says. `high` and `low` are {size, values}
-after the pool. Values are [n, 1, t, h, w]. What is not finite is a string.
+A case is {name, rounding, nodes, size: [n, t, h, w], x, high, low}, as tests/operations/make_fixtures.py has it. The only
+node is the pool.
 """
 
 import json
@@ -114,7 +113,7 @@ def case(name, kind, kernel, stride, padding, size, rounding="ceil", ceil_mode=F
     return {
         "name": name,
         "rounding": rounding,
-        "pool": pool,
+        "nodes": [{"name": "pool", "op": "pool", "input": "both"} | pool],
         "size": size,
         "x": [v if math.isfinite(v) else str(v) for v in x.flatten().tolist()],
         "high": part(x, out, pool),

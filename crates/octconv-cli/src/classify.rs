@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Serialize;
 
+use crate::class_map::ClassMap;
 use crate::network_source::{Trained, TrainedArgs};
 use crate::output::{self, shown, shown_path};
 use crate::predictor::{Predictor, RunArgs, check_finite, picture_size, top};
@@ -16,8 +17,10 @@ use crate::{features, picture};
 /// Say what pictures show.
 ///
 /// Takes PNG and JPEG of any size, and folders of them. Without --network, the built-in trained network reads handwritten
-/// digits. Answers are probabilities if the network ends with a softmax, and else scores. If a picture cannot be read, or
-/// its answer has a NaN or an infinity, it is reported after the others, in one line, and the exit code is 1.
+/// digits. Answers are probabilities if the network ends with a softmax, and else scores. If the network answers with a map
+/// that has a channel per class, they are the classes of its positions, with the share of positions that each has. If a
+/// picture cannot be read, or its answer has a NaN or an infinity, it is reported after the others, in one line, and the
+/// exit code is 1.
 #[derive(clap::Args)]
 pub struct Args {
     /// Pictures, or folders of pictures
@@ -39,6 +42,10 @@ pub struct Args {
     /// Also draw the high- and low-frequency maps of a node for the first picture, side by side
     #[arg(long, value_name = "OUT.png")]
     features: Option<PathBuf>,
+    /// Also draw the class of each position for the first picture, if the network answers with a map: a PNG whose pixels
+    /// are numbers of classes, with a colour for each
+    #[arg(long, value_name = "OUT.png")]
+    map: Option<PathBuf>,
     /// The node to draw (default: the first node that ends a stage and has both frequencies)
     #[arg(long, value_name = "NODE", requires = "features")]
     node: Option<String>,
@@ -58,12 +65,14 @@ enum Value {
     Probability(f32),
     /// What a network without a softmax gives.
     Score(f32),
+    /// The share of positions of a class.
+    Share(f32),
 }
 
 impl Display for Value {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Probability(share) => write!(f, "{:.2}%", 100.0 * share),
+            Self::Probability(share) | Self::Share(share) => write!(f, "{:.2}%", 100.0 * share),
             Self::Score(score) => write!(f, "{score:.4}"),
         }
     }
@@ -77,13 +86,26 @@ struct Answered {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let files = picture::expand(&args.pictures)?;
-    let drawing = args.features.as_ref().map(|path| Target::new(path, Kind::Png)?.apart_from(&files)).transpose()?;
+    let target =
+        |path: &Option<PathBuf>| path.as_ref().map(|path| Target::new(path, Kind::Png)?.apart_from(&files)).transpose();
+    let (drawing, map_drawing) = (target(&args.features)?, target(&args.map)?);
+    if let (Some(features), Some(map)) = (&drawing, &map_drawing) {
+        ensure!(features.path() != map.path(), "--features and --map name one file: name another for one of them");
+    }
     let trained = args.trained.load()?;
-    let value = if trained.has_probabilities() { Value::Probability } else { Value::Score };
+    let has_probabilities = trained.has_probabilities();
     let Trained { graph, checkpoint, labels, picture: rule } = trained;
     let name = graph.network().name.clone();
     let size = picture_size(&rule, args.batch.min(files.len() as u32));
-    ensure!(graph.classes().is_some(), "{name} answers with a map, and not with classes");
+    let map = ClassMap::of_answer(&graph, size)?;
+    if args.map.is_some() {
+        map.with_context(|| format!("{name} answers with one vector, which --map cannot draw"))?.check_drawable()?;
+    }
+    let value = match map {
+        Some(_) => Value::Share,
+        None if has_probabilities => Value::Probability,
+        None => Value::Score,
+    };
     let node = match (&args.features, &args.node) {
         (None, _) => None,
         (Some(_), Some(node)) => Some(node.clone()),
@@ -94,6 +116,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut answered = Vec::new();
     let mut broken = Vec::new();
     let mut first = None;
+    let mut first_classes = None;
     let bar = output::progress(files.len() as u64, "{bar:30} {pos}/{len} pictures")?;
     for files in files.chunks(size.n as usize) {
         let mut names = Vec::new();
@@ -111,14 +134,22 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             continue;
         }
         for (picture, values) in names.into_iter().zip(predictor.answer(&inputs)?) {
-            if let Err(error) = check_finite(&values) {
+            if let Err(error) = check_finite(&values, map.map_or(1, |map| map.positions())) {
                 broken.push(error.context(shown(&picture)));
                 continue;
+            }
+            let mut numbers = values;
+            if let Some(map) = map {
+                let classes = map.classes(&numbers);
+                numbers = map.shares(&classes);
+                first_classes.get_or_insert(classes);
             }
             let label =
                 |class: usize| labels.get(class).map_or_else(|| format!("class {class}"), |l| l.trim().to_owned());
             let answer = |(class, number)| Answer { label: label(class), class, value: value(number) };
-            let answers = top(&values, args.top as usize).into_iter().map(answer).collect();
+            // A map need not have every class.
+            let is_there = |&(_, number): &(usize, f32)| map.is_none() || number > 0.0;
+            let answers = top(&numbers, args.top as usize).into_iter().filter(is_there).map(answer).collect();
             answered.push(Answered { picture, answers });
         }
         first.get_or_insert_with(|| inputs.swap_remove(0));
@@ -137,6 +168,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         file.write(&features::draw(&maps).with_context(|| format!("drawing {node}"))?)?;
         if !args.json {
             output::print(&format!("{} of the first picture is drawn in {}\n", shown(node), shown_path(file.path())))?;
+        }
+    }
+    if let (Some(file), Some(map), Some(classes)) = (&map_drawing, map, &first_classes) {
+        file.write(&map.draw(classes)?)?;
+        if !args.json {
+            output::print(&format!("classes of the first picture are drawn in {}\n", shown_path(file.path())))?;
         }
     }
     let Some(last) = broken.pop() else { return Ok(ExitCode::SUCCESS) };

@@ -99,7 +99,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// The class of the largest value.
 fn best(values: &[f32]) -> Result<usize> {
-    check_finite(values)?;
+    check_finite(values, 1)?;
     Ok(top(values, 1).first().map_or(usize::MAX, |&(class, _)| class))
 }
 

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod apply;
 mod bench;
 mod bench_network;
+mod class_map;
 mod classify;
 mod cost;
 mod cost_network;

@@ -224,10 +224,10 @@ pub fn top(values: &[f32], count: usize) -> Vec<(usize, f32)> {
     order
 }
 
-/// Refuses an answer with a NaN or an infinity, which no class can be read from.
-pub fn check_finite(values: &[f32]) -> Result<()> {
+/// Refuses an answer with a NaN or an infinity, which no class can be read from. `positions` has each class.
+pub fn check_finite(values: &[f32], positions: usize) -> Result<()> {
     match values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-        Some((class, value)) => bail!("the network's answer is not finite: class {class} is {value}"),
+        Some((i, value)) => bail!("the network's answer is not finite: class {} is {value}", i / positions),
         None => Ok(()),
     }
 }

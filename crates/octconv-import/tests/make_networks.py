@@ -312,6 +312,28 @@ class PlainMobileNet(nn.Module):
         return F.softmax(self.fc(torch.flatten(self.last(x + self.inner(x)), 1)), 1)
 
 
+class UNet(nn.Module):
+    """Down and up: a plain stem, octave layers in the middle, enlarged maps of other sizes, vectors side by side."""
+
+    def __init__(self):
+        super().__init__()
+        self.down = nn.Conv2d(3, 6, 3, stride=2, padding=1)
+        self.first = Block(Li14, (6, 0), (4, 4), 3, padding=1)
+        self.last = Block(Li14, (4, 4), (6, 0), 3, padding=1, act=nn.GELU)
+        self.skip = nn.Conv2d(3, 4, 1)
+        self.head = nn.Conv2d(10, 3, (2, 3), padding=(0, 1))
+        self.fc = nn.Linear(13, 5)
+
+    def forward(self, x):
+        middle, _ = self.last(*self.first(F.leaky_relu(self.down(x), 0.1)))
+        up = F.interpolate(middle, size=x.shape[2:], mode="bilinear", align_corners=False)
+        both = torch.cat([self.skip(x), up], 1)
+        small = F.interpolate(both, scale_factor=0.5, mode="nearest") + 1.0
+        y = torch.sigmoid(self.head(F.pad(small, (0, 0, 1, 0)))) * 2.0 - 0.5
+        means = [y.mean((2, 3)), torch.tanh(both.mean((2, 3)))]
+        return F.relu(self.fc(torch.cat(means, 1)))
+
+
 def networks():
     torch.manual_seed(1)
     every = {
@@ -326,6 +348,7 @@ def networks():
         "brain_odd": (lambda: ResNet(Brain), 37),
         "mobilenet": (MobileNet, 16),
         "densenet": (DenseNet, 16),
+        "unet": (UNet, 16),
         "plain_resnet": (PlainResNet, 33),
         "plain_mobilenet": (PlainMobileNet, 16),
     }

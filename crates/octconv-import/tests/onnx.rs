@@ -61,6 +61,8 @@ fn networks_answer_as_onnx_runtime() {
         ("brain", 13, 3),
         ("mobilenet", 3, 0),
         ("densenet", 3, 1),
+        ("brain_odd", 0, 47),
+        ("unet", 2, 3),
         ("plain_resnet", 0, 8),
         ("plain_mobilenet", 0, 6),
     ] {

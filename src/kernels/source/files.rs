@@ -52,6 +52,7 @@ pub(crate) const FILES: &[(&str, &str)] = {
         "network/excite",
         "network/global_pool",
         "network/linear",
+        "network/resample",
         "network/scale",
         "network/softmax",
         "network/window_pool",

@@ -11,7 +11,7 @@ use crate::error::Error;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NetworkCost {
-    /// Multiply-adds of convolutions and matrices.
+    /// Multiply-adds of convolutions and matrices. No other operation counts, not bilinear upsampling either.
     pub macs: u64,
     /// Weights, biases, and the scales and shifts of batch norms.
     pub params: u64,
@@ -36,7 +36,8 @@ impl Graph {
 
     /// The bytes that each node must move in any implementation: its inputs, its output and its weights once.
     ///
-    /// Batch norms, concatenations and excitations count 0, because their neighbours can do their work. `activation`
+    /// Batch norms, activations, concatenations and excitations count 0, because their neighbours can do their work. An
+    /// addition counts all inputs but one, because the node that makes that one can add the others. `activation`
     /// and `weight` are bytes per element (4 or 2). Counts saturate. Errors are those of [`Graph::shapes`].
     pub fn min_bytes(&self, size: InputSize, activation: u64, weight: u64) -> Result<Vec<u64>, Error> {
         let shapes = self.shapes(size)?;
@@ -47,7 +48,13 @@ impl Graph {
                 (Task::Conv { spec, .. }, ValueShape::Map { size, .. }, _) => {
                     Ok(spec.cost(size)?.min_bytes(activation, weight))
                 }
-                (Task::Pool { .. } | Task::GlobalPool, ..) => Ok(elements.saturating_mul(activation)),
+                (Task::Pool { .. } | Task::GlobalPool | Task::Upsample { .. }, ..) => {
+                    Ok(elements.saturating_mul(activation))
+                }
+                (Task::Add { .. }, ..) => {
+                    let others = node.inputs.len() as u64 - 1;
+                    Ok(output.elements().saturating_mul(others).saturating_mul(activation))
+                }
                 (
                     Task::Linear { .. } | Task::Softmax,
                     ValueShape::Vector { c, .. },

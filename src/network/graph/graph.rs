@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::node::{GraphNode, Task, refuse};
+use super::node::{GraphNode, Task, To, refuse};
 use super::resolve::resolve;
 use super::value::{Kind, ValueId, ValueShape};
 use crate::dims::{Dims, InputSize};
@@ -135,7 +135,23 @@ impl Graph {
                 }
                 shape
             }
-            (Task::Concat, Kind::Map(split), ValueShape::Map { size, .. }) => {
+            (Task::Upsample { resample, to }, Kind::Map(split), ValueShape::Map { size, .. }) => {
+                let to = match *to {
+                    To::Factor => {
+                        let [t, h, w] = [(0, size.t), (1, size.h), (2, size.w)].map(|(i, s)| resample.scaled(i, s));
+                        InputSize { t: t?, h: h?, w: w?, ..size }
+                    }
+                    To::Size { t, h, w } => InputSize { t: t.unwrap_or(size.t), h, w, ..size },
+                    To::Like(id) => match shapes[id] {
+                        ValueShape::Map { size, .. } => size,
+                        ValueShape::Vector { .. } => {
+                            return Err(refuse("it takes the size of a vector: must be a map"));
+                        }
+                    },
+                };
+                ValueShape::map(split, to, rounding)
+            }
+            (Task::Concat | Task::Add { .. }, Kind::Map(split), ValueShape::Map { size, .. }) => {
                 for &other in &node.inputs[1..] {
                     if !matches!(shapes[other], ValueShape::Map { size: s, .. } if s == size) {
                         return Err(refuse(format!("its inputs differ in size: {}", self.name(other))));
@@ -150,7 +166,7 @@ impl Graph {
             (_, Kind::Map(_), ValueShape::Vector { .. }) => return Err(refuse("its input must be a map")),
         };
         if let ValueShape::Map { high, low, .. } = shape
-            && [high, low].into_iter().flatten().any(|dims| dims.h == 0 || dims.w == 0)
+            && [high, low].into_iter().flatten().any(|dims| dims.t == 0 || dims.h == 0 || dims.w == 0)
         {
             return Err(refuse("the input is too small: nothing is left of its map"));
         }

@@ -2,7 +2,7 @@
 
 use super::value::{Kind, ValueId};
 use crate::error::Error;
-use crate::layer::{Activation, Spec, Window};
+use crate::layer::{Activation, Resample, Spec, Window};
 use crate::network::description::PoolKind;
 
 /// A node, as far as it does not depend on the size.
@@ -21,12 +21,26 @@ pub(crate) struct GraphNode {
 pub(crate) enum Task {
     Conv { spec: Spec, norm: bool },
     Pool { kind: PoolKind, window: Window },
+    Upsample { resample: Resample, to: To },
     Norm { activation: Activation },
+    Activation { activation: Activation },
+    Add { activation: Activation },
     Concat,
     Excite { reduced: u32, activation: Activation },
     GlobalPool,
-    Linear { bias: bool },
+    Linear { bias: bool, activation: Activation },
     Softmax,
+}
+
+/// The size that an upsampling makes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum To {
+    /// That which the factor makes.
+    Factor,
+    /// This size. Frames stay if not given.
+    Size { t: Option<u32>, h: u32, w: u32 },
+    /// That of a map.
+    Like(ValueId),
 }
 
 /// An error about the description.

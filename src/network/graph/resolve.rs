@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::node::{GraphNode, Task, refuse};
+use super::node::{GraphNode, Task, To, refuse};
 use super::value::{Kind, ValueId};
 use crate::error::Error;
-use crate::layer::{Spec, Split, Window};
-use crate::network::description::{Conv, Ends, Network, Node, Op, Pool, PoolKind};
+use crate::layer::{Fraction, MAX_AXIS, Resample, Spec, Split, Window};
+use crate::network::description::{
+    Axes, Conv, Ends, Network, Node, Op, Pool, PoolKind, Upsample, UpsampleMode, UpsampleTo,
+};
 
 pub(super) fn resolve(
     network: &Network,
@@ -53,19 +55,52 @@ pub(super) fn resolve(
             let kind = Kind::Map(map(input)?);
             (vec![id(input)?], None, Task::Norm { activation: *activation }, kind)
         }
-        Op::Concat { inputs } => {
-            if inputs.is_empty() {
-                return Err(refuse("inputs is empty: must name at least one map"));
+        Op::Upsample(upsample) => {
+            let kind = Kind::Map(map(&upsample.input)?);
+            let like = |name: &str| map(name).and_then(|_| id(name));
+            (vec![id(&upsample.input)?], None, upsampling(upsample, like)?, kind)
+        }
+        Op::Activation { input, activation } => {
+            activation.check()?;
+            (vec![id(input)?], None, Task::Activation { activation: *activation }, kinds[id(input)?])
+        }
+        Op::Add { inputs, activation } => {
+            activation.check()?;
+            let [first, second, ..] = inputs.as_slice() else {
+                return Err(refuse(format!("inputs has {} names: must name at least two maps", inputs.len())));
+            };
+            let split = map(first)?;
+            for name in std::iter::once(second).chain(&inputs[2..]) {
+                let found = map(name)?;
+                if found != split {
+                    return Err(refuse(format!(
+                        "its input {name} has {} high and {} low channels: must have {} and {}, as {first} has",
+                        found.high, found.low, split.high, split.low
+                    )));
+                }
             }
-            let splits = inputs.iter().map(|name| map(name)).collect::<Result<Vec<_>, _>>()?;
+            let inputs = inputs.iter().map(|name| id(name)).collect::<Result<Vec<_>, _>>()?;
+            (inputs, None, Task::Add { activation: *activation }, Kind::Map(split))
+        }
+        Op::Concat { inputs } => {
+            let Some(first) = inputs.first() else {
+                return Err(refuse("inputs is empty: must name at least one map or vector"));
+            };
+            let ids = inputs.iter().map(|name| id(name)).collect::<Result<Vec<_>, _>>()?;
+            // A vector's elements are all counted as high.
+            let is_map = matches!(kinds[id(first)?], Kind::Map(_));
+            let split = |name: &String| match is_map {
+                true => map(name),
+                false => Ok(Split { high: vector(name)?, low: 0 }),
+            };
+            let splits = inputs.iter().map(split).collect::<Result<Vec<_>, _>>()?;
             let sum = |part: fn(&Split) -> u32| splits.iter().map(part).try_fold(0, u32::checked_add);
             let split = sum(|s| s.high).zip(sum(|s| s.low)).filter(|(high, low)| high.checked_add(*low).is_some());
             let Some((high, low)) = split else {
                 return Err(refuse(format!("its inputs have more than {} channels together", u32::MAX)));
             };
-            let split = Split { high, low };
-            let inputs = inputs.iter().map(|name| id(name)).collect::<Result<Vec<_>, _>>()?;
-            (inputs, None, Task::Concat, Kind::Map(split))
+            let kind = if is_map { Kind::Map(Split { high, low }) } else { Kind::Vector(high) };
+            (ids, None, Task::Concat, kind)
         }
         Op::Excite(excite) => {
             let split = map(&excite.input)?;
@@ -77,12 +112,14 @@ pub(super) fn resolve(
             (vec![id(&excite.input)?], residual(&excite.residual, split)?, task, Kind::Map(split))
         }
         Op::GlobalPool { input } => (vec![id(input)?], None, Task::GlobalPool, Kind::Vector(map(input)?.channels())),
-        Op::Linear { input, outputs, bias } => {
+        Op::Linear { input, outputs, bias, activation } => {
             vector(input)?;
+            activation.check()?;
             if *outputs == 0 {
                 return Err(Error::argument("outputs", 0, "must be at least 1"));
             }
-            (vec![id(input)?], None, Task::Linear { bias: *bias }, Kind::Vector(*outputs))
+            let task = Task::Linear { bias: *bias, activation: *activation };
+            (vec![id(input)?], None, task, Kind::Vector(*outputs))
         }
         Op::Softmax { input } => (vec![id(input)?], None, Task::Softmax, Kind::Vector(vector(input)?)),
     };
@@ -122,6 +159,29 @@ fn window(pool: &Pool) -> Result<Window, Error> {
         return Err(Error::argument("count_include_pad", true, "must be left out of a max pool"));
     }
     Ok(window)
+}
+
+/// `like` gives the id of the map of a name.
+fn upsampling(upsample: &Upsample, like: impl Fn(&str) -> Result<ValueId, Error>) -> Result<Task, Error> {
+    let bilinear = upsample.mode == UpsampleMode::Bilinear;
+    if upsample.align_corners && !bilinear {
+        return Err(Error::argument("align_corners", true, "must be left out unless mode is bilinear"));
+    }
+    let (factor, to) = match &upsample.to {
+        UpsampleTo::Factor(factor) => {
+            let [t, h, w] = factor.with_time(1.0).map(Fraction::of_factor);
+            (Some([t?, h?, w?]), To::Factor)
+        }
+        UpsampleTo::Size(size) => {
+            let [t, h, w] = size.with_time(1);
+            if let Some(axis) = [t, h, w].into_iter().find(|axis| !(1..=MAX_AXIS).contains(axis)) {
+                return Err(Error::argument("size", axis, format!("must be 1 to {MAX_AXIS}")));
+            }
+            (None, To::Size { t: matches!(size, Axes::Video(_)).then_some(t), h, w })
+        }
+        UpsampleTo::Like(name) => (None, To::Like(like(name)?)),
+    };
+    Ok(Task::Upsample { resample: Resample { bilinear, align_corners: upsample.align_corners, factor }, to })
 }
 
 fn conv_spec(network: &Network, conv: &Conv, input: Split) -> Result<Spec, Error> {

@@ -98,7 +98,7 @@ impl Graph {
                         }
                     }
                 }
-                (Task::Linear { bias }, Kind::Vector(outputs)) => {
+                (Task::Linear { bias, .. }, Kind::Vector(outputs)) => {
                     if let Kind::Vector(c) = self.kind(node.inputs[0]) {
                         let shape = vec![outputs as usize, c as usize];
                         add("weight".into(), shape, Role::Weight { fan_in: c });

@@ -6,11 +6,12 @@ use crate::device::check_size;
 use crate::dims::{Dims, InputSize};
 use crate::error::Error;
 use crate::kernels::job::{Operand, Slice, TensorId};
-use crate::kernels::{Step, excite, global_pool, linear, pool, scale, softmax, window_pool};
+use crate::kernels::{Step, Types, excite, global_pool, linear, pool, resample, scale, softmax, window_pool};
 use crate::layer::{Activation, Frequency, Spec};
 use crate::network::description::PoolKind;
 use crate::network::graph::{GraphNode, Kind, Task, ValueShape};
 use crate::plan::{Choices, Options, Variant};
+use crate::precision::Dtype;
 
 /// A convolution of a network, with everything that decides its plan.
 #[derive(Clone, Debug)]
@@ -58,16 +59,26 @@ impl<'a> Lowering<'a> {
                     let to = operand(TensorId::YH, y);
                     let step = {
                         let job = window_pool::Job { average, window: *window, slice: y.slice, band: None };
-                        window_pool::step(
-                            self.placement.facts,
-                            self.placement.options.types(self.placement.facts),
-                            &job,
-                            x,
-                            to,
-                        )?
+                        window_pool::step(self.placement.facts, self.types(), &job, x, to)?
                     };
                     self.push(index, step, None, vec![(TensorId::XH, x_tensor), (TensorId::YH, y_tensor)]);
                 }
+            }
+            Task::Upsample { resample, .. } => {
+                for (x, y) in both(input).into_iter().filter_map(|(x, y)| x.zip(y)) {
+                    let job = resample::Job { resample: *resample, x: x.slice, y: y.slice };
+                    let (from, to) = (operand(TensorId::XH, x), operand(TensorId::YH, y));
+                    let step = resample::step(self.placement.facts, self.types(), &job, from, to)?;
+                    self.push(index, step, None, vec![(TensorId::XH, x.span), (TensorId::YH, y.span)]);
+                }
+            }
+            Task::Activation { activation } => {
+                self.activate(index, *activation, input, output)?;
+                pooled = true;
+            }
+            Task::Add { activation } => {
+                self.add(index, node, *activation, output)?;
+                pooled = true;
             }
             Task::Norm { activation } => {
                 let frequencies = [Frequency::High, Frequency::Low];
@@ -88,16 +99,18 @@ impl<'a> Lowering<'a> {
                 pooled = true;
             }
             Task::Concat => {
-                let mut first = [0, 0];
+                let mut first = [0, 0, 0];
                 for &id in &node.inputs {
                     let from = self.placement.places[id];
-                    for (i, (x, y)) in both(from).into_iter().enumerate() {
+                    let [high, low] = both(from);
+                    for (i, (x, y)) in [high, low, (from.vector, output.vector)].into_iter().enumerate() {
                         let Some((x, y)) = x.zip(y) else { continue };
                         let slice = Slice { first: y.slice.first + first[i], of: y.slice.of };
                         let y = Part { dims: x.dims, slice, ..y };
                         first[i] += x.dims.c;
                         if (x.span, x.slice) != (y.span, y.slice) {
-                            let step = self.scale(&copies(x, y))?;
+                            let types = if from.vector.is_some() { self.types_of_vectors() } else { self.types() };
+                            let step = scale::step(self.placement.facts, types, &copies(x, y))?;
                             let tensors = vec![(TensorId::XH, x.span), (TensorId::YH, y.span)];
                             self.push(index, step, None, tensors);
                         }
@@ -116,20 +129,17 @@ impl<'a> Lowering<'a> {
                     self.means(index, input, vector)?;
                 }
             }
-            Task::Linear { .. } => {
+            Task::Linear { activation, .. } => {
                 if let (Some(x), Some(y)) = (input.vector, output.vector) {
-                    let bytes = linear::packed_bytes(y.dims.c, x.dims.c, self.placement.options.precision.weights);
+                    let weights = self.placement.options.precision.weights;
+                    let bytes = linear::packed_bytes(y.dims.c, x.dims.c, weights);
                     let elements = linear::padded(u64::from(y.dims.c)).saturating_mul(u64::from(x.dims.c));
                     check_size("the matrix", elements, bytes, self.placement.facts)?;
-                    let step = linear::step(
-                        self.placement.facts,
-                        self.placement.options.precision.weights,
-                        y.dims.n,
-                        y.dims.c,
-                        x.dims.c,
-                    )?;
+                    let (outputs, inputs, activation) = (y.dims.c, x.dims.c, *activation);
+                    let job = linear::Job { weights, n: y.dims.n, outputs, inputs, activation };
+                    let step = linear::step(self.placement.facts, &job)?;
                     let tensors = vec![(TensorId::XH, x.span), (TensorId::YH, y.span)];
-                    self.push(index, step, Some(Params::Linear(self.placement.options.precision.weights)), tensors);
+                    self.push(index, step, Some(Params::Linear(weights)), tensors);
                 }
             }
             Task::Softmax => {
@@ -149,7 +159,7 @@ impl<'a> Lowering<'a> {
     pub(super) fn pool(&mut self, index: usize, output: Place) -> Result<(), Error> {
         let Some((x, y)) = output.high.zip(output.pooled) else { return Ok(()) };
         let (from, to) = (operand(TensorId::XH, x), operand(TensorId::YH, y));
-        let step = pool::step(self.placement.facts, self.placement.options.types(self.placement.facts), from, to)?;
+        let step = pool::step(self.placement.facts, self.types(), from, to)?;
         self.push(index, step, None, vec![(TensorId::XH, x.span), (TensorId::YH, y.span)]);
         Ok(())
     }
@@ -194,8 +204,75 @@ impl<'a> Lowering<'a> {
         Ok(options.pooled_output)
     }
 
+    fn types(&self) -> Types {
+        self.placement.options.types(self.placement.facts)
+    }
+
+    /// Vectors are always f32.
+    fn types_of_vectors(&self) -> Types {
+        Types { activations: Dtype::F32, ..self.types() }
+    }
+
     fn scale(&self, job: &scale::Job) -> Result<Step, Error> {
-        scale::step(self.placement.facts, self.placement.options.types(self.placement.facts), job)
+        scale::step(self.placement.facts, self.types(), job)
+    }
+
+    /// Activates a map, and pools its high frequency if its pooled map is kept; or activates a vector.
+    fn activate(&mut self, index: usize, activation: Activation, x: Place, y: Place) -> Result<(), Error> {
+        for (x, y, means) in [(x.high, y.high, y.pooled), (x.low, y.low, None)] {
+            let Some((x, y)) = x.zip(y) else { continue };
+            let job = scale::Job { activation, pooled: means.map(|means| means.dims), ..copies(x, y) };
+            let mut tensors = vec![(TensorId::XH, x.span), (TensorId::YH, y.span)];
+            tensors.extend(means.map(|means| (TensorId::YP, means.span)));
+            self.push(index, self.scale(&job)?, None, tensors);
+        }
+        if let Some((x, y)) = x.vector.zip(y.vector) {
+            // All vectors as one row, because a thread makes elements of one channel.
+            let Dims { n, c, .. } = x.dims;
+            let row = |part: Part| Part { dims: Dims { n: 1, c: 1, t: 1, h: n, w: c }, slice: Slice::whole(1), ..part };
+            let job = scale::Job { activation, ..copies(row(x), row(y)) };
+            let step = scale::step(self.placement.facts, self.types_of_vectors(), &job)?;
+            self.push(index, step, None, vec![(TensorId::XH, x.span), (TensorId::YH, y.span)]);
+        }
+        Ok(())
+    }
+
+    /// Adds up maps, one after another. Only the last sum is rounded to the type of maps, and activated.
+    fn add(&mut self, index: usize, node: &GraphNode, activation: Activation, y: Place) -> Result<(), Error> {
+        let of_inputs = |part: fn(Place) -> Option<Part>| -> Vec<Part> {
+            node.inputs.iter().filter_map(|&id| part(self.placement.places[id])).collect()
+        };
+        let [high, low] = [of_inputs(|place| place.high), of_inputs(|place| place.low)];
+        for (terms, y, means) in [(high, y.high, y.pooled), (low, y.low, None)] {
+            let Some((y, (&first, others))) = y.zip(terms.split_first()) else { continue };
+            let mut sum = first;
+            for (i, &term) in others.iter().enumerate() {
+                let is_last = i + 1 == others.len();
+                let to = if is_last { y } else { self.partial_sums(y.dims)? };
+                let means = means.filter(|_| is_last);
+                let step = self.scale(&scale::Job {
+                    residual: true,
+                    activation: if is_last { activation } else { Activation::None },
+                    pooled: means.map(|means| means.dims),
+                    from_sums: i > 0,
+                    to_sums: !is_last,
+                    ..copies(sum, to)
+                })?;
+                let mut tensors =
+                    vec![(TensorId::XH, sum.span), (TensorId::ResidualH, term.span), (TensorId::YH, to.span)];
+                tensors.extend(means.map(|means| (TensorId::YP, means.span)));
+                self.push(index, step, None, tensors);
+                sum = to;
+            }
+        }
+        Ok(())
+    }
+
+    /// A new tensor for partial sums of a map, in f32.
+    fn partial_sums(&mut self, dims: Dims) -> Result<Part, Error> {
+        let bytes = dims.elements().saturating_mul(4);
+        check_size(format_args!("sums of {dims}"), dims.elements(), bytes, self.placement.facts)?;
+        Ok(Part { span: self.placement.tensor(bytes), dims, slice: Slice::whole(dims.c) })
     }
 
     /// The means of a map's high channels, then of its low channels.
@@ -267,7 +344,18 @@ impl<'a> Lowering<'a> {
 fn copies(x: Part, y: Part) -> scale::Job {
     let (form, activation) = (scale::Form::Copy, Activation::None);
     let factors = Slice::whole(0);
-    scale::Job { dims: x.dims, x: x.slice, y: y.slice, form, factors, residual: false, activation, pooled: None }
+    scale::Job {
+        dims: x.dims,
+        x: x.slice,
+        y: y.slice,
+        form,
+        factors,
+        residual: false,
+        activation,
+        pooled: None,
+        from_sums: false,
+        to_sums: false,
+    }
 }
 
 pub(super) fn operand(id: TensorId, part: Part) -> Operand {

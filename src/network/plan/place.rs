@@ -7,7 +7,7 @@ use crate::device::{DeviceFacts, check_size};
 use crate::dims::Dims;
 use crate::error::Error;
 use crate::kernels::job::Slice;
-use crate::network::graph::{Graph, Task, ValueId, ValueShape};
+use crate::network::graph::{Graph, Kind, Task, ValueId, ValueShape};
 
 /// The places of all values, and the tensors that hold them.
 pub(super) struct Placement<'a> {
@@ -94,7 +94,7 @@ impl<'a> Placement<'a> {
         }
         for index in (0..graph.nodes.len()).rev() {
             let node = &graph.nodes[index];
-            if !matches!(node.task, Task::Concat) {
+            if !matches!((&node.task, node.kind), (Task::Concat, Kind::Map(_))) {
                 continue;
             }
             self.place(index + 1);
@@ -116,8 +116,7 @@ impl<'a> Placement<'a> {
                 }
                 // If two concatenations read the value, it can lie in neither without a copy for the other.
                 let concats = readers[id].iter().filter(|&&r| matches!(graph.nodes[r].task, Task::Concat)).count();
-                let readable =
-                    readers[id].iter().all(|&r| matches!(graph.nodes[r].task, Task::Concat | Task::Norm { .. }));
+                let readable = readers[id].iter().all(|&r| reads_slices(&graph.nodes[r].task));
                 // A value that is read back must not be a slice.
                 let kept = id == graph.output || self.options.keep.iter().any(|name| name == graph.name(id));
                 if id > 0 && concats == 1 && readable && !kept && !self.pooled.kept[id] && self.writes_slices(id) {
@@ -141,7 +140,12 @@ impl<'a> Placement<'a> {
         let node = &self.graph.nodes[id - 1];
         match node.task {
             Task::Conv { .. } | Task::Excite { .. } => node.residual.is_none(),
-            Task::Pool { .. } | Task::Norm { .. } | Task::Concat => true,
+            Task::Pool { .. }
+            | Task::Upsample { .. }
+            | Task::Norm { .. }
+            | Task::Activation { .. }
+            | Task::Add { .. }
+            | Task::Concat => true,
             Task::GlobalPool | Task::Linear { .. } | Task::Softmax => false,
         }
     }
@@ -187,4 +191,9 @@ impl<'a> Placement<'a> {
         let what = format!("a vector of {}x{}", dims.n, dims.c);
         check_size(&what, elements, elements.saturating_mul(4), self.facts)
     }
+}
+
+/// Whether a node can read a map that is a slice of a larger tensor.
+fn reads_slices(task: &Task) -> bool {
+    matches!(task, Task::Concat | Task::Norm { .. } | Task::Activation { .. } | Task::Upsample { .. })
 }

@@ -96,7 +96,11 @@ impl Gains<'_> {
         let step = pool::step(self.facts, self.options.types(self.facts), from, to);
         let alone = step.map_or(0.0, |step| step.work.estimate(self.facts));
         match graph.nodes[id - 1].task {
-            Task::Conv { .. } | Task::Norm { .. } | Task::Excite { .. } => 0.5 * alone,
+            Task::Conv { .. }
+            | Task::Norm { .. }
+            | Task::Excite { .. }
+            | Task::Activation { .. }
+            | Task::Add { .. } => 0.5 * alone,
             _ => alone,
         }
     }

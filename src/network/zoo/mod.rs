@@ -11,7 +11,7 @@ use self::nodes::Nodes;
 use super::description::{Input, Invert, Network, Op, Picture, Resize};
 use crate::dims::InputSize;
 use crate::error::Error;
-use crate::layer::Rounding;
+use crate::layer::{Activation, Rounding};
 
 /// The names that [`build`] knows.
 pub const NAMES: &[&str] = &[
@@ -88,7 +88,7 @@ pub fn build(name: &str, settings: &Settings) -> Result<Network, Error> {
     };
     let pooled = nodes.add("avgpool", Op::GlobalPool { input: map });
     let outputs = classes.unwrap_or(family.classes());
-    let scores = nodes.add("fc", Op::Linear { input: pooled, outputs, bias: true });
+    let scores = nodes.add("fc", Op::Linear { input: pooled, outputs, bias: true, activation: Activation::None });
     nodes.end_stage(&scores);
     let output = nodes.add("prob", Op::Softmax { input: scores });
 

@@ -97,6 +97,8 @@ impl NodeBounds<'_> {
         Ok(match &node.task {
             Task::Conv { spec, .. } => self.conv(node, spec, y)?,
             Task::Concat | Task::Pool { kind: PoolKind::Max, .. } => same(self.errors)?,
+            Task::Upsample { resample, .. } if !resample.bilinear => same(self.errors)?,
+            Task::Upsample { .. } => self.mean(y, 4.0, &same(self.errors)?, &same(&self.magnitudes())?),
             Task::Pool { window, .. } => {
                 let terms = window.kernel.iter().map(|&k| f64::from(k)).product();
                 self.mean(y, terms, &same(self.errors)?, &same(&self.magnitudes())?)
@@ -105,12 +107,21 @@ impl NodeBounds<'_> {
                 self.mean(y, self.largest_plane(input), &same(self.errors)?, &same(&self.magnitudes())?)
             }
             Task::Norm { activation } => self.norm(node, *activation, y),
+            Task::Activation { activation } => {
+                let (x, e) = (self.value(input), self.error(input));
+                each_of(y, |part, i, y| {
+                    let error = at(e, part, i);
+                    activated(*activation, y, at(x, part, i).abs() + error, error)
+                })
+            }
+            Task::Add { activation } => self.add(node, *activation, y),
             Task::Excite { activation, .. } => self.excite(node, *activation, y),
-            Task::Linear { .. } => {
+            Task::Linear { activation, .. } => {
                 let tensors = ["weight", "bias"].map(|name| self.tensor(node, name));
                 let (x, e) = (self.value(input), self.error(input));
-                let bound = Linear::new(self.samples(), numbers(x), numbers(e), &tensors).bound();
-                each_of(y, |_, i, y| stored(y, bound[i]))
+                let linear = Linear::new(self.samples(), numbers(x), numbers(e), &tensors);
+                let bound = linear.bound();
+                each_of(y, |_, i, y| activated(*activation, y, linear.magnitude[i], bound[i]))
             }
             Task::Softmax => self.softmax(input, y),
         })
@@ -152,7 +163,7 @@ impl NodeBounds<'_> {
         planes.max().unwrap_or(1) as f64
     }
 
-    /// Means of `terms` elements.
+    /// Means of `terms` elements, weighted or not.
     fn mean(&self, y: &Value, terms: f64, errors: &Value, magnitudes: &Value) -> Value {
         let bound = |part, i| at(Some(errors), part, i) + rounding(terms) * at(Some(magnitudes), part, i);
         each_of(y, |part, i, y| stored(y, bound(part, i)))
@@ -209,6 +220,15 @@ impl NodeBounds<'_> {
             let error = at(self.error(input), part, i);
             let magnitude = factor.abs() * (at(self.value(input), part, i).abs() + error) + shift.abs();
             activated(activation, y, magnitude, factor.abs() * error + rounding(2.0) * magnitude)
+        })
+    }
+
+    fn add(&self, node: &GraphNode, activation: Activation, y: &Value) -> Value {
+        let sum = |term: &dyn Fn(ValueId) -> f64| node.inputs.iter().map(|&id| term(id)).sum::<f64>();
+        each_of(y, |part, i, y| {
+            let error = sum(&|id| at(self.error(id), part, i));
+            let magnitude = sum(&|id| at(self.value(id), part, i).abs()) + error;
+            activated(activation, y, magnitude, error + rounding(node.inputs.len() as f64) * magnitude)
         })
     }
 

@@ -6,7 +6,10 @@ use rand_pcg::Pcg64Mcg;
 use super::NetworkCase;
 use crate::dims::InputSize;
 use crate::layer::{Activation, Downsample, Rounding, Split, TimeAxis};
-use crate::network::{Axes, Conv, Ends, Excite, Graph, INPUT, Input, Network, Node, Op, Pool, PoolKind, ValueShape};
+use crate::network::{
+    Axes, Conv, Ends, Excite, Graph, INPUT, Input, Network, Node, Op, Pool, PoolKind, Upsample, UpsampleMode,
+    UpsampleTo, ValueShape,
+};
 
 /// The most elements of a value, and the most multiply-adds of a node.
 const MOST_ELEMENTS: u64 = 20_000;
@@ -145,13 +148,16 @@ impl<'a, R: Rng> Draw<'a, R> {
 
     /// Tries to add one node.
     fn node(&mut self) {
-        let op = match self.rng.random_range(0..20) {
-            0..8 => return self.conv(),
-            8..11 => self.pool(),
-            11..13 => self.norm(),
-            13..16 => self.concat(),
-            16 | 17 => return self.excite(),
-            18 => self.map().map(|(input, _)| Op::GlobalPool { input }),
+        let op = match self.rng.random_range(0..31) {
+            0..12 => return self.conv(),
+            12..15 => self.pool(),
+            15..17 => self.norm(),
+            17..20 => self.concat(),
+            20 | 21 => return self.excite(),
+            22..25 => self.upsample(),
+            25..27 => self.add(),
+            27 => self.activate(),
+            28 | 29 => self.map().map(|(input, _)| Op::GlobalPool { input }),
             _ => self.of_vector(),
         };
         if let Some(op) = op {
@@ -252,11 +258,52 @@ impl<'a, R: Rng> Draw<'a, R> {
         Some(Op::Norm { input, activation: self.activation() })
     }
 
-    /// Of maps of one size: a map twice, or with one frequency alone, among them.
-    fn concat(&mut self) -> Option<Op> {
+    fn activate(&mut self) -> Option<Op> {
+        let (input, _) = self.pick(|_| true)?;
+        Some(Op::Activation { input, activation: self.activation() })
+    }
+
+    /// To twice the size, to fractions of it, to a size that has nothing to do with it, or to that of another map.
+    fn upsample(&mut self) -> Option<Op> {
+        let (input, ValueShape::Map { size, .. }) = self.map()? else { return None };
+        let mode = choose(self.rng, &[UpsampleMode::Nearest, UpsampleMode::Bilinear]);
+        let align_corners = mode == UpsampleMode::Bilinear && self.rng.random();
+        let in_time = size.t > 1 && self.rng.random_bool(0.5);
+        let to = match self.rng.random_range(0..5) {
+            0 | 1 => {
+                let factor = |rng: &mut R| choose(rng, &[2.0, 2.0, 2.0, 1.5, 3.0, 1.0, 0.5, 2.0 / 3.0, 1.25]);
+                let [t, h] = [factor(self.rng), factor(self.rng)];
+                let w = if self.rng.random_bool(0.6) { h } else { factor(self.rng) };
+                UpsampleTo::Factor(if in_time { Axes::Video([t, h, w]) } else { Axes::Image([h, w]) })
+            }
+            2 => {
+                let [t, h, w] = [5, 19, 19].map(|most| self.rng.random_range(1..=most));
+                UpsampleTo::Size(if in_time { Axes::Video([t, h, w]) } else { Axes::Image([h, w]) })
+            }
+            _ => UpsampleTo::Like(self.pick(|shape| matches!(shape, ValueShape::Map { .. }))?.0),
+        };
+        Some(Op::Upsample(Upsample { input, mode, align_corners, to }))
+    }
+
+    /// Of maps of one shape, the same one more than once among them.
+    fn add(&mut self) -> Option<Op> {
         let (first, shape) = self.map()?;
-        let ValueShape::Map { size, .. } = shape else { return None };
-        let same = |other: &ValueShape| matches!(other, ValueShape::Map { size: s, .. } if *s == size);
+        let mut inputs = vec![first];
+        for _ in 0..self.rng.random_range(1..=4) {
+            inputs.push(self.pick(|other| *other == shape)?.0);
+        }
+        Some(Op::Add { inputs, activation: self.activation() })
+    }
+
+    /// Of maps of one size: a map twice, or with one frequency alone, among them. Or of vectors.
+    fn concat(&mut self) -> Option<Op> {
+        let of_vectors = self.rng.random_bool(0.2);
+        let (first, shape) = self.pick(|shape| matches!(shape, ValueShape::Vector { .. }) == of_vectors)?;
+        let same = |other: &ValueShape| match (*other, shape) {
+            (ValueShape::Map { size: other, .. }, ValueShape::Map { size, .. }) => other == size,
+            (ValueShape::Vector { .. }, ValueShape::Vector { .. }) => true,
+            _ => false,
+        };
         let mut inputs = vec![first];
         for _ in 0..self.rng.random_range(0..=3) {
             inputs.extend(self.pick(same).map(|(name, _)| name));
@@ -273,7 +320,10 @@ impl<'a, R: Rng> Draw<'a, R> {
     fn of_vector(&mut self) -> Option<Op> {
         let input = self.vector()?;
         Some(match self.rng.random_bool(0.6) {
-            true => Op::Linear { input, outputs: self.rng.random_range(1..=12), bias: self.rng.random() },
+            true => {
+                let (outputs, bias) = (self.rng.random_range(1..=12), self.rng.random());
+                Op::Linear { input, outputs, bias, activation: self.activation() }
+            }
             false => Op::Softmax { input },
         })
     }

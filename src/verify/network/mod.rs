@@ -14,7 +14,8 @@
 //!
 //! With the notation of [`crate::verify`]: let e be the bounds of the inputs x. A node is computed on x + e' with |e'| <= e,
 //! and rounds. The bound of its value y is the sum of
-//! - e, taken through the node: |W| e for a convolution or a matrix, the largest e for a maximum, the mean of e for a mean,
+//! - e, taken through the node: |W| e for a convolution or a matrix, the largest e for a maximum, the mean of e for a mean or
+//!   for bilinear upsampling, the sum of e for an addition,
 //!   |f| e_x + (|x| + e_x) e_f for a product of x and a factor f, y (exp(2 e) - 1) for a softmax;
 //! - the rounding of the node, with S taken from |x| + e: the bound of a layer for a convolution (with W in place of S for
 //!   a Winograd one), and (8 sqrt(K) + 16) u S for all other sums of K terms;

@@ -4,6 +4,7 @@ mod apply;
 mod files;
 mod hostile;
 mod import;
+mod maps;
 mod measure;
 mod networks;
 mod run;

@@ -86,6 +86,7 @@ pub(super) enum Layer {
     Linear {
         input: Key,
         at: Id,
+        activation: Activation,
     },
     /// The same for all elements of a map.
     LinearOfMap {
@@ -177,26 +178,19 @@ impl<'a> Layers<'a> {
                         let affine = [Some(input), None];
                         Ok(Layer::Norm { input: Key::single(self.graph.input(input)), affine, activation })
                     }
-                    Op::Add if alone => Ok(self.add(input, None, activation)),
+                    Op::Add if alone => Ok(self.add(input, activation)),
+                    Op::Linear { .. } if alone && !self.is_flat(input) => Ok(self.linear(input, activation)),
                     _ => Ok(Layer::Activation { input: Key::single(input), activation }),
                 }
             }
-            Op::Add => Ok(self.add(id, None, Activation::None)),
+            Op::Add => Ok(self.add(id, Activation::None)),
             Op::Concat => self.concat(id),
             Op::GlobalPool => Ok(Layer::GlobalPool { input: read(0) }),
             Op::Upsample(_) => Ok(Layer::Upsample { input: read(0) }),
             Op::Flatten if self.graph.shape(self.graph.input(id)).space() == Some([1; 3]) => {
                 Ok(Layer::GlobalPool { input: read(0) })
             }
-            Op::Linear { .. } => {
-                let input = self.graph.input(id);
-                let flat = *self.graph.op(input) == Op::Flatten
-                    && self.graph.shape(self.graph.input(input)).space() != Some([1; 3]);
-                match flat {
-                    true => Ok(Layer::LinearOfMap { input: Key::single(self.graph.input(input)), at: id }),
-                    false => Ok(Layer::Linear { input: read(0), at: id }),
-                }
-            }
+            Op::Linear { .. } => Ok(self.linear(id, Activation::None)),
             Op::Softmax => Ok(Layer::Softmax { input: read(0) }),
             op => Err(NoLayer::Node { at: id, reason: no_counterpart(op).into() }),
         }
@@ -257,7 +251,21 @@ impl<'a> Layers<'a> {
         [(h, low_h), (w, low_w)].iter().all(|&(size, low)| half(size, self.rounding) == low)
     }
 
-    fn add(&self, sum: Id, _: Option<Id>, activation: Activation) -> Layer {
+    fn linear(&self, id: Id, activation: Activation) -> Layer {
+        let input = self.graph.input(id);
+        match self.is_flat(id) {
+            true => Layer::LinearOfMap { input: Key::single(self.graph.input(input)), at: id },
+            false => Layer::Linear { input: Key::single(input), at: id, activation },
+        }
+    }
+
+    /// Whether a matrix reads the elements of a map of more than one position.
+    fn is_flat(&self, id: Id) -> bool {
+        let input = self.graph.input(id);
+        *self.graph.op(input) == Op::Flatten && self.graph.shape(self.graph.input(input)).space() != Some([1; 3])
+    }
+
+    fn add(&self, sum: Id, activation: Activation) -> Layer {
         let inputs = self.graph.values[sum].inputs.iter().map(|&id| Key::single(id)).collect();
         Layer::Add { inputs, activation }
     }
@@ -284,9 +292,6 @@ impl<'a> Layers<'a> {
 
     fn concat(&self, id: Id) -> Matched {
         let inputs = &self.graph.values[id].inputs;
-        if self.graph.shape(id).space().is_some() {
-            return Ok(Layer::Concat { inputs: inputs.iter().map(|&id| Key::single(id)).collect() });
-        }
         // The means of the high channels, then of the low ones.
         if let [a, b] = inputs.as_slice()
             && [a, b].iter().all(|&&id| *self.graph.op(id) == Op::GlobalPool)
@@ -294,8 +299,7 @@ impl<'a> Layers<'a> {
         {
             return Ok(Layer::GlobalPool { input: Key::pair(self.graph.input(*a), self.graph.input(*b)) });
         }
-        let reason = "it concatenates vectors that are not the means of one map's frequencies";
-        Err(NoLayer::Node { at: id, reason: reason.into() })
+        Ok(Layer::Concat { inputs: inputs.iter().map(|&id| Key::single(id)).collect() })
     }
 
     fn concat_pair(&self, high: Id, low: Id) -> Matched {

@@ -5,13 +5,14 @@ use std::collections::{HashMap, HashSet};
 
 use octconv::network::{
     Axes, Checkpoint, Conv, Excite, HostTensor, INPUT, Input, Network, Node, Op as NodeOp, Pool as NodePool,
+    Upsample as NodeUpsample, UpsampleMode, UpsampleTo,
 };
 use octconv::{Activation, Downsample, TimeAxis};
 
 use super::layers::{ConvLayer, HH, HL, Key, LH, LL, Layer, Layers, NoLayer, even_padding};
 use super::names::{Names, common};
 use super::pairs::Pairs;
-use crate::plain::{Id, Op, PlainGraph, Shape};
+use crate::plain::{Id, Op, PlainGraph, Shape, Upsample};
 use crate::{ImportOptions, Imported, Problem, Report};
 
 /// Why a network cannot be written.
@@ -24,6 +25,9 @@ pub(super) enum Failed {
 
 /// Added to variances. Batch norms are written as a scale and a shift, with a variance of 1.
 const NORM_EPS: f32 = 0.0;
+
+/// The largest factor of an upsampling in a description.
+const MOST_FACTOR: usize = 1024;
 
 struct Writer<'a> {
     graph: &'a PlainGraph,
@@ -185,18 +189,55 @@ impl Writer<'_> {
             Layer::GlobalPool { input } => {
                 self.add(key, None, "global_pool", NodeOp::GlobalPool { input: self.name(input) })
             }
-            Layer::Linear { input, at } => self.linear(key, self.name(input), at),
+            Layer::Linear { input, at, activation } => self.linear(key, self.name(input), at, activation),
             Layer::LinearOfMap { input, at } => self.linear_of_map(key, self.name(input), at),
             Layer::Softmax { input } => self.add(key, None, "softmax", NodeOp::Softmax { input: self.name(input) }),
-            Layer::Add { .. } => return Err((key.high, "a description has no sum of maps yet".into())),
-            Layer::Activation { .. } => return Err((key.high, "a description has no activation by itself yet".into())),
-            Layer::Upsample { .. } => return Err((key.high, "a description has no upsampling yet".into())),
+            Layer::Add { inputs, activation } => {
+                let inputs = inputs.into_iter().map(|key| self.name(key)).collect();
+                self.add(key, None, "add", NodeOp::Add { inputs, activation })
+            }
+            Layer::Activation { input, activation } => {
+                self.add(key, None, "activation", NodeOp::Activation { input: self.name(input), activation })
+            }
+            Layer::Upsample { input } => {
+                let upsample = self.upsample(key, self.name(input)).map_err(|reason| (key.high, reason))?;
+                self.add(key, None, "upsample", NodeOp::Upsample(upsample))
+            }
         })
     }
 
     /// Values for rows and columns, and for frames if the network has them.
     fn axes<T: Copy>(&self, [t, h, w]: [T; 3]) -> Axes<T> {
         if self.graph.video { Axes::Video([t, h, w]) } else { Axes::Image([h, w]) }
+    }
+
+    /// An upsampling that makes the same from the same size. A whole factor holds for all sizes.
+    fn upsample(&self, key: Key, input: String) -> Result<NodeUpsample, String> {
+        let Op::Upsample(upsample) = self.graph.op(key.high) else { return Err("it does not upsample".into()) };
+        let size = |id: Id| self.graph.shape(id).space().map(|[_, h, w]| [h, w]);
+        let (Some(from), Some(to)) = (size(self.graph.input(key.high)), size(key.high)) else {
+            return Err("it reads a vector".into());
+        };
+        let whole = [0, 1].map(|axis| to[axis].is_multiple_of(from[axis]).then(|| to[axis] / from[axis]));
+        let to_size = match whole {
+            [Some(h), Some(w)] if h.max(w) <= MOST_FACTOR => UpsampleTo::Factor(Axes::Image([h as f64, w as f64])),
+            _ => UpsampleTo::Size(Axes::Image(to.map(|d| d as u32))),
+        };
+        let (mode, align_corners) = match upsample {
+            Upsample::Bilinear { align_corners, .. } => (UpsampleMode::Bilinear, *align_corners),
+            Upsample::Nearest { rows, columns } => {
+                let is_nearest = |indices: &[usize], from: usize| {
+                    indices.iter().enumerate().all(|(i, &at)| at == i * from / indices.len())
+                };
+                if !is_nearest(rows, from[0]) || !is_nearest(columns, from[1]) {
+                    let reason =
+                        "it copies other rows or columns than PyTorch's interpolate does, and belongs to no layer";
+                    return Err(reason.into());
+                }
+                (UpsampleMode::Nearest, false)
+            }
+        };
+        Ok(NodeUpsample { input, mode, align_corners, to: to_size })
     }
 
     fn conv(&mut self, key: Key, layer: &ConvLayer) -> String {
@@ -319,9 +360,9 @@ impl Writer<'_> {
         }
     }
 
-    fn linear(&mut self, key: Key, input: String, at: Id) -> String {
+    fn linear(&mut self, key: Key, input: String, at: Id, activation: Activation) -> String {
         let Op::Linear { outputs, bias, .. } = self.graph.op(at) else { return String::new() };
-        let op = NodeOp::Linear { input, outputs: *outputs as u32, bias: bias.is_some() };
+        let op = NodeOp::Linear { input, outputs: *outputs as u32, bias: bias.is_some(), activation };
         let name = self.add(key, self.matrix_name(at), "linear", op);
         self.matrix(at, &name, false);
         name

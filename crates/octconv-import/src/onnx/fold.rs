@@ -1,7 +1,7 @@
 //! Computes what depends on constants alone: sizes of maps, and weights that are cut, turned or scaled before they are
 //! used.
 
-use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice, concatenate};
+use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, concatenate};
 
 use super::constant::{Constant, MOST_ELEMENTS, shape};
 use super::node::FileNode;
@@ -302,12 +302,10 @@ fn float_array(x: &Constant) -> ArrayD<f32> {
     }
 }
 
-/// What a `Slice` takes of one axis: from `start` up to but not including `end`, every `step`th.
+/// What a `Slice` takes of one axis.
 pub(super) struct Cut {
     pub(super) axis: usize,
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) step: usize,
+    pub(super) indices: Vec<usize>,
 }
 
 /// What a `Slice` takes of a tensor of these sizes.
@@ -337,11 +335,17 @@ pub(super) fn cuts(
     for i in 0..starts.len() {
         let axis = axis(axes[i], sizes.len())?;
         let size = sizes[axis] as i64;
-        let at = |v: i64| (if v < 0 { v.saturating_add(size) } else { v }).clamp(0, size) as usize;
-        let step = usize::try_from(steps[i]).ok().filter(|&step| step > 0);
-        let step = step.ok_or_else(|| format!("its step is {}: must be at least 1", steps[i]))?;
-        let start = at(starts[i]);
-        cuts.push(Cut { axis, start, end: at(ends[i]).max(start), step });
+        let counted = |v: i64| if v < 0 { v.saturating_add(size) } else { v };
+        let (start, end, step) = (counted(starts[i]), counted(ends[i]), steps[i]);
+        // The first index, and how far it is to the end, which is not taken.
+        let (first, length) = match step {
+            1.. => (start.clamp(0, size), end.clamp(0, size) - start.clamp(0, size)),
+            0 => return Err("its step is 0".into()),
+            _ => (start.clamp(-1, size - 1), start.clamp(-1, size - 1) - end.clamp(-1, size - 1)),
+        };
+        let count = length.max(0).unsigned_abs().div_ceil(step.unsigned_abs());
+        let indices = (0..count as i64).map(|k| (first + k * step) as usize).collect();
+        cuts.push(Cut { axis, indices });
     }
     Ok(cuts)
 }
@@ -350,12 +354,7 @@ fn slice(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<Co
     let x = inputs.first().copied().flatten().ok_or("its input is missing")?;
     let cuts = cuts(node, inputs, x.shape(), opset)?;
     fn cut<T: Clone>(array: ArrayViewD<'_, T>, cuts: &[Cut]) -> ArrayD<T> {
-        let mut array = array;
-        for Cut { axis, start, end, step } in cuts {
-            let part = Slice::new(*start as isize, Some(*end as isize), *step as isize);
-            array.slice_axis_inplace(Axis(*axis), part);
-        }
-        array.to_owned()
+        cuts.iter().fold(array.to_owned(), |array, cut| array.select(Axis(cut.axis), &cut.indices))
     }
     each(x, |a| Ok(cut(a, &cuts)), |a| Ok(cut(a, &cuts)))
 }

@@ -4,7 +4,7 @@ use octconv::Activation;
 use octconv::network::{Ends, PoolKind};
 
 use super::constant::Constant;
-use super::fold::{axis, common_shape, cuts, reshape_sizes, squeezed, unsqueezed};
+use super::fold::{Cut, axis, common_shape, cuts, reshape_sizes, squeezed, unsqueezed};
 use super::node::FileNode;
 use super::read::{Reader, Slot};
 use super::resize;
@@ -486,20 +486,15 @@ impl Reading<'_> {
     fn slice(&mut self) -> Made {
         let (id, raw) = self.map(0)?;
         let cuts = cuts(self.node, self.constants, &raw, self.reader.opset)?;
-        let whole = |cut: &super::fold::Cut| cut.start == 0 && cut.end == raw[cut.axis] && cut.step == 1;
+        let whole = |cut: &Cut| cut.indices.iter().copied().eq(0..raw[cut.axis]);
         if let Some(cut) = cuts.iter().find(|cut| cut.axis < 2 && !whole(cut)) {
             return Err(format!("it cuts axis {}: must be height or width", cut.axis));
         }
         self.reindex(id, &raw, |axis, size| {
             let all: Vec<usize> = (0..size).collect();
-            cuts.iter().filter(|cut| cut.axis == axis + 2).fold(all, |kept, cut| {
-                kept.get(cut.start..cut.end.min(kept.len()))
-                    .unwrap_or_default()
-                    .iter()
-                    .copied()
-                    .step_by(cut.step)
-                    .collect()
-            })
+            cuts.iter()
+                .filter(|cut| cut.axis == axis + 2)
+                .fold(all, |kept, cut| cut.indices.iter().filter_map(|&i| kept.get(i).copied()).collect())
         })
     }
 

@@ -100,18 +100,33 @@ fn gated(graph: &PlainGraph, x: Id, gate: Id, scale: f64) -> Option<Activation> 
             Some(Activation::HardSwish)
         }
         Op::Activation(Activation::Relu6) if is(scale, 1.0 / 6.0) => {
-            let shift = constant_shift(graph, graph.input(gate))?;
-            (is(shift.0, 3.0) && shift.1 == x).then_some(Activation::HardSwish)
+            let (factor, shift, inner) = straight(graph, graph.input(gate));
+            (is(factor, 1.0) && is(shift, 3.0) && inner == x).then_some(Activation::HardSwish)
         }
         // x * (1 + erf(x / sqrt(2))) / 2
-        Op::Affine { .. } if is(scale, 0.5) => {
-            let (shift, erf) = constant_shift(graph, gate)?;
-            let (Op::Erf, true) = (graph.op(erf), is(shift, 1.0)) else { return None };
-            let (factor, inner) = constant_factor(graph, graph.input(erf))?;
-            (inner == x && is(factor, std::f64::consts::FRAC_1_SQRT_2)).then_some(Activation::Gelu)
+        Op::Affine { .. } => {
+            let (factor, shift, erf) = straight(graph, gate);
+            let half = is(factor * scale, 0.5) && is(shift * scale, 0.5);
+            let (Op::Erf, true) = (graph.op(erf), half) else { return None };
+            let (factor, shift, inner) = straight(graph, graph.input(erf));
+            let scaled = is(factor, std::f64::consts::FRAC_1_SQRT_2) && shift == 0.0;
+            (inner == x && scaled).then_some(Activation::Gelu)
         }
         _ => None,
     }
+}
+
+/// The value as factor * x + shift, with the same numbers for all channels.
+fn straight(graph: &PlainGraph, id: Id) -> (f64, f64, Id) {
+    let same = |values: &[f64]| values.iter().all(|&v| v == values[0]);
+    let (mut factor, mut sum, mut at) = (1.0, 0.0, id);
+    while let Op::Affine { scale, shift } = graph.op(at) {
+        if !same(scale) || !same(shift) {
+            break;
+        }
+        (sum, factor, at) = (sum + factor * shift[0], factor * scale[0], graph.input(at));
+    }
+    (factor, sum, at)
 }
 
 fn constant_factor(graph: &PlainGraph, id: Id) -> Option<(f64, Id)> {
