@@ -176,10 +176,10 @@ impl Reader {
         let vector = matches!(op, Op::GlobalPool | Op::Flatten | Op::Linear { .. }) || raw.len() == 2;
         let vector = vector || inputs.first().is_some_and(|&id| self.is_vector(id) && !matches!(op, Op::Scale));
         let c = raw.get(1).copied().unwrap_or(1);
-        let shape = match raw.as_slice() {
+        let shape = match *raw.as_slice() {
             _ if vector => Shape::Vector { c },
-            &[_, c, h, w] => Shape::Map { c, space: [1, h, w] },
-            &[_, c, t, h, w] => Shape::Map { c, space: [t, h, w] },
+            [_, c, h, w] => Shape::Map { c, space: [1, h, w] },
+            [_, c, t, h, w] => Shape::Map { c, space: [t, h, w] },
             _ => Shape::Vector { c },
         };
         let (node, operator) = self.at.clone();

@@ -6,12 +6,15 @@ use octconv::network::{Ends, PoolKind};
 
 use super::graph::{Conv, Id, Op, PlainGraph, Pool, Shape, Upsample, Value};
 
+/// Changes a value, if it can. `uses`: how often each value is read. Returns whether it did.
+type Pass = fn(&mut PlainGraph, Id, &[usize]) -> bool;
+
 /// Simplifies the graph. The value of its output stays the same.
 pub(crate) fn simplify(graph: &mut PlainGraph) {
     // Each pass makes others possible. Passes change a finite number of values, but files are not to be trusted.
     for _ in 0..32 {
         let before = graph.values.len();
-        let passes: [fn(&mut PlainGraph, Id, &[usize]) -> bool; 10] = [
+        let passes: [Pass; 10] = [
             drop_same,
             join_activation,
             merge_affines,
