@@ -153,7 +153,8 @@ mod tests {
     fn resampled(resample: &Resample, x: &[f32], from: Dims, to: Dims, [first, of]: [u32; 2]) -> Vec<Option<f64>> {
         let around = |axis: usize, i: u32| -> [(u32, f64); 2] {
             let (from, to) = ([from.t, from.h, from.w][axis], [to.t, to.h, to.w][axis]);
-            let factor = resample.factor.map(|factor| f64::from(factor[axis].above) / f64::from(factor[axis].below));
+            let factor = resample.factor.filter(|_| from != to);
+            let factor = factor.map(|factor| f64::from(factor[axis].above) / f64::from(factor[axis].below));
             let scale = factor.map_or(f64::from(from) / f64::from(to), |factor| 1.0 / factor);
             let i = f64::from(i);
             let place = match (axis > 0 && resample.bilinear, resample.align_corners) {
@@ -205,6 +206,7 @@ mod tests {
             (by(1.0, 1.5, 3.0), [3, 2], [1, 5, 3], [1, 7, 9], [1, 4], [3, 7]),
             (by(1.0, 0.5, 0.75), [1, 2], [1, 7, 9], [1, 3, 6], [0, 2], [0, 2]),
             (by(2.0, 1.0, 2.0), [1, 2], [3, 2, 5], [6, 2, 10], [0, 2], [0, 3]),
+            (by(1.0, 1.25, 1.25), [1, 2], [1, 3, 6], [1, 3, 7], [0, 2], [0, 2]),
             (sizes, [2, 2], [1, 3, 5], [1, 8, 13], [2, 5], [0, 2]),
             (sizes, [1, 3], [1, 1, 1], [1, 4, 7], [0, 3], [0, 3]),
             (sizes, [1, 2], [1, 9, 8], [1, 1, 1], [0, 2], [0, 2]),

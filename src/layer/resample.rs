@@ -62,12 +62,13 @@ impl Resample {
         Ok(scaled as u32)
     }
 
-    /// How far apart adjacent elements of an axis of `to` elements lie, in elements of the axis of `from` elements.
+    /// How far apart adjacent elements of an axis of `to` elements lie, in elements of the axis of `from` elements. As
+    /// PyTorch mostly does, an axis whose size stays is copied, even if a factor would move its elements a little.
     pub(crate) fn distance(&self, axis: usize, from: u32, to: u32) -> Fraction {
         if self.align_corners && self.interpolates(axis) {
             return if to > 1 { Fraction { above: from - 1, below: to - 1 } } else { Fraction { above: 0, below: 1 } };
         }
-        match self.factor.map(|factor| factor[axis]) {
+        match self.factor.map(|factor| factor[axis]).filter(|_| from != to) {
             Some(Fraction { above, below }) => Fraction { above: below, below: above },
             None => Fraction { above: from, below: to },
         }

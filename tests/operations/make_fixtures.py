@@ -43,16 +43,17 @@ def upsampled(x, out, node, factor):
     """One frequency, to `out`. `factor` is that of the node for frames, rows and columns, or None."""
     global checked
     scales = factor or [None] * 3
+    frames = aten.upsample_nearest3d.default(x, [out[0], *x.shape[3:]], scales[0], None, None)
+    n, c, t, h, w = frames.shape
+    images = frames.permute(0, 2, 1, 3, 4).reshape(n * t, c, h, w)
     if node["mode"] == "nearest":
-        y = aten.upsample_nearest3d.default(x, out, *scales)
         align = None
+        # With one channel, PyTorch copies an axis whose size stays, as it always does in bilinear mode.
+        y = aten.upsample_nearest2d.default(images, out[1:], *scales[1:])
     else:
         align = node.get("align_corners", False)
-        frames = aten.upsample_nearest3d.default(x, [out[0], *x.shape[3:]], scales[0], None, None)
-        n, c, t, h, w = frames.shape
-        images = frames.permute(0, 2, 1, 3, 4).reshape(n * t, c, h, w)
         y = aten.upsample_bilinear2d.default(images, out[1:], align, *scales[1:])
-        y = y.reshape(n, t, c, *out[1:]).permute(0, 2, 1, 3, 4)
+    y = y.reshape(n, t, c, *out[1:]).permute(0, 2, 1, 3, 4)
     # As users call it.
     if x.shape[2] == out[0] == 1:
         way = {"scale_factor": factor[1:]} if factor else {"size": out[1:]}
@@ -171,6 +172,8 @@ def cases():
         yield up("by 2, odd", [1, 1, 5, 7], factor=[2, 2])
         yield up("by 2, odd, floored", [1, 1, 5, 7], factor=[2, 2], rounding="floor")
         yield up("by 1.5", [1, 1, 5, 6], factor=[1.5, 1.5])
+        yield up("sizes that stay", [1, 1, 2, 3], factor=[1.2, 1.2])
+        yield up("sizes that stay of one axis or one frequency", [1, 1, 3, 5], factor=[1.25, 1.25])
         yield up("by fractions", [1, 1, 6, 9], factor=[1.25, 0.75])
         yield up("to half of the size", [1, 1, 8, 7], factor=[0.5, 0.5])
         yield up("to a size", [1, 1, 4, 5], size_to=[9, 7])
