@@ -5,12 +5,14 @@
 
 mod error;
 mod fuse;
+mod octave;
 mod onnx;
 mod plain;
 
 use octconv::network::{Checkpoint, Network};
 
 pub use error::{ImportError, Problem};
+pub use octave::{OctaveNetwork, to_octave};
 
 /// What a file leaves open.
 #[derive(Clone, Debug, Default)]

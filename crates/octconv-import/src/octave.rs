@@ -1,0 +1,478 @@
+//! Makes an octave network of a plain one: convolutions become octave convolutions, as the paper does it.
+//!
+//! The first convolution stays plain if it strides, and so does the last stage: what comes behind the last map of
+//! another size than the last one that all paths run through. In between, a share of the channels becomes low frequency.
+//! Maps that are added up have the same split. Convolutions that stride average first, except the first one.
+
+use std::collections::BTreeMap;
+
+use octconv::network::{Checkpoint, Graph, HostTensor, INPUT, Network, Op, ValueShape};
+use octconv::{Downsample, Error, InputSize, Split};
+
+/// An octave network that was made of a plain one.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OctaveNetwork {
+    /// Its description.
+    pub network: Network,
+    /// Weights of the plain network, split by channel: where training can start. They do not give the same answers.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// Makes an octave network of a plain one.
+///
+/// `alpha` is the share of low-frequency channels; `size` is the size of an input, which decides what the last stage is.
+///
+/// # Errors
+///
+/// [`Error::Argument`] if `alpha` is not in [0, 1]. [`Error::Description`] if the network has a low frequency already. Those
+/// of [`Graph::new`], [`Graph::shapes`] and [`Checkpoint::fit`].
+pub fn to_octave(
+    network: &Network,
+    checkpoint: Option<&Checkpoint>,
+    alpha: f64,
+    size: InputSize,
+) -> Result<OctaveNetwork, Error> {
+    let graph = Graph::new(network)?;
+    let shapes = graph.shapes(size)?;
+    Split::from_alpha(1, alpha)?;
+    let plain = checkpoint.map(|checkpoint| checkpoint.clone().fit(&graph)).transpose()?;
+    let values = Values::new(network, &shapes)?;
+    let splits = values.splits(network, alpha);
+    let mut octave = network.clone();
+    let mut tensors = BTreeMap::new();
+    for (index, node) in octave.nodes.iter_mut().enumerate() {
+        let input = values.reads[index + 1].first().map_or(0, |&id| id);
+        let change = Change { from: &splits[input], to: &splits[index + 1] };
+        if let Op::Conv(conv) = &mut node.op {
+            let channels = change.to.channels();
+            let split = Split::from_alpha(conv.channels, alpha)?;
+            let ours = [channels.high.len() as u32, channels.low.len() as u32];
+            (conv.alpha, conv.split) = match ours {
+                [_, 0] => (0.0, None),
+                ours if ours == [split.high, split.low] => (alpha, None),
+                ours => (0.0, Some(ours)),
+            };
+            if conv.stride == 2 && conv.input != INPUT {
+                conv.downsample = Downsample::AveragePool;
+            }
+        }
+        if let Some(plain) = &plain {
+            change.tensors(&node.name, &node.op, plain, &mut tensors);
+        }
+    }
+    let checkpoint = plain.is_some().then_some(Checkpoint { tensors });
+    let graph = Graph::new(&octave)?;
+    graph.shapes(size)?;
+    let checkpoint = checkpoint.map(|checkpoint| checkpoint.fit(&graph)).transpose()?;
+    Ok(OctaveNetwork { network: octave, checkpoint })
+}
+
+/// Which channels of the plain network a value has, in its order.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Channels {
+    high: Vec<usize>,
+    low: Vec<usize>,
+}
+
+/// A map or a vector, by the channels of the plain network.
+#[derive(Clone, Debug, PartialEq)]
+enum Order {
+    Map(Channels),
+    Vector(Vec<usize>),
+}
+
+impl Order {
+    fn channels(&self) -> Channels {
+        match self {
+            Self::Map(channels) => channels.clone(),
+            Self::Vector(order) => Channels { high: order.clone(), low: Vec::new() },
+        }
+    }
+
+    fn all(&self) -> Vec<usize> {
+        let Channels { high, low } = self.channels();
+        [high, low].concat()
+    }
+}
+
+/// The values of a network: its input, then one for each node.
+struct Values {
+    /// The values that each value is made of, without its residual.
+    reads: Vec<Vec<usize>>,
+    /// For each value the first of those that have the same split.
+    class: Vec<usize>,
+    channels: Vec<usize>,
+    is_map: Vec<bool>,
+    /// The first value of the last stage.
+    last_stage: usize,
+}
+
+impl Values {
+    fn new(network: &Network, shapes: &[ValueShape]) -> Result<Self, Error> {
+        let id = |name: &str| network.nodes.iter().position(|node| node.name == name).map_or(0, |index| index + 1);
+        let (mut channels, mut sizes) = (Vec::new(), Vec::new());
+        for shape in shapes {
+            match *shape {
+                ValueShape::Map { low: Some(_), .. } => {
+                    return Err(Error::Description { problem: "the network has a low frequency already".into() });
+                }
+                ValueShape::Map { size, high, .. } => {
+                    channels.push(high.map_or(0, |dims| dims.c as usize));
+                    sizes.push(Some([size.t, size.h, size.w]));
+                }
+                ValueShape::Vector { c, .. } => {
+                    channels.push(c as usize);
+                    sizes.push(None);
+                }
+                _ => {}
+            }
+        }
+        let mut reads = vec![Vec::new()];
+        let mut all_reads = vec![Vec::new()];
+        let mut class: Vec<usize> = (0..shapes.len()).collect();
+        for (index, node) in network.nodes.iter().enumerate() {
+            let at = index + 1;
+            let (made_of, same): (Vec<usize>, Vec<usize>) = match &node.op {
+                Op::Conv(conv) => {
+                    let residual = conv.residual.as_deref().map(id);
+                    let itself = is_depthwise(conv, channels[id(&conv.input)]).then(|| id(&conv.input));
+                    (vec![id(&conv.input)], residual.into_iter().chain(itself).collect())
+                }
+                Op::Excite(excite) => {
+                    let input = id(&excite.input);
+                    (vec![input], excite.residual.as_deref().map(id).into_iter().chain([input]).collect())
+                }
+                Op::Add { inputs, .. } => {
+                    let inputs: Vec<usize> = inputs.iter().map(|name| id(name)).collect();
+                    (inputs.clone(), inputs)
+                }
+                Op::Concat { inputs } => (inputs.iter().map(|name| id(name)).collect(), Vec::new()),
+                Op::GlobalPool { input } | Op::Linear { input, .. } => (vec![id(input)], Vec::new()),
+                _ => {
+                    let input = node.reads().first().map_or(0, |name| id(name));
+                    (vec![input], vec![input])
+                }
+            };
+            for other in same {
+                join(&mut class, at, other);
+            }
+            reads.push(made_of);
+            all_reads.push(node.reads().iter().map(|name| id(name)).collect());
+        }
+        let is_map: Vec<bool> = sizes.iter().map(Option::is_some).collect();
+        let last_stage = last_stage(&all_reads, &sizes, network);
+        Ok(Self { reads, class, channels, is_map, last_stage })
+    }
+
+    /// The order of channels of every value. A share `alpha` of a map is low, if nothing speaks against it.
+    fn splits(&self, network: &Network, alpha: f64) -> Vec<Order> {
+        let count = self.channels.len();
+        let class = |id: usize| find(&self.class, id);
+        // The classes that stay plain.
+        let mut plain = vec![false; count];
+        let mut makers = vec![0; count];
+        // Groups must divide both frequencies of what a convolution reads and makes.
+        let mut multiple = vec![1; count];
+        plain[class(0)] = true;
+        for (index, node) in network.nodes.iter().enumerate() {
+            let at = index + 1;
+            plain[class(at)] |= at >= self.last_stage;
+            match &node.op {
+                Op::Conv(conv) if !is_depthwise(conv, self.channels[self.reads[at][0]]) => {
+                    plain[class(at)] |= conv.input == INPUT && conv.stride == 2;
+                    for id in [at, self.reads[at][0]] {
+                        let class = class(id);
+                        multiple[class] = lcm(multiple[class], conv.groups as usize);
+                    }
+                }
+                Op::Conv(conv) => plain[class(at)] |= conv.channels as usize != self.channels[self.reads[at][0]],
+                Op::Concat { .. } => makers[class(at)] += 1,
+                _ => {}
+            }
+        }
+        let output = network.nodes.iter().position(|node| node.name == network.output).map_or(0, |index| index + 1);
+        plain[class(output)] = true;
+        // The parts of a concatenation decide its split, so nothing else may. Plain ones have plain parts.
+        loop {
+            let before = plain.clone();
+            for (index, node) in network.nodes.iter().enumerate() {
+                let at = index + 1;
+                let class_size = (0..count).filter(|&id| class(id) == class(at) && self.makes(network, id)).count();
+                if matches!(node.op, Op::Concat { .. }) && (plain[class(at)] || class_size > 1 || makers[class(at)] > 1)
+                {
+                    plain[class(at)] = true;
+                    self.reads[at].iter().for_each(|&id| plain[class(id)] = true);
+                }
+            }
+            if plain == before {
+                break;
+            }
+        }
+        let mut orders: Vec<Order> = Vec::new();
+        for id in 0..count {
+            let c = self.channels[id];
+            let order = match id.checked_sub(1).map(|index| &network.nodes[index].op) {
+                _ if !self.is_map[id] => self.vector(id, &orders, network),
+                Some(Op::Concat { .. }) => Order::Map(self.joined(id, &orders)),
+                Some(Op::Conv(_)) | None => {
+                    let low = if plain[class(id)] { 0 } else { (alpha * c as f64) as usize };
+                    let high = c - low / multiple[class(id)] * multiple[class(id)];
+                    // A convolution that adds a map has its order.
+                    let same = (0..id).find(|&other| class(other) == class(id) && self.is_map[other]);
+                    match same.map(|other| orders[other].clone()) {
+                        Some(order) if order.all().len() == c => order,
+                        _ => Order::Map(Channels { high: (0..high).collect(), low: (high..c).collect() }),
+                    }
+                }
+                Some(_) => orders[self.reads[id][0]].clone(),
+            };
+            orders.push(order);
+        }
+        orders
+    }
+
+    /// Whether a value has a split of its own, not that of what it is made of.
+    fn makes(&self, network: &Network, id: usize) -> bool {
+        match id.checked_sub(1).map(|index| &network.nodes[index].op) {
+            Some(Op::Conv(conv)) => !is_depthwise(conv, self.channels[self.reads[id][0]]),
+            Some(Op::Concat { .. }) | None => true,
+            Some(_) => false,
+        }
+    }
+
+    /// The channels of concatenated maps: the high ones of all, then the low ones of all.
+    fn joined(&self, id: usize, orders: &[Order]) -> Channels {
+        let mut joined = Channels::default();
+        let mut first = 0;
+        for &part in &self.reads[id] {
+            let Channels { high, low } = orders[part].channels();
+            joined.high.extend(high.iter().map(|c| first + c));
+            joined.low.extend(low.iter().map(|c| first + c));
+            first += self.channels[part];
+        }
+        joined
+    }
+
+    fn vector(&self, id: usize, orders: &[Order], network: &Network) -> Order {
+        match id.checked_sub(1).map(|index| &network.nodes[index].op) {
+            Some(Op::Linear { .. }) | None => Order::Vector((0..self.channels[id]).collect()),
+            Some(Op::Concat { .. }) => {
+                let mut first = 0;
+                let mut all = Vec::new();
+                for &part in &self.reads[id] {
+                    all.extend(orders[part].all().iter().map(|c| first + c));
+                    first += self.channels[part];
+                }
+                Order::Vector(all)
+            }
+            Some(_) => Order::Vector(orders[self.reads[id][0]].all()),
+        }
+    }
+}
+
+/// Whether a convolution convolves each channel by itself.
+fn is_depthwise(conv: &octconv::network::Conv, inputs: usize) -> bool {
+    conv.depthwise || inputs > 1 && conv.groups as usize == inputs
+}
+
+/// The first value of the last stage: that behind the last map that all paths run through and that has another size
+/// than the last map. Without one, the last convolution.
+fn last_stage(reads: &[Vec<usize>], sizes: &[Option<[u32; 3]>], network: &Network) -> usize {
+    let last_size = sizes.iter().rev().flatten().next();
+    let is_passed = |id: usize| reads[id + 1..].iter().flatten().all(|&read| read >= id);
+    let boundary =
+        (1..sizes.len()).rev().find(|&id| sizes[id].is_some() && sizes[id].as_ref() != last_size && is_passed(id));
+    let last_conv = network.nodes.iter().rposition(|node| matches!(node.op, Op::Conv(_))).map_or(0, |index| index + 1);
+    boundary.map_or(last_conv, |id| id + 1)
+}
+
+fn find(class: &[usize], mut id: usize) -> usize {
+    while class[id] != id {
+        id = class[id];
+    }
+    id
+}
+
+fn join(class: &mut [usize], a: usize, b: usize) {
+    let (a, b) = (find(class, a), find(class, b));
+    class[a.max(b)] = a.min(b);
+}
+
+fn lcm(a: usize, b: usize) -> usize {
+    let (mut x, mut y) = (a.max(1), b.max(1));
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    a.max(1) / x * b.max(1)
+}
+
+/// What a node reads and makes.
+struct Change<'a> {
+    from: &'a Order,
+    to: &'a Order,
+}
+
+impl Change<'_> {
+    /// Adds the tensors of a node, cut out of those of the plain one.
+    fn tensors(&self, name: &str, op: &Op, plain: &Checkpoint, tensors: &mut BTreeMap<String, HostTensor>) {
+        let get = |part: &str| plain.tensors.get(&format!("{name}.{part}"));
+        let mut put = |part: String, tensor: HostTensor| {
+            if !tensor.data.is_empty() {
+                tensors.insert(format!("{name}.{part}"), tensor);
+            }
+        };
+        let (from, to) = (self.from.channels(), self.to.channels());
+        for part in ["bias", "norm"] {
+            for (letter, channels) in [("h", &to.high), ("l", &to.low)] {
+                let inner: &[&str] = if part == "norm" { &[".gamma", ".beta", ".mean", ".var"] } else { &[""] };
+                for inner in inner {
+                    if let Some(tensor) = get(&format!("{part}_h{inner}")) {
+                        put(format!("{part}_{letter}{inner}"), rows(tensor, channels));
+                    }
+                }
+            }
+        }
+        match op {
+            Op::Conv(conv) => {
+                let Some(weights) = get("w_hh") else { return };
+                let inputs = from.high.len() + from.low.len();
+                let paths = [
+                    ("hh", &from.high, &to.high),
+                    ("hl", &from.high, &to.low),
+                    ("lh", &from.low, &to.high),
+                    ("ll", &from.low, &to.low),
+                ];
+                if is_depthwise(conv, inputs) {
+                    put("w_hh".into(), rows(weights, &to.high));
+                    put("w_ll".into(), rows(weights, &to.low));
+                    return;
+                }
+                let groups = conv.groups as usize;
+                for (path, inputs, outputs) in paths {
+                    // In a group, a path has the inputs that come first or last.
+                    let columns: Vec<usize> = match groups {
+                        1 => inputs.clone(),
+                        _ => {
+                            let each = inputs.len() / groups;
+                            let first = if path.starts_with('l') { weights.shape[1] - each } else { 0 };
+                            (first..first + each).collect()
+                        }
+                    };
+                    put(format!("w_{path}"), columns_of(&rows(weights, outputs), &columns));
+                }
+            }
+            Op::Excite(_) => {
+                if let (Some(squeeze), Some(bias)) = (get("squeeze.weight"), get("squeeze.bias")) {
+                    put("squeeze.weight".into(), columns_of(squeeze, &self.from.all()));
+                    put("squeeze.bias".into(), bias.clone());
+                }
+                for (letter, channels) in [("h", &to.high), ("l", &to.low)] {
+                    for part in ["weight", "bias"] {
+                        if let Some(tensor) = get(&format!("excite_h.{part}")) {
+                            put(format!("excite_{letter}.{part}"), rows(tensor, channels));
+                        }
+                    }
+                }
+            }
+            Op::Linear { .. } => {
+                if let Some(weight) = get("weight") {
+                    put("weight".into(), columns_of(weight, &self.from.all()));
+                }
+                if let Some(bias) = get("bias") {
+                    put("bias".into(), bias.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The parts of a tensor with these indices along its first axis.
+fn rows(tensor: &HostTensor, chosen: &[usize]) -> HostTensor {
+    let each: usize = tensor.shape[1..].iter().product();
+    let data = chosen.iter().flat_map(|&row| &tensor.data[row * each..(row + 1) * each]).copied().collect();
+    HostTensor { shape: [&[chosen.len()], &tensor.shape[1..]].concat(), data }
+}
+
+/// The parts of a tensor with these indices along its second axis.
+fn columns_of(tensor: &HostTensor, chosen: &[usize]) -> HostTensor {
+    let (row, each) = (tensor.shape[1..].iter().product::<usize>(), tensor.shape[2..].iter().product::<usize>());
+    let rows = tensor.data.chunks_exact(row.max(1));
+    let data = rows.flat_map(|row| chosen.iter().flat_map(|&c| &row[c * each..(c + 1) * each])).copied().collect();
+    HostTensor { shape: [&[tensor.shape[0], chosen.len()], &tensor.shape[2..]].concat(), data }
+}
+
+#[cfg(test)]
+mod tests {
+    use octconv::network::zoo;
+    use octconv::reference;
+
+    use super::*;
+
+    fn plain(name: &str, classes: Option<u32>) -> Network {
+        zoo::build(name, &zoo::Settings { alpha: 0.0, classes, ..zoo::Settings::default() }).unwrap()
+    }
+
+    #[test]
+    fn costs_are_those_of_the_built_in_networks() {
+        for (name, alpha) in [
+            ("resnet50", 0.5),
+            ("resnet101", 0.25),
+            ("se-resnet50", 0.5),
+            ("densenet121", 0.25),
+            ("mobilenet-v1", 0.5),
+            ("cifar-resnet20", 0.25),
+        ] {
+            let size = zoo::default_size(name).unwrap();
+            let octave = to_octave(&plain(name, None), None, alpha, size).unwrap().network;
+            let wanted = zoo::build(name, &zoo::Settings { alpha, ..zoo::Settings::default() }).unwrap();
+            let cost = |network: &Network| Graph::new(network).unwrap().cost(size).unwrap();
+            assert_eq!(cost(&octave), cost(&wanted), "{name}");
+        }
+    }
+
+    #[test]
+    fn weights_are_those_of_the_same_channels() {
+        // Two layers of one channel each: the second reads what the first makes.
+        let text = r#"{"name": "n", "input": {"channels": 2}, "output": "sum", "nodes": [
+            {"name": "a", "op": "conv", "input": "input", "channels": 4, "bias": true},
+            {"name": "b", "op": "conv", "input": "a", "channels": 6, "norm": true},
+            {"name": "both", "op": "concat", "inputs": ["a", "b"]},
+            {"name": "c", "op": "conv", "input": "both", "channels": 3},
+            {"name": "means", "op": "global_pool", "input": "c"},
+            {"name": "sum", "op": "linear", "input": "means", "outputs": 2}]}"#;
+        let network: Network = serde_json::from_str(text).unwrap();
+        let graph = Graph::new(&network).unwrap();
+        let weights = Checkpoint::random(&graph, 3);
+        let size = InputSize::image(1, 4, 4);
+        let octave = to_octave(&network, Some(&weights), 0.5, size).unwrap();
+        let tensors = octave.checkpoint.unwrap().tensors;
+        let old = |name: &str| &weights.tensors[name].data;
+        // The channels of both are a's 0 to 3, then b's 0 to 5. High ones are 0, 1, 4, 5, 6, and low ones the others.
+        let expected: Vec<f32> = (0..3).flat_map(|o| [0, 1, 4, 5, 6].map(|i| old("c.w_hh")[o * 10 + i])).collect();
+        assert_eq!(tensors["c.w_hh"].data, expected);
+        let expected: Vec<f32> = (0..3).flat_map(|o| [2, 3, 7, 8, 9].map(|i| old("c.w_hh")[o * 10 + i])).collect();
+        assert_eq!(tensors["c.w_lh"].data, expected);
+        assert_eq!(tensors["b.norm_l.mean"].data, old("b.norm_h.mean")[3..]);
+        assert_eq!(tensors["a.bias_h"].data, old("a.bias_h")[..2]);
+
+        // On maps of one value, means change nothing, and the octave network is the plain one.
+        let input: Vec<f32> = [0.5, -1.5].iter().flat_map(|&v| [v; 16]).collect();
+        let answer = |network: &Network, tensors: &BTreeMap<String, HostTensor>| {
+            let graph = Graph::new(network).unwrap();
+            let checkpoint = Checkpoint { tensors: tensors.clone() };
+            reference::network::run(&graph, &checkpoint, size, &input, &mut |_, _| {}).unwrap().to_f32()
+        };
+        let [plain, split] = [answer(&network, &weights.tensors), answer(&octave.network, &tensors)];
+        assert!(plain.iter().zip(&split).all(|(a, b)| (a - b).abs() < 1e-5), "{plain:?} {split:?}");
+    }
+
+    #[test]
+    fn networks_with_a_low_frequency_are_refused() {
+        let octave = zoo::build("cifar-resnet20", &zoo::Settings { alpha: 0.5, ..zoo::Settings::default() }).unwrap();
+        let size = InputSize::image(1, 32, 32);
+        assert!(to_octave(&octave, None, 0.5, size).unwrap_err().to_string().contains("low frequency already"));
+        assert!(to_octave(&plain("cifar-resnet20", None), None, 1.5, size).unwrap_err().to_string().contains("alpha"));
+    }
+}
