@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, Result, ensure};
 use indicatif::ProgressBar;
+use octconv_import::tensors;
 
 use crate::output::{progress, shown_path, thousands};
 
@@ -14,7 +15,7 @@ use crate::output::{progress, shown_path, thousands};
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct Limits {
     /// The most bytes of a file, and of a picture when it is decoded, such as 500M or 2G (default: 4M for JSON, labels and
-    /// headers of safetensors, 256M for pictures, 1G for tensors)
+    /// headers of safetensors, 256M for pictures, 1G for tensors, also as f32)
     #[arg(long, value_name = "N")]
     max_bytes: Option<Bytes>,
 }
@@ -57,6 +58,11 @@ impl Limits {
         self.max_bytes.map_or(default, |Bytes(most)| most)
     }
 
+    /// The same for the tensors in a file.
+    pub fn of_tensors(self) -> tensors::Limits {
+        tensors::Limits { bytes: self.most(Holds::Tensors), ..tensors::Limits::default() }
+    }
+
     fn take(self, path: &Path, holds: Holds) -> Result<Vec<u8>> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
@@ -70,7 +76,7 @@ impl Limits {
         let mut file = bar.wrap_read(file).take(most.saturating_add(1));
         let mut bytes = Vec::new();
         if holds == Holds::Tensors {
-            file.by_ref().take(8).read_to_end(&mut bytes)?;
+            file.by_ref().take(9).read_to_end(&mut bytes)?;
             self.check_header(&bytes)?;
         }
         file.read_to_end(&mut bytes)?;
@@ -83,9 +89,11 @@ impl Limits {
         Ok(bytes)
     }
 
-    /// Checks the first number of a safetensors file: the length of its header, which is JSON.
+    /// Checks the first number of a safetensors file: the length of its header, which is JSON. `start`: the first bytes of
+    /// any file.
     fn check_header(self, start: &[u8]) -> Result<()> {
-        let Ok(length) = start.try_into().map(u64::from_le_bytes) else { return Ok(()) };
+        let Some((&length, b"{")) = start.split_first_chunk() else { return Ok(()) };
+        let length = u64::from_le_bytes(length);
         self.check("not a usable safetensors file: its header has", length, Holds::Text)
     }
 }

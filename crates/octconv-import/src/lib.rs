@@ -1,1 +1,3 @@
 //! Reads what other frameworks write: files of tensors, and whole networks.
+
+pub mod tensors;
