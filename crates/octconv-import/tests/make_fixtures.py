@@ -127,6 +127,9 @@ def pytorch():
     ):
         torch_file(name, what, plain)
 
+    colours = {"_orig_mod.module.fc.weight": torch.eye(3)}
+    torch_file("colours", {"epoch": 5, "model_state_dict": colours, "optimizer_state_dict": {}}, colours)
+
     # What is refused.
     torch_file("module", torch.nn.Linear(2, 2), None, "refused")
     torch_file("module_legacy", torch.nn.Linear(2, 2), None, "refused", _use_new_zipfile_serialization=False)

@@ -146,7 +146,7 @@ impl Fixture {
     }
 }
 
-fn read(bytes: &[u8]) -> Tensors {
+pub fn read(bytes: &[u8]) -> Tensors {
     let file = SafeTensors::deserialize(bytes).unwrap();
     let tensors = file.iter().map(|(name, view)| {
         let data = view.data();
