@@ -212,7 +212,13 @@ pub enum MisfitKind {
         /// The shape that it must have.
         expected: Vec<usize>,
     },
-    /// The network has no place for it.
+    /// No name of the network is like it.
+    #[error("is surplus: found {found:?}, expected no such tensor")]
+    Unknown {
+        /// Its shape.
+        found: Vec<usize>,
+    },
+    /// Its name is known, but the network has no place for it.
     #[error("is surplus: {reason}")]
     Surplus {
         /// Why not.
@@ -236,11 +242,18 @@ pub enum MisfitKind {
     },
 }
 
+impl MisfitKind {
+    /// Whether the network has no place for the tensor.
+    pub fn is_surplus(&self) -> bool {
+        matches!(self, Self::Unknown { .. } | Self::Surplus { .. })
+    }
+}
+
 /// How many tensors are wrong, and the first of them.
 fn summary(misfits: &[Misfit]) -> String {
     let count = |is: fn(&MisfitKind) -> bool| misfits.iter().filter(|misfit| is(&misfit.problem)).count();
     let missing = count(|problem| matches!(problem, MisfitKind::Missing { .. }));
-    let surplus = count(|problem| matches!(problem, MisfitKind::Surplus { .. }));
+    let surplus = count(MisfitKind::is_surplus);
     let first = misfits.first().map_or_else(String::new, Misfit::to_string);
     match misfits.len() {
         0 | 1 => first,

@@ -145,19 +145,14 @@ pub struct TrainedArgs {
 
 impl TrainedArgs {
     pub fn load(&self) -> Result<Trained> {
-        let (network, checkpoint, labels) = match (&self.network, &self.weights) {
-            (Some(name), Some(path)) => {
-                let network = load(name, &self.settings, self.limits)?.network;
-                let tensors = weights::read(path, self.limits)?;
-                let checkpoint = weights::fit(path, tensors.checkpoint, &Graph::new(&network)?, None)?;
-                (network, checkpoint, None)
-            }
-            _ => {
+        let (network, labels) = match &self.network {
+            Some(name) => (load(name, &self.settings, self.limits)?.network, None),
+            None => {
                 let own = &self.settings;
                 if own.alpha.is_some() || own.width.is_some() || own.classes.is_some() {
                     bail!("--alpha, --width and --classes need --network");
                 }
-                (digits::network()?, digits::checkpoint()?, Some(digits::LABELS.to_owned()))
+                (digits::network()?, Some(digits::LABELS.to_owned()))
             }
         };
         let Some(picture) = network.picture.clone() else {
@@ -190,7 +185,12 @@ impl TrainedArgs {
             None => labels.unwrap_or_default(),
         };
         let labels = labels.lines().map(str::to_owned).collect();
-        Ok(Trained { graph: Graph::new(&network)?, checkpoint, labels, picture })
+        let graph = Graph::new(&network)?;
+        let checkpoint = match &self.weights {
+            Some(path) => weights::fit(path, weights::read(path, self.limits)?.checkpoint, &graph, None)?,
+            None => digits::checkpoint()?,
+        };
+        Ok(Trained { graph, checkpoint, labels, picture })
     }
 }
 

@@ -44,7 +44,7 @@ impl fmt::Display for Misfits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |is: fn(&MisfitKind) -> bool| self.misfits.iter().filter(|misfit| is(&misfit.problem)).count();
         let missing = count(|problem| matches!(problem, MisfitKind::Missing { .. }));
-        let surplus = count(|problem| matches!(problem, MisfitKind::Surplus { .. }));
+        let surplus = count(MisfitKind::is_surplus);
         let other = self.misfits.len() - missing - surplus;
         let network = &self.network;
         write!(f, "it does not fit {network}: {missing} tensors missing, {surplus} surplus, {other} of another shape")
@@ -56,12 +56,16 @@ const NODES: usize = 10;
 const TENSORS: usize = 3;
 
 impl Misfits {
-    /// A line for each of the first nodes, those that lack something before those that have too much.
+    /// A line for each of the first nodes: those that tell the most first, and those of unknown names last.
     pub fn lines(&self) -> Vec<String> {
-        let mut nodes: BTreeMap<(bool, &str), Vec<&Misfit>> = BTreeMap::new();
+        let mut nodes: BTreeMap<(u8, &str), Vec<&Misfit>> = BTreeMap::new();
         for misfit in &self.misfits {
-            let is_surplus = matches!(misfit.problem, MisfitKind::Surplus { .. });
-            nodes.entry((is_surplus, &misfit.node)).or_default().push(misfit);
+            let place = match misfit.problem {
+                MisfitKind::Surplus { .. } => 0,
+                MisfitKind::Unknown { .. } => 2,
+                _ => 1,
+            };
+            nodes.entry((place, &misfit.node)).or_default().push(misfit);
         }
         let mut lines: Vec<String> =
             nodes.iter().take(NODES).map(|((_, node), misfits)| self.line(node, misfits)).collect();
@@ -85,15 +89,15 @@ impl Misfits {
         format!("{node}: {}", told.join("; "))
     }
 
-    /// The surplus tensor whose name is the most like that of a missing one, or the other way round.
+    /// The tensor of unknown name that is the most like a missing one, or the other way round.
     fn nearest(&self, misfit: &Misfit) -> Option<&str> {
         /// Names that are less alike have nothing in common.
         const LEAST: f64 = 0.4;
         /// Longer names are not compared.
         const LONGEST: usize = 200;
         let is_other = |other: &&Misfit| match misfit.problem {
-            MisfitKind::Missing { .. } => matches!(other.problem, MisfitKind::Surplus { .. }),
-            MisfitKind::Surplus { .. } => matches!(other.problem, MisfitKind::Missing { .. }),
+            MisfitKind::Missing { .. } => matches!(other.problem, MisfitKind::Unknown { .. }),
+            MisfitKind::Unknown { .. } => matches!(other.problem, MisfitKind::Missing { .. }),
             _ => false,
         };
         let short = |name: &str| name.len() <= LONGEST;

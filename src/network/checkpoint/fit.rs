@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::checkpoint::{Checkpoint, HostTensor};
-use super::dialects::{Alias, Block, Known, Whole, common_prefix, is_counter, names, without_prefix};
+use super::dialects::{Alias, Block, Known, Whole, common_prefix, is_counter, is_tail, names, without_prefix};
 use crate::error::{Error, Misfit, MisfitKind};
 use crate::network::graph::Graph;
 
@@ -113,8 +113,11 @@ impl<'a> Fit<'a> {
             return;
         }
         let Some(known) = self.names.get(bare) else {
-            if !is_counter(bare) {
-                self.surplus(name, format!("found {:?}, expected no such tensor", tensor.shape));
+            if is_tail(bare) {
+                let reason = "only pre-activation networks have it, whose norms stand before their convolutions";
+                self.surplus(name, reason.into());
+            } else if !is_counter(bare) {
+                self.misfit(name, MisfitKind::Unknown { found: tensor.shape });
             }
             return;
         };
@@ -256,7 +259,7 @@ impl<'a> Fit<'a> {
     fn node_of<'n>(&self, name: &'n str) -> &'n str {
         let ends = name.match_indices(['.', '/']).map(|(at, _)| &name[..at]);
         let known = ends.clone().rev().find(|node| self.graph.nodes.iter().any(|other| other.name == **node));
-        known.or(ends.last()).unwrap_or(name)
+        known.or(ends.last()).or(name.rsplit_once('_').map(|(start, _)| start)).unwrap_or(name)
     }
 }
 

@@ -53,7 +53,7 @@ fn files_become_safetensors() {
             "PyTorch (ZIP): 2 tensors, 6 values\nleft out: epoch (a number), best (the class or function \
              torch.nn.modules.linear.Identity)\n",
         ),
-        ("pytorch/legacy_views.pth", "pytorch/legacy_views", "PyTorch (legacy): 9 tensors, 84 values\n"),
+        ("pytorch/legacy_views.pth", "pytorch/legacy_views", "PyTorch (legacy): 9 tensors, 83 values\n"),
         ("mxnet/v2.params", "mxnet/v2", "MXNet (.params): 2 tensors, 7 values\n"),
         ("numpy/types.npz", "numpy/types", "NumPy (.npz): 16 tensors, 48 values\n"),
         ("mxnet/v2.safetensors", "mxnet/v2", "safetensors: 2 tensors, 7 values\n"),
@@ -74,7 +74,7 @@ fn networks_get_their_own_names() {
     let own = tensors(fixture("networks/plain.safetensors"));
     let out = Out::new();
     let told = out.convert("networks/plain.gluon.params", &["--network", &network]).succeeded();
-    assert_eq!(told, "MXNet (.params): 95 tensors of small, 1,198 values\n");
+    assert_eq!(told, "MXNet (.params): 124 tensors of small, 1,446 values\n");
     assert_eq!(tensors(out.path()), own);
     // Symbol's networks add 1e-4 to variances, this one 1e-5.
     out.convert("networks/plain.symbol.params", &["--network", &network]).succeeded();
@@ -125,7 +125,7 @@ fn what_does_not_fit_is_told_by_node() {
     assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""));
     assert!(
         lines[0]
-            .ends_with("plain.gluon.params: it does not fit small: 42 tensors missing, 42 surplus, 0 of another shape"),
+            .ends_with("plain.gluon.params: it does not fit small: 46 tensors missing, 46 surplus, 0 of another shape"),
         "{}",
         lines[0]
     );
@@ -139,7 +139,11 @@ fn what_does_not_fit_is_told_by_node() {
     assert!(!out.path().exists());
     // Norms in front of convolutions are not taken for norms behind them.
     let outcome = out.convert("networks/preactivation.symbol.params", &["--network", &network]);
-    assert!(outcome.code == 1 && outcome.stderr.contains("tail_bn_gamma is surplus"), "{}", outcome.stderr);
+    assert!(
+        outcome.code == 1 && outcome.stderr.contains("\ntail_bn: tail_bn_beta is surplus: only pre-activation"),
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]
@@ -164,7 +168,6 @@ fn what_cannot_be_converted_leaves_the_output_alone() {
     refused(&["convert", &output, &output], &["out.safetensors: it is read too"]);
     let limited = out.convert("pytorch/legacy_views.pth", &["--max-bytes", "300"]);
     limited.assert_refused("legacy_views.pth: the file has ");
-    // 84 values, of which some repeat others in the file.
     let small = ["--max-bytes", "27"];
     out.convert("numpy/plain.npy", &small).assert_refused("plain.npy: the file has 152 bytes, and 27 are allowed");
     assert_eq!(fs::read(out.path()).unwrap(), before);

@@ -42,3 +42,8 @@ pub(super) fn names(graph: &Graph, wanted: &BTreeMap<String, Vec<usize>>) -> Has
 pub(super) fn is_counter(name: &str) -> bool {
     name == "num_batches_tracked" || name.ends_with(".num_batches_tracked") || name.ends_with("/N")
 }
+
+/// Whether a tensor is of the norm behind all residual blocks, which the official pre-activation networks have.
+pub(super) fn is_tail(name: &str) -> bool {
+    name.starts_with("tail_bn") || name.starts_with("tail.0.")
+}
