@@ -486,10 +486,9 @@ fn chainer_names_tensors_with_slashes_and_adds_more_to_variances() {
         (_, Some((layer, block, part))) => format!("res{}/{block}/{}", layer + 2, part.replace("conv", "conv_bn_act")),
         _ => node.replace("fc", "fc7").replace("conv1", "conv_bn_act1"),
     };
-    let nodes: [(&dyn Fn(&str) -> String, [&str; 3]); 2] = [
-        (&imagenet, ["res2/a/conv1/conv/conv_h2l/W", "res3/b1/conv3/bn_l/avg_var", "fc6/W"]),
-        (&cifar, ["res3/0/conv_bn_act1/conv/conv_h2l/W", "res4/1/conv_bn3/bn_l/avg_var", "fc7/b"]),
-    ];
+    let imagenet =
+        (&imagenet as &dyn Fn(&str) -> String, ["res2/a/conv1/conv/conv_h2l/W", "res3/b1/conv3/bn_l/avg_var", "fc6/W"]);
+    let cifar = (&cifar as _, ["res3/0/conv_bn_act1/conv/conv_h2l/W", "res4/1/conv_bn3/bn_l/avg_var", "fc7/b"]);
     // 2e-5 instead of 1e-5.
     let mut wanted = ours.clone();
     let shift = 2e-5 - f64::from(graph.network().norm_eps);
@@ -497,7 +496,7 @@ fn chainer_names_tensors_with_slashes_and_adds_more_to_variances() {
         tensor.data.iter_mut().for_each(|var| *var = (f64::from(*var) + shift) as f32);
     }
     assert!(wanted != ours);
-    for (node, names) in nodes {
+    for (node, names) in [imagenet, cifar] {
         let weight = |node: &str, path: &str| format!("{node}/conv/conv_{path}/W");
         let norm = |node: &str, f: &str, which: &str| format!("{node}/bn_{f}/{}", statistic(which));
         let mut theirs = renamed(&ours, node, weight, norm);

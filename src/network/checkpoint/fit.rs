@@ -257,9 +257,9 @@ impl<'a> Fit<'a> {
 
     /// The node that a tensor's name starts with. If there is none, the name without its last part.
     fn node_of<'n>(&self, name: &'n str) -> &'n str {
-        let ends = name.match_indices(['.', '/']).map(|(at, _)| &name[..at]);
-        let known = ends.clone().rev().find(|node| self.graph.nodes.iter().any(|other| other.name == **node));
-        known.or(ends.last()).or(name.rsplit_once('_').map(|(start, _)| start)).unwrap_or(name)
+        let mut ends = name.match_indices(['.', '/']).rev().map(|(at, _)| &name[..at]);
+        let known = ends.clone().find(|node| self.graph.nodes.iter().any(|other| other.name == **node));
+        known.or(ends.next()).or(name.rsplit_once('_').map(|(start, _)| start)).unwrap_or(name)
     }
 }
 

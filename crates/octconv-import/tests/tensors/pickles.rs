@@ -12,7 +12,7 @@ fn legacy_head() -> Vec<u8> {
 pub fn legacy(object: &[u8], values: &[f32]) -> Vec<u8> {
     let mut file = legacy_head();
     file.extend(object);
-    file.extend(b"\x80\x02]X\x01\0\0\00a.");
+    file.extend(b"\x80\x02]X\x01\0\0\0\x30a.");
     file.extend((values.len() as u64).to_le_bytes());
     file.extend(values.iter().flat_map(|value| value.to_le_bytes()));
     file
@@ -21,7 +21,7 @@ pub fn legacy(object: &[u8], values: &[f32]) -> Vec<u8> {
 /// The codes of a tensor in storage "0" that claims `elements`. `view`: codes of offset, shape and strides.
 pub fn tensor(elements: u8, view: &[u8]) -> Vec<u8> {
     let mut codes =
-        b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\00".to_vec();
+        b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0\x30".to_vec();
     codes.extend(b"X\x03\0\0\0cpuK");
     codes.push(elements);
     codes.extend(b"tQ");
