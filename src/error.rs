@@ -143,10 +143,10 @@ pub enum Error {
     },
 
     /// A checkpoint does not belong to this network.
-    #[error("the checkpoint does not fit the network: {}", problems.join("; "))]
+    #[error("the checkpoint does not fit the network: {}", summary(misfits))]
     Checkpoint {
-        /// Every tensor that is missing, surplus or of another shape, with the shapes.
-        problems: Vec<String>,
+        /// Every tensor that is missing, surplus or of another shape. The message has the first alone.
+        misfits: Vec<Misfit>,
     },
 
     /// A file of tensors cannot be read or written.
@@ -187,6 +187,81 @@ pub enum Error {
         /// What wgpu said.
         message: String,
     },
+}
+
+/// A tensor of a checkpoint that does not fit a network.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{name} {problem}")]
+#[non_exhaustive]
+pub struct Misfit {
+    /// The node that it belongs to, as far as its name tells.
+    pub node: String,
+    /// Its name: this project's if it is missing, else the one that the checkpoint has.
+    pub name: String,
+    /// What is wrong.
+    pub problem: MisfitKind,
+}
+
+/// Why a tensor of a checkpoint does not fit a network.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MisfitKind {
+    /// The network needs it.
+    #[error("is missing: expected {expected:?}")]
+    Missing {
+        /// The shape that it must have.
+        expected: Vec<usize>,
+    },
+    /// No name of the network is like it.
+    #[error("is surplus: found {found:?}, expected no such tensor")]
+    Unknown {
+        /// Its shape.
+        found: Vec<usize>,
+    },
+    /// Its name is known, but the network has no place for it.
+    #[error("is surplus: {reason}")]
+    Surplus {
+        /// Why not.
+        reason: String,
+    },
+    /// It has another shape.
+    #[error("has another shape: found {found:?}, expected {expected:?}")]
+    Shape {
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that it must have.
+        expected: Vec<usize>,
+    },
+    /// It has more or fewer elements than its shape says.
+    #[error("has {found} elements: expected {expected:?}")]
+    Length {
+        /// Its elements.
+        found: usize,
+        /// Its shape.
+        expected: Vec<usize>,
+    },
+}
+
+impl MisfitKind {
+    /// Whether the network has no place for the tensor.
+    pub fn is_surplus(&self) -> bool {
+        matches!(self, Self::Unknown { .. } | Self::Surplus { .. })
+    }
+}
+
+/// How many tensors are wrong, and the first of them.
+fn summary(misfits: &[Misfit]) -> String {
+    let count = |is: fn(&MisfitKind) -> bool| misfits.iter().filter(|misfit| is(&misfit.problem)).count();
+    let missing = count(|problem| matches!(problem, MisfitKind::Missing { .. }));
+    let surplus = count(MisfitKind::is_surplus);
+    let first = misfits.first().map_or_else(String::new, Misfit::to_string);
+    match misfits.len() {
+        0 | 1 => first,
+        all => format!(
+            "{missing} tensors are missing, {surplus} are surplus, and {} have another shape; the first: {first}",
+            all - missing - surplus
+        ),
+    }
 }
 
 /// Why a tensor's presence or absence is wrong.

@@ -31,7 +31,7 @@ pub use context::{Cache, Context, ContextOptions, Timing};
 pub use device::{AdapterFacts, DeviceFacts, DeviceIdentity};
 pub use dims::{Dims, Extent, InputSize};
 pub use engine::{Engine, EngineOptions, Layer, PackedWeights, TensorBinding, Tensors};
-pub use error::{BindingProblem, Error, PlanMismatch, Presence};
+pub use error::{BindingProblem, Error, Misfit, MisfitKind, PlanMismatch, Presence};
 pub use kernels::job::Slice;
 pub use layer::{
     Activation, BatchNorm, Cost, Downsample, Frequency, Groups, Path, Rounding, Shapes, Spec, SpecBuilder, Split,

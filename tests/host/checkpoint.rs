@@ -17,7 +17,7 @@ fn tensor(shape: &[usize], data: &[f32]) -> HostTensor {
 /// The problems that a refusal lists.
 fn problems(result: Result<Checkpoint, Error>) -> Vec<String> {
     match result {
-        Err(Error::Checkpoint { problems }) => problems,
+        Err(Error::Checkpoint { misfits }) => misfits.iter().map(ToString::to_string).collect(),
         other => panic!("{:?}", other.map(|checkpoint| checkpoint.tensors.len())),
     }
 }
@@ -258,4 +258,344 @@ fn every_problem_is_listed() {
             "c.weight is surplus: found [5], expected no such tensor",
         ]
     );
+}
+
+#[test]
+fn a_refusal_says_how_much_is_wrong_and_where() {
+    let graph = small(true, true);
+    let mut checkpoint = Checkpoint::random(&graph, 1);
+    checkpoint.tensors.remove("b.norm_l.var");
+    let message = checkpoint.clone().fit(&graph).unwrap_err().to_string();
+    assert_eq!(message, "the checkpoint does not fit the network: b.norm_l.var is missing: expected [1]");
+    checkpoint.tensors.remove("b.norm_l.mean");
+    checkpoint.tensors.insert("module.b.w_xx".into(), tensor(&[1], &[0.0]));
+    let Err(error) = checkpoint.fit(&graph) else { panic!() };
+    let message = error.to_string();
+    let wanted = "2 tensors are missing, 1 are surplus, and 0 have another shape; the first: module.b.w_xx is surplus";
+    assert!(message.contains(wanted), "{message}");
+    let Error::Checkpoint { misfits } = error else { panic!() };
+    let nodes: Vec<_> = misfits.iter().map(|misfit| (misfit.node.as_str(), misfit.name.as_str())).collect();
+    assert_eq!(nodes, [("module.b", "module.b.w_xx"), ("b", "b.norm_l.mean"), ("b", "b.norm_l.var")]);
+}
+
+#[test]
+fn prefixes_are_dropped() {
+    let graph = graph("cifar-resnet20", 0.25);
+    let ours = Checkpoint::random(&graph, 3);
+    for prefix in
+        ["module.", "_orig_mod.", "model.", "backbone.", "module._orig_mod.model.", "updater/model:main/predictor/"]
+    {
+        let with = |names: fn(&str) -> bool| {
+            let name = |name: &String| if names(name) { format!("{prefix}{name}") } else { name.clone() };
+            let tensors = ours.tensors.iter().map(|(n, tensor)| (name(n), tensor.clone())).collect();
+            Checkpoint { tensors }
+        };
+        assert!(with(|_| true).fit(&graph).unwrap() == ours, "{prefix}");
+        // The classifier may stand outside of it.
+        assert!(with(|name| !name.starts_with("fc.")).fit(&graph).unwrap() == ours, "{prefix}");
+        assert!(with(|_| true).without_prefixes() == ours, "{prefix}");
+        let some = with(|name| !name.starts_with("fc."));
+        assert!(some.clone().without_prefixes() == some, "{prefix}");
+    }
+    assert!(Checkpoint::default().without_prefixes() == Checkpoint::default());
+    let twice = Checkpoint {
+        tensors: [("fc.bias", 1.0), ("module.fc.bias", 2.0)].map(|(n, v)| (n.into(), tensor(&[10], &[v; 10]))).into(),
+    };
+    let lines = problems(twice.fit(&graph));
+    assert_eq!(lines[0], "module.fc.bias is surplus: fc.bias is fc.bias already");
+    // A network may have such a name itself.
+    let json = r#"{"name": "x", "input": {"channels": 1}, "output": "module.a", "nodes": [
+        {"name": "module.a", "op": "conv", "input": "input", "channels": 1}]}"#;
+    let graph = Graph::new(&serde_json::from_str(json).unwrap()).unwrap();
+    let ours = Checkpoint::random(&graph, 3);
+    assert!(ours.clone().fit(&graph).unwrap() == ours);
+}
+
+/// The four weights of a node as one: outputs of H, then of L, and of each the inputs of H, then of L.
+fn whole(ours: &Checkpoint, node: &str) -> HostTensor {
+    let part = |name: &str| ours.tensors.get(&format!("{node}.{name}"));
+    let mut data = Vec::new();
+    let mut rows_of_all = 0;
+    let mut shape = Vec::new();
+    for parts in [[part("w_hh"), part("w_lh")], [part("w_hl"), part("w_ll")]] {
+        let Some(any) = parts.into_iter().flatten().next() else { continue };
+        let rows = any.shape[0];
+        for row in 0..rows {
+            for tensor in parts.into_iter().flatten() {
+                let width = tensor.data.len() / rows;
+                data.extend_from_slice(&tensor.data[row * width..(row + 1) * width]);
+            }
+        }
+        rows_of_all += rows;
+        let columns = parts.into_iter().flatten().map(|tensor| tensor.shape[1]).sum();
+        shape = [&[0, columns], &any.shape[2..]].concat();
+    }
+    shape[0] = rows_of_all;
+    HostTensor { shape, data }
+}
+
+const STATISTICS: [(&str, &str); 4] =
+    [("gamma", "weight"), ("beta", "bias"), ("mean", "running_mean"), ("var", "running_var")];
+
+/// `ours` under names of another project. `node` gives what the names of a node start with there; `weight` the name of its
+/// weight of a path, or of all paths if it has no path in it; `norm` that of a statistic.
+fn renamed(
+    ours: &Checkpoint,
+    node: impl Fn(&str) -> String,
+    weight: impl Fn(&str, &str) -> String,
+    norm: impl Fn(&str, &str, &str) -> String,
+) -> Checkpoint {
+    let mut tensors = std::collections::BTreeMap::new();
+    for (name, tensor) in &ours.tensors {
+        let (theirs, tensor) = match name.rsplit_once('.').unwrap() {
+            (place, statistic) if place.contains(".norm_") => {
+                let (place, frequency) = place.rsplit_once(".norm_").unwrap();
+                (norm(&node(place), frequency, statistic), tensor.clone())
+            }
+            (place, part) if part.starts_with("w_") => {
+                let path = format!("{}2{}", &part[2..3], &part[3..]);
+                let theirs = weight(&node(place), &path);
+                let is_whole = theirs == weight(&node(place), "");
+                (theirs, if is_whole { whole(ours, place) } else { tensor.clone() })
+            }
+            (place, part) => (format!("{}.{part}", node(place)), tensor.clone()),
+        };
+        tensors.insert(theirs, tensor);
+    }
+    Checkpoint { tensors }
+}
+
+/// The number of a layer, that of a block, and what follows; `None` for `conv1` and `fc`.
+fn taken_apart(node: &str) -> Option<(usize, usize, &str)> {
+    let mut parts = node.strip_prefix("layer")?.splitn(3, '.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?))
+}
+
+fn pytorch_statistic(statistic: &str) -> &'static str {
+    STATISTICS.iter().find(|(ours, _)| *ours == statistic).unwrap().1
+}
+
+/// Checks that `theirs` has these names, and that it fits.
+fn assert_fits(graph: &Graph, theirs: Checkpoint, names: &[&str], ours: &Checkpoint) {
+    for name in names {
+        assert!(theirs.tensors.contains_key(*name), "{name} is not among {:?}", theirs.tensors.keys());
+    }
+    let fitted = theirs.fit(graph).unwrap_or_else(|error| panic!("{names:?}: {error}"));
+    assert!(fitted == *ours, "{names:?}");
+}
+
+#[test]
+fn lxt_gh_has_one_weight_or_four() {
+    for alpha in [0.25, 0.5] {
+        let graph = graph("resnet26", alpha);
+        let ours = Checkpoint::random(&graph, 3);
+        let node = |node: &str| node.replace(".conv", ".ocb");
+        let norm = |node: &str, frequency: &str, statistic: &str| match node {
+            "conv1" => format!("bn1.{}", pytorch_statistic(statistic)),
+            _ => format!("{node}.bn_{frequency}.{}", pytorch_statistic(statistic)),
+        };
+        let sliced = |node: &str, _: &str| match node {
+            "conv1" => "conv1.weight".into(),
+            _ => format!("{node}.conv.weights"),
+        };
+        let names =
+            ["layer1.0.ocb1.conv.weights", "layer2.0.downsample.0.conv.weights", "layer2.0.ocb2.bn_l.running_var"];
+        assert_fits(&graph, renamed(&ours, node, sliced, norm), &names, &ours);
+        let four = |node: &str, path: &str| match node {
+            "conv1" => "conv1.weight".into(),
+            _ => format!("{node}.conv.{path}.weight"),
+        };
+        let names = ["layer1.0.ocb1.conv.h2l.weight", "layer2.0.downsample.0.conv.l2l.weight"];
+        assert_fits(&graph, renamed(&ours, node, four, norm), &names, &ours);
+    }
+}
+
+#[test]
+fn lxt_gh_ends_with_plain_blocks() {
+    let graph = graph("resnet26", 0.0);
+    let ours = Checkpoint::random(&graph, 3);
+    let weight = |node: &str, _: &str| format!("{node}.weight");
+    let norm = |node: &str, _: &str, statistic: &str| {
+        let place = if node.contains("downsample") { format!("{node}.bn_h") } else { node.replace("conv", "bn") };
+        format!("{place}.{}", pytorch_statistic(statistic))
+    };
+    let names = ["layer4.1.conv2.weight", "layer4.1.bn2.running_mean"];
+    assert_fits(&graph, renamed(&ours, str::to_owned, weight, norm), &names, &ours);
+}
+
+#[test]
+fn pytorchcv_has_one_weight() {
+    for alpha in [0.0, 0.5] {
+        let graph = graph("resnet26", alpha);
+        let ours = Checkpoint::random(&graph, 3);
+        let node = |node: &str| match (node, taken_apart(node)) {
+            (_, Some((layer, block, "downsample.0"))) => {
+                format!("features.stage{layer}.unit{}.identity_conv", block + 1)
+            }
+            (_, Some((layer, block, part))) => format!("features.stage{layer}.unit{}.body.{part}", block + 1),
+            ("fc", _) => "output".into(),
+            _ => "features.init_block.conv".into(),
+        };
+        let weight = |node: &str, _: &str| format!("{node}.conv.weight");
+        let norm = |node: &str, frequency: &str, statistic: &str| match node {
+            "features.init_block.conv" => format!("{node}.bn.{}", pytorch_statistic(statistic)),
+            _ => format!("{node}.{frequency}_bn.{}", pytorch_statistic(statistic)),
+        };
+        let names = [
+            "features.init_block.conv.conv.weight",
+            "features.stage1.unit1.body.conv1.conv.weight",
+            "features.stage2.unit1.identity_conv.h_bn.running_var",
+            "output.weight",
+        ];
+        assert_fits(&graph, renamed(&ours, node, weight, norm), &names, &ours);
+    }
+}
+
+#[test]
+fn a_weight_of_another_split_is_refused() {
+    let graph = small(false, false);
+    let mut theirs = Checkpoint::random(&graph, 1);
+    let ours = theirs.clone();
+    theirs.tensors.retain(|name, _| !name.starts_with("b."));
+    theirs.tensors.insert("b.conv.weights".into(), whole(&ours, "b"));
+    assert!(theirs.clone().fit(&graph).unwrap() == ours);
+    theirs.tensors.insert("b.conv.weights".into(), tensor(&[2, 3, 1, 1], &[0.0; 6]));
+    let lines = problems(theirs.clone().fit(&graph));
+    assert_eq!(lines[0], "b.conv.weights has another shape: found [2, 3, 1, 1], expected [2, 2, 1, 1]");
+    theirs.tensors.insert("b.conv.weights".into(), tensor(&[2, 2, 1, 1], &[0.0; 3]));
+    assert_eq!(problems(theirs.fit(&graph))[0], "b.conv.weights has 3 elements: expected [2, 2, 1, 1]");
+}
+
+#[test]
+fn chainer_names_tensors_with_slashes_and_adds_more_to_variances() {
+    let graph = graph("resnet26", 0.25);
+    let ours = Checkpoint::random(&graph, 3);
+    let statistic = |statistic: &str| match statistic {
+        "mean" | "var" => format!("avg_{statistic}"),
+        _ => statistic.to_owned(),
+    };
+    let imagenet = |node: &str| match (node, taken_apart(node)) {
+        (_, Some((layer, 0, "downsample.0"))) => format!("res{}/a/residual_conv", layer + 1),
+        (_, Some((layer, 0, part))) => format!("res{}/a/{part}", layer + 1),
+        (_, Some((layer, block, part))) => format!("res{}/b{block}/{part}", layer + 1),
+        _ => node.replace("fc", "fc6"),
+    };
+    let cifar = |node: &str| match (node, taken_apart(node)) {
+        (_, Some((layer, block, "downsample.0"))) => format!("res{}/{block}/conv_bn4", layer + 2),
+        (_, Some((layer, block, "conv3"))) => format!("res{}/{block}/conv_bn3", layer + 2),
+        (_, Some((layer, block, part))) => format!("res{}/{block}/{}", layer + 2, part.replace("conv", "conv_bn_act")),
+        _ => node.replace("fc", "fc7").replace("conv1", "conv_bn_act1"),
+    };
+    let imagenet =
+        (&imagenet as &dyn Fn(&str) -> String, ["res2/a/conv1/conv/conv_h2l/W", "res3/b1/conv3/bn_l/avg_var", "fc6/W"]);
+    let cifar = (&cifar as _, ["res3/0/conv_bn_act1/conv/conv_h2l/W", "res4/1/conv_bn3/bn_l/avg_var", "fc7/b"]);
+    // 2e-5 instead of 1e-5.
+    let mut wanted = ours.clone();
+    let shift = 2e-5 - f64::from(graph.network().norm_eps);
+    for (_, tensor) in wanted.tensors.iter_mut().filter(|(name, _)| name.ends_with(".var")) {
+        tensor.data.iter_mut().for_each(|var| *var = (f64::from(*var) + shift) as f32);
+    }
+    assert!(wanted != ours);
+    for (node, names) in [imagenet, cifar] {
+        let weight = |node: &str, path: &str| format!("{node}/conv/conv_{path}/W");
+        let norm = |node: &str, f: &str, which: &str| format!("{node}/bn_{f}/{}", statistic(which));
+        let mut theirs = renamed(&ours, node, weight, norm);
+        let classifier = names[2].split('/').next().unwrap();
+        for (part, letter) in [("weight", "W"), ("bias", "b")] {
+            let tensor = theirs.tensors.remove(&format!("{classifier}.{part}")).unwrap();
+            theirs.tensors.insert(format!("{classifier}/{letter}"), tensor);
+        }
+        theirs.tensors.insert("conv1/bn_h/N".into(), tensor(&[], &[7.0]));
+        assert_fits(&graph, theirs, &names, &wanted);
+    }
+}
+
+#[test]
+fn piston_y_counts_nodes() {
+    let graph = graph("resnet26", 0.25);
+    let ours = Checkpoint::random(&graph, 3);
+    let node = |node: &str| match (node, taken_apart(node)) {
+        (_, Some((layer, block, "downsample.0"))) => format!("features.{}.{block}.downsample", layer + 3),
+        (_, Some((layer, block, part))) => {
+            let k: usize = part.strip_prefix("conv").unwrap().parse().unwrap();
+            format!("features.{}.{block}.body.{}", layer + 3, k - 1)
+        }
+        ("fc", _) => "output".into(),
+        _ => "features".into(),
+    };
+    let weight = |node: &str, path: &str| match node {
+        "features" => "features.0.weight".into(),
+        _ => format!("{node}.0.W_{}.weight", path.replace('2', "").to_uppercase()),
+    };
+    let norm = |node: &str, frequency: &str, statistic: &str| {
+        let statistic = statistic.replace("mean", "running_mean").replace("var", "running_var");
+        match node {
+            "features" => format!("features.1.{statistic}"),
+            _ => format!("{node}.1.{frequency}_bn.{statistic}"),
+        }
+    };
+    let names = ["features.4.0.body.0.0.W_HL.weight", "features.5.1.body.2.1.l_bn.running_var", "output.bias"];
+    assert_fits(&graph, renamed(&ours, node, weight, norm), &names, &ours);
+}
+
+#[test]
+fn symbol_names_the_norms_of_a_densenet_by_their_convolutions() {
+    for alpha in [0.125, 0.0] {
+        let mut network = zoo::build("densenet121", &Settings { alpha, ..Settings::default() }).unwrap();
+        // So that no variance changes.
+        network.norm_eps = 1e-4;
+        let graph = Graph::new(&network).unwrap();
+        let ours = Checkpoint::random(&graph, 3);
+        let mut tensors = std::collections::BTreeMap::new();
+        for (name, tensor) in &ours.tensors {
+            let (node, part) = match name.split_once(".norm_") {
+                Some((node, part)) => (node, Err(part.split_once('.').unwrap())),
+                None => {
+                    let (node, part) = name.rsplit_once('.').unwrap();
+                    (node, Ok(part))
+                }
+            };
+            let stage = |prefix: &str| node.strip_prefix(prefix).map(|rest| rest.split('.').collect::<Vec<_>>());
+            let number = |text: &str| text.parse::<usize>().unwrap();
+            let theirs = match (stage("denseblock"), stage("transition")) {
+                (Some(parts), _) => {
+                    // The norm behind the first convolution is the one before the second.
+                    let k = match (parts[2], part) {
+                        ("norm", _) => "conv1",
+                        ("conv1", Err(_)) => "conv2",
+                        (conv, _) => conv,
+                    };
+                    format!("L{}_B{:02}_{k}", number(parts[0]) + 1, number(parts[1]) + 1)
+                }
+                (_, Some(parts)) => format!("L{}_Trans", number(parts[0]) + 2),
+                _ => node.replace("norm5", "tail").replace("fc", "classifier"),
+            };
+            let theirs = match part {
+                Err((frequency, statistic)) => {
+                    let statistic = statistic.replace("mean", "moving_mean").replace("var", "moving_var");
+                    // Networks without octaves, and what stands outside of blocks, have no frequency in their names.
+                    let plain = alpha == 0.0 || matches!(node, "conv1" | "norm5");
+                    let frequency = if plain { String::new() } else { format!("-{frequency}") };
+                    format!("{theirs}_bn{frequency}_{statistic}")
+                }
+                Ok(weight) if weight.starts_with("w_") => {
+                    let path = format!("-{}2{}", &weight[2..3], &weight[3..]);
+                    let path = if alpha == 0.0 || node == "conv1" { String::new() } else { path };
+                    format!("{theirs}_conv{path}_weight")
+                }
+                Ok(part) => format!("{theirs}_{part}"),
+            };
+            tensors.insert(theirs, tensor.clone());
+        }
+        let names: &[&str] = match alpha {
+            0.0 => &["L2_B01_conv1_conv_weight", "L3_Trans_bn_gamma", "tail_bn_moving_var", "classifier_bias"],
+            _ => &[
+                "L2_B01_conv1_conv-h2l_weight",
+                "L2_B02_conv2_bn-l_gamma",
+                "L3_Trans_conv-h2h_weight",
+                "tail_bn_gamma",
+            ],
+        };
+        assert_fits(&graph, Checkpoint { tensors }, names, &ours);
+    }
 }

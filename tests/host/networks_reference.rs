@@ -147,7 +147,7 @@ fn mistakes_are_errors() {
     assert_eq!(attempt(&whole, size, 16), Ok(()));
     assert!(matches!(attempt(&whole, size, 15), Err(Error::Length { tensor: "input", found: 15, .. })));
     assert!(
-        matches!(attempt(&Checkpoint::default(), size, 16), Err(Error::Checkpoint { problems }) if problems.len() == 2)
+        matches!(attempt(&Checkpoint::default(), size, 16), Err(Error::Checkpoint { misfits }) if misfits.len() == 2)
     );
     assert!(matches!(attempt(&whole, InputSize::image(1, 0, 4), 0), Err(Error::Argument { .. })));
     assert!(matches!(attempt(&whole, InputSize::image(1 << 20, 1 << 10, 1 << 10), 0), Err(Error::Limit { .. })));

@@ -56,7 +56,10 @@ pub struct Args {
     /// A residual is added to each output of a layer
     #[arg(long)]
     residual: bool,
-    /// Print one JSON object
+    /// List the tensors that a network wants, with their shapes, instead of what it costs
+    #[arg(long, conflicts_with_all = ["size", "frames", "batch", "bias", "residual"])]
+    tensors: bool,
+    /// Print one JSON object, or with --tensors a list of them
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -151,6 +154,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let Settings { alpha, width, classes } = &args.settings;
     let given = alpha.is_some() || width.is_some() || classes.is_some();
     ensure!(!given, "--alpha, --width and --classes are for built-in networks, and {name} is a file");
+    ensure!(!args.tensors || matches!(form, FileForm::Network), "--tensors is for networks, and {name} is none");
     match form {
         FileForm::Network => network(args, network_source::described(name, &text)?),
         FileForm::Layer => layer(args, layer_file::parse(file, &text)?),
@@ -176,6 +180,9 @@ fn form(text: &str) -> Result<FileForm> {
 fn network(args: &Args, source: Source) -> Result<ExitCode> {
     let Args { subject, size, frames, batch, dtype, json, .. } = args;
     ensure!(!args.bias && !args.residual, "--bias and --residual are for layers, and {subject} is a network");
+    if args.tensors {
+        return cost_network::list_tensors(&source.network, *json);
+    }
     cost_network::run(source, *size, *frames, batch.unwrap_or(1), *dtype, *json)
 }
 

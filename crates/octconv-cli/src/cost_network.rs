@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use octconv::network::{Graph, Network, NetworkOptions, NetworkPlan};
+use octconv::network::{Graph, Network, NetworkOptions, NetworkPlan, TensorSpec};
 use octconv::{DeviceFacts, Dtype, InputSize, Precision};
 use serde::Serialize;
 
@@ -47,6 +47,27 @@ fn ample_limits() -> octconv::wgpu::Limits {
         max_storage_buffers_per_shader_stage: 16,
         ..Default::default()
     }
+}
+
+/// A tensor that a network wants.
+#[derive(Serialize)]
+struct Wanted {
+    name: String,
+    shape: Vec<usize>,
+}
+
+/// Prints the tensors that a network wants, in the order of its nodes.
+pub fn list_tensors(network: &Network, json: bool) -> Result<ExitCode> {
+    let tensors = Graph::new(network)?.tensors();
+    let wanted: Vec<_> = tensors.into_iter().map(|TensorSpec { name, shape, .. }| Wanted { name, shape }).collect();
+    if json {
+        print_json(&wanted)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let width = wanted.iter().map(|tensor| shown(&tensor.name).chars().count()).max().unwrap_or(0);
+    let line = |Wanted { name, shape }: &Wanted| format!("{:<width$}  {shape:?}\n", shown(name));
+    print(&wanted.iter().map(line).collect::<String>())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub fn run(

@@ -1,6 +1,6 @@
 //! `octconv import`: makes a network of a file that another framework wrote.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
@@ -11,10 +11,9 @@ use octconv::network::{Graph, Invert, Picture, Resize};
 use octconv_import::{ImportOptions, Imported, Report, import_onnx};
 
 use crate::limits::{Holds, Limits};
+use crate::network_folder::NetworkFolder;
 use crate::output::{self, shown, shown_path, thousands};
 use crate::size::Size;
-use crate::target::{Kind, Target};
-use crate::tensor_file::{self, Named};
 
 /// Make a network of a file that another framework wrote
 ///
@@ -47,7 +46,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let name = args.model.file_stem().map(|stem| shown(&stem.to_string_lossy())).unwrap_or_default();
     let folder = args.folder.clone().unwrap_or_else(|| args.model.with_extension(""));
-    let bytes = args.limits.read(&args.model, Holds::Model)?;
+    let bytes = args.limits.read(&args.model, Holds::Tensors)?;
     let mut options = ImportOptions::default();
     options.name = Some(name);
     options.size = args.size.map(|size| [size.h, size.w]);
@@ -71,24 +70,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let graph = Graph::new(&network)?;
     graph.shapes(InputSize::video(1, t, height, width))?;
 
-    ensure!(!folder.is_file(), "{} is a file: name another folder", shown_path(&folder));
-    if !folder.exists() {
-        fs::create_dir(&folder).with_context(|| format!("making the folder {}", shown_path(&folder)))?;
-    }
-    let description = Target::new(&folder.join("network.json"), Kind::Network)?;
-    let weights = Target::new(&folder.join("weights.safetensors"), Kind::Tensors)?;
-    let tensors: Vec<Named> = checkpoint
-        .tensors
-        .into_iter()
-        .map(|(name, tensor)| Named { name, shape: tensor.shape, values: tensor.data })
-        .collect();
-    let parameters: usize = tensors.iter().map(|tensor| tensor.values.len()).sum();
-    weights.write(&tensor_file::serialize(&tensors, octconv::Dtype::F32)?)?;
-    description.write(format!("{}\n", serde_json::to_string_pretty(&network)?).as_bytes())?;
+    let parameters: usize = checkpoint.tensors.values().map(|tensor| tensor.data.len()).sum();
+    let written = NetworkFolder::new(&folder)?.write(&network, Some(checkpoint))?;
     let mut text = describe(&report, network.nodes.len(), parameters);
-    for path in [description.path(), weights.path()] {
-        text.push_str(&format!("wrote {}\n", shown_path(path)));
-    }
+    text.push_str(&written);
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -132,7 +117,7 @@ fn read_beside(model: &Path, location: &str, offset: u64, length: Option<u64>, l
     let rest = has.saturating_sub(offset);
     let length = length.unwrap_or(rest);
     ensure!(length <= rest, "{named} has {} bytes, and {} are wanted behind {}", has, length, offset);
-    limits.check(&format!("a tensor in {named} has"), length, Holds::Model)?;
+    limits.check(&format!("a tensor in {named} has"), length, Holds::Tensors)?;
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(offset)).with_context(reading)?;
     file.take(length).read_to_end(&mut bytes).with_context(reading)?;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, Result, ensure};
 use indicatif::ProgressBar;
+use octconv_import::tensors;
 
 use crate::output::{progress, shown_path, thousands};
 
@@ -14,7 +15,7 @@ use crate::output::{progress, shown_path, thousands};
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct Limits {
     /// The most bytes of a file, and of a picture when it is decoded, such as 500M or 2G (default: 4M for JSON, labels and
-    /// headers of safetensors, 256M for pictures, 1G for tensors and models)
+    /// headers of safetensors, 256M for pictures, 1G for tensors, also as f32, and models)
     #[arg(long, value_name = "N")]
     max_bytes: Option<Bytes>,
 }
@@ -27,8 +28,6 @@ pub enum Holds {
     Picture,
     /// A safetensors file.
     Tensors,
-    /// A network with its weights, from another framework.
-    Model,
 }
 
 impl Limits {
@@ -55,9 +54,14 @@ impl Limits {
         let default = match holds {
             Holds::Text => 4 << 20,
             Holds::Picture => 256 << 20,
-            Holds::Tensors | Holds::Model => 1 << 30,
+            Holds::Tensors => 1 << 30,
         };
         self.max_bytes.map_or(default, |Bytes(most)| most)
+    }
+
+    /// The same for the tensors in a file.
+    pub fn of_tensors(self) -> tensors::Limits {
+        tensors::Limits { bytes: self.most(Holds::Tensors), ..tensors::Limits::default() }
     }
 
     fn take(self, path: &Path, holds: Holds) -> Result<Vec<u8>> {
@@ -65,7 +69,7 @@ impl Limits {
         let length = file.metadata()?.len();
         self.check("the file has", length, holds)?;
         let bar = match holds {
-            Holds::Tensors | Holds::Model => progress(length, "loading {bar:30} {bytes}/{total_bytes}")?,
+            Holds::Tensors => progress(length, "loading {bar:30} {bytes}/{total_bytes}")?,
             Holds::Text | Holds::Picture => ProgressBar::hidden(),
         };
         let most = self.most(holds);
@@ -73,7 +77,7 @@ impl Limits {
         let mut file = bar.wrap_read(file).take(most.saturating_add(1));
         let mut bytes = Vec::new();
         if holds == Holds::Tensors {
-            file.by_ref().take(8).read_to_end(&mut bytes)?;
+            file.by_ref().take(9).read_to_end(&mut bytes)?;
             self.check_header(&bytes)?;
         }
         file.read_to_end(&mut bytes)?;
@@ -86,9 +90,11 @@ impl Limits {
         Ok(bytes)
     }
 
-    /// Checks the first number of a safetensors file: the length of its header, which is JSON.
+    /// Checks the first number of a safetensors file: the length of its header, which is JSON. `start`: the first bytes of
+    /// any file.
     fn check_header(self, start: &[u8]) -> Result<()> {
-        let Ok(length) = start.try_into().map(u64::from_le_bytes) else { return Ok(()) };
+        let Some((&length, b"{")) = start.split_first_chunk() else { return Ok(()) };
+        let length = u64::from_le_bytes(length);
         self.check("not a usable safetensors file: its header has", length, Holds::Text)
     }
 }

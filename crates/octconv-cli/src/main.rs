@@ -9,6 +9,7 @@ mod bench;
 mod bench_network;
 mod class_map;
 mod classify;
+mod convert;
 mod cost;
 mod cost_network;
 mod device;
@@ -18,7 +19,9 @@ mod import;
 mod info;
 mod layer_file;
 mod limits;
+mod network_folder;
 mod network_source;
+mod octave;
 mod output;
 mod picture;
 mod plot;
@@ -33,13 +36,14 @@ mod tune;
 mod types;
 mod verify;
 mod verify_networks;
+mod weights;
 
 /// Octave convolution as one GPU operator.
 ///
 /// wgpu chooses the adapter. WGPU_ADAPTER_NAME, WGPU_BACKEND and WGPU_POWER_PREF tell it which one. Tuning results and
 /// compiled pipelines are kept in the system's cache folder, or in the folder that OCTCONV_CACHE names. If that variable
 /// is set but empty, nothing is kept. A command that fails prints one line, "error: ...", to standard error, and exits
-/// with 1. Wrong arguments exit with 2.
+/// with 1. If weights do not fit a network, up to twelve lines about its nodes follow. Wrong arguments exit with 2.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
@@ -52,10 +56,12 @@ enum Command {
     Classify(classify::Args),
     Evaluate(evaluate::Args),
     Import(import::Args),
+    Octave(octave::Args),
     Run(run::Args),
     Info(info::Args),
     Verify(verify::Args),
     Apply(apply::Args),
+    Convert(convert::Args),
     Cost(cost::Args),
     Bench(bench::Args),
     Roofline(roofline::Args),
@@ -67,10 +73,12 @@ fn main() -> ExitCode {
         Command::Classify(args) => classify::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Import(args) => import::run(args),
+        Command::Octave(args) => octave::run(args),
         Command::Run(args) => run::run(args),
         Command::Info(args) => info::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Apply(args) => apply::run(args),
+        Command::Convert(args) => convert::run(args),
         Command::Cost(args) => cost::run(args),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
         Command::Roofline(args) => roofline::run(args),
@@ -82,6 +90,9 @@ fn main() -> ExitCode {
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::tell(&format!("error: {}", output::reason(&error)));
+            if let Some(misfits) = error.downcast_ref::<weights::Misfits>() {
+                misfits.lines().iter().for_each(|line| output::tell(line));
+            }
             ExitCode::FAILURE
         }
     }

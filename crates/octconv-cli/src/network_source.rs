@@ -8,8 +8,9 @@ use octconv::network::{Checkpoint, Graph, Network, Op, Picture, zoo};
 use serde::Deserialize;
 
 use crate::limits::{Holds, Limits};
-use crate::output::{shown, shown_path};
+use crate::output::shown;
 use crate::size::Size;
+use crate::weights;
 
 /// How a built-in network is built.
 #[derive(clap::Args, Clone, Debug)]
@@ -108,12 +109,6 @@ pub fn described(name: &str, text: &str) -> Result<Source> {
     Ok(Source { network, size: InputSize::image(1, h, w), plain: None })
 }
 
-/// Weights from a file.
-pub fn read_weights(path: &Path, limits: Limits) -> Result<Checkpoint> {
-    let bytes = limits.read(path, Holds::Tensors)?;
-    Checkpoint::from_safetensors(&bytes).with_context(|| format!("reading {}", shown_path(path)))
-}
-
 /// A network with weights and the names of its classes.
 pub struct Trained {
     pub graph: Graph,
@@ -138,8 +133,8 @@ pub struct TrainedArgs {
     pub network: Option<String>,
     #[command(flatten)]
     pub settings: Settings,
-    /// Its weights
-    #[arg(long, value_name = "FILE.safetensors", requires = "network")]
+    /// Its weights: any file that "octconv convert" reads
+    #[arg(long, value_name = "FILE", requires = "network")]
     pub weights: Option<PathBuf>,
     /// Names of its classes, one per line
     #[arg(long, value_name = "FILE")]
@@ -150,16 +145,14 @@ pub struct TrainedArgs {
 
 impl TrainedArgs {
     pub fn load(&self) -> Result<Trained> {
-        let (network, checkpoint, labels) = match (&self.network, &self.weights) {
-            (Some(name), Some(weights)) => {
-                (load(name, &self.settings, self.limits)?.network, read_weights(weights, self.limits)?, None)
-            }
-            _ => {
+        let (network, labels) = match &self.network {
+            Some(name) => (load(name, &self.settings, self.limits)?.network, None),
+            None => {
                 let own = &self.settings;
                 if own.alpha.is_some() || own.width.is_some() || own.classes.is_some() {
                     bail!("--alpha, --width and --classes need --network");
                 }
-                (digits::network()?, digits::checkpoint()?, Some(digits::LABELS.to_owned()))
+                (digits::network()?, Some(digits::LABELS.to_owned()))
             }
         };
         let Some(picture) = network.picture.clone() else {
@@ -192,7 +185,12 @@ impl TrainedArgs {
             None => labels.unwrap_or_default(),
         };
         let labels = labels.lines().map(str::to_owned).collect();
-        Ok(Trained { graph: Graph::new(&network)?, checkpoint, labels, picture })
+        let graph = Graph::new(&network)?;
+        let checkpoint = match &self.weights {
+            Some(path) => weights::fit(path, weights::read(path, self.limits)?.checkpoint, &graph, None)?,
+            None => digits::checkpoint()?,
+        };
+        Ok(Trained { graph, checkpoint, labels, picture })
     }
 }
 

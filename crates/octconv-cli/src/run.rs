@@ -1,24 +1,26 @@
 //! `octconv run`: runs a network on tensors.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use octconv::network::{Checkpoint, Graph};
+use octconv::network::{Graph, HostTensor};
 use octconv::{Dtype, InputSize};
 
-use crate::limits::{Holds, Limits};
+use crate::limits::Limits;
 use crate::network_source::{self, Settings};
 use crate::output::{self, shown_path};
 use crate::predictor::{Predictor, RunArgs};
 use crate::target::{Kind, Target};
-use crate::tensor_file;
+use crate::{tensor_file, weights};
 
 /// Run a network on tensors from a file
 ///
-/// IN holds the input: a tensor named "input", or the only tensor, in F32 or F16, [n, c, h, w] or [n, c, t, h, w]. OUT
-/// gets the answer and the values that --keep names, in F32. A value that is a vector has the name of its node. A map
-/// has two tensors, NODE.h and NODE.l, for its high and its low frequency, or one of them.
+/// IN holds the input: a tensor named "input", or the only tensor, [n, c, h, w] or [n, c, t, h, w]. It may be of any kind
+/// that "octconv convert" reads. OUT gets the answer and the values that --keep names, in F32. A value that is a vector has
+/// the name of its node. A map has two tensors, NODE.h and NODE.l, for its high and its low frequency, or one of them. If
+/// OUT ends in .npy, it gets the answer alone, which must be one tensor.
 #[derive(clap::Args)]
 pub struct Args {
     /// A built-in network, or FILE.json with a description
@@ -26,14 +28,14 @@ pub struct Args {
     network: String,
     #[command(flatten)]
     settings: Settings,
-    /// Its weights
-    #[arg(long, value_name = "FILE.safetensors")]
+    /// Its weights, of any kind that "octconv convert" reads
+    #[arg(long, value_name = "FILE")]
     weights: PathBuf,
-    /// The input
-    #[arg(value_name = "IN.safetensors")]
+    /// The input: .safetensors, .npy, .npz or .pt
+    #[arg(value_name = "IN")]
     input: PathBuf,
-    /// Where the answer goes; a safetensors file that is there is replaced
-    #[arg(value_name = "OUT.safetensors")]
+    /// Where the answer goes: .safetensors or .npy; a file of its kind that is there is replaced
+    #[arg(value_name = "OUT")]
     output: PathBuf,
     /// Also write the value of this node; may be given several times
     #[arg(long, value_name = "NODE")]
@@ -46,20 +48,27 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let read = [args.weights.clone(), args.input.clone()];
-    let target = Target::new(&args.output, Kind::Tensors)?.apart_from(&read)?;
+    let array = args.output.extension().is_some_and(|extension| extension == "npy");
+    ensure!(!array || args.keep.is_empty(), "--keep needs several tensors in OUT: name a .safetensors file");
+    let target = Target::new(&args.output, if array { Kind::Array } else { Kind::Tensors })?.apart_from(&read)?;
     let network = network_source::load(&args.network, &args.settings, args.limits)?.network;
     let graph = Graph::new(&network)?;
     for name in &args.keep {
         ensure!(network.nodes.iter().any(|node| node.name == *name), "--keep {name}: the network has no such node");
     }
-    let checkpoint = network_source::read_weights(&args.weights, args.limits)?;
+    let checkpoint = weights::fit(&args.weights, weights::read(&args.weights, args.limits)?.checkpoint, &graph, None)?;
     let (size, input) = read_input(&args.input, args.limits)?;
     let predictor = Predictor::new(&graph, checkpoint, size, &args.run, args.keep.clone())?;
     let mut names = vec![network.output.clone()];
     names.extend(args.keep.iter().filter(|name| **name != network.output).cloned());
     let values = predictor.values(&input, &names)?;
     let finite = values.iter().all(|value| value.values.iter().all(|v| v.is_finite()));
-    target.write(&tensor_file::serialize(&values, Dtype::F32)?)?;
+    let bytes = match (array, values.as_slice()) {
+        (false, values) => tensor_file::serialize(values, Dtype::F32)?,
+        (true, [value]) => tensor_file::npy(value),
+        (true, _) => bail!("the answer has two frequencies, and a .npy file one tensor: name a .safetensors file"),
+    };
+    target.write(&bytes)?;
     output::tell(&format!("ran on {}", predictor.describe()));
     if finite {
         return Ok(ExitCode::SUCCESS);
@@ -70,12 +79,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// The input of a file, and its size.
 fn read_input(path: &Path, limits: Limits) -> Result<(InputSize, Vec<f32>)> {
-    let bytes = limits.read(path, Holds::Tensors)?;
-    input_of(&bytes).with_context(|| format!("reading {}", shown_path(path)))
+    let tensors = weights::read(path, limits)?.checkpoint.tensors;
+    input_of(tensors).with_context(|| format!("reading {}", shown_path(path)))
 }
 
-fn input_of(bytes: &[u8]) -> Result<(InputSize, Vec<f32>)> {
-    let mut tensors = Checkpoint::from_safetensors(bytes)?.tensors;
+fn input_of(mut tensors: BTreeMap<String, HostTensor>) -> Result<(InputSize, Vec<f32>)> {
     let tensor = match (tensors.remove("input"), tensors.len()) {
         (Some(tensor), _) => tensor,
         (None, 1) => tensors.into_values().next().context("it has no tensor")?,

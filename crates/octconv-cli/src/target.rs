@@ -18,6 +18,8 @@ use crate::output::shown_path;
 pub enum Kind {
     /// A safetensors file.
     Tensors,
+    /// A NumPy array.
+    Array,
     /// The description of a network.
     Network,
     Png,
@@ -35,6 +37,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tensors => "a safetensors file",
+            Self::Array => "a NumPy array",
             Self::Network => "a description of a network",
             Self::Png => "a PNG",
             Self::Plot => "an SVG",
@@ -56,6 +59,7 @@ impl Kind {
                 Some((header, rest)) => rest.starts_with(b"{") && u64::from_le_bytes(*header) < length,
                 None => false,
             },
+            Self::Array => start.starts_with(b"\x93NUMPY"),
             Self::Network => start.starts_with(b"{") && String::from_utf8_lossy(start).contains(r#""nodes": ["#),
             Self::Png => start.starts_with(b"\x89PNG\r\n\x1a\n"),
             Self::Plot => start.starts_with(b"<svg "),
@@ -232,7 +236,8 @@ mod tests {
     fn a_file_is_replaced_by_its_like_and_nothing_else_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
-        let starts: [(Kind, &[u8]); 7] = [
+        let starts: [(Kind, &[u8]); 8] = [
+            (Kind::Array, b"\x93NUMPY\x01\0"),
             (Kind::Network, b"{\n  \"name\": \"n\",\n  \"nodes\": ["),
             (Kind::Tensors, b"\x02\0\0\0\0\0\0\0{}"),
             (Kind::Png, b"\x89PNG\r\n\x1a\n..."),

@@ -61,6 +61,22 @@ pub fn serialize(tensors: &[Named], dtype: Dtype) -> Result<Vec<u8>> {
     safetensors::serialize(views, None).context("writing safetensors")
 }
 
+/// The bytes of a NumPy array, version 1.0 of its format.
+pub fn npy(tensor: &Named) -> Vec<u8> {
+    const START: &[u8] = b"\x93NUMPY\x01\x00";
+    // The values begin at a multiple of this.
+    const ALIGNMENT: usize = 64;
+    let shape: String = tensor.shape.iter().map(|d| format!("{d}, ")).collect();
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", shape.trim_end());
+    let before = START.len() + 2;
+    let length = (before + header.len() + 1).next_multiple_of(ALIGNMENT) - before;
+    let mut bytes = START.to_vec();
+    bytes.extend((length as u16).to_le_bytes());
+    bytes.extend(format!("{header:<width$}\n", width = length - 1).bytes());
+    bytes.extend(tensor.values.iter().flat_map(|v| v.to_le_bytes()));
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
-//! Reads networks that other frameworks wrote, and makes networks of octconv of them.
+//! Reads what other frameworks write: files of tensors, and whole networks.
 //!
-//! [`import_onnx`] takes an ONNX file. It finds the octave layers among the convolutions, pools, resizes and sums that
+//! [`tensors`] reads files of tensors. [`import_onnx`] takes an ONNX file. It finds the octave layers among the convolutions, pools, resizes and sums that
 //! an exporter made of them. What belongs to no octave layer stays a plain layer.
 
 mod error;
@@ -8,6 +8,7 @@ mod fuse;
 mod octave;
 mod onnx;
 mod plain;
+pub mod tensors;
 
 use octconv::network::{Checkpoint, Network};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::Error;
+use crate::error::{Error, Misfit, MisfitKind};
 use crate::layer::{BatchNorm, Frequency, Weights};
 use crate::network::graph::Graph;
 
@@ -31,23 +31,25 @@ impl Checkpoint {
     /// Checks that every tensor of `graph` is there and has its shape.
     pub(crate) fn check(&self, graph: &Graph) -> Result<(), Error> {
         let wanted = graph.tensors().into_iter().map(|tensor| (tensor.name, tensor.shape)).collect();
-        let problems = self.problems(&wanted);
-        if problems.is_empty() { Ok(()) } else { Err(Error::Checkpoint { problems }) }
+        let misfits = self.misfits(&wanted);
+        if misfits.is_empty() { Ok(()) } else { Err(Error::Checkpoint { misfits }) }
     }
 
-    /// The tensors that are missing or have another shape, one line per tensor.
-    pub(super) fn problems(&self, wanted: &BTreeMap<String, Vec<usize>>) -> Vec<String> {
-        let problem = |(name, shape): (&String, &Vec<usize>)| match self.tensors.get(name) {
-            None => Some(format!("{name} is missing: expected {shape:?}")),
-            Some(found) if found.shape != *shape => {
-                Some(format!("{name} has another shape: found {:?}, expected {shape:?}", found.shape))
-            }
-            Some(found) if found.data.len() != shape.iter().product::<usize>() => {
-                Some(format!("{name} has {} elements: expected {shape:?}", found.data.len()))
-            }
-            Some(_) => None,
+    /// The tensors that are missing or have another shape.
+    pub(super) fn misfits(&self, wanted: &BTreeMap<String, Vec<usize>>) -> Vec<Misfit> {
+        let misfit = |(name, shape): (&String, &Vec<usize>)| {
+            let expected = shape.clone();
+            let problem = match self.tensors.get(name) {
+                None => MisfitKind::Missing { expected },
+                Some(found) if found.shape != *shape => MisfitKind::Shape { found: found.shape.clone(), expected },
+                Some(found) if found.data.len() != shape.iter().product::<usize>() => {
+                    MisfitKind::Length { found: found.data.len(), expected }
+                }
+                Some(_) => return None,
+            };
+            Some(Misfit { node: node_of(name).into(), name: name.clone(), problem })
         };
-        wanted.iter().filter_map(problem).collect()
+        wanted.iter().filter_map(misfit).collect()
     }
 
     /// The weights of a conv node that are there.
@@ -69,6 +71,16 @@ impl Checkpoint {
     pub(crate) fn norm(&self, node: &str, frequency: Frequency, eps: f32) -> Option<BatchNorm<'_>> {
         let get = |name: &str| self.get(&format!("{node}.norm_{}.{name}", letter(frequency)));
         Some(BatchNorm { gamma: get("gamma")?, beta: get("beta")?, mean: get("mean")?, var: get("var")?, eps })
+    }
+}
+
+/// The node of one of this project's tensors, such as `N` of `N.w_hh` and of `N.norm_h.gamma`.
+fn node_of(name: &str) -> &str {
+    let (node, part) = name.rsplit_once('.').unwrap_or((name, ""));
+    let parts = ["norm_h", "norm_l", "squeeze", "excite_h", "excite_l"];
+    match node.rsplit_once('.') {
+        Some((node, last)) if !part.is_empty() && parts.contains(&last) => node,
+        _ => node,
     }
 }
 

@@ -1,95 +1,276 @@
 //! Turns a checkpoint in any dialect into exactly the tensors that a network needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::checkpoint::{Checkpoint, HostTensor};
-use super::dialects::{Alias, aliases, is_counter};
-use crate::error::Error;
+use super::dialects::{Alias, Block, Known, Whole, common_prefix, is_counter, is_tail, names, without_prefix};
+use crate::error::{Error, Misfit, MisfitKind};
 use crate::network::graph::Graph;
 
 impl Checkpoint {
     /// Returns exactly the tensors of `graph`, under this project's names.
     ///
-    /// Translates the names of d-li14's code. Drops a leading `module.`, and PyTorch's counters of batches. Adds up the
-    /// biases of the convolutions into one output. If the node has no bias but a batch norm, the sum goes into its
-    /// running mean.
+    /// Translates the names of every dialect that `docs/networks.md` lists. Drops prefixes such as `module.`, and the
+    /// counters of batches. Slices weights that hold several paths. Adds up the biases of the convolutions into one
+    /// output. If the node has no bias but a batch norm, the sum goes into its running mean.
+    ///
+    /// A dialect whose networks add another number to variances than `graph` does gets the difference added to its
+    /// variances, so that the sum is the same.
     ///
     /// # Errors
     ///
     /// [`Error::Checkpoint`] with every tensor that is missing, surplus or of another shape.
     pub fn fit(self, graph: &Graph) -> Result<Self, Error> {
-        let wanted: BTreeMap<String, Vec<usize>> = graph.tensors().into_iter().map(|t| (t.name, t.shape)).collect();
-        let aliases = aliases(graph);
-        let mut problems = Vec::new();
-        let mut tensors: BTreeMap<String, HostTensor> = BTreeMap::new();
-        let mut sources: BTreeMap<String, String> = BTreeMap::new();
-        // Biases to add up, by the name of their sum. The graph may lack a tensor of that name.
-        let mut summands: BTreeMap<String, Vec<(String, HostTensor)>> = BTreeMap::new();
-        for (name, tensor) in self.tensors {
-            let bare = name.strip_prefix("module.").filter(|_| !wanted.contains_key(&name)).unwrap_or(&name);
-            let target = match aliases.get(bare) {
-                _ if wanted.contains_key(bare) => bare,
-                Some(Alias::Of(target)) => target,
-                Some(Alias::Summand(target)) => {
-                    summands.entry(target.clone()).or_default().push((name, tensor));
-                    continue;
-                }
-                None if is_counter(bare) => continue,
-                None => {
-                    problems.push(format!("{name} is surplus: found {:?}, expected no such tensor", tensor.shape));
-                    continue;
-                }
-            };
-            match sources.insert(target.to_string(), name.clone()) {
-                Some(other) => problems.push(format!("{name} is surplus: {other} is {target} already")),
-                None => drop(tensors.insert(target.into(), tensor)),
-            }
+        Fit::new(graph, None).run(self)
+    }
+
+    /// As [`Checkpoint::fit`], for tensors of a network that adds `eps` to the variances of its batch norms.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] unless `eps` is in [0, 1). Otherwise those of [`Checkpoint::fit`].
+    pub fn fit_with_eps(self, graph: &Graph, eps: f64) -> Result<Self, Error> {
+        if !(0.0..1.0).contains(&eps) {
+            return Err(Error::argument("eps", eps, "must be in [0, 1)"));
         }
-        for (target, biases) in summands {
-            if tensors.contains_key(&target) {
-                problems.extend(biases.iter().map(|(name, _)| format!("{name} is surplus: {target} is there too")));
-                continue;
-            }
-            add_biases(&target, biases, &wanted, &mut tensors, &mut problems);
+        Fit::new(graph, Some(eps)).run(self)
+    }
+
+    /// The same tensors without the counters of batches that PyTorch and Chainer keep in batch norms.
+    pub fn without_counters(mut self) -> Self {
+        self.tensors.retain(|name, _| !is_counter(name));
+        self
+    }
+
+    /// The same tensors without the prefixes that all of their names have, such as `module.`.
+    pub fn without_prefixes(mut self) -> Self {
+        while let Some(prefix) = common_prefix(self.tensors.keys().map(String::as_str)) {
+            let short = |(name, tensor): (String, HostTensor)| (name[prefix.len()..].to_owned(), tensor);
+            self.tensors = self.tensors.into_iter().map(short).collect();
         }
-        let fitted = Self { tensors };
-        problems.extend(fitted.problems(&wanted));
-        if problems.is_empty() { Ok(fitted) } else { Err(Error::Checkpoint { problems }) }
+        self
     }
 }
 
-/// Adds up biases into the tensor `target`, or subtracts them from the running mean of the batch norm behind it,
-/// because x + b - mean = x - (mean - b).
-fn add_biases(
-    target: &str,
-    biases: Vec<(String, HostTensor)>,
-    wanted: &BTreeMap<String, Vec<usize>>,
-    tensors: &mut BTreeMap<String, HostTensor>,
-    problems: &mut Vec<String>,
-) {
-    let mean = match target.rsplit_once(".bias_") {
-        Some((node, letter)) => format!("{node}.norm_{letter}.mean"),
-        None => return,
-    };
-    let Some(shape) = wanted.get(target).or(wanted.get(&mean)) else {
-        let surplus = |(name, tensor): &(String, HostTensor)| {
-            format!("{name} is surplus: found {:?}, but its node has neither a bias nor a batch norm", tensor.shape)
-        };
-        problems.extend(biases.iter().map(surplus));
-        return;
-    };
-    let mut sum = vec![0.0f64; shape.iter().product()];
-    for (name, bias) in &biases {
-        if bias.shape != *shape || bias.data.len() != sum.len() {
-            problems.push(format!("{name} has another shape: found {:?}, expected {shape:?}", bias.shape));
-            continue;
+/// A tensor of the file: its name there, and itself.
+type Named = (String, HostTensor);
+
+/// What is found so far.
+struct Fit<'a> {
+    graph: &'a Graph,
+    /// What the file's networks add to variances, if the caller knows.
+    eps: Option<f64>,
+    wanted: BTreeMap<String, Vec<usize>>,
+    names: HashMap<String, Known>,
+    /// The tensors of the graph, and the names that they have in the file.
+    found: BTreeMap<String, HostTensor>,
+    sources: BTreeMap<String, String>,
+    /// Biases to add up, by the name of their sum. The graph may lack a tensor of that name.
+    summands: BTreeMap<String, Vec<Named>>,
+    /// Parts of matrices, by the name of the matrix.
+    columns: BTreeMap<String, BTreeMap<usize, Named>>,
+    misfits: Vec<Misfit>,
+}
+
+impl<'a> Fit<'a> {
+    fn new(graph: &'a Graph, eps: Option<f64>) -> Self {
+        let wanted: BTreeMap<_, _> = graph.tensors().into_iter().map(|tensor| (tensor.name, tensor.shape)).collect();
+        let names = names(graph, &wanted);
+        Self {
+            graph,
+            eps,
+            wanted,
+            names,
+            found: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            summands: BTreeMap::new(),
+            columns: BTreeMap::new(),
+            misfits: Vec::new(),
         }
-        sum.iter_mut().zip(&bias.data).for_each(|(sum, &b)| *sum += f64::from(b));
     }
-    if wanted.contains_key(target) {
-        let data = sum.into_iter().map(|sum| sum as f32).collect();
-        tensors.insert(target.into(), HostTensor { shape: shape.clone(), data });
-    } else if let Some(mean) = tensors.get_mut(&mean) {
-        mean.data.iter_mut().zip(sum).for_each(|(mean, sum)| *mean = (f64::from(*mean) - sum) as f32);
+
+    fn run(mut self, checkpoint: Checkpoint) -> Result<Checkpoint, Error> {
+        for (name, tensor) in checkpoint.tensors {
+            self.place(name, tensor);
+        }
+        for (target, parts) in std::mem::take(&mut self.columns) {
+            self.join(&target, parts);
+        }
+        for (target, biases) in std::mem::take(&mut self.summands) {
+            self.add_biases(&target, biases);
+        }
+        let fitted = Checkpoint { tensors: self.found };
+        self.misfits.extend(fitted.misfits(&self.wanted));
+        if self.misfits.is_empty() { Ok(fitted) } else { Err(Error::Checkpoint { misfits: self.misfits }) }
     }
+
+    /// Puts a tensor of the file where it belongs.
+    fn place(&mut self, name: String, tensor: HostTensor) {
+        let bare = self.bare(&name);
+        if self.wanted.contains_key(bare) {
+            let (bare, eps) = (bare.to_owned(), self.eps);
+            self.insert(bare, name, tensor, eps);
+            return;
+        }
+        let Some(known) = self.names.get(bare) else {
+            if is_tail(bare) {
+                let reason = "only pre-activation networks have it, whose norms stand before their convolutions";
+                self.surplus(name, reason.into());
+            } else if !is_counter(bare) {
+                self.misfit(name, MisfitKind::Unknown { found: tensor.shape });
+            }
+            return;
+        };
+        let eps = self.eps.or(known.eps);
+        match known.alias.clone() {
+            Alias::Of(target) => self.insert(target, name, tensor, eps),
+            Alias::Summand(target) => self.summands.entry(target).or_default().push((name, tensor)),
+            Alias::Columns(target, part) => {
+                if let Some((other, _)) = self.columns.entry(target).or_default().insert(part, (name, tensor)) {
+                    self.surplus(other, "it is there twice".into());
+                }
+            }
+            Alias::Whole(whole) => self.slice(&whole, name, &tensor),
+        }
+    }
+
+    /// The name without the prefixes that keep it from being known.
+    fn bare<'n>(&self, name: &'n str) -> &'n str {
+        let mut bare = name;
+        while !self.wanted.contains_key(bare) && !self.names.contains_key(bare) {
+            match without_prefix(bare) {
+                Some(shorter) => bare = shorter,
+                // Then it is told as the file has it.
+                None => return if is_counter(bare) { bare } else { name },
+            }
+        }
+        bare
+    }
+
+    /// Takes `tensor` for the graph's tensor `target`. `eps`: what the file's networks add to variances.
+    fn insert(&mut self, target: String, name: String, mut tensor: HostTensor, eps: Option<f64>) {
+        if let Some(other) = self.sources.get(&target) {
+            let reason = format!("{other} is {target} already");
+            return self.surplus(name, reason);
+        }
+        // Axes of one element behind those of a matrix are those of a 1x1 convolution.
+        if let Some(wanted) = self.wanted.get(&target)
+            && let Some((_, more)) = tensor.shape.split_at_checked(wanted.len())
+            && more.iter().all(|&size| size == 1)
+        {
+            tensor.shape.truncate(wanted.len());
+        }
+        if let Some(eps) = eps.filter(|_| target.ends_with(".var")) {
+            let shift = eps - f64::from(self.graph.network().norm_eps);
+            tensor.data.iter_mut().for_each(|var| *var = (f64::from(*var) + shift) as f32);
+        }
+        self.sources.insert(target.clone(), name);
+        self.found.insert(target, tensor);
+    }
+
+    /// Cuts a weight into those of its paths.
+    fn slice(&mut self, whole: &Whole, name: String, tensor: &HostTensor) {
+        let expected = &whole.shape;
+        if tensor.shape != *expected {
+            let problem = MisfitKind::Shape { found: tensor.shape.clone(), expected: expected.clone() };
+            return self.misfit(name, problem);
+        }
+        if tensor.data.len() != expected.iter().product::<usize>() {
+            let problem = MisfitKind::Length { found: tensor.data.len(), expected: expected.clone() };
+            return self.misfit(name, problem);
+        }
+        for block in &whole.blocks {
+            self.insert(block.name.clone(), name.clone(), cut(tensor, block), None);
+        }
+    }
+
+    /// Puts the parts of a matrix side by side.
+    fn join(&mut self, target: &str, parts: BTreeMap<usize, Named>) {
+        let rows = self.wanted.get(target).map_or(0, |shape| shape[0]);
+        let width = |tensor: &HostTensor| tensor.data.len() / rows.max(1);
+        let wrong = parts.values().find(|(_, tensor)| tensor.shape.first() != Some(&rows) || rows == 0);
+        if let Some((name, tensor)) = wrong {
+            let expected = vec![rows, width(tensor)];
+            let problem = MisfitKind::Shape { found: tensor.shape.clone(), expected };
+            return self.misfit(name.clone(), problem);
+        }
+        let columns = parts.values().map(|(_, tensor)| width(tensor)).sum();
+        let mut data = Vec::with_capacity(rows * columns);
+        for row in 0..rows {
+            for (_, tensor) in parts.values() {
+                let width = width(tensor);
+                data.extend_from_slice(&tensor.data[row * width..(row + 1) * width]);
+            }
+        }
+        let names: Vec<_> = parts.into_values().map(|(name, _)| name).collect();
+        self.insert(target.to_owned(), names.join(" and "), HostTensor { shape: vec![rows, columns], data }, None);
+    }
+
+    /// Adds up biases into the tensor `target`, or subtracts them from the running mean of the batch norm behind it,
+    /// because x + b - mean = x - (mean - b).
+    fn add_biases(&mut self, target: &str, biases: Vec<Named>) {
+        if self.found.contains_key(target) {
+            for (name, _) in biases {
+                self.surplus(name, format!("{target} is there too"));
+            }
+            return;
+        }
+        let Some((node, letter)) = target.rsplit_once(".bias_") else { return };
+        let mean = format!("{node}.norm_{letter}.mean");
+        let Some(shape) = self.wanted.get(target).or(self.wanted.get(&mean)).cloned() else {
+            for (name, tensor) in biases {
+                let reason = format!("found {:?}, but its node has neither a bias nor a batch norm", tensor.shape);
+                self.surplus(name, reason);
+            }
+            return;
+        };
+        let mut sum = vec![0.0f64; shape.iter().product()];
+        for (name, bias) in biases {
+            if bias.shape != shape || bias.data.len() != sum.len() {
+                self.misfit(name, MisfitKind::Shape { found: bias.shape, expected: shape.clone() });
+                continue;
+            }
+            sum.iter_mut().zip(&bias.data).for_each(|(sum, &b)| *sum += f64::from(b));
+        }
+        if self.wanted.contains_key(target) {
+            let data = sum.into_iter().map(|sum| sum as f32).collect();
+            self.found.insert(target.into(), HostTensor { shape, data });
+        } else if let Some(mean) = self.found.get_mut(&mean) {
+            mean.data.iter_mut().zip(sum).for_each(|(mean, sum)| *mean = (f64::from(*mean) - sum) as f32);
+        }
+    }
+
+    fn surplus(&mut self, name: String, reason: String) {
+        self.misfit(name, MisfitKind::Surplus { reason });
+    }
+
+    fn misfit(&mut self, name: String, problem: MisfitKind) {
+        let bare = self.bare(&name);
+        let node = match self.names.get(bare).map(|known| &known.alias) {
+            Some(Alias::Of(target) | Alias::Summand(target) | Alias::Columns(target, _)) => target,
+            Some(Alias::Whole(whole)) => whole.blocks.first().map_or(bare, |block| block.name.as_str()),
+            None => bare,
+        };
+        let node = self.node_of(node).to_owned();
+        self.misfits.push(Misfit { node, name, problem });
+    }
+
+    /// The node that a tensor's name starts with. If there is none, the name without its last part.
+    fn node_of<'n>(&self, name: &'n str) -> &'n str {
+        let mut ends = name.match_indices(['.', '/']).rev().map(|(at, _)| &name[..at]);
+        let known = ends.clone().find(|node| self.graph.nodes.iter().any(|other| other.name == **node));
+        known.or(ends.next()).or(name.rsplit_once('_').map(|(start, _)| start)).unwrap_or(name)
+    }
+}
+
+/// A block of a weight `[c_out, c_in, ...]`.
+fn cut(whole: &HostTensor, block: &Block) -> HostTensor {
+    let taps = &whole.shape[2..];
+    let (columns, inner) = (whole.shape[1], taps.iter().product::<usize>());
+    let part = |row: usize| {
+        let start = row * columns;
+        &whole.data[(start + block.columns.start) * inner..(start + block.columns.end) * inner]
+    };
+    let data = block.rows.clone().flat_map(part).copied().collect();
+    HostTensor { shape: [&[block.rows.len(), block.columns.len()], taps].concat(), data }
 }

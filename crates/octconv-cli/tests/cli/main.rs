@@ -1,6 +1,7 @@
 //! The program `octconv` as its users run it: files in, files and lines out.
 
 mod apply;
+mod convert;
 mod files;
 mod hostile;
 mod import;

@@ -163,8 +163,16 @@ fn mistakes_are_refused_in_a_line() {
         refused(&["classify", seven, "--network", network, "--weights", weights, "--reference"], wanted);
     };
     with("resnet51", weights, &["resnet51", "resnet50", "i3d-resnet50"]);
-    with("cifar-resnet44", weights, &["layer1.3.conv1.w_hh", "missing", "conv1.w_hh"]);
-    with("cifar-resnet20", &path("no.png"), &["no.png"]);
+    with("cifar-resnet20", &path("no.png"), &["no.png", "not a file of tensors of a kind that is known"]);
+    // Weights that do not fit: a line, then one for each of the first nodes.
+    let arguments = ["classify", seven, "--network", "cifar-resnet44", "--weights", weights, "--reference"];
+    let outcome = Outcome::with(&arguments);
+    let lines: Vec<&str> = outcome.stderr.lines().collect();
+    assert_eq!((outcome.code, outcome.stdout.as_str(), lines.len()), (1, "", 13), "{}", outcome.stderr);
+    let wanted = "weights.safetensors: it does not fit cifar-resnet44: ";
+    assert!(lines[0].starts_with("error: ") && lines[0].contains(wanted), "{}", lines[0]);
+    assert!(outcome.stderr.contains("\nlayer1.3.conv1: norm_h.beta is missing: expected ["), "{}", outcome.stderr);
+    assert!(outcome.stderr.len() < 4000, "{} bytes", outcome.stderr.len());
     fs::write(path("net.json"), r#"{"name": "x", "input": {"channels": 1}, "nodes": [], "output": "y"}"#).unwrap();
     with(&path("net.json"), weights, &["x does not say how a picture becomes its input"]);
     fs::write(path("bad.json"), "{").unwrap();

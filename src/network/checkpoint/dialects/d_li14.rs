@@ -1,54 +1,44 @@
-//! The dialect of d-li14/octconv.pytorch.
+//! d-li14/octconv.pytorch, and braincreators/octconv, whose benchmarks name tensors alike. Checked against the source of
+//! both. The layer of the latter by itself has no `conv.` in its names.
 
-use std::collections::HashMap;
+use super::table::How::{Same, Summand};
+use super::table::{Dialect, Entry, plain, row};
 
-use super::alias::Alias;
-use crate::layer::{Frequency, Path, Spec};
-use crate::network::checkpoint::checkpoint::letter;
-use crate::network::graph::{Graph, Task};
+pub(super) const DIALECT: Dialect = Dialect {
+    eps: None,
+    rows: &[
+        row("{name}", "{name}", &[LAYER, BARE_LAYER, NORMS]),
+        plain("{name}", "{name}", &[PLAIN]),
+        // The stems are plain, and their batch norms have names of their own.
+        plain("conv1", "bn1", &[NORM]),
+        plain("features.0", "features.0.0", &[PLAIN]),
+        plain("features.0", "features.0.1", &[NORM]),
+    ],
+};
 
-/// Adds all names that this dialect could give to the tensors of `graph`.
-pub(super) fn aliases(graph: &Graph, aliases: &mut HashMap<String, Alias>) {
-    const NORM: [(&str, &str); 4] =
-        [("weight", "gamma"), ("bias", "beta"), ("running_mean", "mean"), ("running_var", "var")];
-    for node in &graph.nodes {
-        let name = &node.name;
-        for (theirs, ours) in NORM {
-            for f in [Frequency::High, Frequency::Low].map(letter) {
-                aliases.insert(format!("{name}.bn_{f}.{theirs}"), Alias::Of(format!("{name}.norm_{f}.{ours}")));
-            }
-        }
-        let Task::Conv { spec, .. } = &node.task else { continue };
-        let mut conv = |theirs: &str, path: Path| {
-            let (weight, bias) = (path.weight_name(), letter(path.output()));
-            aliases.insert(format!("{theirs}.weight"), Alias::Of(format!("{name}.{weight}")));
-            aliases.insert(format!("{theirs}.bias"), Alias::Summand(format!("{name}.bias_{bias}")));
-        };
-        for path in Path::ALL.into_iter().filter(|&path| spec.has(path)) {
-            let [from, to] = [path.input(), path.output()].map(letter);
-            conv(&format!("{name}.conv.conv_{from}2{to}"), path);
-        }
-        if is_plain(spec) {
-            conv(name, Path::HH);
-            conv(&format!("{name}.conv"), Path::HH);
-        }
-        // A stem is a plain convolution, and its batch norm has a name of its own.
-        let stem_norm = match name.as_str() {
-            "conv1" => "bn1",
-            "features.0" => "features.0.1",
-            _ => continue,
-        };
-        if is_plain(spec) {
-            if name == "features.0" {
-                conv("features.0.0", Path::HH);
-            }
-            for (theirs, ours) in NORM {
-                aliases.insert(format!("{stem_norm}.{theirs}"), Alias::Of(format!("{name}.norm_h.{ours}")));
-            }
-        }
-    }
-}
+const LAYER: &[Entry] = &[("w_{own}", ".conv.conv_{p}.weight", Same), ("bias_{to}", ".conv.conv_{p}.bias", Summand)];
 
-fn is_plain(spec: &Spec) -> bool {
-    Path::ALL.into_iter().filter(|&path| spec.has(path)).eq([Path::HH])
-}
+const BARE_LAYER: &[Entry] = &[("w_{own}", ".conv_{p}.weight", Same), ("bias_{to}", ".conv_{p}.bias", Summand)];
+
+const PLAIN: &[Entry] = &[
+    ("w_hh", ".weight", Same),
+    ("bias_h", ".bias", Summand),
+    ("w_hh", ".conv.weight", Same),
+    ("bias_h", ".conv.bias", Summand),
+];
+
+/// The batch norms of a layer.
+pub(super) const NORMS: &[Entry] = &[
+    ("norm_{f}.gamma", ".bn_{f}.weight", Same),
+    ("norm_{f}.beta", ".bn_{f}.bias", Same),
+    ("norm_{f}.mean", ".bn_{f}.running_mean", Same),
+    ("norm_{f}.var", ".bn_{f}.running_var", Same),
+];
+
+/// The only batch norm of a plain convolution, as PyTorch names it.
+pub(super) const NORM: &[Entry] = &[
+    ("norm_h.gamma", ".weight", Same),
+    ("norm_h.beta", ".bias", Same),
+    ("norm_h.mean", ".running_mean", Same),
+    ("norm_h.var", ".running_var", Same),
+];

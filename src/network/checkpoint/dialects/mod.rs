@@ -1,30 +1,49 @@
-//! How other projects name the tensors of a network. Each dialect is a file here and an entry of [`DIALECTS`].
+//! How other projects name the tensors of a network. Each dialect is a table in a file here and an entry of [`DIALECTS`].
 
 mod alias;
+mod chainer;
 mod d_li14;
+mod gluon;
+mod lxt_gh;
+mod piston_y;
+mod prefixes;
+mod pytorchcv;
+mod symbol;
+mod table;
+mod template;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
-pub(super) use alias::Alias;
+pub(super) use alias::{Alias, Block, Whole};
+pub(super) use prefixes::{common_prefix, without_prefix};
+use table::Dialect;
+pub(super) use table::Known;
 
 use crate::network::graph::Graph;
 
-/// Adds all names that a dialect could give to the tensors of a network.
-type Dialect = fn(&Graph, &mut HashMap<String, Alias>);
+const DIALECTS: [&Dialect; 7] = [
+    &d_li14::DIALECT,
+    &lxt_gh::DIALECT,
+    &pytorchcv::DIALECT,
+    &chainer::DIALECT,
+    &symbol::DIALECT,
+    &gluon::DIALECT,
+    &piston_y::DIALECT,
+];
 
-const DIALECTS: &[Dialect] = &[d_li14::aliases];
-
-/// All names that any dialect could give to the tensors of `graph`, and what they stand for.
-pub(super) fn aliases(graph: &Graph) -> HashMap<String, Alias> {
-    let mut aliases = HashMap::new();
-    DIALECTS.iter().for_each(|dialect| dialect(graph, &mut aliases));
-    // Drops the names of tensors that the graph lacks, such as those of an absent frequency.
-    let wanted: HashSet<String> = graph.tensors().into_iter().map(|tensor| tensor.name).collect();
-    aliases.retain(|_, alias| !matches!(alias, Alias::Of(target) if !wanted.contains(target)));
-    aliases
+/// All names that any dialect could give to the tensors of `graph`, which are `wanted`.
+pub(super) fn names(graph: &Graph, wanted: &BTreeMap<String, Vec<usize>>) -> HashMap<String, Known> {
+    let mut names = HashMap::new();
+    DIALECTS.iter().for_each(|dialect| dialect.add_names(graph, wanted, &mut names));
+    names
 }
 
-/// Whether a tensor is the counter of batches that PyTorch keeps in every batch norm.
+/// Whether a tensor is the counter of batches that PyTorch and Chainer keep in every batch norm.
 pub(super) fn is_counter(name: &str) -> bool {
-    name.rsplit('.').next() == Some("num_batches_tracked")
+    name == "num_batches_tracked" || name.ends_with(".num_batches_tracked") || name.ends_with("/N")
+}
+
+/// Whether a tensor is of the norm behind all residual blocks, which the official pre-activation networks have.
+pub(super) fn is_tail(name: &str) -> bool {
+    name.starts_with("tail_bn") || name.starts_with("tail.0.")
 }
