@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 mod apply;
@@ -30,6 +31,7 @@ mod tune;
 mod types;
 mod verify;
 mod verify_networks;
+mod verify_soak;
 
 /// Octave convolution as one GPU operator.
 ///
@@ -58,16 +60,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match &Cli::parse().command {
-        Command::Classify(args) => classify::run(args),
-        Command::Evaluate(args) => evaluate::run(args),
-        Command::Info(args) => info::run(args),
-        Command::Verify(args) => verify::run(args),
-        Command::Apply(args) => apply::run(args),
-        Command::Cost(args) => cost::run(args),
-        Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
-        Command::Roofline(args) => roofline::run(args),
-        Command::Tune(args) => tune::run(args).map(|()| ExitCode::SUCCESS),
+    target::outlive_full_files();
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => run(&cli.command),
+        // Help goes to standard output, all else to standard error.
+        Err(error) => error.print().context("writing the help").map(|()| ExitCode::from(error.exit_code() as u8)),
     };
     match outcome {
         Ok(code) => code,
@@ -77,6 +74,20 @@ fn main() -> ExitCode {
             output::tell(&format!("error: {}", output::reason(&error)));
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::Classify(args) => classify::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Info(args) => info::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Apply(args) => apply::run(args),
+        Command::Cost(args) => cost::run(args),
+        Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Roofline(args) => roofline::run(args),
+        Command::Tune(args) => tune::run(args).map(|()| ExitCode::SUCCESS),
     }
 }
 

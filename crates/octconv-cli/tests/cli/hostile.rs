@@ -98,7 +98,7 @@ fn in_little_memory(command: &Command) -> Outcome {
 }
 
 /// Adds the arguments and the environment of a command to another.
-fn clone(from: &Command, mut to: Command) -> Command {
+pub fn clone(from: &Command, mut to: Command) -> Command {
     to.args(from.get_args());
     for (name, value) in from.get_envs() {
         to.env(name, value.unwrap_or_default());

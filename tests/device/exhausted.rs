@@ -1,0 +1,219 @@
+//! A lost device, and too little memory: errors, from all that needs the device or takes memory.
+
+use octconv::network::{Checkpoint, Graph, Model, Network, NetworkOptions};
+use octconv::roofline::{Effort, Roofline};
+use octconv::verify::Case;
+use octconv::{Context, ContextOptions, Dtype, Error, InputSize, Layer, Options, Spec, Tensors, tuning};
+use octconv::{PackedWeights, Plan, wgpu};
+
+use crate::common::{HostWeights, open, split};
+
+/// A network of a convolution and a matrix.
+fn network(channels: u32, outputs: u32) -> Network {
+    serde_json::from_value(serde_json::json!({
+        "name": "small",
+        "input": {"channels": channels},
+        "nodes": [
+            {"name": "conv", "op": "conv", "input": "input", "channels": channels, "alpha": 0.5},
+            {"name": "gap", "op": "global_pool", "input": "conv"},
+            {"name": "fc", "op": "linear", "input": "gap", "outputs": outputs},
+        ],
+        "output": "fc",
+    }))
+    .unwrap()
+}
+
+fn model(context: &Context, network: &Network) -> Model {
+    let graph = Graph::new(network).unwrap();
+    let checkpoint = Checkpoint::random(&graph, 1);
+    Model::new(context.engine(), graph, checkpoint).unwrap()
+}
+
+/// A small layer of channels of high frequency, ready to run.
+struct Small {
+    spec: Spec,
+    plan: Plan,
+    host: HostWeights,
+    packed: PackedWeights,
+    x_h: wgpu::Buffer,
+    y_h: wgpu::Buffer,
+}
+
+impl Small {
+    const SIZE: InputSize = InputSize { n: 1, t: 1, h: 8, w: 7 };
+
+    fn new(context: &Context) -> Self {
+        let spec = split((3, 0), (4, 0)).build().unwrap();
+        let engine = context.engine();
+        let plan = engine.plan(&spec, Self::SIZE, &Options::default()).unwrap();
+        let host = HostWeights::new(&spec, 1);
+        let packed = engine.pack(&plan, &host.weights()).unwrap();
+        let [x_h, y_h] = [3, 4].map(|channels| context.upload(&vec![1.0; 56 * channels], Dtype::F32).unwrap());
+        Self { spec, plan, host, packed, x_h, y_h }
+    }
+
+    fn bind(&self, context: &Context) -> Result<Layer, Error> {
+        let tensors =
+            Tensors { x_h: Some((&self.x_h).into()), y_h: Some((&self.y_h).into()), ..Tensors::default() };
+        context.engine().bind(&self.plan, &self.packed, &tensors)
+    }
+}
+
+/// Each on a device of its own, whose loss nothing else has noticed.
+#[test]
+fn all_that_waits_says_that_the_device_is_lost() {
+    type Use = fn(&Context, &Small, &Layer) -> Result<(), Error>;
+    let uses: [(&str, Use); 12] = [
+        ("creating an octconv tensor", |context, _, _| context.tensor(4, Dtype::F32).map(drop)),
+        ("creating an octconv tensor", |context, _, _| context.upload(&[1.0], Dtype::F32).map(drop)),
+        ("waiting", |context, _, layer| context.run(&[layer])),
+        ("waiting", |context, _, _| context.run_pass(|_| {})),
+        ("", |context, _, layer| context.time(&[layer]).map(drop)),
+        ("", |context, _, _| context.time_pass(|_| {}).map(drop)),
+        ("creating an octconv staging", |context, small, _| context.read(&small.y_h, 0, 1, Dtype::F32).map(drop)),
+        ("creating an octconv staging", |context, small, _| context.read_bytes(&small.y_h, 0, 4).map(drop)),
+        ("creating octconv weights", |context, small, _| {
+            context.engine().pack(&small.plan, &small.host.weights()).map(drop)
+        }),
+        ("creating octconv shape", |context, small, _| small.bind(context).map(drop)),
+        ("", |context, _, _| Case::random(context, 1).run(context).map(drop)),
+        ("", |context, small, _| {
+            let effort = tuning::Effort { candidates: 2, rounds: 1, ..tuning::Effort::default() };
+            tuning::tune(context, &small.spec, Small::SIZE, &Options::default(), &effort, |_| {}).map(drop)
+        }),
+    ];
+    for (wanted, lost) in uses {
+        let context = open(&ContextOptions::default());
+        let small = Small::new(&context);
+        let layer = small.bind(&context).unwrap();
+        context.run(&[&layer]).unwrap();
+        context.device().destroy();
+        // The second time is as the first.
+        for _ in 0..2 {
+            match lost(&context, &small, &layer) {
+                Err(Error::DeviceLost { operation, .. }) => assert!(operation.starts_with(wanted), "{operation}"),
+                other => panic!("{wanted}: {other:?}"),
+            }
+        }
+        let error = context.run(&[]).unwrap_err();
+        assert_eq!(error.to_string(), "waiting failed: the device is lost: it was destroyed");
+    }
+}
+
+#[test]
+fn an_inference_says_that_the_device_is_lost() {
+    let context = open(&ContextOptions::default());
+    let model = model(&context, &network(3, 5));
+    let plan = || model.plan(InputSize::image(1, 6, 6), &NetworkOptions::default()).unwrap();
+    let inference = model.compile(plan(), |_| {}).unwrap();
+    let input = [1.0; 3 * 36];
+    assert!(inference.run(&context, &input).unwrap().iter().all(|value| value.is_finite()));
+    context.device().destroy();
+    let lost = |outcome: Result<(), Error>| assert!(matches!(outcome, Err(Error::DeviceLost { .. })), "{outcome:?}");
+    lost(inference.write_input(&context, &input));
+    lost(inference.run(&context, &input).map(drop));
+    lost(inference.output().unwrap().read(&context).map(drop));
+    lost(model.compile(plan(), |_| {}).map(drop));
+    lost(Roofline::measure(&context, Effort::Full).map(drop));
+}
+
+/// With as much address space as a process may take.
+#[cfg(target_os = "linux")]
+mod memory {
+    use std::process::Command;
+
+    use octconv::Variant;
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// Runs `body` with address space for `room` more bytes.
+    fn with<T>(room: u64, body: impl FnOnce() -> T) -> T {
+        let before = getrlimit(Resource::As);
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+        let most = pages * rustix::param::page_size() as u64 + room;
+        setrlimit(Resource::As, Rlimit { current: Some(most), ..before.clone() }).unwrap();
+        let outcome = body();
+        setrlimit(Resource::As, before).unwrap();
+        outcome
+    }
+
+    fn refused<T: std::fmt::Debug>(outcome: Result<T, Error>, wanted: &str) {
+        match outcome {
+            Err(Error::OutOfMemory { operation }) => assert!(operation.contains(wanted), "{operation}"),
+            other => panic!("{wanted}: {other:?}"),
+        }
+    }
+
+    /// Whether this is the process of its own in which the test `name` of this file runs. If not, starts it, as cargo has
+    /// started this one: a runner may bring the device.
+    fn alone(name: &str) -> bool {
+        const VARIABLE: &str = "OCTCONV_TEST_ALONE";
+        if std::env::var_os(VARIABLE).is_some() {
+            return true;
+        }
+        let own = std::env::args_os().next().unwrap();
+        let runner = std::env::vars().find(|(name, _)| name.starts_with("CARGO_TARGET_") && name.ends_with("_RUNNER"));
+        let mut command = match &runner {
+            Some((_, runner)) => {
+                let mut words = runner.split_whitespace();
+                let mut command = Command::new(words.next().unwrap());
+                command.args(words).arg(own);
+                command
+            }
+            None => Command::new(own),
+        };
+        let output = command.args(["--exact", &format!("exhausted::memory::{name}")]).env(VARIABLE, "1").output().unwrap();
+        let [stdout, stderr] = [&output.stdout, &output.stderr].map(|printed| String::from_utf8_lossy(printed));
+        assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}{stderr}");
+        false
+    }
+
+    /// A layer whose weights have 100 MiB, and which needs little else.
+    fn heavy() -> (Spec, Vec<f32>) {
+        let spec = split((6400, 0), (4096, 0)).build().unwrap();
+        (spec, vec![0.5; 6400 * 4096])
+    }
+
+    #[test]
+    fn is_taken_or_an_error() {
+        if !alone("is_taken_or_an_error") {
+            return;
+        }
+        let context = open(&ContextOptions::default());
+        let small = Small::new(&context);
+        let layer = small.bind(&context).unwrap();
+        let works = |context: &Context| {
+            context.run(&[&layer]).unwrap();
+            context.read(&small.y_h, 0, 4, Dtype::F32).unwrap();
+        };
+        works(&context);
+        let size = InputSize::image(1, 1, 1);
+        let (spec, weights) = heavy();
+        let weights = octconv::Weights { w_hh: Some(&weights), ..octconv::Weights::default() };
+        let plan = context.engine().plan(&spec, size, &Options::default()).unwrap();
+        let maps = context.engine().plan(
+            &split((1, 1), (1, 1)).build().unwrap(),
+            InputSize::image(1, 4000, 4000),
+            &Options { variant: Some("unfused/direct".parse::<Variant>().unwrap()), ..Options::default() },
+        ).unwrap();
+        let maps_host = HostWeights::new(maps.spec(), 1);
+        let maps_packed = context.engine().pack(&maps, &maps_host.weights()).unwrap();
+        let buffers: Vec<_> = maps.tensors().iter().map(|tensor| (tensor.name, context.tensor(tensor.dims.elements(), Dtype::F32).unwrap())).collect();
+        let mut tensors = Tensors::default();
+        buffers.iter().for_each(|(name, buffer)| tensors.set(name, buffer.into()).unwrap());
+        works(&context);
+
+        refused(with(60 * MIB, || context.tensor(25 * MIB, Dtype::F32)), "creating an octconv tensor of 104857600 bytes");
+        works(&context);
+        refused(with(60 * MIB, || context.engine().pack(&plan, &weights)), "packing weights");
+        works(&context);
+        refused(with(150 * MIB, || context.engine().pack(&plan, &weights)), "creating octconv weights");
+        works(&context);
+        refused(with(60 * MIB, || context.engine().bind(&maps, &maps_packed, &tensors)), "creating a scratch map");
+        works(&context);
+    }
+}
