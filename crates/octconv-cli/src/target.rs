@@ -146,7 +146,8 @@ fn replace(target: &Path, bytes: &[u8], permissions: Option<Permissions>) -> io:
         builder.permissions(permissions);
     }
     let mut file = builder.tempfile_in(folder_of(target))?;
-    file.write_all(bytes)?;
+    // The error then has no path: it would be the temporary one.
+    file.as_file_mut().write_all(bytes)?;
     if let Some(permissions) = permissions {
         file.as_file().set_permissions(permissions)?;
     }
