@@ -328,11 +328,8 @@ impl Context {
 
     /// Runs what `record` records in one pass, and measures the time. Waits for the device.
     pub fn time_pass(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<Timing, Error> {
-        let descriptor = wgpu::QuerySetDescriptor {
-            label: Some("octconv timestamps"),
-            ty: wgpu::QueryType::Timestamp,
-            count: 2,
-        };
+        let descriptor =
+            wgpu::QuerySetDescriptor { label: Some("octconv timestamps"), ty: wgpu::QueryType::Timestamp, count: 2 };
         let queries = match self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             true => Some(self.scoped("creating timestamps", || self.device.create_query_set(&descriptor))?),
             false => None,

@@ -114,7 +114,13 @@ pub(crate) fn packed_bytes(outputs: u32, inputs: u32, dtype: Dtype) -> u64 {
 
 /// Packs `weight` `[outputs][inputs]` as the kernel reads it: the bias in f32 (zeros if there is none), then the
 /// weights `[block][inputs][outputs of the block]` as `dtype`, both padded with zeros to whole blocks.
-pub(crate) fn pack(weight: &[f32], bias: Option<&[f32]>, outputs: usize, inputs: usize, dtype: Dtype) -> Result<Vec<u8>, Error> {
+pub(crate) fn pack(
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    outputs: usize,
+    inputs: usize,
+    dtype: Dtype,
+) -> Result<Vec<u8>, Error> {
     let (block, row) = ((LANES * BLOCK) as usize, padded(outputs as u64) as usize);
     let mut bytes = with_room(row as u64 * (4 + inputs as u64 * dtype.bytes()), "packing weights")?;
     for o in 0..row {

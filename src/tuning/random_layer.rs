@@ -41,7 +41,9 @@ impl RandomLayer {
             weights[path as usize] = Some(values(path.weight_name(), u64::from(outputs) * terms, scale)?);
         }
         let mut biases = [const { None }; 2];
-        for (bias, (name, frequency)) in biases.iter_mut().zip([("bias_h", Frequency::High), ("bias_l", Frequency::Low)]) {
+        for (bias, (name, frequency)) in
+            biases.iter_mut().zip([("bias_h", Frequency::High), ("bias_l", Frequency::Low)])
+        {
             let channels = u64::from(spec.output().of(frequency));
             if spec.has_bias() && channels > 0 {
                 *bias = Some(values(name, channels, 1.0)?);

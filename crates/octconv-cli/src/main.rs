@@ -64,7 +64,9 @@ fn main() -> ExitCode {
     let outcome = match Cli::try_parse() {
         Ok(cli) => run(&cli.command),
         // Help goes to standard output, all else to standard error.
-        Err(error) => error.print().context("writing to standard output").map(|()| ExitCode::from(error.exit_code() as u8)),
+        Err(error) => {
+            error.print().context("writing to standard output").map(|()| ExitCode::from(error.exit_code() as u8))
+        }
     };
     match outcome {
         Ok(code) => code,

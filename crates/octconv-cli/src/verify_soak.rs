@@ -93,7 +93,10 @@ impl Report {
     fn summary(&self) -> String {
         let runs: u64 = self.rounds.iter().map(|round| round.runs).sum();
         let rounds = self.rounds.len();
-        let ran = format!("ran {runs} layers and networks in {rounds} rounds from seed {}, {:.0} s\n", self.seed, self.seconds);
+        let ran = format!(
+            "ran {runs} layers and networks in {rounds} rounds from seed {}, {:.0} s\n",
+            self.seed, self.seconds
+        );
         if self.problems.is_empty() {
             return ran + "nothing grew, and all agree with the reference\n";
         }
@@ -107,7 +110,8 @@ mod tests {
 
     #[test]
     fn problems_stand_last() {
-        let round = |memory_bytes| Round { seconds: 2.0, runs: 5, kernels: 9, objects: 7, buffer_bytes: 0, memory_bytes };
+        let round =
+            |memory_bytes| Round { seconds: 2.0, runs: 5, kernels: 9, objects: 7, buffer_bytes: 0, memory_bytes };
         assert_eq!(
             round(Some(1_000_000)).text(3),
             "round   3,      2 s: 5 runs, 9 kernels; then 7 objects, 0 bytes of buffers, 1,000,000 bytes of memory\n"
