@@ -153,7 +153,7 @@ fn median(mut values: Vec<u64>) -> Option<u64> {
 /// `report` returns false.
 ///
 /// A round draws layers and networks, plans, packs, binds, runs, compares and drops them, and then drops the engine's
-/// pipelines. The first round runs seeds from `seed` on for a twentieth of `duration`, the others the same seeds. So each
+/// pipelines. The first round runs seeds from `seed` on for an eighth of `duration`, the others the same seeds. So each
 /// must leave the device and the process as the one before has left them: [`Soak::growth`]. `memory` says how much
 /// resident memory the process has.
 ///
@@ -167,7 +167,7 @@ pub fn soak(
     memory: impl Fn() -> Option<u64>,
     mut report: impl FnMut(&SoakRound) -> bool,
 ) -> Result<Soak, Error> {
-    const ROUNDS: u32 = 20;
+    const ROUNDS: u32 = 8;
     let (start, mut soak, mut draws) = (Instant::now(), Soak::default(), None);
     while soak.rounds.len() < Soak::LEAST_ROUNDS || start.elapsed() < duration {
         let enough = |drawn: u64| match draws {

@@ -1,8 +1,10 @@
 //! A lost device, and too little memory: errors, from all that needs the device or takes memory.
 
+use std::time::Duration;
+
 use octconv::network::{Checkpoint, Graph, Model, Network, NetworkOptions};
 use octconv::roofline::{Effort, Roofline};
-use octconv::verify::Case;
+use octconv::verify::{Case, soak};
 use octconv::{Context, ContextOptions, Dtype, Error, InputSize, Layer, Options, Spec, Tensors, tuning};
 use octconv::{PackedWeights, Plan, wgpu};
 
@@ -114,6 +116,38 @@ fn an_inference_says_that_the_device_is_lost() {
     lost(inference.output().unwrap().read(&context).map(drop));
     lost(model.compile(plan(), |_| {}).map(drop));
     lost(Roofline::measure(&context, Effort::Full).map(drop));
+}
+
+/// What a soak must find, and what it must not.
+#[test]
+fn a_soak_counts_what_stays() {
+    let context = open(&ContextOptions::default());
+    let mut kept = Vec::new();
+    let mut rounds = 0;
+    let grown = |report: &mut dyn FnMut() -> bool| {
+        let soak = soak(
+            &context,
+            0,
+            Duration::ZERO,
+            || None,
+            |round| {
+                assert!(round.failures.is_empty() && round.runs == 5 && round.kernels > 4, "{round:?}");
+                report()
+            },
+        );
+        soak.unwrap().growth().iter().map(|growth| growth.what).collect::<Vec<_>>()
+    };
+    let twice = &mut || {
+        rounds += 1;
+        rounds % 2 == 1
+    };
+    assert_eq!(grown(twice), [""; 0]);
+    let leaking = grown(&mut || {
+        kept.push(context.tensor(1 << 20, Dtype::F32).unwrap());
+        kept.len() < 2
+    });
+    // OpenGL's bytes are not counted.
+    assert!(leaking == ["buffers", "bytes of buffers"] || leaking == ["buffers"], "{leaking:?}");
 }
 
 /// With as much address space as a process may take.

@@ -98,7 +98,11 @@ impl Report {
             self.seed, self.seconds
         );
         if self.problems.is_empty() {
-            return ran + "nothing grew, and all agree with the reference\n";
+            return ran
+                + match self.rounds.last().and_then(|round| round.memory_bytes) {
+                    Some(_) => "nothing grew, and all agree with the reference\n",
+                    None => "no objects grew, and all agree with the reference; the memory of the process is unknown\n",
+                };
         }
         self.problems.iter().fold(ran, |text, problem| text + "FAILED: " + problem + "\n")
     }
@@ -117,10 +121,12 @@ mod tests {
             "round   3,      2 s: 5 runs, 9 kernels; then 7 objects, 0 bytes of buffers, 1,000,000 bytes of memory\n"
         );
         assert!(round(None).text(3).ends_with("unknown bytes of memory\n"));
-        let rounds = vec![round(None), round(None)];
+        let rounds = vec![round(Some(9)), round(Some(9))];
         let mut report = Report { adapter: "a".into(), seed: 4, seconds: 4.0, rounds, problems: Vec::new() };
         let ran = "ran 10 layers and networks in 2 rounds from seed 4, 4 s\n";
         assert_eq!(report.summary(), format!("{ran}nothing grew, and all agree with the reference\n"));
+        report.rounds[1].memory_bytes = None;
+        assert!(report.summary().ends_with("the memory of the process is unknown\n"), "{}", report.summary());
         report.problems = vec!["seed 5: wrong".into(), "buffers grew".into()];
         assert_eq!(report.summary(), format!("{ran}FAILED: seed 5: wrong\nFAILED: buffers grew\n"));
     }

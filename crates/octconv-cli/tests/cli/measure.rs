@@ -191,3 +191,19 @@ fn a_reader_that_leaves_is_no_error() {
     let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
 }
+
+#[test]
+fn a_soak_repeats_the_same_rounds() {
+    let report = json_of(&["verify", "--soak", "1s", "--seed", "3", "--json"]);
+    let rounds = report["rounds"].as_array().unwrap();
+    assert!(rounds.len() >= 6 && report["problems"] == json!([]), "{report}");
+    for (i, round) in rounds.iter().enumerate() {
+        for count in ["runs", "kernels", "objects"] {
+            assert!(
+                round[count].as_u64().unwrap() > 0 && round[count] == rounds[0][count],
+                "{count} of round {i}: {report}"
+            );
+        }
+        assert!(cfg!(not(target_os = "linux")) || round["memory_bytes"].as_u64().unwrap() > 1 << 20, "{report}");
+    }
+}
