@@ -168,7 +168,7 @@ mod memory {
         let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
         let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
         let most = pages * rustix::param::page_size() as u64 + room;
-        setrlimit(Resource::As, Rlimit { current: Some(most), ..before.clone() }).unwrap();
+        setrlimit(Resource::As, Rlimit { current: Some(most), ..before }).unwrap();
         let outcome = body();
         setrlimit(Resource::As, before).unwrap();
         outcome

@@ -36,7 +36,7 @@ pub struct Args {
     networks: Option<u64>,
     /// For this long, such as 30s, 10m or 2h, run random layers and networks again and again, and fail if memory or
     /// wgpu's objects grow. All rounds run the same layers and networks, and drop everything at their end. Resident
-    /// memory may grow by 8 MiB or 3 %, whichever is more, from the middle third of the rounds to the last
+    /// memory may grow by 2 MiB or 1 %, whichever is more, from the middle third of the rounds to the last
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration,
         conflicts_with_all = ["cases", "seconds", "alike", "networks"])]
     soak: Option<Duration>,
