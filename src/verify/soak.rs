@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::Case;
+use super::case::Case;
 #[cfg(feature = "network")]
-use super::NetworkCase;
+use super::network::NetworkCase;
 use crate::context::Context;
 use crate::error::Error;
 
