@@ -2,7 +2,8 @@
 
 use crate::dims::{Dims, Extent};
 
-/// What went wrong. Only [`Error::Gpu`], [`Error::Tune`] and [`Error::Cache`] can come after work was submitted.
+/// What went wrong. Only [`Error::Gpu`], [`Error::DeviceLost`], [`Error::OutOfMemory`], [`Error::Tune`] and
+/// [`Error::Cache`] can come after work was submitted.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -179,9 +180,25 @@ pub enum Error {
         hint: &'static str,
     },
 
-    /// wgpu refused to create something, or the device is lost.
+    /// wgpu refused to create something.
     #[error("{operation} failed: {message}")]
     Gpu {
+        /// What was being done.
+        operation: String,
+        /// What wgpu said.
+        message: String,
+    },
+
+    /// The device or the host has too little memory. Nothing was made.
+    #[error("{operation} failed: out of memory")]
+    OutOfMemory {
+        /// What was being done, with the bytes if they are known.
+        operation: String,
+    },
+
+    /// The device is lost, and everything on it. Only a new device helps.
+    #[error("{operation} failed: the device is lost: {message}")]
+    DeviceLost {
         /// What was being done.
         operation: String,
         /// What wgpu said.

@@ -11,6 +11,7 @@ mod error;
 mod error_bounds;
 mod kernels;
 mod layer;
+mod memory;
 #[cfg(feature = "network")]
 pub mod network;
 #[cfg(any(feature = "network", feature = "context"))]

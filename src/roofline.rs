@@ -104,7 +104,7 @@ impl Roofline {
     ///
     /// # Errors
     ///
-    /// [`Error::Gpu`] if the device refuses something or is lost.
+    /// [`Error::Gpu`] if the device refuses something; [`Error::OutOfMemory`] and [`Error::DeviceLost`].
     pub fn measure(context: &Context, effort: Effort) -> Result<Self, Error> {
         let prober = Prober { context, effort };
         let mut arithmetic = vec![prober.multiply_adds(Dtype::F32)?];

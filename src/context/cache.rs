@@ -66,7 +66,7 @@ impl Cache {
         let write = || {
             fs::create_dir_all(&self.folder)?;
             let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            file.write_all(bytes)?;
+            file.as_file_mut().write_all(bytes)?;
             file.persist(path)?;
             Ok(())
         };

@@ -2,12 +2,14 @@
 //!
 //! Unlike the rest of the library, this part submits and waits.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cache::Cache;
 use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity};
 use crate::engine::{Engine, EngineOptions, Layer, scoped};
 use crate::error::Error;
+use crate::memory::with_room;
 use crate::plan::Tuned;
 use crate::precision::Dtype;
 
@@ -77,6 +79,9 @@ impl KeptPipelines {
     }
 }
 
+/// What [`Context::read`] does, for errors.
+const READING: &str = "reading back";
+
 /// What to do if no adapter is found.
 const INSTALL_HINT: &str =
     "install a Vulkan driver (the software one: apt-get install mesa-vulkan-drivers), or see WGPU_BACKEND";
@@ -145,8 +150,11 @@ impl Context {
         let lost = Arc::new(Mutex::new(None));
         let why = lost.clone();
         device.set_device_lost_callback(move |reason, message| {
-            let message = format!("the device is lost: {reason:?} {message}");
-            *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.trim().to_string());
+            let message = match reason {
+                wgpu::DeviceLostReason::Destroyed => "it was destroyed".into(),
+                wgpu::DeviceLostReason::Unknown => message.trim().to_string(),
+            };
+            *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
         });
         Ok(Self { adapter, device, queue, engine, pipelines, lost })
     }
@@ -161,7 +169,7 @@ impl Context {
         &self.adapter
     }
 
-    /// The device.
+    /// The device. Its callback for losing it is the context's: with another one, the context does not know of a loss.
     pub fn device(&self) -> &wgpu::Device {
         &self.device
     }
@@ -201,14 +209,30 @@ impl Context {
         let size = bytes.checked_next_multiple_of(4).unwrap_or(bytes).max(4);
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
         let operation = format!("creating an {label} of {size} bytes");
-        scoped(&self.device, &operation, || self.device.create_buffer(&descriptor))
+        self.scoped(&operation, || self.device.create_buffer(&descriptor))
     }
 
     /// A buffer with these elements, converted to `dtype`.
     pub fn upload(&self, values: &[f32], dtype: Dtype) -> Result<wgpu::Buffer, Error> {
         let buffer = self.tensor(values.len() as u64, dtype)?;
-        self.queue.write_buffer(&buffer, 0, &encode(values, dtype));
+        self.write(&buffer, 0, values, dtype)?;
         Ok(buffer)
+    }
+
+    /// Writes elements into a buffer from byte `offset` on, converted to `dtype`, before what is submitted next.
+    pub(crate) fn write(&self, buffer: &wgpu::Buffer, offset: u64, values: &[f32], dtype: Dtype) -> Result<(), Error> {
+        /// Few, so that converting takes little host memory.
+        const PART: usize = 1 << 22;
+        values.chunks(PART).zip(0..).try_for_each(|(part, i)| {
+            let offset = offset + i * PART as u64 * dtype.bytes();
+            self.write_bytes(buffer, offset, &encode(part, dtype))
+        })
+    }
+
+    /// Writes bytes into a buffer from byte `offset` on, before what is submitted next.
+    pub(crate) fn write_bytes(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        let operation = format!("writing {} bytes to the device", bytes.len());
+        self.scoped(&operation, || self.queue.write_buffer(buffer, offset, bytes))
     }
 
     /// Submits the layers in order in one compute pass, and waits for it.
@@ -236,9 +260,11 @@ impl Context {
                 format!("must be at most {most}, as many {dtype} as the buffer holds"),
             )
         })?;
-        let mut read = self.read_bytes(buffer, offset, bytes.next_multiple_of(4))?;
-        read.truncate(bytes as usize);
-        Ok(decode(&read, dtype))
+        self.read_mapped(buffer, offset, bytes.next_multiple_of(4), |read| {
+            let mut values = with_room(elements, READING)?;
+            decode_into(&read[..bytes as usize], dtype, &mut values);
+            Ok(values)
+        })
     }
 
     /// Reads `size` bytes of a buffer from byte `offset` on. Waits for the device.
@@ -246,8 +272,24 @@ impl Context {
     /// # Errors
     ///
     /// [`Error::Argument`] if `offset` or `size` is not a multiple of 4, or the buffer ends before; [`Error::Gpu`] if
-    /// the buffer has no usage `COPY_SRC`, or if the device fails. The buffer must be of this context's device.
+    /// the buffer has no usage `COPY_SRC`; [`Error::OutOfMemory`] and [`Error::DeviceLost`]. The buffer must be of this
+    /// context's device.
     pub fn read_bytes(&self, buffer: &wgpu::Buffer, offset: u64, size: u64) -> Result<Vec<u8>, Error> {
+        self.read_mapped(buffer, offset, size, |read| {
+            let mut bytes = with_room(size, READING)?;
+            bytes.extend_from_slice(read);
+            Ok(bytes)
+        })
+    }
+
+    /// Reads as [`Context::read_bytes`] does, and returns what `take` makes of the bytes.
+    fn read_mapped<T>(
+        &self,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+        size: u64,
+        take: impl FnOnce(&[u8]) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         for (name, value) in [("offset", offset), ("size", size)] {
             if value % wgpu::COPY_BUFFER_ALIGNMENT != 0 {
                 return Err(Error::argument(name, value, "must be a multiple of 4"));
@@ -261,22 +303,22 @@ impl Context {
             return Err(Error::argument("size", size, allowed));
         }
         if size == 0 {
-            return Ok(Vec::new());
+            return take(&[]);
         }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.buffer("octconv staging", size, usage)?;
         let (sender, receiver) = std::sync::mpsc::channel();
-        scoped(&self.device, "reading back", || {
+        self.scoped(READING, || {
             let mut encoder = self.encoder();
             encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, size);
             self.queue.submit([encoder.finish()]);
             staging.map_async(wgpu::MapMode::Read, .., move |outcome| drop(sender.send(outcome)));
         })?;
         self.wait()?;
-        let failed = |message: String| Error::Gpu { operation: "reading back".into(), message };
+        let failed = |message: String| Error::Gpu { operation: READING.into(), message };
         receiver.recv().map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
         let view = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
-        Ok(view.to_vec())
+        take(&view)
     }
 
     /// Runs the layers once, in one pass, and measures the time. Waits for the device.
@@ -286,13 +328,12 @@ impl Context {
 
     /// Runs what `record` records in one pass, and measures the time. Waits for the device.
     pub fn time_pass(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<Timing, Error> {
-        let queries = self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| {
-            self.device.create_query_set(&wgpu::QuerySetDescriptor {
-                label: Some("octconv timestamps"),
-                ty: wgpu::QueryType::Timestamp,
-                count: 2,
-            })
-        });
+        let descriptor =
+            wgpu::QuerySetDescriptor { label: Some("octconv timestamps"), ty: wgpu::QueryType::Timestamp, count: 2 };
+        let queries = match self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            true => Some(self.scoped("creating timestamps", || self.device.create_query_set(&descriptor))?),
+            false => None,
+        };
         let start = std::time::Instant::now();
         self.submit(record, queries.as_ref())?;
         self.wait()?;
@@ -307,7 +348,7 @@ impl Context {
     fn resolve(&self, queries: &wgpu::QuerySet) -> Result<f64, Error> {
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
         let resolved = self.buffer("octconv timestamps", 16, usage)?;
-        scoped(&self.device, "resolving timestamps", || {
+        self.scoped("resolving timestamps", || {
             let mut encoder = self.encoder();
             encoder.resolve_query_set(queries, 0..2, &resolved, 0);
             self.queue.submit([encoder.finish()]);
@@ -344,11 +385,27 @@ impl Context {
     }
 
     fn wait(&self) -> Result<(), Error> {
-        let failed = |error: wgpu::PollError| Error::Gpu { operation: "waiting".into(), message: error.to_string() };
-        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(failed)?;
-        match self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            None => Ok(()),
-            Some(message) => Err(Error::Gpu { operation: "waiting".into(), message }),
+        self.poll("waiting", wgpu::PollType::wait_indefinitely())
+    }
+
+    /// As the engine's function of this name, but a lost device is an error too: wgpu reports that to no scope.
+    fn scoped<T>(&self, operation: &str, create: impl FnOnce() -> T) -> Result<T, Error> {
+        let created = scoped(&self.device, operation, create)?;
+        self.poll(operation, wgpu::PollType::Poll)?;
+        Ok(created)
+    }
+
+    /// Polls the device, which is when wgpu says that it was destroyed.
+    fn poll(&self, operation: &str, poll: wgpu::PollType) -> Result<(), Error> {
+        // If the driver loses the device during the poll, wgpu panics after it has called back.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(poll)));
+        let operation = operation.to_string();
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match (lost, polled) {
+            (Some(message), _) => Err(Error::DeviceLost { operation, message }),
+            (None, Ok(Ok(_))) => Ok(()),
+            (None, Ok(Err(error))) => Err(Error::Gpu { operation, message: error.to_string() }),
+            (None, Err(_)) => Err(Error::DeviceLost { operation, message: "wgpu panicked".into() }),
         }
     }
 }
@@ -401,8 +458,17 @@ pub(crate) fn encode(values: &[f32], dtype: Dtype) -> Vec<u8> {
 
 /// The f32 values of `bytes` in `dtype`.
 pub(crate) fn decode(bytes: &[u8], dtype: Dtype) -> Vec<f32> {
+    let mut values = Vec::new();
+    decode_into(bytes, dtype, &mut values);
+    values
+}
+
+/// Appends the f32 values of `bytes` in `dtype`.
+fn decode_into(bytes: &[u8], dtype: Dtype, values: &mut Vec<f32>) {
     match dtype {
-        Dtype::F32 => bytemuck::pod_collect_to_vec(bytes),
-        Dtype::F16 => bytes.chunks_exact(2).map(|pair| half::f16::from_le_bytes([pair[0], pair[1]]).to_f32()).collect(),
+        Dtype::F32 => values.extend(bytes.as_chunks().0.iter().map(|&value| f32::from_ne_bytes(value))),
+        Dtype::F16 => {
+            values.extend(bytes.as_chunks().0.iter().map(|&value| half::f16::from_le_bytes(value).to_f32()));
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing here submits, polls, blocks, prints or installs a callback. Everything is `Send + Sync`.
 use super::layer::{Dispatch, Layer, PackedWeights};
 use super::pipelines::{Pipeline, Pipelines};
-use super::scope::{failed, scoped};
+use super::scope::{not_mapped, scoped};
 use super::tensors::{Tensors, tensor_bytes, validate_tensors};
 use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity};
 use crate::dims::{Dims, InputSize};
@@ -146,7 +146,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] for a plan of a device with other facts, and [`Error::Gpu`] if the device refuses a kernel.
+    /// [`Error::Plan`] for a plan of a device with other facts, [`Error::Gpu`] if the device refuses a kernel, and
+    /// [`Error::OutOfMemory`]. A device that is lost compiles nothing, and wgpu does not say so here.
     pub fn compile(&self, plan: &Plan) -> Result<(), Error> {
         self.check_fits(plan)?;
         plan.steps.iter().try_for_each(|step| self.shared.pipelines.pipeline(step).map(drop))
@@ -157,8 +158,8 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Presence`] or [`Error::Length`] for weights that do not fit the layer, [`Error::Argument`] for a batch
-    /// norm's variance that is not positive and for a folded weight that its type cannot hold, and [`Error::Gpu`] if
-    /// the device refuses a buffer.
+    /// norm's variance that is not positive and for a folded weight that its type cannot hold, [`Error::Gpu`] if the
+    /// device refuses a buffer, [`Error::OutOfMemory`] and [`Error::DeviceLost`].
     pub fn pack(&self, plan: &Plan, weights: &Weights) -> Result<PackedWeights, Error> {
         weights.validate(&plan.spec)?;
         let parts = plan.packings().into_iter().map(|packing| {
@@ -175,7 +176,8 @@ impl Engine {
     ///
     /// [`Error::Plan`] for a plan of a device with other facts, or the error of planning it for this device;
     /// [`Error::Packing`] for weights that were packed for another plan, [`Error::Presence`] or [`Error::Binding`] for
-    /// tensors that do not fit the plan, and [`Error::Gpu`] if the device refuses something.
+    /// tensors that do not fit the plan, [`Error::Gpu`] if the device refuses something, [`Error::OutOfMemory`] and
+    /// [`Error::DeviceLost`].
     pub fn bind(&self, plan: &Plan, weights: &PackedWeights, tensors: &Tensors) -> Result<Layer, Error> {
         self.check_fits(plan)?;
         let packings = plan.packings();
@@ -279,7 +281,7 @@ impl Engine {
         };
         let operation = format!("creating {label} of {} bytes", bytes.len());
         let buffer = scoped(&self.shared.device, &operation, || self.shared.device.create_buffer(&descriptor))?;
-        let mut view = buffer.slice(..).get_mapped_range_mut().map_err(|error| failed(&operation, error))?;
+        let mut view = buffer.slice(..).get_mapped_range_mut().map_err(|error| not_mapped(&operation, error))?;
         view.slice(..bytes.len()).copy_from_slice(bytes);
         drop(view);
         buffer.unmap();

@@ -23,12 +23,23 @@ pub(crate) fn scoped<T>(device: &wgpu::Device, operation: &str, create: impl FnO
     }
     match failure {
         None => Ok(created),
-        Some(error) => Err(failed(operation, error)),
+        Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory { operation: operation.into() }),
+        Some(error) => Err(Error::Gpu { operation: operation.into(), message: one_line(error) }),
+    }
+}
+
+/// Why a buffer that was created mapped, without an error, is not mapped.
+///
+/// Natively that is the loss of the device, which alone wgpu reports to no scope. In a browser it may be any error.
+pub(super) fn not_mapped(operation: &str, error: impl std::fmt::Display) -> Error {
+    let (operation, message) = (operation.into(), one_line(error));
+    match cfg!(target_arch = "wasm32") {
+        true => Error::Gpu { operation, message },
+        false => Error::DeviceLost { operation, message },
     }
 }
 
 /// wgpu's message in one line. wgpu writes a paragraph per cause.
-pub(super) fn failed(operation: &str, error: impl std::fmt::Display) -> Error {
-    let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-    Error::Gpu { operation: operation.into(), message }
+fn one_line(error: impl std::fmt::Display) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -10,6 +10,7 @@ use super::uniform::uniform;
 use crate::device::{DeviceFacts, Words, Work};
 use crate::error::Error;
 use crate::layer::Activation;
+use crate::memory::with_room;
 use crate::precision::Dtype;
 
 /// Outputs of a vector.
@@ -131,9 +132,15 @@ pub(crate) fn packed_bytes(outputs: u32, inputs: u32, dtype: Dtype) -> u64 {
 
 /// Packs `weight` `[outputs][inputs]` as the kernel reads it: the bias in f32 (zeros if there is none), then the
 /// weights `[block][inputs][outputs of the block]` as `dtype`, both padded with zeros to whole blocks.
-pub(crate) fn pack(weight: &[f32], bias: Option<&[f32]>, outputs: usize, inputs: usize, dtype: Dtype) -> Vec<u8> {
+pub(crate) fn pack(
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    outputs: usize,
+    inputs: usize,
+    dtype: Dtype,
+) -> Result<Vec<u8>, Error> {
     let (block, row) = ((LANES * BLOCK) as usize, padded(outputs as u64) as usize);
-    let mut bytes = Vec::with_capacity(row * (4 + inputs * dtype.bytes() as usize));
+    let mut bytes = with_room(row as u64 * (4 + inputs as u64 * dtype.bytes()), "packing weights")?;
     for o in 0..row {
         let value = bias.and_then(|bias| bias.get(o)).copied().unwrap_or(0.0);
         bytes.extend(value.to_le_bytes());
@@ -149,7 +156,7 @@ pub(crate) fn pack(weight: &[f32], bias: Option<&[f32]>, outputs: usize, inputs:
             }
         }
     }
-    bytes
+    Ok(bytes)
 }
 
 #[cfg(all(test, feature = "context"))]
@@ -192,7 +199,7 @@ mod tests {
                 let weight = floats(1, outputs * inputs);
                 let bias = biased.then(|| floats(2, outputs));
                 let x = floats(3, n * inputs);
-                let packed = pack(&weight, bias.as_deref(), outputs as usize, inputs as usize, dtype);
+                let packed = pack(&weight, bias.as_deref(), outputs as usize, inputs as usize, dtype).unwrap();
                 assert_eq!(packed.len() as u64, packed_bytes(outputs, inputs, dtype));
                 let rounded = round(&weight, dtype);
                 let wanted = x.chunks_exact(inputs as usize).flat_map(|x| {

@@ -115,7 +115,7 @@ impl Model {
     ///   right one.
     /// - [`Error::Node`] if weights cannot be folded, for example if the variance of a batch norm is negative; if a
     ///   weight is larger than its type holds; or if the device refuses something for a node.
-    /// - [`Error::Gpu`] if the device refuses a buffer.
+    /// - [`Error::Gpu`] if the device refuses a buffer, [`Error::OutOfMemory`] and [`Error::DeviceLost`].
     pub fn compile(&self, plan: NetworkPlan, mut progress: impl FnMut(Progress)) -> Result<Inference, Error> {
         plan.check_fits(&self.graph, self.engine.facts())?;
         let device = self.engine.device();
@@ -225,7 +225,7 @@ impl Model {
                     let largest = row.iter().fold(0.0, |most: f32, w| most.max(w.abs()));
                     check_range("weight", channel, largest.into(), *dtype)?;
                 }
-                Ok(linear::pack(weight, bias, outputs as usize, inputs as usize, *dtype))
+                linear::pack(weight, bias, outputs as usize, inputs as usize, *dtype)
             }
             (Params::Conv(_), _) => Ok(Vec::new()),
         }
@@ -238,13 +238,10 @@ impl Inference {
         &self.plan
     }
 
-    /// Fills the memory of all activations with NaN, so that an element shows that is read before it is written.
+    /// The memory of all activations.
     #[cfg(feature = "verify")]
-    pub(crate) fn poison(&self, queue: &wgpu::Queue) {
-        for buffer in &self.buffers {
-            // All ones is a NaN in either type.
-            queue.write_buffer(buffer, 0, &vec![0xff; buffer.size() as usize]);
-        }
+    pub(crate) fn activations(&self) -> &[wgpu::Buffer] {
+        &self.buffers
     }
 
     /// Records all dispatches into the caller's pass. Changes the pass's pipeline and bind group 0.

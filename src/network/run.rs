@@ -1,7 +1,7 @@
 //! Runs an inference on a [`Context`]: writes the input, submits, waits, and reads the answer.
 
 use super::model::{Inference, TensorView, ValueView};
-use crate::context::{Context, encode};
+use crate::context::Context;
 use crate::error::Error;
 
 impl Inference {
@@ -11,20 +11,25 @@ impl Inference {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] if `input` has another length; [`Error::Gpu`] if the device refuses something or is lost.
+    /// [`Error::Length`] if `input` has another length; [`Error::Gpu`] if the device refuses something;
+    /// [`Error::OutOfMemory`] and [`Error::DeviceLost`].
     pub fn run(&self, context: &Context, input: &[f32]) -> Result<Vec<f32>, Error> {
         self.write_input(context, input)?;
         context.run_pass(|pass| self.record(pass))?;
         self.output().map_or(Ok(Vec::new()), |value| value.read(context))
     }
 
-    /// Writes the input `[n, c, t, h, w]` for all following submissions. [`Error::Length`] if it has another length.
+    /// Writes the input `[n, c, t, h, w]` for all following submissions.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if it has another length; [`Error::OutOfMemory`] and [`Error::DeviceLost`].
     pub fn write_input(&self, context: &Context, input: &[f32]) -> Result<(), Error> {
         if let Some(view) = self.input() {
             if input.len() as u64 != view.dims.elements() {
                 return Err(Error::Length { tensor: "input", found: input.len() as u64, shape: view.dims });
             }
-            context.queue().write_buffer(view.buffer, view.offset, &encode(input, view.dtype));
+            context.write(view.buffer, view.offset, input, view.dtype)?;
         }
         Ok(())
     }

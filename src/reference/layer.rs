@@ -15,6 +15,7 @@ use crate::dims::{Dims, InputSize};
 use crate::error::Error;
 use crate::layer::{Frequency, Path, Rounding, Sampling, Shapes, Spec};
 use crate::layer::{Weights, check_slice};
+use crate::memory::with_room;
 #[cfg(feature = "verify")]
 use crate::winograd::Transform;
 
@@ -118,7 +119,9 @@ fn check_outputs(shapes: &Shapes) -> Result<(), Error> {
             return Err(Error::Limit { what: format!("output {name}"), needs, limit, allowed });
         }
     }
-    Ok(())
+    // Each output is made of the sums of two paths.
+    let elements: u64 = [shapes.y_h, shapes.y_l].into_iter().flatten().map(Dims::elements).sum();
+    with_room::<f64>(3 * elements, "the reference, with maps").map(drop)
 }
 
 /// Checks every input slice against the shapes of `spec`.

@@ -133,7 +133,7 @@ impl TuneOutcome {
 /// - Those of [`Plan::new`].
 /// - The error of the planner's choice, if the device refuses every candidate.
 /// - [`Error::Tune`] if no candidate gives usable numbers.
-/// - [`Error::Gpu`] if the device is lost.
+/// - [`Error::DeviceLost`].
 pub fn tune(
     context: &Context,
     spec: &Spec,
@@ -150,7 +150,7 @@ pub fn tune(
     for (i, plan) in plans.iter().enumerate() {
         let run = |data: &RandomLayer| {
             let layer = data.bind(context, plan)?;
-            data.poison(context);
+            data.poison(context)?;
             context.run(&[&layer])?;
             Ok::<_, Error>((layer, data.outputs(context)?))
         };

@@ -6,6 +6,7 @@ use crate::engine::{Layer, Tensors};
 use crate::error::Error;
 use crate::kernels::job::TensorId;
 use crate::layer::{Frequency, Path, Spec, Weights};
+use crate::memory::with_room;
 use crate::noise::Noise;
 use crate::plan::Plan;
 use crate::precision::Dtype;
@@ -25,17 +26,29 @@ impl RandomLayer {
     /// Makes weights and tensors for the layer, size and options of `plan`. Every plan of these can be bound to them.
     pub fn new(context: &Context, plan: &Plan) -> Result<Self, Error> {
         let (spec, dtype) = (plan.spec(), plan.options().precision.activations);
-        let values = |name: &str, count, scale| Noise::new(name, 1).values(count, scale);
-        let weights = Path::ALL.map(|path| {
+        let values = |name: &str, count: u64, scale: f32| {
+            let mut values = with_room(count, "making random values")?;
+            let noise = Noise::new(name, 1);
+            values.extend((0..count).map(|i| scale * noise.number(i) as f32));
+            Ok::<Vec<f32>, Error>(values)
+        };
+        let mut weights = [const { None }; 4];
+        for path in Path::ALL.into_iter().filter(|&path| spec.has(path)) {
             let [outputs, terms @ ..] = spec.weight_shape(path);
             let terms: u64 = terms.iter().map(|&d| u64::from(d)).product();
             // So that outputs are about 1.
-            spec.has(path).then(|| values(path.weight_name(), u64::from(outputs) * terms, 2.0 / (terms as f32).sqrt()))
-        });
-        let biases = [("bias_h", Frequency::High), ("bias_l", Frequency::Low)].map(|(name, frequency)| {
+            let scale = 2.0 / (terms as f32).sqrt();
+            weights[path as usize] = Some(values(path.weight_name(), u64::from(outputs) * terms, scale)?);
+        }
+        let mut biases = [const { None }; 2];
+        for (bias, (name, frequency)) in
+            biases.iter_mut().zip([("bias_h", Frequency::High), ("bias_l", Frequency::Low)])
+        {
             let channels = u64::from(spec.output().of(frequency));
-            (spec.has_bias() && channels > 0).then(|| values(name, channels, 1.0))
-        });
+            if spec.has_bias() && channels > 0 {
+                *bias = Some(values(name, channels, 1.0)?);
+            }
+        }
         let mut tensors = Vec::new();
         let mut x_h: Option<Tensor> = None;
         for (id, dims, written) in plan.interface() {
@@ -44,14 +57,14 @@ impl RandomLayer {
                 let values = match &x_h {
                     // Must be pool(X_H), because some plans read it and others pool X_H themselves.
                     Some(x_h) if id == TensorId::XP => average_pool(x_h, spec.rounding()).to_f32(),
-                    _ => values(id.name(), dims.elements(), 1.0),
+                    _ => values(id.name(), dims.elements(), 1.0)?,
                 };
                 let bytes = encode(&values, dtype);
                 if id == TensorId::XH && plan.options().pooled_input {
                     let stored = decode(&bytes, dtype).into_iter().take(values.len());
                     x_h = Some(Tensor { dims, data: stored.map(f64::from).collect() });
                 }
-                context.queue().write_buffer(&buffer, 0, &bytes);
+                context.write_bytes(&buffer, 0, &bytes)?;
             }
             tensors.push((id, dims, written, buffer));
         }
@@ -79,11 +92,11 @@ impl RandomLayer {
     }
 
     /// Fills the outputs with NaN.
-    pub(super) fn poison(&self, context: &Context) {
-        self.written().for_each(|(_, _, _, buffer)| {
+    pub(super) fn poison(&self, context: &Context) -> Result<(), Error> {
+        self.written().try_for_each(|(_, _, _, buffer)| {
             // All ones is a NaN in either type.
-            context.queue().write_buffer(buffer, 0, &vec![0xff; buffer.size() as usize]);
-        });
+            context.write_bytes(buffer, 0, &vec![0xff; buffer.size() as usize])
+        })
     }
 
     /// The outputs, in the order of the plan's tensors.

@@ -139,7 +139,7 @@ mod tests {
         let data = RandomLayer::new(&context, &plans[0]).unwrap();
         let run = |plan: &Plan| {
             let layer = data.bind(&context, plan).unwrap();
-            data.poison(&context);
+            data.poison(&context).unwrap();
             context.run(&[&layer]).unwrap();
             Some(data.outputs(&context).unwrap())
         };

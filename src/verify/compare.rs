@@ -43,7 +43,7 @@ impl Case {
                 }
             }
             let buffer = context.tensor(bytes.len() as u64 / 4, Dtype::F32)?;
-            context.queue().write_buffer(&buffer, 0, &bytes);
+            context.write_bytes(&buffer, 0, &bytes)?;
             buffers.push((id, buffer, bytes));
         }
         let binding = |id| {

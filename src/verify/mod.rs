@@ -40,6 +40,7 @@ mod data;
 mod draw;
 #[cfg(feature = "network")]
 mod network;
+mod soak;
 mod values;
 
 use std::collections::HashSet;
@@ -49,6 +50,7 @@ use crate::error::Error;
 pub use case::{Case, Outcome};
 #[cfg(feature = "network")]
 pub use network::{NetworkCase, NetworkOutcome, run_networks};
+pub use soak::{Growth, Objects, Soak, SoakRound, soak};
 pub use values::Values;
 
 /// A case that ran.

@@ -425,8 +425,8 @@ fn everything_goes_between_threads() {
     shared::<Context>();
 }
 
-/// After its destruction a device makes nothing more, without a panic: what is made from data is an error, and the rest
-/// is as invalid as the device.
+/// After its destruction a device of the caller's makes nothing more, without a panic: what is made from data is an error,
+/// and the rest is as invalid as the device.
 #[test]
 fn a_destroyed_device() {
     let context = open(&ContextOptions::default());
@@ -440,7 +440,7 @@ fn a_destroyed_device() {
     assert_eq!(engine.compile(&simple.plan), Ok(()));
     assert_eq!(engine.compile(&unfused), Ok(()));
     let lost = |outcome: Result<(), Error>, made: &str| match outcome {
-        Err(Error::Gpu { operation, message }) => {
+        Err(Error::DeviceLost { operation, message }) => {
             assert!(operation.starts_with(&format!("creating {made} of ")), "{operation}");
             assert!(!message.contains('\n'), "{message}");
         }

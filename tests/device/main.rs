@@ -7,6 +7,7 @@ mod common;
 mod direct;
 mod embedding;
 mod errors;
+mod exhausted;
 mod matrix;
 mod network_plan;
 mod networks;

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use octconv::wgpu::AdapterInfo;
 use octconv::{Cache, Context, ContextOptions, Error};
 
-use crate::output::one_line;
+use crate::output::{one_line, tell};
 use crate::target::without_interruption;
 
 /// A context, and the errors that wgpu reports outside of any call: out of memory, a lost device.
@@ -37,9 +37,12 @@ impl Device {
         Ok(Self { context, stray })
     }
 
-    /// Keeps compiled pipelines for the next run. If the cache cannot be written, the next run only takes longer.
+    /// Keeps compiled pipelines for the next run. If the cache cannot be written, the next run only takes longer: the
+    /// command says so, and goes on.
     pub fn keep_pipelines(&self) {
-        let _ = without_interruption(|| self.context.save_pipelines());
+        if let Err(error) = without_interruption(|| self.context.save_pipelines()) {
+            tell(&format!("warning: compiled pipelines are not kept: {error}"));
+        }
     }
 
     /// An error if wgpu has reported one since the last call.

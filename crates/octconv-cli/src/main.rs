@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 mod apply;
@@ -36,6 +37,7 @@ mod tune;
 mod types;
 mod verify;
 mod verify_networks;
+mod verify_soak;
 mod weights;
 
 /// Octave convolution as one GPU operator.
@@ -69,7 +71,30 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match &Cli::parse().command {
+    target::outlive_full_files();
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => run(&cli.command),
+        // Help goes to standard output, all else to standard error.
+        Err(error) => {
+            error.print().context("writing to standard output").map(|()| ExitCode::from(error.exit_code() as u8))
+        }
+    };
+    match outcome {
+        Ok(code) => code,
+        // The reader of the output has closed it, as in `octconv info | head`.
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::tell(&format!("error: {}", output::reason(&error)));
+            if let Some(misfits) = error.downcast_ref::<weights::Misfits>() {
+                misfits.lines().iter().for_each(|line| output::tell(line));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<ExitCode> {
+    match command {
         Command::Classify(args) => classify::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Import(args) => import::run(args),
@@ -83,18 +108,6 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
         Command::Roofline(args) => roofline::run(args),
         Command::Tune(args) => tune::run(args).map(|()| ExitCode::SUCCESS),
-    };
-    match outcome {
-        Ok(code) => code,
-        // The reader of the output has closed it, as in `octconv info | head`.
-        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::tell(&format!("error: {}", output::reason(&error)));
-            if let Some(misfits) = error.downcast_ref::<weights::Misfits>() {
-                misfits.lines().iter().for_each(|line| output::tell(line));
-            }
-            ExitCode::FAILURE
-        }
     }
 }
 

@@ -90,18 +90,16 @@ impl Predictor {
 
     /// The answers to up to `size.n` inputs.
     pub fn answer(&self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>> {
-        let batch = self.batch(inputs);
         let answers = match &self.form {
             Form::Device { device, inference } => {
-                let answers = inference.run(&device.context, &batch)?;
+                let answers = inference.run(&device.context, &self.batch(inputs))?;
                 device.check()?;
                 answers
             }
             Form::Reference { graph, checkpoint, .. } => {
                 // Not the whole batch: the reference is slow.
                 let size = InputSize { n: inputs.len() as u32, ..self.size };
-                let given = &batch[..inputs.len() * self.input];
-                reference::run(graph, checkpoint, size, given, &mut |_, _| {})?.to_f32()
+                reference::run(graph, checkpoint, size, &inputs.concat(), &mut |_, _| {})?.to_f32()
             }
         };
         Ok(answers.chunks(self.answer.max(1)).take(inputs.len()).map(<[f32]>::to_vec).collect())

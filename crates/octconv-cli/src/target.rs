@@ -120,11 +120,14 @@ impl Target {
         if !folder.is_dir() {
             bail!("there is no folder {}", shown_path(&folder));
         }
-        let Ok(metadata) = fs::metadata(&self.path) else { return Ok(()) };
-        // A device or a pipe holds nothing.
-        if !metadata.is_file() || metadata.len() == 0 {
+        let metadata = fs::metadata(&self.path).ok();
+        // A device or a pipe holds nothing, and takes bytes as they are.
+        if metadata.as_ref().is_some_and(|metadata| !metadata.is_file()) {
             return Ok(());
         }
+        // The folder must take a new file. This one has no name, or none for long.
+        tempfile::tempfile_in(&folder)?;
+        let Some(metadata) = metadata.filter(|metadata| metadata.len() > 0) else { return Ok(()) };
         let mut start = Vec::new();
         fs::File::open(&self.path)?.take(Kind::START).read_to_end(&mut start)?;
         if !self.kind.is_start(&start, metadata.len()) {
@@ -151,7 +154,8 @@ fn replace(target: &Path, bytes: &[u8], permissions: Option<Permissions>) -> io:
         builder.permissions(permissions);
     }
     let mut file = builder.tempfile_in(folder_of(target))?;
-    file.write_all(bytes)?;
+    // The error then has no path: it would be the temporary one.
+    file.as_file_mut().write_all(bytes)?;
     if let Some(permissions) = permissions {
         file.as_file().set_permissions(permissions)?;
     }
@@ -206,6 +210,14 @@ pub fn without_interruption<T>(write: impl FnOnce() -> T) -> T {
         let _ = low_level::emulate_default_handler(signal as i32);
     }
     result
+}
+
+/// Makes it an error to write beyond the most bytes that a file may have (`ulimit -f`), as it is on a full disk. Without
+/// this, a signal ends the program, and temporary files stay.
+pub fn outlive_full_files() {
+    #[cfg(unix)]
+    // If the signal cannot be caught, it ends the program, as before.
+    let _ = flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
 /// What signals do that end the program.

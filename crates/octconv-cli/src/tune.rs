@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use octconv::network::{Graph, Network, NetworkPlan};
 use octconv::tuning::{self, Effort, Trial, TuneOutcome};
-use octconv::{InputSize, ListedLayer, Options, Spec, Tuned};
+use octconv::{Cache, DeviceIdentity, InputSize, ListedLayer, Options, Spec, Tuned};
 
 use crate::device::{self, Device};
 use crate::layer_file;
@@ -98,7 +98,7 @@ impl Jobs {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let cache = device::cache();
+    let mut cache = device::cache();
     if cache.is_none() && args.out.is_none() {
         bail!(
             "the results have no place: OCTCONV_CACHE is empty, or the system has no cache folder; name a file with --out"
@@ -117,10 +117,8 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("there is no layer to tune");
     }
     let identity = context.identity();
-    if let Some(cache) = &cache {
-        // If the folder cannot be written, fail now, not in minutes.
-        target::without_interruption(|| cache.keep_tuned(&identity, &Tuned::default()))?;
-    }
+    // If the folder cannot be written, this must fail now, not in minutes.
+    keep(&mut cache, &identity, &Tuned::default(), out.is_some())?;
 
     let effort = Effort { candidates: args.candidates as usize, rounds: args.rounds as usize, ..Effort::default() };
     let start = Instant::now();
@@ -141,9 +139,7 @@ pub fn run(args: &Args) -> Result<()> {
             device.check().with_context(|| format!("layer {}", job.name()))?;
             let mut found = Tuned::default();
             found.insert(&identity, &outcome.winner().plan);
-            if let Some(cache) = &cache {
-                target::without_interruption(|| cache.keep_tuned(&identity, &found))?;
-            }
+            keep(&mut cache, &identity, &found, out.is_some())?;
             shipped.merge(found);
             rows.push(Row::found(job, &outcome));
         }
@@ -153,7 +149,10 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(file) = &out {
         file.write(&shipped.to_bytes())?;
     }
-    device.keep_pipelines();
+    // If the results could not be kept, pipelines cannot either.
+    if cache.is_some() {
+        device.keep_pipelines();
+    }
 
     let mut text = format!("{}, {}\n{}", device::describe(&context.adapter().get_info()), args.types, table(&rows));
     let seconds = start.elapsed().as_secs_f64();
@@ -166,6 +165,20 @@ pub fn run(args: &Args) -> Result<()> {
         let _ = writeln!(text, "{} layers in {}", shipped.len(), shown_path(file.path()));
     }
     output::print(&text)
+}
+
+/// Keeps tuned variants in the cache, if there is one. If it cannot be written and the results have another place too,
+/// the command says so and goes on without a cache.
+fn keep(cache: &mut Option<Cache>, device: &DeviceIdentity, tuned: &Tuned, elsewhere: bool) -> Result<()> {
+    let Some(there) = cache else { return Ok(()) };
+    match target::without_interruption(|| there.keep_tuned(device, tuned)) {
+        Err(error) if elsewhere => {
+            output::tell(&format!("warning: the results are not kept for other commands: {error}"));
+            *cache = None;
+            Ok(())
+        }
+        kept => Ok(kept?),
+    }
 }
 
 /// The file for programs that ship it, and what it holds already.

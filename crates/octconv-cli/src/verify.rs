@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::device::{Device, describe};
 use crate::output::{one_line, print, print_json, progress};
-use crate::verify_networks;
+use crate::{verify_networks, verify_soak};
 
 /// Compare random layers on this machine's adapter with the CPU reference.
 ///
@@ -34,6 +34,12 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with_all = ["cases", "seconds", "alike"],
         value_parser = clap::value_parser!(u64).range(1..))]
     networks: Option<u64>,
+    /// For this long, such as 30s, 10m or 2h, run random layers and networks again and again, and fail if memory or
+    /// wgpu's objects grow. All rounds run the same layers and networks, and drop everything at their end. Resident
+    /// memory may grow by 2 MiB or 1 %, whichever is more, from the middle third of the rounds to the last
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration,
+        conflicts_with_all = ["cases", "seconds", "alike", "networks"])]
+    soak: Option<Duration>,
     /// Seed of the first layer or network; each next one has the next seed
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
@@ -124,6 +130,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     if let Some(networks) = args.networks {
         return verify_networks::run(&device, args.seed, networks, &args.flags(), args.json);
+    }
+    if let Some(duration) = args.soak {
+        return verify_soak::run(&device, args.seed, duration, args.json);
     }
 
     let seeds = args.seed..=u64::MAX;

@@ -8,6 +8,7 @@ use super::paths::PathPacking;
 use super::points::PointsPacking;
 use crate::error::Error;
 use crate::layer::{Frequency, Spec, Weights};
+use crate::memory::with_room;
 use crate::precision::Dtype;
 
 /// Everything about a packed buffer that a kernel depends on. It does not depend on the size of the input.
@@ -85,10 +86,10 @@ impl Packing {
     ///
     /// # Errors
     ///
-    /// Those of [`check_range`](super::check_range).
+    /// Those of [`check_range`](super::check_range), and [`Error::OutOfMemory`].
     pub(crate) fn pack(&self, spec: &Spec, weights: &Weights) -> Result<Vec<u8>, Error> {
         let offsets = self.offsets(spec);
-        let mut out = Vec::with_capacity(offsets.bytes as usize);
+        let mut out = with_room(offsets.bytes, "packing weights")?;
         for bias in &self.biases {
             let affine = bias.of.map(|frequency| weights.affine(spec, frequency));
             for channel in bias.blocks.channels() {

@@ -98,7 +98,7 @@ fn in_little_memory(command: &Command) -> Outcome {
 }
 
 /// Adds the arguments and the environment of a command to another.
-fn clone(from: &Command, mut to: Command) -> Command {
+pub fn clone(from: &Command, mut to: Command) -> Command {
     to.args(from.get_args());
     for (name, value) in from.get_envs() {
         to.env(name, value.unwrap_or_default());
@@ -190,6 +190,22 @@ fn every_reader_has_a_limit_that_the_user_can_raise() {
         "grey.png: it is 40x30, which takes 3,600 bytes, and 3,599 are allowed; --max-bytes allows more",
     );
     assert_eq!(colours.classify(&[&grey, "--max-bytes", "3600"]).code, 0);
+}
+
+#[test]
+fn a_large_padding_does_not_decide_how_much_memory_is_taken() {
+    let tensors = ["x_h", "w_hh"].map(|name| (name.into(), (vec![1, 1, 1, 1], vec![1.0])));
+    let spec = json!({"input": {"channels": 1}, "channels": 1, "padding": [7000, 7000]});
+    let folder = Folder::new(&spec, &Tensors::from(tensors));
+    folder.apply(&["--reference", "--max-bytes", "700M"], &[]).assert_refused(
+        "an output of 1x1x14001x14001 takes 784,112,004 bytes, and 734,003,200 are allowed; --max-bytes allows more",
+    );
+    // Allowed, and more than there is.
+    let outcome = in_little_memory(&folder.command(&["--reference", "--max-bytes", "1G"], &[]));
+    if cfg!(target_os = "linux") {
+        outcome.assert_refused("the reference, with maps of 4704672024 bytes failed: out of memory");
+        folder.assert_no_output();
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod apply;
 mod convert;
 mod files;
+mod full;
 mod hostile;
 mod import;
 mod maps;

@@ -191,3 +191,22 @@ fn a_reader_that_leaves_is_no_error() {
     let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
 }
+
+#[test]
+fn a_soak_repeats_the_same_rounds() {
+    let report = Outcome::with(&["verify", "--soak", "1s", "--seed", "3", "--json"]).json();
+    let rounds = report["rounds"].as_array().unwrap();
+    // Some drivers keep memory of every kernel that they compile.
+    let of_driver = |problem: &Value| problem.as_str().unwrap().starts_with("bytes of resident memory grew");
+    let problems = report["problems"].as_array().unwrap();
+    assert!(rounds.len() >= 6 && problems.iter().all(of_driver), "{report}");
+    for (i, round) in rounds.iter().enumerate() {
+        for count in ["runs", "kernels", "objects"] {
+            assert!(
+                round[count].as_u64().unwrap() > 0 && round[count] == rounds[0][count],
+                "{count} of round {i}: {report}"
+            );
+        }
+        assert!(cfg!(not(target_os = "linux")) || round["memory_bytes"].as_u64().unwrap() > 1 << 20, "{report}");
+    }
+}
