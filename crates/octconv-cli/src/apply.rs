@@ -180,6 +180,7 @@ impl Layer {
         let most = u64::from(u32::MAX / 2);
         for dims in [shapes.y_h, shapes.y_l].into_iter().flatten() {
             ensure!(dims.elements() <= most, "an output of {dims} has more than {most} elements");
+            args.limits.check(&format!("an output of {dims} takes"), 4 * dims.elements(), Holds::Tensors)?;
         }
         ensure!(
             !args.pooled_output || shapes.y_p.is_some(),
