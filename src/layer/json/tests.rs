@@ -213,7 +213,7 @@ fn refusals_name_the_field() {
         (json!({"high_to_low": 1}), "high_to_low is 1: must be true or false"),
         (json!({"low_to_high": 0}), "low_to_high is 0: must be true or false"),
         (json!({"norm_eps": -1}), "norm_eps is -1: must be a number, at least 0"),
-        (json!({"norm_eps": 1e39}), "norm_eps is 1e39: must be a number, at least 0"),
+        (json!({"norm_eps": 1e39}), "norm_eps is 1e+39: must be a number, at least 0"),
     ] {
         let text = layer(fields).to_string();
         let refusal = refusal(&text);
