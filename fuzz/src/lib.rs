@@ -44,8 +44,11 @@ macro_rules! named {
     ($($name:ident,)*) => { &[$((stringify!($name), $name)),*] };
 }
 
+/// What a target does with bytes.
+pub type Target = fn(&[u8]);
+
 /// Every target with its name, which is that of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = named![
+pub const TARGETS: &[(&str, Target)] = named![
     apply,
     checkpoint,
     fit,

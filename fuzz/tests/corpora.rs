@@ -5,7 +5,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use octconv_fuzz::TARGETS;
+use octconv_fuzz::{TARGETS, Target};
 use rayon::prelude::*;
 
 /// How often each file is changed.
@@ -47,7 +47,7 @@ fn corpora() {
             names(&corpus).into_iter().map(move |seed| (target, corpus.join(seed)))
         })
         .collect();
-    let fails = |target: fn(&[u8]), bytes: &[u8]| catch_unwind(AssertUnwindSafe(|| target(bytes))).is_err();
+    let fails = |target: Target, bytes: &[u8]| catch_unwind(AssertUnwindSafe(|| target(bytes))).is_err();
     let failed: Vec<String> = seeds
         .into_par_iter()
         .flat_map_iter(|(target, path)| {

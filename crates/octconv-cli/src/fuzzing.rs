@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use anyhow::Result;
 use clap::Parser;
@@ -61,10 +62,11 @@ pub fn write_tensor(shape: Vec<usize>, values: Vec<f32>, dtype: Dtype) -> Result
 
 /// Whether `octconv apply` would run the layer of a SPEC.json with the tensors in the bytes of an IN.safetensors.
 pub fn apply(spec: &str, tensors: &[u8]) -> Result<(), String> {
-    let cli = Cli::try_parse_from(["octconv", "apply", FILE, FILE, FILE]).map_err(|error| error.to_string())?;
-    let Command::Apply(args) = cli.command else { return Err("another command".into()) };
+    // Parsing takes longer than the rest.
+    static CLI: LazyLock<Cli> = LazyLock::new(|| Cli::parse_from(["octconv", "apply", FILE, FILE, FILE]));
+    let Command::Apply(args) = &CLI.command else { return Err("another command".into()) };
     let description = layer(spec)?;
-    let layer = |views| apply::Layer::new(&args, &description, &views);
+    let layer = |views| apply::Layer::new(args, &description, &views);
     line(tensor_file::views(tensors).and_then(layer).map(drop))
 }
 
