@@ -222,6 +222,14 @@ fn refusals_name_the_field() {
 }
 
 #[test]
+fn a_share_is_the_nearest_number() {
+    // Fast algorithms are off by a bit here.
+    let alpha = 3.591_368_044_744_849_3e-34;
+    let read: LayerDescription = serde_json::from_str(&layer(json!({"alpha": alpha})).to_string()).unwrap();
+    assert_eq!(read.fields.alpha, alpha);
+}
+
+#[test]
 fn entries_of_a_list_name_their_layer() {
     let size = json!({"h": 7, "w": 9});
     let entry = |more: Value| serde_json::from_value::<ListedLayer>(layer(more));
