@@ -163,7 +163,7 @@ run_tests_on_device() {
 # Runs, with the runner $2 and under the title $1, the brief tests of those in tests/device, and all others.
 run_brief_tests() {
     run_tests_on_device "$1, the brief device tests" "$2" --test device -- "${brief_tests[@]}"
-    run_tests "$1, all other tests" "$2" --lib --bins --examples --test host --test cli --test tensors
+    run_tests "$1, all other tests" "$2" --lib --bins --examples --test host --test cli --test tensors --test onnx --test corpora
     run_tests "$1, examples in the documentation" "$2" --doc
 }
 

@@ -227,13 +227,12 @@ impl LayerDescription {
 
     fn take(members: &mut Members) -> Result<Self, Error> {
         let wanted = "a number, at least 0";
+        let eps = |value: &Value| Some(number(value)? as f32).filter(|eps| *eps >= 0.0 && eps.is_finite());
         let input = members.object("input")?.ok_or_else(|| missing("input"))?;
         let residual = members.flag("residual")?.unwrap_or(false);
         Ok(Self {
             rounding: members.choice("rounding")?.unwrap_or_default(),
-            norm_eps: members
-                .take("norm_eps", wanted, |value| Some(number(value)? as f32).filter(|eps| *eps >= 0.0))?
-                .unwrap_or(NORM_EPS),
+            norm_eps: members.take("norm_eps", wanted, eps)?.unwrap_or(NORM_EPS),
             fields: LayerFields::take(members, input, residual)?,
         })
     }

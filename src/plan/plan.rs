@@ -198,6 +198,11 @@ impl Plan {
         self.steps.iter().map(|step| step.kernel.name()).collect()
     }
 
+    /// The workgroups of each dispatch, in order, in x and y.
+    pub fn workgroups(&self) -> Vec<[u32; 2]> {
+        self.steps.iter().map(|step| [step.grid.x, step.grid.y]).collect()
+    }
+
     /// The most products of one sum in f16, over all kernels. 0 if all sums are f32.
     #[cfg(feature = "context")]
     pub(crate) fn f16_terms(&self) -> u32 {

@@ -77,7 +77,7 @@ impl Tuned {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut tuned = Self::default();
         let mut choices: Option<&mut Choices> = None;
-        for line in str::from_utf8(unseal(&kind(), bytes)?).ok()?.lines() {
+        for line in str::from_utf8(unseal(&kind(), bytes)?).ok()?.split_terminator('\n') {
             let fields: Vec<_> = line.split('\t').collect();
             match fields[..] {
                 ["device", device] => choices = Some(tuned.devices.entry(DeviceIdentity(device.into())).or_default()),
@@ -313,5 +313,11 @@ mod tests {
             choice.variant = "fused/pointwise".parse::<Variant>().unwrap().tiled().next().unwrap();
         });
         assert_eq!(variant(&choices), (planned, false));
+    }
+
+    #[test]
+    fn a_carriage_return_is_part_of_a_name() {
+        let bytes = seal(&kind(), b"device\ta\r\n");
+        assert_eq!(Tuned::from_bytes(&bytes).unwrap().to_bytes(), bytes);
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::panic::catch_unwind;
 
-use octconv::network::{Graph, Network, NetworkOptions, NetworkPlan, Op, ValueShape};
+use octconv::network::{Graph, Network, NetworkOptions, NetworkPlan, Node, Op, ValueShape};
 use octconv::verify::NetworkCase;
-use octconv::{DeviceFacts, Dtype, Error, InputSize, Precision, wgpu};
+use octconv::{Activation, DeviceFacts, Dtype, Error, InputSize, Precision, wgpu};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
@@ -187,6 +187,27 @@ proptest! {
             }
         }
     }
+}
+
+/// The time of planning grows with the square of their numbers.
+#[test]
+fn more_nodes_than_any_network_has_are_refused() {
+    let norm = |i: usize, input: &str| Node {
+        name: format!("n{i}"),
+        op: Op::Norm { input: input.into(), activation: Activation::None },
+    };
+    let refusal = |nodes: Vec<Node>| {
+        let output = nodes.last().unwrap().name.clone();
+        let network = Network { nodes, output, ..NetworkCase::random(0).network };
+        Graph::new(&Network { stages: Vec::new(), ..network }).err().map(|error| error.to_string())
+    };
+    let nodes = |count| (0..count).map(|i| norm(i, "input")).collect();
+    assert_eq!(refusal(nodes(4096)), None);
+    assert_eq!(refusal(nodes(4097)).unwrap(), "nodes is a list of 4097: must have at most 4096");
+    let concat = |count| vec![Node { name: "all".into(), op: Op::Concat { inputs: vec!["input".into(); count] } }];
+    assert_eq!(refusal(concat(16_384)), None);
+    let wanted = "nodes is a list whose nodes read 16385 values: must read at most 16384";
+    assert_eq!(refusal(concat(16_385)).unwrap(), wanted);
 }
 
 /// What random networks have between them, or they would prove little.

@@ -122,7 +122,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 type Outputs = Vec<(&'static str, Dims, Vec<f32>)>;
 
 /// A layer with all of its tensors.
-struct Layer {
+pub struct Layer {
     spec: Spec,
     size: InputSize,
     options: Options,
@@ -148,7 +148,7 @@ const FREQUENCIES: [Frequency; 2] = [Frequency::High, Frequency::Low];
 
 impl Layer {
     /// Builds the layer that the files describe, or lists everything that is wrong with its tensors.
-    fn new(args: &Args, description: &LayerDescription, views: &Views) -> Result<Self> {
+    pub fn new(args: &Args, description: &LayerDescription, views: &Views) -> Result<Self> {
         let given = |name: &str| views.contains_key(name);
         let LayerDescription { fields, norm_eps, .. } = description;
         let output = description.spec()?.output();

@@ -31,6 +31,11 @@ pub enum Holds {
 }
 
 impl Limits {
+    /// At most this many bytes, whatever a file holds.
+    pub fn of(most: u64) -> Self {
+        Self { max_bytes: Some(Bytes(most)) }
+    }
+
     /// The bytes of a file.
     pub fn read(self, path: &Path, holds: Holds) -> Result<Vec<u8>> {
         self.take(path, holds).with_context(|| format!("reading {}", shown_path(path)))
@@ -101,7 +106,7 @@ impl Limits {
 
 /// A number of bytes, with the suffix K, M or G for 1024, its square and its cube.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Bytes(u64);
+pub struct Bytes(pub u64);
 
 impl FromStr for Bytes {
     type Err = &'static str;
@@ -146,7 +151,7 @@ mod tests {
             let refusal = refusal(Limits::default(), holds);
             assert!(refusal.contains("sparse: the file has 4,398,046,511,104 bytes, and "), "{refusal}");
         }
-        let few = Limits { max_bytes: Some(Bytes(9)) };
+        let few = Limits::of(9);
         file.set_len(10).unwrap();
         assert!(
             refusal(few, Holds::Tensors).ends_with("the file has 10 bytes, and 9 are allowed; --max-bytes allows more")
@@ -158,7 +163,7 @@ mod tests {
     #[test]
     #[cfg(unix)]
     fn what_does_not_end_is_refused() {
-        let few = Limits { max_bytes: Some(Bytes(1000)) };
+        let few = Limits::of(1000);
         let refusal = format!("{:#}", few.read(Path::new("/dev/zero"), Holds::Text).unwrap_err());
         assert_eq!(refusal, "reading /dev/zero: it has more than 1,000 bytes; --max-bytes allows more");
     }

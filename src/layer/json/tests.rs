@@ -213,11 +213,20 @@ fn refusals_name_the_field() {
         (json!({"high_to_low": 1}), "high_to_low is 1: must be true or false"),
         (json!({"low_to_high": 0}), "low_to_high is 0: must be true or false"),
         (json!({"norm_eps": -1}), "norm_eps is -1: must be a number, at least 0"),
+        (json!({"norm_eps": 1e39}), "norm_eps is 1e+39: must be a number, at least 0"),
     ] {
         let text = layer(fields).to_string();
         let refusal = refusal(&text);
         assert!(refusal.contains(wanted), "{text}\n  gives  {refusal}\n  wanted {wanted}");
     }
+}
+
+#[test]
+fn a_share_is_the_nearest_number() {
+    // Fast algorithms are off by a bit here.
+    let alpha = 3.591_368_044_744_849_3e-34;
+    let read: LayerDescription = serde_json::from_str(&layer(json!({"alpha": alpha})).to_string()).unwrap();
+    assert_eq!(read.fields.alpha, alpha);
 }
 
 #[test]

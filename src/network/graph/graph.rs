@@ -10,6 +10,11 @@ use crate::error::Error;
 use crate::layer::{Spec, Split, Window};
 use crate::network::description::{INPUT, Network};
 
+/// The most nodes of a network, and the most values that they read together. The time of planning grows with their
+/// squares.
+const MOST_NODES: usize = 1 << 12;
+const MOST_READS: usize = 1 << 14;
+
 /// A validated network, whose names are resolved.
 #[derive(Clone, Debug)]
 pub struct Graph {
@@ -31,6 +36,7 @@ impl Graph {
         if !(network.norm_eps >= 0.0 && network.norm_eps.is_finite()) {
             return Err(Error::argument("norm_eps", network.norm_eps, "must be a number, at least 0"));
         }
+        check_count(network)?;
         let mut ids: HashMap<&str, ValueId> = HashMap::from([(INPUT, 0)]);
         let mut kinds = vec![Kind::Map(Split { high: network.input.channels, low: 0 })];
         let mut nodes = Vec::with_capacity(network.nodes.len());
@@ -185,6 +191,19 @@ impl Graph {
     pub fn output_shape(&self, shapes: &[ValueShape]) -> ValueShape {
         shapes[self.output]
     }
+}
+
+/// Refuses a network that takes too long to plan.
+fn check_count(network: &Network) -> Result<(), Error> {
+    let (nodes, reads) = (network.nodes.len(), network.nodes.iter().map(|node| node.reads().len()).sum::<usize>());
+    if nodes > MOST_NODES {
+        return Err(Error::argument("nodes", format!("a list of {nodes}"), format!("must have at most {MOST_NODES}")));
+    }
+    if reads > MOST_READS {
+        let value = format!("a list whose nodes read {reads} values");
+        return Err(Error::argument("nodes", value, format!("must read at most {MOST_READS}")));
+    }
+    Ok(())
 }
 
 impl Window {

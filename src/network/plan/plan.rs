@@ -165,6 +165,11 @@ impl NetworkPlan {
         self.steps.iter().map(|step| (step.step.kernel.name(), step.step.kernel.source())).collect()
     }
 
+    /// The workgroups of each dispatch, in order, in x and y.
+    pub fn workgroups(&self) -> Vec<[u32; 2]> {
+        self.steps.iter().map(|step| [step.step.grid.x, step.step.grid.y]).collect()
+    }
+
     /// The stages that the network names, in order. If dispatches follow the last one, they are one more stage, `end`.
     pub fn stages(&self) -> Vec<Stage> {
         let ends = self.graph.network.stages.iter().filter_map(|name| Some((name.as_str(), self.graph.find(name)?)));

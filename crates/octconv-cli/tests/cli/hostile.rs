@@ -222,6 +222,15 @@ fn a_long_header_of_tensors_is_not_parsed() {
 }
 
 #[test]
+fn padding_does_not_decide_how_much_memory_is_taken() {
+    let spec = json!({"input": {"channels": 1}, "channels": 1, "padding": [16_000, 16_000]});
+    let one = || (vec![1, 1, 1, 1], vec![1.0]);
+    let folder = Folder::new(&spec, &Tensors::from([("x_h".into(), one()), ("w_hh".into(), one())]));
+    let outcome = in_little_memory(&folder.command(&["--reference"], &[]));
+    outcome.assert_refused("an output of 1x1x32001x32001 takes 4,096,256,004 bytes, and 1,073,741,824 are allowed");
+}
+
+#[test]
 fn a_header_in_another_form_is_refused() {
     let folder = Folder::new(&json!({"input": {"channels": 1}, "channels": 1}), &Tensors::new());
     // The sum of the offsets overflows, if they are read.

@@ -1,0 +1,90 @@
+//! What the fuzz targets (`fuzz/`) call: the readers of files that others wrote, and of arguments. Not part of the public
+//! interface. An error is the line that the command prints.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use anyhow::Result;
+use clap::Parser;
+use octconv::network::{Network, Picture};
+use octconv::{Dtype, LayerDescription, ListedLayer};
+use safetensors::tensor::TensorView;
+
+use crate::limits::{Bytes, Limits};
+use crate::network_source::{Answers, described};
+use crate::size::Size;
+use crate::tensor_file::{self, Named};
+use crate::{Cli, Command, apply, layer_file, output, picture};
+
+/// The name of a file, in errors.
+const FILE: &str = "FILE";
+
+/// A tensor of a file: its shape, and its values in f32 unless it is of another type.
+pub type Tensor = (Vec<usize>, Option<Vec<f32>>);
+
+/// The input that `rule` makes from the bytes of a PNG or JPEG, which may take `most` bytes when it is decoded.
+pub fn picture(bytes: &[u8], rule: &Picture, most: u64) -> Result<Vec<f32>, String> {
+    line(picture::decode(bytes, Limits::of(most)).map(|picture| picture::to_input(picture, rule)))
+}
+
+/// The layers in the text of a list.
+pub fn layers(text: &str) -> Result<Vec<ListedLayer>, String> {
+    line(layer_file::parse_list(Path::new(FILE), text))
+}
+
+/// The layer in the text of a SPEC.json.
+pub fn layer(text: &str) -> Result<LayerDescription, String> {
+    line(layer_file::parse(Path::new(FILE), text))
+}
+
+/// The network in the text of a description.
+pub fn network(text: &str) -> Result<Network, String> {
+    line(described(FILE, text).map(|source| source.network))
+}
+
+/// Reads the text of an ANSWERS.json.
+pub fn answers(text: &str) -> Result<(), String> {
+    line(serde_json::from_str::<Answers>(text).map(drop).map_err(Into::into))
+}
+
+/// The tensors in the bytes of a file, by name.
+pub fn tensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
+    let views = line(tensor_file::views(bytes))?;
+    let tensor = |view: &TensorView| (view.shape().to_vec(), tensor_file::values(view).ok());
+    Ok(views.iter().map(|(name, view)| (name.clone(), tensor(view))).collect())
+}
+
+/// The bytes of a file with one tensor, `x`.
+pub fn write_tensor(shape: Vec<usize>, values: Vec<f32>, dtype: Dtype) -> Result<Vec<u8>, String> {
+    line(tensor_file::serialize(&[Named { name: "x".into(), shape, values }], dtype))
+}
+
+/// Whether `octconv apply` would run the layer of a SPEC.json with the tensors in the bytes of an IN.safetensors.
+pub fn apply(spec: &str, tensors: &[u8]) -> Result<(), String> {
+    // Parsing takes longer than the rest.
+    static CLI: LazyLock<Cli> = LazyLock::new(|| Cli::parse_from(["octconv", "apply", FILE, FILE, FILE]));
+    let Command::Apply(args) = &CLI.command else { return Err("another command".into()) };
+    let description = layer(spec)?;
+    let layer = |views| apply::Layer::new(args, &description, &views);
+    line(tensor_file::views(tensors).and_then(layer).map(drop))
+}
+
+/// Height and width in the text of an argument.
+pub fn size(text: &str) -> Option<[u32; 2]> {
+    text.parse().ok().map(|Size { h, w }| [h, w])
+}
+
+/// The number of bytes in the text of an argument.
+pub fn bytes(text: &str) -> Option<u64> {
+    text.parse().ok().map(|Bytes(bytes)| bytes)
+}
+
+/// A name and a text as they are printed.
+pub fn printed(text: &str) -> [String; 2] {
+    [output::shown(text), output::one_line(text)]
+}
+
+fn line<T>(result: Result<T>) -> Result<T, String> {
+    result.map_err(|error| output::reason(&error))
+}

@@ -1,0 +1,123 @@
+//! The command `octconv`: one module per subcommand, and what they share. `src/main.rs` only calls [`run`].
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+
+mod apply;
+mod bench;
+mod bench_network;
+mod class_map;
+mod classify;
+mod convert;
+mod cost;
+mod cost_network;
+mod device;
+mod evaluate;
+mod features;
+#[doc(hidden)]
+pub mod fuzzing;
+mod import;
+mod info;
+mod layer_file;
+mod limits;
+mod network_folder;
+mod network_source;
+mod octave;
+mod output;
+mod picture;
+mod plot;
+mod predictor;
+mod roofline;
+mod run;
+mod scale;
+mod size;
+mod target;
+mod tensor_file;
+mod tune;
+mod types;
+mod verify;
+mod verify_networks;
+mod verify_soak;
+mod weights;
+
+/// Octave convolution as one GPU operator.
+///
+/// wgpu chooses the adapter. WGPU_ADAPTER_NAME, WGPU_BACKEND and WGPU_POWER_PREF tell it which one. Tuning results and
+/// compiled pipelines are kept in the system's cache folder, or in the folder that OCTCONV_CACHE names. If that variable
+/// is set but empty, nothing is kept. A command that fails prints one line, "error: ...", to standard error, and exits
+/// with 1. If weights do not fit a network, up to twelve lines about its nodes follow. Wrong arguments exit with 2.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Classify(classify::Args),
+    Evaluate(evaluate::Args),
+    Import(import::Args),
+    Octave(octave::Args),
+    Run(run::Args),
+    Info(info::Args),
+    Verify(verify::Args),
+    Apply(apply::Args),
+    Convert(convert::Args),
+    Cost(cost::Args),
+    Bench(bench::Args),
+    Roofline(roofline::Args),
+    Tune(tune::Args),
+}
+
+/// Runs the command with the arguments of this process.
+pub fn run() -> ExitCode {
+    target::outlive_full_files();
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => start(&cli.command),
+        // Help goes to standard output, all else to standard error.
+        Err(error) => {
+            error.print().context("writing to standard output").map(|()| ExitCode::from(error.exit_code() as u8))
+        }
+    };
+    match outcome {
+        Ok(code) => code,
+        // The reader of the output has closed it, as in `octconv info | head`.
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::tell(&format!("error: {}", output::reason(&error)));
+            if let Some(misfits) = error.downcast_ref::<weights::Misfits>() {
+                misfits.lines().iter().for_each(|line| output::tell(line));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::Classify(args) => classify::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Import(args) => import::run(args),
+        Command::Octave(args) => octave::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Info(args) => info::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Apply(args) => apply::run(args),
+        Command::Convert(args) => convert::run(args),
+        Command::Cost(args) => cost::run(args),
+        Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Roofline(args) => roofline::run(args),
+        Command::Tune(args) => tune::run(args).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn arguments_are_consistent() {
+        <super::Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}
