@@ -21,7 +21,8 @@ pub(crate) fn devices() -> [DeviceFacts; 6] {
     let with = |limits| DeviceFacts { limits, ..DeviceFacts::default() };
     let small = wgpu::Limits {
         max_buffer_size: 1 << 16,
-        max_compute_invocations_per_workgroup: 32,
+        // Kernels that work element by element have workgroups of 64.
+        max_compute_invocations_per_workgroup: 64,
         max_compute_workgroup_storage_size: 512,
         max_compute_workgroups_per_dimension: 3,
         max_storage_buffer_binding_size: 1 << 14,

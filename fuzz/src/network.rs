@@ -100,7 +100,7 @@ fn conv(draw: &mut Draw, nodes: &[Node], input: String) -> Conv {
     let channels = draw.number(1..=most);
     let side = draw.choose(&[1, 3, 3, 5]);
     let kernel = if draw.once_in(6) { draw.numbers(1..=4) } else { [side; 2] };
-    let padding = if draw.once_in(6) { draw.numbers(0..=3) } else { kernel.map(|side| (side - 1) / 2) };
+    let padding = if draw.once_in(6) { draw.numbers(0..=3) } else { kernel.map(|side| side.saturating_sub(1) / 2) };
     let exact = draw.once_in(8).then(|| {
         let high = draw.number(0..=6);
         [high, channels.saturating_sub(high)]

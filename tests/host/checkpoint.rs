@@ -599,3 +599,23 @@ fn symbol_names_the_norms_of_a_densenet_by_their_convolutions() {
         assert_fits(&graph, Checkpoint { tensors }, names, &ours);
     }
 }
+
+#[test]
+fn paths_with_more_groups_than_their_layer_fit() {
+    let text = r#"{"name": "n", "input": {"channels": 4}, "output": "b", "nodes": [
+        {"name": "a", "op": "conv", "input": "input", "channels": 8, "split": [4, 4]},
+        {"name": "b", "op": "conv", "input": "a", "channels": 12, "split": [8, 4], "groups": 2}]}"#;
+    let graph = Graph::new(&serde_json::from_str(text).unwrap()).unwrap();
+    let ours = Checkpoint::random(&graph, 2);
+    // Four groups from low to high: outputs 0 and 1 read channel 0, outputs 2 and 3 channel 1, and so on.
+    let mut theirs = ours.clone();
+    theirs.tensors.insert("b.w_lh".into(), tensor(&[8, 1, 1, 1], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]));
+    let fitted = theirs.clone().fit(&graph).unwrap();
+    let wide = [[1.0, 0.0], [2.0, 0.0], [0.0, 3.0], [0.0, 4.0], [5.0, 0.0], [6.0, 0.0], [0.0, 7.0], [0.0, 8.0]];
+    assert_eq!(fitted.tensors["b.w_lh"], tensor(&[8, 2, 1, 1], wide.as_flattened()));
+    assert_eq!(fitted.tensors["b.w_hh"], ours.tensors["b.w_hh"]);
+    // A dense layer takes no weights of groups, nor does one with fewer channels than that.
+    theirs.tensors.insert("a.w_hh".into(), tensor(&[4, 2, 1, 1], &[0.0; 8]));
+    theirs.tensors.insert("b.w_ll".into(), tensor(&[4, 3, 1, 1], &[0.0; 12]));
+    assert_eq!(problems(theirs.fit(&graph)).len(), 2);
+}

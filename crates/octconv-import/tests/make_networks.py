@@ -312,6 +312,26 @@ class PlainMobileNet(nn.Module):
         return F.softmax(self.fc(torch.flatten(self.last(x + self.inner(x)), 1)), 1)
 
 
+class ScaledGroups(nn.Module):
+    """d-li14's grouped layers: the groups of high to high and of low to low are scaled by alpha."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = Block(Li14, (3, 0), (8, 8), 1)
+        self.bn_h, self.bn_l = nn.BatchNorm2d(16), nn.BatchNorm2d(8)
+        conv = lambda n, groups: nn.Conv2d(8, n, 3, padding=1, groups=groups)
+        self.h2h, self.l2h, self.h2l, self.l2l = conv(16, 2), conv(16, 4), conv(8, 4), conv(8, 2)
+        self.last = Block(Li14, (16, 8), (6, 0), 1)
+        self.fc = nn.Linear(6, 5)
+
+    def forward(self, x):
+        h, l = self.first(x)
+        a = F.interpolate(self.l2h(l), scale_factor=2, mode="nearest") + self.h2h(h)
+        b = self.h2l(pool(h)) + self.l2l(l)
+        h, _ = self.last(F.relu(self.bn_h(a)), F.relu(self.bn_l(b)))
+        return self.fc(h.mean((2, 3)))
+
+
 class UNet(nn.Module):
     """Down and up: a plain stem, octave layers in the middle, enlarged maps of other sizes, vectors side by side."""
 
@@ -348,6 +368,7 @@ def networks():
         "brain_odd": (lambda: ResNet(Brain), 37),
         "mobilenet": (MobileNet, 16),
         "densenet": (DenseNet, 16),
+        "scaled_groups": (ScaledGroups, 16),
         "unet": (UNet, 16),
         "plain_resnet": (PlainResNet, 33),
         "plain_mobilenet": (PlainMobileNet, 16),

@@ -62,6 +62,7 @@ fn networks_answer_as_onnx_runtime() {
         ("mobilenet", 3, 0),
         ("densenet", 3, 1),
         ("brain_odd", 0, 47),
+        ("scaled_groups", 3, 0),
         ("unet", 2, 3),
         ("plain_resnet", 0, 8),
         ("plain_mobilenet", 0, 6),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::checkpoint::{Checkpoint, HostTensor};
 use super::dialects::{Alias, Block, Known, Whole, common_prefix, is_counter, is_tail, names, without_prefix};
+use super::groups::widened;
 use crate::error::{Error, Misfit, MisfitKind};
 use crate::network::graph::Graph;
 
@@ -12,7 +13,8 @@ impl Checkpoint {
     ///
     /// Translates the names of every dialect that `docs/networks.md` lists. Drops prefixes such as `module.`, and the
     /// counters of batches. Slices weights that hold several paths. Adds up the biases of the convolutions into one
-    /// output. If the node has no bias but a batch norm, the sum goes into its running mean.
+    /// output. If the node has no bias but a batch norm, the sum goes into its running mean. A path may have more groups
+    /// than its layer, such as twice as many.
     ///
     /// A dialect whose networks add another number to variances than `graph` does gets the difference added to its
     /// variances, so that the sum is the same.
@@ -159,6 +161,9 @@ impl<'a> Fit<'a> {
             && more.iter().all(|&size| size == 1)
         {
             tensor.shape.truncate(wanted.len());
+        }
+        if let Some(wide) = self.wanted.get(&target).and_then(|wanted| widened(self.graph, &target, &tensor, wanted)) {
+            tensor = wide;
         }
         if let Some(eps) = eps.filter(|_| target.ends_with(".var")) {
             let shift = eps - f64::from(self.graph.network().norm_eps);

@@ -4,6 +4,7 @@
 mod checkpoint;
 mod dialects;
 mod fit;
+mod groups;
 mod random;
 mod safetensors;
 

@@ -1,4 +1,4 @@
-//! `octconv import` and `octconv run`.
+//! `octconv import`, `octconv run` and `octconv octave`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -105,4 +105,65 @@ fn inputs_that_do_not_fit_are_refused() {
     let error = run(&networks("plain_resnet_old.safetensors"), &["--keep", "layer9"]);
     assert!(error.ends_with("--keep layer9: the network has no such node"), "{error}");
     assert!(!output.exists());
+}
+
+#[test]
+fn numpy_goes_in_and_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let imported = folder.path().join("network");
+    import(&networks("plain_resnet_new.onnx"), &imported).succeeded();
+    let fixture = read(&fs::read(networks("plain_resnet_new.safetensors")).unwrap());
+    let [input, output] = ["in.npy", "out.npy"].map(|name| folder.path().join(name));
+    fs::write(&input, npy(&fixture["input"])).unwrap();
+    let mut command = octconv();
+    command.arg("run").arg(imported.join("network.json")).arg("--weights").arg(imported.join("weights.safetensors"));
+    command.args([&input, &output]).arg("--reference");
+    let outcome = Outcome::of(&mut command);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    // The header of a file with the same shape is the same.
+    let (found, wanted) = (fs::read(&output).unwrap(), npy(&fixture["answer"]));
+    assert_eq!(found[..128], wanted[..128], "{}", found[..128].escape_ascii());
+    let values = |bytes: &[u8]| -> Vec<f32> {
+        bytes[128..].as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+    };
+    let pairs: Vec<(f32, f32)> = values(&found).into_iter().zip(values(&wanted)).collect();
+    assert!(pairs.len() == 5 && pairs.iter().all(|(a, b)| (a - b).abs() < TOLERANCE), "{pairs:?}");
+    // An array is one tensor.
+    let error = Outcome::of(command.args(["--keep", "conv1"])).error().to_owned();
+    assert!(error.contains("--keep needs several tensors in OUT"), "{error}");
+}
+
+/// A NumPy array as NumPy writes it, if its header takes 128 bytes.
+fn npy((shape, values): &(Vec<usize>, Vec<f32>)) -> Vec<u8> {
+    let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({},), }}", sizes.join(", "));
+    let mut bytes = b"\x93NUMPY\x01\0\x76\0".to_vec();
+    bytes.extend(format!("{header:<117}\n").bytes());
+    bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    bytes
+}
+
+#[test]
+fn a_plain_network_becomes_an_octave_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let [imported, octave] = ["network", "octave"].map(|name| folder.path().join(name));
+    import(&networks("plain_resnet_old.onnx"), &imported).succeeded();
+    let make = |alpha: &str| {
+        let mut command = octconv();
+        command.arg("octave").arg(imported.join("network.json")).arg(&octave).args(["--alpha", alpha]);
+        Outcome::of(command.arg("--weights").arg(imported.join("weights.safetensors")).args(["--size", "33x33"]))
+    };
+    let text = make("0.5").succeeded();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("before: 554,436 multiply-adds at 33x33, 7,325 parameters, 0 maps"), "{text}");
+    assert!(
+        lines[1].starts_with("after: ") && lines[1].contains(" multiply-adds at 33x33, 7,325 parameters, 1 map"),
+        "{text}"
+    );
+    let mut command = octconv();
+    command.arg("run").arg(octave.join("network.json")).arg("--weights").arg(octave.join("weights.safetensors"));
+    command.args([networks("plain_resnet_old.safetensors"), folder.path().join("out.safetensors")]);
+    assert_eq!(Outcome::of(command.arg("--reference")).code, 0);
+    let outcome = make("1.5");
+    assert!(outcome.error().contains("alpha is 1.5: must be in [0, 1]"), "{}", outcome.stderr);
 }

@@ -462,16 +462,14 @@ impl<'a> Layers<'a> {
         if model.padding[0].before != model.padding[0].behind {
             return Err((first, "it has another padding before the first frame than behind the last".into()));
         }
-        self.check_groups(layer, &convs)
+        Ok(())
     }
 
-    fn check_groups(&self, layer: &ConvLayer, convs: &[(Id, &Conv)]) -> Result<(), (Id, String)> {
-        let groups = convs[0].1.groups;
-        if self.is_depthwise(layer) || convs.iter().all(|(_, conv)| conv.groups == groups) {
-            return Ok(());
-        }
-        let all: Vec<usize> = convs.iter().map(|(_, conv)| conv.groups).collect();
-        Err((convs[0].0, format!("its paths have {all:?} groups: must be the same number")))
+    /// The number of groups of a layer: the most that divides those of all paths. A path with more gets zeros between
+    /// its groups.
+    pub(super) fn groups(&self, layer: &ConvLayer) -> usize {
+        let groups = layer.paths.iter().flatten().filter_map(|&id| Some(self.uses.conv(id)?.groups));
+        groups.reduce(gcd).unwrap_or(1)
     }
 
     /// Whether each channel is convolved by itself, without an exchange.
@@ -572,6 +570,10 @@ fn grouped(mut open: Vec<(Id, Vec<Choice>)>) -> Vec<Group> {
         groups.push(group);
     }
     groups
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 fn half(size: usize, rounding: Rounding) -> usize {

@@ -247,6 +247,7 @@ impl Writer<'_> {
         let (high, low) = (outputs(HH), outputs(HL).max(outputs(LL)));
         let octave = key.low.is_some() || layer.input.low.is_some();
         let depthwise = self.layers.is_depthwise(layer);
+        let groups = self.layers.groups(layer);
         let padding = model.padding.map(even_padding);
         let kernel = [0, 1, 2].map(|axis| model.shape[2 + axis] as u32 + padding[axis].1.unsigned_abs() as u32);
         let dilation = model.dilation.map(|d| d as u32);
@@ -260,7 +261,7 @@ impl Writer<'_> {
             padding: [padding[1].0, padding[2].0],
             dilation: [dilation[1], dilation[2]],
             time: self.graph.video.then_some(time),
-            groups: if depthwise { 1 } else { model.groups as u32 },
+            groups: if depthwise { 1 } else { groups as u32 },
             depthwise,
             bias,
             activation: layer.activation,
@@ -284,7 +285,7 @@ impl Writer<'_> {
         let name = self.add(key, name, "conv", NodeOp::Conv(node));
         for (path, tensor) in [(HH, "w_hh"), (HL, "w_hl"), (LH, "w_lh"), (LL, "w_ll")] {
             if let Some(conv) = convs[path] {
-                let (shape, data) = self.path_weights(conv);
+                let (shape, data) = self.path_weights(conv, if depthwise { conv.groups } else { groups });
                 self.tensor(format!("{name}.{tensor}"), &shape, data);
             }
         }
@@ -301,21 +302,27 @@ impl Writer<'_> {
         name
     }
 
-    /// The weights of a path, with zeros around the kernel where the padding of the two ends differs.
-    fn path_weights(&self, conv: &crate::plain::Conv) -> (Vec<usize>, Vec<f32>) {
+    /// The weights of a path in so many groups, with zeros around the kernel where the padding of the two ends differs, and
+    /// between groups where the path has more of them.
+    fn path_weights(&self, conv: &crate::plain::Conv, groups: usize) -> (Vec<usize>, Vec<f32>) {
         let [n, c, kernel @ ..] = conv.shape;
         let more = conv.padding.map(|ends| even_padding(ends).1);
         let size = [0, 1, 2].map(|axis| kernel[axis] + more[axis].unsigned_abs() as usize);
         let front = more.map(|more| more.max(0) as usize);
-        let mut data = vec![0.0; n * c * size.iter().product::<usize>()];
-        let rows = conv.weights.chunks_exact(kernel[2].max(1));
-        for (i, row) in rows.enumerate() {
-            let (y, t, of) = (i % kernel[1], i / kernel[1] % kernel[0], i / (kernel[1] * kernel[0]));
+        // Groups of the path in one of the layer, and the channels that they read together.
+        let inner = conv.groups / groups;
+        let wide = inner * c;
+        let mut data = vec![0.0; n * wide * size.iter().product::<usize>()];
+        for (i, row) in conv.weights.chunks_exact(kernel[2]).enumerate() {
+            let (y, t, channel) = (i % kernel[1], i / kernel[1] % kernel[0], i / (kernel[1] * kernel[0]));
+            let (output, channel) = (channel / c, channel % c);
+            let group = output / (n / conv.groups) % inner;
+            let of = output * wide + group * c + channel;
             let at = ((of * size[0] + t + front[0]) * size[1] + y + front[1]) * size[2] + front[2];
             data[at..at + kernel[2]].copy_from_slice(row);
         }
         let [t, h, w] = size;
-        let shape = if self.graph.video { vec![n, c, t, h, w] } else { vec![n, c, h, w] };
+        let shape = if self.graph.video { vec![n, wide, t, h, w] } else { vec![n, wide, h, w] };
         (shape, data)
     }
 
