@@ -34,6 +34,20 @@ pub struct Network {
     pub picture: Option<Picture>,
 }
 
+impl Network {
+    /// The same network without octaves: every convolution makes high frequency alone, and all else is the same. A
+    /// built-in network becomes the one with alpha = 0.
+    pub fn plain(&self) -> Self {
+        let mut network = self.clone();
+        for node in &mut network.nodes {
+            if let Op::Conv(conv) = &mut node.op {
+                (conv.alpha, conv.split) = (0.0, None);
+            }
+        }
+        network
+    }
+}
+
 /// The name by which nodes read the network's input.
 pub const INPUT: &str = "input";
 
@@ -405,6 +419,9 @@ pub enum Resize {
     Fit,
     /// Scales the shorter side to 256/224 of the input's size, and takes the middle.
     Crop,
+    /// Scales the shorter side to so many pixels, and takes the middle, with the sizes and the place that torchvision's
+    /// `Resize` and `CenterCrop` give. In JSON `{"shorter": 256}`.
+    Shorter(u32),
 }
 
 /// Whether dark and light are swapped.

@@ -96,6 +96,32 @@ fn every_network_is_planned() {
     });
 }
 
+#[test]
+fn every_network_has_a_plain_form() {
+    each(0..2000, |seed| {
+        let NetworkCase { network, size, .. } = NetworkCase::random(seed);
+        let shapes = |network: &Network| Graph::new(network).unwrap().shapes(size);
+        let (octave, plain) = (shapes(&network).unwrap(), shapes(&network.plain()));
+        let Ok(plain) = plain else {
+            // A pool of low frequency alone may fit where that of high frequency would have an empty window.
+            assert!(octave.iter().any(|shape| matches!(shape, ValueShape::Map { high: None, .. })), "{plain:?}");
+            return;
+        };
+        assert_eq!(octave.len(), plain.len());
+        for (octave, plain) in octave.into_iter().zip(plain) {
+            match (octave, plain) {
+                (ValueShape::Map { high, low, .. }, ValueShape::Map { high: Some(all), low: None, .. }) => {
+                    let channels = high.map_or(0, |high| high.c) + low.map_or(0, |low| low.c);
+                    assert_eq!(all.c, channels);
+                    assert!(high.is_none_or(|high| (high.n, high.t, high.h, high.w) == (all.n, all.t, all.h, all.w)));
+                }
+                (octave, plain) => assert_eq!(octave, plain),
+            }
+        }
+        assert_eq!(network.plain().plain(), network.plain());
+    });
+}
+
 /// The error without the name of its node.
 fn of_node(error: Error) -> Error {
     match error {

@@ -1,7 +1,7 @@
 //! The built-in networks: their exact costs, and their descriptions as JSON.
 
 use octconv::network::zoo::{self, Settings};
-use octconv::network::{Graph, Network, NetworkCost, ValueShape};
+use octconv::network::{Graph, Network, NetworkCost, Op, ValueShape};
 use octconv::{Error, InputSize};
 
 fn build(name: &str, alpha: f64, width: f64) -> Network {
@@ -118,6 +118,27 @@ fn every_name_builds_at_every_alpha() {
             assert_eq!(shapes.last(), Some(&ValueShape::Vector { n: 1, c: classes }), "{name}");
             assert_eq!((network.output.as_str(), network.stages.last().unwrap().as_str()), ("prob", "fc"), "{name}");
         }
+    }
+}
+
+#[test]
+fn the_plain_form_is_the_network_at_alpha_0() {
+    for &name in zoo::NAMES {
+        let plain = build(name, 0.0, 1.0);
+        for alpha in [0.0, 0.25, 1.0] {
+            assert_eq!(build(name, alpha, 1.0).plain(), plain, "{name} at alpha {alpha}");
+        }
+        let mut exact = plain.clone();
+        // Exact numbers of channels in place of alpha.
+        for node in &mut exact.nodes {
+            if let Op::Conv(conv) = &mut node.op {
+                conv.split = Some([conv.channels / 4, conv.channels - conv.channels / 4]);
+            }
+        }
+        assert_eq!(exact.plain(), plain, "{name}");
+        let size = zoo::default_size(name).unwrap();
+        let cost = |network: &Network| Graph::new(network).unwrap().cost(size).unwrap();
+        assert_eq!(cost(&build(name, 0.5, 1.0).plain()), cost(&plain), "{name}");
     }
 }
 

@@ -11,7 +11,8 @@ use octconv::tuning::RandomLayer;
 use octconv::{Context, ContextOptions, Layer, ListedLayer, Options, Strategy, Variant};
 use serde::Serialize;
 
-use crate::device::{Device, cached, hint};
+use crate::device::{Device, cached};
+use crate::hint::{self, hint};
 use crate::limits::Limits;
 use crate::network_source::Subject;
 use crate::output::shown;
@@ -24,7 +25,8 @@ use crate::{bench_network, layer_file, output};
 /// Time a network against its plain form, or layers against their unfused and plain forms.
 ///
 /// With NETWORK: one row per stage, with the times of the octave and the plain network and the ratio of their
-/// multiply-adds. Weights are random.
+/// multiply-adds. Weights are random. The plain form is the same network without octaves, with alpha = 0 in every
+/// convolution.
 ///
 /// With --layers: one row per layer. "ms" is time on the device if the adapter has timestamp queries, else time on the
 /// host; "host ms" is always time on the host. Each round times the three forms one after the other. "vs unfused"
@@ -141,12 +143,15 @@ impl Common {
         Ok(matches!(self.json, Json::Standard))
     }
 
-    /// One line: how many octave layers and how many plain ones run as they were tuned.
-    pub fn tuned(&self, [octave, plain]: [(usize, usize); 2]) -> String {
+    /// One line: how many octave layers and how many plain ones run as they were tuned. `command` tunes them.
+    pub fn tuned(&self, [octave, plain]: [(usize, usize); 2], command: &str) -> String {
         let of = |(tuned, all)| format!("{tuned} of {all}");
         match self.untuned {
             true => "tuned: nothing, as asked".into(),
-            false => format!("tuned: {} layers, {} plain ones{}", of(octave), of(plain), hint(octave.0 + plain.0)),
+            false => {
+                let hint = hint(octave.0 + plain.0, command);
+                format!("tuned: {} layers, {} plain ones{hint}", of(octave), of(plain))
+            }
         }
     }
 
@@ -211,7 +216,8 @@ fn layers(args: &Args, common: &Common, file: &FilePath) -> Result<()> {
         return Ok(());
     }
     let tuned = [rows.iter().filter(|row| row.tuned).count(), rows.iter().filter(|row| row.plain_tuned).count()];
-    let heading = format!("{heading}\n{}", common.tuned([(tuned[0], rows.len()), (tuned[1], rows.len())]));
+    let tuned = common.tuned(tuned.map(|tuned| (tuned, rows.len())), &hint::layers(file, args.pooled, args.types));
+    let heading = format!("{heading}\n{tuned}");
     print_table(&heading, roofline.map(|roofline| summary(&roofline, args.types)), &rows)
 }
 

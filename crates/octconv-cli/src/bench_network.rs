@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use octconv::network::{Checkpoint, Graph, Inference, Model, Network, Stage, random_input};
 use octconv::roofline::{Bound, Roofline};
 use octconv::{Context, InputSize};
 use serde::Serialize;
 
 use crate::bench::{Common, median};
+use crate::hint;
 use crate::network_source::SizedNetwork;
 use crate::output::{self, shown, thousands};
 use crate::plot::{self, Bar};
@@ -59,17 +60,16 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     let Common { types, rounds, .. } = *common;
     let source = args.sized.load(name, common.limits)?;
     let size @ InputSize { n, h, w, .. } = source.size;
-    let plain = source
-        .plain
-        .with_context(|| format!("{name} has no plain form to compare with: must be a built-in network"))?;
     let (device, roofline) = common.open()?;
     let context = &device.context;
-    let forms = [prepare(context, &source.network, size, types)?, prepare(context, &plain, size, types)?];
+    let forms =
+        [prepare(context, &source.network, size, types)?, prepare(context, &source.network.plain(), size, types)?];
 
     device.keep_pipelines();
 
     let [octave, other] = &forms;
-    let tuned = common.tuned(forms.each_ref().map(|form| tuned_layers(form.inference.plan()))) + "\n";
+    let command = hint::network(name, &args.sized.settings, size, types) + " --plain";
+    let tuned = common.tuned(forms.each_ref().map(|form| tuned_layers(form.inference.plan())), &command) + "\n";
     let stages = both_have([&octave.inference, &other.inference].map(|inference| inference.plan().stages()));
     let names: Vec<_> = stages[0].iter().map(|stage| stage.name.clone()).collect();
     ensure!(names.iter().eq(stages[1].iter().map(|stage| &stage.name)), "the two forms have different stages");

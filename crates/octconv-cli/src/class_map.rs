@@ -42,6 +42,10 @@ impl ClassMap {
         Ok(())
     }
 
+    pub fn class_count(&self) -> usize {
+        self.classes
+    }
+
     /// Positions of a class.
     pub fn positions(&self) -> usize {
         self.h as usize * self.w as usize

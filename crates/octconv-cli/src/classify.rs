@@ -5,18 +5,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use octconv::network::Graph;
 use serde::Serialize;
 
 use crate::class_map::ClassMap;
-use crate::network_source::{Trained, TrainedArgs};
+use crate::network_source::{DEFAULT_BATCH, Trained, TrainedArgs};
 use crate::output::{self, shown, shown_path};
 use crate::predictor::{Predictor, RunArgs, check_finite, picture_size, top};
 use crate::target::{Kind, Target};
-use crate::{features, picture};
+use crate::{features, hint, picture};
 
 /// Say what pictures show.
 ///
-/// Takes PNG and JPEG of any size, and folders of them. Without --network, the built-in trained network reads handwritten
+/// Takes PNG and JPEG of any size, and folders of them, with the folders inside. Without --network, the built-in trained network reads handwritten
 /// digits. Answers are probabilities if the network ends with a softmax, and else scores. If the network answers with a map
 /// that has a channel per class, they are the classes of its positions, with the share of positions that each has. If a
 /// picture cannot be read, or its answer has a NaN or an infinity, it is reported after the others, in one line, and the
@@ -33,8 +34,8 @@ pub struct Args {
     /// Answers to show per picture
     #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
-    /// Pictures that run together
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    /// Pictures that run together. On a GPU many are faster than one; tune them with the same --batch
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_BATCH, value_parser = clap::value_parser!(u32).range(1..=4096))]
     batch: u32,
     /// Print JSON: one object per picture, each on its own line
     #[arg(long)]
@@ -94,12 +95,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let trained = args.trained.load()?;
     let has_probabilities = trained.has_probabilities();
-    let Trained { graph, checkpoint, labels, picture: rule } = trained;
+    let Trained { graph, labels, picture: rule } = trained;
     let name = graph.network().name.clone();
-    let size = picture_size(&rule, args.batch.min(files.len() as u32));
+    let size = picture_size(&rule, args.batch);
     let map = ClassMap::of_answer(&graph, size)?;
     if args.map.is_some() {
         map.with_context(|| format!("{name} answers with one vector, which --map cannot draw"))?.check_drawable()?;
+    }
+    if let Some(classes) = map.map(|map| map.class_count()).or(graph.classes().map(|classes| classes as usize)) {
+        args.trained.check_labels(&labels, classes)?;
     }
     let value = match map {
         Some(_) => Value::Share,
@@ -108,9 +112,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let node = match (&args.features, &args.node) {
         (None, _) => None,
-        (Some(_), Some(node)) => Some(node.clone()),
+        (Some(_), Some(node)) => Some(known(node, &graph)?),
         (Some(_), None) => Some(features::default_node(&graph, size)?),
     };
+    let checkpoint = args.trained.checkpoint(&graph)?;
     let predictor = Predictor::new(&graph, checkpoint, size, &args.run, node.iter().cloned().collect())?;
 
     let mut answered = Vec::new();
@@ -144,8 +149,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
                 numbers = map.shares(&classes);
                 first_classes.get_or_insert(classes);
             }
-            let label =
-                |class: usize| labels.get(class).map_or_else(|| format!("class {class}"), |l| l.trim().to_owned());
+            let label = |class: usize| labels.get(class).cloned().unwrap_or_else(|| format!("class {class}"));
             let answer = |(class, number)| Answer { label: label(class), class, value: value(number) };
             // A map need not have every class.
             let is_there = |&(_, number): &(usize, f32)| map.is_none() || number > 0.0;
@@ -161,7 +165,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         output::print(&output::json_lines(&answered)?)?;
     } else if !answered.is_empty() {
         let heading = format!("{}, {}x{}, on {}\n", shown(&name), rule.height, rule.width, predictor.describe());
-        output::print(&(heading + &predictor.tuned() + &table(&answered)))?;
+        output::print(
+            &(heading
+                + &predictor.tuned(&hint::network(args.trained.name(), &args.trained.settings, size, args.run.types))
+                + &table(&answered)),
+        )?;
     }
     if let (Some(file), Some(node), Some(input)) = (&drawing, &node, &first) {
         let maps = predictor.features(input, node)?;
@@ -181,6 +189,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         output::tell(&format!("error: {}", output::reason(&error)));
     }
     bail!(last)
+}
+
+/// The node that --node names.
+fn known(node: &str, graph: &Graph) -> Result<String> {
+    let name = &graph.network().name;
+    let is_node = graph.network().nodes.iter().any(|other| other.name == node);
+    ensure!(is_node, "--node is {}: must be the name of a node of {}", shown(node), shown(name));
+    Ok(node.to_owned())
 }
 
 fn table(rows: &[Answered]) -> String {

@@ -22,7 +22,7 @@ use crate::{cost_network, layer_file, network_source};
 /// the plain form.
 ///
 /// For a network: the multiply-adds of convolutions and matrices, the parameters, and the bytes of all activation buffers
-/// that an inference needs.
+/// that an inference needs. The plain form is the same network without octaves, with alpha = 0 in every convolution.
 ///
 /// For a layer: the plain form is the convolution with the same channels, all of high frequency. Activations are the
 /// elements of inputs, outputs and residuals. Bytes are those that every implementation must move: each activation and

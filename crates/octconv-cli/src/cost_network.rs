@@ -86,25 +86,21 @@ pub fn run(
         print_json(&counts)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let plain = source.plain.map(|plain| Counts::of(&plain, size, dtype)).transpose()?;
+    let plain = Counts::of(&source.network.plain(), size, dtype)?;
     let clip = if size.t == 1 { String::new() } else { format!("{} frames of ", size.t) };
     let mut out = format!("{}: {batch} x {clip}{h}x{w}, {dtype}\n", shown(&source.network.name));
     let rows = [
-        ("multiply-adds", counts.macs, plain.as_ref().map(|p| p.macs)),
-        ("parameters", counts.params, plain.as_ref().map(|p| p.params)),
-        ("bytes of activations", counts.activation_bytes_peak, plain.as_ref().map(|p| p.activation_bytes_peak)),
-        ("alive at once", counts.activation_bytes_live, plain.as_ref().map(|p| p.activation_bytes_live)),
+        ("multiply-adds", counts.macs, plain.macs),
+        ("parameters", counts.params, plain.params),
+        ("bytes of activations", counts.activation_bytes_peak, plain.activation_bytes_peak),
+        ("alive at once", counts.activation_bytes_live, plain.activation_bytes_live),
     ];
     // Writing to a String cannot fail.
-    if plain.is_some() {
-        let _ = writeln!(out, "{:<21} {:>18} {:>18} {:>8}", "", "octave", "plain", "ratio");
-    }
+    let _ = writeln!(out, "{:<21} {:>18} {:>18} {:>8}", "", "octave", "plain", "ratio");
     for (name, count, plain) in rows {
-        let _ = write!(out, "{name:<21} {:>18}", thousands(count.into()));
-        if let Some(plain) = plain {
-            let _ = write!(out, " {:>18} {:>8.3}", thousands(plain.into()), count as f64 / plain as f64);
-        }
-        out.push('\n');
+        let ratio = count as f64 / plain as f64;
+        let _ =
+            writeln!(out, "{name:<21} {:>18} {:>18} {ratio:>8.3}", thousands(count.into()), thousands(plain.into()));
     }
     print(&out)?;
     Ok(ExitCode::SUCCESS)

@@ -76,11 +76,6 @@ pub fn cached() -> ContextOptions {
     ContextOptions { cache: cache(), ..ContextOptions::default() }
 }
 
-/// What to do if nothing is tuned.
-pub fn hint(tuned: usize) -> &'static str {
-    if tuned == 0 { " (\"octconv tune\" measures which kernels are the fastest here)" } else { "" }
-}
-
 /// An adapter in one line: its name, backend, kind and driver.
 pub fn describe(info: &AdapterInfo) -> String {
     let driver = format!("{} {}", info.driver, info.driver_info);

@@ -1,43 +1,93 @@
 //! `octconv evaluate`: runs a network over pictures whose labels are known.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, ensure};
-use image::DynamicImage;
-use image::imageops::crop_imm;
-use octconv::network::Graph;
+use anyhow::{Error, Result, ensure};
 use serde::Serialize;
 
-use crate::network_source::{Answers, Trained, TrainedArgs, digits};
-use crate::output::{print, print_json, progress, shown, shown_path, tell};
-use crate::picture;
+use crate::confusion::{Cell, Confusion};
+use crate::labelled::Labelled;
+use crate::network_source::{DEFAULT_BATCH, Trained, TrainedArgs};
+use crate::output::{self, print, print_json, progress, shown, tell, thousands};
 use crate::predictor::{Predictor, RunArgs, check_finite, picture_size, top};
+use crate::target::{Kind, Target};
+use crate::{hint, picture};
 
-/// Compare a network with labels, and with the answers of the implementation that trained it.
+/// Count how many labelled pictures a network gets right
 ///
-/// Without arguments: the built-in trained network over 2,000 held-out digits. The exit code is 1 if an answer is not
-/// that of the implementation that trained it. An answer with a NaN or an infinity is told in a line, and counts as wrong.
+/// PICTURES is a folder with a folder for each class, as torchvision's ImageFolder takes it: the sorted names are the
+/// classes, unless --labels names them. Or it is a .csv with the columns "file" and "label": a label is a name of --labels,
+/// or the number of a class, counted from 0. Or it is a .json about sheets of pictures (docs/networks.md). Without
+/// PICTURES and --network: the built-in trained network over 2,000 held-out digits.
+///
+/// A picture that cannot be read is told in a line, and not counted. An answer with a NaN or an infinity is told in a line,
+/// and counts as wrong. In both cases the exit code is 1, and also if an answer is not that which a .json expects.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A JSON file that names sheets of pictures, their labels and the expected answers, like octconv-cli's
-    /// assets/digits/answers.json
-    #[arg(value_name = "ANSWERS.json")]
-    answers: Option<PathBuf>,
+    /// A folder with a folder for each class, a .csv with the columns file and label, or a .json about sheets
+    #[arg(value_name = "PICTURES")]
+    pictures: Option<PathBuf>,
     #[command(flatten)]
     trained: TrainedArgs,
     #[command(flatten)]
     run: RunArgs,
-    /// Pictures that run together
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    /// Also count the labels that are among the first K answers
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    top: u32,
+    /// Write the answer to each picture: file, label, answer, its probability or score, and the rank of the label
+    #[arg(long, value_name = "FILE.csv")]
+    out: Option<PathBuf>,
+    /// Write how often each class is taken for each other: a row for each label, and a column for each answer
+    #[arg(long, value_name = "FILE.csv")]
+    confusion: Option<PathBuf>,
+    /// Pictures that run together. On a GPU many are faster than one; tune them with the same --batch
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_BATCH, value_parser = clap::value_parser!(u32).range(1..=4096))]
     batch: u32,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
+/// What came of a picture.
+enum Outcome {
+    Unread(Error),
+    NotFinite(Error),
+    Answered(Answer),
+}
+
+struct Answer {
+    class: usize,
+    value: f32,
+    /// The place of the label among the answers, from 1.
+    rank: usize,
+}
+
+impl Outcome {
+    fn of(values: &[f32], label: usize) -> Self {
+        if let Err(error) = check_finite(values, 1) {
+            return Self::NotFinite(error);
+        }
+        let sorted = top(values, values.len());
+        let rank = 1 + sorted.iter().take_while(|&&(class, _)| class != label).count();
+        let (class, value) = sorted[0];
+        Self::Answered(Answer { class, value, rank })
+    }
+
+    fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Answered(answer) => Some(answer),
+            _ => None,
+        }
+    }
+
+    fn is_read(&self) -> bool {
+        !matches!(self, Self::Unread(_))
+    }
+}
+
 #[derive(Serialize)]
-struct Report {
+struct Report<'a> {
     network: String,
     on: String,
     dtype: String,
@@ -45,132 +95,172 @@ struct Report {
     pictures: usize,
     correct: usize,
     accuracy: f64,
-    /// Accuracy of the implementation that trained the network.
-    expected_accuracy: f64,
+    top: usize,
+    top_correct: usize,
+    top_accuracy: f64,
+    /// Accuracy of another implementation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_accuracy: Option<f64>,
     /// Pictures for which that implementation has another answer.
-    different: Vec<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    different: Option<Vec<usize>>,
+    confusion: Vec<Cell<'a>>,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let answers = load(args)?;
-    let Trained { graph, checkpoint, picture: rule, .. } = args.trained.load()?;
-    check(&answers, &graph)?;
-    let size = picture_size(&rule, args.batch);
-    let predictor = Predictor::new(&graph, checkpoint, size, &args.run, Vec::new())?;
-
-    let bar = progress(answers.labels.len() as u64, "{bar:30} {pos}/{len} pictures")?;
-    let mut found = Vec::with_capacity(answers.labels.len());
-    let mut inputs = Vec::new();
-    let mut answer = |inputs: &mut Vec<_>| -> Result<()> {
-        bar.inc(inputs.len() as u64);
-        found.extend(predictor.answer(inputs)?.iter().map(|values| best(values)));
-        inputs.clear();
-        Ok(())
+    let trained = args.trained.load()?;
+    if let Some(classes) = trained.graph.classes() {
+        args.trained.check_labels(&trained.labels, classes as usize)?;
+    }
+    let limits = args.trained.limits;
+    let labelled = Labelled::read(args.pictures.as_deref(), &trained, limits)?;
+    let target = |path: &Option<PathBuf>, kind| {
+        let target = |path: &PathBuf| {
+            Target::new(path, kind)?.apart_from(args.pictures.as_slice())?.apart_from(labelled.files())
+        };
+        path.as_ref().map(target).transpose()
     };
-    let mut rest = answers.labels.len();
-    for (i, name) in answers.sheets.iter().enumerate() {
-        for cell in cut(sheet(args, i, name)?, name, &answers)?.take(rest) {
-            rest -= 1;
-            inputs.push(picture::to_input(cell, &rule));
-            if inputs.len() == args.batch as usize {
-                answer(&mut inputs)?;
-            }
+    let (out, table) = (target(&args.out, Kind::Answers)?, target(&args.confusion, Kind::Confusion)?);
+    let has_probabilities = trained.has_probabilities();
+    let checkpoint = args.trained.checkpoint(&trained.graph)?;
+    let size = picture_size(&trained.picture, args.batch);
+    let predictor = Predictor::new(&trained.graph, checkpoint, size, &args.run, Vec::new())?;
+
+    let found = answers(args, &trained, &labelled, &predictor)?;
+    let read: Vec<usize> = (0..found.len()).filter(|&i| found[i].is_read()).collect();
+    let pairs = read.iter().map(|&i| (labelled.labels[i], found[i].answer().map(|answer| answer.class)));
+    let confusion = Confusion::new(&labelled.classes, pairs);
+    if let Some(file) = &out {
+        file.write(&rows(&labelled, &found, if has_probabilities { "probability" } else { "score" })?)?;
+    }
+    if let Some(file) = &table {
+        file.write(&confusion.csv()?)?;
+    }
+    if !read.is_empty() {
+        let report = Report::new(args, &trained, &predictor, &labelled, &found, &confusion);
+        if args.json {
+            print_json(&report)?;
+        } else {
+            let command = hint::network(args.trained.name(), &args.trained.settings, size, args.run.types);
+            print(&(report.text(args, &predictor.tuned(&command)) + &confusion.text()))?;
         }
     }
-    let labels = answers.labels.len();
-    ensure!(rest == 0, "there are {labels} labels, but only {} pictures", labels - rest);
-    if !inputs.is_empty() {
-        answer(&mut inputs)?;
-    }
+    Ok(tell_mistakes(&labelled, &found))
+}
+
+/// What comes of each picture.
+fn answers(args: &Args, trained: &Trained, labelled: &Labelled, predictor: &Predictor) -> Result<Vec<Outcome>> {
+    let count = labelled.labels.len();
+    let bar = progress(count as u64, "{bar:30} {pos}/{len} pictures")?;
+    let mut found = Vec::with_capacity(count);
+    found.resize_with(count, || None);
+    let (mut inputs, mut numbers) = (Vec::new(), Vec::new());
+    labelled.each(args.trained.limits, &mut |i, picture| {
+        match picture {
+            Ok(picture) => {
+                inputs.push(picture::to_input(picture, &trained.picture));
+                numbers.push(i);
+            }
+            Err(error) => found[i] = Some(Outcome::Unread(error)),
+        }
+        if inputs.len() == args.batch as usize || i + 1 == count {
+            if !inputs.is_empty() {
+                for (i, values) in numbers.drain(..).zip(predictor.answer(&inputs)?) {
+                    found[i] = Some(Outcome::of(&values, labelled.labels[i]));
+                }
+            }
+            inputs.clear();
+        }
+        bar.set_position(i as u64 + 1);
+        Ok(())
+    })?;
     bar.finish_and_clear();
-
-    let report = Report::new(args, &graph, &predictor, &answers, &found);
-    if args.json {
-        print_json(&report)?;
-    } else {
-        print(&report.text(args, &predictor))?;
-    }
-    let not_finite = found.iter().enumerate().filter_map(|(i, found)| Some((i, found.as_ref().err()?)));
-    for (i, error) in not_finite {
-        tell(&format!("error: picture {i}: {error}"));
-    }
-    Ok(if report.different.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let found: Vec<Outcome> = found.into_iter().flatten().collect();
+    ensure!(found.len() == count, "there are {count} labels, but only {} pictures", found.len());
+    Ok(found)
 }
 
-/// The class of the largest value.
-fn best(values: &[f32]) -> Result<usize> {
-    check_finite(values, 1)?;
-    Ok(top(values, 1).first().map_or(usize::MAX, |&(class, _)| class))
+/// A row for each picture in CSV. `value`: what the value of an answer is.
+fn rows(labelled: &Labelled, found: &[Outcome], value: &str) -> Result<Vec<u8>> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record(["file", "label", "answer", value, "rank"])?;
+    for (i, outcome) in found.iter().enumerate() {
+        let [answer, value, rank] = match outcome.answer() {
+            Some(Answer { class, value, rank }) => {
+                [labelled.classes[*class].clone(), value.to_string(), rank.to_string()]
+            }
+            None => Default::default(),
+        };
+        csv.write_record([&labelled.names[i], &labelled.classes[labelled.labels[i]], &answer, &value, &rank])?;
+    }
+    Ok(csv.into_inner()?)
 }
 
-impl Report {
-    fn new(args: &Args, graph: &Graph, predictor: &Predictor, answers: &Answers, found: &[Result<usize>]) -> Self {
-        let is = |found: &Result<usize>, class: usize| found.as_ref().is_ok_and(|&found| found == class);
-        let correct = found.iter().zip(&answers.labels).filter(|&(found, &label)| is(found, label)).count();
+/// Tells what went wrong, a line for each picture.
+fn tell_mistakes(labelled: &Labelled, found: &[Outcome]) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for (name, outcome) in labelled.names.iter().zip(found) {
+        match outcome {
+            Outcome::Unread(error) => tell(&format!("error: {}", output::reason(error))),
+            Outcome::NotFinite(error) => tell(&format!("error: {}: {error}", shown(name))),
+            Outcome::Answered(_) => continue,
+        }
+        code = ExitCode::FAILURE;
+    }
+    let differs = |(i, &answer): (usize, &usize)| found[i].answer().is_none_or(|found| found.class != answer);
+    if labelled.expected.iter().any(|expected| expected.answers.iter().enumerate().any(differs)) {
+        code = ExitCode::FAILURE;
+    }
+    code
+}
+
+impl<'a> Report<'a> {
+    fn new(
+        args: &Args,
+        trained: &Trained,
+        predictor: &Predictor,
+        labelled: &Labelled,
+        found: &[Outcome],
+        confusion: &'a Confusion,
+    ) -> Self {
+        let pictures = found.iter().filter(|outcome| outcome.is_read()).count();
+        let ranked =
+            |most: usize| found.iter().filter_map(Outcome::answer).filter(|answer| answer.rank <= most).count();
+        let top = (args.top as usize).min(labelled.classes.len());
+        let (correct, top_correct) = (ranked(1), ranked(top));
+        let differs = |i: &usize, answer: usize| found[*i].answer().is_none_or(|found| found.class != answer);
+        let expected = labelled.expected.as_ref();
         Self {
-            network: graph.network().name.clone(),
+            network: trained.graph.network().name.clone(),
             on: predictor.describe(),
             dtype: args.run.types.dtype.to_string(),
             sums: args.run.types.sums.to_string(),
-            pictures: found.len(),
+            pictures,
             correct,
-            accuracy: correct as f64 / found.len() as f64,
-            expected_accuracy: answers.accuracy,
-            different: (0..found.len()).filter(|&i| !is(&found[i], answers.answers[i])).collect(),
+            accuracy: correct as f64 / pictures as f64,
+            top,
+            top_correct,
+            top_accuracy: top_correct as f64 / pictures as f64,
+            expected_accuracy: expected.and_then(|expected| expected.accuracy),
+            different: expected.map(|expected| (0..found.len()).filter(|i| differs(i, expected.answers[*i])).collect()),
+            confusion: confusion.cells(),
         }
     }
 
-    fn text(&self, args: &Args, predictor: &Predictor) -> String {
-        format!(
-            "{} on {}, {}\n{}{} of {} right: {:.2}% (expected {:.2}%)\n{} answers differ from those expected\n",
-            shown(&self.network),
-            self.on,
-            args.run.types,
-            predictor.tuned(),
-            self.correct,
-            self.pictures,
-            100.0 * self.accuracy,
-            100.0 * self.expected_accuracy,
-            self.different.len(),
-        )
+    /// `tuned`: a line about the tuning.
+    fn text(&self, args: &Args, tuned: &str) -> String {
+        let count = |count: usize| thousands(count as u128);
+        let network = shown(&self.network);
+        let mut text = format!("{network} on {}, {}\n{tuned}", self.on, args.run.types);
+        text += &format!("{} of {} right: {:.2}%", count(self.correct), count(self.pictures), 100.0 * self.accuracy);
+        if let Some(expected) = self.expected_accuracy {
+            text += &format!(" (expected {:.2}%)", 100.0 * expected);
+        }
+        let (top, top_correct) = (self.top, count(self.top_correct));
+        text += &format!("\n{top_correct} among the first {top} answers: {:.2}%\n", 100.0 * self.top_accuracy);
+        if let Some(different) = &self.different {
+            text += &format!("{} answers differ from those expected\n", count(different.len()));
+        }
+        text
     }
-}
-
-fn load(args: &Args) -> Result<Answers> {
-    let Some(path) = &args.answers else { return digits::answers() };
-    let text = args.trained.limits.read_text(path)?;
-    serde_json::from_str(&text).with_context(|| format!("reading {}", shown_path(path)))
-}
-
-/// One of the sheets that the answers name. They are read one by one, because each can be large.
-fn sheet(args: &Args, i: usize, name: &str) -> Result<DynamicImage> {
-    let limits = args.trained.limits;
-    match &args.answers {
-        Some(path) => picture::read(&path.parent().unwrap_or(Path::new(".")).join(name), limits),
-        None => picture::decode(digits::SHEETS[i], limits).with_context(|| name.to_owned()),
-    }
-}
-
-/// The pictures of a sheet, row by row.
-fn cut(sheet: DynamicImage, name: &str, answers: &Answers) -> Result<impl Iterator<Item = DynamicImage>> {
-    let (columns, rows) = (answers.columns, answers.rows);
-    let (w, h) = (sheet.width(), sheet.height());
-    ensure!(
-        columns > 0 && rows > 0 && w % columns == 0 && h % rows == 0,
-        "{name} is {w}x{h}, which is not {columns} columns by {rows} rows of pictures"
-    );
-    let (w, h) = (w / columns, h / rows);
-    let places = (0..rows).flat_map(move |y| (0..columns).map(move |x| (x * w, y * h)));
-    let sheet = sheet.into_rgb8();
-    Ok(places.map(move |(x, y)| DynamicImage::from(crop_imm(&sheet, x, y, w, h).to_image())))
-}
-
-fn check(answers: &Answers, graph: &Graph) -> Result<()> {
-    let (labels, expected) = (answers.labels.len(), answers.answers.len());
-    ensure!(labels > 0, "there are no labels: nothing can be compared");
-    ensure!(labels == expected, "there are {labels} labels, but {expected} answers");
-    let classes = graph.classes().context("the network answers with a map, and not with classes")? as usize;
-    let most = answers.labels.iter().chain(&answers.answers).max().copied().unwrap_or(0);
-    ensure!(most < classes, "label {most} is too large: the network has {classes} classes, counted from 0");
-    Ok(())
 }

@@ -10,6 +10,7 @@ mod bench;
 mod bench_network;
 mod class_map;
 mod classify;
+mod confusion;
 mod convert;
 mod cost;
 mod cost_network;
@@ -18,8 +19,10 @@ mod evaluate;
 mod features;
 #[doc(hidden)]
 pub mod fuzzing;
+mod hint;
 mod import;
 mod info;
+mod labelled;
 mod layer_file;
 mod limits;
 mod network_folder;

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
-use octconv::InputSize;
-use octconv::network::{Checkpoint, Graph, Network, Op, Picture, zoo};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use octconv::network::{Checkpoint, Graph, Network, Op, Picture, Resize, zoo};
+use octconv::{Error, InputSize};
 use serde::Deserialize;
 
 use crate::limits::{Holds, Limits};
-use crate::output::shown;
+use crate::output::{shown, shown_path};
 use crate::size::Size;
 use crate::weights;
 
@@ -22,11 +22,15 @@ pub struct Settings {
     #[arg(long, value_name = "W")]
     pub width: Option<f64>,
     /// Number of classes (default: the network's own)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub classes: Option<u32>,
 }
 
 impl Settings {
+    fn is_given(&self) -> bool {
+        self.alpha.is_some() || self.width.is_some() || self.classes.is_some()
+    }
+
     fn zoo(&self, alpha: f64) -> zoo::Settings {
         zoo::Settings {
             alpha: self.alpha.unwrap_or(alpha),
@@ -45,7 +49,7 @@ pub struct Subject {
     /// --help" lists; h and w are those of the high-frequency input
     #[arg(long, value_name = "FILE.json", required_unless_present = "network", conflicts_with = "network")]
     pub layers: Option<PathBuf>,
-    /// A built-in network, or FILE.json with a description
+    /// A built-in network, "digits" for the trained one of this program, or FILE.json with a description
     #[arg(value_name = "NETWORK")]
     pub network: Option<String>,
 }
@@ -54,12 +58,12 @@ pub struct Subject {
 #[derive(clap::Args, Clone, Debug)]
 pub struct SizedNetwork {
     #[command(flatten)]
-    settings: Settings,
+    pub settings: Settings,
     /// Height and width of the input (default: the network's own)
     #[arg(long, value_name = "HxW", conflicts_with = "layers")]
     size: Option<Size>,
     /// Pictures or clips that run together
-    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "layers", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_BATCH, conflicts_with = "layers", value_parser = clap::value_parser!(u32).range(1..=4096))]
     batch: u32,
 }
 
@@ -76,12 +80,13 @@ impl SizedNetwork {
 /// The share of low-frequency channels of a built-in network if none is given.
 pub const DEFAULT_ALPHA: f64 = 0.5;
 
+/// Pictures or clips that run together if nothing is said: the same for all commands, so that one is tuned for the others.
+pub const DEFAULT_BATCH: u32 = 1;
+
 /// A network, and the size it is usually given.
 pub struct Source {
     pub network: Network,
     pub size: InputSize,
-    /// The same network without octaves, if it is a built-in one.
-    pub plain: Option<Network>,
 }
 
 /// Whether a name is that of a file, not of a built-in network.
@@ -91,28 +96,61 @@ pub fn is_file(name: &str) -> bool {
 
 /// A network by its name, or from a file.
 pub fn load(name: &str, settings: &Settings, limits: Limits) -> Result<Source> {
+    if is_file(name) || name == digits::NAME {
+        let what = if is_file(name) { "a file" } else { "trained as it is" };
+        ensure!(!settings.is_given(), "--alpha, --width and --classes are for built-in networks, and {name} is {what}");
+    }
     if is_file(name) {
-        if settings.alpha.is_some() || settings.width.is_some() || settings.classes.is_some() {
-            bail!("--alpha, --width and --classes are for built-in networks, and {name} is a file");
-        }
         return described(name, &limits.read_text(Path::new(name))?);
     }
-    let network = zoo::build(name, &settings.zoo(DEFAULT_ALPHA))?;
-    let plain = zoo::build(name, &zoo::Settings { alpha: 0.0, ..settings.zoo(0.0) })?;
-    Ok(Source { network, size: zoo::default_size(name)?, plain: Some(plain) })
+    if name == digits::NAME {
+        let network = digits::network()?;
+        return Ok(Source { size: usual_size(&network), network });
+    }
+    let network = zoo::build(name, &settings.zoo(DEFAULT_ALPHA)).map_err(|error| refusal(name, error))?;
+    Ok(Source { network, size: zoo::default_size(name)? })
+}
+
+/// The error of a network that is not built in, and of its settings, in the words of the command line.
+fn refusal(name: &str, error: Error) -> anyhow::Error {
+    let given = shown(name);
+    let extension = Path::new(name).extension().map(|end| end.to_string_lossy().to_lowercase());
+    match (&error, extension.as_deref()) {
+        (Error::Argument { name: "alpha" | "width", .. }, _) => anyhow!("--{error}"),
+        (Error::Argument { name: "network", .. }, Some("onnx")) => anyhow!(
+            "{given} is an ONNX file, and a network is FILE.json or built in: \"octconv import {given}\" makes a FILE.json of it"
+        ),
+        (
+            Error::Argument { name: "network", .. },
+            Some("pth" | "pt" | "ckpt" | "bin" | "safetensors" | "npz" | "npy" | "params"),
+        ) => anyhow!(
+            "{given} holds weights, which go to --weights: must be FILE.json with the description of a network, or the name of a built-in one"
+        ),
+        (Error::Argument { name: "network", allowed, .. }, _) => {
+            anyhow!("network is {given}: {allowed}, {}, or FILE.json with a description", digits::NAME)
+        }
+        _ => error.into(),
+    }
 }
 
 /// The network that the text of a file describes.
 pub fn described(name: &str, text: &str) -> Result<Source> {
-    let network: Network = serde_json::from_str(text).with_context(|| format!("reading {}", shown(name)))?;
-    let (h, w) = network.picture.as_ref().map_or((224, 224), |picture| (picture.height, picture.width));
-    Ok(Source { network, size: InputSize::image(1, h, w), plain: None })
+    let reading = || format!("reading {}", shown(name));
+    let is_list = text.trim_start().starts_with('[');
+    ensure!(!is_list, "{}: a description of a network is one object: a list of layers goes to --layers", reading());
+    let network: Network = serde_json::from_str(text).with_context(reading)?;
+    Ok(Source { size: usual_size(&network), network })
 }
 
-/// A network with weights and the names of its classes.
+/// The size of the pictures that a network takes, one at a time.
+fn usual_size(network: &Network) -> InputSize {
+    let (h, w) = network.picture.as_ref().map_or((224, 224), |picture| (picture.height, picture.width));
+    InputSize::image(1, h, w)
+}
+
+/// A network that answers about pictures, and the names of its classes. Weights are read when all else is checked.
 pub struct Trained {
     pub graph: Graph,
-    pub checkpoint: Checkpoint,
     pub labels: Vec<String>,
     pub picture: Picture,
 }
@@ -128,7 +166,7 @@ impl Trained {
 /// The network, weights and labels of a command that looks at pictures.
 #[derive(clap::Args, Clone, Debug)]
 pub struct TrainedArgs {
-    /// A built-in network, or FILE.json with a description (default: the trained network for handwritten digits)
+    /// A built-in network, or FILE.json with a description (default: digits, the trained network for handwritten digits)
     #[arg(long, value_name = "NAME|FILE.json", requires = "weights")]
     pub network: Option<String>,
     #[command(flatten)]
@@ -139,107 +177,152 @@ pub struct TrainedArgs {
     /// Names of its classes, one per line
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
+    /// Height and width of the input (default: those of the network's "picture")
+    #[arg(long, value_name = "HxW")]
+    pub size: Option<Size>,
     #[command(flatten)]
     pub limits: Limits,
 }
 
 impl TrainedArgs {
     pub fn load(&self) -> Result<Trained> {
-        let (network, labels) = match &self.network {
-            Some(name) => (load(name, &self.settings, self.limits)?.network, None),
+        let network = match &self.network {
+            Some(name) => load(name, &self.settings, self.limits)?.network,
             None => {
-                let own = &self.settings;
-                if own.alpha.is_some() || own.width.is_some() || own.classes.is_some() {
-                    bail!("--alpha, --width and --classes need --network");
-                }
-                (digits::network()?, Some(digits::LABELS.to_owned()))
+                ensure!(!self.settings.is_given(), "--alpha, --width and --classes need --network");
+                digits::network()?
             }
         };
-        let Some(picture) = network.picture.clone() else {
-            bail!("{} does not say how a picture becomes its input: picture is missing", network.name);
+        let picture = self.picture(&network)?;
+        let labels = match (&self.labels, &self.network) {
+            (Some(path), _) => self.limits.read_text(path)?,
+            (None, None) => digits::LABELS.to_owned(),
+            (None, Some(_)) => String::new(),
         };
-        let channels = picture.channels;
-        if let Some(std) = picture.std.iter().find(|std| !(**std > 0.0 && std.is_finite())) {
-            bail!("picture of {}: std is {std}: must be a number above 0, because it divides", network.name);
-        }
-        if channels != network.input.channels || picture.mean.len() != picture.std.len() {
-            bail!(
-                "picture of {}: channels, mean and std must agree with the input's {} channels",
-                network.name,
-                network.input.channels
-            );
-        }
-        if !matches!(channels, 1 | 3) || picture.mean.len() != channels as usize {
-            bail!(
-                "picture of {}: channels is {channels}: must be 1 or 3, with as many numbers in mean and std",
-                network.name
-            );
-        }
-        if picture.height == 0 || picture.width == 0 || picture.height > 1 << 14 || picture.width > 1 << 14 {
-            bail!("picture of {}: height and width must be 1 to 16384", network.name);
-        }
-        let values = u64::from(channels) * u64::from(picture.height) * u64::from(picture.width);
-        self.limits.check(&format!("an input of {} takes", network.name), 4 * values, Holds::Picture)?;
-        let labels = match &self.labels {
-            Some(path) => self.limits.read_text(path)?,
-            None => labels.unwrap_or_default(),
-        };
-        let labels = labels.lines().map(str::to_owned).collect();
-        let graph = Graph::new(&network)?;
-        let checkpoint = match &self.weights {
-            Some(path) => weights::fit(path, weights::read(path, self.limits)?.checkpoint, &graph, None)?,
-            None => digits::checkpoint()?,
-        };
-        Ok(Trained { graph, checkpoint, labels, picture })
+        let labels = labels.lines().map(|label| label.trim().to_owned()).collect();
+        Ok(Trained { graph: Graph::new(&network)?, labels, picture })
     }
+
+    /// The weights of the network.
+    pub fn checkpoint(&self, graph: &Graph) -> Result<Checkpoint> {
+        match &self.weights {
+            Some(path) => weights::fit(path, weights::read(path, self.limits)?.checkpoint, graph, None),
+            None => digits::checkpoint(),
+        }
+    }
+
+    /// The name of the network.
+    pub fn name(&self) -> &str {
+        self.network.as_deref().unwrap_or(digits::NAME)
+    }
+
+    /// Refuses a file of labels that does not have one for each class.
+    pub fn check_labels(&self, labels: &[String], classes: usize) -> Result<()> {
+        let Some(path) = &self.labels else { return Ok(()) };
+        let (path, count) = (shown_path(path), labels.len());
+        ensure!(
+            count == classes,
+            "{path} has {count} labels, and the network {classes} classes: must have one for each"
+        );
+        Ok(())
+    }
+
+    /// How a picture becomes the input of the network.
+    fn picture(&self, network: &Network) -> Result<Picture> {
+        let mut picture = network.picture.clone().with_context(|| self.lacks_picture(network))?;
+        if let Some(Size { h, w }) = self.size {
+            (picture.height, picture.width) = (h, w);
+        }
+        check_picture(network, &picture).with_context(|| format!("picture of {}", network.name))?;
+        let values = u64::from(picture.channels) * u64::from(picture.height) * u64::from(picture.width);
+        self.limits.check(&format!("an input of {} takes", network.name), 4 * values, Holds::Picture)?;
+        Ok(picture)
+    }
+
+    /// What to do about a network without `picture`.
+    fn lacks_picture(&self, network: &Network) -> String {
+        let (name, channels) = (&network.name, network.input.channels);
+        let problem = format!("{name} does not say how a picture becomes its input");
+        let (mean, std) = match channels {
+            1 => ("[0.5]", "[0.25]"),
+            3 => ("[0.485, 0.456, 0.406]", "[0.229, 0.224, 0.225]"),
+            _ => return format!("{problem}, which has {channels} channels: \"octconv run\" takes tensors"),
+        };
+        if !is_file(self.name()) {
+            return format!("{problem}: \"octconv run\" takes tensors");
+        }
+        let example = format!(
+            "\"picture\": {{\"height\": 224, \"width\": 224, \"channels\": {channels}, \"resize\": {{\"shorter\": 256}}, \"mean\": \
+             {mean}, \"std\": {std}}}"
+        );
+        format!("{problem}: add what it was trained with to {}, such as {example}", shown(self.name()))
+    }
+}
+
+/// Refuses what cannot make the input of the network.
+fn check_picture(network: &Network, picture: &Picture) -> Result<()> {
+    let &Picture { channels, height, width, ref mean, ref std, .. } = picture;
+    if let Some(std) = std.iter().find(|std| !(**std > 0.0 && std.is_finite())) {
+        bail!("std is {std}: must be a number above 0, because it divides");
+    }
+    let inputs = network.input.channels;
+    ensure!(
+        channels == inputs && mean.len() == std.len(),
+        "channels, mean and std must agree with the input's {inputs} channels"
+    );
+    ensure!(
+        matches!(channels, 1 | 3) && mean.len() == channels as usize,
+        "channels is {channels}: must be 1 or 3, with as many numbers in mean and std"
+    );
+    let allowed = 1..=1 << 14;
+    ensure!(allowed.contains(&height) && allowed.contains(&width), "height and width must be 1 to 16384");
+    if let Resize::Shorter(shorter) = picture.resize {
+        ensure!(
+            allowed.contains(&shorter) && height <= shorter && width <= shorter,
+            "shorter is {shorter}: must be 1 to 16384, and no less than height and width, which are {height} and {width}"
+        );
+    }
+    Ok(())
 }
 
 /// The trained network that the program contains: handwritten digits.
 pub mod digits {
     use super::*;
 
+    /// Its name on the command line.
+    pub const NAME: &str = "digits";
+
     const WEIGHTS: &[u8] = include_bytes!("../assets/digits/weights.safetensors");
-    const ANSWERS: &str = include_str!("../assets/digits/answers.json");
+    /// The held-out pictures, as `evaluate` takes them.
+    pub const ANSWERS: &str = include_str!("../assets/digits/answers.json");
     /// Its classes, one per line.
     pub const LABELS: &str = include_str!("../assets/digits/labels.txt");
-    /// The held-out pictures that `answers.json` names, in its order.
+    /// The sheets that `ANSWERS` names, in its order.
     pub const SHEETS: [&[u8]; 2] =
         [include_bytes!("../assets/digits/test-0.png"), include_bytes!("../assets/digits/test-1.png")];
 
+    /// What `ANSWERS` says about the network.
+    #[derive(Deserialize)]
+    struct Recipe {
+        network: String,
+        alpha: f64,
+        picture: Picture,
+    }
+
     pub fn network() -> Result<Network> {
-        let answers = answers()?;
+        let recipe: Recipe = serde_json::from_str(ANSWERS).context("the shipped answers")?;
         let settings = zoo::Settings {
-            alpha: answers.alpha,
+            alpha: recipe.alpha,
             width: 1.0,
-            input_channels: Some(answers.picture.channels),
+            input_channels: Some(recipe.picture.channels),
             classes: Some(LABELS.lines().count() as u32),
         };
-        let mut network = zoo::build(&answers.network, &settings)?;
-        network.picture = Some(answers.picture);
+        let mut network = zoo::build(&recipe.network, &settings)?;
+        network.picture = Some(recipe.picture);
         Ok(network)
     }
 
     pub fn checkpoint() -> Result<Checkpoint> {
         Ok(Checkpoint::from_safetensors(WEIGHTS)?)
     }
-
-    pub fn answers() -> Result<Answers> {
-        serde_json::from_str(ANSWERS).context("the shipped answers")
-    }
-}
-
-/// Held-out pictures on sheets, their labels, and the answers of the implementation that trained the network.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Answers {
-    pub network: String,
-    pub alpha: f64,
-    pub picture: Picture,
-    /// Names of files in the same folder.
-    pub sheets: Vec<String>,
-    /// Pictures per row and per column of a sheet.
-    pub columns: u32,
-    pub rows: u32,
-    pub labels: Vec<usize>,
-    pub answers: Vec<usize>,
-    pub accuracy: f64,
 }

@@ -1,6 +1,7 @@
 //! Reads pictures from files, and makes inputs of networks from them.
 
-use std::io::Cursor;
+use std::collections::HashSet;
+use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -97,26 +98,45 @@ fn check_size((w, h): (u32, u32), bytes_per_pixel: u8, limits: Limits) -> Result
 pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
-        if !path.is_dir() {
+        if path.is_dir() {
+            files.extend(in_folder(path)?);
+        } else {
             files.push(path.clone());
-            continue;
         }
-        let reading = || format!("reading the folder {}", shown_path(path));
-        let mut inside = Vec::new();
-        for entry in path.read_dir().with_context(reading)? {
-            let file = entry.with_context(reading)?.path();
-            let extension = file.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
-            if matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) && file.is_file() {
-                inside.push(file);
-            }
-        }
-        if inside.is_empty() {
-            bail!("the folder {} has no PNG or JPEG", shown_path(path));
-        }
-        inside.sort();
-        files.extend(inside);
     }
     Ok(files)
+}
+
+/// The pictures in a folder and in the folders inside, sorted. A folder that links lead to again is read once.
+pub fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    collect(folder, &mut HashSet::new(), &mut files)?;
+    ensure!(!files.is_empty(), "the folder {} has no PNG or JPEG", shown_path(folder));
+    Ok(files)
+}
+
+fn collect(folder: &Path, seen: &mut HashSet<PathBuf>, files: &mut Vec<PathBuf>) -> Result<()> {
+    let place = folder.canonicalize().with_context(|| format!("reading the folder {}", shown_path(folder)))?;
+    if !seen.insert(place) {
+        return Ok(());
+    }
+    for path in entries(folder)? {
+        let extension = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
+        if path.is_dir() {
+            collect(&path, seen, files)?;
+        } else if matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) && path.is_file() {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// What is in a folder, sorted.
+pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let read = || -> io::Result<Vec<PathBuf>> { folder.read_dir()?.map(|entry| Ok(entry?.path())).collect() };
+    let mut entries = read().with_context(|| format!("reading the folder {}", shown_path(folder)))?;
+    entries.sort();
+    Ok(entries)
 }
 
 /// The input `[c, h, w]` that `rule` makes from a picture.
@@ -165,10 +185,8 @@ fn resized<P: Pixel<Subpixel = u8> + 'static>(
     rule: &Picture,
 ) -> ImageBuffer<P, Vec<u8>> {
     let (w, h) = picture.dimensions();
-    if (w, h) == (rule.width, rule.height) {
-        return picture;
-    }
     match rule.resize {
+        Resize::Fit | Resize::Crop if (w, h) == (rule.width, rule.height) => picture,
         Resize::Fit => scaled(&picture, &Axis::whole(w, rule.width), &Axis::whole(h, rule.height)),
         Resize::Crop => {
             // With the larger of the two scales, only the other axis has more to crop.
@@ -177,6 +195,11 @@ fn resized<P: Pixel<Subpixel = u8> + 'static>(
             let middle = |size: u32, kept: u32| {
                 Axis::middle(size, ((f64::from(size) * scale).round() as u64).max(kept.into()), kept)
             };
+            scaled(&picture, &middle(w, rule.width), &middle(h, rule.height))
+        }
+        Resize::Shorter(shorter) => {
+            let scaled_to = |size: u32| u64::from(shorter) * u64::from(size) / u64::from(w.min(h));
+            let middle = |size: u32, kept: u32| Axis::middle_to_even(size, scaled_to(size), kept);
             scaled(&picture, &middle(w, rule.width), &middle(h, rule.height))
         }
     }
@@ -223,6 +246,38 @@ mod tests {
             // Two orders of adding up may round apart.
             assert!(most.unwrap() <= 1, "{w}x{h}: {most:?}");
         }
+    }
+
+    #[test]
+    fn pictures_are_scaled_as_torchvision_scales_them() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pictures");
+        let pair = |text: &str| {
+            let (w, h) = text.split_once('x').unwrap();
+            (w.parse::<u32>().unwrap(), h.parse::<u32>().unwrap())
+        };
+        let mut compared = 0;
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let ["out", from, how, to] = name.split('-').collect::<Vec<_>>()[..] else { continue };
+            let (width, height) = pair(to);
+            let resize = match how.strip_prefix("shorter") {
+                Some(shorter) => Resize::Shorter(shorter.parse().unwrap()),
+                None => Resize::Fit,
+            };
+            let (mean, std) = (vec![0.0; 3], vec![1.0; 3]);
+            let rule = Picture { height, width, channels: 3, resize, mean, std, invert: Invert::Never };
+            let load = |path: &Path| read(path, Limits::default()).unwrap();
+            let found = to_input(load(&folder.join(format!("in-{from}.png"))), &rule);
+            let as_it_is = Picture { resize: Resize::Fit, ..rule };
+            let expected = to_input(load(&path), &as_it_is);
+            assert_eq!(found.len(), expected.len(), "{name}");
+            // torchvision rounds after each of the two axes.
+            let most = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(most < 1.01 / 255.0, "{name}: {most}");
+            compared += 1;
+        }
+        assert_eq!(compared, 9);
     }
 
     #[test]

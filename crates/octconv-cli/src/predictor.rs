@@ -6,6 +6,7 @@ use octconv::reference::network as reference;
 use octconv::{Dims, Dtype, InputSize};
 
 use crate::device::{self, Device};
+use crate::hint::hint;
 use crate::output::progress;
 use crate::tensor_file::Named;
 use crate::types::TypeArgs;
@@ -59,7 +60,7 @@ impl Predictor {
                 Form::Device { device, inference }
             }
             None => {
-                for (name, dtype) in [("dtype", args.types.dtype), ("sums", args.types.sums)] {
+                for (name, dtype) in [("--dtype", args.types.dtype), ("--sums", args.types.sums)] {
                     ensure!(dtype == Dtype::F32, "{name} is {dtype}: must be f32 on the reference");
                 }
                 let why = if args.reference { "as asked" } else { "there is no GPU adapter" };
@@ -77,12 +78,13 @@ impl Predictor {
         }
     }
 
-    /// How many of its layers run as they were tuned, in one line with its end; empty on the reference.
-    pub fn tuned(&self) -> String {
+    /// How many of its layers run as they were tuned, in one line with its end; empty on the reference. `command` tunes
+    /// them.
+    pub fn tuned(&self, command: &str) -> String {
         match &self.form {
             Form::Device { inference, .. } => {
                 let (tuned, layers) = tuned_layers(inference.plan());
-                format!("tuned: {tuned} of {layers} layers{}\n", device::hint(tuned))
+                format!("tuned: {tuned} of {layers} layers{}\n", hint(tuned, command))
             }
             Form::Reference { .. } => String::new(),
         }

@@ -27,6 +27,13 @@ impl Axis {
         Self { from, to, kept: first..first + u64::from(kept) }
     }
 
+    /// The middle of an axis. Half of an odd number is rounded to the even one, as Python rounds.
+    pub fn middle_to_even(from: u32, to: u64, kept: u32) -> Self {
+        let around = to - u64::from(kept);
+        let first = around / 2 + u64::from(around % 4 == 3);
+        Self { from, to, kept: first..first + u64::from(kept) }
+    }
+
     fn ratio(&self) -> f64 {
         f64::from(self.from) / self.to as f64
     }

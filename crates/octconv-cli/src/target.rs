@@ -31,6 +31,10 @@ pub enum Kind {
     Roofline,
     /// What "octconv tune --out" writes.
     Tuned,
+    /// What "octconv evaluate --out" writes.
+    Answers,
+    /// What "octconv evaluate --confusion" writes.
+    Confusion,
 }
 
 impl fmt::Display for Kind {
@@ -44,6 +48,8 @@ impl fmt::Display for Kind {
             Self::Rows => "a file of \"octconv bench --json\"",
             Self::Roofline => "a file of \"octconv roofline --json\"",
             Self::Tuned => "a file of \"octconv tune --out\"",
+            Self::Answers => "a file of \"octconv evaluate --out\"",
+            Self::Confusion => "a file of \"octconv evaluate --confusion\"",
         })
     }
 }
@@ -66,6 +72,8 @@ impl Kind {
             Self::Rows => start.starts_with(br#"{"peer":"octconv""#),
             Self::Roofline => start.starts_with(b"{") && String::from_utf8_lossy(start).contains(r#""arithmetic": ["#),
             Self::Tuned => start.starts_with(b"octconv tuned "),
+            Self::Answers => start.starts_with(b"file,label,answer,"),
+            Self::Confusion => start.starts_with(b"label/answer,"),
         }
     }
 }
@@ -248,7 +256,7 @@ mod tests {
     fn a_file_is_replaced_by_its_like_and_nothing_else_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
-        let starts: [(Kind, &[u8]); 8] = [
+        let starts: [(Kind, &[u8]); 10] = [
             (Kind::Array, b"\x93NUMPY\x01\0"),
             (Kind::Network, b"{\n  \"name\": \"n\",\n  \"nodes\": ["),
             (Kind::Tensors, b"\x02\0\0\0\0\0\0\0{}"),
@@ -257,6 +265,8 @@ mod tests {
             (Kind::Rows, b"{\"peer\":\"octconv\",\"ms\":1}\n"),
             (Kind::Roofline, b"{\n  \"arithmetic\": [],"),
             (Kind::Tuned, b"octconv tuned 1 0.2.0"),
+            (Kind::Answers, b"file,label,answer,score,rank\n"),
+            (Kind::Confusion, b"label/answer,cat,not finite\n"),
         ];
         for (kind, bytes) in starts {
             for (other, start) in starts {
@@ -274,7 +284,8 @@ mod tests {
                 }
             }
             // A header that is longer than the file, an object that is no row, and what is shorter than any start.
-            for start in [&b"\xff\0\0\0\0\0\0\0{}"[..], b"{\"name\": \"peer\"}", b"[]", b"x", b"\xff"] {
+            for start in [&b"\xff\0\0\0\0\0\0\0{}"[..], b"{\"name\": \"peer\"}", b"[]", b"x", b"\xff", b"file,label\n"]
+            {
                 fs::write(&path, start).unwrap();
                 assert!(Target::new(&path, kind).is_err(), "{kind} over {start:?}");
             }

@@ -1,6 +1,7 @@
 //! `octconv tune`: measures which kernels are the fastest, and keeps the result for the other commands.
 
 use std::fmt::Write as _;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -212,12 +213,9 @@ impl Listed {
             let file = args.subject.layers.as_ref().context("name a network, or layers with --layers FILE.json")?;
             return Ok(Self::Layers(layer_file::read_list(file, args.limits, args.only.as_deref())?));
         };
-        let Source { network, size, plain } = args.whole.sized.load(name, args.limits)?;
-        let mut networks = vec![network];
-        if args.whole.plain {
-            networks.push(plain.with_context(|| format!("{name} has no plain form: must be a built-in network"))?);
-        }
-        Ok(Self::Networks(networks, size))
+        let Source { network, size } = args.whole.sized.load(name, args.limits)?;
+        let plain = args.whole.plain.then(|| network.plain());
+        Ok(Self::Networks(iter::once(network).chain(plain).collect(), size))
     }
 
     fn jobs(&self, args: &Args, device: &Device) -> Result<Jobs> {

@@ -39,6 +39,17 @@ impl TypeArgs {
         Precision { sums: self.sums, ..Precision::of(self.dtype) }
     }
 
+    /// The arguments of a command that computes in the same types.
+    pub fn flags(self) -> String {
+        let mut flags = String::new();
+        for (flag, dtype) in [("--dtype", self.dtype), ("--sums", self.sums)] {
+            if dtype == Dtype::F16 {
+                flags += &format!(" {flag} {dtype}");
+            }
+        }
+        if self.accuracy.fast { flags + " --fast" } else { flags }
+    }
+
     pub fn options(self) -> Options {
         Options { precision: self.precision(), accuracy: self.accuracy.accuracy(), ..Options::default() }
     }

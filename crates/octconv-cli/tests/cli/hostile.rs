@@ -74,9 +74,6 @@ impl Colours {
     fn evaluate(&self, labels: &[u32]) -> Outcome {
         self.picture("sheet.png", 8, 4, |x, _| if x < 4 { [255; 3] } else { [0; 3] });
         let answers = json!({
-            "network": "", "alpha": 0, "picture": {
-                "height": 1, "width": 1, "channels": 3, "resize": "fit", "mean": [], "std": []
-            },
             "sheets": ["sheet.png"], "columns": 2, "rows": 1, "labels": labels, "answers": labels, "accuracy": 1,
         });
         let path = self.path("answers.json");

@@ -2,11 +2,13 @@
 
 mod apply;
 mod convert;
+mod evaluate;
 mod files;
 mod full;
 mod hostile;
 mod import;
 mod maps;
+mod means;
 mod measure;
 mod networks;
 mod run;

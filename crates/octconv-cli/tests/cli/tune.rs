@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use octconv::network::{Checkpoint, Graph};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -103,8 +104,66 @@ fn layers_of_a_network_are_tuned_once_each() {
     let text = tune(&[&BRIEF[..], &["--only", "c"]].concat());
     assert!(text.contains("\nb and 2 more ") && text.contains("\n1 distinct layers"), "{text}");
     assert!(tune(&["--only", "d"]).contains("tuned before"));
+    // The plain form of the network has other layers.
+    let text = tune(&[&BRIEF[..], &["--only", "c", "--plain"]].concat());
+    assert!(text.contains("tuned before") && text.contains("\n2 distinct layers"), "{text}");
     // Another size is another layer.
     assert!(!tune(&[&BRIEF[..], &["--only", "d", "--batch", "2"]].concat()).contains("tuned before"));
+}
+
+#[test]
+fn the_command_that_is_told_tunes_what_was_run() {
+    let folder = Folder::new();
+    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/digits/pictures/seven.png");
+    let nodes = json!([
+        {"name": "a", "op": "conv", "input": "input", "channels": 4, "alpha": 0.5},
+        {"name": "b", "op": "conv", "input": "a", "channels": 2},
+        {"name": "gap", "op": "global_pool", "input": "b"},
+    ]);
+    let rule = json!({"height": 8, "width": 8, "channels": 1, "resize": "fit", "mean": [0], "std": [1]});
+    let network = json!({"name": "n", "input": {"channels": 1}, "nodes": nodes, "output": "gap", "picture": rule});
+    let (path, weights) = (folder.path("net.json"), folder.path("weights.safetensors"));
+    fs::write(&path, network.to_string()).unwrap();
+    let graph = Graph::new(&serde_json::from_value(network).unwrap()).unwrap();
+    fs::write(&weights, Checkpoint::random(&graph, 1).to_safetensors().unwrap()).unwrap();
+    let pictures = folder.path("pictures");
+    fs::create_dir_all(folder.path("pictures/0")).unwrap();
+    fs::create_dir_all(folder.path("pictures/1")).unwrap();
+    for copy in ["0/a.png", "1/b.png", "1/c.png"] {
+        fs::copy(&picture, Path::new(&pictures).join(copy)).unwrap();
+    }
+    // What the commands do unless told, and what they are told.
+    for (given, wanted) in [
+        (&[][..], "--size 8x8 --batch 1"),
+        (&["--batch", "2"], "--size 8x8 --batch 2"),
+        (&["--size", "6", "--fast"], "--size 6x6 --batch 1 --fast"),
+    ] {
+        let run = |command: &str| {
+            let arguments = [command, &pictures, "--network", &path, "--weights", &weights];
+            folder.run(&[&arguments[..], given].concat()).succeeded()
+        };
+        let wanted = format!("octconv tune {path} {wanted}");
+        for command in ["classify", "evaluate"] {
+            let text = run(command);
+            assert!(text.contains(&format!("\ntuned: 0 of 2 layers (\"{wanted}\" finds the")), "{text}");
+        }
+        let arguments: Vec<&str> = wanted.split(' ').skip(1).chain(BRIEF).collect();
+        folder.run(&arguments).succeeded();
+        for command in ["classify", "evaluate"] {
+            assert!(run(command).contains("\ntuned: 2 of 2 layers\n"), "{}", run(command));
+        }
+    }
+    // The same without any choice, and the plain form for bench.
+    assert!(folder.run(&["tune", &path]).succeeded().contains("tuned before"));
+    let bench =
+        |flags: &[&str]| folder.run(&[&["bench", &path, "--no-roofline", "--rounds", "1"], flags].concat()).succeeded();
+    assert!(bench(&[]).contains("\ntuned: 2 of 2 layers, 0 of 2 plain ones\n"), "{}", bench(&[]));
+    let text = bench(&["--batch", "3"]);
+    let wanted = format!("2 plain ones (\"octconv tune {path} --size 8x8 --batch 3 --plain\" finds the");
+    assert!(text.contains(&wanted), "{text}");
+    let text = folder.layers("bench", &["--no-roofline", "--rounds", "1", "--pooled"]).succeeded();
+    let wanted = format!("(\"octconv tune --layers {} --pooled\" finds the", folder.path("layers.json"));
+    assert!(text.contains(&wanted), "{text}");
 }
 
 #[test]
