@@ -171,6 +171,8 @@ networks! {
     resnet101: "resnet101"
     resnet152: "resnet152"
     resnet200: "resnet200"
+    resnet152_v1f: "resnet152-v1f"
+    se_resnet152_v1e: "se-resnet152-v1e"
     resnext50: "resnext50"
     resnext101: "resnext101"
     se_resnet50: "se-resnet50"

@@ -538,6 +538,90 @@ fn piston_y_counts_nodes() {
     assert_fits(&graph, renamed(&ours, node, weight, norm), &names, &ours);
 }
 
+/// The official Gluon code's name for a tensor of its ResNets.
+fn gluon(name: &str) -> String {
+    let (node, part) = match name.split_once(".norm_") {
+        Some((node, part)) => (node, Err(part.split_once('.').unwrap())),
+        None => {
+            let (node, part) = name.rsplit_once('.').unwrap();
+            (node, Ok(part))
+        }
+    };
+    // What stands before the residual blocks has no frequencies. The convolution, and its batch norm.
+    let stem = match node {
+        "stem.0" => Some(("conv1.0", "conv1.1")),
+        "stem.1" => Some(("conv1.3", "conv1.4")),
+        "stem.2" => Some(("conv1.6", "conv1.7")),
+        "stem.pool.conv1" => Some(("conv2.conv1", "conv2.bn1")),
+        "stem.pool.conv2" => Some(("conv2.conv2", "conv2.bn2")),
+        "stem.pool.conv3" => Some(("conv2.conv3", "conv2.bn3")),
+        "stem.pool.downsample.0" => Some(("conv2.conv4", "conv2.bn4")),
+        _ => None,
+    };
+    let statistic = |part: &str| part.replace("mean", "running_mean").replace("var", "running_var");
+    match (stem, taken_apart(node), part) {
+        (Some((conv, _)), _, Ok(_)) => format!("{conv}.weight"),
+        (Some((_, norm)), _, Err((_, part))) => format!("{norm}.{}", statistic(part)),
+        (_, Some((n, i, rest)), part) => {
+            let block = format!("L{n}_B{i}");
+            let rest =
+                rest.replace("downsample.0", "conv4").replace("downsample.norm0", "bn4a").replace("norm0", "bn1a");
+            match part {
+                Err((f, part)) => format!("{block}.{}.bn_{f}.{}", rest.replace("conv", "bn"), statistic(part)),
+                Ok(part) if part.starts_with("w_") => {
+                    format!("{block}.{rest}.conv_{}2{}.weight", &part[2..3], &part[3..])
+                }
+                Ok(part) => {
+                    let name = rest.replace("se.", "se_block.").replace("squeeze", "conv1").replace("excite", "conv2");
+                    format!("{block}.{name}.{part}")
+                }
+            }
+        }
+        _ => name.replace("fc", "classifer"),
+    }
+}
+
+#[test]
+fn gluon_names_the_stems_and_norms_of_its_variants() {
+    for (name, names) in [
+        (
+            "resnet152-v1f",
+            &["conv1.3.weight", "conv1.7.running_var", "conv2.conv4.weight", "L4_B0.conv1.conv_l2h.weight"],
+        ),
+        (
+            "se-resnet152-v1e",
+            &["conv1.6.weight", "L1_B2.bn1a.bn_l.gamma", "L2_B0.bn4a.bn_h.beta", "L1_B0.se_block.conv2_l.bias"],
+        ),
+    ] {
+        let graph = graph(name, 0.125);
+        let ours = Checkpoint::random(&graph, 3);
+        let mut theirs = std::collections::BTreeMap::new();
+        for (name, data) in &ours.tensors {
+            let mut data = data.clone();
+            // Classifiers and squeezes are convolutions of 1x1 there.
+            if name.ends_with(".weight") {
+                data.shape.extend([1, 1]);
+            }
+            // Batch norms without scale and shift have both in the file.
+            if name.contains("norm0") && name.ends_with("mean") {
+                let fixed = |value: f32| HostTensor { shape: data.shape.clone(), data: vec![value; data.data.len()] };
+                theirs.insert(gluon(&name.replace("mean", "gamma")), fixed(1.0));
+                theirs.insert(gluon(&name.replace("mean", "beta")), fixed(0.0));
+            }
+            theirs.insert(gluon(name), data);
+        }
+        let mut changed = Checkpoint { tensors: theirs.clone() };
+        assert_fits(&graph, Checkpoint { tensors: theirs }, names, &ours);
+        if let Some(scale) = changed.tensors.get_mut("L1_B2.bn1a.bn_l.gamma") {
+            scale.data[1] = 0.5;
+            assert_eq!(
+                problems(changed.fit(&graph)),
+                ["L1_B2.bn1a.bn_l.gamma is surplus: has 0.5, and its batch norm has no scale and no shift: must be 1"]
+            );
+        }
+    }
+}
+
 #[test]
 fn symbol_names_the_norms_of_a_densenet_by_their_convolutions() {
     for alpha in [0.125, 0.0] {

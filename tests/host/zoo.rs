@@ -1,6 +1,6 @@
 //! The built-in networks: their exact costs, and their descriptions as JSON.
 
-use octconv::network::zoo::{self, Settings};
+use octconv::network::zoo::{self, Settings, Stem};
 use octconv::network::{Graph, Network, NetworkCost, ValueShape};
 use octconv::{Error, InputSize};
 
@@ -12,7 +12,7 @@ fn build(name: &str, alpha: f64, width: f64) -> Network {
 /// Name, width and parameters. Then for some alphas: alpha, and the multiply-adds at the default size.
 type Row = (&'static str, f64, u64, &'static [(f64, u64)]);
 
-const COSTS: [Row; 17] = [
+const COSTS: &[Row] = &[
     (
         "resnet26",
         1.0,
@@ -56,6 +56,8 @@ const COSTS: [Row; 17] = [
         64_673_832,
         &[(0.0, 15_007_481_856), (0.125, 12_564_261_888), (0.25, 10_439_258_112), (0.5, 7_143_899_136)],
     ),
+    ("resnet152-v1f", 1.0, 60_222_224, &[(0.125, 10_819_341_312)]),
+    ("se-resnet152-v1e", 1.0, 66_841_080, &[]),
     (
         "resnext50",
         1.0,
@@ -88,7 +90,7 @@ const COSTS: [Row; 17] = [
 
 #[test]
 fn costs_are_those_of_the_table() {
-    for (name, width, params, macs) in COSTS {
+    for &(name, width, params, macs) in COSTS {
         let size = zoo::default_size(name).unwrap();
         for &(alpha, macs) in macs {
             let cost = Graph::new(&build(name, alpha, width)).unwrap().cost(size).unwrap();
@@ -100,6 +102,13 @@ fn costs_are_those_of_the_table() {
             assert_eq!(found, params, "{name} x{width} at alpha {alpha}");
         }
     }
+}
+
+/// The headline of the paper: 82.9% with 22.2 G, which counts pools and activations too.
+#[test]
+fn the_cost_of_the_headline() {
+    let graph = Graph::new(&build("resnet152-v1f", 0.125, 1.0)).unwrap();
+    assert_eq!(graph.cost(InputSize::image(1, 320, 320)).unwrap().macs, 22_078_156_800);
 }
 
 #[test]
@@ -138,6 +147,8 @@ fn stages_end_layers() {
     assert_eq!(stages("resnet50"), layers);
     assert_eq!(stages("se-resnet50"), layers.replace(".conv3", ".se"));
     assert_eq!(stages("c2d-resnet50"), layers.replace(" layer2", " pool2 layer2"));
+    assert!(stages("resnet152-v1f").starts_with("stem.2 stem.pool.conv3 layer1.2.conv3 layer2.7.conv3 "));
+    assert!(stages("se-resnet152-v1e").starts_with("stem.2 maxpool layer1.2.se layer2.7.se "));
     assert_eq!(stages("cifar-resnet20"), "conv1 layer1.2.conv2 layer2.2.conv2 layer3.2.conv2 fc");
     assert_eq!(
         stages("mobilenet-v1"),
@@ -176,6 +187,17 @@ fn what_does_not_exist_is_refused() {
     for width in [0.0, -1.0, 1e9, f64::NAN] {
         assert_eq!(refusal("mobilenet-v2", 0.0, width), format!("width is {width}: must be in [0.03125, 16]"));
     }
+    for (name, stem, rule) in [
+        ("cifar-resnet20", Stem::Conv, "must be one of max-pool, small for cifar-resnet20"),
+        ("resnet152-v1f", Stem::MaxPool, "must not be given: resnet152-v1f has a stem of its own"),
+        ("mobilenet-v1", Stem::Small, "must not be given: mobilenet-v1 has a stem of its own"),
+    ] {
+        let settings = Settings { stem: Some(stem), ..Settings::default() };
+        let refusal = zoo::build(name, &settings).unwrap_err().to_string();
+        assert_eq!(refusal, format!("stem is {stem}: {rule}"));
+    }
+    let unknown = "tall".parse::<Stem>().unwrap_err().to_string();
+    assert_eq!(unknown, "stem is tall: must be one of max-pool, conv, bottleneck, bottleneck-3x3, small");
     // The graph refuses counts of 0, not the zoo.
     let none = Settings { input_channels: Some(0), classes: Some(0), ..Settings::default() };
     assert!(Graph::new(&zoo::build("resnet50", &none).unwrap()).is_err());

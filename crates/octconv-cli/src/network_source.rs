@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use octconv::InputSize;
 use octconv::network::{Checkpoint, Graph, Network, Op, Picture, zoo};
 use serde::Deserialize;
@@ -21,16 +21,28 @@ pub struct Settings {
     /// Width multiplier of a MobileNet
     #[arg(long, value_name = "W")]
     pub width: Option<f64>,
+    /// How a ResNet begins: max-pool, conv, bottleneck, bottleneck-3x3 or small (default: the network's own)
+    #[arg(long, value_name = "STEM")]
+    pub stem: Option<zoo::Stem>,
     /// Number of classes (default: the network's own)
     #[arg(long, value_name = "N")]
     pub classes: Option<u32>,
 }
 
 impl Settings {
+    /// Refuses settings, which are for built-in networks, if any is given. `problem` says why.
+    pub fn refuse(&self, problem: &str) -> Result<()> {
+        let Self { alpha, width, stem, classes } = self;
+        let given = alpha.is_some() || width.is_some() || stem.is_some() || classes.is_some();
+        ensure!(!given, "--alpha, --width, --stem and --classes {problem}");
+        Ok(())
+    }
+
     fn zoo(&self, alpha: f64) -> zoo::Settings {
         zoo::Settings {
             alpha: self.alpha.unwrap_or(alpha),
             width: self.width.unwrap_or(1.0),
+            stem: self.stem,
             classes: self.classes,
             input_channels: None,
         }
@@ -92,9 +104,7 @@ pub fn is_file(name: &str) -> bool {
 /// A network by its name, or from a file.
 pub fn load(name: &str, settings: &Settings, limits: Limits) -> Result<Source> {
     if is_file(name) {
-        if settings.alpha.is_some() || settings.width.is_some() || settings.classes.is_some() {
-            bail!("--alpha, --width and --classes are for built-in networks, and {name} is a file");
-        }
+        settings.refuse(&format!("are for built-in networks, and {name} is a file"))?;
         return described(name, &limits.read_text(Path::new(name))?);
     }
     let network = zoo::build(name, &settings.zoo(DEFAULT_ALPHA))?;
@@ -148,10 +158,7 @@ impl TrainedArgs {
         let (network, labels) = match &self.network {
             Some(name) => (load(name, &self.settings, self.limits)?.network, None),
             None => {
-                let own = &self.settings;
-                if own.alpha.is_some() || own.width.is_some() || own.classes.is_some() {
-                    bail!("--alpha, --width and --classes need --network");
-                }
+                self.settings.refuse("need --network")?;
                 (digits::network()?, Some(digits::LABELS.to_owned()))
             }
         };
@@ -210,9 +217,9 @@ pub mod digits {
         let answers = answers()?;
         let settings = zoo::Settings {
             alpha: answers.alpha,
-            width: 1.0,
             input_channels: Some(answers.picture.channels),
             classes: Some(LABELS.lines().count() as u32),
+            ..zoo::Settings::default()
         };
         let mut network = zoo::build(&answers.network, &settings)?;
         network.picture = Some(answers.picture);

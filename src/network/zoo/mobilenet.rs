@@ -1,13 +1,9 @@
 //! MobileNets, with a width multiplier.
 
 use super::nodes::{Nodes, conv1x1, conv3x3};
-use crate::layer::{Activation, Downsample};
+use super::stem::strided3x3;
+use crate::layer::Activation;
 use crate::network::description::{Conv, INPUT};
-
-/// A plain 3x3 convolution that strides by 2 instead of pooling.
-fn stem(channels: u32) -> Conv {
-    Conv { downsample: Downsample::StridedConv, ..conv3x3(INPUT, channels, 0.0, 2) }
-}
 
 pub(super) fn v1(nodes: &mut Nodes, alpha: f64, width: f64) -> String {
     // Stride and channels of each residual block.
@@ -30,7 +26,7 @@ pub(super) fn v1(nodes: &mut Nodes, alpha: f64, width: f64) -> String {
     const STAGES: [usize; 5] = [1, 3, 5, 11, 13];
     let scaled = |channels: u32| (f64::from(channels) * width) as u32;
     let mut channels = scaled(32);
-    let mut map = nodes.conv("features.0", stem(channels));
+    let mut map = nodes.conv("features.0", strided3x3(INPUT, channels));
     nodes.end_stage(&map);
     for (block, (stride, outputs)) in (1..).zip(BLOCKS) {
         let before = if (2..=11).contains(&block) { alpha } else { 0.0 };
@@ -54,7 +50,7 @@ pub(super) fn v2(nodes: &mut Nodes, alpha: f64, width: f64) -> String {
     const STAGES: [u32; 5] = [1, 3, 6, 13, 17];
     let relu6 = |conv: Conv| Conv { activation: Activation::Relu6, ..conv };
     let mut channels = multiple_of_8(32.0 * width);
-    let mut map = nodes.conv("features.0", relu6(stem(channels)));
+    let mut map = nodes.conv("features.0", relu6(strided3x3(INPUT, channels)));
     nodes.end_stage(&map);
     let mut block = 0;
     for (expansion, outputs, count, first_stride) in GROUPS {

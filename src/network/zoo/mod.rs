@@ -1,13 +1,16 @@
 //! The built-in networks, as descriptions. `docs/networks.md` lists the nodes of each.
 
-mod cifar;
+mod basic;
 mod densenet;
 mod mobilenet;
 mod nodes;
 mod resnet;
+mod stem;
 mod video;
 
 use self::nodes::Nodes;
+use self::resnet::Variant;
+pub use self::stem::Stem;
 use super::description::{Input, Invert, Network, Op, Picture, Resize};
 use crate::dims::InputSize;
 use crate::error::Error;
@@ -20,6 +23,8 @@ pub const NAMES: &[&str] = &[
     "resnet101",
     "resnet152",
     "resnet200",
+    "resnet152-v1f",
+    "se-resnet152-v1e",
     "resnext50",
     "resnext101",
     "se-resnet50",
@@ -40,6 +45,9 @@ pub struct Settings {
     pub alpha: f64,
     /// The factor for all channels of a MobileNet, in [1/32, 16]. Must be 1 for other networks.
     pub width: f64,
+    /// How a ResNet begins. If not given: [`Stem::Small`] for CIFAR networks, [`Stem::MaxPool`] for the others. Must not be
+    /// given for other networks, nor for those whose stem is their own.
+    pub stem: Option<Stem>,
     /// Channels of the input. 3 if not given.
     pub input_channels: Option<u32>,
     /// Elements of the answer. If not given: 10 for CIFAR networks, 400 for video networks, 1000 for all others.
@@ -49,7 +57,7 @@ pub struct Settings {
 impl Default for Settings {
     /// The plain network as it was published.
     fn default() -> Self {
-        Self { alpha: 0.0, width: 1.0, input_channels: None, classes: None }
+        Self { alpha: 0.0, width: 1.0, stem: None, input_channels: None, classes: None }
     }
 }
 
@@ -61,12 +69,12 @@ impl Default for Settings {
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] for a name that is not in [`NAMES`], an alpha or a width out of range, or a width other than 1
-/// for a network that has no such factor. Whether alpha suits the groups of the network,
+/// [`Error::Argument`] for a name that is not in [`NAMES`], an alpha or a width out of range, or a width other than 1 or
+/// a stem for a network that has no such choice. Whether alpha suits the groups of the network,
 /// [`Graph::new`](super::Graph::new) checks.
 pub fn build(name: &str, settings: &Settings) -> Result<Network, Error> {
-    let &Settings { alpha, width, input_channels, classes } = settings;
-    let family = Family::of(name)?;
+    let &Settings { alpha, width, stem, input_channels, classes } = settings;
+    let (family, data) = find(name)?;
     if !(0.0..=1.0).contains(&alpha) {
         return Err(Error::argument("alpha", alpha, "must be in [0, 1]"));
     }
@@ -76,18 +84,22 @@ pub fn build(name: &str, settings: &Settings) -> Result<Network, Error> {
     if !(1.0 / 32.0..=16.0).contains(&width) {
         return Err(Error::argument("width", width, "must be in [0.03125, 16]"));
     }
+    if let Some(stem) = stem.filter(|stem| !family.stems().contains(stem)) {
+        return Err(Error::argument("stem", stem, family.stem_rule(name)));
+    }
+    let stem = stem.unwrap_or(if data == Data::Cifar { Stem::Small } else { Stem::MaxPool });
 
     let mut nodes = Nodes::default();
     let map = match &family {
-        Family::Resnet(shape) => resnet::build(&mut nodes, shape, alpha),
+        Family::Resnet(shape) => resnet::build(&mut nodes, shape, stem, alpha),
+        Family::Basic(shape) => basic::build(&mut nodes, shape, stem, alpha),
         Family::Densenet => densenet::build(&mut nodes, alpha),
         Family::MobilenetV1 => mobilenet::v1(&mut nodes, alpha, width),
         Family::MobilenetV2 => mobilenet::v2(&mut nodes, alpha, width),
-        Family::Cifar { blocks } => cifar::build(&mut nodes, *blocks, alpha),
         Family::Video { inflated } => video::build(&mut nodes, *inflated, alpha),
     };
     let pooled = nodes.add("avgpool", Op::GlobalPool { input: map });
-    let outputs = classes.unwrap_or(family.classes());
+    let outputs = classes.unwrap_or(data.classes());
     let scores = nodes.add("fc", Op::Linear { input: pooled, outputs, bias: true, activation: Activation::None });
     nodes.end_stage(&scores);
     let output = nodes.add("prob", Op::Softmax { input: scores });
@@ -101,7 +113,7 @@ pub fn build(name: &str, settings: &Settings) -> Result<Network, Error> {
         nodes: nodes.nodes,
         output,
         stages: nodes.stages,
-        picture: family.picture(channels),
+        picture: data.picture(channels),
     })
 }
 
@@ -112,63 +124,97 @@ pub fn build(name: &str, settings: &Settings) -> Result<Network, Error> {
 ///
 /// [`Error::Argument`] for a name that is not in [`NAMES`].
 pub fn default_size(name: &str) -> Result<InputSize, Error> {
-    Ok(match Family::of(name)? {
-        Family::Cifar { .. } => InputSize::image(1, 32, 32),
-        Family::Video { .. } => InputSize::video(1, 8, 224, 224),
-        _ => InputSize::image(1, 224, 224),
+    Ok(match find(name)?.1 {
+        Data::Cifar => InputSize::image(1, 32, 32),
+        Data::Kinetics => InputSize::video(1, 8, 224, 224),
+        Data::ImageNet => InputSize::image(1, 224, 224),
     })
 }
 
+/// Networks that one function builds.
 enum Family {
     Resnet(resnet::Shape),
+    Basic(basic::Shape),
     Densenet,
     MobilenetV1,
     MobilenetV2,
-    Cifar { blocks: usize },
     Video { inflated: bool },
 }
 
-impl Family {
-    fn of(name: &str) -> Result<Self, Error> {
-        let plain = |blocks| resnet::Shape { blocks, groups: 1, inner: 1, excite: false };
-        let wide = |blocks| resnet::Shape { groups: 32, inner: 2, ..plain(blocks) };
-        Ok(match name {
-            "resnet26" => Self::Resnet(plain([2, 2, 2, 2])),
-            "resnet50" => Self::Resnet(plain([3, 4, 6, 3])),
-            "resnet101" => Self::Resnet(plain([3, 4, 23, 3])),
-            "resnet152" => Self::Resnet(plain([3, 8, 36, 3])),
-            "resnet200" => Self::Resnet(plain([3, 24, 36, 3])),
-            "resnext50" => Self::Resnet(wide([3, 4, 6, 3])),
-            "resnext101" => Self::Resnet(wide([3, 4, 23, 3])),
-            "se-resnet50" => Self::Resnet(resnet::Shape { excite: true, ..plain([3, 4, 6, 3]) }),
-            "densenet121" => Self::Densenet,
-            "mobilenet-v1" => Self::MobilenetV1,
-            "mobilenet-v2" => Self::MobilenetV2,
-            "cifar-resnet20" => Self::Cifar { blocks: 3 },
-            "cifar-resnet44" => Self::Cifar { blocks: 7 },
-            "cifar-resnet56" => Self::Cifar { blocks: 9 },
-            "c2d-resnet50" => Self::Video { inflated: false },
-            "i3d-resnet50" => Self::Video { inflated: true },
-            _ => return Err(Error::argument("network", name, format!("must be one of {}", NAMES.join(", ")))),
-        })
-    }
+/// What a network was published for.
+#[derive(Clone, Copy, PartialEq)]
+enum Data {
+    ImageNet,
+    Cifar,
+    Kinetics,
+}
 
-    fn classes(&self) -> u32 {
+fn find(name: &str) -> Result<(Family, Data), Error> {
+    use Data::{Cifar, ImageNet, Kinetics};
+    use Family::{Basic, Densenet, MobilenetV1, MobilenetV2, Resnet, Video};
+    use resnet::Shape;
+
+    let plain = Shape::plain;
+    let wide = |blocks| Shape { groups: 32, inner: 2, ..plain(blocks) };
+    let basic = |blocks, channels| Basic(basic::Shape { blocks, channels });
+    Ok(match name {
+        "resnet26" => (Resnet(plain([2, 2, 2, 2])), ImageNet),
+        "resnet50" => (Resnet(plain([3, 4, 6, 3])), ImageNet),
+        "resnet101" => (Resnet(plain([3, 4, 23, 3])), ImageNet),
+        "resnet152" => (Resnet(plain([3, 8, 36, 3])), ImageNet),
+        "resnet200" => (Resnet(plain([3, 24, 36, 3])), ImageNet),
+        "resnet152-v1f" => (Resnet(Shape { variant: Variant::V1f, ..plain([3, 8, 36, 3]) }), ImageNet),
+        "se-resnet152-v1e" => (Resnet(Shape { variant: Variant::V1e, excite: true, ..plain([3, 8, 36, 3]) }), ImageNet),
+        "resnext50" => (Resnet(wide([3, 4, 6, 3])), ImageNet),
+        "resnext101" => (Resnet(wide([3, 4, 23, 3])), ImageNet),
+        "se-resnet50" => (Resnet(Shape { excite: true, ..plain([3, 4, 6, 3]) }), ImageNet),
+        "densenet121" => (Densenet, ImageNet),
+        "mobilenet-v1" => (MobilenetV1, ImageNet),
+        "mobilenet-v2" => (MobilenetV2, ImageNet),
+        "cifar-resnet20" => (basic(&[3, 3, 3], 16), Cifar),
+        "cifar-resnet44" => (basic(&[7, 7, 7], 16), Cifar),
+        "cifar-resnet56" => (basic(&[9, 9, 9], 16), Cifar),
+        "c2d-resnet50" => (Video { inflated: false }, Kinetics),
+        "i3d-resnet50" => (Video { inflated: true }, Kinetics),
+        _ => return Err(Error::argument("network", name, format!("must be one of {}", NAMES.join(", ")))),
+    })
+}
+
+impl Family {
+    /// The stems that can be chosen.
+    fn stems(&self) -> &'static [Stem] {
         match self {
-            Self::Cifar { .. } => 10,
-            Self::Video { .. } => 400,
-            _ => 1000,
+            Self::Resnet(shape) if shape.variant == Variant::V1b => &Stem::ALL,
+            Self::Basic(_) => &[Stem::MaxPool, Stem::Small],
+            _ => &[],
         }
     }
 
-    fn picture(&self, channels: u32) -> Option<Picture> {
-        let (side, resize, mean, std) = match (self, channels) {
-            (Self::Video { .. }, _) => return None,
-            (Self::Cifar { .. }, 1 | 3) => {
-                (32, Resize::Fit, vec![0.5; channels as usize], vec![0.25; channels as usize])
+    fn stem_rule(&self, name: &str) -> String {
+        match self.stems() {
+            [] => format!("must not be given: {name} has a stem of its own"),
+            stems => {
+                let names: Vec<_> = stems.iter().map(|stem| stem.name()).collect();
+                format!("must be one of {} for {name}", names.join(", "))
             }
-            (_, 3) => (224, Resize::Crop, vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
-            (_, 1) => (224, Resize::Crop, vec![0.449], vec![0.226]),
+        }
+    }
+}
+
+impl Data {
+    fn classes(self) -> u32 {
+        match self {
+            Self::Cifar => 10,
+            Self::Kinetics => 400,
+            Self::ImageNet => 1000,
+        }
+    }
+
+    fn picture(self, channels: u32) -> Option<Picture> {
+        let (side, resize, mean, std) = match (self, channels) {
+            (Self::Cifar, 1 | 3) => (32, Resize::Fit, vec![0.5; channels as usize], vec![0.25; channels as usize]),
+            (Self::ImageNet, 3) => (224, Resize::Crop, vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
+            (Self::ImageNet, 1) => (224, Resize::Crop, vec![0.449], vec![0.226]),
             _ => return None,
         };
         Some(Picture { height: side, width: side, channels, resize, mean, std, invert: Invert::Never })

@@ -1,5 +1,6 @@
-//! facebookresearch/OctConv with MXNet's Gluon: ResNet, ResNeXt and SE-ResNet, as `save_parameters` names tensors. Checked
-//! against its source. ResNetV2 has its batch norms before its convolutions: see `symbol.rs`.
+//! facebookresearch/OctConv with MXNet's Gluon: ResNet, ResNeXt and SE-ResNet, with the stems of its variants v1e and v1f,
+//! as `save_parameters` names tensors. Checked against its source. ResNetV2 has its batch norms before its convolutions: see
+//! `symbol.rs`.
 
 use super::table::How::{Same, Summand};
 use super::table::{Dialect, Entry, row};
@@ -9,10 +10,26 @@ pub(super) const DIALECT: Dialect = Dialect {
     rows: &[
         row("conv1", "conv1.0", &[STEM]),
         row("conv1", "conv1.1", &[NORM]),
+        // The stems of v1e and v1f. Between the three convolutions stand batch norms and activations.
+        row("stem.0", "conv1.0", &[STEM]),
+        row("stem.0", "conv1.1", &[NORM]),
+        row("stem.1", "conv1.3", &[STEM]),
+        row("stem.1", "conv1.4", &[NORM]),
+        row("stem.2", "conv1.6", &[STEM]),
+        row("stem.2", "conv1.7", &[NORM]),
+        row("stem.pool", "conv2.0", &[STEM]),
+        row("stem.pool", "conv2.1", &[NORM]),
+        row("stem.pool.conv{k}", "conv2.conv{k}", &[STEM]),
+        row("stem.pool.conv{k}", "conv2.bn{k}", &[NORM]),
+        row("stem.pool.downsample.0", "conv2.conv4", &[STEM]),
+        row("stem.pool.downsample.0", "conv2.bn4", &[NORM]),
         row("layer{n}.{i}.conv{k}", "L{n}_B{i}.conv{k}", &[CONV]),
         row("layer{n}.{i}.conv{k}", "L{n}_B{i}.bn{k}", &[NORMS]),
         row("layer{n}.{i}.downsample.0", "L{n}_B{i}.conv4", &[CONV]),
         row("layer{n}.{i}.downsample.0", "L{n}_B{i}.bn4", &[NORMS]),
+        // v1e with squeeze-and-excitation.
+        row("layer{n}.{i}.norm0", "L{n}_B{i}.bn1a", &[NORMS]),
+        row("layer{n}.{i}.downsample.norm0", "L{n}_B{i}.bn4a", &[NORMS]),
         row("layer{n}.{i}.norm{k}", "L{n}_B{i}.bn{k}", &[NORMS]),
         row("layer{n}.{i}.downsample.norm", "L{n}_B{i}.bn4", &[NORMS]),
         row("tail", "tail.0", &[NORM]),

@@ -114,12 +114,24 @@ fn variants(node: &GraphNode, fields: &Fields, ours: &str, theirs: &str) -> Vec<
 /// What a name stands for. `None` if the graph has no place for it.
 fn alias(node: &GraphNode, ours: String, how: How, wanted: &Wanted) -> Option<Alias> {
     match how {
-        How::Same => wanted.contains_key(&ours).then_some(Alias::Of(ours)),
+        How::Same if wanted.contains_key(&ours) => Some(Alias::Of(ours)),
+        How::Same => constant(&ours, wanted).map(Alias::Constant),
         // The graph may have a batch norm instead, which takes the sum.
         How::Summand => spec_of(node).map(|_| Alias::Summand(ours)),
         How::Columns(part) => wanted.contains_key(&ours).then_some(Alias::Columns(ours, part)),
         How::Whole => whole(node, wanted).map(Alias::Whole),
     }
+}
+
+/// What each element of a tensor must be if `ours` is of a batch norm without scale and shift.
+fn constant(ours: &str, wanted: &Wanted) -> Option<f32> {
+    let (norm, part) = ours.rsplit_once('.')?;
+    let value = match part {
+        "gamma" => 1.0,
+        "beta" => 0.0,
+        _ => return None,
+    };
+    wanted.contains_key(&format!("{norm}.mean")).then_some(value)
 }
 
 fn whole(node: &GraphNode, wanted: &Wanted) -> Option<Whole> {
