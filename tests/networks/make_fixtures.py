@@ -337,6 +337,34 @@ def resnet(blocks, groups=1, inner=1, se=False, clip=None, variant="b", own="max
     return network
 
 
+def preact(blocks, groups=1, inner=1, se=False):
+    """Pre-activation networks. The norm of a convolution has the name of the convolution before it, if there is one."""
+
+    def network(run, x, alpha, _width):
+        bare = {"norm": False, "activation": None}
+        x = stem(run, x)
+        for layer, count in enumerate(blocks, 1):
+            width = 64 << (layer - 1)
+            a = 0 if layer == 4 else alpha
+            for i in range(count):
+                name = f"block{layer}.{i}"
+                stride = 2 if i == 0 and layer > 1 else 1
+                residual = x
+                if i == 0:
+                    y = run.norm(f"{name}.downsample.norm", x)
+                    residual = run.conv(f"{name}.downsample.0", y, 4 * width, a, 1, stride, **bare)
+                y = run.conv(f"{name}.conv1", run.norm(f"{name}.norm", x), width * inner, a)
+                y = run.conv(f"{name}.conv2", y, width * inner, a, 3, stride, groups)
+                if se:
+                    y = run.conv(f"{name}.conv3", y, 4 * width, a, **bare)
+                    x = run.stage(f"{name}.se", run.excite(f"{name}.se", y, 4 * width // 16, residual, None))
+                else:
+                    x = run.stage(f"{name}.conv3", run.conv(f"{name}.conv3", y, 4 * width, a, residual=residual, **bare))
+        return run.head(run.stage("tail", run.norm("tail", x)), 1000)
+
+    return network
+
+
 def basic_resnet(counts, first, own, classes):
     def network(run, x, alpha, _width):
         x = stem(run, x, first, alpha, own)
@@ -398,24 +426,30 @@ def divisible(channels):
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
-def mobilenet_v2(run, x, alpha, width):
+def mobilenet_v2(run, x, alpha, width, whole=int):
     groups = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
     blocks = [(t, c, s if i == 0 else 1) for t, c, n, s in groups for i in range(n)]
     relu6 = {"activation": "relu6"}
-    x = run.stage("features.0", run.conv("features.0", x, divisible(32 * width), 0, 3, 2, strided=True, **relu6))
+    x = run.stage("features.0", run.conv("features.0", x, whole(32 * width), 0, 3, 2, strided=True, **relu6))
     for i, (t, c, stride) in enumerate(blocks, 1):
         a = alpha if i <= 13 else 0
-        inputs, channels = sum(x.channels()), divisible(c * width)
+        inputs, channels = sum(x.channels()), whole(c * width)
         y = run.conv(f"features.{i}.0", x, inputs * t, a, **relu6)
         y = run.conv(f"features.{i}.1", y, inputs * t, a, 3, stride, depthwise=True, **relu6)
         residual = x if stride == 1 and inputs == channels else None
         y = run.conv(f"features.{i}.2", y, channels, 0, activation=None, residual=residual)
         x = run.stage(f"features.{i}.2", y)
-    x = run.stage("features.18", run.conv("features.18", x, divisible(1280 * max(1.0, width)), 0, **relu6))
+    x = run.stage("features.18", run.conv("features.18", x, whole(1280 * max(1.0, width)), 0, **relu6))
     return run.head(x, 1000)
 
 
+def mobilenet_v2_by8(run, x, alpha, width):
+    return mobilenet_v2(run, x, alpha, width, divisible)
+
+
 NETWORKS = {
+    "resnet18": basic_resnet((2, 2, 2, 2), 64, "max-pool", 1000),
+    "resnet34": basic_resnet((3, 4, 6, 3), 64, "max-pool", 1000),
     "resnet26": resnet((2, 2, 2, 2)),
     "resnet50": resnet((3, 4, 6, 3)),
     "resnet101": resnet((3, 4, 23, 3)),
@@ -426,12 +460,26 @@ NETWORKS = {
     "resnext50": resnet((3, 4, 6, 3), groups=32, inner=2),
     "resnext101": resnet((3, 4, 23, 3), groups=32, inner=2),
     "se-resnet50": resnet((3, 4, 6, 3), se=True),
+    "cifar-resnet18": basic_resnet((2, 2, 2, 2), 64, "small", 10),
+    "cifar-resnet34": basic_resnet((3, 4, 6, 3), 64, "small", 10),
+    "cifar-resnet50": resnet((3, 4, 6, 3), own="small", classes=10),
+    "cifar-resnet101": resnet((3, 4, 23, 3), own="small", classes=10),
+    "cifar-resnet152": resnet((3, 8, 36, 3), own="small", classes=10),
     "cifar-resnet20": cifar_resnet(3),
     "cifar-resnet44": cifar_resnet(7),
     "cifar-resnet56": cifar_resnet(9),
     "densenet121": densenet121,
     "mobilenet-v1": mobilenet_v1,
     "mobilenet-v2": mobilenet_v2,
+    "mobilenet-v2-by8": mobilenet_v2_by8,
+    "symbol-resnet26": preact((2, 2, 2, 2)),
+    "symbol-resnet50": preact((3, 4, 6, 3)),
+    "symbol-resnet101": preact((3, 4, 23, 3)),
+    "symbol-resnet200": preact((3, 24, 36, 3)),
+    "symbol-resnext50": preact((3, 4, 6, 3), groups=32, inner=2),
+    "symbol-resnext101": preact((3, 4, 23, 3), groups=32, inner=2),
+    "symbol-se-resnet50": preact((3, 4, 6, 3), se=True),
+    "symbol-densenet121": densenet121,
     "c2d-resnet50": resnet((3, 4, 6, 3), clip="c2d"),
     "i3d-resnet50": resnet((3, 4, 6, 3), clip="i3d"),
 }
@@ -467,6 +515,18 @@ COSTS = [
     ("mobilenet-v1", 1, "4.2", {0: 568740352, 0.5: 318167680}),
     ("mobilenet-v1", 0.75, "2.6", {0: 325400448, 0.375: 211379016}),
     ("mobilenet-v2", 1, "3.5", {0: 313619328, 0.375: 254031408}),
+    ("mobilenet-v2", 1.125, "4.2", {0: 392307120, 0.5: 292764600}),
+    ("mobilenet-v2-by8", 1.125, "4.357", {0.5: 338765800}),
+    ("symbol-resnet26", 1, "15.991", {0.25: 1858158592}),
+    ("symbol-resnet50", 1, "25.553", {0.125: 3565196288}),
+    ("symbol-resnet101", 1, "44.545", {0.125: 6624878592}),
+    ("symbol-resnet200", 1, "64.670", {0.125: 12564261888}),
+    ("symbol-resnext50", 1, "25.025", {0.25: 3170988544}),
+    ("symbol-resnext101", 1, "44.174", {0.25: 5683476480}),
+    ("symbol-se-resnet50", 1, "28.084", {0.125: 3567711232}),
+    ("symbol-densenet121", 1, "7.979", {0.125: 2398420736}),
+    ("resnet18", 1, "11.69", {0: 1814073344}),
+    ("resnet34", 1, "21.80", {0: 3663761408}),
 ]
 # The paper's figures, to be met within 1%.
 VIDEO_COSTS = [("c2d-resnet50", 19.3e9), ("i3d-resnet50", 28.1e9)]
@@ -502,19 +562,25 @@ def check_macs():
 
 IMAGE, CIFAR, CLIP = (1, 3, 1, 64, 64), (1, 3, 1, 32, 32), (1, 3, 8, 48, 48)
 CASES = [  # network, alpha, width, input, and the stem if it is not the network's own
+    ("resnet18", 0.25, 1, IMAGE),
+    ("resnet18", 0.5, 1, CIFAR, "small"),
+    ("resnet34", 0.5, 1, IMAGE),
     ("resnet26", 0.5, 1, IMAGE),
     ("resnet50", 0, 1, IMAGE),
     ("resnet50", 0.25, 1, IMAGE),
     ("resnet50", 0.5, 1, IMAGE),
     ("resnet50", 0.75, 1, IMAGE),
     ("resnet50", 0.5, 1, (2, 3, 1, 75, 61)),
+    ("resnet50", 0.5, 1, IMAGE, "bottleneck"),
     ("resnet101", 0.5, 1, IMAGE),
     ("resnet152", 0.5, 1, IMAGE),
     ("resnet200", 0.5, 1, IMAGE),
     ("resnet152-v1f", 0.125, 1, IMAGE),
     ("se-resnet152-v1e", 0.125, 1, IMAGE),
     ("resnext50", 0.5, 1, IMAGE),
+    ("resnext50", 0.5, 1, IMAGE, "bottleneck-3x3"),
     ("resnext101", 0.5, 1, IMAGE),
+    ("resnext101", 0.5, 1, IMAGE, "conv"),
     ("se-resnet50", 0.5, 1, IMAGE),
     ("densenet121", 0, 1, IMAGE),
     ("densenet121", 0.25, 1, IMAGE),
@@ -525,12 +591,27 @@ CASES = [  # network, alpha, width, input, and the stem if it is not the network
     ("mobilenet-v1", 0.75, 1, IMAGE),
     ("mobilenet-v1", 0.375, 0.75, IMAGE),
     ("mobilenet-v2", 0.375, 1, IMAGE),
+    ("mobilenet-v2", 0.5, 1.125, IMAGE),
+    ("mobilenet-v2-by8", 0.5, 1.125, IMAGE),
+    ("cifar-resnet18", 0.5, 1, CIFAR),
+    ("cifar-resnet34", 0.125, 1, CIFAR),
+    ("cifar-resnet50", 0.25, 1, CIFAR),
+    ("cifar-resnet101", 0.125, 1, CIFAR),
+    ("cifar-resnet152", 0.5, 1, CIFAR),
     ("cifar-resnet20", 0, 1, CIFAR),
     ("cifar-resnet20", 0.25, 1, CIFAR),
     ("cifar-resnet20", 0.75, 1, CIFAR),
     ("cifar-resnet20", 1, 1, CIFAR),
     ("cifar-resnet44", 0.25, 1, CIFAR),
     ("cifar-resnet56", 0.25, 1, CIFAR),
+    ("symbol-resnet26", 0.25, 1, IMAGE),
+    ("symbol-resnet50", 0.125, 1, IMAGE),
+    ("symbol-resnet101", 0.5, 1, IMAGE),
+    ("symbol-resnet200", 0.125, 1, IMAGE),
+    ("symbol-resnext50", 0.25, 1, IMAGE),
+    ("symbol-resnext101", 0.5, 1, IMAGE),
+    ("symbol-se-resnet50", 0.125, 1, IMAGE),
+    ("symbol-densenet121", 0.125, 1, IMAGE),
     ("c2d-resnet50", 0.5, 1, CLIP),
     ("i3d-resnet50", 0.5, 1, CLIP),
 ]

@@ -7,6 +7,7 @@ use super::table::{Dialect, Entry, row};
 
 pub(super) const DIALECT: Dialect = Dialect {
     eps: None,
+    only_with: None,
     rows: &[
         row("conv1", "conv1.0", &[STEM]),
         row("conv1", "conv1.1", &[NORM]),
@@ -32,6 +33,13 @@ pub(super) const DIALECT: Dialect = Dialect {
         row("layer{n}.{i}.downsample.norm0", "L{n}_B{i}.bn4a", &[NORMS]),
         row("layer{n}.{i}.norm{k}", "L{n}_B{i}.bn{k}", &[NORMS]),
         row("layer{n}.{i}.downsample.norm", "L{n}_B{i}.bn4", &[NORMS]),
+        // The built-in pre-activation networks, whose norms are behind the convolutions before.
+        row("block{n}.{i}.conv{k}", "L{n}_B{i}.conv{k}", &[CONV]),
+        row("block{n}.{i}.downsample.0", "L{n}_B{i}.conv4", &[CONV]),
+        row("block{n}.{i}.norm", "L{n}_B{i}.bn1", &[NORMS]),
+        row("block{n}.{i}.conv{k}", "L{n}_B{i}.bn{k+1}", &[NORMS]),
+        row("block{n}.{i}.downsample.norm", "L{n}_B{i}.bn4", &[NORMS]),
+        row("block{n}.{i}.se", "L{n}_B{i}.se_block", &[EXCITE]),
         row("tail", "tail.0", &[NORM]),
         row("layer{n}.{i}.se", "L{n}_B{i}.se_block", &[EXCITE]),
         // Its source spells it so.
@@ -40,9 +48,9 @@ pub(super) const DIALECT: Dialect = Dialect {
     ],
 };
 
-const STEM: &[Entry] = &[("w_hh", ".weight", Same), ("bias_h", ".bias", Summand)];
+pub(super) const STEM: &[Entry] = &[("w_hh", ".weight", Same), ("bias_h", ".bias", Summand)];
 
-const CONV: &[Entry] = &[("w_{own}", ".conv_{p}.weight", Same), ("bias_{to}", ".conv_{p}.bias", Summand)];
+pub(super) const CONV: &[Entry] = &[("w_{own}", ".conv_{p}.weight", Same), ("bias_{to}", ".conv_{p}.bias", Summand)];
 
 /// The only batch norm of a plain convolution, as Gluon names it.
 pub(super) const NORM: &[Entry] = &[
@@ -52,7 +60,7 @@ pub(super) const NORM: &[Entry] = &[
     ("norm_h.var", ".running_var", Same),
 ];
 
-const NORMS: &[Entry] = &[
+pub(super) const NORMS: &[Entry] = &[
     ("norm_{f}.gamma", ".bn_{f}.gamma", Same),
     ("norm_{f}.beta", ".bn_{f}.beta", Same),
     ("norm_{f}.mean", ".bn_{f}.running_mean", Same),
@@ -66,4 +74,4 @@ const EXCITE: &[Entry] = &[
     ("excite_{f}.bias", ".conv2_{f}.bias", Same),
 ];
 
-const CLASSIFIER: &[Entry] = &[("weight", ".weight", Same), ("bias", ".bias", Same)];
+pub(super) const CLASSIFIER: &[Entry] = &[("weight", ".weight", Same), ("bias", ".bias", Same)];

@@ -13,6 +13,8 @@ use crate::network::graph::{Graph, GraphNode, Task};
 pub(super) struct Dialect {
     /// What its networks add to the variance of a batch norm, if that is not the network's own `norm_eps`.
     pub(super) eps: Option<f64>,
+    /// The dialect is for networks that have a node of this name, or for all.
+    pub(super) only_with: Option<&'static str>,
     pub(super) rows: &'static [Row],
 }
 
@@ -71,6 +73,10 @@ type Wanted = BTreeMap<String, Vec<usize>>;
 impl Dialect {
     /// Adds all names that this dialect could give to the tensors of `graph`. What another dialect has named stays.
     pub(super) fn add_names(&self, graph: &Graph, wanted: &Wanted, names: &mut HashMap<String, Known>) {
+        let suits = |name: &str| graph.nodes.iter().any(|node| node.name == name);
+        if self.only_with.is_some_and(|name| !suits(name)) {
+            return;
+        }
         for node in &graph.nodes {
             for row in self.rows {
                 if row.plain && !spec_of(node).is_some_and(is_plain) {
