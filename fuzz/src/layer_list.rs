@@ -16,7 +16,7 @@ pub fn layer_list(data: &[u8]) {
         }
         Err(error) => printed(&error),
     }
-    let others = [fuzzing::layer(text).map(drop), fuzzing::network(text).map(drop), fuzzing::answers(text)];
+    let others = [fuzzing::layer(text).map(drop), fuzzing::network(text).map(drop)];
     others.into_iter().filter_map(Result::err).for_each(|error| printed(&error));
 }
 

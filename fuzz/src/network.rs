@@ -62,7 +62,7 @@ fn op(draw: &mut Draw, nodes: &[Node]) -> Op {
     match draw.within(0..=14) {
         0..=4 => Op::Conv(conv(draw, nodes, input)),
         5 | 6 => Op::Pool(pool(draw, input)),
-        7 => Op::Norm { input, activation: draw.activation() },
+        7 => Op::Norm { input, affine: draw.flag(), activation: draw.activation() },
         8 => {
             let more = draw.within(0..=3);
             Op::Concat { inputs: (0..more).map(|_| name(draw, nodes)).chain([input]).collect() }

@@ -112,6 +112,9 @@ pub enum Op {
     Norm {
         /// A map.
         input: String,
+        /// Whether it has a scale and a shift. If not, it only normalises.
+        #[serde(default = "yes")]
+        affine: bool,
         /// Applied after the batch norm.
         #[serde(default)]
         activation: Activation,

@@ -202,14 +202,12 @@ impl Model {
                 packing.pack(spec, &weights)
             }
             (Params::Norm(frequency), _) => {
-                let norm = self.checkpoint.norm(&node.name, *frequency, eps);
-                norm.as_ref().map_or(Ok(()), |norm| norm.check_variance("var"))?;
-                let pairs = norm.iter().flat_map(|norm| (0..norm.gamma.len()).map(|c| norm.affine(c, 0.0)));
-                for (channel, (factor, shift)) in pairs.clone().enumerate() {
+                let pairs = self.checkpoint.factors(&node.name, *frequency, eps)?.unwrap_or_default();
+                for (channel, &(factor, shift)) in pairs.iter().enumerate() {
                     check_range("factor", channel, factor, Dtype::F32)?;
                     check_range("shift", channel, shift, Dtype::F32)?;
                 }
-                Ok(scale::pack(pairs.map(|(factor, shift)| (factor as f32, shift as f32))))
+                Ok(scale::pack(pairs.into_iter().map(|(factor, shift)| (factor as f32, shift as f32))))
             }
             (Params::Excite, _) => {
                 let tensor = |name: &str| self.checkpoint.get(&format!("{}.{name}", node.name)).unwrap_or_default();

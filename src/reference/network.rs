@@ -199,15 +199,13 @@ impl Run<'_> {
                 };
                 Value::Map { high: sum(0), low: sum(1) }
             }
-            Task::Norm { activation } => {
-                for frequency in [Frequency::High, Frequency::Low] {
-                    if let Some(norm) = self.checkpoint.norm(&node.name, frequency, eps) {
-                        norm.check_variance("var")?;
-                    }
-                }
-                parts(&|x, frequency| match self.checkpoint.norm(&node.name, frequency, eps) {
-                    Some(norm) => by_channel(x, |c| norm.affine(c % x.dims.c as usize, 0.0), None, *activation),
-                    None => x.clone(),
+            Task::Norm { activation, .. } => {
+                let factors = |frequency| self.checkpoint.factors(&node.name, frequency, eps);
+                let (of_high, of_low) = (factors(Frequency::High)?, factors(Frequency::Low)?);
+                parts(&|x, frequency| {
+                    let factors = if frequency == Frequency::High { &of_high } else { &of_low };
+                    let factor = |c: usize| factors.as_ref().map_or((1.0, 0.0), |f| f[c % x.dims.c as usize]);
+                    by_channel(x, factor, None, *activation)
                 })
             }
             Task::Concat if matches!(self.shapes[id], ValueShape::Vector { .. }) => {

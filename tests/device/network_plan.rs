@@ -241,7 +241,7 @@ mod descriptions {
     #[test]
     fn slopes_that_are_no_numbers() {
         let activation = Activation::LeakyRelu { slope: f32::NAN };
-        let norm = Node { name: "n".into(), op: Op::Norm { input: "input".into(), activation } };
+        let norm = Node { name: "n".into(), op: Op::Norm { input: "input".into(), affine: true, activation } };
         assert_eq!(refusal(Graph::new(&network(vec![norm]))), "node n: slope is NaN: must be finite");
     }
 }
@@ -269,7 +269,8 @@ fn what_exceeds_a_binding_is_refused_with_the_figure() {
     let fc = linear("fc", "means", 10, true);
     let excite = Excite { input: "input".into(), reduced: 2000, residual: None, activation: Activation::None };
     let excite = Node { name: "se".into(), op: Op::Excite(excite) };
-    let norm = Node { name: "bn".into(), op: Op::Norm { input: "input".into(), activation: Activation::None } };
+    let norm =
+        Node { name: "bn".into(), op: Op::Norm { input: "input".into(), affine: true, activation: Activation::None } };
     for (nodes, channels, (n, side), what, bytes) in [
         (vec![means.clone()], 3, (1, 64), "the input of 1x3x64x64", 49152),
         (vec![means.clone()], 5, (1000, 1), "the input of 1000x5x1x1", 20000),
@@ -573,7 +574,8 @@ fn plans_of_other_networks_and_devices_are_refused() {
 /// In the words of the reference, whichever node has it.
 #[test]
 fn variances_without_a_root_are_refused() {
-    let norm = Node { name: "n".into(), op: Op::Norm { input: "a".into(), activation: Activation::None } };
+    let norm =
+        Node { name: "n".into(), op: Op::Norm { input: "a".into(), affine: true, activation: Activation::None } };
     let network = network(vec![octave("a", "input", 4), norm]);
     let graph = Graph::new(&network).unwrap();
     let size = InputSize::image(1, 8, 8);
@@ -603,7 +605,7 @@ fn sizes_share_weights_and_pipelines() {
     let nodes = vec![
         relu(octave("a", "input", 8)),
         relu(octave("b", "a", 8)),
-        Node { name: name("norm"), op: Op::Norm { input: name("b"), activation: Activation::Silu } },
+        Node { name: name("norm"), op: Op::Norm { input: name("b"), affine: true, activation: Activation::Silu } },
         Node { name: name("both"), op: Op::Concat { inputs: vec![name("a"), name("norm"), name("b")] } },
         relu(octave("c", "both", 6)),
         conv("d", Conv { residual: Some(name("input")), ..Conv::new("c", 3) }),

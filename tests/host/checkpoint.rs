@@ -538,65 +538,48 @@ fn piston_y_counts_nodes() {
     assert_fits(&graph, renamed(&ours, node, weight, norm), &names, &ours);
 }
 
-#[test]
-fn symbol_names_the_norms_of_a_densenet_by_their_convolutions() {
-    for alpha in [0.125, 0.0] {
-        let mut network = zoo::build("densenet121", &Settings { alpha, ..Settings::default() }).unwrap();
-        // So that no variance changes.
-        network.norm_eps = 1e-4;
-        let graph = Graph::new(&network).unwrap();
-        let ours = Checkpoint::random(&graph, 3);
-        let mut tensors = std::collections::BTreeMap::new();
-        for (name, tensor) in &ours.tensors {
-            let (node, part) = match name.split_once(".norm_") {
-                Some((node, part)) => (node, Err(part.split_once('.').unwrap())),
-                None => {
-                    let (node, part) = name.rsplit_once('.').unwrap();
-                    (node, Ok(part))
-                }
-            };
-            let stage = |prefix: &str| node.strip_prefix(prefix).map(|rest| rest.split('.').collect::<Vec<_>>());
-            let number = |text: &str| text.parse::<usize>().unwrap();
-            let theirs = match (stage("denseblock"), stage("transition")) {
-                (Some(parts), _) => {
-                    // The norm behind the first convolution is the one before the second.
-                    let k = match (parts[2], part) {
-                        ("norm", _) => "conv1",
-                        ("conv1", Err(_)) => "conv2",
-                        (conv, _) => conv,
-                    };
-                    format!("L{}_B{:02}_{k}", number(parts[0]) + 1, number(parts[1]) + 1)
-                }
-                (_, Some(parts)) => format!("L{}_Trans", number(parts[0]) + 2),
-                _ => node.replace("norm5", "tail").replace("fc", "classifier"),
-            };
-            let theirs = match part {
-                Err((frequency, statistic)) => {
-                    let statistic = statistic.replace("mean", "moving_mean").replace("var", "moving_var");
-                    // Networks without octaves, and what stands outside of blocks, have no frequency in their names.
-                    let plain = alpha == 0.0 || matches!(node, "conv1" | "norm5");
-                    let frequency = if plain { String::new() } else { format!("-{frequency}") };
-                    format!("{theirs}_bn{frequency}_{statistic}")
-                }
-                Ok(weight) if weight.starts_with("w_") => {
-                    let path = format!("-{}2{}", &weight[2..3], &weight[3..]);
-                    let path = if alpha == 0.0 || node == "conv1" { String::new() } else { path };
-                    format!("{theirs}_conv{path}_weight")
-                }
-                Ok(part) => format!("{theirs}_{part}"),
-            };
-            tensors.insert(theirs, tensor.clone());
+/// The official Gluon code's name for a tensor of its ResNets.
+fn gluon(name: &str) -> String {
+    let (node, part) = match name.split_once(".norm_") {
+        Some((node, part)) => (node, Err(part.split_once('.').unwrap())),
+        None => {
+            let (node, part) = name.rsplit_once('.').unwrap();
+            (node, Ok(part))
         }
-        let names: &[&str] = match alpha {
-            0.0 => &["L2_B01_conv1_conv_weight", "L3_Trans_bn_gamma", "tail_bn_moving_var", "classifier_bias"],
-            _ => &[
-                "L2_B01_conv1_conv-h2l_weight",
-                "L2_B02_conv2_bn-l_gamma",
-                "L3_Trans_conv-h2h_weight",
-                "tail_bn_gamma",
-            ],
-        };
-        assert_fits(&graph, Checkpoint { tensors }, names, &ours);
+    };
+    // What stands before the residual blocks has no frequencies. The convolution, and its batch norm.
+    let stem = match node {
+        "stem.0" => Some(("conv1.0", "conv1.1")),
+        "stem.1" => Some(("conv1.3", "conv1.4")),
+        "stem.2" => Some(("conv1.6", "conv1.7")),
+        "stem.pool.conv1" => Some(("conv2.conv1", "conv2.bn1")),
+        "stem.pool.conv2" => Some(("conv2.conv2", "conv2.bn2")),
+        "stem.pool.conv3" => Some(("conv2.conv3", "conv2.bn3")),
+        "stem.pool.downsample.0" => Some(("conv2.conv4", "conv2.bn4")),
+        "conv1" => Some(("conv1.0", "conv1.1")),
+        "tail" => Some(("", "tail.0")),
+        _ => None,
+    };
+    let statistic = |part: &str| part.replace("mean", "running_mean").replace("var", "running_var");
+    match (stem, taken_apart(node), part) {
+        (Some((conv, _)), _, Ok(_)) => format!("{conv}.weight"),
+        (Some((_, norm)), _, Err((_, part))) => format!("{norm}.{}", statistic(part)),
+        (_, Some((n, i, rest)), part) => {
+            let block = format!("L{n}_B{i}");
+            let rest =
+                rest.replace("downsample.0", "conv4").replace("downsample.norm0", "bn4a").replace("norm0", "bn1a");
+            match part {
+                Err((f, part)) => format!("{block}.{}.bn_{f}.{}", rest.replace("conv", "bn"), statistic(part)),
+                Ok(part) if part.starts_with("w_") => {
+                    format!("{block}.{rest}.conv_{}2{}.weight", &part[2..3], &part[3..])
+                }
+                Ok(part) => {
+                    let name = rest.replace("se.", "se_block.").replace("squeeze", "conv1").replace("excite", "conv2");
+                    format!("{block}.{name}.{part}")
+                }
+            }
+        }
+        _ => name.replace("fc", "classifer"),
     }
 }
 
@@ -618,4 +601,208 @@ fn paths_with_more_groups_than_their_layer_fit() {
     theirs.tensors.insert("a.w_hh".into(), tensor(&[4, 2, 1, 1], &[0.0; 8]));
     theirs.tensors.insert("b.w_ll".into(), tensor(&[4, 3, 1, 1], &[0.0; 12]));
     assert_eq!(problems(theirs.fit(&graph)).len(), 2);
+}
+
+#[test]
+fn gluon_names_the_stems_and_norms_of_its_variants() {
+    for (name, names) in [
+        (
+            "resnet152-v1f",
+            &["conv1.3.weight", "conv1.7.running_var", "conv2.conv4.weight", "L4_B0.conv1.conv_l2h.weight"],
+        ),
+        (
+            "se-resnet152-v1e",
+            &["conv1.6.weight", "L1_B2.bn1a.bn_l.gamma", "L2_B0.bn4a.bn_h.beta", "L1_B0.se_block.conv2_l.bias"],
+        ),
+    ] {
+        let graph = graph(name, 0.125);
+        let ours = Checkpoint::random(&graph, 3);
+        let mut theirs = std::collections::BTreeMap::new();
+        for (name, data) in &ours.tensors {
+            let mut data = data.clone();
+            // Classifiers and squeezes are convolutions of 1x1 there.
+            if name.ends_with(".weight") {
+                data.shape.extend([1, 1]);
+            }
+            // Batch norms without scale and shift have both in the file.
+            if name.contains("norm0") && name.ends_with("mean") {
+                let fixed = |value: f32| HostTensor { shape: data.shape.clone(), data: vec![value; data.data.len()] };
+                theirs.insert(gluon(&name.replace("mean", "gamma")), fixed(1.0));
+                theirs.insert(gluon(&name.replace("mean", "beta")), fixed(0.0));
+            }
+            theirs.insert(gluon(name), data);
+        }
+        let mut changed = Checkpoint { tensors: theirs.clone() };
+        assert_fits(&graph, Checkpoint { tensors: theirs }, names, &ours);
+        if let Some(scale) = changed.tensors.get_mut("L1_B2.bn1a.bn_l.gamma") {
+            scale.data[1] = 0.5;
+            assert_eq!(
+                problems(changed.fit(&graph)),
+                ["L1_B2.bn1a.bn_l.gamma is surplus: has 0.5, and its batch norm has no scale and no shift: must be 1"]
+            );
+        }
+    }
+}
+
+#[test]
+fn gluon_names_norms_by_the_convolutions_behind_them_too() {
+    let mut network = zoo::build("symbol-se-resnet50", &Settings { alpha: 0.125, ..Settings::default() }).unwrap();
+    // What Gluon's networks add to variances.
+    network.norm_eps = 1e-5;
+    let graph = Graph::new(&network).unwrap();
+    let ours = Checkpoint::random(&graph, 3);
+    // The norm behind a convolution is the one before the next.
+    let before = [
+        ("conv2.norm_", "conv3.norm_"),
+        ("conv1.norm_", "conv2.norm_"),
+        ("downsample.norm.norm_", "downsample.0.norm_"),
+        (".norm.norm_", ".conv1.norm_"),
+    ];
+    let theirs = ours.tensors.iter().map(|(name, tensor)| {
+        let moved = |(from, to): &(&str, &str)| name.contains(from).then(|| name.replace(from, to));
+        let place = before.iter().find_map(moved).filter(|_| name.starts_with("block"));
+        (gluon(&place.unwrap_or(name.clone()).replace("block", "layer")), tensor.clone())
+    });
+    let names = ["conv1.1.gamma", "tail.0.running_mean", "L1_B0.bn4.bn_h.beta", "L2_B1.bn3.bn_l.gamma"];
+    assert_fits(&graph, Checkpoint { tensors: theirs.collect() }, &names, &ours);
+}
+
+#[test]
+fn gluon_counts_the_blocks_of_a_mobilenet_by_their_size() {
+    // The residual blocks of each size.
+    for (name, sizes, names) in [
+        ("mobilenet-v1", [1, 2, 2, 6, 2], &["conv1.1.gamma", "L1_B1.bn1.bn_h.beta", "L4_B5.conv2.conv_l2h.weight"]),
+        ("mobilenet-v2", [1, 2, 3, 7, 4], &["tail.0.weight", "tail.1.running_var", "L5_B3.conv3.conv_h2h.weight"]),
+    ] {
+        // The first size has no block that shrinks, which would have the number 0.
+        let blocks = (1..).zip(sizes).flat_map(|(size, count)| {
+            let first = usize::from(size == 1);
+            (first..first + count).map(move |block| format!("L{size}_B{block}"))
+        });
+        let blocks: Vec<String> = blocks.collect();
+        let settings = Settings { alpha: 0.5, width: 1.125, ..Settings::default() };
+        let graph = Graph::new(&zoo::build(name, &settings).unwrap()).unwrap();
+        let ours = Checkpoint::random(&graph, 3);
+        let theirs = ours.tensors.iter().map(|(name, tensor)| {
+            let (node, part) = name.split_once(".norm_").or(name.rsplit_once('.')).unwrap();
+            let statistic = |part: &str| part.replace("mean", "running_mean").replace("var", "running_var");
+            let is_norm = name.contains(".norm_");
+            let plain = |conv: &str, norm: &str| match is_norm {
+                true => format!("{norm}.{}", statistic(&part[2..])),
+                false => format!("{conv}.weight"),
+            };
+            let theirs = match node.split('.').collect::<Vec<_>>()[..] {
+                ["features", "0"] => plain("conv1.0", "conv1.1"),
+                ["features", "18"] => plain("tail.0", "tail.1"),
+                ["features", block, k] => {
+                    let place = &blocks[block.parse::<usize>().unwrap() - 1];
+                    let k = k.parse::<usize>().unwrap() + 1;
+                    match is_norm {
+                        true => format!("{place}.bn{k}.bn_{}", statistic(part)),
+                        false => format!("{place}.conv{k}.conv_{}2{}.weight", &part[2..3], &part[3..]),
+                    }
+                }
+                _ => name.replace("fc", "classifer"),
+            };
+            (theirs, tensor.clone())
+        });
+        assert_fits(&graph, Checkpoint { tensors: theirs.collect() }, names, &ours);
+    }
+}
+
+/// Networks of the official Symbol code, whose norms stand before their convolutions.
+#[test]
+fn symbol_names_norms_by_the_convolutions_behind_them() {
+    let octaves = [
+        "L2_B01_conv1_conv-h2l_weight",
+        "L2_B02_conv2_bn-l_gamma",
+        "tail_bn_gamma",
+        "conv1_bn_moving_mean",
+        "classifier_weight",
+    ];
+    let plain = ["L2_B01_conv1_conv_weight", "L2_B02_conv2_bn_gamma", "tail_bn_moving_var", "conv1_conv_weight"];
+    for (name, more) in [
+        ("symbol-densenet121", ["L3_Trans_conv-h2h_weight", "L5_B16_conv2_bn-h_beta"].as_slice()),
+        ("symbol-resnet26", &["L2_B01_conv4_bn-h_beta", "L5_B02_conv3_bn-h_beta", "L5_B01_conv4_conv-l2h_weight"]),
+        ("symbol-se-resnet50", &["L2_B01_se_fc1-l2h_weight", "L4_B01_se_fc2-h2l_bias", "L5_B03_se_fc1-h2h_bias"]),
+    ] {
+        for alpha in [0.125, 0.0] {
+            let graph = graph(name, alpha);
+            let ours = Checkpoint::random(&graph, 3);
+            let theirs = ours.tensors.iter().flat_map(|(name, tensor)| symbol(&ours, name, tensor, alpha));
+            let theirs = Checkpoint { tensors: theirs.collect() };
+            let names = if alpha == 0.0 { plain.to_vec() } else { [octaves.as_slice(), more].concat() };
+            // Their networks add what these do to variances.
+            assert_fits(&graph, theirs, &names, &ours);
+        }
+    }
+}
+
+/// The official Symbol code's names for a tensor, which may have several parts there.
+fn symbol(ours: &Checkpoint, name: &str, tensor: &HostTensor, alpha: f64) -> Vec<(String, HostTensor)> {
+    let (node, part) = match name.split_once(".norm_") {
+        Some((node, part)) => (node, Err(part.split_once('.').unwrap())),
+        None => {
+            let (node, part) = name.rsplit_once('.').unwrap();
+            (node, Ok(part))
+        }
+    };
+    let stage = |prefix: &str| node.strip_prefix(prefix).map(|rest| rest.splitn(3, '.').collect::<Vec<_>>());
+    let number = |text: &str| text.parse::<usize>().unwrap();
+    let place = |parts: &[&str]| format!("L{}_B{:02}", number(parts[0]) + 1, number(parts[1]) + 1);
+    // Networks without octaves, and what stands outside of blocks, have no frequency in their names.
+    let is_plain = alpha == 0.0 || matches!(node, "conv1" | "norm5" | "tail");
+    let theirs = match (stage("denseblock").or(stage("block")), stage("transition")) {
+        (Some(parts), _) if parts[2].starts_with("se.") => {
+            let place = format!("{}_se", place(&parts));
+            let Ok(part) = part else { panic!("{name}") };
+            let has_low = ours.tensors.contains_key(&format!("{}.excite_l.weight", node.rsplit_once('.').unwrap().0));
+            return match parts[2] {
+                "se.squeeze" if is_plain => vec![(format!("{place}_fc1_{part}"), tensor.clone())],
+                "se.squeeze" if part == "weight" && has_low => {
+                    let excite = format!("{}.excite_h.weight", node.rsplit_once('.').unwrap().0);
+                    let high = ours.tensors[&excite].shape[0];
+                    let [rows, columns] = tensor.shape[..] else { panic!("{:?}", tensor.shape) };
+                    let cut = |from: usize, to: usize| HostTensor {
+                        shape: vec![rows, to - from],
+                        data: tensor.data.chunks(columns).flat_map(|row| &row[from..to]).copied().collect(),
+                    };
+                    vec![
+                        (format!("{place}_fc1-h2h_weight"), cut(0, high)),
+                        (format!("{place}_fc1-l2h_weight"), cut(high, columns)),
+                    ]
+                }
+                "se.squeeze" => vec![(format!("{place}_fc1-h2h_{part}"), tensor.clone())],
+                "se.excite_h" if is_plain => vec![(format!("{place}_fc2_{part}"), tensor.clone())],
+                excite => vec![(format!("{place}_fc2-h2{}_{part}", &excite[10..]), tensor.clone())],
+            };
+        }
+        (Some(parts), _) => {
+            // The norm behind a convolution is the one before the next.
+            let k = match (parts[2], part) {
+                ("norm", _) => "conv1",
+                ("conv1", Err(_)) => "conv2",
+                ("conv2", Err(_)) => "conv3",
+                ("downsample.norm" | "downsample.0", _) => "conv4",
+                (conv, _) => conv,
+            };
+            format!("{}_{k}", place(&parts))
+        }
+        (_, Some(parts)) => format!("L{}_Trans", number(parts[0]) + 2),
+        _ => node.replace("norm5", "tail").replace("fc", "classifier"),
+    };
+    let theirs = match part {
+        Err((frequency, statistic)) => {
+            let statistic = statistic.replace("mean", "moving_mean").replace("var", "moving_var");
+            let frequency = if is_plain { String::new() } else { format!("-{frequency}") };
+            format!("{theirs}_bn{frequency}_{statistic}")
+        }
+        Ok(weight) if weight.starts_with("w_") => {
+            let path = format!("-{}2{}", &weight[2..3], &weight[3..]);
+            let path = if is_plain { String::new() } else { path };
+            format!("{theirs}_conv{path}_weight")
+        }
+        Ok(part) => format!("{theirs}_{part}"),
+    };
+    vec![(theirs, tensor.clone())]
 }

@@ -220,7 +220,7 @@ proptest! {
 fn more_nodes_than_any_network_has_are_refused() {
     let norm = |i: usize, input: &str| Node {
         name: format!("n{i}"),
-        op: Op::Norm { input: input.into(), activation: Activation::None },
+        op: Op::Norm { input: input.into(), affine: true, activation: Activation::None },
     };
     let refusal = |nodes: Vec<Node>| {
         let output = nodes.last().unwrap().name.clone();

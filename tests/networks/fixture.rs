@@ -13,6 +13,8 @@ pub struct Fixture {
     pub network: String,
     pub alpha: f64,
     pub width: f64,
+    /// That of a ResNet, if it is not its own.
+    pub stem: Option<String>,
     /// n c t h w
     pub input: [u32; 5],
     /// Of the input and of the weights.
@@ -56,7 +58,8 @@ pub fn all() -> Vec<(String, Fixture)> {
 
 impl Fixture {
     pub fn network(&self) -> Network {
-        let settings = zoo::Settings { alpha: self.alpha, width: self.width, ..Default::default() };
+        let stem = self.stem.as_ref().map(|stem| stem.parse().unwrap());
+        let settings = zoo::Settings { alpha: self.alpha, width: self.width, stem, ..Default::default() };
         zoo::build(&self.network, &settings).unwrap()
     }
 

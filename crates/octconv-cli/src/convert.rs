@@ -99,12 +99,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn graph(args: &Args) -> Result<Option<Graph>> {
-    let Settings { alpha, width, classes } = &args.settings;
     let Some(name) = &args.network else {
-        ensure!(
-            alpha.is_none() && width.is_none() && classes.is_none(),
-            "--alpha, --width and --classes need --network"
-        );
+        args.settings.refuse("need --network")?;
         return Ok(None);
     };
     let source = network_source::load(name, &args.settings, args.limits)?;

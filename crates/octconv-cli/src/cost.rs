@@ -151,9 +151,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let file = Path::new(name);
     let text = args.limits.read_text(file)?;
     let form = form(&text).with_context(|| shown(name))?;
-    let Settings { alpha, width, classes } = &args.settings;
-    let given = alpha.is_some() || width.is_some() || classes.is_some();
-    ensure!(!given, "--alpha, --width and --classes are for built-in networks, and {name} is a file");
+    args.settings.refuse(&format!("are for built-in networks, and {name} is a file"))?;
     ensure!(!args.tensors || matches!(form, FileForm::Network), "--tensors is for networks, and {name} is none");
     match form {
         FileForm::Network => network(args, network_source::described(name, &text)?),

@@ -12,7 +12,7 @@ use octconv::{Dtype, LayerDescription, ListedLayer};
 use safetensors::tensor::TensorView;
 
 use crate::limits::{Bytes, Limits};
-use crate::network_source::{Answers, described};
+use crate::network_source::described;
 use crate::size::Size;
 use crate::tensor_file::{self, Named};
 use crate::{Cli, Command, apply, layer_file, output, picture};
@@ -41,11 +41,6 @@ pub fn layer(text: &str) -> Result<LayerDescription, String> {
 /// The network in the text of a description.
 pub fn network(text: &str) -> Result<Network, String> {
     line(described(FILE, text).map(|source| source.network))
-}
-
-/// Reads the text of an ANSWERS.json.
-pub fn answers(text: &str) -> Result<(), String> {
-    line(serde_json::from_str::<Answers>(text).map(drop).map_err(Into::into))
 }
 
 /// The tensors in the bytes of a file, by name.

@@ -15,12 +15,13 @@ pub fn hint(tuned: usize, command: &str) -> String {
 
 /// Tunes a network at this size.
 pub fn network(name: &str, settings: &Settings, size: InputSize, types: TypeArgs) -> String {
-    let Settings { alpha, width, classes } = settings;
+    let Settings { alpha, width, stem, classes } = settings;
     let InputSize { n, h, w, .. } = size;
     let mut command = format!("octconv tune {}", word(name));
     let mut add = |flag: &str, value: Option<String>| value.iter().for_each(|v| command += &format!(" --{flag} {v}"));
     add("alpha", alpha.map(|alpha| alpha.to_string()));
     add("width", width.map(|width| width.to_string()));
+    add("stem", stem.map(|stem| stem.to_string()));
     add("classes", classes.map(|classes| classes.to_string()));
     add("size", Some(format!("{h}x{w}")));
     add("batch", Some(n.to_string()));

@@ -21,20 +21,28 @@ pub struct Settings {
     /// Width multiplier of a MobileNet
     #[arg(long, value_name = "W")]
     pub width: Option<f64>,
+    /// How a ResNet begins: max-pool, conv, bottleneck, bottleneck-3x3 or small (default: the network's own)
+    #[arg(long, value_name = "STEM")]
+    pub stem: Option<zoo::Stem>,
     /// Number of classes (default: the network's own)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub classes: Option<u32>,
 }
 
 impl Settings {
-    fn is_given(&self) -> bool {
-        self.alpha.is_some() || self.width.is_some() || self.classes.is_some()
+    /// Refuses settings, which are for built-in networks, if any is given. `problem` says why.
+    pub fn refuse(&self, problem: &str) -> Result<()> {
+        let Self { alpha, width, stem, classes } = self;
+        let given = alpha.is_some() || width.is_some() || stem.is_some() || classes.is_some();
+        ensure!(!given, "--alpha, --width, --stem and --classes {problem}");
+        Ok(())
     }
 
     fn zoo(&self, alpha: f64) -> zoo::Settings {
         zoo::Settings {
             alpha: self.alpha.unwrap_or(alpha),
             width: self.width.unwrap_or(1.0),
+            stem: self.stem,
             classes: self.classes,
             input_channels: None,
         }
@@ -98,7 +106,7 @@ pub fn is_file(name: &str) -> bool {
 pub fn load(name: &str, settings: &Settings, limits: Limits) -> Result<Source> {
     if is_file(name) || name == digits::NAME {
         let what = if is_file(name) { "a file" } else { "trained as it is" };
-        ensure!(!settings.is_given(), "--alpha, --width and --classes are for built-in networks, and {name} is {what}");
+        settings.refuse(&format!("are for built-in networks, and {name} is {what}"))?;
     }
     if is_file(name) {
         return described(name, &limits.read_text(Path::new(name))?);
@@ -189,7 +197,7 @@ impl TrainedArgs {
         let network = match &self.network {
             Some(name) => load(name, &self.settings, self.limits)?.network,
             None => {
-                ensure!(!self.settings.is_given(), "--alpha, --width and --classes need --network");
+                self.settings.refuse("need --network")?;
                 digits::network()?
             }
         };
@@ -313,9 +321,9 @@ pub mod digits {
         let recipe: Recipe = serde_json::from_str(ANSWERS).context("the shipped answers")?;
         let settings = zoo::Settings {
             alpha: recipe.alpha,
-            width: 1.0,
             input_channels: Some(recipe.picture.channels),
             classes: Some(LABELS.lines().count() as u32),
+            ..zoo::Settings::default()
         };
         let mut network = zoo::build(&recipe.network, &settings)?;
         network.picture = Some(recipe.picture);

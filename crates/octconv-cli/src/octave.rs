@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use octconv::InputSize;
-use octconv::network::{Graph, Network};
+use octconv::network::{Graph, Network, zoo};
 use octconv_import::to_octave;
 
 use crate::limits::Limits;
@@ -41,6 +41,9 @@ pub struct Args {
     /// Width multiplier of a MobileNet
     #[arg(long, value_name = "W")]
     width: Option<f64>,
+    /// How a ResNet begins: max-pool, conv, bottleneck, bottleneck-3x3 or small (default: the network's own)
+    #[arg(long, value_name = "STEM")]
+    stem: Option<zoo::Stem>,
     /// Number of classes of a built-in network (default: its own)
     #[arg(long, value_name = "N")]
     classes: Option<u32>,
@@ -50,7 +53,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let alpha = (!network_source::is_file(&args.network)).then_some(0.0);
-    let settings = Settings { alpha, width: args.width, classes: args.classes };
+    let settings = Settings { alpha, width: args.width, stem: args.stem, classes: args.classes };
     let source = network_source::load(&args.network, &settings, args.limits)?;
     let InputSize { n, t, h, w } = source.size;
     let (h, w) = args.size.map_or((h, w), |size| (size.h, size.w));

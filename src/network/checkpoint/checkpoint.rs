@@ -67,10 +67,22 @@ impl Checkpoint {
         }
     }
 
-    /// The batch norm of one frequency of a node, if it has one.
-    pub(crate) fn norm(&self, node: &str, frequency: Frequency, eps: f32) -> Option<BatchNorm<'_>> {
+    /// The batch norm of one frequency of a `conv` node, if it has one.
+    fn norm(&self, node: &str, frequency: Frequency, eps: f32) -> Option<BatchNorm<'_>> {
         let get = |name: &str| self.get(&format!("{node}.norm_{}.{name}", letter(frequency)));
         Some(BatchNorm { gamma: get("gamma")?, beta: get("beta")?, mean: get("mean")?, var: get("var")?, eps })
+    }
+
+    /// The factors and shifts of one frequency of a `norm` node, if the node has that frequency. A node without a scale and
+    /// a shift has the scale 1 and the shift 0.
+    pub(crate) fn factors(&self, node: &str, frequency: Frequency, eps: f32) -> Result<Option<Vec<(f64, f64)>>, Error> {
+        let get = |name: &str| self.get(&format!("{node}.norm_{}.{name}", letter(frequency)));
+        let Some((mean, var)) = get("mean").zip(get("var")) else { return Ok(None) };
+        let (ones, zeros) = (vec![1.0; mean.len()], vec![0.0; mean.len()]);
+        let (gamma, beta) = (get("gamma").unwrap_or(&ones), get("beta").unwrap_or(&zeros));
+        let norm = BatchNorm { gamma, beta, mean, var, eps };
+        norm.check_variance("var")?;
+        Ok(Some((0..mean.len()).map(|c| norm.affine(c, 0.0)).collect()))
     }
 }
 

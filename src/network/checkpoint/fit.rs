@@ -13,8 +13,9 @@ impl Checkpoint {
     ///
     /// Translates the names of every dialect that `docs/networks.md` lists. Drops prefixes such as `module.`, and the
     /// counters of batches. Slices weights that hold several paths. Adds up the biases of the convolutions into one
-    /// output. If the node has no bias but a batch norm, the sum goes into its running mean. A path may have more groups
-    /// than its layer, such as twice as many.
+    /// output. If the node has no bias but a batch norm, the sum goes into its running mean. Leaves out the scale and the
+    /// shift of a batch norm that has none here, if they are 1 and 0. A path may have more groups than its layer, such as
+    /// twice as many.
     ///
     /// A dialect whose networks add another number to variances than `graph` does gets the difference added to its
     /// variances, so that the sum is the same.
@@ -130,6 +131,12 @@ impl<'a> Fit<'a> {
             Alias::Columns(target, part) => {
                 if let Some((other, _)) = self.columns.entry(target).or_default().insert(part, (name, tensor)) {
                     self.surplus(other, "it is there twice".into());
+                }
+            }
+            Alias::Constant(value) => {
+                if let Some(other) = tensor.data.iter().find(|&&v| v != value) {
+                    let reason = format!("has {other}, and its batch norm has no scale and no shift: must be {value}");
+                    self.surplus(name, reason);
                 }
             }
             Alias::Whole(whole) => self.slice(&whole, name, &tensor),
@@ -253,8 +260,8 @@ impl<'a> Fit<'a> {
         let bare = self.bare(&name);
         let node = match self.names.get(bare).map(|known| &known.alias) {
             Some(Alias::Of(target) | Alias::Summand(target) | Alias::Columns(target, _)) => target,
+            Some(Alias::Constant(_)) | None => bare,
             Some(Alias::Whole(whole)) => whole.blocks.first().map_or(bare, |block| block.name.as_str()),
-            None => bare,
         };
         let node = self.node_of(node).to_owned();
         self.misfits.push(Misfit { node, name, problem });

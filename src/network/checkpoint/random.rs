@@ -14,7 +14,10 @@ impl Checkpoint {
     pub fn random(graph: &Graph, seed: u64) -> Self {
         let tensors = graph.tensors().into_iter().map(|spec| {
             let value = |v: f64| match spec.role {
-                Role::Weight { fan_in } => v * (6.0 / f64::from(fan_in)).sqrt(),
+                Role::Weight { fan_in, residual } => {
+                    let scale = if residual { 0.25 } else { 1.0 };
+                    scale * v * (6.0 / f64::from(fan_in)).sqrt()
+                }
                 Role::Bias | Role::Beta | Role::Mean => v / 8.0,
                 Role::Gamma { residual: false } => 1.0 + v / 8.0,
                 Role::Gamma { residual: true } => 0.25 * (1.0 + v / 8.0),

@@ -22,7 +22,7 @@ pub(crate) enum Task {
     Conv { spec: Spec, norm: bool },
     Pool { kind: PoolKind, window: Window },
     Upsample { resample: Resample, to: To },
-    Norm { activation: Activation },
+    Norm { affine: bool, activation: Activation },
     Activation { activation: Activation },
     Add { activation: Activation },
     Concat,

@@ -50,10 +50,10 @@ pub(super) fn resolve(
             let kind = Kind::Map(map(&pool.input)?);
             (vec![id(&pool.input)?], None, Task::Pool { kind: pool.kind, window: window(pool)? }, kind)
         }
-        Op::Norm { input, activation } => {
+        Op::Norm { input, affine, activation } => {
             activation.check()?;
             let kind = Kind::Map(map(input)?);
-            (vec![id(input)?], None, Task::Norm { activation: *activation }, kind)
+            (vec![id(input)?], None, Task::Norm { affine: *affine, activation: *activation }, kind)
         }
         Op::Upsample(upsample) => {
             let kind = Kind::Map(map(&upsample.input)?);

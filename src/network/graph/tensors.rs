@@ -14,6 +14,8 @@ pub enum Role {
     Weight {
         /// The number of inputs of one output, over all paths into it.
         fan_in: u32,
+        /// Whether the node adds a residual, and has no batch norm that scales before.
+        residual: bool,
     },
     /// Added to an output.
     Bias,
@@ -42,6 +44,11 @@ pub struct TensorSpec {
     pub role: Role,
 }
 
+/// The role of a matrix with `fan_in` columns.
+fn matrix(fan_in: u32) -> Role {
+    Role::Weight { fan_in, residual: false }
+}
+
 impl Graph {
     /// Every tensor that a checkpoint must have, in the order of the nodes.
     pub fn tensors(&self) -> Vec<TensorSpec> {
@@ -50,11 +57,12 @@ impl Graph {
             let mut add = |name: String, shape: Vec<usize>, role: Role| {
                 tensors.push(TensorSpec { name: format!("{}.{name}", node.name), shape, role });
             };
-            let mut norm = |split: Split, residual: bool| {
+            let mut norm = |split: Split, affine: bool, residual: bool| {
                 for (letter, channels) in [("h", split.high), ("l", split.low)] {
                     if channels > 0 {
                         let roles = [Role::Gamma { residual }, Role::Beta, Role::Mean, Role::Var];
-                        for (name, role) in ["gamma", "beta", "mean", "var"].into_iter().zip(roles) {
+                        let tensors = ["gamma", "beta", "mean", "var"].into_iter().zip(roles);
+                        for (name, role) in tensors.skip(if affine { 0 } else { 2 }) {
                             add(format!("norm_{letter}.{name}"), vec![channels as usize], role);
                         }
                     }
@@ -63,7 +71,7 @@ impl Graph {
             match (&node.task, node.kind) {
                 (Task::Conv { spec, norm: has_norm }, _) => {
                     if *has_norm {
-                        norm(spec.output(), node.residual.is_some());
+                        norm(spec.output(), true, node.residual.is_some());
                     }
                     let timed = matches!(self.op(node), Some(Op::Conv(conv)) if conv.time.is_some());
                     for path in Path::ALL.into_iter().filter(|&path| spec.has(path)) {
@@ -76,7 +84,8 @@ impl Graph {
                                 spec.weight_shape(other)[1..].iter().fold(1, |all: u32, &d| all.saturating_mul(d))
                             })
                             .fold(0, u32::saturating_add);
-                        add(path.weight_name().into(), shape, Role::Weight { fan_in });
+                        let residual = node.residual.is_some() && !has_norm;
+                        add(path.weight_name().into(), shape, Role::Weight { fan_in, residual });
                     }
                     for (name, frequency) in [("bias_h", Frequency::High), ("bias_l", Frequency::Low)] {
                         let channels = spec.output().of(frequency);
@@ -85,15 +94,15 @@ impl Graph {
                         }
                     }
                 }
-                (Task::Norm { .. }, Kind::Map(split)) => norm(split, false),
+                (Task::Norm { affine, .. }, Kind::Map(split)) => norm(split, *affine, false),
                 (Task::Excite { reduced, .. }, Kind::Map(split)) => {
                     let (c, r) = (split.channels(), *reduced);
-                    add("squeeze.weight".into(), vec![r as usize, c as usize], Role::Weight { fan_in: c });
+                    add("squeeze.weight".into(), vec![r as usize, c as usize], matrix(c));
                     add("squeeze.bias".into(), vec![r as usize], Role::Bias);
                     for (letter, channels) in [("h", split.high), ("l", split.low)] {
                         if channels > 0 {
                             let shape = vec![channels as usize, r as usize];
-                            add(format!("excite_{letter}.weight"), shape, Role::Weight { fan_in: r });
+                            add(format!("excite_{letter}.weight"), shape, matrix(r));
                             add(format!("excite_{letter}.bias"), vec![channels as usize], Role::Bias);
                         }
                     }
@@ -101,7 +110,7 @@ impl Graph {
                 (Task::Linear { bias, .. }, Kind::Vector(outputs)) => {
                     if let Kind::Vector(c) = self.kind(node.inputs[0]) {
                         let shape = vec![outputs as usize, c as usize];
-                        add("weight".into(), shape, Role::Weight { fan_in: c });
+                        add("weight".into(), shape, matrix(c));
                         if *bias {
                             add("bias".into(), vec![outputs as usize], Role::Bias);
                         }

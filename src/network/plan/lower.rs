@@ -80,7 +80,7 @@ impl<'a> Lowering<'a> {
                 self.add(index, node, *activation, output)?;
                 pooled = true;
             }
-            Task::Norm { activation } => {
+            Task::Norm { activation, .. } => {
                 let frequencies = [Frequency::High, Frequency::Low];
                 for part in [output.high, output.low].into_iter().flatten() {
                     let elements = 2 * u64::from(part.dims.c);

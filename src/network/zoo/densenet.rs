@@ -1,17 +1,17 @@
 //! DenseNet-121.
 
 use super::nodes::{Nodes, conv1x1, conv3x3};
-use super::resnet;
+use super::stem::{self, Stem};
 use crate::layer::Activation;
 use crate::network::description::{Axes, Conv, Op, Pool, PoolKind};
 
 const GROWTH: u32 = 32;
 
 pub(super) fn build(nodes: &mut Nodes, alpha: f64) -> String {
-    let norm = |input: &str| Op::Norm { input: input.into(), activation: Activation::Relu };
+    let norm = |input: &str| Op::Norm { input: input.into(), affine: true, activation: Activation::Relu };
     // Without batch norm and activation. If there is a batch norm, it is a node in front of the convolution.
     let bare = |conv: Conv| Conv { norm: false, activation: Activation::None, ..conv };
-    let mut map = resnet::stem(nodes);
+    let mut map = stem::build(nodes, Stem::MaxPool, 2 * GROWTH, 0.0);
     let mut channels = 2 * GROWTH;
     for (block, layers) in [6, 12, 24, 16].into_iter().enumerate() {
         let block = block + 1;

@@ -21,6 +21,13 @@ impl Nodes {
         self.add(name, Op::Conv(conv))
     }
 
+    /// Adds a node that ends a stage.
+    pub(super) fn ends_stage(&mut self, name: impl Into<String>, op: Op) -> String {
+        let name = self.add(name, op);
+        self.end_stage(&name);
+        name
+    }
+
     pub(super) fn end_stage(&mut self, name: &str) {
         self.stages.push(name.into());
     }

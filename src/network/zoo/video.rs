@@ -1,11 +1,11 @@
 //! ResNet-50 for clips: C2D convolves frame by frame, and I3D also in time.
 
 use super::nodes::Nodes;
-use super::resnet;
+use super::{resnet, stem};
 use crate::layer::TimeAxis;
 use crate::network::description::{Axes, Conv, Op, Pool, PoolKind};
 
-const SHAPE: resnet::Shape = resnet::Shape { blocks: [3, 4, 6, 3], groups: 1, inner: 1, excite: false };
+const SHAPE: resnet::Shape = resnet::Shape::plain([3, 4, 6, 3]);
 
 pub(super) fn build(nodes: &mut Nodes, inflated: bool, alpha: f64) -> String {
     let frames = |kernel| TimeAxis { kernel, padding: kernel / 2, ..TimeAxis::IMAGE };
@@ -15,7 +15,7 @@ pub(super) fn build(nodes: &mut Nodes, inflated: bool, alpha: f64) -> String {
         nodes.end_stage(&map);
         map
     };
-    let map = nodes.conv("conv1", Conv { time: inflated.then(|| frames(5)), ..resnet::stem_conv() });
+    let map = nodes.conv("conv1", Conv { time: inflated.then(|| frames(5)), ..stem::conv7x7() });
     nodes.end_stage(&map);
     let mut map = max_pool(nodes, "maxpool", map, [1, 3, 3], [1, 2, 2]);
     for layer in 1..=4 {

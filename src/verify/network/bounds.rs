@@ -106,7 +106,7 @@ impl NodeBounds<'_> {
             Task::GlobalPool => {
                 self.mean(y, self.largest_plane(input), &same(self.errors)?, &same(&self.magnitudes())?)
             }
-            Task::Norm { activation } => self.norm(node, *activation, y),
+            Task::Norm { activation, .. } => self.norm(node, *activation, y)?,
             Task::Activation { activation } => {
                 let (x, e) = (self.value(input), self.error(input));
                 each_of(y, |part, i, y| {
@@ -209,18 +209,19 @@ impl NodeBounds<'_> {
         }))
     }
 
-    fn norm(&self, node: &GraphNode, activation: Activation, y: &Value) -> Value {
+    fn norm(&self, node: &GraphNode, activation: Activation, y: &Value) -> Result<Value, Error> {
         let (input, eps) = (node.inputs[0], self.graph.network.norm_eps);
-        let norms = [Frequency::High, Frequency::Low].map(|f| self.checkpoint.norm(&node.name, f, eps));
+        let factors = |f| self.checkpoint.factors(&node.name, f, eps);
+        let norms = [factors(Frequency::High)?, factors(Frequency::Low)?];
         let dims = parts(Some(y)).map(|part| part.map(|tensor| tensor.dims));
-        each_of(y, |part, i, y| {
+        Ok(each_of(y, |part, i, y| {
             let (Some(norm), Some(dims)) = (&norms[part], dims[part]) else { return 0.0 };
             let plane = dims.with_channels(1).elements() / u64::from(dims.n);
-            let (factor, shift) = norm.affine(i / plane as usize % dims.c as usize, 0.0);
+            let (factor, shift) = norm[i / plane as usize % dims.c as usize];
             let error = at(self.error(input), part, i);
             let magnitude = factor.abs() * (at(self.value(input), part, i).abs() + error) + shift.abs();
             activated(activation, y, magnitude, factor.abs() * error + rounding(2.0) * magnitude)
-        })
+        }))
     }
 
     fn add(&self, node: &GraphNode, activation: Activation, y: &Value) -> Value {

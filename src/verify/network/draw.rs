@@ -255,7 +255,7 @@ impl<'a, R: Rng> Draw<'a, R> {
 
     fn norm(&mut self) -> Option<Op> {
         let (input, _) = self.map()?;
-        Some(Op::Norm { input, activation: self.activation() })
+        Some(Op::Norm { input, affine: self.rng.random_bool(0.75), activation: self.activation() })
     }
 
     fn activate(&mut self) -> Option<Op> {

@@ -166,7 +166,8 @@ impl Writer<'_> {
                 self.add(key, None, "pool", NodeOp::Pool(node))
             }
             Layer::Norm { input, affine, activation } => {
-                let name = self.add(key, None, "norm", NodeOp::Norm { input: self.name(input), activation });
+                let name =
+                    self.add(key, None, "norm", NodeOp::Norm { input: self.name(input), affine: true, activation });
                 for (id, letter) in affine.into_iter().zip(['h', 'l']) {
                     let Some(Op::Affine { scale, shift }) = id.map(|id| self.graph.op(id)) else { continue };
                     let c = scale.len();

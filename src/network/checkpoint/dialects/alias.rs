@@ -11,6 +11,8 @@ pub(crate) enum Alias {
     Summand(String),
     /// Some columns of the matrix of this name. The parts stand in the order of their numbers.
     Columns(String, usize),
+    /// The scales or shifts of a batch norm that has none here. Each of them must be this number.
+    Constant(f32),
     /// One weight for all paths of a convolution.
     Whole(Whole),
 }

@@ -6,6 +6,7 @@ use super::table::{Dialect, Entry, row};
 
 pub(super) const DIALECT: Dialect = Dialect {
     eps: Some(2e-5),
+    only_with: None,
     rows: &[
         row("conv1", "conv1", &[LAYER]),
         row("layer{n}.0.conv{k}", "res{n+1}/a/conv{k}", &[LAYER]),

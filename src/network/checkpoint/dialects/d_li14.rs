@@ -6,6 +6,7 @@ use super::table::{Dialect, Entry, plain, row};
 
 pub(super) const DIALECT: Dialect = Dialect {
     eps: None,
+    only_with: None,
     rows: &[
         row("{name}", "{name}", &[LAYER, BARE_LAYER, NORMS]),
         plain("{name}", "{name}", &[PLAIN]),

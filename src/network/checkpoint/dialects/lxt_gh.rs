@@ -7,6 +7,7 @@ use super::table::{Dialect, Entry, plain, row};
 
 pub(super) const DIALECT: Dialect = Dialect {
     eps: None,
+    only_with: None,
     rows: &[
         row("layer{n}.{i}.conv{k}", "layer{n}.{i}.ocb{k}", &[SLICED, FOUR, NORMS]),
         plain("layer{n}.{i}.conv{k}", "layer{n}.{i}.bn{k}", &[NORM]),

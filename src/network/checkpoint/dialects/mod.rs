@@ -4,6 +4,7 @@ mod alias;
 mod chainer;
 mod d_li14;
 mod gluon;
+mod gluon_mobile;
 mod lxt_gh;
 mod piston_y;
 mod prefixes;
@@ -21,13 +22,15 @@ pub(super) use table::Known;
 
 use crate::network::graph::Graph;
 
-const DIALECTS: [&Dialect; 7] = [
+const DIALECTS: [&Dialect; 9] = [
     &d_li14::DIALECT,
     &lxt_gh::DIALECT,
     &pytorchcv::DIALECT,
     &chainer::DIALECT,
     &symbol::DIALECT,
     &gluon::DIALECT,
+    &gluon_mobile::V2,
+    &gluon_mobile::V1,
     &piston_y::DIALECT,
 ];
 

@@ -7,6 +7,7 @@ use super::table::{Dialect, Entry, row};
 
 pub(super) const DIALECT: Dialect = Dialect {
     eps: None,
+    only_with: None,
     rows: &[
         row("conv1", "features.0", &[STEM]),
         row("conv1", "features.1", &[NORM]),

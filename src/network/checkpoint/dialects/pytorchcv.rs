@@ -6,6 +6,7 @@ use super::table::{Dialect, Entry, row};
 
 pub(super) const DIALECT: Dialect = Dialect {
     eps: None,
+    only_with: None,
     rows: &[
         row("conv1", "features.init_block.conv.conv", &[STEM]),
         row("conv1", "features.init_block.conv.bn", &[NORM]),

@@ -1,14 +1,16 @@
 //! facebookresearch/OctConv with MXNet's Symbol: ResNet, ResNeXt, SE-ResNet and DenseNet. Checked against its source. Its
 //! networks add 1e-4 to variances.
 //!
-//! Batch norms stand before their convolutions in the released networks. A description has them as nodes of their own
-//! then: `layer{n}.{i}.norm{k}`, `layer{n}.{i}.downsample.norm` and `tail`.
+//! Batch norms stand before their convolutions in the released networks. The built-in networks have them behind the
+//! convolutions before, where they can. A description may have them as nodes of their own:
+//! `layer{n}.{i}.norm{k}`, `layer{n}.{i}.downsample.norm` and `tail`.
 
 use super::table::How::{Columns, Same, Summand};
 use super::table::{Dialect, Entry, plain, row};
 
 pub(super) const DIALECT: Dialect = Dialect {
     eps: Some(1e-4),
+    only_with: None,
     rows: &[
         row("conv1", "conv1", &[CONV, NORM]),
         plain("conv1", "conv1", &[PLAIN]),
@@ -21,6 +23,15 @@ pub(super) const DIALECT: Dialect = Dialect {
         row("tail", "tail", &[NORM]),
         row("layer{n}.{i}.se", "L{n+1}_B{i+1:02}_se", &[EXCITE]),
         row("fc", "classifier", &[CLASSIFIER]),
+        // The built-in pre-activation networks.
+        row("block{n}.{i}.conv{k}", "L{n+1}_B{i+1:02}_conv{k}", &[CONV]),
+        plain("block{n}.{i}.conv{k}", "L{n+1}_B{i+1:02}_conv{k}", &[PLAIN]),
+        row("block{n}.{i}.downsample.0", "L{n+1}_B{i+1:02}_conv4", &[CONV]),
+        plain("block{n}.{i}.downsample.0", "L{n+1}_B{i+1:02}_conv4", &[PLAIN]),
+        row("block{n}.{i}.norm", "L{n+1}_B{i+1:02}_conv1", &[NORM]),
+        row("block{n}.{i}.conv{k}", "L{n+1}_B{i+1:02}_conv{k+1}", &[NORM]),
+        row("block{n}.{i}.downsample.norm", "L{n+1}_B{i+1:02}_conv4", &[NORM]),
+        row("block{n}.{i}.se", "L{n+1}_B{i+1:02}_se", &[EXCITE]),
         // DenseNet. The norm of its second convolution stands behind the first.
         row("denseblock{n}.{i}.norm", "L{n+1}_B{i+1:02}_conv1", &[NORM]),
         row("denseblock{n}.{i}.conv1", "L{n+1}_B{i+1:02}_conv1", &[CONV]),

@@ -13,6 +13,8 @@ use crate::network::graph::{Graph, GraphNode, Task};
 pub(super) struct Dialect {
     /// What its networks add to the variance of a batch norm, if that is not the network's own `norm_eps`.
     pub(super) eps: Option<f64>,
+    /// The dialect is for networks that have a node of this name, or for all.
+    pub(super) only_with: Option<&'static str>,
     pub(super) rows: &'static [Row],
 }
 
@@ -71,6 +73,10 @@ type Wanted = BTreeMap<String, Vec<usize>>;
 impl Dialect {
     /// Adds all names that this dialect could give to the tensors of `graph`. What another dialect has named stays.
     pub(super) fn add_names(&self, graph: &Graph, wanted: &Wanted, names: &mut HashMap<String, Known>) {
+        let suits = |name: &str| graph.nodes.iter().any(|node| node.name == name);
+        if self.only_with.is_some_and(|name| !suits(name)) {
+            return;
+        }
         for node in &graph.nodes {
             for row in self.rows {
                 if row.plain && !spec_of(node).is_some_and(is_plain) {
@@ -114,12 +120,24 @@ fn variants(node: &GraphNode, fields: &Fields, ours: &str, theirs: &str) -> Vec<
 /// What a name stands for. `None` if the graph has no place for it.
 fn alias(node: &GraphNode, ours: String, how: How, wanted: &Wanted) -> Option<Alias> {
     match how {
-        How::Same => wanted.contains_key(&ours).then_some(Alias::Of(ours)),
+        How::Same if wanted.contains_key(&ours) => Some(Alias::Of(ours)),
+        How::Same => constant(&ours, wanted).map(Alias::Constant),
         // The graph may have a batch norm instead, which takes the sum.
         How::Summand => spec_of(node).map(|_| Alias::Summand(ours)),
         How::Columns(part) => wanted.contains_key(&ours).then_some(Alias::Columns(ours, part)),
         How::Whole => whole(node, wanted).map(Alias::Whole),
     }
+}
+
+/// What each element of a tensor must be if `ours` is of a batch norm without scale and shift.
+fn constant(ours: &str, wanted: &Wanted) -> Option<f32> {
+    let (norm, part) = ours.rsplit_once('.')?;
+    let value = match part {
+        "gamma" => 1.0,
+        "beta" => 0.0,
+        _ => return None,
+    };
+    wanted.contains_key(&format!("{norm}.mean")).then_some(value)
 }
 
 fn whole(node: &GraphNode, wanted: &Wanted) -> Option<Whole> {
