@@ -169,8 +169,10 @@ class Run:
         return y
 
     def conv(self, node, x, channels, alpha, kernel=1, stride=1, groups=1, depthwise=False, activation="relu",
-             norm=True, residual=None, strided=False, time=None):
-        """The octave convolution, then batch norm, residual and activation. `strided` is for stems, which have no L."""
+             norm=True, residual=None, strided=False, time=None, summed=False):
+        """The octave convolution, then batch norm, residual and activation. `strided` is for stems, which have no L, and
+        `summed` says that an excitation adds a residual to the output."""
+        summed = summed or residual is not None
         low = int(alpha * channels)
         high = channels - low
         in_high, in_low = x.channels()
@@ -181,13 +183,13 @@ class Run:
         taps = kernel * kernel * (time or 1)
         fan_in = taps * (1 if depthwise else (in_high + in_low) // groups)
 
-        def path(name, source, outputs):
+        def path(name, source, outputs, step=stride if strided else 1):
             if source is None or outputs == 0:
                 return None
             g = outputs if depthwise else groups
             # A sum that no batch norm scales.
-            kind = "weight" if norm or residual is None else "residual weight"
-            return self.path(f"{node}.{name}", source, outputs, kernel, time, stride if strided else 1, g, fan_in, kind)
+            kind = "residual weight" if summed and not norm else "weight"
+            return self.path(f"{node}.{name}", source, outputs, kernel, time, step, g, fan_in, kind)
 
         assert stride in (1, 2) and not (strided and x.l is not None), node
         pooled = stride == 2 and not strided
@@ -196,12 +198,14 @@ class Run:
         size = tuple((s + up) // stride for s in x.size)
         y_h, y_l = path("w_hh", x_h, high), path("w_ll", x_l, low)
         if not depthwise:
-            y_l = add(y_l, path("w_hl", self.halve(x_h) if low else None, low))
+            # A strided H->L does not pool either: it strides by twice as much.
+            to_low = path("w_hl", x_h, low, 2 * stride) if strided else path("w_hl", self.halve(x_h) if low else None, low)
+            y_l = add(y_l, to_low)
             up = path("w_lh", x.l, high)
             # At stride 2 the unpooled X_L has the size of Y_H already.
             y_h = add(y_h, up if up is None or pooled else double(up, size))
 
-        gamma = "gamma" if residual is None else "residual gamma"
+        gamma = "residual gamma" if summed else "gamma"
         y = Map(y_h, y_l, size)
         if norm:
             y.h, y.l = y.parts(lambda v, f: self.batch_norm(node, f, v, gamma))
@@ -310,7 +314,7 @@ def bottleneck(run, name, x, width, inner, alpha, stride, shortcut, groups, se, 
     y = run.conv(f"{name}.conv2", y, inner, alpha, 3, second, groups)
     if not se:
         return run.stage(f"{name}.conv3", run.conv(f"{name}.conv3", y, out, alpha, 1, third, residual=residual))
-    y = run.conv(f"{name}.conv3", y, out, alpha, 1, third, activation=None)
+    y = run.conv(f"{name}.conv3", y, out, alpha, 1, third, activation=None, summed=True)
     return run.stage(f"{name}.se", run.excite(f"{name}.se", y, out // 16, residual))
 
 
@@ -356,7 +360,7 @@ def preact(blocks, groups=1, inner=1, se=False):
                 y = run.conv(f"{name}.conv1", run.norm(f"{name}.norm", x), width * inner, a)
                 y = run.conv(f"{name}.conv2", y, width * inner, a, 3, stride, groups)
                 if se:
-                    y = run.conv(f"{name}.conv3", y, 4 * width, a, **bare)
+                    y = run.conv(f"{name}.conv3", y, 4 * width, a, summed=True, **bare)
                     x = run.stage(f"{name}.se", run.excite(f"{name}.se", y, 4 * width // 16, residual, None))
                 else:
                     x = run.stage(f"{name}.conv3", run.conv(f"{name}.conv3", y, 4 * width, a, residual=residual, **bare))

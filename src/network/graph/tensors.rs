@@ -14,14 +14,14 @@ pub enum Role {
     Weight {
         /// The number of inputs of one output, over all paths into it.
         fan_in: u32,
-        /// Whether the node adds a residual, and has no batch norm that scales before.
+        /// Whether a residual is added to what the node makes, and the node has no batch norm that scales before.
         residual: bool,
     },
     /// Added to an output.
     Bias,
     /// Batch norm's scale.
     Gamma {
-        /// Whether the node adds a residual after the batch norm.
+        /// Whether a residual is added to what the node makes: by the node itself, or by an excitation.
         residual: bool,
     },
     /// Batch norm's shift.
@@ -53,7 +53,8 @@ impl Graph {
     /// Every tensor that a checkpoint must have, in the order of the nodes.
     pub fn tensors(&self) -> Vec<TensorSpec> {
         let mut tensors = Vec::new();
-        for node in &self.nodes {
+        let sums = self.sums();
+        for (node, &summed) in self.nodes.iter().zip(&sums) {
             let mut add = |name: String, shape: Vec<usize>, role: Role| {
                 tensors.push(TensorSpec { name: format!("{}.{name}", node.name), shape, role });
             };
@@ -71,7 +72,7 @@ impl Graph {
             match (&node.task, node.kind) {
                 (Task::Conv { spec, norm: has_norm }, _) => {
                     if *has_norm {
-                        norm(spec.output(), true, node.residual.is_some());
+                        norm(spec.output(), true, summed);
                     }
                     let timed = matches!(self.op(node), Some(Op::Conv(conv)) if conv.time.is_some());
                     for path in Path::ALL.into_iter().filter(|&path| spec.has(path)) {
@@ -84,7 +85,7 @@ impl Graph {
                                 spec.weight_shape(other)[1..].iter().fold(1, |all: u32, &d| all.saturating_mul(d))
                             })
                             .fold(0, u32::saturating_add);
-                        let residual = node.residual.is_some() && !has_norm;
+                        let residual = summed && !has_norm;
                         add(path.weight_name().into(), shape, Role::Weight { fan_in, residual });
                     }
                     for (name, frequency) in [("bias_h", Frequency::High), ("bias_l", Frequency::Low)] {
@@ -120,6 +121,18 @@ impl Graph {
             }
         }
         tensors
+    }
+
+    /// For each node whether a residual is added to what it makes: by the node itself, or by an excitation that reads it.
+    fn sums(&self) -> Vec<bool> {
+        let mut sums: Vec<bool> = self.nodes.iter().map(|node| node.residual.is_some()).collect();
+        for node in self.nodes.iter().filter(|node| node.residual.is_some()) {
+            // Value 0 is the input, and value i + 1 that of node i.
+            if let (Task::Excite { .. }, Some(read)) = (&node.task, node.inputs[0].checked_sub(1)) {
+                sums[read] = true;
+            }
+        }
+        sums
     }
 
     fn op(&self, node: &GraphNode) -> Option<&Op> {
