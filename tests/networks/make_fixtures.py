@@ -565,6 +565,7 @@ def check_macs():
 # ---- Cases ----
 
 IMAGE, CIFAR, CLIP = (1, 3, 1, 64, 64), (1, 3, 1, 32, 32), (1, 3, 8, 48, 48)
+SMALL = (1, 3, 1, 16, 16)  # for networks that keep the size at first
 CASES = [  # network, alpha, width, input, and the stem if it is not the network's own
     ("resnet18", 0.25, 1, IMAGE),
     ("resnet18", 0.5, 1, CIFAR, "small"),
@@ -598,10 +599,10 @@ CASES = [  # network, alpha, width, input, and the stem if it is not the network
     ("mobilenet-v2", 0.5, 1.125, IMAGE),
     ("mobilenet-v2-by8", 0.5, 1.125, IMAGE),
     ("cifar-resnet18", 0.5, 1, CIFAR),
-    ("cifar-resnet34", 0.125, 1, CIFAR),
-    ("cifar-resnet50", 0.25, 1, CIFAR),
-    ("cifar-resnet101", 0.125, 1, CIFAR),
-    ("cifar-resnet152", 0.5, 1, CIFAR),
+    ("cifar-resnet34", 0.125, 1, SMALL),
+    ("cifar-resnet50", 0.25, 1, SMALL),
+    ("cifar-resnet101", 0.125, 1, SMALL),
+    ("cifar-resnet152", 0.5, 1, SMALL),
     ("cifar-resnet20", 0, 1, CIFAR),
     ("cifar-resnet20", 0.25, 1, CIFAR),
     ("cifar-resnet20", 0.75, 1, CIFAR),

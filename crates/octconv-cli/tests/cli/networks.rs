@@ -122,6 +122,10 @@ fn costs_of_networks_are_those_of_the_paper() {
     let cost = json_of(&["cost", "resnet50", "--alpha", "0.5", "--size", "224", "--json"]);
     assert_eq!((&cost["macs"], &cost["params"]), (&json!(2_367_143_936u64), &json!(25_557_032)));
     let plain = json_of(&["cost", "resnet50", "--alpha", "0", "--json"]);
+    let headline = json_of(&["cost", "resnet152-v1f", "--alpha", "0.125", "--size", "320", "--json"]);
+    assert_eq!(headline["macs"], json!(22_078_156_800u64));
+    let other_stem = json_of(&["cost", "resnet50", "--alpha", "0.5", "--stem", "bottleneck", "--json"]);
+    assert_eq!(other_stem["macs"], json!(2_441_003_008u64));
     assert_eq!(plain["macs"], json!(4_089_184_256u64));
     let peak = |cost: &Value| cost["activation_bytes_peak"].as_u64().unwrap();
     assert!(peak(&cost) < peak(&plain));
@@ -230,6 +234,12 @@ fn mistakes_are_refused_in_a_line() {
     with(&path("bad.json"), weights, &["bad.json"]);
     refused(&["cost", "resnet50", "--alpha", "1.5"], &["--alpha is 1.5: must be in [0, 1]"]);
     refused(&["cost", "resnext50", "--alpha", "0.125"], &["groups is 32"]);
+    refused(&["cost", "resnet50", "--stem", "tall"], &["stem is tall: must be one of max-pool, conv, bottleneck,"]);
+    refused(
+        &["cost", "densenet121", "--stem", "conv"],
+        &["stem is conv: must not be given: densenet121 has a stem of its own"],
+    );
+    refused(&["convert", "IN", "OUT.safetensors", "--stem", "conv"], &["--stem and --classes need --network"]);
     refused(&["cost", "resnet50", "--size", "0"], &["h is 0"]);
     refused(&["classify", seven, "--reference", "--sums", "f16"], &["--sums is f16: must be f32 on the reference"]);
 
