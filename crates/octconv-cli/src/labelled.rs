@@ -36,7 +36,7 @@ pub struct Expected {
 enum Source {
     Files(Vec<PathBuf>),
     /// The folder of the sheets; `None` for those that the program contains.
-    Sheets(Option<PathBuf>, Sheets),
+    Sheets(Option<PathBuf>, Box<Sheets>),
 }
 
 impl Labelled {
@@ -79,7 +79,8 @@ impl Labelled {
                 let mut numbers = 0..self.labels.len();
                 for (i, name) in sheets.sheets.iter().enumerate() {
                     let cells = sheets.cut(sheet(folder.as_deref(), i, name, limits)?, name)?;
-                    numbers.by_ref().zip(cells).try_for_each(|(i, cell)| visit(i, Ok(cell)))?;
+                    // In this order a sheet that ends takes no number.
+                    cells.zip(numbers.by_ref()).try_for_each(|(cell, i)| visit(i, Ok(cell)))?;
                 }
                 Ok(())
             }
@@ -193,7 +194,7 @@ fn sheets(folder: Option<&Path>, text: &str, trained: &Trained, count: usize) ->
     let expected = sheets.answers.clone().map(|answers| Expected { answers, accuracy: sheets.accuracy });
     let names = (0..labels.len()).map(|i| format!("picture {i}")).collect();
     let classes = if trained.labels.is_empty() { numbers(count) } else { trained.labels.clone() };
-    let source = Source::Sheets(folder.map(Path::to_path_buf), sheets);
+    let source = Source::Sheets(folder.map(Path::to_path_buf), Box::new(sheets));
     Ok(Labelled { names, labels, classes, expected, source })
 }
 
@@ -210,7 +211,7 @@ impl Sheets {
             ensure!(has_alpha(network, alpha)?, refusal());
         }
         if let Some(picture) = self.picture.as_ref().filter(|picture| **picture != trained.picture) {
-            let [asked, given] = [picture, &trained.picture].map(|picture| serde_json::to_string(picture));
+            let [asked, given] = [picture, &trained.picture].map(serde_json::to_string);
             bail!("picture is {}: must be that of the network, {}", asked?, given?);
         }
         let (labels, pictures) =

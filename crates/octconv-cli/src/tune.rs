@@ -22,8 +22,9 @@ use crate::types::TypeArgs;
 ///
 /// Takes the layers of a network, or those of a list and their plain forms. For each one the planner's best candidates
 /// run on random data. Their results are compared, and they are timed one after the other. From then on bench, classify and
-/// evaluate run the fastest ones, for the same layers, sizes and types on the same adapter and driver. Layers that are
-/// tuned already are left as they are. If the command is stopped early, the layers that are done are kept.
+/// evaluate run the fastest ones, for the same layers, sizes, batch and types on the same adapter and driver. What they
+/// print names the command that tunes what they ran. Layers that are tuned already are left as they are. If the command is
+/// stopped early, the layers that are done are kept.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

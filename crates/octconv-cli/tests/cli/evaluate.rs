@@ -143,6 +143,13 @@ fn sheets_that_are_about_another_network_are_refused() {
         fs::write(&path, sheets.to_string()).unwrap();
         Outcome::with(&[&["evaluate", &path, "--reference"], flags].concat())
     };
+    // Two sheets of two pictures each, of which three have labels.
+    let two = |sheets: &mut Value| {
+        sheets["sheets"] = json!(["sheet.png", "sheet.png"]);
+        (sheets["columns"], sheets["labels"]) = (json!(2), json!([3, 3, 3]));
+    };
+    let text = evaluate(&two, &["--batch", "2"]).succeeded();
+    assert!(text.contains(" of 3 right: "), "{text}");
     // Only labels are needed: there may be no answers of another implementation.
     let text = evaluate(&|_| {}, &[]).succeeded();
     assert!(text.contains(" of 1 right: ") && !text.contains("expected"), "{text}");
