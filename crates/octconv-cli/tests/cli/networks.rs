@@ -234,7 +234,8 @@ fn mistakes_are_refused_in_a_line() {
     with(&path("bad.json"), weights, &["bad.json"]);
     refused(&["cost", "resnet50", "--alpha", "1.5"], &["--alpha is 1.5: must be in [0, 1]"]);
     refused(&["cost", "resnext50", "--alpha", "0.125"], &["groups is 32"]);
-    refused(&["cost", "resnet50", "--stem", "tall"], &["stem is tall: must be one of max-pool, conv, bottleneck,"]);
+    let stem = Outcome::with(&["cost", "resnet50", "--stem", "tall"]);
+    assert!(stem.code == 2 && stem.stderr.contains("stem is tall: must be one of max-pool, conv, bottleneck,"));
     refused(
         &["cost", "densenet121", "--stem", "conv"],
         &["stem is conv: must not be given: densenet121 has a stem of its own"],
