@@ -6,6 +6,10 @@ use octconv::InputSize;
 use octconv::network::{Checkpoint, Graph};
 use octconv::reference;
 use octconv_import::{ImportOptions, Imported, import_onnx};
+use rten_onnx::onnx::{
+    AttributeProto, DataType, Dimension, GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, TypeProto,
+    TypeProtoTensor, ValueInfoProto,
+};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/networks")
@@ -86,5 +90,74 @@ fn cut_files_are_refused() {
     assert!(import(&bytes).is_ok());
     for length in (0..bytes.len()).step_by(97) {
         assert!(import(&bytes[..length]).is_err(), "{length}");
+    }
+}
+
+/// Operator, inputs, output, lists of numbers.
+type FileNode<'a> = (&'a str, &'a [&'a str], &'a str, &'a [(&'a str, &'a [i64])]);
+
+/// An ONNX file of these nodes, with an input `x` of 1x4x8x8, a constant `w` of
+/// 4x4x3x3 zeros, and the output `y`.
+fn file(nodes: &[FileNode]) -> Vec<u8> {
+    let attribute = |&(name, ints): &(&str, &[i64])| match ints {
+        &[one] => AttributeProto { name: Some(name.into()), i: Some(one), ..AttributeProto::default() },
+        ints => AttributeProto { name: Some(name.into()), ints: ints.to_vec(), ..AttributeProto::default() },
+    };
+    let node = |(operator, inputs, output, attributes): &FileNode| NodeProto {
+        op_type: Some((*operator).into()),
+        input: inputs.iter().map(|&input| input.into()).collect(),
+        output: vec![(*output).into()],
+        attribute: attributes.iter().map(attribute).collect(),
+        ..NodeProto::default()
+    };
+    let dim = |size| Dimension { dim_value: Some(size), ..Dimension::default() };
+    let shape = Some(TensorShapeProto { dim: [1, 4, 8, 8].map(dim).to_vec() });
+    let tensor = TypeProtoTensor { elem_type: Some(DataType::FLOAT), shape };
+    let input = ValueInfoProto {
+        name: Some("x".into()),
+        r#type: Some(TypeProto { tensor_type: Some(tensor), ..TypeProto::default() }),
+    };
+    let weights = TensorProto {
+        name: Some("w".into()),
+        dims: vec![4, 4, 3, 3],
+        data_type: Some(DataType::FLOAT),
+        float_data: vec![0.0; 144],
+        ..TensorProto::default()
+    };
+    let graph = GraphProto {
+        node: nodes.iter().map(node).collect(),
+        initializer: vec![weights],
+        input: vec![input],
+        output: vec![ValueInfoProto { name: Some("y".into()), ..ValueInfoProto::default() }],
+        ..GraphProto::default()
+    };
+    ModelProto { graph: Some(graph), ..ModelProto::default() }.write_buf().unwrap()
+}
+
+#[test]
+fn small_files_take_little_memory() {
+    let import = |bytes: &[u8]| {
+        let imported = import_onnx(bytes, &ImportOptions::default(), &mut |_, _, _| Err("none".into()));
+        imported.map(|_| ()).map_err(|error| error.to_string())
+    };
+    // An uneven padding is a larger kernel.
+    let padded = |behind| file(&[("Conv", &["x", "w"], "y", &[("pads", &[0, 0, 1, behind])])]);
+    assert_eq!(import(&padded(2)), Ok(()));
+    let refusal = import(&padded(1 << 20)).unwrap_err();
+    assert!(refusal.contains("would take too much memory"), "{refusal}");
+    const AXIS: &[(&str, &[i64])] = &[("axis", &[1])];
+    // Channels that double with each node, and then a number for each.
+    let names: Vec<String> = (0..60).map(|i| if i == 0 { "x".into() } else { format!("x{i}") }).collect();
+    let inputs: Vec<[&str; 2]> = names.iter().map(|name| [name.as_str(); 2]).collect();
+    let mut nodes: Vec<FileNode> = (0..59).map(|i| ("Concat", &inputs[i][..], names[i + 1].as_str(), AXIS)).collect();
+    nodes.push(("Constant", &[], "one", &[("value_int", &[1])]));
+    nodes.push(("Add", &["x59", "one"], "y", &[]));
+    let refusal = import(&file(&nodes)).unwrap_err();
+    assert!(refusal.contains("numbers more than a file of this size may need"), "{refusal}");
+    // Sizes whose product cannot be counted.
+    let sizes: [&[i64]; 2] = [&[0, 0, 0, 0, 0, 0, 1 << 20, 1 << 20], &[1 << 20; 8]];
+    for pads in sizes {
+        let bytes = file(&[("Pad", &["x"], "p", &[("pads", pads)]), ("Flatten", &["p"], "y", &[])]);
+        assert!(import(&bytes).is_err());
     }
 }

@@ -29,6 +29,9 @@ const NORM_EPS: f32 = 0.0;
 /// The largest factor of an upsampling in a description.
 const MOST_FACTOR: usize = 1024;
 
+/// The weights that may be made beyond those of the file: zeros between groups and around kernels.
+const MORE_WEIGHTS: usize = 1 << 25;
+
 struct Writer<'a> {
     graph: &'a PlainGraph,
     layers: Layers<'a>,
@@ -37,6 +40,8 @@ struct Writer<'a> {
     nodes: Vec<Node>,
     checkpoint: Checkpoint,
     report: Report,
+    /// The weights that may still be made.
+    left: usize,
 }
 
 /// Writes the network of a graph with these pairs.
@@ -50,6 +55,7 @@ pub(super) fn write(graph: &PlainGraph, pairs: &Pairs, options: &ImportOptions) 
         nodes: Vec::new(),
         checkpoint: Checkpoint::default(),
         report: Report { file_nodes: graph.nodes, ..Report::default() },
+        left: MORE_WEIGHTS,
     };
     let output = writer.write_all(Key::single(graph.output))?;
     let input = graph.values.iter().find(|value| value.op == Op::Input);
@@ -155,7 +161,7 @@ impl Writer<'_> {
     fn write_layer(&mut self, key: Key, layer: Layer) -> Result<String, (Id, String)> {
         Ok(match layer {
             Layer::Input => INPUT.to_owned(),
-            Layer::Conv(layer) => self.conv(key, &layer),
+            Layer::Conv(layer) => self.conv(key, &layer)?,
             Layer::Pool { input } => {
                 let Op::Pool(pool) = self.graph.op(key.high) else { return Err((key.high, "it is no pool".into())) };
                 let input = self.name(input);
@@ -241,14 +247,23 @@ impl Writer<'_> {
         Ok(NodeUpsample { input, mode, align_corners, to: to_size })
     }
 
-    fn conv(&mut self, key: Key, layer: &ConvLayer) -> String {
+    fn conv(&mut self, key: Key, layer: &ConvLayer) -> Result<String, (Id, String)> {
         let convs = layer.paths.map(|id| id.and_then(|id| self.layers.uses.conv(id)));
-        let Some(model) = convs.iter().flatten().next() else { return String::new() };
+        let Some(model) = convs.iter().flatten().next() else {
+            return Err((key.high, "it has no convolution".into()));
+        };
         let outputs = |path: usize| convs[path].map_or(0, |conv| conv.shape[0] as u32);
         let (high, low) = (outputs(HH), outputs(HL).max(outputs(LL)));
         let octave = key.low.is_some() || layer.input.low.is_some();
         let depthwise = self.layers.is_depthwise(layer);
         let groups = self.layers.groups(layer);
+        let groups_of = |conv: &crate::plain::Conv| if depthwise { conv.groups } else { groups };
+        for (id, conv) in layer.paths.iter().zip(convs).filter_map(|(id, conv)| Some((*id)?).zip(conv)) {
+            let more = widened(conv, groups_of(conv)).map_or(usize::MAX, |shape| elements(&shape) - conv.weights.len());
+            let refused =
+                || (id, "zeros between its groups or around its kernel would take too much memory".to_string());
+            self.left = self.left.checked_sub(more).ok_or_else(refused)?;
+        }
         let padding = model.padding.map(even_padding);
         let kernel = [0, 1, 2].map(|axis| model.shape[2 + axis] as u32 + padding[axis].1.unsigned_abs() as u32);
         let dilation = model.dilation.map(|d| d as u32);
@@ -286,7 +301,7 @@ impl Writer<'_> {
         let name = self.add(key, name, "conv", NodeOp::Conv(node));
         for (path, tensor) in [(HH, "w_hh"), (HL, "w_hl"), (LH, "w_lh"), (LL, "w_ll")] {
             if let Some(conv) = convs[path] {
-                let (shape, data) = self.path_weights(conv, if depthwise { conv.groups } else { groups });
+                let (shape, data) = self.path_weights(conv, groups_of(conv));
                 self.tensor(format!("{name}.{tensor}"), &shape, data);
             }
         }
@@ -300,20 +315,19 @@ impl Writer<'_> {
                 self.tensor(format!("{name}.bias_{letter}"), &[channels as usize], data);
             }
         }
-        name
+        Ok(name)
     }
 
     /// The weights of a path in so many groups, with zeros around the kernel where the padding of the two ends differs, and
     /// between groups where the path has more of them.
     fn path_weights(&self, conv: &crate::plain::Conv, groups: usize) -> (Vec<usize>, Vec<f32>) {
         let [n, c, kernel @ ..] = conv.shape;
-        let more = conv.padding.map(|ends| even_padding(ends).1);
-        let size = [0, 1, 2].map(|axis| kernel[axis] + more[axis].unsigned_abs() as usize);
-        let front = more.map(|more| more.max(0) as usize);
-        // Groups of the path in one of the layer, and the channels that they read together.
+        let Some(whole) = widened(conv, groups) else { return Default::default() };
+        let [_, wide, size @ ..] = whole;
+        let front = conv.padding.map(|ends| even_padding(ends).1.max(0) as usize);
+        // Groups of the path in one of the layer.
         let inner = conv.groups / groups;
-        let wide = inner * c;
-        let mut data = vec![0.0; n * wide * size.iter().product::<usize>()];
+        let mut data = vec![0.0; elements(&whole)];
         for (i, row) in conv.weights.chunks_exact(kernel[2]).enumerate() {
             let (y, t, channel) = (i % kernel[1], i / kernel[1] % kernel[0], i / (kernel[1] * kernel[0]));
             let (output, channel) = (channel / c, channel % c);
@@ -397,6 +411,19 @@ impl Writer<'_> {
         self.report.plain_convs += 1;
         self.add(key, Some(format!("{name}.vector")), "vector", NodeOp::GlobalPool { input: name })
     }
+}
+
+/// The shape of the weights of a path in so many groups, with an even padding. `None` if they cannot be counted.
+fn widened(conv: &crate::plain::Conv, groups: usize) -> Option<[usize; 5]> {
+    let [n, c, kernel @ ..] = conv.shape;
+    let more = conv.padding.map(|ends| even_padding(ends).1.unsigned_abs() as usize);
+    let [t, h, w] = [0, 1, 2].map(|axis| kernel[axis] + more[axis]);
+    let shape = [n, conv.groups / groups * c, t, h, w];
+    shape.iter().try_fold(1usize, |all, &d| all.checked_mul(d)).map(|_| shape)
+}
+
+fn elements(shape: &[usize]) -> usize {
+    shape.iter().product()
 }
 
 /// What a layer reads.

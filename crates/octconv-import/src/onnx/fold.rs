@@ -5,6 +5,7 @@ use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, concatenate};
 
 use super::constant::{Constant, MOST_ELEMENTS, shape};
 use super::node::FileNode;
+use super::read::elements;
 
 /// Why an operation on constants cannot be computed.
 type Reason = String;
@@ -233,7 +234,7 @@ pub(super) fn reshape_sizes(from: &[usize], to: &[i64], allow_zero: bool) -> Res
             d => Some(usize::try_from(d).map_err(|_| refused())?),
         });
     }
-    let all: usize = from.iter().product();
+    let all = elements(from);
     let known = sizes.iter().flatten().try_fold(1usize, |all, &d| all.checked_mul(d)).ok_or_else(refused)?;
     match sizes.iter().filter(|size| size.is_none()).count() {
         0 if known == all => {}
@@ -284,6 +285,8 @@ fn concat(node: &FileNode, inputs: &[Option<&Constant>]) -> Result<Constant, Rea
     let all: Vec<&Constant> = inputs.iter().copied().collect::<Option<_>>().ok_or("an input is missing")?;
     let rank = all.first().map_or(0, |first| first.shape().len());
     let at = Axis(axis(node.int("axis").unwrap_or(1), rank)?);
+    let count: usize = all.iter().map(|x| elements(x.shape())).fold(0, usize::saturating_add);
+    bounded(&[count])?;
     let wrong = |error: ndarray::ShapeError| format!("its inputs do not fit together: {error}");
     if all.iter().all(|x| matches!(x, Constant::Int(_))) {
         let views: Vec<_> =

@@ -6,7 +6,7 @@ use octconv::network::{Ends, PoolKind};
 use super::constant::Constant;
 use super::fold::{Cut, axis, common_shape, cuts, reshape_sizes, squeezed, unsqueezed};
 use super::node::FileNode;
-use super::read::{Reader, Slot};
+use super::read::{Reader, Slot, elements};
 use super::resize;
 use crate::plain::{Conv, Id, Op, Pool, Upsample};
 
@@ -135,6 +135,8 @@ impl Reading<'_> {
 
     fn conv(&mut self) -> Made {
         let (id, raw) = self.value(0)?;
+        let count = elements(self.constant(1)?.shape());
+        self.reader.take(count)?;
         let weights = match self.constant(1)? {
             Constant::Float(weights) => weights.clone(),
             Constant::Int(_) => return Err("its weights are whole numbers".into()),
@@ -192,6 +194,7 @@ impl Reading<'_> {
         if self.node.int("training_mode") == Some(1) {
             return Err("it is in training mode: export the network for inference".into());
         }
+        self.reader.take(2 * self.constant(1)?.floats().len())?;
         let eps = f64::from(self.node.float("epsilon").unwrap_or(1e-5));
         let all = [1, 2, 3, 4].map(|i| self.constant(i).map(|c| doubles(&c.floats())));
         let [gamma, beta, mean, var] = all;
@@ -284,6 +287,7 @@ impl Reading<'_> {
             _ => return Err("it combines two values in a way that has no counterpart".into()),
         };
         let (id, raw) = self.value(at)?;
+        self.reader.take(raw[1].saturating_mul(2))?;
         let values = per_channel(constant, &raw)?;
         let reverse = at == 1;
         let ones = vec![1.0; raw[1]];
@@ -336,6 +340,9 @@ impl Reading<'_> {
     fn resize(&mut self) -> Made {
         let (id, raw) = self.map(0)?;
         let (upsample, sizes) = resize::read(self.node, self.constants, &raw, self.reader.opset)?;
+        if let Some(Upsample::Nearest { rows, columns }) = &upsample {
+            self.reader.take(rows.len() + columns.len())?;
+        }
         Ok(match upsample {
             None => Slot::Value(id, raw),
             Some(upsample) => self.reader.add(Op::Upsample(upsample), vec![id], sizes),
@@ -355,7 +362,7 @@ impl Reading<'_> {
         let sizes = match self.node.operator.as_str() {
             "Flatten" => {
                 let at = axis(self.node.int("axis").unwrap_or(1), raw.len() + 1)?;
-                vec![raw[..at].iter().product(), raw[at..].iter().product()]
+                vec![elements(&raw[..at]), elements(&raw[at..])]
             }
             "Squeeze" => squeezed(&raw, listed(1)?.as_deref())?,
             "Unsqueeze" => unsqueezed(&raw, &listed(1)?.ok_or("its axes are missing")?)?,
@@ -370,8 +377,8 @@ impl Reading<'_> {
         if sizes == raw {
             return Ok(Slot::Value(id, raw));
         }
-        let elements: usize = raw[1..].iter().product();
-        let of_vector = |sizes: &[usize]| sizes.len() >= 2 && sizes[0] == raw[0] && sizes[1] == elements;
+        let all = elements(&raw[1..]);
+        let of_vector = |sizes: &[usize]| sizes.len() >= 2 && sizes[0] == raw[0] && sizes[1] == all;
         if self.reader.is_vector(id) && of_vector(&sizes) {
             return Ok(Slot::Value(id, sizes));
         }
@@ -398,6 +405,8 @@ impl Reading<'_> {
 
     fn linear(&mut self, turned: bool, alpha: f32, bias: Option<(Constant, f32)>) -> Made {
         let (id, raw) = self.value(0)?;
+        let count = elements(self.constant(1)?.shape());
+        self.reader.take(count)?;
         let matrix = match self.constant(1)? {
             Constant::Float(matrix) if matrix.ndim() == 2 => matrix.clone(),
             other => return Err(format!("its matrix is {:?}: must have two axes", other.shape())),
@@ -510,6 +519,7 @@ impl Reading<'_> {
             return Err(format!("it leaves nothing of {raw:?}"));
         }
         let sizes: Vec<usize> = all.iter().map(Vec::len).collect();
+        self.reader.take(sizes.iter().sum())?;
         let [rows, columns] = [&all[axes - 2], &all[axes - 1]].map(Vec::clone);
         let op = Op::Upsample(Upsample::Nearest { rows, columns });
         Ok(self.reader.add(op, vec![id], [&raw[..2], sizes.as_slice()].concat()))
@@ -554,9 +564,10 @@ impl Window {
         let sizes = spread(&raw[2..], 1);
         let same = |extra_first: bool| {
             [0, 1, 2].map(|axis| {
-                let reach = dilation[axis] * (self.kernel[axis] - 1) + 1;
+                let reach = dilation[axis].saturating_mul(self.kernel[axis] - 1).saturating_add(1);
                 let windows = sizes[axis].div_ceil(self.stride[axis]);
-                let all = ((windows - 1) * self.stride[axis] + reach).saturating_sub(sizes[axis]) as u32;
+                let all = ((windows - 1) * self.stride[axis]).saturating_add(reach).saturating_sub(sizes[axis]);
+                let all = u32::try_from(all).unwrap_or(u32::MAX);
                 let (less, more) = (all / 2, all.div_ceil(2));
                 if extra_first { Ends { before: more, behind: less } } else { Ends { before: less, behind: more } }
             })

@@ -1,6 +1,7 @@
 //! Turns a parsed file into a graph of plain maps.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use rten_onnx::onnx::{GraphProto, ModelProto, ValueInfoProto};
 
@@ -14,7 +15,7 @@ use crate::{External, ImportError, ImportOptions, Problem};
 /// What a name of the file stands for.
 #[derive(Clone)]
 pub(super) enum Slot {
-    Constant(Constant),
+    Constant(Rc<Constant>),
     /// A value, with the sizes that it has in the file: a vector may be [n, c] or [n, c, 1, 1] there.
     Value(Id, Vec<usize>),
 }
@@ -26,10 +27,15 @@ pub(super) struct Reader {
     slots: HashMap<String, Slot>,
     /// The node that is read, and its operator.
     at: (String, String),
+    /// How many numbers may still be taken.
+    left: usize,
 }
 
 /// The longest axis of the input. What a file says must not decide how much memory is taken.
 const MOST_SIZE: usize = 1 << 20;
+
+/// The numbers that are taken beyond those of a file: constants that are computed, and weights that several nodes read.
+const MORE: usize = 1 << 27;
 
 /// The most nodes of a file.
 const MOST_NODES: usize = 1 << 15;
@@ -40,15 +46,29 @@ pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut Externa
     let opset = opset_import.iter().find(|o| matches!(o.domain.as_deref(), None | Some("" | "ai.onnx")));
     let opset = opset.and_then(|o| o.version).unwrap_or(1);
     let GraphProto { node, initializer, input, output, .. } = graph.unwrap_or_default();
-    let mut reader = Reader { graph: PlainGraph::default(), opset, slots: HashMap::new(), at: Default::default() };
+    let mut reader = Reader {
+        graph: PlainGraph::default(),
+        opset,
+        slots: HashMap::new(),
+        at: Default::default(),
+        left: bytes.len() + MORE,
+    };
     let mut problems = Vec::new();
+    // What other files hold may be taken once more, as what this one holds.
+    let mut outside = 0usize;
     for tensor in &initializer {
         let name = tensor.name.clone().unwrap_or_default();
-        match Constant::read(tensor, external) {
-            Ok(constant) => drop(reader.slots.insert(name, Slot::Constant(constant))),
+        let mut counted = |location: &str, offset, length| {
+            let bytes = external(location, offset, length)?;
+            outside = outside.saturating_add(bytes.len());
+            Ok(bytes)
+        };
+        match Constant::read(tensor, &mut counted) {
+            Ok(constant) => drop(reader.slots.insert(name, Slot::Constant(Rc::new(constant)))),
             Err(reason) => problems.push(Problem { node: name, operator: "initializer".into(), reason }),
         }
     }
+    reader.left = reader.left.saturating_add(outside);
     let inputs: Vec<&ValueInfoProto> =
         input.iter().filter(|i| !reader.slots.contains_key(i.name.as_deref().unwrap_or_default())).collect();
     reader.add_input(&inputs, options)?;
@@ -150,25 +170,39 @@ impl Reader {
             return Err("it has graphs of its own: branches and loops cannot be imported".into());
         }
         if node.operator == "Constant" {
-            return constant(node, external).map(Slot::Constant);
+            return self.computed(constant(node, external));
         }
         if let ("Shape", Some(Some(Slot::Value(_, raw)))) = (node.operator.as_str(), slots.first()) {
             let sizes: Vec<i64> = raw.iter().map(|&d| d as i64).collect();
-            return Ok(Slot::Constant(part_of_shape(node, &sizes)));
+            return self.computed(Ok(part_of_shape(node, &sizes)));
         }
         let constants: Vec<Option<&Constant>> = slots
             .iter()
             .map(|slot| match slot {
-                Some(Slot::Constant(constant)) => Some(constant),
+                Some(Slot::Constant(constant)) => Some(&**constant),
                 _ => None,
             })
             .collect();
         if !slots.iter().any(|slot| matches!(slot, Some(Slot::Value(..)))) {
             let unknown = || Err("it is computed from constants, and is not known here".into());
-            return evaluate(node, &constants, self.opset).unwrap_or_else(unknown).map(Slot::Constant);
+            let result = evaluate(node, &constants, self.opset).unwrap_or_else(unknown);
+            return self.computed(result);
         }
         self.graph.nodes += 1;
         operators::read(self, node, slots, &constants)
+    }
+
+    fn computed(&mut self, constant: Result<Constant, String>) -> Result<Slot, String> {
+        let constant = constant?;
+        self.take(elements(constant.shape()))?;
+        Ok(Slot::Constant(Rc::new(constant)))
+    }
+
+    /// Refuses to take so many numbers if a file of this size has no use for them.
+    pub(super) fn take(&mut self, count: usize) -> Result<(), String> {
+        let refused = || format!("it needs {count} numbers more than a file of this size may need");
+        self.left = self.left.checked_sub(count).ok_or_else(refused)?;
+        Ok(())
     }
 
     /// Adds a value with these sizes in the file: [n, c], [n, c, h, w] or [n, c, t, h, w].
@@ -197,6 +231,11 @@ impl Reader {
         let made = given.contains("::") || given.is_empty();
         (!made).then(|| given.to_owned())
     }
+}
+
+/// The elements of a tensor of these sizes, as far as they can be counted.
+pub(super) fn elements(sizes: &[usize]) -> usize {
+    sizes.iter().fold(1, |all, &d| all.saturating_mul(d))
 }
 
 fn constant(node: &FileNode, external: &mut External) -> Result<Constant, String> {

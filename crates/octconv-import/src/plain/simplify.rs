@@ -248,7 +248,10 @@ fn join_padding(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
     let Some(&inner) = graph.values[id].inputs.first() else { return false };
     let Op::Pad(pad) = graph.op(inner).clone() else { return false };
     let sum = |padding: [Ends; 3]| {
-        [0, 1, 2].map(|a| Ends { before: padding[a].before + pad[a].before, behind: padding[a].behind + pad[a].behind })
+        [0, 1, 2].map(|a| Ends {
+            before: padding[a].before.saturating_add(pad[a].before),
+            behind: padding[a].behind.saturating_add(pad[a].behind),
+        })
     };
     let op = match graph.op(id) {
         Op::Conv(conv) => Op::Conv(Conv { padding: sum(conv.padding), ..conv.clone() }),
