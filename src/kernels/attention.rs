@@ -194,7 +194,8 @@ mod tests {
                     f64::from(q[(n * depth + d) * to + i]) * f64::from(k[(n * depth + d) * from + j])
                 };
                 let scale = f64::from(job.scale);
-                let scores: Vec<f64> = (0..from).map(|j| scale * (0..depth).map(|d| product(d, j)).sum::<f64>()).collect();
+                let scores: Vec<f64> =
+                    (0..from).map(|j| scale * (0..depth).map(|d| product(d, j)).sum::<f64>()).collect();
                 let magnitude = |j| scale.abs() * (0..depth).map(|d| product(d, j).abs()).sum::<f64>();
                 let magnitude = (0..from).map(magnitude).filter(|m| m.is_finite()).fold(0.0, f64::max);
                 let finite = || scores.iter().copied().filter(|score| score.is_finite());

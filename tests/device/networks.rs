@@ -205,4 +205,5 @@ networks! {
     symbol_densenet121: "symbol-densenet121"
     c2d_resnet50: "c2d-resnet50"
     i3d_resnet50: "i3d-resnet50"
+    i3d_resnet50_nl: "i3d-resnet50-nl"
 }

@@ -300,6 +300,7 @@ fn networks_have_everything() {
         "average",
         "copy",
         "scale",
+        "attention",
         "global",
         "conv",
         "norm",

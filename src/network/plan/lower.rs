@@ -6,7 +6,9 @@ use crate::device::check_size;
 use crate::dims::{Dims, InputSize};
 use crate::error::Error;
 use crate::kernels::job::{Operand, Slice, TensorId};
-use crate::kernels::{Step, Types, attention, excite, global_pool, linear, pool, resample, scale, softmax, window_pool};
+use crate::kernels::{
+    Step, Types, attention, excite, global_pool, linear, pool, resample, scale, softmax, window_pool,
+};
 use crate::layer::{Activation, Frequency, Spec};
 use crate::network::description::PoolKind;
 use crate::network::graph::{GraphNode, Kind, Scale, Task, ValueShape};

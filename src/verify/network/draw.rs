@@ -7,8 +7,8 @@ use super::NetworkCase;
 use crate::dims::InputSize;
 use crate::layer::{Activation, Downsample, Rounding, Split, TimeAxis};
 use crate::network::{
-    Attention, Axes, Conv, Ends, Excite, Graph, INPUT, Input, Network, Node, Op, Pool, PoolKind, Upsample, UpsampleMode,
-    UpsampleTo, ValueShape,
+    Attention, Axes, Conv, Ends, Excite, Graph, INPUT, Input, Network, Node, Op, Pool, PoolKind, Upsample,
+    UpsampleMode, UpsampleTo, ValueShape,
 };
 
 /// The most elements of a value, and the most multiply-adds of a node.
