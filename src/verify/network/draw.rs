@@ -148,7 +148,7 @@ impl<'a, R: Rng> Draw<'a, R> {
 
     /// Tries to add one node.
     fn node(&mut self) {
-        let op = match self.rng.random_range(0..33) {
+        let op = match self.rng.random_range(0..31) {
             0..12 => return self.conv(),
             12..15 => self.pool(),
             15..17 => self.norm(),
@@ -157,8 +157,8 @@ impl<'a, R: Rng> Draw<'a, R> {
             22..25 => self.upsample(),
             25..27 => self.add(),
             27 => self.activate(),
-            28 | 29 => self.map().map(|(input, _)| Op::GlobalPool { input }),
-            30 | 31 => self.attention(),
+            28 => self.map().map(|(input, _)| Op::GlobalPool { input }),
+            29 => self.attention(),
             _ => self.of_vector(),
         };
         if let Some(op) = op {
