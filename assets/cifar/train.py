@@ -41,7 +41,7 @@ EPS = 1e-5
 
 # The recipe.
 SEED = 1904
-EPOCHS = 12
+EPOCHS = 5
 BATCH = 64
 RATE, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
 # The rate rises during the first epoch, and falls to zero during the last ones.
