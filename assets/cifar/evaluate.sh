@@ -3,7 +3,9 @@
 # answer with PyTorch's. Flags, such as --reference, go to `octconv evaluate`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+failed=0
 for name in plain oct-125 oct-250 oct-500; do
     cargo run --release --quiet -- evaluate "target/cifar/$name.json" --network "assets/cifar/$name.json" \
-        --weights "assets/cifar/$name.safetensors" --labels assets/cifar/labels.txt "$@"
+        --weights "assets/cifar/$name.safetensors" --labels assets/cifar/labels.txt "$@" || failed=1
 done
+exit "$failed"
