@@ -33,6 +33,7 @@ mod output;
 mod picture;
 mod plot;
 mod predictor;
+mod report;
 mod roofline;
 mod run;
 mod scale;
@@ -73,6 +74,7 @@ enum Command {
     Convert(convert::Args),
     Cost(cost::Args),
     Bench(bench::Args),
+    Report(report::Args),
     Roofline(roofline::Args),
     Tune(tune::Args),
 }
@@ -114,6 +116,7 @@ fn start(command: &Command) -> Result<ExitCode> {
         Command::Convert(args) => convert::run(args),
         Command::Cost(args) => cost::run(args),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => report::run(args),
         Command::Roofline(args) => roofline::run(args),
         Command::Tune(args) => tune::run(args).map(|()| ExitCode::SUCCESS),
     }

@@ -78,7 +78,7 @@ pub struct Job {
 }
 
 impl Job {
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         match &self.names[..] {
             [name] => shown(name),
             [first, others @ ..] => format!("{} and {} more", shown(first), others.len()),
