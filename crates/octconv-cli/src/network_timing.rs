@@ -10,6 +10,7 @@ use octconv::network::{
 use octconv::roofline::{Bound, Roofline};
 use octconv::{Context, Error, InputSize};
 
+use crate::timing::TICK;
 use crate::types::TypeArgs;
 
 /// A network, compiled, with random weights.
@@ -56,7 +57,7 @@ impl<'a> Form<'a> {
 
     /// Seconds of a range of its dispatches.
     fn time(&self, range: Range<usize>) -> Result<f64, Error> {
-        Ok(self.context.time_pass(|pass| self.inference.record_range(pass, range))?.device_or_host())
+        Ok(self.context.time_pass(|pass| self.inference.record_range(pass, range))?.device_or_host().max(TICK))
     }
 
     /// The least seconds that some nodes take one after the other, and what bounds most of that time.

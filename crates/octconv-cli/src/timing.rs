@@ -6,6 +6,9 @@ use anyhow::{Context as _, Result};
 use octconv::tuning::RandomLayer;
 use octconv::{Context, InputSize, Layer, Options, Plan, Spec, Strategy, Variant};
 
+/// The least seconds of a run: a coarse clock may say 0, and times are divided by each other.
+pub const TICK: f64 = 1e-9;
+
 /// A layer as octave convolution, as one dispatch per operation, and without octaves.
 pub struct LayerTimes {
     /// Octave, unfused, plain.
@@ -51,7 +54,7 @@ impl LayerTimes {
         for _ in 0..rounds {
             for (i, form) in bound.iter().enumerate() {
                 let timing = time(form, repeats[i])?;
-                seconds[i].push(timing.device_or_host() / repeats[i] as f64);
+                seconds[i].push(timing.device_or_host().max(TICK) / repeats[i] as f64);
                 if i == 0 {
                     host.push(timing.host / repeats[i] as f64);
                 }

@@ -484,3 +484,84 @@ fn problems(report: &Report) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Report {
+        serde_json::from_str(include_str!("../../tests/report/example.json")).unwrap()
+    }
+
+    #[test]
+    fn a_page_begins_with_the_verdict_and_holds_its_report() {
+        let report = example();
+        let page = of_report(&report).unwrap();
+        let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not in {page}"));
+        let order = [
+            "right on 10",
+            "1.48×",
+            "At a glance",
+            "<svg ",
+            "Networks",
+            "Compared with the reference",
+            "Tuning",
+            "Steps that failed",
+        ];
+        assert!(order.map(place).is_sorted(), "{page}");
+        assert_eq!(serde_json::from_str::<Report>(data_in(&page).unwrap()).unwrap(), report);
+        assert_eq!(data_in("{}"), None);
+    }
+
+    #[test]
+    fn names_from_outside_are_text() {
+        let hostile = "</script><script>alert('&')</script>\"><img>";
+        let mut report = example();
+        report.adapter.name = hostile.into();
+        report.adapter.driver = hostile.into();
+        report.layers[0].layer = hostile.into();
+        report.networks[0].network = hostile.into();
+        report.networks[0].stages[0].stage = hostile.into();
+        report.problems[0].problem = hostile.into();
+        report.tune[0].tried.dropped = vec![hostile.into()];
+        let page = of_report(&report).unwrap();
+        assert_eq!(page.matches("<script").count(), 1);
+        assert_eq!(page.matches("</script").count(), 1);
+        assert!(!page.contains("<img") && page.contains("&lt;/script&gt;"), "{page}");
+        assert_eq!(serde_json::from_str::<Report>(data_in(&page).unwrap()).unwrap(), report);
+    }
+
+    #[test]
+    fn what_is_wrong_comes_first() {
+        let mut report = example();
+        report.verify[0].wrong = 3;
+        let example = super::super::data::Wrong {
+            case: "a layer".into(),
+            problem: "y_h is NaN".into(),
+            repeat: "octconv verify --seed 1".into(),
+        };
+        report.verify[0].examples.push(example);
+        let page = of_report(&report).unwrap();
+        assert!(summary(&report).starts_with("WRONG on 3 of 10 random cases\n"));
+        assert!(page.find("y_h is NaN").unwrap() < page.find("At a glance").unwrap(), "{page}");
+    }
+
+    #[test]
+    fn a_report_of_any_part_has_a_page() {
+        let empty = |mut report: Report| {
+            report.verify.clear();
+            report.roofline = None;
+            report
+        };
+        let mut report = empty(example());
+        report.layers.clear();
+        assert!(of_report(&report).unwrap().contains("resnet50"));
+        report.networks.clear();
+        report.tune.clear();
+        let page = of_report(&report).unwrap();
+        assert!(page.contains("no case was compared") && !page.contains("<svg"), "{page}");
+        let mut report = empty(example());
+        report.networks.clear();
+        assert!(!of_report(&report).unwrap().contains("NaN"));
+    }
+}

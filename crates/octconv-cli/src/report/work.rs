@@ -47,7 +47,9 @@ pub fn perform(unit: Unit, subjects: &Subjects, device: &Device, report: &mut Re
         Unit::Verify { family, tile, mode, seed } => verify_kernels(family, tile, mode, seed, report)?,
         Unit::VerifyNetworks { mode, seed } => verify_networks(mode, seed, report)?,
         Unit::Roofline { full } => {
-            let brief = Effort::Brief { factors: subjects.dtypes[0], sums: Dtype::F32 };
+            // The narrowest factors come last, and what bounds wider ones is measured too.
+            let factors = subjects.dtypes.last().copied().unwrap_or_default();
+            let brief = Effort::Brief { factors, sums: Dtype::F32 };
             let roofline = Roofline::measure(context, if full { Effort::Full } else { brief })?;
             report.roofline = Some(Measured::from(&roofline));
         }
