@@ -72,15 +72,17 @@ pub fn make(path: &Path) -> Result<()> {
 /// Reads `report.json`, or a page that has it inside.
 pub fn read(path: &Path, limits: Limits) -> Result<Report> {
     let text = String::from_utf8(limits.read(path, Holds::Text)?);
-    let report = text.context("it is not UTF-8").and_then(|text| parse(page::data_in(&text).unwrap_or(&text)));
+    let report = text.context("it is not UTF-8").and_then(|text| parse(&text));
     report.with_context(|| format!("reading {}", shown_path(path)))
 }
 
-fn parse(text: &str) -> Result<Report> {
+/// The report in the text of `report.json`, or of a page.
+pub fn parse(text: &str) -> Result<Report> {
     #[derive(Deserialize)]
     struct Head {
         octconv_report: u32,
     }
+    let text = page::data_in(text).unwrap_or(text);
     let Head { octconv_report } = serde_json::from_str(text).context("it is no report")?;
     ensure!(
         octconv_report == VERSION,

@@ -58,15 +58,22 @@ pub fn run(files: &[PathBuf], out: Option<&Path>, limits: Limits) -> Result<Exit
         None => None,
     };
     let reports = files.iter().map(|file| folder::read(file, limits)).collect::<Result<Vec<_>>>()?;
-    let rows = rows(&reports);
+    let [text, page] = side_by_side(&reports)?;
     if let Some(target) = &target {
-        target.write(page::page("octconv reports, side by side", &merged(&reports, &rows), None)?.as_bytes())?;
+        target.write(page.as_bytes())?;
     }
-    output::print(&text(&reports, &rows))?;
+    output::print(&text)?;
     if let Some(target) = &target {
         output::print(&format!("{}\n", shown_path(target.path())))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reports side by side, as text and as a page.
+pub fn side_by_side(reports: &[Report]) -> Result<[String; 2]> {
+    let rows = rows(reports);
+    let page = page::page("octconv reports, side by side", &merged(reports, &rows), None)?;
+    Ok([text(reports, &rows), page])
 }
 
 /// A, B, and so on; numbers after Z.

@@ -184,3 +184,10 @@ fn is_done(unit: Unit, subjects: &Subjects, report: &Report) -> bool {
     let name = unit.name(subjects);
     report.done.iter().any(|done| done.step == name)
 }
+
+/// The page of a report in a text, for fuzz targets. What puts reports side by side runs too.
+pub fn repeated(text: &str) -> Result<String> {
+    let report = folder::parse(text)?;
+    merge::side_by_side(&[report.clone(), report.clone()])?;
+    page::of_report(&report)
+}

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::data::{Layer, Network, NetworkForm, Report, Speedup, Times, Verified};
+use super::data::{Layer, Network, NetworkForm, Report, Speedup, Times, Verified, cases};
 use super::plots::{self, figure};
 use crate::output::thousands;
 use crate::target::PAGE;
@@ -396,8 +396,7 @@ fn verified(report: &Report) -> Markup {
 
 /// What the tiles of a family come to.
 fn cell(rows: &[&Verified]) -> Markup {
-    let cases: u64 = rows.iter().map(|row| row.cases).sum();
-    let wrong: u64 = rows.iter().map(|row| row.wrong).sum();
+    let (cases, wrong) = cases(rows.iter().copied());
     let tiles = rows.iter().filter(|row| row.cases > 0 && row.tile.is_some()).count();
     let worst = rows.iter().map(|row| row.worst).fold(0.0, f64::max);
     html! {
