@@ -191,7 +191,7 @@ fn what_is_no_report_is_refused_in_a_line() {
     for wrong in
         [&["--minutes", "0"][..], &["--minutes", "NaN"], &["--minutes", "x"], &["--dtype", "f8"], &["--merge", &a]]
     {
-        assert_eq!(Outcome::with(&[&["report"], wrong].concat()).code, 2, "{wrong:?}");
+        assert_eq!(Outcome::with(&[&["report"][..], wrong].concat()).code, 2, "{wrong:?}");
     }
     assert_eq!(Outcome::with(&["report", "--merge", &a, &a, "--minutes", "1"]).code, 2);
     Outcome::of(octconv().args(folder.report("1", &[])).env(NO_ADAPTER.0, NO_ADAPTER.1))
