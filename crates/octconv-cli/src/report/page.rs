@@ -125,9 +125,9 @@ pub fn verdict(report: &Report) -> Vec<Finding> {
         if let Some(mean) = mean_speedup(&rows, |row| row.over_plain) {
             let unfused = mean_speedup(&rows, |row| row.over_unfused).unwrap_or(f64::NAN);
             let what = format!(
-                "as fast as plain, and {} as unfused: {} layers in {dtype}, geometric mean",
+                "as fast as plain, and {} as unfused: {} in {dtype}, geometric mean",
                 times_as_fast(unfused),
-                rows.len()
+                several(rows.len(), "layer")
             );
             add(None, times_as_fast(mean), what);
         }
@@ -215,9 +215,21 @@ fn key(class: &str, what: &str) -> Markup {
     html! { span class=(format!("key {class}")) {} (what) }
 }
 
-/// A table that scrolls by itself on a narrow screen.
+/// A table that scrolls by itself on a narrow screen. A head that begins with a colon is over text, not over numbers.
 pub fn table(heads: &[&str], rows: Markup) -> Markup {
-    html! { div class="wide" { table { thead { tr { @for head in heads { th { (head) } } } } tbody { (rows) } } } }
+    html! { div class="wide" { table { thead { tr { @for head in heads { (heading(head)) } } } tbody { (rows) } } } }
+}
+
+fn heading(head: &str) -> Markup {
+    match head.strip_prefix(':') {
+        Some(head) => html! { th class="text" { (head) } },
+        None => html! { th { (head) } },
+    }
+}
+
+/// A number of things.
+fn several(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Milliseconds, with half of what lies between the quartiles.
@@ -304,7 +316,7 @@ fn layers(report: &Report) -> Markup {
         "GFLOP/s",
         "% of roofline",
         "dispatches",
-        "variant",
+        ":variant",
     ];
     html! {
         h2 { "Layers" }
@@ -381,7 +393,7 @@ fn verified(report: &Report) -> Markup {
         }))
         details {
             summary { "Every tile" }
-            (table(&["family", "tile", "", "cases", "wrong", "largest error over its bound"], html! {
+            (table(&["family", ":tile", ":", "cases", "wrong", "largest error over its bound"], html! {
                 @for row in &report.verify {
                     tr {
                         td { (row.family) } td class="text" { code { (row.tile.as_deref().unwrap_or("–")) } } td class="text" { (mode(row)) }
@@ -405,7 +417,7 @@ fn cell(rows: &[&Verified]) -> Markup {
         @else {
             @if wrong > 0 { span class="bad-text" { (count(wrong)) " of " (count(cases)) " wrong" } }
             @else { span class="good-text" { (count(cases)) " right" } }
-            span class="soft" { @if tiles > 0 { ", " (tiles) " tiles" } ", " (figure(worst)) }
+            span class="soft" { @if tiles > 0 { ", " (several(tiles, "tile")) } ", " (figure(worst)) }
         }
     }
 }
@@ -419,7 +431,7 @@ fn tuned(report: &Report) -> Markup {
     html! {
         h2 { "Tuning" }
         p class="soft" { "The fastest kernels against the planner's choice: " (figure(mean)) "× as fast, in the geometric mean of " (report.tune.len()) " layers." }
-        (table(&["layer", "gain", "fastest, ms", "planned, ms", "tried", "dropped", "fastest", "planned"], html! {
+        (table(&["layer", "gain", "fastest, ms", "planned, ms", "tried", "dropped", ":fastest", ":planned"], html! {
             @for row in &report.tune {
                 tr {
                     td { (row.layer) ", " (row.dtype) } td { (row.tried.gain.map_or("–".into(), times_as_fast)) }
@@ -459,7 +471,7 @@ fn device(report: &Report) -> Markup {
         h2 { "The device" }
         (table(&["", ""], html! { @for (what, value) in &facts { tr { td { (what) } td class="long" { (value) } } } }))
         @if let Some(roofline) = &report.roofline {
-            (table(&["probe", "rate", "reached by"], html! {
+            (table(&["probe", "rate", ":reached by"], html! {
                 @for a in &roofline.arithmetic {
                     tr {
                         td { @if let Some(side) = a.matrix { (side) "×" (side) " matrices, " (a.factors) " into " (a.sums) } @else { (a.factors) " multiply-adds" } }
@@ -479,7 +491,7 @@ fn problems(report: &Report) -> Markup {
     html! {
         @if !report.problems.is_empty() {
             h2 { "Steps that failed" }
-            (table(&["step", "why"], html! { @for row in &report.problems { tr { td { (row.step) } td class="long" { (row.problem) } } } }))
+            (table(&["step", ":why"], html! { @for row in &report.problems { tr { td { (row.step) } td class="long" { (row.problem) } } } }))
         }
     }
 }

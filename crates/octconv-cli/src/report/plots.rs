@@ -123,9 +123,9 @@ pub fn speedups(layers: &[&Layer]) -> Markup {
     let values = layers.iter().flat_map(|layer| {
         [layer.over_plain.lower, layer.over_plain.upper, layer.over_unfused.median, predicted(layer), 1.0]
     });
-    // Names have about six units a letter.
+    // A letter has less than seven units, on average.
     let longest = layers.iter().map(|layer| layer.layer.chars().count()).max().unwrap_or(0).min(NAME);
-    let axis = Axis::log(values, [12.0 + 5.8 * longest as f64, WIDTH - 16.0]);
+    let axis = Axis::log(values, [12.0 + 6.6 * longest as f64, WIDTH - 16.0]);
     let rows = layers.iter().zip(0..).map(|(layer, row)| (layer, TOP + ROW * (f64::from(row) + 0.5)));
     svg(
         bottom + 24.0,
@@ -193,7 +193,7 @@ pub fn roofline(report: &Report, layers: &[&Layer], dtype: &str) -> Option<Marku
             (frame(&x, &y, ["operations per byte", "GFLOP/s"]))
             polyline class="roof" points=(line.join(" ")) {}
             text class="end" x=(x.end) y=(y.at(gflops) - 6.0) { (figure(gflops)) " GFLOP/s" }
-            text x=(x.at(low / gb_per_s) + 8.0) y=(y.at(low) - 4.0) { (figure(gb_per_s)) " GB/s" }
+            text x=(x.at(low / gb_per_s) + 16.0) y=(y.at(low) + 3.0) { (figure(gb_per_s)) " GB/s" }
             @for (layer, class, intensity, rate) in &forms {
                 (point(x.at(*intensity), y.at(*rate), class, &format!("{} {class}: {} GFLOP/s", layer.layer, figure(*rate))))
             }
@@ -207,7 +207,7 @@ pub fn stages(network: &Network) -> Markup {
     let height = ROW * network.stages.len() as f64;
     let longest = network.stages.iter().map(|stage| stage.stage.chars().count()).max().unwrap_or(0).min(NAME);
     let values = network.stages.iter().flat_map(|stage| [stage.octave.median_ms, stage.plain.median_ms]);
-    let x = Axis::linear(values, [12.0 + 5.8 * longest as f64, WIDTH - 70.0]);
+    let x = Axis::linear(values, [12.0 + 6.6 * longest as f64, WIDTH - 70.0]);
     svg(
         height + 24.0,
         "Stages of the network",
