@@ -114,14 +114,14 @@ pub fn time(forms: &[&Form], rounds: u32, mut round: impl FnMut()) -> Result<Vec
         }
         round();
     }
-    let part = |((name, ranges), seconds): ((String, Vec<(Range<usize>, Range<usize>)>), _)| Part {
+    let timed = parts.into_iter().zip(seconds).map(|((name, ranges), seconds)| Part {
         name,
         macs: forms.iter().zip(&ranges).map(|(form, (nodes, _))| form.macs[nodes.clone()].iter().sum()).collect(),
         dispatches: ranges.iter().map(|(_, steps)| steps.len()).collect(),
         nodes: ranges.into_iter().map(|(nodes, _)| nodes).collect(),
         seconds,
-    };
-    Ok(parts.into_iter().zip(seconds).map(part).collect())
+    });
+    Ok(timed.collect())
 }
 
 /// The stages that all forms have. If one form runs a stage together with the next one, they are one stage in all.

@@ -130,7 +130,7 @@ impl Row {
 }
 
 /// What is slower and what is faster in a later report than in the first, the largest changes first.
-fn changes<'a>(rows: &'a [Row], other: usize, counts: fn(&Change) -> bool) -> Vec<(&'a Row, Change)> {
+fn changes(rows: &[Row], other: usize, counts: Counts) -> Vec<(&Row, Change)> {
     let found = rows.iter().filter_map(|row| Some((row, row.change(other)?)));
     let mut found: Vec<_> = found.filter(|(_, change)| counts(change)).collect();
     found.sort_by(|a, b| b.1.ratio.ln().abs().total_cmp(&a.1.ratio.ln().abs()));
@@ -192,8 +192,11 @@ fn text(reports: &[Report], rows: &[Row]) -> String {
     out
 }
 
+/// Whether a change counts.
+type Counts = fn(&Change) -> bool;
+
 /// What a change can be, beyond noise.
-const KINDS: [(&str, fn(&Change) -> bool); 2] = [("slower", Change::is_slower), ("faster", Change::is_faster)];
+const KINDS: [(&str, Counts); 2] = [("slower", Change::is_slower), ("faster", Change::is_faster)];
 
 fn merged(reports: &[Report], rows: &[Row]) -> Markup {
     let mut heads = vec!["".to_owned()];
