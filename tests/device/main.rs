@@ -6,6 +6,8 @@ mod cases;
 mod common;
 mod direct;
 mod embedding;
+mod emulated;
+mod emulation;
 mod errors;
 mod exhausted;
 mod matrix;
