@@ -8,8 +8,8 @@
 //! rows of left factors and columns of right factors that make them. A load reads them, a store writes them. So a matrix
 //! is only whole if all threads of its subgroup take part, and each reads what memory holds when it loads.
 //!
-//! A matrix that lies partly outside of its array is a fault, which GPUs do not report. Here a load brings NaNs for what
-//! is outside, and after such a store all stores of the workgroup are NaNs.
+//! A matrix that lies partly outside of its array is a fault, which GPUs do not report. Here all that a workgroup stores
+//! after it is NaN.
 
 use std::collections::BTreeMap;
 
@@ -185,9 +185,9 @@ impl Emulation {
         let name = format!("Emulated{role}{side}{scalar}");
         // Factors are f32, which holds every f16, and four by four.
         let (element, each, ring) = match role.as_str() {
-            "A" => ("vec4<f32>", down * side / 4, 8),
+            "A" => ("vec4<f32>", down * side / 4, 4),
             "B" => ("vec4<f32>", across * side / 4, 8),
-            "C" => (scalar.as_str(), down * across, 64),
+            "C" => (scalar.as_str(), down * across, 32),
             _ => panic!("the role {role} is not known"),
         };
         let declared = format!(
@@ -272,7 +272,8 @@ fn {name}_begin(matrix: {name}) -> u32 {{
         let length = &self.array(name).length;
         let helper = format!(
             "fn emulated_read_{name}(i: u32) -> f32 {{
-    return select(emulated_nan(), f32({name}[min(i, {length} - 1u)]), i < {length});
+    if i >= {length} {{ atomicStore(&emulated_fault, 1u); }}
+    return f32({name}[min(i, {length} - 1u)]);
 }}\n"
         );
         self.helpers.insert(format!("emulated_read_{name}"), helper);
