@@ -415,7 +415,8 @@ impl Gpu {
         };
         let features =
             wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-        DeviceFacts { limits, features, software: false, matrix: Some(self.side), subgroup_sizes: self.sizes }
+        let (matrix, subgroup_sizes) = (Some(self.side), self.sizes);
+        DeviceFacts { limits, features, matrix, subgroup_sizes, ..DeviceFacts::default() }
     }
 
     /// A device in the place of this GPU. None, which is counted, if it cannot be.
