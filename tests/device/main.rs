@@ -3,6 +3,7 @@
 
 mod activations;
 mod cases;
+mod cifar;
 mod common;
 mod direct;
 mod embedding;
@@ -26,6 +27,9 @@ mod sums_f16;
 mod table;
 mod tune;
 mod winograd;
+
+#[path = "../cifar/fixture.rs"]
+mod cifar_fixture;
 
 #[path = "../networks/fixture.rs"]
 mod fixture;
