@@ -47,6 +47,12 @@ impl Dims {
         [self.n, self.c, self.t, self.h, self.w].iter().fold(1u64, |all, &d| all.saturating_mul(u64::from(d)))
     }
 
+    /// Number of positions of a channel. It saturates.
+    #[cfg(feature = "network")]
+    pub(crate) fn positions(self) -> u64 {
+        Self { n: 1, c: 1, ..self }.elements()
+    }
+
     /// The same map with other channels.
     pub(crate) fn with_channels(self, c: u32) -> Self {
         Self { c, ..self }

@@ -1,6 +1,6 @@
 use octconv::network::{
-    Axes, Conv, Ends, Excite, INPUT, Input, Network, NetworkOptions, Node, Op, Pool, PoolKind, Upsample, UpsampleMode,
-    UpsampleTo,
+    Attention, Axes, Conv, Ends, Excite, INPUT, Input, Network, NetworkOptions, Node, Op, Pool, PoolKind, Upsample,
+    UpsampleMode, UpsampleTo,
 };
 use octconv::{Downsample, Options, Rounding, TimeAxis};
 
@@ -59,7 +59,7 @@ fn name(draw: &mut Draw, nodes: &[Node]) -> String {
 
 fn op(draw: &mut Draw, nodes: &[Node]) -> Op {
     let input = name(draw, nodes);
-    match draw.within(0..=14) {
+    match draw.within(0..=15) {
         0..=4 => Op::Conv(conv(draw, nodes, input)),
         5 | 6 => Op::Pool(pool(draw, input)),
         7 => Op::Norm { input, affine: draw.flag(), activation: draw.activation() },
@@ -80,6 +80,11 @@ fn op(draw: &mut Draw, nodes: &[Node]) -> Op {
             Op::Add { inputs, activation: draw.activation() }
         }
         14 => Op::Activation { input, activation: draw.activation() },
+        15 => {
+            let [keys, values] = [0, 1].map(|_| if draw.once_in(3) { name(draw, nodes) } else { input.clone() });
+            let scale = draw.flag().then(|| draw.float());
+            Op::Attention(Attention { queries: input, keys, values, scale })
+        }
         _ => Op::Linear { input, outputs: draw.number(1..=5), bias: draw.flag(), activation: draw.activation() },
     }
 }

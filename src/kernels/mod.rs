@@ -5,6 +5,8 @@
 
 mod access;
 pub(crate) mod add;
+#[cfg(feature = "network")]
+pub(crate) mod attention;
 pub(crate) mod direct;
 #[cfg(feature = "network")]
 pub(crate) mod excite;

@@ -143,6 +143,8 @@ pub enum Op {
     },
     /// Squeeze-and-excitation of a map.
     Excite(Excite),
+    /// Attention, for each frequency.
+    Attention(Attention),
     /// A vector: the means of the high channels of a map, then of the low channels.
     GlobalPool {
         /// A map.
@@ -393,6 +395,24 @@ pub struct Excite {
     pub activation: Activation,
 }
 
+/// Attention over all positions, with frames as positions too, for each frequency.
+///
+/// Each position of the queries takes a mean of the values. The value at position j weighs exp(s_j) over the sum of all
+/// exp(s), where s_j is `scale` times the dot product of the query and the key at j, over their channels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attention {
+    /// A map, whose size the result has.
+    pub queries: String,
+    /// A map with the channels of `queries`.
+    pub keys: String,
+    /// A map with the size of `keys`, which has channels in the frequencies that `queries` has.
+    pub values: String,
+    /// If not given, 1 over the square root of the number of channels of the keys, in each frequency its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f32>,
+}
+
 /// How a picture becomes the input of a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -444,6 +464,7 @@ impl Node {
         match &self.op {
             Op::Conv(conv) => std::iter::once(&conv.input).chain(&conv.residual).map(String::as_str).collect(),
             Op::Excite(excite) => std::iter::once(&excite.input).chain(&excite.residual).map(String::as_str).collect(),
+            Op::Attention(Attention { queries, keys, values, .. }) => vec![queries, keys, values],
             Op::Pool(pool) => vec![&pool.input],
             Op::Upsample(Upsample { input, to: UpsampleTo::Like(like), .. }) => vec![input, like],
             Op::Upsample(upsample) => vec![&upsample.input],

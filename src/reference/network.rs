@@ -238,6 +238,14 @@ impl Run<'_> {
                     by_channel(x, |c| (1.0 / (1.0 + (-scale[c]).exp()), 0.0), residual, *activation)
                 })
             }
+            Task::Attention { scale } => {
+                let [queries, keys, values] = [0, 1, 2].map(|i| self.map(node.inputs[i]));
+                let of = |part: usize| {
+                    let (queries, keys, values) = (queries[part]?, keys[part]?, values[part]?);
+                    Some(attention(queries, keys, values, scale.of(keys.dims.c)))
+                };
+                Value::Map { high: of(0), low: of(1) }
+            }
             Task::GlobalPool => vector(means([high, low], n)),
             Task::Linear { activation, .. } => {
                 let matrix = [self.tensor(node, "weight"), self.tensor(node, "bias")];
@@ -312,6 +320,31 @@ fn softmax(scores: &[f64]) -> Vec<f64> {
     let exps: Vec<f64> = scores.iter().map(|score| (score - max).exp()).collect();
     let sum: f64 = exps.iter().sum();
     exps.into_iter().map(|exp| exp / sum).collect()
+}
+
+/// For each position of the queries the mean of the values, weighted by the softmax of its scores.
+fn attention(queries: &Tensor, keys: &Tensor, values: &Tensor, scale: f64) -> Tensor {
+    let (from, to) = (volume(keys.dims), volume(queries.dims));
+    let (depth, channels) = (keys.dims.c as usize, values.dims.c as usize);
+    // The channels of one position.
+    let column = |column: usize| {
+        let (sample, i) = (column / to, column % to);
+        let queries = &queries.data[sample * depth * to..][..depth * to];
+        let keys = &keys.data[sample * depth * from..][..depth * from];
+        let values = &values.data[sample * channels * from..][..channels * from];
+        let score = |j: usize| scale * (0..depth).map(|d| queries[d * to + i] * keys[d * from + j]).sum::<f64>();
+        let weights = softmax(&(0..from).map(score).collect::<Vec<_>>());
+        let mean = |values: &[f64]| values.iter().zip(&weights).map(|(value, weight)| value * weight).sum::<f64>();
+        values.chunks(from).map(mean).collect::<Vec<_>>()
+    };
+    let columns: Vec<Vec<f64>> = (0..queries.dims.n as usize * to).into_par_iter().map(column).collect();
+    let dims = queries.dims.with_channels(values.dims.c);
+    let mut data = vec![0.0; dims.elements() as usize];
+    for (plane, elements) in data.chunks_mut(to).enumerate() {
+        let (sample, channel) = (plane / channels, plane % channels);
+        elements.iter_mut().zip(&columns[sample * to..]).for_each(|(y, column)| *y = column[channel]);
+    }
+    Tensor { dims, data }
 }
 
 /// Concatenates channels.

@@ -7,6 +7,8 @@ mod cifar;
 mod common;
 mod direct;
 mod embedding;
+mod emulated;
+mod emulation;
 mod errors;
 mod exhausted;
 mod matrix;

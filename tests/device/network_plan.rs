@@ -4,8 +4,8 @@
 use std::sync::OnceLock;
 
 use octconv::network::{
-    Axes, Checkpoint, Conv, Ends, Excite, Graph, Input, Model, Network, NetworkOptions, NetworkPlan, Node, Op, Pool,
-    PoolKind, Upsample, UpsampleMode, UpsampleTo, ValueView, random_input, zoo,
+    Attention, Axes, Checkpoint, Conv, Ends, Excite, Graph, Input, Model, Network, NetworkOptions, NetworkPlan, Node,
+    Op, Pool, PoolKind, Upsample, UpsampleMode, UpsampleTo, ValueView, random_input, zoo,
 };
 use octconv::reference::network as reference;
 use octconv::{
@@ -35,6 +35,11 @@ fn upsample(name: &str, input: &str, to: UpsampleTo) -> Node {
 fn add(name: &str, inputs: &[&str]) -> Node {
     let inputs = inputs.iter().map(|input| input.to_string()).collect();
     Node { name: name.into(), op: Op::Add { inputs, activation: Activation::Relu } }
+}
+
+fn attention(name: &str, [queries, keys, values]: [&str; 3]) -> Node {
+    let [queries, keys, values] = [queries, keys, values].map(String::from);
+    Node { name: name.into(), op: Op::Attention(Attention { queries, keys, values, scale: None }) }
 }
 
 fn concat(name: &str, inputs: &[&str]) -> Node {
@@ -429,6 +434,43 @@ fn what_is_upsampled_is_concatenated_in_place() {
         let (found, expected) = infer(context(), &network, size);
         close("all", &found, &expected);
     }
+}
+
+/// Attention is a dispatch for each frequency, stores no scores, and is written into the channels of a concatenation. It
+/// reads whole maps.
+#[test]
+fn attention_takes_the_memory_of_its_maps() {
+    let pool = Node { name: "small".into(), op: Op::Pool(square("a", PoolKind::Max, 2, 2)) };
+    let nodes = vec![
+        octave("a", "input", 8),
+        pool,
+        octave("v", "small", 6),
+        attention("y", ["a", "small", "v"]),
+        octave("b", "input", 4),
+        concat("both", &["y", "b"]),
+        attention("z", ["y", "v", "v"]),
+    ];
+    let network = network(nodes[..6].to_vec());
+    for size in [InputSize::image(2, 24, 20), InputSize::image(1, 9, 7)] {
+        let plan = plan(&network, size, &NetworkOptions::default());
+        let of = |node: &str| plan.trace().into_iter().filter(|(name, _)| *name == node).count();
+        assert_eq!((of("y"), of("both")), (2, 0), "{:?}", plan.trace());
+        let elements = |id: usize| plan.shapes()[id].elements();
+        let all: u64 = (0..plan.shapes().len()).map(elements).sum();
+        // Tensors begin at multiples of 256 bytes.
+        assert!(plan.live_bytes() <= 4 * all + 256 * 2 * plan.shapes().len() as u64);
+        let (found, expected) = infer(context(), &network, size);
+        close("both", &found, &expected);
+    }
+    // What attention reads is copied into the concatenation.
+    let mut network = self::network(nodes);
+    let size = InputSize::image(1, 24, 20);
+    network.output = "both".into();
+    let copies = |network: &Network| {
+        let plan = plan(network, size, &NetworkOptions::default());
+        plan.trace().into_iter().filter(|(_, kernel)| kernel.contains("copy")).count()
+    };
+    assert_eq!(copies(&network), 2);
 }
 
 /// The sum writes what the next layer wants pooled, and is a dispatch for each frequency and each term but the first.

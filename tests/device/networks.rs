@@ -8,7 +8,7 @@ use octconv::{Accuracy, Context, Dtype, Precision};
 
 /// Cases of networks that have others: they are compared on the CPU alone (tests/host/networks_reference.rs). Another alpha
 /// means other kernels to compile, minutes of them, which the tests of kernels have gone through by themselves.
-const ON_CPU_ALONE: [&str; 13] = [
+const ON_CPU_ALONE: [&str; 14] = [
     "cifar-resnet20-a0.75-32x32",
     "densenet121-a0-64x64",
     "densenet121-a0.75-64x64",
@@ -22,6 +22,7 @@ const ON_CPU_ALONE: [&str; 13] = [
     "resnet50-a0-64x64",
     "resnet50-a0.25-64x64",
     "resnet50-a0.75-64x64",
+    "i3d-resnet50-nl-a0.1-2x4x75x61",
 ];
 
 /// Networks that are as another but deeper: a device runs the same kernels for them, more often. They are compared on the
@@ -212,4 +213,5 @@ networks! {
     symbol_densenet121: "symbol-densenet121"
     c2d_resnet50: "c2d-resnet50"
     i3d_resnet50: "i3d-resnet50"
+    i3d_resnet50_nl: "i3d-resnet50-nl"
 }

@@ -127,6 +127,69 @@ fn files_say_the_size_of_upsampling() {
 }
 
 #[test]
+fn files_say_what_attends_to_what() {
+    let whole = r#""op": "attention", "queries": "input", "keys": "input", "values": "input""#;
+    for (members, scale) in [(whole.into(), None), (format!(r#"{whole}, "scale": -0.5"#), Some(-0.5))] {
+        let read = with_node(&members).unwrap();
+        Graph::new(&read).unwrap();
+        let Op::Attention(attention) = &read.nodes[0].op else { panic!("{members}") };
+        assert_eq!(attention.scale, scale);
+        let text = serde_json::to_string(&read).unwrap();
+        assert_eq!(serde_json::from_str::<Network>(&text).unwrap(), read, "{text}");
+    }
+    for (members, wanted) in [
+        (r#""op": "attention", "queries": "input", "keys": "input""#.into(), "missing field `values`"),
+        (format!(r#"{whole}, "heads": 8"#), "unknown field `heads`"),
+        (format!(r#"{whole}, "scale": "auto""#), "invalid type: string"),
+    ] {
+        let refusal = with_node(&members).unwrap_err().to_string();
+        assert!(refusal.starts_with("node p: ") && refusal.contains(wanted), "{members}: {refusal}");
+    }
+    let refusal = Graph::new(&with_node(&format!(r#"{whole}, "scale": 1e300"#)).unwrap()).unwrap_err().to_string();
+    assert_eq!(refusal, "node p: scale is inf: must be a number that f32 can hold");
+}
+
+/// Of maps with 6 high and 2 low channels, 6 high ones alone, and a quarter of the positions.
+#[test]
+fn attention_refuses_maps_that_do_not_fit() {
+    let with = |queries: &str, keys: &str, values: &str| {
+        let json = format!(
+            r#"{{"name": "n", "input": {{"channels": 3}}, "output": "p", "nodes": [
+                {{"name": "both", "op": "conv", "input": "input", "channels": 8, "alpha": 0.25}},
+                {{"name": "high", "op": "conv", "input": "input", "channels": 6}},
+                {{"name": "small", "op": "pool", "input": "both", "kind": "max", "kernel": [2, 2], "stride": [2, 2]}},
+                {{"name": "wide", "op": "conv", "input": "small", "channels": 20, "alpha": 0.5}},
+                {{"name": "means", "op": "global_pool", "input": "both"}},
+                {{"name": "p", "op": "attention", "queries": "{queries}", "keys": "{keys}", "values": "{values}"}}]}}"#
+        );
+        let graph = Graph::new(&serde_json::from_str(&json).unwrap())?;
+        Ok::<_, octconv::Error>((
+            graph.shapes(InputSize::video(2, 3, 8, 6))?,
+            graph.macs(InputSize::video(2, 3, 8, 6))?,
+        ))
+    };
+    let (shapes, macs) = with("both", "small", "wide").unwrap();
+    let Some(ValueShape::Map { high: Some(high), low: Some(low), .. }) = shapes.last() else { panic!("{shapes:?}") };
+    let of = |dims: &octconv::Dims| [dims.n, dims.c, dims.t, dims.h, dims.w];
+    assert_eq!([of(high), of(low)], [[2, 10, 3, 8, 6], [2, 10, 3, 4, 3]]);
+    // Queries times keys, times the channels of both products: of 4 x 3 and 2 x 2 positions a frame.
+    assert_eq!(macs.last(), Some(&(2 * (144 * 36 * (6 + 10) + 36 * 12 * (2 + 10)))));
+    for (maps, wanted) in [
+        (["both", "high", "both"], "its keys high have 6 high and 0 low channels: must have 6 and 2, as both has"),
+        (
+            ["both", "both", "high"],
+            "its values high have 6 high and 0 low channels: must have some where both has some",
+        ),
+        (["both", "both", "wide"], "its keys both and values wide differ in size"),
+        (["means", "both", "both"], "it reads means, which is a vector: must be a map"),
+        (["both", "both", "later"], "it reads later, which no node in front of it makes"),
+    ] {
+        let refusal = with(maps[0], maps[1], maps[2]).unwrap_err().to_string();
+        assert_eq!(refusal, format!("node p: {wanted}"));
+    }
+}
+
+#[test]
 fn files_say_what_is_added_and_activated() {
     for members in [
         r#""op": "add", "inputs": ["input", "input"]"#,

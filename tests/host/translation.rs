@@ -76,7 +76,7 @@ fn devices() -> [DeviceFacts; 4] {
 
 /// Networks that together have every kernel.
 fn networks(mut visit: impl FnMut(NetworkPlan)) {
-    let built_in = [("se-resnet50", 0.5), ("densenet121", 0.25), ("mobilenet-v2", 0.375), ("i3d-resnet50", 0.5)]
+    let built_in = [("se-resnet50", 0.5), ("densenet121", 0.25), ("mobilenet-v2", 0.375), ("i3d-resnet50-nl", 0.5)]
         .map(|(name, alpha)| zoo::build(name, &zoo::Settings { alpha, ..Default::default() }).unwrap());
     let described = include_str!("../../examples/segmentation.json");
     let bilinear: Network = serde_json::from_str(described).unwrap();

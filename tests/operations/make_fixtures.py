@@ -12,6 +12,7 @@ A case is {name, rounding, nodes, size: [n, t, h, w], x, high, low} or {..., vec
 values [n, 1, t, h, w]; or `vector` [n, c]. What is not finite is a string.
 
 Where PyTorch's own `interpolate` makes the size that is wanted, it must give the same as the function that is used here.
+So must its `scaled_dot_product_attention` where all is finite.
 """
 
 import json
@@ -78,13 +79,24 @@ def activate(x, activation):
             return F.hardsigmoid(x)
 
 
+def attended(q, k, v, scale):
+    """Every position of q takes a mean of v, weighted by the softmax of its dot products with all positions of k."""
+    queries, keys, means = (x.flatten(2).transpose(1, 2) for x in (q, k, v))
+    scale = 1 / math.sqrt(q.shape[1]) if scale is None else scale
+    y = torch.softmax(scale * queries @ keys.transpose(1, 2), 2) @ means
+    if all(x.isfinite().all() for x in (q, k, v)):
+        own = F.scaled_dot_product_attention(queries, keys, means, scale=scale)
+        torch.testing.assert_close(own, y, rtol=1e-12, atol=1e-12)
+    return y.transpose(1, 2).reshape(*v.shape[:2], *q.shape[2:])
+
+
 def evaluate(node, values, rounding):
     """A map is a pair of frequencies; a vector is a tensor."""
 
     def parts(function, *maps):
         return tuple(function(*part) for part in zip(*maps))
 
-    inputs = [values[name] for name in node.get("inputs", [node.get("input")])]
+    inputs = [values[name] for name in node.get("inputs", [node.get("input", node.get("queries"))])]
     x = inputs[0]
     activation = node.get("activation", "none")
     match node["op"]:
@@ -103,6 +115,9 @@ def evaluate(node, values, rounding):
         case "add":
             # One after another, from the first on.
             return parts(lambda *terms: activate(sum(terms[1:], terms[0]), activation), *inputs)
+        case "attention":
+            function = lambda q, k, v: attended(q, k, v, node.get("scale"))
+            return parts(function, x, values[node["keys"]], values[node["values"]])
         case "activation":
             function = lambda v: activate(v, activation)
             return function(x) if torch.is_tensor(x) else parts(function, x)
@@ -203,6 +218,29 @@ def cases():
     for activation in ("none", "relu6", "hard_swish", "hard_sigmoid"):
         name = f"{activation} of a map"
         yield case(name, [node("y", "activation", input="both", activation=activation)], [1, 1, 8, 6], special=special)
+
+    def attention(name, size, scale=2.0**-17, nodes=(), keys="both", mean_of="both", **more):
+        # Products are up to 2^20. Where scores are far apart, f32 is not as near as these cases must be.
+        scale = {} if scale is None else {"scale": scale}
+        last = node("y", "attention", queries="both", keys=keys, values=mean_of, **scale)
+        return case(f"attention: {name}", [*nodes, last], size, **more)
+
+    yield attention("of one map", [1, 1, 4, 6])
+    yield attention("of samples of odd size", [3, 1, 5, 7])
+    yield attention("floored", [2, 1, 5, 7], rounding="floor")
+    yield attention("of clips", [2, 3, 4, 3])
+    yield attention("with a negative scale", [1, 1, 6, 6], -(2.0**-18))
+    yield attention("of one position", [1, 1, 1, 1], None)
+    yield attention("without a scale, of equal keys", [1, 1, 3, 4], None, [one], keys="one")
+    small = node("small", "upsample", input="both", mode="nearest", size=[3, 5])
+    yield attention("keys of another size", [2, 1, 8, 6], nodes=[small], keys="small", mean_of="small")
+    negative = node("k", "activation", input="both", activation={"leaky_relu": {"slope": -1.0}})
+    yield attention("values of another map", [1, 1, 4, 4], nodes=[negative], mean_of="k")
+    # A score of infinity or NaN leaves only NaN, and one of -infinity has no weight. Each of the last three samples has one.
+    six = node("six", "activation", input="both", activation="relu6")
+    specials = {30: math.nan, 48 + 13: math.inf, 72 + 10: -math.inf}
+    yield attention("scores that are not finite", [4, 1, 4, 6], nodes=[six], mean_of="six", special=specials)
+    yield attention("values that are not finite", [4, 1, 4, 6], nodes=[six], keys="six", special=specials)
 
     means = [node("a", "global_pool", input="both"), relu, node("b", "global_pool", input="r")]
     yield case("relu of vectors", [*means, node("y", "activation", input="a", activation="relu")], [3, 1, 4, 4])

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use octconv::network::{Checkpoint, Graph, HostTensor, INPUT, Network, Op, ValueShape};
+use octconv::network::{Attention, Checkpoint, Graph, HostTensor, INPUT, Network, Op, ValueShape};
 use octconv::{Downsample, Error, InputSize, Split};
 
 /// An octave network that was made of a plain one.
@@ -148,6 +148,10 @@ impl Values {
                     (inputs.clone(), inputs)
                 }
                 Op::Concat { inputs } => (inputs.iter().map(|name| id(name)).collect(), Vec::new()),
+                // What queries, keys and values have in common is which frequencies there are.
+                Op::Attention(Attention { queries, keys, values, .. }) => {
+                    (vec![id(values)], vec![id(queries), id(keys), id(values)])
+                }
                 Op::GlobalPool { input } | Op::Linear { input, .. } => (vec![id(input)], Vec::new()),
                 _ => {
                     let input = node.reads().first().map_or(0, |name| id(name));
@@ -423,6 +427,7 @@ mod tests {
             ("densenet121", 0.25),
             ("mobilenet-v1", 0.5),
             ("cifar-resnet20", 0.25),
+            ("i3d-resnet50-nl", 0.1),
         ] {
             let size = zoo::default_size(name).unwrap();
             let octave = to_octave(&plain(name, None), None, alpha, size).unwrap().network;

@@ -49,6 +49,7 @@ pub(crate) const FILES: &[(&str, &str)] = {
         "network/affine",
         "network/affine_absent",
         "network/affine_sample",
+        "network/attention",
         "network/excite",
         "network/global_pool",
         "network/linear",

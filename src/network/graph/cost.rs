@@ -4,14 +4,15 @@ use super::graph::Graph;
 use super::node::Task;
 use super::tensors::{Role, TensorSpec};
 use super::value::{Kind, ValueShape};
-use crate::dims::InputSize;
+use crate::dims::{Dims, InputSize};
 use crate::error::Error;
 
 /// What a network costs at a size, independent of the implementation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NetworkCost {
-    /// Multiply-adds of convolutions and matrices. No other operation counts, not bilinear upsampling either.
+    /// Multiply-adds of convolutions and matrices, and those of attention: queries times keys, and weights times values. No
+    /// other operation counts, not bilinear upsampling either.
     pub macs: u64,
     /// Weights, biases, and the scales and shifts of batch norms.
     pub params: u64,
@@ -29,6 +30,7 @@ impl Graph {
             (Task::Excite { reduced, .. }, Kind::Map(split), ValueShape::Map { size, .. }) => {
                 Ok(saturating_product([2, size.n, split.channels(), *reduced]))
             }
+            (Task::Attention { .. }, ..) => Ok(attention(node.inputs.iter().map(|&id| shapes[id].parts()))),
             _ => Ok(0),
         });
         macs.collect()
@@ -50,6 +52,13 @@ impl Graph {
                 }
                 (Task::Pool { .. } | Task::GlobalPool | Task::Upsample { .. }, ..) => {
                     Ok(elements.saturating_mul(activation))
+                }
+                (Task::Attention { .. }, ..) => {
+                    let mut read = node.inputs.clone();
+                    read.sort_unstable();
+                    read.dedup();
+                    let values = read.into_iter().chain([id]).map(|id| shapes[id].elements());
+                    Ok(values.fold(0, u64::saturating_add).saturating_mul(activation))
                 }
                 (Task::Add { .. }, ..) => {
                     let others = node.inputs.len() as u64 - 1;
@@ -79,6 +88,18 @@ impl Graph {
         let params = self.tensors().iter().filter(|spec| trained(spec)).map(elements).fold(0, u64::saturating_add);
         Ok(NetworkCost { macs, params })
     }
+}
+
+/// The multiply-adds of attention, whose queries, keys and values have these frequencies.
+fn attention(maps: impl Iterator<Item = [Option<Dims>; 2]>) -> u64 {
+    let maps: Vec<_> = maps.collect();
+    let of_frequency = |part: usize| {
+        let dims: Vec<Dims> = maps.iter().filter_map(|map| map[part]).collect();
+        let [queries, keys, values] = dims.as_slice() else { return 0 };
+        let channels = u64::from(keys.c) + u64::from(values.c);
+        queries.with_channels(1).elements().saturating_mul(keys.positions()).saturating_mul(channels)
+    };
+    of_frequency(0).saturating_add(of_frequency(1))
 }
 
 fn saturating_product<const N: usize>(factors: [u32; N]) -> u64 {

@@ -165,6 +165,18 @@ impl Graph {
                 }
                 ValueShape::map(split, size, rounding)
             }
+            (Task::Attention { .. }, Kind::Map(split), ValueShape::Map { size, .. }) => {
+                let [keys, values] = [1, 2].map(|i| node.inputs[i]);
+                let size_of = |id: ValueId| match shapes[id] {
+                    ValueShape::Map { size, .. } => Some(size),
+                    ValueShape::Vector { .. } => None,
+                };
+                if size_of(keys) != size_of(values) {
+                    let [keys, values] = [keys, values].map(|id| self.name(id));
+                    return Err(refuse(format!("its keys {keys} and values {values} differ in size")));
+                }
+                ValueShape::map(split, size, rounding)
+            }
             (_, Kind::Map(split), ValueShape::Map { size, .. }) => ValueShape::map(split, size, rounding),
             (_, Kind::Vector(c), ValueShape::Map { size: InputSize { n, .. }, .. } | ValueShape::Vector { n, .. }) => {
                 ValueShape::Vector { n, c }

@@ -10,7 +10,7 @@ mod value;
 
 pub use cost::NetworkCost;
 pub use graph::Graph;
-pub(crate) use node::{GraphNode, Task};
+pub(crate) use node::{GraphNode, Scale, Task};
 pub use tensors::{Role, TensorSpec};
 pub use value::ValueShape;
 pub(crate) use value::{INPUT_ID, Kind, ValueId};

@@ -27,6 +27,7 @@ pub(crate) enum Task {
     Add { activation: Activation },
     Concat,
     Excite { reduced: u32, activation: Activation },
+    Attention { scale: Scale },
     GlobalPool,
     Linear { bias: bool, activation: Activation },
     Softmax,
@@ -41,6 +42,17 @@ pub(crate) enum To {
     Size { t: Option<u32>, h: u32, w: u32 },
     /// That of a map.
     Like(ValueId),
+}
+
+/// What the dot products of an attention are multiplied by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale(pub(super) Option<f32>);
+
+impl Scale {
+    /// The factor for dot products over this many channels.
+    pub(crate) fn of(self, channels: u32) -> f64 {
+        self.0.map_or_else(|| 1.0 / f64::from(channels).sqrt(), f64::from)
+    }
 }
 
 /// An error about the description.

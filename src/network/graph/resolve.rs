@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::node::{GraphNode, Task, To, refuse};
+use super::node::{GraphNode, Scale, Task, To, refuse};
 use super::value::{Kind, ValueId};
 use crate::error::Error;
 use crate::layer::{Fraction, MAX_AXIS, Resample, Spec, Split, Window};
 use crate::network::description::{
-    Axes, Conv, Ends, Network, Node, Op, Pool, PoolKind, Upsample, UpsampleMode, UpsampleTo,
+    Attention, Axes, Conv, Ends, Network, Node, Op, Pool, PoolKind, Upsample, UpsampleMode, UpsampleTo,
 };
 
 pub(super) fn resolve(
@@ -110,6 +110,27 @@ pub(super) fn resolve(
             excite.activation.check()?;
             let task = Task::Excite { reduced: excite.reduced, activation: excite.activation };
             (vec![id(&excite.input)?], residual(&excite.residual, split)?, task, Kind::Map(split))
+        }
+        Op::Attention(Attention { queries, keys, values, scale }) => {
+            let (of_queries, of_keys, of_values) = (map(queries)?, map(keys)?, map(values)?);
+            if of_keys != of_queries {
+                return Err(refuse(format!(
+                    "its keys {keys} have {} high and {} low channels: must have {} and {}, as {queries} has",
+                    of_keys.high, of_keys.low, of_queries.high, of_queries.low
+                )));
+            }
+            let has = |split: Split| [split.high > 0, split.low > 0];
+            if has(of_values) != has(of_queries) {
+                return Err(refuse(format!(
+                    "its values {values} have {} high and {} low channels: must have some where {queries} has some",
+                    of_values.high, of_values.low
+                )));
+            }
+            if let Some(scale) = scale.filter(|scale| !scale.is_finite()) {
+                return Err(Error::argument("scale", scale, "must be a number that f32 can hold"));
+            }
+            let task = Task::Attention { scale: Scale(*scale) };
+            (vec![id(queries)?, id(keys)?, id(values)?], None, task, Kind::Map(of_values))
         }
         Op::GlobalPool { input } => (vec![id(input)?], None, Task::GlobalPool, Kind::Vector(map(input)?.channels())),
         Op::Linear { input, outputs, bias, activation } => {

@@ -46,6 +46,14 @@ impl ValueShape {
         Self::Map { size, high: (split.high > 0).then_some(full), low: (split.low > 0).then_some(half) }
     }
 
+    /// Both frequencies of a map.
+    pub(crate) fn parts(&self) -> [Option<Dims>; 2] {
+        match *self {
+            Self::Map { high, low, .. } => [high, low],
+            Self::Vector { .. } => [None, None],
+        }
+    }
+
     /// Number of elements, of both frequencies or of all vectors. It saturates, as [`Dims::elements`] does.
     pub fn elements(&self) -> u64 {
         match *self {

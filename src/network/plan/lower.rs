@@ -6,10 +6,12 @@ use crate::device::check_size;
 use crate::dims::{Dims, InputSize};
 use crate::error::Error;
 use crate::kernels::job::{Operand, Slice, TensorId};
-use crate::kernels::{Step, Types, excite, global_pool, linear, pool, resample, scale, softmax, window_pool};
+use crate::kernels::{
+    Step, Types, attention, excite, global_pool, linear, pool, resample, scale, softmax, window_pool,
+};
 use crate::layer::{Activation, Frequency, Spec};
 use crate::network::description::PoolKind;
-use crate::network::graph::{GraphNode, Kind, Task, ValueShape};
+use crate::network::graph::{GraphNode, Kind, Scale, Task, ValueShape};
 use crate::plan::{Choices, Options, Variant};
 use crate::precision::Dtype;
 
@@ -124,6 +126,7 @@ impl<'a> Lowering<'a> {
                 let output = Place { pooled: output.pooled.filter(|_| pooled), ..output };
                 self.excite(index, node, *reduced, *activation, input, output)?;
             }
+            Task::Attention { scale } => self.attention(index, node, *scale, output)?,
             Task::GlobalPool => {
                 if let Some(vector) = output.vector {
                     self.means(index, input, vector)?;
@@ -288,6 +291,28 @@ impl<'a> Lowering<'a> {
             )?;
             self.push(index, step, None, vec![(TensorId::XH, part.span), (TensorId::YH, vector.span)]);
             first += part.dims.c;
+        }
+        Ok(())
+    }
+
+    fn attention(&mut self, index: usize, node: &GraphNode, scale: Scale, y: Place) -> Result<(), Error> {
+        let of_inputs = |part: fn(Place) -> Option<Part>| -> Vec<Part> {
+            node.inputs.iter().filter_map(|&id| part(self.placement.places[id])).collect()
+        };
+        let [high, low] = [of_inputs(|place| place.high), of_inputs(|place| place.low)];
+        for (inputs, y) in [(high, y.high), (low, y.low)] {
+            let ([queries, keys, values], Some(y)) = (inputs.as_slice(), y) else { continue };
+            let job = attention::Job {
+                queries: queries.dims,
+                keys: keys.dims,
+                values: values.dims,
+                scale: scale.of(keys.dims.c) as f32,
+                slice: y.slice,
+            };
+            let step = attention::step(self.placement.facts, self.types(), &job)?;
+            let inputs = [(TensorId::XH, queries), (TensorId::XL, keys), (TensorId::XP, values)];
+            let tensors = inputs.into_iter().chain([(TensorId::YH, &y)]).map(|(id, part)| (id, part.span)).collect();
+            self.push(index, step, None, tensors);
         }
         Ok(())
     }

@@ -75,10 +75,7 @@ impl<'a> Placement<'a> {
     }
 
     fn maps(&self, id: ValueId) -> [Option<Dims>; 2] {
-        match self.shapes[id] {
-            ValueShape::Map { high, low, .. } => [high, low],
-            ValueShape::Vector { .. } => [None, None],
-        }
+        self.shapes[id].parts()
     }
 
     /// Places inputs of concatenations in the concatenation's tensor, so that they need not be copied, if their makers
@@ -145,6 +142,7 @@ impl<'a> Placement<'a> {
             | Task::Norm { .. }
             | Task::Activation { .. }
             | Task::Add { .. }
+            | Task::Attention { .. }
             | Task::Concat => true,
             Task::GlobalPool | Task::Linear { .. } | Task::Softmax => false,
         }

@@ -54,6 +54,7 @@ pub const NAMES: &[&str] = &[
     "symbol-densenet121",
     "c2d-resnet50",
     "i3d-resnet50",
+    "i3d-resnet50-nl",
 ];
 
 /// What can be chosen for a built-in network.
@@ -118,7 +119,7 @@ pub fn build(name: &str, settings: &Settings) -> Result<Network, Error> {
         Family::Densenet => densenet::build(&mut nodes, alpha),
         Family::MobilenetV1 => mobilenet::v1(&mut nodes, alpha, width),
         Family::MobilenetV2(whole) => mobilenet::v2(&mut nodes, *whole, alpha, width),
-        Family::Video { inflated } => video::build(&mut nodes, *inflated, alpha),
+        Family::Video(shape) => video::build(&mut nodes, *shape, alpha),
     };
     let pooled = nodes.add("avgpool", Op::GlobalPool { input: map });
     let outputs = classes.unwrap_or(data.classes());
@@ -165,7 +166,7 @@ enum Family {
     Densenet,
     MobilenetV1,
     MobilenetV2(Whole),
-    Video { inflated: bool },
+    Video(video::Shape),
 }
 
 /// What a network was published for.
@@ -186,6 +187,7 @@ fn find(name: &str) -> Result<(Family, Data), Error> {
     let plain = Shape::plain;
     let wide = |blocks| Shape { groups: 32, inner: 2, ..plain(blocks) };
     let basic = |blocks, channels| Basic(basic::Shape { blocks, channels });
+    let video = |inflated, non_local| Video(video::Shape { inflated, non_local });
     Ok(match name {
         "resnet18" => (basic(&[2, 2, 2, 2], 64), ImageNet),
         "resnet34" => (basic(&[3, 4, 6, 3], 64), ImageNet),
@@ -219,8 +221,9 @@ fn find(name: &str) -> Result<(Family, Data), Error> {
         "symbol-resnext101" => (Preact(wide([3, 4, 23, 3])), Symbol),
         "symbol-se-resnet50" => (Preact(Shape { excite: true, ..plain([3, 4, 6, 3]) }), Symbol),
         "symbol-densenet121" => (Densenet, Symbol),
-        "c2d-resnet50" => (Video { inflated: false }, Kinetics),
-        "i3d-resnet50" => (Video { inflated: true }, Kinetics),
+        "c2d-resnet50" => (video(false, false), Kinetics),
+        "i3d-resnet50" => (video(true, false), Kinetics),
+        "i3d-resnet50-nl" => (video(true, true), Kinetics),
         _ => return Err(Error::argument("network", name, format!("must be one of {}", NAMES.join(", ")))),
     })
 }

@@ -54,12 +54,13 @@ pub(super) fn build(nodes: &mut Nodes, shape: &Shape, stem: Stem, alpha: f64) ->
         }
     };
     for layer in 1..=4 {
-        map = self::layer(nodes, shape, layer, map, alpha, |_| None);
+        map = self::layer(nodes, shape, layer, map, alpha, |_| None, |_, _, map| map);
     }
     map
 }
 
-/// The residual blocks of `layer1`, ... or `layer4`. `time` gives the time axis of the first convolution of a block.
+/// The residual blocks of `layer1`, ... or `layer4`. `time` gives the time axis of the first convolution of a block, and
+/// `behind` adds nodes behind a block.
 pub(super) fn layer(
     nodes: &mut Nodes,
     shape: &Shape,
@@ -67,6 +68,7 @@ pub(super) fn layer(
     mut map: String,
     alpha: f64,
     time: impl Fn(usize) -> Option<TimeAxis>,
+    behind: impl Fn(&mut Nodes, usize, String) -> String,
 ) -> String {
     let width = 32 << layer;
     let (inner, channels) = (width * shape.inner, 4 * width);
@@ -103,6 +105,7 @@ pub(super) fn layer(
         } else {
             nodes.conv(name("conv3"), Conv { residual: Some(shortcut), ..third })
         };
+        map = behind(nodes, block, map);
     }
     nodes.end_stage(&map);
     map

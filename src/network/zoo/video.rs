@@ -1,13 +1,23 @@
-//! ResNet-50 for clips: C2D convolves frame by frame, and I3D also in time.
+//! ResNet-50 for clips: C2D convolves frame by frame, and I3D also in time. I3D may have non-local blocks.
 
-use super::nodes::Nodes;
+use super::nodes::{Nodes, conv1x1};
 use super::{resnet, stem};
-use crate::layer::TimeAxis;
-use crate::network::description::{Axes, Conv, Op, Pool, PoolKind};
+use crate::layer::{Activation, TimeAxis};
+use crate::network::description::{Attention, Axes, Conv, Op, Pool, PoolKind};
 
-const SHAPE: resnet::Shape = resnet::Shape::plain([3, 4, 6, 3]);
+const BLOCKS: resnet::Shape = resnet::Shape::plain([3, 4, 6, 3]);
 
-pub(super) fn build(nodes: &mut Nodes, inflated: bool, alpha: f64) -> String {
+/// How the networks differ.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    /// Whether convolutions reach over frames.
+    pub(super) inflated: bool,
+    /// Whether there are non-local blocks.
+    pub(super) non_local: bool,
+}
+
+pub(super) fn build(nodes: &mut Nodes, shape: Shape, alpha: f64) -> String {
+    let Shape { inflated, non_local } = shape;
     let frames = |kernel| TimeAxis { kernel, padding: kernel / 2, ..TimeAxis::IMAGE };
     let max_pool = |nodes: &mut Nodes, name: &str, input: String, kernel: [u32; 3], stride: [u32; 3]| {
         let (kernel, stride) = (Axes::Video(kernel), Axes::Video(stride));
@@ -25,10 +35,32 @@ pub(super) fn build(nodes: &mut Nodes, inflated: bool, alpha: f64) -> String {
             4 => !block.is_multiple_of(2),
             _ => block.is_multiple_of(2),
         };
-        map = resnet::layer(nodes, &SHAPE, layer, map, alpha, |block| (inflated && in_time(block)).then(|| frames(3)));
+        let time = |block: usize| (inflated && in_time(block)).then(|| frames(3));
+        let behind = |nodes: &mut Nodes, block: usize, map: String| {
+            // Every second residual block of `layer2` and `layer3`.
+            let wanted = non_local && matches!(layer, 2 | 3) && !block.is_multiple_of(2);
+            let name = format!("layer{layer}.{block}.nl");
+            if wanted { self::non_local(nodes, &name, map, 128 << layer, alpha) } else { map }
+        };
+        map = resnet::layer(nodes, &BLOCKS, layer, map, alpha, time, behind);
         if layer == 1 {
             map = max_pool(nodes, "pool2", map, [2, 1, 1], [2, 1, 1]);
         }
     }
     map
+}
+
+/// A non-local block of the embedded Gaussian (Wang et al., 2018). Its convolutions are octave convolutions, and between
+/// them each frequency is by itself.
+fn non_local(nodes: &mut Nodes, block: &str, input: String, channels: u32, alpha: f64) -> String {
+    let name = |part: &str| format!("{block}.{part}");
+    let half = |input: &str| Conv { alpha, bias: true, ..Conv::new(input, channels / 2) };
+    let queries = nodes.conv(name("theta"), half(&input));
+    let two = Axes::Image([2, 2]);
+    let smaller = nodes.add(name("pool"), Op::Pool(Pool::new(&input, PoolKind::Max, two, two)));
+    let keys = nodes.conv(name("phi"), half(&smaller));
+    let values = nodes.conv(name("g"), half(&smaller));
+    let mean = nodes.add(name("attention"), Op::Attention(Attention { queries, keys, values, scale: None }));
+    let out = Conv { activation: Activation::None, residual: Some(input), ..conv1x1(&mean, channels, alpha) };
+    nodes.conv(name("out"), out)
 }

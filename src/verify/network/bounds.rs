@@ -3,8 +3,10 @@
 use crate::device::DeviceFacts;
 use crate::error::Error;
 use crate::error_bounds::Bounds;
+use crate::kernels::attention;
+use crate::kernels::job::Slice;
 use crate::layer::{Activation, Frequency, Spec};
-use crate::network::{Checkpoint, Graph, GraphNode, NetworkPlan, PoolKind, Task, ValueId, ValueShape};
+use crate::network::{Checkpoint, Graph, GraphNode, NetworkPlan, PoolKind, Scale, Task, ValueId, ValueShape};
 use crate::plan::{Options, Plan};
 use crate::reference::network::{Value, node};
 use crate::reference::{Maps, Tensor, magnitude_f64};
@@ -116,6 +118,7 @@ impl NodeBounds<'_> {
             }
             Task::Add { activation } => self.add(node, *activation, y),
             Task::Excite { activation, .. } => self.excite(node, *activation, y),
+            Task::Attention { scale } => self.attention(node, *scale, y),
             Task::Linear { activation, .. } => {
                 let tensors = ["weight", "bias"].map(|name| self.tensor(node, name));
                 let (x, e) = (self.value(input), self.error(input));
@@ -269,6 +272,30 @@ impl NodeBounds<'_> {
         })
     }
 
+    fn attention(&self, node: &GraphNode, scale: Scale, y: &Value) -> Value {
+        let values = [0, 1, 2].map(|i| parts(self.value(node.inputs[i])));
+        let errors = [0, 1, 2].map(|i| parts(self.error(node.inputs[i])));
+        let bound = |part: usize, y: &Tensor| {
+            let of = |tensors: &[Parts; 3]| {
+                let [q, k, v] = tensors;
+                Some([q[part].clone()?, k[part].clone()?, v[part].clone()?])
+            };
+            let (x, e) = of(&values).zip(of(&errors))?;
+            let [queries, keys, values] = x.each_ref().map(|tensor| tensor.dims);
+            let scale = scale.of(keys.c);
+            let job = attention::Job { queries, keys, values, scale: scale as f32, slice: Slice::whole(values.c) };
+            let tiles = attention::tiles_of_keys(self.facts, &job) as f64;
+            Some(attended(&x, &e, scale, tiles, y))
+        };
+        match y {
+            Value::Map { high, low } => {
+                let of = |part, y: &Option<Tensor>| y.as_ref().and_then(|y| bound(part, y));
+                Value::Map { high: of(0, high), low: of(1, low) }
+            }
+            Value::Vector { .. } => y.clone(),
+        }
+    }
+
     fn softmax(&self, input: ValueId, y: &Value) -> Value {
         let (x, e) = (numbers(self.value(input)), numbers(self.error(input)));
         let Value::Vector { c, .. } = y else { return y.clone() };
@@ -284,6 +311,60 @@ impl NodeBounds<'_> {
             stored(y, relative * y + 2f64.powi(-125))
         })
     }
+}
+
+/// The bounds of the attention `y` of queries, keys and values `x`, whose errors are at most `e`. The device goes through
+/// the keys in so many tiles.
+fn attended(x: &[Tensor; 3], e: &[Tensor; 3], scale: f64, tiles: f64, y: &Tensor) -> Tensor {
+    let [to, from] = [x[0].dims, x[1].dims].map(|dims| dims.positions() as usize);
+    let [depth, channels] = [x[1].dims.c, x[2].dims.c].map(|c| c as usize);
+    let mut data = vec![0.0; y.data.len()];
+    for column in 0..y.dims.n as usize * to {
+        let (sample, i) = (column / to, column % to);
+        let of = |tensors: &[Tensor; 3], d: usize, j: usize| {
+            let [query, key] = [(sample * depth + d) * to + i, (sample * depth + d) * from + j];
+            (tensors[0].data[query], tensors[1].data[key])
+        };
+        // Scores, and how far they may be off.
+        let mut scores = Vec::with_capacity(from);
+        let (mut off, mut exact) = (0.0f64, 0.0f64);
+        for j in 0..from {
+            let (mut score, mut size, mut magnitude) = (0.0, 0.0, 0.0);
+            for d in 0..depth {
+                let ((q, k), (e_q, e_k)) = (of(x, d, j), of(e, d, j));
+                score += scale * q * k;
+                size += scale.abs() * (q * k).abs();
+                magnitude += scale.abs() * (q.abs() + e_q) * (k.abs() + e_k);
+            }
+            scores.push(score);
+            exact = exact.max(magnitude - size);
+            off = off.max((rounding(depth as f64) + 4.0 * U) * magnitude);
+        }
+        let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let range = largest - scores.iter().copied().fold(f64::INFINITY, f64::min) + 2.0 * (exact + off);
+        let sum: f64 = scores.iter().map(|score| (score - largest).exp()).sum();
+        let error = exact + off + attention::exponent_error(tiles, range) * U;
+        let factor = (2.0 * error).exp();
+        let rounding = rounding(from as f64 + tiles);
+        for c in 0..channels {
+            let row = (sample * channels + c) * from;
+            let (mut size, mut incoming, mut most) = (0.0, 0.0, 0.0f64);
+            for (j, score) in scores.iter().enumerate() {
+                let weight = (score - largest).exp() / sum;
+                let (value, e_v) = (x[2].data[row + j].abs(), e[2].data[row + j]);
+                size += weight * value;
+                incoming += weight * e_v;
+                most = most.max(value + e_v);
+            }
+            let at = (sample * channels + c) * to + i;
+            let bound = (factor - 1.0) * size + factor * (incoming + 2.0 * rounding * (size + incoming));
+            // A mean is not beyond the largest of its values, whatever their weights.
+            let bound = bound.min(y.data[at].abs() + most * (1.0 + 4.0 * rounding));
+            // A weight may be subnormal, and flushed to zero.
+            data[at] = stored(y.data[at], bound + from as f64 * most * 2f64.powi(-125) + 2f64.powi(-125));
+        }
+    }
+    Tensor { dims: y.dims, data }
 }
 
 /// For each sample, the means of `function` of the elements of each high channel, then of each low channel.

@@ -7,8 +7,8 @@ use super::NetworkCase;
 use crate::dims::InputSize;
 use crate::layer::{Activation, Downsample, Rounding, Split, TimeAxis};
 use crate::network::{
-    Axes, Conv, Ends, Excite, Graph, INPUT, Input, Network, Node, Op, Pool, PoolKind, Upsample, UpsampleMode,
-    UpsampleTo, ValueShape,
+    Attention, Axes, Conv, Ends, Excite, Graph, INPUT, Input, Network, Node, Op, Pool, PoolKind, Upsample,
+    UpsampleMode, UpsampleTo, ValueShape,
 };
 
 /// The most elements of a value, and the most multiply-adds of a node.
@@ -157,7 +157,8 @@ impl<'a, R: Rng> Draw<'a, R> {
             22..25 => self.upsample(),
             25..27 => self.add(),
             27 => self.activate(),
-            28 | 29 => self.map().map(|(input, _)| Op::GlobalPool { input }),
+            28 => self.map().map(|(input, _)| Op::GlobalPool { input }),
+            29 => self.attention(),
             _ => self.of_vector(),
         };
         if let Some(op) = op {
@@ -315,6 +316,25 @@ impl<'a, R: Rng> Draw<'a, R> {
         let Some((input, _)) = self.map() else { return };
         let (reduced, activation) = (self.rng.random_range(1..=6), self.activation());
         self.push_with_residual(|residual| Op::Excite(Excite { input: input.clone(), reduced, residual, activation }));
+    }
+
+    /// Keys of any size with the channels of the queries, and values of that size. One map may be more than one of them.
+    fn attention(&mut self) -> Option<Op> {
+        let channels = |shape: &ValueShape| match *shape {
+            ValueShape::Map { high, low, .. } => Some([high, low].map(|part| part.map_or(0, |dims| dims.c))),
+            ValueShape::Vector { .. } => None,
+        };
+        let (queries, of_queries) = self.map()?;
+        let (keys, of_keys) = self.pick(|shape| channels(shape) == channels(&of_queries))?;
+        let present = |shape: &ValueShape| channels(shape).map(|channels| channels.map(|c| c > 0));
+        let (values, _) = self.pick(|shape| match (*shape, of_keys) {
+            (ValueShape::Map { size, .. }, ValueShape::Map { size: wanted, .. }) => {
+                size == wanted && present(shape) == present(&of_queries)
+            }
+            _ => false,
+        })?;
+        let scale = choose(self.rng, &[None, None, Some(1.0), Some(-0.25)]);
+        Some(Op::Attention(Attention { queries, keys, values, scale }))
     }
 
     fn of_vector(&mut self) -> Option<Op> {

@@ -17,10 +17,18 @@
 //! - e, taken through the node: |W| e for a convolution or a matrix, the largest e for a maximum, the mean of e for a mean or
 //!   for bilinear upsampling, the sum of e for an addition,
 //!   |f| e_x + (|x| + e_x) e_f for a product of x and a factor f, y (exp(2 e) - 1) for a softmax;
+//!   for attention, see below;
 //! - the rounding of the node, with S taken from |x| + e: the bound of a layer for a convolution (with W in place of S for
 //!   a Winograd one), and (8 sqrt(K) + 16) u S for all other sums of K terms;
 //! - both times the Lipschitz constant of the activation, plus the error of the shader's own function;
 //! - 4 u |y|.
+//!
+//! Attention is y = sum of p v over the keys, with p = exp(s) over the sum of all exp(s). Let E be how far a score s may be
+//! off, for the largest of a query's: what its dot product brings from the errors of queries and keys, plus the bound of a
+//! sum of products. To that comes how far the exponentials are off, as a distance of s: `kernels::attention` derives it.
+//! Scores that are off by E change a weight exp(s) and their sum by a factor of at most exp(E) each, and p by exp(2 E). So
+//! the bound is (exp(2 E) - 1) sum(p |v|), plus exp(2 E) sum(p e_v), plus the rounding of both sums. But no mean is beyond
+//! the largest of its values.
 
 mod bounds;
 mod compare;

@@ -198,7 +198,7 @@ fn mistakes_are_refused_in_a_line() {
     with(
         "resnet51",
         weights,
-        &["network is resnet51: must be one of ", "resnet50", "i3d-resnet50, digits, or FILE.json"],
+        &["network is resnet51: must be one of ", "resnet50", "i3d-resnet50-nl, digits, or FILE.json"],
     );
     with(
         "model.onnx",
