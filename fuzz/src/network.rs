@@ -59,7 +59,7 @@ fn name(draw: &mut Draw, nodes: &[Node]) -> String {
 
 fn op(draw: &mut Draw, nodes: &[Node]) -> Op {
     let input = name(draw, nodes);
-    match draw.within(0..=14) {
+    match draw.within(0..=15) {
         0..=4 => Op::Conv(conv(draw, nodes, input)),
         5 | 6 => Op::Pool(pool(draw, input)),
         7 => Op::Norm { input, affine: draw.flag(), activation: draw.activation() },
@@ -80,6 +80,7 @@ fn op(draw: &mut Draw, nodes: &[Node]) -> Op {
             Op::Add { inputs, activation: draw.activation() }
         }
         14 => Op::Activation { input, activation: draw.activation() },
+        15 => Op::Gate { input, by: name(draw, nodes) },
         _ => Op::Linear { input, outputs: draw.number(1..=5), bias: draw.flag(), activation: draw.activation() },
     }
 }

@@ -35,6 +35,9 @@ pub struct Args {
     /// Frames of the input, if the file leaves them open (default: 8)
     #[arg(long, value_name = "N")]
     frames: Option<u32>,
+    /// The value that is the answer: an output of the file, or any other name in it (default: its only output)
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
     /// The network takes pictures as those trained on ImageNet do: the middle, with the mean and deviation of ImageNet.
     /// Needed for "octconv classify"; else add "picture" to network.json
     #[arg(long)]
@@ -51,6 +54,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     options.name = Some(name);
     options.size = args.size.map(|size| [size.h, size.w]);
     options.frames = args.frames;
+    options.output = args.output.clone();
     let Imported { mut network, checkpoint, report, .. } = {
         let mut external = |location: &str, offset: u64, length: Option<u64>| {
             read_beside(&args.model, location, offset, length, args.limits).map_err(|error| format!("{error:#}"))

@@ -68,6 +68,8 @@ fn networks_answer_as_onnx_runtime() {
         ("brain_odd", 0, 47),
         ("scaled_groups", 3, 0),
         ("unet", 2, 3),
+        ("gated", 2, 2),
+        ("shuffled", 0, 0),
         ("plain_resnet", 0, 8),
         ("plain_mobilenet", 0, 6),
     ] {

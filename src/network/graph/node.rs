@@ -27,6 +27,7 @@ pub(crate) enum Task {
     Add { activation: Activation },
     Concat,
     Excite { reduced: u32, activation: Activation },
+    Gate,
     GlobalPool,
     Linear { bias: bool, activation: Activation },
     Softmax,

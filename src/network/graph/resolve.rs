@@ -111,6 +111,16 @@ pub(super) fn resolve(
             let task = Task::Excite { reduced: excite.reduced, activation: excite.activation };
             (vec![id(&excite.input)?], residual(&excite.residual, split)?, task, Kind::Map(split))
         }
+        Op::Gate { input, by } => {
+            let split = map(input)?;
+            let (found, wanted) = (vector(by)?, split.channels());
+            if found != wanted {
+                return Err(refuse(format!(
+                    "its vector {by} has {found} elements: must have {wanted}, as {input} has channels"
+                )));
+            }
+            (vec![id(input)?, id(by)?], None, Task::Gate, Kind::Map(split))
+        }
         Op::GlobalPool { input } => (vec![id(input)?], None, Task::GlobalPool, Kind::Vector(map(input)?.channels())),
         Op::Linear { input, outputs, bias, activation } => {
             vector(input)?;

@@ -1,5 +1,6 @@
 //! A network cut into dispatches and buffers, for a size and a device.
 
+mod doubled;
 mod lifetimes;
 mod lower;
 mod memory;

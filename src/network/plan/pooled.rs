@@ -100,6 +100,7 @@ impl Gains<'_> {
             | Task::Norm { .. }
             | Task::Excite { .. }
             | Task::Activation { .. }
+            | Task::Gate
             | Task::Add { .. } => 0.5 * alone,
             _ => alone,
         }

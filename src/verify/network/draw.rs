@@ -148,7 +148,7 @@ impl<'a, R: Rng> Draw<'a, R> {
 
     /// Tries to add one node.
     fn node(&mut self) {
-        let op = match self.rng.random_range(0..31) {
+        let op = match self.rng.random_range(0..32) {
             0..12 => return self.conv(),
             12..15 => self.pool(),
             15..17 => self.norm(),
@@ -157,6 +157,7 @@ impl<'a, R: Rng> Draw<'a, R> {
             22..25 => self.upsample(),
             25..27 => self.add(),
             27 => self.activate(),
+            31 => self.gate(),
             28 | 29 => self.map().map(|(input, _)| Op::GlobalPool { input }),
             _ => self.of_vector(),
         };
@@ -315,6 +316,21 @@ impl<'a, R: Rng> Draw<'a, R> {
         let Some((input, _)) = self.map() else { return };
         let (reduced, activation) = (self.rng.random_range(1..=6), self.activation());
         self.push_with_residual(|residual| Op::Excite(Excite { input: input.clone(), reduced, residual, activation }));
+    }
+
+    /// By a vector that fits, or by one that is made for it.
+    fn gate(&mut self) -> Option<Op> {
+        let (input, shape) = self.map()?;
+        let ValueShape::Map { high, low, .. } = shape else { return None };
+        let channels = [high, low].into_iter().flatten().map(|dims| dims.c).sum();
+        let fits = |other: &ValueShape| matches!(*other, ValueShape::Vector { c, .. } if c == channels);
+        if let Some((by, _)) = self.pick(fits) {
+            return Some(Op::Gate { input, by });
+        }
+        let from = self.vector()?;
+        let (bias, activation) = (self.rng.random(), self.activation());
+        let made = self.push(Op::Linear { input: from, outputs: channels, bias, activation });
+        made.then(|| Op::Gate { input, by: self.network.output.clone() })
     }
 
     fn of_vector(&mut self) -> Option<Op> {
