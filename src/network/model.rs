@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::kernels::job::TensorId;
 use crate::kernels::packing::check_range;
 use crate::kernels::{excite, linear, scale};
-use crate::layer::{Path, Weights};
+use crate::layer::{Frequency, Path, Weights};
 use crate::precision::Dtype;
 
 /// A network with its weights on a device. Inferences of all sizes share weights and pipelines.
@@ -204,24 +204,18 @@ impl Model {
             }
             (Params::Doubled(packing, spec, low), Task::Conv { spec: plain, .. }) => {
                 let weights = self.checkpoint.conv_weights(&node.name, eps);
-                let [_, columns, taps @ ..] = plain.weight_shape(Path::HH).map(|d| d as usize);
-                let taps: usize = taps.iter().product();
-                // In groups, all columns are low, and each row has only those of its group.
-                let low = if low.len() == plain.input().high as usize {
-                    0..columns
-                } else {
-                    low.start as usize..low.end as usize
-                };
-                let chosen = |is_low: bool| -> Vec<f32> {
-                    let taps_of =
-                        |(i, taps): (usize, &[f32])| (low.contains(&(i % columns)) == is_low).then(|| taps.to_vec());
-                    let all = weights.w_hh.unwrap_or_default();
-                    all.chunks_exact(taps.max(1)).enumerate().filter_map(taps_of).flatten().collect()
-                };
-                let (high, low) = (chosen(false), chosen(true));
+                let (high, low) = weights.apart(plain, low);
                 let weights = Weights { w_hh: spec.has(Path::HH).then_some(&high), w_lh: Some(&low), ..weights };
                 weights.validate(spec)?;
                 packing.pack(spec, &weights)
+            }
+            (Params::Normed(packing, norm), Task::Conv { spec, .. }) => {
+                let norm = &self.graph.nodes[*norm].name;
+                let factors = |frequency| self.checkpoint.factors(norm, frequency, eps);
+                let factors = [factors(Frequency::High)?, factors(Frequency::Low)?];
+                let weights = self.checkpoint.conv_weights(&node.name, eps);
+                weights.validate(spec)?;
+                weights.behind_norm(spec, &factors, |weights| packing.pack(spec, weights))
             }
             (Params::Norm(frequency), _) => {
                 let pairs = self.checkpoint.factors(&node.name, *frequency, eps)?.unwrap_or_default();
@@ -247,7 +241,7 @@ impl Model {
                 }
                 linear::pack(weight, bias, outputs as usize, inputs as usize, *dtype)
             }
-            (Params::Conv(_) | Params::Doubled(..), _) => Ok(Vec::new()),
+            (Params::Conv(_) | Params::Doubled(..) | Params::Normed(..), _) => Ok(Vec::new()),
         }
     }
 }

@@ -3,21 +3,10 @@
 
 use std::ops::Range;
 
-use super::options::NetworkOptions;
+use super::roles::{Role, Uses};
 use crate::dims::InputSize;
 use crate::layer::{Activation, Path, Resample, Spec, Split};
-use crate::network::graph::{Graph, Task, ValueId, ValueShape};
-
-/// What becomes of a node.
-#[derive(Clone, Debug)]
-pub(super) enum Role {
-    /// It is what it is.
-    Itself,
-    /// Another node does its work, and its value is never made.
-    Hidden,
-    /// It makes its value as this layer.
-    Layer(Doubled),
-}
+use crate::network::graph::{Task, ValueId, ValueShape};
 
 /// An octave layer in place of a convolution and an upsampling.
 #[derive(Clone, Debug)]
@@ -40,38 +29,18 @@ impl Doubled {
     }
 }
 
-/// The roles of all nodes.
-pub(super) fn roles(graph: &Graph, shapes: &[ValueShape], options: &NetworkOptions) -> Vec<Role> {
-    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); shapes.len()];
-    for (index, node) in graph.nodes.iter().enumerate() {
-        node.inputs.iter().chain(&node.residual).for_each(|&id| readers[id].push(index));
-    }
-    let kept: Vec<bool> = (0..shapes.len())
-        .map(|id| id == graph.output || options.keep.iter().any(|name| name == graph.name(id)))
-        .collect();
-    let finder = Finder { graph, shapes, readers, kept };
-    let mut roles = vec![Role::Itself; graph.nodes.len()];
-    for index in 0..graph.nodes.len() {
-        if matches!(roles[index], Role::Itself) {
-            finder.behind(index, &mut roles);
+/// Finds the convolutions and upsamplings that are planned together.
+pub(super) fn find(uses: &Uses, roles: &mut [Role]) {
+    for find in [Uses::behind, Uses::in_front] {
+        for index in 0..roles.len() {
+            if matches!(roles[index], Role::Itself) {
+                find(uses, index, roles);
+            }
         }
     }
-    for index in 0..graph.nodes.len() {
-        if matches!(roles[index], Role::Itself) {
-            finder.in_front(index, &mut roles);
-        }
-    }
-    roles
 }
 
-struct Finder<'a> {
-    graph: &'a Graph,
-    shapes: &'a [ValueShape],
-    readers: Vec<Vec<usize>>,
-    kept: Vec<bool>,
-}
-
-impl Finder<'_> {
+impl Uses<'_> {
     /// The convolution of a node: of stride 1, from a map of high frequency alone to one.
     fn conv(&self, index: usize) -> Option<&Spec> {
         let Task::Conv { spec, .. } = &self.graph.nodes[index].task else { return None };
@@ -93,14 +62,6 @@ impl Finder<'_> {
         let ValueShape::Map { size, low: None, .. } = self.shapes[from] else { return None };
         let doubled = InputSize { h: size.h.checked_mul(2)?, w: size.w.checked_mul(2)?, ..size };
         (self.size(index + 1)? == doubled).then_some(from)
-    }
-
-    /// The only node that reads a value which nobody else sees.
-    fn sole_reader(&self, id: ValueId) -> Option<usize> {
-        match self.readers[id].as_slice() {
-            &[reader] if !self.kept[id] => Some(reader),
-            _ => None,
-        }
     }
 
     /// A convolution, then the doubling; then perhaps a sum with another map.
@@ -162,7 +123,10 @@ impl Finder<'_> {
             .map(|&conv| {
                 let (spec, node) = (self.conv(conv)?, &self.graph.nodes[conv]);
                 let single = spec.kernel() == [1, 1] && spec.padding() == [0, 0];
-                let free = matches!(roles[conv], Role::Itself) && node.inputs[0] == read && node.residual != Some(read);
+                // Both frequencies and a residual are more buffers than some devices bind.
+                let free = matches!(roles[conv], Role::Itself)
+                    && node.inputs[0] == read
+                    && if high.is_some() { node.residual.is_none() } else { node.residual != Some(read) };
                 let all = spec.input().high;
                 let columns = columns.clone().unwrap_or(0..all);
                 let low_channels = columns.end - columns.start;

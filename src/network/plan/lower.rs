@@ -1,7 +1,8 @@
 //! Turns nodes into dispatches.
 
-use super::doubled::{Doubled, Role};
+use super::doubled::Doubled;
 use super::place::Placement;
+use super::roles::Role;
 use super::step::{Params, Part, Place, PlannedStep, Span};
 use crate::device::check_size;
 use crate::dims::{Dims, InputSize};
@@ -52,11 +53,12 @@ impl<'a> Lowering<'a> {
     pub(super) fn node(&mut self, index: usize) -> Result<(), Error> {
         let node = &self.placement.graph.nodes[index];
         match self.placement.roles[index].clone() {
-            Role::Itself => {}
+            Role::Itself | Role::Normed(_) => {}
             Role::Hidden => return Ok(()),
             Role::Layer(layer) => return self.doubled(index, &layer),
         }
-        let (input, output) = (self.placement.places[node.inputs[0]], self.placement.places[index + 1]);
+        let input = self.placement.roles[index].input(self.placement.graph, node);
+        let (input, output) = (self.placement.places[input], self.placement.places[index + 1]);
         self.placement.check_sizes(output, "a map")?;
         let both = |input: Place| [(input.high, output.high), (input.low, output.low)];
         let mut pooled = false;
@@ -186,7 +188,15 @@ impl<'a> Lowering<'a> {
         let ValueShape::Map { size, .. } = self.placement.shapes[node.inputs[0]] else { return Ok(false) };
         let residual = node.residual.map(|id| self.placement.places[id]).unwrap_or_default();
         let x = Place { pooled: x.pooled.filter(|_| self.placement.pooled.read[index]), ..x };
-        self.layer(index, index, spec, size, [x, residual, y], Params::Conv)?;
+        let norm = match self.placement.roles[index] {
+            Role::Normed(norm) => Some(norm),
+            _ => None,
+        };
+        let params = |packing| match norm {
+            Some(norm) => Params::Normed(packing, norm),
+            None => Params::Conv(packing),
+        };
+        self.layer(index, index, spec, size, [x, residual, y], params)?;
         Ok(y.pooled.is_some())
     }
 

@@ -4,11 +4,13 @@ mod doubled;
 mod lifetimes;
 mod lower;
 mod memory;
+mod normed;
 mod options;
 mod place;
 #[expect(clippy::module_inception, reason = "the module is named for what it makes")]
 mod plan;
 mod pooled;
+mod roles;
 mod stem;
 mod step;
 

@@ -1,8 +1,8 @@
 //! Decides where each value lies: in tensors of its own, or in channels of a concatenation.
 
-use super::doubled::{Role, roles};
 use super::options::NetworkOptions;
 use super::pooled::Pooled;
+use super::roles::{Role, roles};
 use super::step::{Part, Place, Span};
 use crate::device::{DeviceFacts, check_size};
 use crate::dims::Dims;
@@ -32,9 +32,9 @@ impl<'a> Placement<'a> {
         options: &'a NetworkOptions,
         facts: &'a DeviceFacts,
     ) -> Self {
-        let pooled = Pooled::new(graph, shapes, options, facts);
-        let places = vec![Place::default(); shapes.len()];
         let roles = roles(graph, shapes, options);
+        let pooled = Pooled::new(graph, shapes, &roles, options, facts);
+        let places = vec![Place::default(); shapes.len()];
         let mut placement = Self { graph, options, facts, shapes, pooled, roles, places, tensors: Vec::new() };
         placement.place_concats();
         for id in 0..shapes.len() {
@@ -52,12 +52,7 @@ impl<'a> Placement<'a> {
 
     /// The values that a node reads, as it is planned.
     fn reads(&self, index: usize) -> Vec<ValueId> {
-        let node = &self.graph.nodes[index];
-        match &self.roles[index] {
-            Role::Itself => node.inputs.iter().chain(&node.residual).copied().collect(),
-            Role::Hidden => Vec::new(),
-            Role::Layer(layer) => layer.reads().collect(),
-        }
+        self.roles[index].reads(self.graph, &self.graph.nodes[index])
     }
 
     pub(super) fn tensor(&mut self, bytes: u64) -> Span {

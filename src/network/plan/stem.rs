@@ -1,7 +1,7 @@
 //! The stem: a plain convolution and the pool behind it, in bands of rows.
 
-use super::doubled::Role;
 use super::lower::{Lowering, PlannedLayer, operand};
+use super::roles::Role;
 use super::step::{Params, Part, Place, PlannedStep, Span};
 use crate::dims::Dims;
 use crate::error::Error;
