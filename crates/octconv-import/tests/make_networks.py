@@ -394,6 +394,7 @@ class Shuffled(nn.Module):
         self.sparse = nn.Conv2d(3, 8, 1, stride=3)
         self.turned = nn.ConvTranspose2d(8, 8, 3, padding=1, groups=2)
         self.units = nn.ModuleList([nn.Sequential(cbr(4, 4), cbr(4, 4, 3, g=4)[:2], cbr(4, 4)) for _ in range(2)])
+        self.level, self.join = nn.Sequential(nn.AdaptiveAvgPool2d(1), cbr(8, 4)), cbr(12, 8)
         self.fc = nn.Linear(9, 5)
 
     def shuffle(self, x):
@@ -407,6 +408,9 @@ class Shuffled(nn.Module):
         for unit in self.units:
             a, b = y.chunk(2, 1)
             y = self.shuffle(torch.cat([a, unit(b)], 1))
+        # DeepLab's means of the whole picture, enlarged again.
+        level = F.interpolate(self.level(y), size=y.shape[2:], mode="bilinear", align_corners=False)
+        y = self.join(torch.cat([y, level], 1))
         small = F.interpolate(self.uneven(x)[:, 2:5], scale_factor=0.5, mode="nearest")
         means = torch.cat([y.mean((2, 3)), small.mean((2, 3)), self.sparse(x).mean((2, 3))], 1)
         return self.fc(means[:, 3:12])

@@ -543,7 +543,8 @@ impl Reading<'_> {
     }
 
     fn resize(&mut self) -> Made {
-        let (id, raw) = self.map(0)?;
+        let (id, raw) = self.value(0)?;
+        let (id, raw) = if self.reader.is_vector(id) { self.as_map(id)? } else { (id, raw) };
         let (upsample, sizes) = resize::read(self.node, self.constants, &raw, self.reader.opset)?;
         if let Some(Upsample::Nearest { rows, columns }) = &upsample {
             self.reader.take(rows.len() + columns.len())?;
@@ -552,6 +553,44 @@ impl Reading<'_> {
             None => Slot::Value(id, raw),
             Some(upsample) => self.reader.add(Op::Upsample(upsample), vec![id], sizes),
         })
+    }
+
+    /// A vector that is made of means, as a map of one position: the means as a pool of the whole map, and matrices as
+    /// convolutions.
+    fn as_map(&mut self, vector: Id) -> Result<(Id, Vec<usize>), String> {
+        let mut chain = Vec::new();
+        let mut at = vector;
+        let graph = &self.reader.graph;
+        while matches!(graph.op(at), Op::Linear { .. } | Op::Affine { .. } | Op::Activation(_)) {
+            chain.push(graph.op(at).clone());
+            at = graph.input(at);
+        }
+        let x = (*graph.op(at) == Op::GlobalPool).then(|| graph.input(at));
+        let whole = x.and_then(|x| Some((x, graph.shape(x).space()?, graph.shape(x).channels())));
+        let Some((x, kernel, channels)) = whole else {
+            return Err("its input 0 is a vector, and not of the means of a map: must be a map".into());
+        };
+        let sizes =
+            |channels: usize, video: bool| if video { vec![1, channels, 1, 1, 1] } else { vec![1, channels, 1, 1] };
+        let (video, padding) = (self.reader.graph.video, [Ends::default(); 3]);
+        let (kind, stride) = (PoolKind::Average, [1; 3]);
+        let pool = Pool { kind, kernel, stride, padding, ceil_mode: false, count_include_pad: false };
+        let mut raw = sizes(channels, video);
+        let mut id = self.reader.add(Op::Pool(pool), vec![x], raw.clone()).id().unwrap_or(x);
+        for op in chain.into_iter().rev() {
+            let op = match op {
+                Op::Linear { weights, outputs, bias, name } => {
+                    self.reader.take(weights.len())?;
+                    let shape = [outputs, weights.len() / outputs, 1, 1, 1];
+                    raw = sizes(outputs, video);
+                    let (stride, dilation, groups) = ([1; 3], [1; 3], 1);
+                    Op::Conv(Conv { weights, shape, bias, stride, padding, dilation, groups, name })
+                }
+                other => other,
+            };
+            id = self.reader.add(op, vec![id], raw.clone()).id().unwrap_or(id);
+        }
+        Ok((id, raw))
     }
 
     /// All changes of shape that keep the elements in their order.
