@@ -325,7 +325,7 @@ fn what_does_not_exist_is_refused() {
 #[test]
 fn pictures_are_made_as_in_training() {
     let resize = |name: &str, input_channels| {
-        let settings = zoo::Settings { input_channels, ..Default::default() };
+        let settings = Settings { input_channels, ..Default::default() };
         zoo::build(name, &settings).unwrap().picture.map(|picture| picture.resize)
     };
     for name in ["resnet50", "mobilenet-v2", "densenet121", "se-resnet152-v1e"] {

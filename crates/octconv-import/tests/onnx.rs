@@ -69,7 +69,7 @@ fn networks_answer_as_onnx_runtime() {
         ("scaled_groups", 3, 0),
         ("unet", 2, 3),
         ("gated", 2, 2),
-        ("shuffled", 0, 0),
+        ("shuffled", 0, 19),
         ("plain_resnet", 0, 8),
         ("plain_mobilenet", 0, 6),
     ] {
