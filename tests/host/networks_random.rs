@@ -241,7 +241,7 @@ fn more_nodes_than_any_network_has_are_refused() {
 fn networks_have_everything() {
     let facts = [false, true].map(|software| DeviceFacts { software, ..DeviceFacts::default() });
     let mut found = BTreeSet::new();
-    for seed in 0..400 {
+    for seed in 0..600 {
         let case = NetworkCase::random(seed);
         let nodes = &case.network.nodes;
         let graph = Graph::new(&case.network).unwrap();

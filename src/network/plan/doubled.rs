@@ -1,33 +1,10 @@
 //! Convolutions next to an upsampling that repeats each element 2x2 times: in an octave layer, that is the path from low
 //! to high frequency. So one dispatch does both, and the map between them is never made.
 
-use std::ops::Range;
-
-use super::roles::{Role, Uses};
+use super::roles::{Doubled, Role, Uses};
 use crate::dims::InputSize;
 use crate::layer::{Activation, Path, Resample, Spec, Split};
 use crate::network::graph::{Task, ValueId, ValueShape};
-
-/// An octave layer in place of a convolution and an upsampling.
-#[derive(Clone, Debug)]
-pub(super) struct Doubled {
-    /// The index of the convolution's node.
-    pub(super) conv: usize,
-    pub(super) spec: Spec,
-    /// The size of its high frequency.
-    pub(super) size: InputSize,
-    pub(super) high: Option<ValueId>,
-    pub(super) low: ValueId,
-    pub(super) residual: Option<ValueId>,
-    /// The input channels of the convolution that are low.
-    pub(super) columns: Range<u32>,
-}
-
-impl Doubled {
-    pub(super) fn reads(&self) -> impl Iterator<Item = ValueId> {
-        [self.high, Some(self.low), self.residual].into_iter().flatten()
-    }
-}
 
 /// Finds the convolutions and upsamplings that are planned together.
 pub(super) fn find(uses: &Uses, roles: &mut [Role]) {

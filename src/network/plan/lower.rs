@@ -1,8 +1,7 @@
 //! Turns nodes into dispatches.
 
-use super::doubled::Doubled;
 use super::place::Placement;
-use super::roles::Role;
+use super::roles::{Doubled, Role};
 use super::step::{Params, Part, Place, PlannedStep, Span};
 use crate::device::check_size;
 use crate::dims::{Dims, InputSize};

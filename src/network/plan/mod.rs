@@ -13,6 +13,7 @@ mod pooled;
 mod roles;
 mod stem;
 mod step;
+mod together;
 
 pub use options::NetworkOptions;
 pub use plan::{NetworkLayer, NetworkPlan, Stage};

@@ -2,8 +2,9 @@
 
 use super::options::NetworkOptions;
 use super::pooled::Pooled;
-use super::roles::{Role, roles};
+use super::roles::Role;
 use super::step::{Part, Place, Span};
+use super::together::roles;
 use crate::device::{DeviceFacts, check_size};
 use crate::dims::Dims;
 use crate::error::Error;

@@ -1,9 +1,31 @@
 //! What becomes of nodes that are planned together with others.
 
-use super::doubled::{self, Doubled};
-use super::normed;
-use super::options::NetworkOptions;
+use std::ops::Range;
+
+use crate::dims::InputSize;
+use crate::layer::Spec;
 use crate::network::graph::{Graph, GraphNode, ValueId, ValueShape};
+
+/// An octave layer in place of a convolution and an upsampling.
+#[derive(Clone, Debug)]
+pub(super) struct Doubled {
+    /// The index of the convolution's node.
+    pub(super) conv: usize,
+    pub(super) spec: Spec,
+    /// The size of its high frequency.
+    pub(super) size: InputSize,
+    pub(super) high: Option<ValueId>,
+    pub(super) low: ValueId,
+    pub(super) residual: Option<ValueId>,
+    /// The input channels of the convolution that are low.
+    pub(super) columns: Range<u32>,
+}
+
+impl Doubled {
+    pub(super) fn reads(&self) -> impl Iterator<Item = ValueId> {
+        [self.high, Some(self.low), self.residual].into_iter().flatten()
+    }
+}
 
 /// What becomes of a node.
 #[derive(Clone, Debug)]
@@ -56,20 +78,4 @@ impl Uses<'_> {
             _ => None,
         }
     }
-}
-
-/// The roles of all nodes.
-pub(super) fn roles(graph: &Graph, shapes: &[ValueShape], options: &NetworkOptions) -> Vec<Role> {
-    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); shapes.len()];
-    for (index, node) in graph.nodes.iter().enumerate() {
-        node.inputs.iter().chain(&node.residual).for_each(|&id| readers[id].push(index));
-    }
-    let mut kept = vec![false; shapes.len()];
-    kept[graph.output] = true;
-    options.keep.iter().filter_map(|name| graph.find(name)).for_each(|id| kept[id] = true);
-    let uses = Uses { graph, shapes, readers, kept };
-    let mut roles = vec![Role::Itself; graph.nodes.len()];
-    doubled::find(&uses, &mut roles);
-    normed::find(&uses, &mut roles);
-    roles
 }
