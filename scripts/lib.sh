@@ -25,14 +25,21 @@ say() {
 }
 
 fail() {
-    trap - EXIT
     printf 'error: %s\n' "$*" >&2
+    doing=
     exit 1
 }
 
-# If a command fails and ends the script, says what the script was doing.
+# At the end of the script: stops what runs beside it and, if a command failed, says what the script was doing.
+end() {
+    # A group of processes: cargo, and the program that it started.
+    [[ -z $device_process ]] || kill -- "-$device_process" 2>/dev/null || true
+    [[ $1 == 0 || -z $doing ]] || printf '\nerror: failed at: %s\n' "$doing" >&2
+}
 doing=starting
-trap '[[ $? == 0 ]] || printf "\nerror: failed at: %s\n" "$doing" >&2' EXIT
+trap 'end $?' EXIT
+# Tests that were started and are not awaited. Empty if there are none.
+device_process=
 
 # Installs packages on Debian and Ubuntu.
 install() {
@@ -135,23 +142,35 @@ find_drivers() {
     [[ ${#titles[@]} -gt 0 ]] || fail "no Vulkan device, and none could be installed: install mesa-vulkan-drivers"
 }
 
+# Sets `number` to that of a new run, and gives the run the title $1.
+start_report() {
+    number=$(find "$reports" -name '*.title' | wc -l)
+    number=$((number + 1))
+    echo "$1" >"$reports/$number.title"
+    : >"$reports/$number.cases"
+}
+
+# Runs `cargo test` with the arguments from $3 on, with the runner $2, as the run $1.
+test_as() {
+    # An absolute path, because cargo runs each test in its package's folder.
+    local number=$1 runner=$2 cases
+    shift 2
+    cases=$(cd "$reports" && pwd)/$number.cases
+    if [[ -n $runner ]]; then
+        env "$runner_variable=$runner" OCTCONV_TEST_REPORT="$cases" cargo test "${everything[@]}" "$@"
+    else
+        OCTCONV_TEST_REPORT=$cases cargo test "${everything[@]}" "$@"
+    fi
+}
+
 # Runs `cargo test` with the arguments from $3 on, with the runner $2, and reports it under the title $1. Sets `number`
 # to that of the run.
 run_tests() {
-    local title=$1 runner=$2
-    shift 2
-    number=$(find "$reports" -name '*.title' | wc -l)
-    number=$((number + 1))
+    local title=$1
+    shift
+    start_report "$title"
     say "tests on $title"
-    echo "$title" >"$reports/$number.title"
-    : >"$reports/$number.cases"
-    (
-        # An absolute path, because cargo runs each test in its package's folder.
-        OCTCONV_TEST_REPORT=$(cd "$reports" && pwd)/$number.cases
-        export OCTCONV_TEST_REPORT
-        [[ -z $runner ]] || export "$runner_variable=$runner"
-        cargo test "${everything[@]}" "$@"
-    ) | tee "$reports/$number.log"
+    test_as "$number" "$@" | tee "$reports/$number.log"
 }
 
 # Runs `cargo test` as run_tests does, with device tests among the tests. If they count no case, they did not run.
@@ -167,14 +186,30 @@ run_brief_tests() {
     run_tests "$1, examples in the documentation" "$2" --doc
 }
 
-# Runs every device test with the runner $2, under the title $1. The newest software Vulkan has all features, so if a
-# kind of cases did not run there, the tests are wrong.
-run_device_tests() {
-    local kind
-    run_tests_on_device "$1" "$2" --test device
-    [[ $1 == "$newest_title"* ]] || return 0
-    for kind in "${special[@]}"; do
-        [[ $(count_ran "$number" "$kind") -gt 0 ]] || fail "no case of the kind \"$kind\" ran on $1"
+# Starts every device test with the runner $2, under the title $1, while other tests run: each of them often waits for
+# one thread that compiles.
+start_device_tests() {
+    start_report "$1"
+    device_run=$number
+    # As a group of processes of its own, which `end` can stop.
+    set -m
+    test_as "$number" "$2" --test device >"$reports/$number.log" 2>&1 &
+    device_process=$!
+    set +m
+}
+
+# Waits for the device tests that were started under the title $1, and prints what they printed. The newest software
+# Vulkan has all features, so if a kind of cases did not run there, the tests are wrong.
+end_device_tests() {
+    local kind kinds=(cases) status=0
+    say "tests on $1"
+    wait "$device_process" || status=$?
+    device_process=
+    cat "$reports/$device_run.log"
+    [[ $status == 0 ]] || fail "a device test failed on $1"
+    [[ $1 != "$newest_title"* ]] || kinds+=("${special[@]}")
+    for kind in "${kinds[@]}"; do
+        [[ $(count_ran "$device_run" "$kind") -gt 0 ]] || fail "no case of the kind \"$kind\" ran on $1"
     done
 }
 

@@ -19,19 +19,22 @@ lint() {
 
 # Runs every test on the last driver, which has the most features. If the first is another software device, it runs
 # everything that needs no device, but only some of the device tests: compiling their kernels takes minutes. With
-# OCTCONV_TEST_ALL set, it runs all of them.
+# OCTCONV_TEST_ALL set, it runs all of them. The last driver's tests run beside those of the first.
 test_on_drivers() {
     local last=$((${#titles[@]} - 1))
+    if [[ $last -gt 0 ]]; then
+        start_device_tests "${titles[last]}" "${runners[last]}"
+    fi
     if [[ $last -gt 0 && -z ${OCTCONV_TEST_ALL:-} ]] && is_software "${titles[0]}"; then
         run_brief_tests "${titles[0]}" "${runners[0]}"
     else
         run_tests_on_device "${titles[0]}" "${runners[0]}"
     fi
-    if [[ $last -gt 0 ]]; then
-        run_device_tests "${titles[last]}" "${runners[last]}"
-    fi
     OCTCONV_CHECKED=1 run_tests_on_device "${titles[last]}, some with checks in the shaders" "${runners[last]}" \
         --test device -- "${checked_tests[@]}"
+    if [[ $last -gt 0 ]]; then
+        end_device_tests "${titles[last]}"
+    fi
 }
 
 install_tools

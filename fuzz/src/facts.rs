@@ -17,6 +17,7 @@ pub(crate) fn devices() -> [DeviceFacts; 6] {
         software,
         matrix: Some(side),
         subgroup_sizes,
+        ..DeviceFacts::default()
     };
     let with = |limits| DeviceFacts { limits, ..DeviceFacts::default() };
     let small = wgpu::Limits {

@@ -17,6 +17,9 @@ pub struct DeviceFacts {
     pub matrix: Option<u32>,
     /// The fewest and the most threads of a subgroup, both powers of two.
     pub subgroup_sizes: [u32; 2],
+    /// Whether sums of products may be taken weight by weight, the order that GPUs run fastest. OpenGL drivers of Mesa
+    /// before 26 make wrong sums of it (`docs/decisions.md`).
+    pub weight_by_weight: bool,
 }
 
 /// The features that octconv uses if they are there. It needs none of them.
@@ -36,6 +39,7 @@ impl Default for DeviceFacts {
             software: false,
             matrix: None,
             subgroup_sizes: [wgpu::MINIMUM_SUBGROUP_MIN_SIZE, wgpu::MAXIMUM_SUBGROUP_MAX_SIZE],
+            weight_by_weight: true,
         }
     }
 }
@@ -43,27 +47,25 @@ impl Default for DeviceFacts {
 impl DeviceFacts {
     /// The facts that a device knows itself. Add those of its adapter with [`DeviceFacts::with_adapter`].
     pub fn of(device: &wgpu::Device) -> Self {
-        let info = device.adapter_info();
-        Self {
-            limits: device.limits(),
-            features: device.features(),
-            software: info.device_type == wgpu::DeviceType::Cpu,
-            matrix: None,
-            subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
-        }
+        Self::new(device.limits(), device.features(), &device.adapter_info())
     }
 
     /// The facts of a device with all limits of this adapter, and those of its features that octconv uses.
     pub fn of_adapter(adapter: &wgpu::Adapter) -> Self {
-        let info = adapter.get_info();
+        let features = adapter.features() & USEFUL_FEATURES;
+        Self::new(adapter.limits(), features, &adapter.get_info()).with_adapter(&AdapterFacts::of(adapter))
+    }
+
+    fn new(limits: wgpu::Limits, features: wgpu::Features, info: &wgpu::AdapterInfo) -> Self {
         Self {
-            limits: adapter.limits(),
-            features: adapter.features() & USEFUL_FEATURES,
+            limits,
+            features,
             software: info.device_type == wgpu::DeviceType::Cpu,
             matrix: None,
             subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
+            weight_by_weight: info.backend != wgpu::Backend::Gl
+                || mesa(&info.driver_info).is_none_or(|major| major >= 26),
         }
-        .with_adapter(&AdapterFacts::of(adapter))
     }
 
     /// Adds the facts that only the adapter knows, if the device's features allow their use.
@@ -104,6 +106,12 @@ impl DeviceFacts {
         let least = sizes.clone().map(padded).min().unwrap_or(0);
         sizes.into_iter().find(|&size| padded(size) * 10 <= least * 11).unwrap_or(allowed.clamp(1, 64))
     }
+}
+
+/// The number before the first point of the version of Mesa that a driver names, if it is Mesa.
+fn mesa(driver_info: &str) -> Option<u32> {
+    let version = driver_info.split_once("Mesa ")?.1;
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// Facts that an adapter knows and its device does not.
@@ -151,4 +159,19 @@ pub(crate) enum Words {
     /// WGSL's vectors.
     #[default]
     Vectors,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mesa;
+
+    #[test]
+    fn versions_of_mesa() {
+        assert_eq!(mesa("4.5 (Core Profile) Mesa 22.3.6"), Some(22));
+        assert_eq!(mesa("OpenGL ES 3.2 Mesa 26.1.6-1~bpo13+1 (LLVM 19.1.7)"), Some(26));
+        assert_eq!(mesa("Mesa 23.0.0-devel (git-1a2b)"), Some(23));
+        for other in ["", "Mesa", "Mesa git", "3.1 ANGLE", "4.6.0 NVIDIA 550.54"] {
+            assert_eq!(mesa(other), None, "{other}");
+        }
+    }
 }

@@ -209,6 +209,12 @@ impl Plan {
         self.steps.iter().map(|step| step.f16_terms).max().unwrap_or(0)
     }
 
+    /// Whether a dispatch binds the tensor. A kernel that pools X_H itself does not bind pool(X_H), even if it is given.
+    #[cfg(feature = "verify")]
+    pub(crate) fn binds(&self, id: TensorId) -> bool {
+        self.steps.iter().any(|step| step.tensors.contains(&id))
+    }
+
     /// The WGSL sources in the order of their dispatches, as they go to the device.
     pub fn sources(&self) -> Vec<String> {
         self.steps.iter().map(|step| step.kernel.source()).collect()

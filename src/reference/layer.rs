@@ -258,17 +258,16 @@ impl<'a> Layer<'a> {
                 let (frames, t_first) = inside(t as usize, time.stride, zt, time.dilation, time.padding, t_in);
                 let (rows, h_first) = inside(h, step, zh, dilation[0], pad[0], h_in);
                 let (columns, w_first) = inside(w, step, zw, dilation[1], pad[1], w_in);
+                let window = Window { rows, columns, h_first, w_first, step: step as usize, w, w_in: w_in as usize };
                 for ic in 0..c_in {
                     let weight = weights[(((oc * c_in + ic) * kt + zt) * kh + zh) * kw + zw];
                     let weight = self.value(f64::from(weight) * affine[oc].0);
-                    for (i, ot) in frames.clone().enumerate() {
-                        let plane = source.plane(sample, group * c_in + ic, t_first + i * time.stride as usize);
-                        let frame = &mut volume[ot * h * w..(ot + 1) * h * w];
-                        for (i, oh) in rows.clone().enumerate() {
-                            let row = &plane[(h_first + i * step as usize) * w_in as usize..][..w_in as usize];
-                            let out = &mut frame[oh * w..(oh + 1) * w];
-                            add_row(&mut out[columns.clone()], weight, &row[w_first..], step as usize);
-                        }
+                    let mut frame = 0;
+                    while frame < frames.len() {
+                        let plane = source.plane(sample, group * c_in + ic, t_first + frame * time.stride as usize);
+                        let out = (frames.start + frame) * h * w;
+                        add_plane(&mut volume[out..out + h * w], weight, plane, &window);
+                        frame += 1;
                     }
                 }
             }
@@ -317,12 +316,45 @@ fn inside(outputs: usize, stride: u32, k: usize, dilation: u32, padding: u32, si
     (start as usize..end as usize, (start * stride + shift).clamp(0, i64::from(size)) as usize)
 }
 
-/// y += weight * x, over every `step`th element of x.
-fn add_row(y: &mut [f64], weight: f64, x: &[f64], step: usize) {
-    if step == 1 {
-        y.iter_mut().zip(x).for_each(|(y, x)| *y += weight * x);
-    } else {
-        y.iter_mut().zip(x.iter().step_by(step)).for_each(|(y, x)| *y += weight * x);
+/// The outputs of a plane whose tap reads inside of the map, and where.
+struct Window {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    /// What the first of them reads.
+    h_first: usize,
+    w_first: usize,
+    step: usize,
+    /// Columns of the output, and of the input.
+    w: usize,
+    w_in: usize,
+}
+
+/// y += weight * x, for one tap of a plane.
+///
+/// Loops over indices, because builds for debugging do not inline iterators, and tests spend most of their time here.
+fn add_plane(y: &mut [f64], weight: f64, x: &[f64], window: &Window) {
+    let columns = window.columns.end - window.columns.start;
+    let mut row = window.rows.start;
+    let mut from = window.h_first * window.w_in + window.w_first;
+    while row < window.rows.end {
+        let y = &mut y[row * window.w + window.columns.start..][..columns];
+        // Empty if every column reads padding.
+        let x = &x[from.min(x.len())..];
+        let mut i = 0;
+        if window.step == 1 {
+            let x = &x[..columns];
+            while i < columns {
+                y[i] += weight * x[i];
+                i += 1;
+            }
+        } else {
+            while i < columns {
+                y[i] += weight * x[i * window.step];
+                i += 1;
+            }
+        }
+        row += 1;
+        from += window.step * window.w_in;
     }
 }
 

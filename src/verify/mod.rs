@@ -19,6 +19,10 @@
 //! 2 exp(-32) (Higham and Mary, 2019). The 16 includes the folding of batch norm, up to 15 additions of a mean, and the
 //! epilogue. This second bound is used, because it notices a wrong tap in sums of thousands of terms.
 //!
+//! The terms are those of the tensors that the plan's dispatches bind. If X_H and pool(X_H) are both given, some kernels
+//! read pool(X_H), and some pool X_H themselves. For these, S counts |w * x| / 4 over the four elements of each mean. The
+//! elements may cancel, so that |w * mean| is far smaller than the rounding errors of what is added up.
+//!
 //! The error of a Winograd convolution is proportional not to S but to W, which `src/winograd.rs` derives. There W
 //! takes the place of S, K counts channels alone, and the roundings of the transforms are added to those of the sum.
 //!

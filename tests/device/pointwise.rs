@@ -1,6 +1,7 @@
 //! What the pointwise kernel alone has. The table of layers runs the rest.
 
-use crate::common::{check_on, family, image, open, split};
+use crate::common::{check_on, context, family, image, open, split};
+use octconv::verify::Values;
 use octconv::{
     ContextOptions, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Rounding, SpecBuilder,
     TimeAxis, wgpu,
@@ -32,6 +33,15 @@ fn folded_grids() {
     let plan = context.engine().plan(&case.spec, case.size, &options).unwrap();
     assert!(!format!("{plan:?}").contains("y: 1 }"), "no fold in {plan:?}");
     check_on(&context, &case, |variant| variant.family == family("pointwise"));
+}
+
+/// It pools X_H itself, even if pool(X_H) is given. Elements that cancel in a mean leave their rounding errors in the sum.
+#[test]
+fn pools_what_cancels() {
+    let mut case = image(split((1, 1), (3, 2)), 64, 64);
+    case.options.pooled_input = true;
+    case.values = Values::Largest;
+    check_on(context(), &case, |_| true);
 }
 
 /// The tensors of a fused layer that are bound as words of two elements, of which a device has the type `word`.

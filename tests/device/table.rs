@@ -145,7 +145,7 @@ fn able(software: bool) -> DeviceFacts {
         | wgpu::Features::SUBGROUP
         | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
     let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 16, ..wgpu::Limits::default() };
-    DeviceFacts { limits, features, software, matrix: Some(8), subgroup_sizes: [8; 2] }
+    DeviceFacts { limits, features, software, matrix: Some(8), subgroup_sizes: [8; 2], ..DeviceFacts::default() }
 }
 
 /// How often each of what takes turns in a family had one.

@@ -22,7 +22,14 @@ fn devices() -> Vec<DeviceFacts> {
         | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
     let of = |software, side, subgroup_sizes| {
         let small = DeviceFacts { software, ..DeviceFacts::default() };
-        let full = DeviceFacts { features, limits: limits.clone(), software, matrix: Some(side), subgroup_sizes };
+        let full = DeviceFacts {
+            features,
+            limits: limits.clone(),
+            software,
+            matrix: Some(side),
+            subgroup_sizes,
+            ..DeviceFacts::default()
+        };
         [small, full]
     };
     [of(false, 16, [32; 2]), of(true, 8, [8; 2])].concat()

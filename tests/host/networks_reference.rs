@@ -9,6 +9,7 @@ use octconv::network::{Checkpoint, Graph, HostTensor, TensorSpec};
 use octconv::reference::Tensor;
 use octconv::reference::network::{Value, run};
 use octconv::{Error, InputSize};
+use rayon::prelude::*;
 
 /// How many cases `make_fixtures.py` writes.
 const CASES: usize = 52;
@@ -20,7 +21,7 @@ const TOLERANCE: f64 = 1e-6;
 fn agrees_with_pytorch() {
     let fixtures = crate::fixture::all();
     assert_eq!(fixtures.len(), CASES);
-    let failures: Vec<String> = fixtures.iter().flat_map(|(name, fixture)| failures(name, fixture)).collect();
+    let failures: Vec<String> = fixtures.par_iter().flat_map_iter(|(name, fixture)| failures(name, fixture)).collect();
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 

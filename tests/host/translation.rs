@@ -65,7 +65,10 @@ fn devices() -> [DeviceFacts; 4] {
             wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
         // For words of 64 bits, which only software devices use.
         let features = if software { features | wgpu::Features::SHADER_INT64 } else { features };
-        [small, DeviceFacts { features, limits, software, matrix: Some(side), subgroup_sizes }]
+        [
+            small,
+            DeviceFacts { features, limits, software, matrix: Some(side), subgroup_sizes, ..DeviceFacts::default() },
+        ]
     });
     let ([small, full], [software, full_software]) = (gpu, cpu);
     [small, full, software, full_software]

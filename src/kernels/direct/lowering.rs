@@ -295,7 +295,7 @@ impl<'a> Lowering<'a> {
             types: self.types,
             products: self.products,
             workgroup: self.workgroup,
-            channel_by_channel: self.facts.software,
+            channel_by_channel: self.facts.software || !self.facts.weight_by_weight,
             across: self.across,
             masked: self.spec.padding() != [0, 0] || self.spec.time().padding != 0,
             tiles: self.tiles,

@@ -39,7 +39,16 @@ pub fn random_input(elements: usize, seed: u64) -> Vec<f32> {
 
 /// `value` of each of `elements` numbers in [-1, 1), which depend on name and seed.
 fn random(name: &str, seed: u64, elements: usize, value: impl Fn(f64) -> f64 + Sync) -> Vec<f32> {
+    const CHUNK: usize = 1 << 14;
     let noise = Noise::new(name, seed);
-    let element = |i: usize| value(noise.number(i as u64)) as f32;
-    (0..elements).into_par_iter().with_min_len(1 << 14).map(element).collect()
+    let mut data = vec![0.0; elements];
+    data.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, data)| {
+        // A loop over indices, because builds for debugging do not inline iterators, and networks have many weights.
+        let mut i = 0;
+        while i < data.len() {
+            data[i] = value(noise.number((chunk * CHUNK + i) as u64)) as f32;
+            i += 1;
+        }
+    });
+    data
 }
