@@ -212,7 +212,9 @@ def cases():
     yield case("relu of vectors", [*means, node("y", "activation", input="a", activation="relu")], [3, 1, 4, 4])
     yield case("vectors side by side", [*means, node("y", "concat", inputs=["b", "a", "b"])], [3, 1, 4, 4])
     turned_means = node("g", "activation", input="a", activation={"leaky_relu": {"slope": -0.5}})
-    gate = node("y", "gate", input="both", by="g")
+    # Of 0 to 6, because a mean times 1008 may be more than f16 holds.
+    means.append(node("s", "activation", input="both", activation="relu6"))
+    gate = node("y", "gate", input="s", by="g")
     yield case("a gate", [*means, turned_means, gate], [3, 1, 5, 4])
     yield case("a gate of clips", [*means, turned_means, gate], [2, 3, 4, 3], rounding="floor")
     yield case("a gate that is not finite", [*means, turned_means, gate], [1, 1, 8, 6], special=special)
