@@ -656,7 +656,7 @@ fn a_batch_norm_is_part_of_the_convolutions_behind_it() {
         }
     }
     let stays: Vec<Vec<Node>> = vec![
-        vec![a(), norm(Activation::None), conv("b", Conv { padding: [1, 1], ..one(6) })],
+        vec![a(), norm(Activation::None), conv("b", Conv { kernel: [3, 3], padding: [1, 1], ..one(6) })],
         vec![a(), norm(Activation::Relu), conv("b", one(6))],
         vec![a(), norm(Activation::None), conv("b", Conv { residual: Some("n".into()), ..one(8) })],
         vec![a(), norm(Activation::None), conv("b", one(8)), add("c", &["b", "n"])],
