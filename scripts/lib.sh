@@ -11,7 +11,7 @@ readonly everything=(--locked --workspace --all-features)
 readonly target=${CARGO_TARGET_DIR:-target}
 readonly reports=$target/test-reports
 readonly octconv=$target/debug/octconv
-readonly special=(f16 "64-bit words" "matrix units")
+readonly special=(f16 "64-bit words" "matrix units" "emulated matrix units")
 # The device tests that also run with checks in the shaders. All of them would take too long.
 readonly checked_tests=(table::direct::pools table::direct::upsamples table::direct::adds embedding)
 # The device tests that run on a software driver of this machine if all of them run on the newest one: those that compile

@@ -19,6 +19,7 @@ mod network;
 mod network_json;
 mod onnx;
 mod picture;
+mod report;
 mod shader;
 mod tensors;
 mod tuned;
@@ -40,6 +41,7 @@ pub use self::network::network;
 pub use self::network_json::network_json;
 pub use self::onnx::onnx;
 pub use self::picture::picture;
+pub use self::report::report;
 pub use self::shader::shader;
 pub use self::tensors::tensors;
 pub use self::tuned::tuned;
@@ -65,6 +67,7 @@ pub const TARGETS: &[(&str, Target)] = named![
     network_json,
     onnx,
     picture,
+    report,
     shader,
     tensors,
     tuned,

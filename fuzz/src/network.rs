@@ -59,7 +59,7 @@ fn name(draw: &mut Draw, nodes: &[Node]) -> String {
 
 fn op(draw: &mut Draw, nodes: &[Node]) -> Op {
     let input = name(draw, nodes);
-    match draw.within(0..=15) {
+    match draw.within(0..=17) {
         0..=4 => Op::Conv(conv(draw, nodes, input)),
         5 | 6 => Op::Pool(pool(draw, input)),
         7 => Op::Norm { input, affine: draw.flag(), activation: draw.activation() },
@@ -85,6 +85,7 @@ fn op(draw: &mut Draw, nodes: &[Node]) -> Op {
             let scale = draw.flag().then(|| draw.float());
             Op::Attention(Attention { queries: input, keys, values, scale })
         }
+        16 => Op::Gate { input, by: name(draw, nodes) },
         _ => Op::Linear { input, outputs: draw.number(1..=5), bias: draw.flag(), activation: draw.activation() },
     }
 }

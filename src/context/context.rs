@@ -164,6 +164,13 @@ impl Context {
         pollster::block_on(Self::open(options))
     }
 
+    /// The context with another engine for its device, for tests. Not part of the public interface.
+    #[cfg(feature = "verify")]
+    #[doc(hidden)]
+    pub fn with_engine(self, engine: Engine) -> Self {
+        Self { engine, ..self }
+    }
+
     /// The adapter.
     pub fn adapter(&self) -> &wgpu::Adapter {
         &self.adapter

@@ -95,6 +95,34 @@ impl Engine {
         }
     }
 
+    /// An engine for tests, which plans for other facts than the device's own, and gives the device what `translate`
+    /// makes of each source. So a device can run what it has no units for. Not part of the public interface.
+    ///
+    /// # Safety
+    ///
+    /// What `translate` makes of a source must keep within its bindings, and end, as the source does. The limits of
+    /// `facts` must be within the device's.
+    #[cfg(feature = "verify")]
+    #[doc(hidden)]
+    pub unsafe fn emulating(
+        device: &wgpu::Device,
+        facts: DeviceFacts,
+        checked: bool,
+        translate: fn(String) -> String,
+    ) -> Self {
+        let pipelines = Pipelines::new(device, checked, None);
+        Self {
+            shared: Arc::new(Shared {
+                device: device.clone(),
+                facts,
+                adapter: AdapterFacts::default(),
+                choices: Choices::default(),
+                // SAFETY: the caller says so.
+                pipelines: unsafe { pipelines.translated(translate) },
+            }),
+        }
+    }
+
     /// The device.
     pub fn device(&self) -> &wgpu::Device {
         &self.shared.device

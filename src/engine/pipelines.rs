@@ -13,6 +13,8 @@ pub(super) struct Pipelines {
     device: wgpu::Device,
     checked: bool,
     cache: Option<wgpu::PipelineCache>,
+    /// Makes what the device gets out of a kernel's source.
+    translate: fn(String) -> String,
     made: Mutex<HashMap<Kernel, Pipeline>>,
 }
 
@@ -25,7 +27,17 @@ pub(super) struct Pipeline {
 impl Pipelines {
     /// Starts without pipelines. Kernels keep wgpu's bounds checks if `checked`.
     pub(super) fn new(device: &wgpu::Device, checked: bool, cache: Option<wgpu::PipelineCache>) -> Self {
-        Self { device: device.clone(), checked, cache, made: Mutex::default() }
+        Self { device: device.clone(), checked, cache, translate: |source| source, made: Mutex::default() }
+    }
+
+    /// Gives the device what `translate` makes of each source.
+    ///
+    /// # Safety
+    ///
+    /// What it makes must keep within its bindings, and end, as the kernel does that it is made of.
+    #[cfg(feature = "verify")]
+    pub(super) unsafe fn translated(self, translate: fn(String) -> String) -> Self {
+        Self { translate, ..self }
     }
 
     pub(super) fn is_checked(&self) -> bool {
@@ -75,7 +87,7 @@ impl Pipelines {
                 bind_group_layouts: &[Some(&layout)],
                 ..Default::default()
             });
-            let module = self.create_module(label, kernel.source());
+            let module = self.create_module(label, (self.translate)(kernel.source()));
             let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label,
                 layout: Some(&pipeline_layout),
@@ -91,7 +103,8 @@ impl Pipelines {
         })
     }
 
-    /// Makes a shader module. This is the only place that does so, and all sources are this crate's own shaders.
+    /// Makes a shader module. This is the only place that does so, and all sources are this crate's own shaders, or what
+    /// tests make of them.
     ///
     /// Unless the engine is checked, kernels run without bounds checks. Their loops are bounded by sizes in their
     /// uniform, and their indices stay inside their tensors for every uniform that a plan holds:
@@ -106,7 +119,7 @@ impl Pipelines {
         if self.checked {
             return self.device.create_shader_module(descriptor);
         }
-        // SAFETY: all sources are this crate's. `Spec::shapes`, the plan's `check_limits` and `NetworkPlan::new` bound
+        // SAFETY: all sources are this crate's, or keep within the same bounds: `translated`. `Spec::shapes`, the plan's `check_limits` and `NetworkPlan::new` bound
         // their loops and indices. `validate_tensors` and `Model::compile` bind as many bytes. `roofline.rs` makes its
         // buffers as large as its probes need.
         unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }

@@ -137,6 +137,16 @@ impl Spec {
         Path::ALL.into_iter().any(|path| path.input() == frequency && self.has(path))
     }
 
+    /// The same convolution of an input with another split, whose low frequency goes to the high one.
+    pub(crate) fn doubling(&self, input: Split) -> Self {
+        Self { input, low_to_high: true, ..self.clone() }
+    }
+
+    /// The same convolution with another end: whether a residual is added to Y_H, and the activation.
+    pub(crate) fn ending(&self, residual_high: bool, activation: Activation) -> Self {
+        Self { residual_high, activation, ..self.clone() }
+    }
+
     /// The plain convolution of the same channels, with alpha = 0 for input and output.
     pub fn plain(&self) -> Self {
         Self {

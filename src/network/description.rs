@@ -145,6 +145,13 @@ pub enum Op {
     Excite(Excite),
     /// Attention, for each frequency.
     Attention(Attention),
+    /// Each channel of a map times an element of a vector, which has those of the high channels first.
+    Gate {
+        /// A map.
+        input: String,
+        /// A vector with as many elements as the map has channels.
+        by: String,
+    },
     /// A vector: the means of the high channels of a map, then of the low channels.
     GlobalPool {
         /// A map.
@@ -468,6 +475,7 @@ impl Node {
             Op::Pool(pool) => vec![&pool.input],
             Op::Upsample(Upsample { input, to: UpsampleTo::Like(like), .. }) => vec![input, like],
             Op::Upsample(upsample) => vec![&upsample.input],
+            Op::Gate { input, by } => vec![input, by],
             Op::Add { inputs, .. } | Op::Concat { inputs } => inputs.iter().map(String::as_str).collect(),
             Op::Norm { input, .. }
             | Op::Activation { input, .. }

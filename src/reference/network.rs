@@ -246,6 +246,16 @@ impl Run<'_> {
                 };
                 Value::Map { high: of(0), low: of(1) }
             }
+            Task::Gate => {
+                let factors = self.vector(node.inputs[1]);
+                let first = |frequency| if frequency == Frequency::High { 0 } else { high.map_or(0, |x| x.dims.c) };
+                parts(&|x, frequency| {
+                    // Channel `c` of sample `c / channels`, in a vector that has those of the other frequency too.
+                    let (channels, each) = (x.dims.c as usize, factors.len() / n as usize);
+                    let at = |c: usize| c / channels * each + first(frequency) as usize + c % channels;
+                    by_channel(x, |c| (factors[at(c)], 0.0), None, Activation::None)
+                })
+            }
             Task::GlobalPool => vector(means([high, low], n)),
             Task::Linear { activation, .. } => {
                 let matrix = [self.tensor(node, "weight"), self.tensor(node, "bias")];

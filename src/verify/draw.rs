@@ -9,11 +9,14 @@ use crate::context::Context;
 use crate::dims::InputSize;
 use crate::kernels::job::Slice;
 use crate::layer::{Activation, Downsample, Frequency, Rounding, Spec, Split, TimeAxis};
-use crate::plan::{Options, Plan};
+use crate::plan::{Family, Options, Plan, Strategy, Variant};
 use crate::precision::{Accuracy, Dtype, Precision};
 
 /// The most multiply-adds of a case, elements of its tensors, and weights: what the reference computes in little time.
 const MOST: [u64; 3] = [4_000_000, 400_000, 200_000];
+
+/// How many random layers are tried for a family and a tile.
+const TRIES: usize = 1000;
 
 impl Case {
     /// A random case that the context's device can run. `seed` determines it, for a given device.
@@ -37,6 +40,31 @@ impl Case {
             }
             return case;
         }
+    }
+
+    /// A random case that runs a family of kernels, with this tile of it if one is given, in any strategy. `None` if the
+    /// context's device cannot run it, or if a thousand layers do not suit it. `seed` determines the case, for a given
+    /// device.
+    pub fn random_of(context: &Context, family: Family, tile: Option<&'static str>, seed: u64) -> Option<Self> {
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let facts = context.engine().facts();
+        let f16 = facts.features.contains(wgpu::Features::SHADER_F16);
+        for _ in 0..TRIES {
+            let mut case = draw(&mut rng, f16, seed);
+            if !case.is_small() {
+                continue;
+            }
+            let plan = |strategy| {
+                let variant = Some(Variant { strategy, family, tile });
+                Plan::new(&case.spec, case.size, &Options { variant, ..case.options }, facts).ok()
+            };
+            let variants: Vec<_> = Strategy::all().filter_map(plan).map(|plan| plan.variant()).collect();
+            if !variants.is_empty() {
+                case.options.variant = Some(choose(&mut rng, &variants));
+                return Some(case);
+            }
+        }
+        None
     }
 
     /// Up to `count` cases that run the kernels of this one, so that nothing is compiled: with other sizes, batches,

@@ -79,11 +79,22 @@ pub fn run(
     context: &Context,
     seeds: impl IntoIterator<Item = u64>,
     alike: usize,
+    report: impl FnMut(&Ran<'_>) -> bool,
+) {
+    let cases = seeds.into_iter().map(|seed| Case::random(context, seed));
+    run_cases(context, cases, alike, report);
+}
+
+/// As [`run`], with the first case of each layer from the caller. [`Case::random_of`] draws one for a family of kernels.
+pub fn run_cases(
+    context: &Context,
+    cases: impl IntoIterator<Item = Case>,
+    alike: usize,
     mut report: impl FnMut(&Ran<'_>) -> bool,
 ) {
     let mut kernels = HashSet::new();
-    for seed in seeds {
-        let first = Case::random(context, seed);
+    for first in cases {
+        let seed = first.seed;
         let plan = context.engine().plan(&first.spec, first.size, &first.options);
         kernels.extend(plan.iter().flat_map(|plan| plan.sources()).map(|source| crc32fast::hash(source.as_bytes())));
         let others = first.alike(context, alike);

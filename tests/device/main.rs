@@ -3,9 +3,12 @@
 
 mod activations;
 mod cases;
+mod cifar;
 mod common;
 mod direct;
 mod embedding;
+mod emulated;
+mod emulation;
 mod errors;
 mod exhausted;
 mod matrix;
@@ -24,6 +27,9 @@ mod sums_f16;
 mod table;
 mod tune;
 mod winograd;
+
+#[path = "../cifar/fixture.rs"]
+mod cifar_fixture;
 
 #[path = "../networks/fixture.rs"]
 mod fixture;

@@ -13,6 +13,8 @@ use octconv::{
     Rounding, wgpu,
 };
 
+use crate::common::{context as shared_context, context_as, has_f16};
+
 fn conv(name: &str, conv: Conv) -> Node {
     Node { name: name.into(), op: Op::Conv(conv) }
 }
@@ -88,14 +90,17 @@ fn context() -> &'static Context {
 
 /// The answer on a device, and the reference's, to the same input with the same weights.
 fn infer(context: &Context, network: &Network, size: InputSize) -> (Vec<f32>, Vec<f32>) {
+    infer_with(context, network, size, &NetworkOptions::default())
+}
+
+fn infer_with(context: &Context, network: &Network, size: InputSize, options: &NetworkOptions) -> (Vec<f32>, Vec<f32>) {
     let graph = Graph::new(network).unwrap();
     let checkpoint = Checkpoint::random(&graph, 1);
     let InputSize { n, t, h, w } = size;
     let input = random_input((n * network.input.channels * t * h * w) as usize, 1);
     let expected = reference::run(&graph, &checkpoint, size, &input, &mut |_, _| {}).unwrap().to_f32();
     let model = Model::new(context.engine(), graph, checkpoint).unwrap();
-    let plan = model.plan(size, &NetworkOptions::default()).unwrap();
-    let inference = model.compile(plan, |_| {}).unwrap();
+    let inference = model.compile(model.plan(size, options).unwrap(), |_| {}).unwrap();
     (inference.run(context, &input).unwrap(), expected)
 }
 
@@ -471,6 +476,240 @@ fn attention_takes_the_memory_of_its_maps() {
         plan.trace().into_iter().filter(|(_, kernel)| kernel.contains("copy")).count()
     };
     assert_eq!(copies(&network), 2);
+}
+
+/// Runs a network in f32, and in f16 if the device has it; and as for a GPU.
+fn infer_in_all_types(network: &Network, size: InputSize) {
+    for dtype in [Dtype::F32, Dtype::F16] {
+        for gpu in [false, true] {
+            if dtype == Dtype::F16 && !has_f16(shared_context()) {
+                continue;
+            }
+            let context = context_as(gpu, dtype);
+            let options = NetworkOptions { precision: Precision::of(dtype), ..Default::default() };
+            let (found, expected) = infer_with(context, network, size, &options);
+            assert_eq!(found.len(), expected.len());
+            let largest = expected.iter().fold(1.0, |most: f32, v| most.max(v.abs()));
+            let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let allowed = if dtype == Dtype::F16 { 1e-2 } else { 1e-5 };
+            assert!(apart <= allowed * largest, "{size:?} {dtype:?} {gpu}: {apart} of {largest}");
+        }
+    }
+}
+
+/// The nodes that have dispatches.
+fn dispatched(network: &Network, size: InputSize, keep: &[&str]) -> Vec<String> {
+    let keep = keep.iter().map(|name| name.to_string()).collect();
+    let plan = plan(network, size, &NetworkOptions { keep, ..Default::default() });
+    let mut nodes: Vec<String> = plan.trace().into_iter().map(|(node, _)| node.to_owned()).collect();
+    nodes.dedup();
+    nodes
+}
+
+/// Networks with an upsampling next to a convolution, the nodes that are planned together with others, and a node whose
+/// value is asked for, so that they are not.
+fn doublings() -> Vec<(Vec<Node>, Vec<&'static str>, &'static str)> {
+    let nearest = |input: &str| {
+        let to = UpsampleTo::Factor(Axes::Image([2.0; 2]));
+        let upsample = Upsample { input: input.into(), mode: UpsampleMode::Nearest, align_corners: false, to };
+        Node { name: "up".into(), op: Op::Upsample(upsample) }
+    };
+    let small = || Node { name: "small".into(), op: Op::Pool(square("input", PoolKind::Max, 2, 2)) };
+    let full = |name: &str, input: &str, channels, activation| {
+        let conv = Conv { kernel: [3, 3], padding: [1, 1], bias: true, activation, ..Conv::new(input, channels) };
+        Node { name: name.into(), op: Op::Conv(conv) }
+    };
+    let single = |name: &str, input: &str, conv: Conv| {
+        let conv = Conv { input: input.into(), norm: true, activation: Activation::Silu, ..conv };
+        Node { name: name.into(), op: Op::Conv(conv) }
+    };
+    let deep = |activation| full("deep", "small", 6, activation);
+    let last = |input: &str| full("last", input, 4, Activation::None);
+    let plain = Conv::new("", 5);
+    vec![
+        (vec![small(), deep(Activation::HardSwish), nearest("deep"), last("up")], vec!["deep"], "deep"),
+        // Groups, and an even kernel with as much padding as keeps the size.
+        (
+            vec![
+                full("wide", "input", 8, Activation::Relu),
+                conv("deep", Conv { groups: 2, kernel: [1, 5], padding: [0, 2], ..Conv::new("wide", 6) }),
+                nearest("deep"),
+            ],
+            vec!["deep"],
+            "deep",
+        ),
+        (
+            vec![
+                full("skip", "input", 6, Activation::Relu),
+                small(),
+                deep(Activation::None),
+                nearest("deep"),
+                add("sum", &["skip", "up"]),
+                last("sum"),
+            ],
+            vec!["deep", "up"],
+            "up",
+        ),
+        // The network's input is added.
+        (
+            vec![small(), full("deep", "small", 3, Activation::None), nearest("deep"), add("sum", &["up", "input"])],
+            vec!["deep", "up"],
+            "deep",
+        ),
+        (vec![small(), nearest("small"), single("one", "up", plain.clone()), last("one")], vec!["up"], "up"),
+        // Two convolutions, of which one adds a map.
+        (
+            vec![
+                small(),
+                nearest("small"),
+                single("one", "up", Conv { groups: 3, ..Conv::new("", 3) }),
+                single("two", "up", Conv { residual: Some("one".into()), ..Conv::new("", 3) }),
+                concat("all", &["one", "two"]),
+            ],
+            vec!["up"],
+            "up",
+        ),
+        (
+            vec![
+                full("skip", "input", 5, Activation::Relu),
+                small(),
+                nearest("small"),
+                concat("both", &["up", "skip"]),
+                single("one", "both", plain.clone()),
+                single("two", "both", Conv::new("", 7)),
+                concat("all", &["two", "one"]),
+            ],
+            vec!["up", "both", "all"],
+            "both",
+        ),
+        (
+            vec![
+                full("skip", "input", 5, Activation::Relu),
+                small(),
+                nearest("small"),
+                concat("both", &["skip", "up"]),
+                single("one", "both", plain),
+            ],
+            vec!["up", "both"],
+            "up",
+        ),
+    ]
+}
+
+#[test]
+fn an_upsampling_is_part_of_the_convolution_next_to_it() {
+    for (nodes, hidden, kept) in doublings() {
+        let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+        let network = network(nodes);
+        // The maps that are doubled have odd sizes too.
+        for size in [InputSize::image(1, 18, 14), InputSize::image(3, 8, 20), InputSize::image(1, 34, 2)] {
+            let wanted: Vec<&String> = names.iter().filter(|name| !hidden.contains(&name.as_str())).collect();
+            assert_eq!(dispatched(&network, size, &[]).iter().collect::<Vec<_>>(), wanted, "{hidden:?}");
+            assert!(dispatched(&network, size, &[kept]).iter().any(|name| name == kept || name == "up"), "{hidden:?}");
+            infer_in_all_types(&network, size);
+        }
+    }
+}
+
+/// Each of these would give other values, or has a reader that wants the map between.
+#[test]
+fn other_upsamplings_stay() {
+    let up = |mode, to| {
+        let align_corners = false;
+        Node { name: "up".into(), op: Op::Upsample(Upsample { input: "a".into(), mode, align_corners, to }) }
+    };
+    let factor = |h, w| UpsampleTo::Factor(Axes::Image([h, w]));
+    let nearest = |to| up(UpsampleMode::Nearest, to);
+    let a = |more: Conv| conv("a", Conv { input: "input".into(), ..more });
+    let same = || Conv { kernel: [3, 3], padding: [1, 1], ..Conv::new("", 4) };
+    let then = |more: Conv| conv("b", Conv { input: "up".into(), ..more });
+    let double = || nearest(factor(2.0, 2.0));
+    for nodes in [
+        vec![a(same()), up(UpsampleMode::Bilinear, factor(2.0, 2.0))],
+        vec![a(same()), nearest(factor(2.0, 3.0))],
+        vec![a(same()), nearest(UpsampleTo::Size(Axes::Image([17, 14])))],
+        vec![a(Conv { padding: [0, 0], ..same() }), double()],
+        vec![a(Conv { stride: 2, ..same() }), double()],
+        vec![a(Conv { depthwise: true, channels: 3, ..same() }), double()],
+        vec![a(Conv { alpha: 0.5, ..same() }), double()],
+        vec![
+            a(same()),
+            double(),
+            concat("all", &["up", "up"]),
+            conv("c", Conv::new("a", 1)),
+            concat("d", &["all", "up"]),
+        ],
+        vec![a(Conv { stride: 2, ..same() }), double(), then(same())],
+        vec![a(Conv { stride: 2, ..same() }), double(), then(Conv { padding: [1, 1], ..Conv::new("", 4) })],
+        vec![a(Conv { stride: 2, ..same() }), double(), then(Conv { stride: 2, ..Conv::new("", 4) })],
+        vec![a(Conv { stride: 2, ..same() }), double(), then(Conv { residual: Some("up".into()), ..Conv::new("", 4) })],
+    ] {
+        let network = network(nodes);
+        let size = InputSize::image(1, 8, 8);
+        assert!(dispatched(&network, size, &[]).contains(&"up".to_owned()), "{network:?}");
+        let (found, expected) = infer(context(), &network, size);
+        close("all", &found, &expected);
+    }
+}
+
+/// A convolution of 1x1 does the batch norm in front of it, whatever its paths; one that pads a map with zeros does not.
+#[test]
+fn a_batch_norm_is_part_of_the_convolutions_behind_it() {
+    let norm = |activation| Node { name: "n".into(), op: Op::Norm { input: "a".into(), affine: true, activation } };
+    let one = |channels| Conv {
+        norm: true,
+        bias: true,
+        activation: Activation::Relu,
+        alpha: 0.5,
+        ..Conv::new("n", channels)
+    };
+    let a = || {
+        conv(
+            "a",
+            Conv {
+                activation: Activation::Relu,
+                ..Conv { alpha: 0.5, kernel: [3, 3], padding: [1, 1], ..Conv::new("input", 8) }
+            },
+        )
+    };
+    let plain = || conv("a", Conv { kernel: [3, 3], padding: [1, 1], ..Conv::new("input", 8) });
+    let takes: Vec<Vec<Node>> = vec![
+        vec![a(), norm(Activation::None), conv("b", one(6))],
+        vec![a(), norm(Activation::None), conv("b", Conv { norm: false, bias: false, ..one(6) })],
+        vec![a(), norm(Activation::None), conv("b", Conv { alpha: 0.0, groups: 2, ..one(6) })],
+        vec![a(), norm(Activation::None), conv("b", Conv { depthwise: true, ..one(8) })],
+        vec![a(), norm(Activation::None), conv("b", Conv { stride: 2, ..one(6) }), conv("c", one(4))],
+        vec![
+            plain(),
+            norm(Activation::None),
+            conv("b", Conv { alpha: 0.0, kernel: [3, 3], ..one(4) }),
+            conv("c", Conv { alpha: 0.0, stride: 2, downsample: Downsample::StridedConv, ..one(4) }),
+        ],
+    ];
+    for nodes in takes {
+        let network = network(nodes);
+        for rounding in [Rounding::Ceil, Rounding::Floor] {
+            let network = Network { rounding, ..network.clone() };
+            for size in [InputSize::image(1, 17, 14), InputSize::image(2, 12, 9)] {
+                assert!(!dispatched(&network, size, &[]).contains(&"n".to_owned()), "{network:?}");
+                assert!(dispatched(&network, size, &["n"]).contains(&"n".to_owned()), "{network:?}");
+                infer_in_all_types(&network, size);
+            }
+        }
+    }
+    let stays: Vec<Vec<Node>> = vec![
+        vec![a(), norm(Activation::None), conv("b", Conv { kernel: [3, 3], padding: [1, 1], ..one(6) })],
+        vec![a(), norm(Activation::Relu), conv("b", one(6))],
+        vec![a(), norm(Activation::None), conv("b", Conv { residual: Some("n".into()), ..one(8) })],
+        vec![a(), norm(Activation::None), conv("b", one(8)), add("c", &["b", "n"])],
+    ];
+    for nodes in stays {
+        let network = network(nodes);
+        let size = InputSize::image(1, 12, 10);
+        assert!(dispatched(&network, size, &[]).contains(&"n".to_owned()), "{network:?}");
+        let (found, expected) = infer(context(), &network, size);
+        close("stays", &found, &expected);
+    }
 }
 
 /// The sum writes what the next layer wants pooled, and is a dispatch for each frequency and each term but the first.

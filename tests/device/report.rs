@@ -16,7 +16,9 @@ pub fn ran(context: &Context, plan: &Plan) {
         line("ran", "64-bit words");
     }
     if plan.variant().family.name() == "matrix" {
-        line("ran", "matrix units");
+        // The adapter of emulated.rs has none.
+        let emulated = context.engine().adapter_facts().cooperative_matrices.is_empty();
+        line("ran", if emulated { "emulated matrix units" } else { "matrix units" });
     }
 }
 

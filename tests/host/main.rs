@@ -1,6 +1,7 @@
 //! Tests that need no device: specifications, costs, the reference, networks as data, sources of shaders.
 
 mod checkpoint;
+mod cifar;
 mod networks_random;
 mod networks_reference;
 mod operations;
@@ -11,6 +12,9 @@ mod structure;
 mod translation;
 mod tuned;
 mod zoo;
+
+#[path = "../cifar/fixture.rs"]
+mod cifar_fixture;
 
 #[path = "../networks/fixture.rs"]
 mod fixture;

@@ -314,6 +314,7 @@ fn networks_have_everything() {
         "activation",
         "concat",
         "excite",
+        "gate",
         "global_pool",
         "linear",
         "softmax",

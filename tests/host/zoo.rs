@@ -1,7 +1,7 @@
 //! The built-in networks: their exact costs, and their descriptions as JSON.
 
 use octconv::network::zoo::{self, Settings, Stem};
-use octconv::network::{Graph, Network, NetworkCost, Op, ValueShape};
+use octconv::network::{Graph, Network, NetworkCost, Op, Resize, ValueShape};
 use octconv::{Error, InputSize, Rounding};
 
 fn build(name: &str, alpha: f64, width: f64) -> Network {
@@ -338,4 +338,19 @@ fn what_does_not_exist_is_refused() {
     // The graph refuses counts of 0, not the zoo.
     let none = Settings { input_channels: Some(0), classes: Some(0), ..Settings::default() };
     assert!(Graph::new(&zoo::build("resnet50", &none).unwrap()).is_err());
+}
+
+/// As torchvision's recipe for ImageNet has it, and the official Symbol code for its networks.
+#[test]
+fn pictures_are_made_as_in_training() {
+    let resize = |name: &str, input_channels| {
+        let settings = Settings { input_channels, ..Default::default() };
+        zoo::build(name, &settings).unwrap().picture.map(|picture| picture.resize)
+    };
+    for name in ["resnet50", "mobilenet-v2", "densenet121", "se-resnet152-v1e"] {
+        assert_eq!(resize(name, None), Some(Resize::Shorter(256)), "{name}");
+        assert_eq!(resize(name, Some(1)), Some(Resize::Shorter(256)), "{name}");
+    }
+    assert_eq!(resize("symbol-resnet50", None), Some(Resize::Crop));
+    assert_eq!(resize("cifar-resnet20", None), Some(Resize::Fit));
 }

@@ -128,6 +128,10 @@ def evaluate(node, values, rounding):
             return activate(y.repeat(1, node["outputs"]), activation)
         case "concat":
             return torch.cat(inputs, 1)
+        case "gate":
+            # The elements for high channels come first.
+            by = values[node["by"]].split([v.shape[1] for v in x], 1)
+            return parts(lambda v, b: v * b[..., None, None, None], x, by)
         case op:
             raise ValueError(op)
 
@@ -245,6 +249,13 @@ def cases():
     means = [node("a", "global_pool", input="both"), relu, node("b", "global_pool", input="r")]
     yield case("relu of vectors", [*means, node("y", "activation", input="a", activation="relu")], [3, 1, 4, 4])
     yield case("vectors side by side", [*means, node("y", "concat", inputs=["b", "a", "b"])], [3, 1, 4, 4])
+    turned_means = node("g", "activation", input="a", activation={"leaky_relu": {"slope": -0.5}})
+    # Of 0 to 6, because a mean times 1008 may be more than f16 holds.
+    means.append(node("s", "activation", input="both", activation="relu6"))
+    gate = node("y", "gate", input="s", by="g")
+    yield case("a gate", [*means, turned_means, gate], [3, 1, 5, 4])
+    yield case("a gate of clips", [*means, turned_means, gate], [2, 3, 4, 3], rounding="floor")
+    yield case("a gate that is not finite", [*means, turned_means, gate], [1, 1, 8, 6], special=special)
     for bias in (True, False):
         linear = node("y", "linear", input="a", outputs=3, bias=bias, activation={"leaky_relu": {"slope": 0.25}})
         yield case(f"an activated matrix, bias {bias}", [*means, linear], [3, 1, 4, 4])

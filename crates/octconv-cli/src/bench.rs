@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use octconv::roofline::{Effort, Roofline};
-use octconv::tuning::RandomLayer;
-use octconv::{Context, ContextOptions, Layer, ListedLayer, Options, Strategy, Variant};
+use octconv::{Context, ContextOptions, Dtype, ListedLayer, Options, Plan, Variant};
 use serde::Serialize;
 
 use crate::device::{Device, cached};
@@ -19,6 +18,7 @@ use crate::output::shown;
 use crate::plot::{self, Bar};
 use crate::roofline::{Reached, summary};
 use crate::target::{Kind, Target};
+use crate::timing::{LayerTimes, geometric_mean, median, ratios};
 use crate::types::TypeArgs;
 use crate::{bench_network, layer_file, output};
 
@@ -258,7 +258,7 @@ fn print_table(heading: &str, roofline: Option<String>, rows: &[Row]) -> Result<
             row.kernel
         )?;
     }
-    let mean = |value: fn(&Row) -> f64| (rows.iter().map(|row| value(row).ln()).sum::<f64>() / rows.len() as f64).exp();
+    let mean = |value: fn(&Row) -> f64| geometric_mean(rows.iter().map(value));
     writeln!(
         out,
         "geometric mean: {:.2}x the speed of unfused, {:.2}x of plain, with {:.3} of its multiply-adds",
@@ -272,82 +272,43 @@ fn print_table(heading: &str, roofline: Option<String>, rows: &[Row]) -> Result<
 fn time_layer(context: &Context, entry: &ListedLayer, args: &Args, roofline: Option<&Roofline>) -> Result<Row> {
     let (spec, size) = (entry.layer.spec()?, entry.size);
     let types = args.types.options();
-    let engine = context.engine();
     let options = match args.pooled {
-        true => layer_file::pooled(&spec, size, &types, engine.facts()),
+        true => layer_file::pooled(&spec, size, &types, context.engine().facts()),
         false => types,
     };
     let options = Options { variant: args.variant, ..options };
-    let plan = engine.plan(&spec, size, &options)?;
-    let unfused = ["pointwise", "direct"]
-        .into_iter()
-        .filter_map(|name| name.parse().ok())
-        .map(|family| Options { variant: Some(Variant { strategy: Strategy::Unfused, family, tile: None }), ..types })
-        .find_map(|options| engine.plan(&spec, size, &options).ok())
-        .context("no unfused form")?;
-    let plain = engine.plan(&spec.plain(), size, &types)?;
-
-    let mut bound = Vec::new();
-    for plan in [&plan, &unfused, &plain] {
-        bound.push(RandomLayer::new(context, plan)?.bind(context, plan)?);
-    }
-    let time = |layer: &Layer, repeats: usize| context.time(&vec![layer; repeats]);
-    // Enough repetitions per pass for the resolution of the clock. A form has the same number in every round.
-    let mut repeats = Vec::new();
-    for form in &bound {
-        let once = time(form, 1)?.device_or_host();
-        let _ = time(form, 1)?;
-        repeats.push(((0.01 / once.max(1e-6)) as usize).clamp(1, 64));
-    }
-    let mut device = [const { Vec::new() }; 3];
-    let mut host = Vec::new();
-    for _ in 0..args.rounds {
-        for (i, form) in bound.iter().enumerate() {
-            let timing = time(form, repeats[i])?;
-            device[i].push(timing.device_or_host() / repeats[i] as f64);
-            if i == 0 {
-                host.push(timing.host / repeats[i] as f64);
-            }
-        }
-    }
-    // Ratios within a round: the machine's speed drifts less within a round than over the whole run.
-    let versus = |other: &[f64]| {
-        let mut ratios: Vec<f64> = other.iter().zip(&device[0]).map(|(other, octave)| other / octave).collect();
-        median(&mut ratios)
-    };
-    let (vs_unfused, vs_plain) = (versus(&device[1]), versus(&device[2]));
-    let [octave, plain_time] = [0, 2].map(|form: usize| median(&mut device[form]));
+    let times = LayerTimes::measure(context, &spec, size, &options, &types, args.rounds)?;
+    let [plan, _, plain] = &times.plans;
+    let [octave, unfused, plain_seconds] = &times.seconds;
     let (cost, plain_cost) = (spec.cost(size)?, spec.plain().cost(size)?);
+    let seconds = median(octave);
     Ok(Row {
         peer: "octconv",
         device: output::one_line(&context.adapter().get_info().name),
         dtype: args.types.dtype.to_string(),
         sums: args.types.sums.to_string(),
         layer: entry.name.clone(),
-        ms: octave * 1e3,
-        plain_ms: plain_time * 1e3,
-        min_ms: device[0].first().copied().unwrap_or(octave) * 1e3,
-        host_ms: median(&mut host) * 1e3,
-        gflops: 2.0 * cost.macs as f64 / octave * 1e-9,
+        ms: seconds * 1e3,
+        plain_ms: median(plain_seconds) * 1e3,
+        min_ms: octave.iter().copied().fold(f64::INFINITY, f64::min) * 1e3,
+        host_ms: median(&times.host) * 1e3,
+        gflops: 2.0 * cost.macs as f64 / seconds * 1e-9,
         dispatches: plan.dispatches(),
         kernel: format!("{}: {}", plan.variant(), plan.kernels().join(", ")),
         tuned: plan.is_tuned(),
         plain_tuned: plain.is_tuned(),
-        vs_unfused,
-        vs_plain,
+        vs_unfused: median(&ratios(unfused, octave)),
+        vs_plain: median(&ratios(plain_seconds, octave)),
         macs_vs_plain: cost.macs as f64 / plain_cost.macs as f64,
         reached: roofline.map_or_else(Reached::default, |roofline| {
-            let elements = plan.tensors().iter().map(|tensor| tensor.dims.elements()).sum::<u64>() + cost.params;
-            let (seconds, bound) =
-                roofline.bound(cost.macs, elements * args.types.dtype.bytes(), args.types.dtype, args.types.sums);
-            Reached::new(seconds, bound, octave)
+            let bytes = least_bytes(plan, cost.params, args.types.dtype);
+            let (least, bound) = roofline.bound(cost.macs, bytes, args.types.dtype, args.types.sums);
+            Reached::new(least, bound, seconds)
         }),
     })
 }
 
-/// The median. Sorts the list.
-pub fn median(times: &mut [f64]) -> f64 {
-    times.sort_by(f64::total_cmp);
-    let (a, b) = (times[(times.len() - 1) / 2], times[times.len() / 2]);
-    (a + b) / 2.0
+/// The bytes of a layer if each tensor and weight is moved once.
+pub fn least_bytes(plan: &Plan, params: u64, dtype: Dtype) -> u64 {
+    (plan.tensors().iter().map(|tensor| tensor.dims.elements()).sum::<u64>() + params) * dtype.bytes()
 }

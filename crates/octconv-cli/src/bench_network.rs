@@ -2,20 +2,20 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{Result, bail, ensure};
-use octconv::network::{Checkpoint, Graph, Inference, Model, Network, Stage, random_input};
-use octconv::roofline::{Bound, Roofline};
+use anyhow::{Result, bail};
+use octconv::network::Network;
 use octconv::{Context, InputSize};
 use serde::Serialize;
 
-use crate::bench::{Common, median};
+use crate::bench::Common;
 use crate::hint;
 use crate::network_source::SizedNetwork;
+use crate::network_timing::{self, Form};
 use crate::output::{self, shown, thousands};
 use crate::plot::{self, Bar};
 use crate::predictor::{compile, tuned_layers};
 use crate::roofline::{Reached, summary};
-use crate::types::TypeArgs;
+use crate::timing::{median, ratios};
 
 /// Arguments for networks only.
 #[derive(clap::Args, Clone, Debug)]
@@ -26,15 +26,6 @@ pub struct Args {
     /// Also list every dispatch of the octave network, with its node, its kernel, and its time when it runs alone
     #[arg(long, conflicts_with = "layers")]
     trace: bool,
-}
-
-/// One of the two networks, compiled.
-struct Form {
-    inference: Inference,
-    /// Multiply-adds of each node.
-    macs: Vec<u64>,
-    /// Bytes that each node must move.
-    bytes: Vec<u64>,
 }
 
 /// One row of the results: a stage, or the whole network.
@@ -62,70 +53,42 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     let size @ InputSize { n, h, w, .. } = source.size;
     let (device, roofline) = common.open()?;
     let context = &device.context;
-    let forms =
-        [prepare(context, &source.network, size, types)?, prepare(context, &source.network.plain(), size, types)?];
-
+    let prepare = |network: &Network| Form::new(context, network, size, &types.network_options(Vec::new()), compile);
+    let forms = [prepare(&source.network)?, prepare(&source.network.plain())?];
     device.keep_pipelines();
 
     let [octave, other] = &forms;
     let command = hint::network(name, &args.sized.settings, size, types) + " --plain";
     let tuned = common.tuned(forms.each_ref().map(|form| tuned_layers(form.inference.plan())), &command) + "\n";
-    let stages = both_have([&octave.inference, &other.inference].map(|inference| inference.plan().stages()));
-    let names: Vec<_> = stages[0].iter().map(|stage| stage.name.clone()).collect();
-    ensure!(names.iter().eq(stages[1].iter().map(|stage| &stage.name)), "the two forms have different stages");
-    // The whole network, then each stage.
-    let ranges = |i: usize| {
-        let whole = 0..forms[i].inference.plan().dispatches();
-        std::iter::once(whole).chain(stages[i].iter().map(|stage| stage.steps.clone())).collect::<Vec<_>>()
-    };
-    let ranges = [ranges(0), ranges(1)];
-    let mut times = [0, 1].map(|i: usize| vec![Vec::new(); ranges[i].len()]);
-
-    let time = |form: &Form, range: std::ops::Range<usize>| {
-        Ok::<f64, octconv::Error>(context.time_pass(|pass| form.inference.record_range(pass, range))?.device_or_host())
-    };
     let bar = output::progress(u64::from(rounds) + 1, "timing {bar:30} {pos}/{len} rounds")?;
-    for round in 0..=rounds {
-        for part in 0..ranges[0].len() {
-            for i in [0, 1] {
-                let seconds = time(&forms[i], ranges[i][part].clone())?;
-                // The first round compiles and warms up.
-                if round > 0 {
-                    times[i][part].push(seconds);
-                }
-            }
-        }
-        bar.inc(1);
-    }
+    let parts = network_timing::time(&[octave, other], rounds, || bar.inc(1))?;
     bar.finish_and_clear();
     device.check()?;
 
-    let mut rows = Vec::new();
-    for part in 0..ranges[0].len() {
-        let nodes = |i: usize| match part {
-            0 => 0..forms[i].macs.len(),
-            part => stages[i][part - 1].nodes.clone(),
-        };
-        let macs = [0, 1].map(|i| forms[i].macs[nodes(i)].iter().sum::<u64>() as f64);
-        let mut ratios: Vec<f64> = times[0][part].iter().zip(&times[1][part]).map(|(a, b)| a / b).collect();
-        let [seconds, plain_seconds] = [0, 1].map(|i: usize| median(&mut times[i][part]));
-        rows.push(Row {
-            peer: "octconv",
-            network: source.network.name.clone(),
-            stage: part.checked_sub(1).map_or("all".into(), |stage| names[stage].clone()),
-            dispatches: ranges[0][part].len(),
-            ms: seconds * 1e3,
-            min_ms: times[0][part].first().copied().unwrap_or(seconds) * 1e3,
-            plain_ms: plain_seconds * 1e3,
-            ratio: median(&mut ratios),
-            macs_ratio: if macs[1] > 0.0 { macs[0] / macs[1] } else { 1.0 },
-            gflops: 2.0 * macs[0] / seconds * 1e-9,
-            reached: roofline.as_ref().map_or_else(Reached::default, |roofline| {
-                let (least, bound) = bound(roofline, octave, nodes(0), types);
-                Reached::new(least, bound, seconds)
-            }),
-        });
-    }
+    let mut rows: Vec<Row> = parts
+        .iter()
+        .map(|part| {
+            let (seconds, plain) = (&part.seconds[0], &part.seconds[1]);
+            let [macs, plain_macs] = [0, 1].map(|i: usize| part.macs[i] as f64);
+            let middle = median(seconds);
+            Row {
+                peer: "octconv",
+                network: source.network.name.clone(),
+                stage: part.name.clone(),
+                dispatches: part.dispatches[0],
+                ms: middle * 1e3,
+                min_ms: seconds.iter().copied().fold(f64::INFINITY, f64::min) * 1e3,
+                plain_ms: median(plain) * 1e3,
+                ratio: median(&ratios(seconds, plain)),
+                macs_ratio: if plain_macs > 0.0 { macs / plain_macs } else { 1.0 },
+                gflops: 2.0 * macs / middle * 1e-9,
+                reached: roofline.as_ref().map_or_else(Reached::default, |roofline| {
+                    let (least, bound) = octave.bound(roofline, part.nodes[0].clone(), types);
+                    Reached::new(least, bound, middle)
+                }),
+            }
+        })
+        .collect();
     // The row of the whole network stands last.
     rows.rotate_left(1);
 
@@ -168,51 +131,6 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
         output::print(&trace(context, octave, rounds)?)?;
     }
     Ok(())
-}
-
-fn prepare(context: &Context, network: &Network, size: InputSize, types: TypeArgs) -> Result<Form> {
-    let graph = Graph::new(network)?;
-    let macs = graph.macs(size)?;
-    let bytes = graph.min_bytes(size, types.dtype.bytes(), types.dtype.bytes())?;
-    let checkpoint = Checkpoint::random(&graph, 1);
-    let model = Model::new(context.engine(), graph, checkpoint)?;
-    let plan = model.plan(size, &types.network_options(Vec::new()))?;
-    let inference = compile(&model, plan)?;
-    let elements = inference.input().map_or(0, |view| view.dims.elements());
-    inference.write_input(context, &random_input(elements as usize, 1))?;
-    // Run everything once: a stage that is timed alone reads what the stage before has left.
-    context.run_pass(|pass| inference.record(pass))?;
-    Ok(Form { inference, macs, bytes })
-}
-
-/// The stages that both forms have. If one form runs a stage together with the next one, they are one stage in both.
-fn both_have(stages: [Vec<Stage>; 2]) -> [Vec<Stage>; 2] {
-    let names = stages.each_ref().map(|stages| stages.iter().map(|stage| stage.name.clone()).collect::<Vec<_>>());
-    stages.map(|stages| {
-        let (mut node, mut step) = (0, 0);
-        let merged = stages.into_iter().filter(|stage| names.iter().all(|names| names.contains(&stage.name)));
-        merged
-            .map(|mut stage| {
-                (stage.nodes.start, stage.steps.start) = (node, step);
-                (node, step) = (stage.nodes.end, stage.steps.end);
-                stage
-            })
-            .collect()
-    })
-}
-
-/// The least seconds that some nodes take one after the other, and what bounds most of that time.
-fn bound(roofline: &Roofline, form: &Form, nodes: std::ops::Range<usize>, types: TypeArgs) -> (f64, Bound) {
-    let mut seconds = 0.0;
-    let mut shares = [(Bound::Arithmetic, 0.0), (Bound::Memory, 0.0), (Bound::Launch, 0.0)];
-    for node in nodes.filter(|&node| form.bytes[node] > 0 || form.macs[node] > 0) {
-        let (least, bound) = roofline.bound(form.macs[node], form.bytes[node], types.dtype, types.sums);
-        seconds += least;
-        let share = if bound == Bound::Launch { roofline.launch } else { least };
-        shares.iter_mut().filter(|(other, _)| *other == bound).for_each(|(_, sum)| *sum += share);
-    }
-    let most = shares.into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
-    (seconds, most.map_or(Bound::Launch, |(bound, _)| bound))
 }
 
 fn table(rows: &[Row]) -> String {
@@ -258,7 +176,7 @@ fn trace(context: &Context, form: &Form, rounds: u32) -> Result<String> {
             let timing = context.time_pass(|pass| form.inference.record_range(pass, i..i + 1))?;
             times.push(timing.device_or_host());
         }
-        let _ = writeln!(out, "{i:>4} {:>9.3} ms  {:<28} {kernel}", median(&mut times) * 1e3, shown(node));
+        let _ = writeln!(out, "{i:>4} {:>9.3} ms  {:<28} {kernel}", median(&times) * 1e3, shown(node));
     }
     Ok(out)
 }

@@ -15,7 +15,7 @@ use crate::limits::{Bytes, Limits};
 use crate::network_source::described;
 use crate::size::Size;
 use crate::tensor_file::{self, Named};
-use crate::{Cli, Command, apply, layer_file, output, picture};
+use crate::{Cli, Command, apply, layer_file, output, picture, report};
 
 /// The name of a file, in errors.
 const FILE: &str = "FILE";
@@ -63,6 +63,11 @@ pub fn apply(spec: &str, tensors: &[u8]) -> Result<(), String> {
     let description = layer(spec)?;
     let layer = |views| apply::Layer::new(args, &description, &views);
     line(tensor_file::views(tensors).and_then(layer).map(drop))
+}
+
+/// The page of the report in the text of a report.json, or of a page. Also puts the report beside itself.
+pub fn report(text: &str) -> Result<String, String> {
+    line(report::repeated(text))
 }
 
 /// Height and width in the text of an argument.

@@ -12,6 +12,7 @@ use octconv_import::{ImportOptions, Imported, Report, import_onnx};
 
 use crate::limits::{Holds, Limits};
 use crate::network_folder::NetworkFolder;
+use crate::network_source::before_crop;
 use crate::output::{self, shown, shown_path, thousands};
 use crate::size::Size;
 
@@ -35,8 +36,11 @@ pub struct Args {
     /// Frames of the input, if the file leaves them open (default: 8)
     #[arg(long, value_name = "N")]
     frames: Option<u32>,
-    /// The network takes pictures as those trained on ImageNet do: the middle, with the mean and deviation of ImageNet.
-    /// Needed for "octconv classify"; else add "picture" to network.json
+    /// The value that is the answer: an output of the file, or any other name in it (default: its only output)
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
+    /// The network takes pictures as torchvision's networks for ImageNet do: the shorter side scaled to 256 pixels for an
+    /// input of 224, and to as much more for others; then the middle, with the mean and deviation of ImageNet. Needed for "octconv classify"; else add "picture" to network.json
     #[arg(long)]
     imagenet: bool,
     #[command(flatten)]
@@ -51,6 +55,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     options.name = Some(name);
     options.size = args.size.map(|size| [size.h, size.w]);
     options.frames = args.frames;
+    options.output = args.output.clone();
     let Imported { mut network, checkpoint, report, .. } = {
         let mut external = |location: &str, offset: u64, length: Option<u64>| {
             read_beside(&args.model, location, offset, length, args.limits).map_err(|error| format!("{error:#}"))
@@ -63,7 +68,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if args.imagenet {
         ensure!(network.input.channels == 3, "the input has {} channels: --imagenet needs 3", network.input.channels);
         let (mean, std) = (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]);
-        let (resize, invert) = (Resize::Crop, Invert::Never);
+        let (resize, invert) = (Resize::Shorter(before_crop(height.max(width))), Invert::Never);
         network.picture = Some(Picture { height, width, channels: 3, resize, mean, std, invert });
     }
     // What is written must run, at the size of the file at least.

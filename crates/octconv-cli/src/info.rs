@@ -9,7 +9,7 @@ use octconv::wgpu::{Adapter, CooperativeMatrixProperties, Features};
 use octconv::{
     AdapterFacts, ContextOptions, DeviceFacts, Downsample, Dtype, InputSize, Options, Plan, Precision, Spec, TimeAxis,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
 use crate::output::{one_line, print, print_json, thousands};
@@ -32,45 +32,79 @@ struct Report {
 
 #[derive(Serialize)]
 struct Entry {
-    name: String,
-    backend: String,
-    device_type: String,
-    driver: String,
-    limits: Limits,
-    features: Abilities,
+    #[serde(flatten)]
+    about: About,
     layers: Vec<Choice>,
 }
 
-/// Named as in `wgpu::Limits`.
-#[derive(Serialize)]
-struct Limits {
-    max_storage_buffer_binding_size: u64,
-    max_buffer_size: u64,
-    max_storage_buffers_per_shader_stage: u32,
-    max_compute_workgroup_storage_size: u32,
-    max_compute_invocations_per_workgroup: u32,
-    max_compute_workgroups_per_dimension: u32,
-    min_storage_buffer_offset_alignment: u32,
+/// An adapter, with the limits and features that matter to octconv.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct About {
+    /// Its name, as the driver gives it.
+    pub name: String,
+    /// vulkan, metal, dx12 or gl.
+    pub backend: String,
+    /// DiscreteGpu, IntegratedGpu, VirtualGpu, Cpu or Other.
+    pub device_type: String,
+    /// The driver and its version.
+    pub driver: String,
+    pub limits: Limits,
+    pub features: Abilities,
 }
 
-#[derive(Serialize)]
-struct Abilities {
-    shader_f16: bool,
-    timestamp_query: bool,
-    subgroups: bool,
-    subgroup_min_size: u32,
-    subgroup_max_size: u32,
-    cooperative_matrices: Vec<Matrix>,
+/// Limits of an adapter, named as in wgpu.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Limits {
+    /// Bytes.
+    pub max_storage_buffer_binding_size: u64,
+    /// Bytes.
+    pub max_buffer_size: u64,
+    /// Buffers.
+    pub max_storage_buffers_per_shader_stage: u32,
+    /// Bytes.
+    pub max_compute_workgroup_storage_size: u32,
+    /// Threads.
+    pub max_compute_invocations_per_workgroup: u32,
+    /// Workgroups.
+    pub max_compute_workgroups_per_dimension: u32,
+    /// Bytes.
+    pub min_storage_buffer_offset_alignment: u32,
+}
+
+/// What an adapter can do that octconv uses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Abilities {
+    /// Whether it computes in f16.
+    pub shader_f16: bool,
+    /// Whether it has a clock of its own. If not, times are the host's.
+    pub timestamp_query: bool,
+    /// Whether shaders can use subgroups.
+    pub subgroups: bool,
+    /// Threads of its smallest subgroup.
+    pub subgroup_min_size: u32,
+    /// Threads of its largest subgroup.
+    pub subgroup_max_size: u32,
+    /// What its matrix units multiply.
+    pub cooperative_matrices: Vec<Matrix>,
 }
 
 /// A cooperative matrix multiplication C += A * B.
-#[derive(Serialize, PartialEq, Eq)]
-struct Matrix {
-    m: u32,
-    n: u32,
-    k: u32,
-    ab: String,
-    c: String,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Matrix {
+    /// Rows of A and C.
+    pub m: u32,
+    /// Columns of B and C.
+    pub n: u32,
+    /// Columns of A, rows of B.
+    pub k: u32,
+    /// The type of A and B.
+    pub ab: String,
+    /// The type of C.
+    pub c: String,
 }
 
 /// What a layer gets.
@@ -120,9 +154,8 @@ fn typical_layers() -> Result<Vec<(&'static str, Spec, InputSize)>> {
 
 impl Entry {
     fn of(adapter: &Adapter) -> Result<Self> {
-        let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
         let facts = DeviceFacts::of_adapter(adapter);
-        let shader_f16 = features.contains(Features::SHADER_F16);
+        let shader_f16 = adapter.features().contains(Features::SHADER_F16);
         let dtypes = [Some(Dtype::F32), shader_f16.then_some(Dtype::F16)];
         let mut layers = Vec::new();
         for dtype in dtypes.into_iter().flatten() {
@@ -138,41 +171,11 @@ impl Entry {
                 });
             }
         }
-        let mut matrices: Vec<Matrix> = Vec::new();
-        for matrix in AdapterFacts::of(adapter).cooperative_matrices.iter().map(Matrix::of) {
-            // Drivers list a shape several times, for properties that octconv ignores, such as saturation.
-            if !matrices.contains(&matrix) {
-                matrices.push(matrix);
-            }
-        }
-        Ok(Self {
-            name: one_line(&info.name),
-            backend: info.backend.to_string(),
-            device_type: format!("{:?}", info.device_type),
-            driver: one_line(&format!("{} {}", info.driver, info.driver_info)),
-            limits: Limits {
-                max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
-                max_buffer_size: limits.max_buffer_size,
-                max_storage_buffers_per_shader_stage: limits.max_storage_buffers_per_shader_stage,
-                max_compute_workgroup_storage_size: limits.max_compute_workgroup_storage_size,
-                max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
-                max_compute_workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
-                min_storage_buffer_offset_alignment: limits.min_storage_buffer_offset_alignment,
-            },
-            features: Abilities {
-                shader_f16,
-                timestamp_query: features.contains(Features::TIMESTAMP_QUERY),
-                subgroups: features.contains(Features::SUBGROUP),
-                subgroup_min_size: info.subgroup_min_size,
-                subgroup_max_size: info.subgroup_max_size,
-                cooperative_matrices: matrices,
-            },
-            layers,
-        })
+        Ok(Self { about: About::of(adapter), layers })
     }
 
     fn text(&self) -> String {
-        let Self { name, backend, device_type, driver, limits, features, layers } = self;
+        let Self { about: About { name, backend, device_type, driver, limits, features }, layers } = self;
         let mut out = format!("{name}\n");
         let mut line = |key: &str, value: String| {
             // Writing to a String cannot fail.
@@ -216,6 +219,42 @@ impl Entry {
             }
         }
         out
+    }
+}
+
+impl About {
+    pub fn of(adapter: &Adapter) -> Self {
+        let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+        let mut matrices: Vec<Matrix> = Vec::new();
+        for matrix in AdapterFacts::of(adapter).cooperative_matrices.iter().map(Matrix::of) {
+            // Drivers list a shape several times, for properties that octconv ignores, such as saturation.
+            if !matrices.contains(&matrix) {
+                matrices.push(matrix);
+            }
+        }
+        Self {
+            name: one_line(&info.name),
+            backend: info.backend.to_string(),
+            device_type: format!("{:?}", info.device_type),
+            driver: one_line(&format!("{} {}", info.driver, info.driver_info)),
+            limits: Limits {
+                max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
+                max_buffer_size: limits.max_buffer_size,
+                max_storage_buffers_per_shader_stage: limits.max_storage_buffers_per_shader_stage,
+                max_compute_workgroup_storage_size: limits.max_compute_workgroup_storage_size,
+                max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
+                max_compute_workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
+                min_storage_buffer_offset_alignment: limits.min_storage_buffer_offset_alignment,
+            },
+            features: Abilities {
+                shader_f16: features.contains(Features::SHADER_F16),
+                timestamp_query: features.contains(Features::TIMESTAMP_QUERY),
+                subgroups: features.contains(Features::SUBGROUP),
+                subgroup_min_size: info.subgroup_min_size,
+                subgroup_max_size: info.subgroup_max_size,
+                cooperative_matrices: matrices,
+            },
+        }
     }
 }
 

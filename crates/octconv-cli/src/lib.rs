@@ -27,17 +27,20 @@ mod layer_file;
 mod limits;
 mod network_folder;
 mod network_source;
+mod network_timing;
 mod octave;
 mod output;
 mod picture;
 mod plot;
 mod predictor;
+mod report;
 mod roofline;
 mod run;
 mod scale;
 mod size;
 mod target;
 mod tensor_file;
+mod timing;
 mod tune;
 mod types;
 mod verify;
@@ -71,6 +74,7 @@ enum Command {
     Convert(convert::Args),
     Cost(cost::Args),
     Bench(bench::Args),
+    Report(report::Args),
     Roofline(roofline::Args),
     Tune(tune::Args),
 }
@@ -112,6 +116,7 @@ fn start(command: &Command) -> Result<ExitCode> {
         Command::Convert(args) => convert::run(args),
         Command::Cost(args) => cost::run(args),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => report::run(args),
         Command::Roofline(args) => roofline::run(args),
         Command::Tune(args) => tune::run(args).map(|()| ExitCode::SUCCESS),
     }

@@ -240,6 +240,10 @@ impl TrainedArgs {
         let mut picture = network.picture.clone().with_context(|| self.lacks_picture(network))?;
         if let Some(Size { h, w }) = self.size {
             (picture.height, picture.width) = (h, w);
+            // Files say for themselves what they want.
+            if let (Resize::Shorter(_), false) = (picture.resize, is_file(self.name())) {
+                picture.resize = Resize::Shorter(before_crop(h.max(w)));
+            }
         }
         check_picture(network, &picture).with_context(|| format!("picture of {}", network.name))?;
         let values = u64::from(picture.channels) * u64::from(picture.height) * u64::from(picture.width);
@@ -265,6 +269,12 @@ impl TrainedArgs {
         );
         format!("{problem}: add what it was trained with to {}, such as {example}", shown(self.name()))
     }
+}
+
+/// The pixels of the shorter side of a picture whose middle has a side of so many, for networks that were trained on
+/// ImageNet: 256 for 224.
+pub fn before_crop(side: u32) -> u32 {
+    (f64::from(side) * 256.0 / 224.0).round() as u32
 }
 
 /// Refuses what cannot make the input of the network.

@@ -7,8 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use octconv::ContextOptions;
 use octconv::roofline::{Bound, Effort, Rate, Roofline};
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use crate::device::{Device, describe};
 use crate::output;
@@ -33,13 +32,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let roofline = Roofline::measure(&device.context, Effort::Full)?;
     device.check()?;
     let name = describe(&device.context.adapter().get_info());
+    let written = || Written { device: name.clone(), roofline: Measured::from(&roofline) };
     match (file, &args.json) {
         (Some(file), _) => {
-            let mut text = serde_json::to_vec_pretty(&to_json(&name, &roofline))?;
+            let mut text = serde_json::to_vec_pretty(&written())?;
             text.push(b'\n');
             file.write(&text)?;
         }
-        (None, Some(_)) => output::print_json(&to_json(&name, &roofline))?,
+        (None, Some(_)) => output::print_json(&written())?,
         (None, None) => output::print(&table(&name, &roofline))?,
     }
     Ok(ExitCode::SUCCESS)
@@ -105,23 +105,73 @@ impl Reached {
     }
 }
 
-fn to_json(name: &str, roofline: &Roofline) -> Value {
-    let arithmetic = roofline.arithmetic.iter().map(|arithmetic| {
-        json!({
-            "factors": arithmetic.factors.to_string(),
-            "sums": arithmetic.sums.to_string(),
-            "matrix": arithmetic.matrix,
-            "gflops": arithmetic.rate.per_second * 1e-9,
-            "configuration": arithmetic.rate.configuration,
-        })
-    });
-    let memory = |rate: &Rate| json!({"gb_per_s": rate.per_second * 1e-9, "configuration": rate.configuration});
-    json!({
-        "device": name,
-        "arithmetic": arithmetic.collect::<Vec<_>>(),
-        "read": memory(&roofline.read),
-        "copy": memory(&roofline.copy),
-        "buffer_bytes": roofline.buffer_bytes,
-        "launch_us": roofline.launch * 1e6,
-    })
+/// A measured roofline, as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Measured {
+    /// Arithmetic of f32 first, then what else was measured.
+    pub arithmetic: Vec<Arithmetic>,
+    /// Memory that is only read.
+    pub read: Bandwidth,
+    /// Memory that is copied: bytes read and bytes written.
+    pub copy: Bandwidth,
+    /// Bytes of the buffer that was read or copied.
+    pub buffer_bytes: u64,
+    /// Microseconds of an empty dispatch, one of many in a pass.
+    pub launch_us: f64,
+}
+
+/// How fast a device multiplies and adds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Arithmetic {
+    /// The type of the factors.
+    pub factors: String,
+    /// The type of the sums.
+    pub sums: String,
+    /// The side of the matrices of a matrix unit; null for ordinary arithmetic.
+    pub matrix: Option<u32>,
+    /// 10^9 operations per second. A multiply-add counts as two.
+    pub gflops: f64,
+    /// What reached it.
+    pub configuration: String,
+}
+
+/// How fast a device reads or copies memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Bandwidth {
+    /// 10^9 bytes per second.
+    pub gb_per_s: f64,
+    /// What reached it.
+    pub configuration: String,
+}
+
+impl From<&Roofline> for Measured {
+    fn from(roofline: &Roofline) -> Self {
+        let arithmetic = roofline.arithmetic.iter().map(|arithmetic| Arithmetic {
+            factors: arithmetic.factors.to_string(),
+            sums: arithmetic.sums.to_string(),
+            matrix: arithmetic.matrix,
+            gflops: arithmetic.rate.per_second * 1e-9,
+            configuration: arithmetic.rate.configuration.clone(),
+        });
+        let memory =
+            |rate: &Rate| Bandwidth { gb_per_s: rate.per_second * 1e-9, configuration: rate.configuration.clone() };
+        Self {
+            arithmetic: arithmetic.collect(),
+            read: memory(&roofline.read),
+            copy: memory(&roofline.copy),
+            buffer_bytes: roofline.buffer_bytes,
+            launch_us: roofline.launch * 1e6,
+        }
+    }
+}
+
+/// What "octconv roofline --json" writes.
+#[derive(Serialize)]
+struct Written {
+    device: String,
+    #[serde(flatten)]
+    roofline: Measured,
 }

@@ -35,6 +35,10 @@ pub enum Kind {
     Answers,
     /// What "octconv evaluate --confusion" writes.
     Confusion,
+    /// The report.json of "octconv report".
+    Report,
+    /// A page of "octconv report".
+    Page,
 }
 
 impl fmt::Display for Kind {
@@ -50,6 +54,8 @@ impl fmt::Display for Kind {
             Self::Tuned => "a file of \"octconv tune --out\"",
             Self::Answers => "a file of \"octconv evaluate --out\"",
             Self::Confusion => "a file of \"octconv evaluate --confusion\"",
+            Self::Report => "a report.json of \"octconv report\"",
+            Self::Page => "a page of \"octconv report\"",
         })
     }
 }
@@ -74,9 +80,14 @@ impl Kind {
             Self::Tuned => start.starts_with(b"octconv tuned "),
             Self::Answers => start.starts_with(b"file,label,answer,"),
             Self::Confusion => start.starts_with(b"label/answer,"),
+            Self::Report => start.starts_with(b"{\n  \"octconv_report\": "),
+            Self::Page => start.starts_with(PAGE.as_bytes()),
         }
     }
 }
+
+/// How a page of "octconv report" begins.
+pub const PAGE: &str = "<!DOCTYPE html><!--octconv report-->";
 
 /// A file that a command will write.
 #[derive(Clone, Debug)]
@@ -256,7 +267,7 @@ mod tests {
     fn a_file_is_replaced_by_its_like_and_nothing_else_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
-        let starts: [(Kind, &[u8]); 10] = [
+        let starts: [(Kind, &[u8]); 12] = [
             (Kind::Array, b"\x93NUMPY\x01\0"),
             (Kind::Network, b"{\n  \"name\": \"n\",\n  \"nodes\": ["),
             (Kind::Tensors, b"\x02\0\0\0\0\0\0\0{}"),
@@ -267,6 +278,8 @@ mod tests {
             (Kind::Tuned, b"octconv tuned 1 0.2.0"),
             (Kind::Answers, b"file,label,answer,score,rank\n"),
             (Kind::Confusion, b"label/answer,cat,not finite\n"),
+            (Kind::Report, b"{\n  \"octconv_report\": 1,\n"),
+            (Kind::Page, b"<!DOCTYPE html><!--octconv report--><html>"),
         ];
         for (kind, bytes) in starts {
             for (other, start) in starts {

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use octconv::network::{Graph, Network, NetworkPlan};
+use octconv::network::{Graph, Network, NetworkOptions, NetworkPlan};
 use octconv::tuning::{self, Effort, Trial, TuneOutcome};
-use octconv::{Cache, DeviceIdentity, InputSize, ListedLayer, Options, Spec, Tuned};
+use octconv::{Cache, DeviceFacts, DeviceIdentity, InputSize, ListedLayer, Options, Spec, Tuned};
+use serde::{Deserialize, Serialize};
 
 use crate::device::{self, Device};
 use crate::layer_file;
@@ -16,6 +17,7 @@ use crate::limits::{Holds, Limits};
 use crate::network_source::{SizedNetwork, Source, Subject};
 use crate::output::{self, one_line, shown, shown_path};
 use crate::target::{self, Kind, Target};
+use crate::timing::geometric_mean;
 use crate::types::TypeArgs;
 
 /// Measure which kernels are the fastest for each layer on this machine's adapter, and keep the result.
@@ -68,15 +70,15 @@ struct NetworkArgs {
 }
 
 /// A layer to be tuned, and the names of all layers like it.
-struct Job {
-    names: Vec<String>,
-    spec: Spec,
-    size: InputSize,
-    options: Options,
+pub struct Job {
+    pub names: Vec<String>,
+    pub spec: Spec,
+    pub size: InputSize,
+    pub options: Options,
 }
 
 impl Job {
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         match &self.names[..] {
             [name] => shown(name),
             [first, others @ ..] => format!("{} and {} more", shown(first), others.len()),
@@ -87,7 +89,7 @@ impl Job {
 
 /// Distinct layers in the order of their first names.
 #[derive(Default)]
-struct Jobs(Vec<Job>);
+pub struct Jobs(pub Vec<Job>);
 
 impl Jobs {
     fn add(&mut self, name: String, spec: &Spec, size: InputSize, options: Options) {
@@ -96,6 +98,20 @@ impl Jobs {
             Some(job) => job.names.push(name),
             None => self.0.push(Job { names: vec![name], spec: spec.clone(), size, options }),
         }
+    }
+
+    pub fn add_network(
+        &mut self,
+        network: &Network,
+        size: InputSize,
+        options: &NetworkOptions,
+        facts: &DeviceFacts,
+    ) -> Result<()> {
+        let plan = NetworkPlan::new(&Graph::new(network)?, size, options, facts)?;
+        for layer in plan.layers() {
+            self.add(layer.node.to_owned(), layer.spec, layer.size, layer.options);
+        }
+        Ok(())
     }
 }
 
@@ -131,7 +147,7 @@ pub fn run(args: &Args) -> Result<()> {
         let known = context.engine().plan(&job.spec, job.size, &job.options)?;
         if known.is_tuned() && !args.again {
             shipped.insert(&identity, &known);
-            rows.push(Row::known(job, known.variant().to_string()));
+            rows.push(Row { layer: job.name(), tried: Tried::before(known.variant().to_string()) });
         } else {
             let progress = |step: tuning::Progress| {
                 bar.set_position(i as u64 * STEPS + STEPS * step.done as u64 / step.of.max(1) as u64);
@@ -143,7 +159,7 @@ pub fn run(args: &Args) -> Result<()> {
             found.insert(&identity, &outcome.winner().plan);
             keep(&mut cache, &identity, &found, out.is_some())?;
             shipped.merge(found);
-            rows.push(Row::found(job, &outcome));
+            rows.push(Row { layer: job.name(), tried: Tried::of(&outcome) });
         }
         bar.set_position((i as u64 + 1) * STEPS);
     }
@@ -235,12 +251,7 @@ impl Listed {
             }
             Self::Networks(networks, size) => {
                 for network in networks {
-                    let graph = Graph::new(network)?;
-                    let options = args.types.network_options(Vec::new());
-                    let plan = NetworkPlan::new(&graph, *size, &options, facts)?;
-                    for layer in plan.layers() {
-                        jobs.add(layer.node.to_owned(), layer.spec, layer.size, layer.options);
-                    }
+                    jobs.add_network(network, *size, &args.types.network_options(Vec::new()), facts)?;
                 }
             }
         }
@@ -250,24 +261,36 @@ impl Listed {
 
 struct Row {
     layer: String,
-    /// The planner's choice and the fastest, with milliseconds if they were measured.
-    planned: String,
-    planned_ms: Option<f64>,
-    winner: String,
-    winner_ms: Option<f64>,
-    gain: Option<f64>,
-    tried: usize,
-    /// Candidates that gave wrong results, or did not run, and why.
-    dropped: Vec<String>,
+    tried: Tried,
 }
 
-impl Row {
-    fn known(job: &Job, winner: String) -> Self {
-        let (planned, dropped) = ("tuned before".into(), Vec::new());
-        Self { layer: job.name(), planned, planned_ms: None, winner, winner_ms: None, gain: None, tried: 0, dropped }
+/// What tuning a layer found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Tried {
+    /// The planner's choice.
+    pub planned: String,
+    /// Milliseconds of it, if it was measured.
+    pub planned_ms: Option<f64>,
+    /// The fastest.
+    pub winner: String,
+    /// Milliseconds of it, if it was measured.
+    pub winner_ms: Option<f64>,
+    /// How many times as fast as the planner's choice the fastest is.
+    pub gain: Option<f64>,
+    /// How many candidates there were.
+    pub tried: usize,
+    /// Candidates that gave wrong results, or did not run, and why.
+    pub dropped: Vec<String>,
+}
+
+impl Tried {
+    fn before(winner: String) -> Self {
+        let planned = "tuned before".into();
+        Self { planned, planned_ms: None, winner, winner_ms: None, gain: None, tried: 0, dropped: Vec::new() }
     }
 
-    fn found(job: &Job, outcome: &TuneOutcome) -> Self {
+    pub fn of(outcome: &TuneOutcome) -> Self {
         let ms = |trial: &Trial| trial.seconds.as_ref().ok().map(|seconds| 1e3 * seconds);
         let (planned, winner) = (outcome.planned(), outcome.winner());
         let dropped = outcome.trials.iter().filter_map(|trial| {
@@ -275,7 +298,6 @@ impl Row {
             Some(one_line(&format!("{}: {why}", trial.plan.variant())))
         });
         Self {
-            layer: job.name(),
             planned: planned.plan.variant().to_string(),
             planned_ms: ms(planned),
             winner: winner.plan.variant().to_string(),
@@ -292,8 +314,8 @@ fn table(rows: &[Row]) -> String {
         rows.iter().map(|row| of(row).chars().count()).chain([name.len()]).max().unwrap_or(0)
     };
     let layer = width("layer", |row| &row.layer);
-    let planned = width("planner's choice", |row| &row.planned);
-    let winner = width("winner", |row| &row.winner);
+    let planned = width("planner's choice", |row| &row.tried.planned);
+    let winner = width("winner", |row| &row.tried.winner);
     let ms = |ms: Option<f64>| ms.map_or("-".into(), |ms| format!("{ms:.3}"));
     let mut out = String::new();
     // Writing to a String cannot fail.
@@ -302,26 +324,24 @@ fn table(rows: &[Row]) -> String {
         "{:<layer$}  {:<planned$} {:>9}  {:<winner$} {:>9}  {:>7}  {:>5}",
         "layer", "planner's choice", "ms", "winner", "ms", "gain", "tried"
     );
-    for row in rows {
-        let gain = row.gain.map_or("-".into(), |gain| format!("{gain:.2}x"));
+    for Row { layer: name, tried } in rows {
+        let gain = tried.gain.map_or("-".into(), |gain| format!("{gain:.2}x"));
         let _ = writeln!(
             out,
-            "{:<layer$}  {:<planned$} {:>9}  {:<winner$} {:>9}  {gain:>7}  {:>5}",
-            row.layer,
-            row.planned,
-            ms(row.planned_ms),
-            row.winner,
-            ms(row.winner_ms),
-            row.tried
+            "{name:<layer$}  {:<planned$} {:>9}  {:<winner$} {:>9}  {gain:>7}  {:>5}",
+            tried.planned,
+            ms(tried.planned_ms),
+            tried.winner,
+            ms(tried.winner_ms),
+            tried.tried
         );
-        for dropped in &row.dropped {
+        for dropped in &tried.dropped {
             let _ = writeln!(out, "    dropped {dropped}");
         }
     }
-    let gains: Vec<f64> = rows.iter().filter_map(|row| row.gain).collect();
+    let gains: Vec<f64> = rows.iter().filter_map(|row| row.tried.gain).collect();
     if !gains.is_empty() {
-        let mean = (gains.iter().map(|gain| gain.ln()).sum::<f64>() / gains.len() as f64).exp();
-        let _ = writeln!(out, "geometric mean of the gains: {mean:.2}x");
+        let _ = writeln!(out, "geometric mean of the gains: {:.2}x", geometric_mean(gains));
     }
     out
 }

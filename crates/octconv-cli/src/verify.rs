@@ -1,13 +1,14 @@
 //! `octconv verify`: compares random layers on this machine's adapter with the CPU reference.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use octconv::verify::{self, Case, Outcome};
-use octconv::{ContextOptions, Error};
+use octconv::{ContextOptions, Error, Family};
 use serde::Serialize;
 
 use crate::device::{Device, describe};
@@ -30,6 +31,9 @@ pub struct Args {
     /// Cases per layer; compiling a layer's kernels takes longer than running them
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     alike: u32,
+    /// Only layers that this family of kernels runs, with this tile if one is given, such as direct or direct/t8c4h4w
+    #[arg(long, value_name = "FAMILY[/TILE]", conflicts_with_all = ["networks", "soak"])]
+    kernels: Option<Kernels>,
     /// Run this many random networks, instead of layers
     #[arg(long, value_name = "N", conflicts_with_all = ["cases", "seconds", "alike"],
         value_parser = clap::value_parser!(u64).range(1..))]
@@ -57,13 +61,42 @@ pub struct Args {
     json: bool,
 }
 
+/// A family of kernels, and one of its tiles or all.
+#[derive(Clone, Copy, Debug)]
+struct Kernels {
+    family: Family,
+    tile: Option<&'static str>,
+}
+
+impl fmt::Display for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.family)?;
+        self.tile.map_or(Ok(()), |tile| write!(f, "/{tile}"))
+    }
+}
+
+impl FromStr for Kernels {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let (family, wanted) = s.split_once('/').map_or((s, None), |(family, tile)| (family, Some(tile)));
+        let family: Family = family.parse().map_err(|error: Error| error.to_string())?;
+        let find = |wanted: &str| {
+            let tile = family.tiles().iter().copied().find(|tile| *tile == wanted);
+            tile.ok_or_else(|| format!("{family} has the tiles {}", family.tiles().join(", ")))
+        };
+        Ok(Self { family, tile: wanted.map(find).transpose()? })
+    }
+}
+
 impl Args {
-    /// The arguments that change how a case runs.
+    /// The arguments that change what a case is and how it runs.
     fn flags(&self) -> String {
+        let kernels = self.kernels.map_or(String::new(), |kernels| format!(" --kernels {kernels}"));
         let checked = if self.checked { " --checked" } else { "" };
         let default_device = if self.default_device { " --default-device" } else { "" };
         let as_gpu = if self.as_gpu { " --as-gpu" } else { "" };
-        format!("{checked}{default_device}{as_gpu}")
+        format!("{kernels}{checked}{default_device}{as_gpu}")
     }
 }
 
@@ -135,13 +168,20 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         return verify_soak::run(&device, args.seed, duration, args.json);
     }
 
-    let seeds = args.seed..=u64::MAX;
+    let draw = |seed| match args.kernels {
+        None => Some(Case::random(context, seed)),
+        Some(Kernels { family, tile }) => Case::random_of(context, family, tile, seed),
+    };
+    if let Some(kernels) = args.kernels.filter(|_| draw(args.seed).is_none()) {
+        bail!("no layer was found that runs {kernels} on this device");
+    }
+    let cases = (args.seed..=u64::MAX).filter_map(draw);
     let unit = if args.seconds.is_some() { " s" } else { "" };
     let length = args.seconds.unwrap_or(args.cases);
     let bar = progress(length, &format!("{{bar:30}} {{pos}}/{{len}}{unit} {{msg}}"))?;
     let start = Instant::now();
     let mut printed = Ok(());
-    verify::run(context, seeds, args.alike as usize - 1, |ran| {
+    verify::run_cases(context, cases, args.alike as usize - 1, |ran| {
         report.kernels = ran.kernels;
         if let Some(failure) = report.add(args, (ran.seed, ran.index), ran.case, ran.outcome, device.stray_error())
             && !args.json

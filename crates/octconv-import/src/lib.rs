@@ -25,6 +25,8 @@ pub struct ImportOptions {
     pub size: Option<[u32; 2]>,
     /// Frames of the input, if it has frames and the file leaves their number open. The default is 8.
     pub frames: Option<u32>,
+    /// The name that the file gives the answer: an output, or any other value. Needed if the file has several outputs.
+    pub output: Option<String>,
 }
 
 /// An imported network.

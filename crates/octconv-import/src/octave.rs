@@ -152,6 +152,7 @@ impl Values {
                 Op::Attention(Attention { queries, keys, values, .. }) => {
                     (vec![id(values)], vec![id(queries), id(keys), id(values)])
                 }
+                Op::Gate { input, by } => (vec![id(input), id(by)], vec![id(input)]),
                 Op::GlobalPool { input } | Op::Linear { input, .. } => (vec![id(input)], Vec::new()),
                 _ => {
                     let input = node.reads().first().map_or(0, |name| id(name));
@@ -197,6 +198,12 @@ impl Values {
         }
         let output = network.nodes.iter().position(|node| node.name == network.output).map_or(0, |index| index + 1);
         plain[class(output)] = true;
+        // Only split concatenations change the order of channels. A gate's vector would not follow.
+        for (index, _) in network.nodes.iter().enumerate().filter(|(_, node)| matches!(node.op, Op::Gate { .. })) {
+            for id in self.ordered_as(&self.reads[index + 1], network) {
+                plain[class(id)] |= makers[class(id)] > 0;
+            }
+        }
         // The parts of a concatenation decide its split, so nothing else may. Plain ones have plain parts.
         loop {
             let before = plain.clone();
@@ -234,6 +241,19 @@ impl Values {
             orders.push(order);
         }
         orders
+    }
+
+    /// The maps that decide the order of the elements of these values: they themselves, or those whose means they have.
+    fn ordered_as(&self, ids: &[usize], network: &Network) -> Vec<usize> {
+        let (mut open, mut maps) = (ids.to_vec(), Vec::new());
+        while let Some(id) = open.pop() {
+            match id.checked_sub(1).map(|index| &network.nodes[index].op) {
+                _ if self.is_map[id] => maps.push(id),
+                Some(Op::Linear { .. }) => {}
+                _ => open.extend(&self.reads[id]),
+            }
+        }
+        maps
     }
 
     /// Whether a value has a split of its own, not that of what it is made of.

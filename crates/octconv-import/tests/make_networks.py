@@ -354,6 +354,68 @@ class UNet(nn.Module):
         return F.relu(self.fc(torch.cat(means, 1)))
 
 
+class Gated(nn.Module):
+    """Gates of other kinds than squeeze-and-excitation: MobileNet v3's, EfficientNet's, that of LR-ASPP, and one for two
+    frequencies. And limits that are not those of ReLU6."""
+
+    def __init__(self):
+        super().__init__()
+        cbr = lambda c, n, k, s=1: nn.Sequential(nn.Conv2d(c, n, k, s, k // 2, bias=False), nn.BatchNorm2d(n), nn.Hardswish())
+        self.stem, self.scale, self.branch = cbr(3, 8, 3, 2), nn.Conv2d(8, 6, 1, bias=False), cbr(8, 6, 1)
+        self.hard = nn.ModuleList([nn.Conv2d(8, 4, 1), nn.Conv2d(4, 8, 1)])
+        self.silu = nn.ModuleList([nn.Conv2d(8, 2, 1), nn.Conv2d(2, 8, 1)])
+        self.first, self.last = Block(Li14, (6, 0), (4, 4), 3, padding=1), Block(Li14, (4, 4), (6, 0), 1)
+        self.squeeze, self.excite_h, self.excite_l = nn.Conv2d(8, 3, 1), nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+        self.prelu, self.fc = nn.PReLU(6), nn.Linear(6, 5)
+        self.prelu.weight.data = torch.tensor([0.1, -0.2, 0.3, 0.25, 0.5, 1.5])
+
+    def forward(self, x):
+        x = self.stem(x)
+        mean = lambda x: F.adaptive_avg_pool2d(x, 1)
+        x = x * F.hardsigmoid(self.hard[1](F.relu(self.hard[0](mean(x)))))
+        x = x * torch.sigmoid(self.silu[1](F.silu(self.silu[0](mean(x)))))
+        x = self.branch(x) * torch.sigmoid(self.scale(mean(x)))
+        h, l = self.first(torch.clamp(x, -0.3, 0.9))
+        r = F.relu(self.squeeze(torch.cat([mean(h), mean(l)], 1)))
+        y, _ = self.last(h * F.hardsigmoid(self.excite_h(r)), l * F.hardsigmoid(self.excite_l(r)))
+        y = torch.clamp(self.prelu(y), max=0.5) - torch.clamp(y, min=-0.25)
+        return self.fc(F.adaptive_max_pool2d(-y, 1).flatten(1))
+
+
+class Shuffled(nn.Module):
+    """ShuffleNet v2's units; strides that no layer has; a transposed convolution that is one; chosen channels."""
+
+    def __init__(self):
+        super().__init__()
+        cbr = lambda c, n, k=1, s=1, g=1: nn.Sequential(
+            nn.Conv2d(c, n, k, s, k // 2, groups=g, bias=False), nn.BatchNorm2d(n), nn.ReLU())
+        self.patches = nn.Conv2d(3, 8, 5, stride=4, padding=2)
+        self.uneven = nn.Conv2d(3, 8, 3, stride=(4, 2), padding=1)
+        self.sparse = nn.Conv2d(3, 8, 1, stride=3)
+        self.turned = nn.ConvTranspose2d(8, 8, 3, padding=1, groups=2)
+        self.units = nn.ModuleList([nn.Sequential(cbr(4, 4), cbr(4, 4, 3, g=4)[:2], cbr(4, 4)) for _ in range(2)])
+        self.level, self.join = nn.Sequential(nn.AdaptiveAvgPool2d(1), cbr(8, 4)), cbr(12, 8)
+        self.fc = nn.Linear(9, 5)
+
+    def shuffle(self, x):
+        n, c, h, w = x.shape
+        return x.view(n, 2, c // 2, h, w).transpose(1, 2).contiguous().view(n, c, h, w)
+
+    def forward(self, x):
+        # The order of colours, as networks have it that were trained elsewhere.
+        x = torch.cat([torch.unsqueeze(x[:, c], 1) * s + 0.1 for c, s in ((2, 0.5), (1, 0.4), (0, 0.6))], 1)
+        y = self.turned(self.patches(x))
+        for unit in self.units:
+            a, b = y.chunk(2, 1)
+            y = self.shuffle(torch.cat([a, unit(b)], 1))
+        # DeepLab's means of the whole picture, enlarged again.
+        level = F.interpolate(self.level(y), size=y.shape[2:], mode="bilinear", align_corners=False)
+        y = self.join(torch.cat([y, level], 1))
+        small = F.interpolate(self.uneven(x)[:, 2:5], scale_factor=0.5, mode="nearest")
+        means = torch.cat([y.mean((2, 3)), small.mean((2, 3)), self.sparse(x).mean((2, 3))], 1)
+        return self.fc(means[:, 3:12])
+
+
 def networks():
     torch.manual_seed(1)
     every = {
@@ -370,6 +432,8 @@ def networks():
         "densenet": (DenseNet, 16),
         "scaled_groups": (ScaledGroups, 16),
         "unet": (UNet, 16),
+        "gated": (Gated, 32),
+        "shuffled": (Shuffled, 32),
         "plain_resnet": (PlainResNet, 33),
         "plain_mobilenet": (PlainMobileNet, 16),
     }

@@ -68,6 +68,8 @@ fn networks_answer_as_onnx_runtime() {
         ("brain_odd", 0, 47),
         ("scaled_groups", 3, 0),
         ("unet", 2, 3),
+        ("gated", 2, 2),
+        ("shuffled", 0, 19),
         ("plain_resnet", 0, 8),
         ("plain_mobilenet", 0, 6),
     ] {
@@ -160,4 +162,34 @@ fn small_files_take_little_memory() {
         let bytes = file(&[("Pad", &["x"], "p", &[("pads", pads)]), ("Flatten", &["p"], "y", &[])]);
         assert!(import(&bytes).is_err());
     }
+}
+
+/// Each node that cannot be expressed is named with a reason, also one that reads what could not be read.
+#[test]
+fn what_has_no_counterpart_is_told() {
+    let import = |nodes: &[FileNode]| {
+        let imported = import_onnx(&file(nodes), &ImportOptions::default(), &mut |_, _, _| Err("none".into()));
+        imported.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let turned: FileNode = ("Transpose", &["x"], "t", &[("perm", &[0, 2, 3, 1])]);
+    let strides: &[(&str, &[i64])] = &[("strides", &[2, 2])];
+    let cases: [(&[FileNode], &[&str]); 5] = [
+        (
+            &[turned, ("LayerNormalization", &["t"], "n", &[]), ("Relu", &["n"], "y", &[])],
+            &["2 nodes cannot", "its order of axes is [0, 2, 3, 1]", "n (LayerNormalization): it normalises by"],
+        ),
+        (&[("ConvTranspose", &["x", "w"], "y", strides)], &["its strides are [2, 2]: only 1 has a counterpart"]),
+        (&[("DepthToSpace", &["x"], "y", &[("blocksize", &[2])])], &["it moves channels into rows and columns"]),
+        (&[("ArgMax", &["x"], "y", &[("axis", &[1])])], &["its answer is indices", "--output"]),
+        (
+            &[("Mul", &["x", "x"], "m", &[]), ("Elu", &["m"], "y", &[])],
+            &["it is no activation that a network can have"],
+        ),
+    ];
+    for (nodes, wanted) in cases {
+        let refusal = import(nodes).unwrap_err();
+        assert!(wanted.iter().all(|part| refusal.contains(part)), "{refusal}");
+    }
+    // What the answer does not need is not read.
+    assert_eq!(import(&[("ArgMax", &["x"], "a", &[]), ("Relu", &["x"], "y", &[])]), Ok(()));
 }

@@ -28,6 +28,7 @@ pub(crate) enum Task {
     Concat,
     Excite { reduced: u32, activation: Activation },
     Attention { scale: Scale },
+    Gate,
     GlobalPool,
     Linear { bias: bool, activation: Activation },
     Softmax,

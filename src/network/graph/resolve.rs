@@ -132,6 +132,16 @@ pub(super) fn resolve(
             let task = Task::Attention { scale: Scale(*scale) };
             (vec![id(queries)?, id(keys)?, id(values)?], None, task, Kind::Map(of_values))
         }
+        Op::Gate { input, by } => {
+            let split = map(input)?;
+            let (found, wanted) = (vector(by)?, split.channels());
+            if found != wanted {
+                return Err(refuse(format!(
+                    "its vector {by} has {found} elements: must have {wanted}, as {input} has channels"
+                )));
+            }
+            (vec![id(input)?, id(by)?], None, Task::Gate, Kind::Map(split))
+        }
         Op::GlobalPool { input } => (vec![id(input)?], None, Task::GlobalPool, Kind::Vector(map(input)?.channels())),
         Op::Linear { input, outputs, bias, activation } => {
             vector(input)?;

@@ -1,24 +1,29 @@
 //! Turns nodes into dispatches.
 
 use super::place::Placement;
+use super::roles::{Doubled, Role};
 use super::step::{Params, Part, Place, PlannedStep, Span};
 use crate::device::check_size;
 use crate::dims::{Dims, InputSize};
 use crate::error::Error;
 use crate::kernels::job::{Operand, Slice, TensorId};
+use crate::kernels::packing::Packing;
 use crate::kernels::{
     Step, Types, attention, excite, global_pool, linear, pool, resample, scale, softmax, window_pool,
 };
 use crate::layer::{Activation, Frequency, Spec};
 use crate::network::description::PoolKind;
-use crate::network::graph::{GraphNode, Kind, Scale, Task, ValueShape};
+use crate::network::graph::{GraphNode, Kind, Scale, Task, ValueId, ValueShape};
 use crate::plan::{Choices, Options, Variant};
 use crate::precision::Dtype;
 
 /// A convolution of a network, with everything that decides its plan.
 #[derive(Clone, Debug)]
 pub(super) struct PlannedLayer {
+    /// The index of the node whose value it makes, and of that whose weights it has.
     pub(super) node: usize,
+    pub(super) weights_of: usize,
+    pub(super) spec: Spec,
     pub(super) size: InputSize,
     pub(super) options: Options,
     pub(super) variant: Variant,
@@ -48,7 +53,13 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn node(&mut self, index: usize) -> Result<(), Error> {
         let node = &self.placement.graph.nodes[index];
-        let (input, output) = (self.placement.places[node.inputs[0]], self.placement.places[index + 1]);
+        match self.placement.roles[index].clone() {
+            Role::Itself | Role::Normed(_) => {}
+            Role::Hidden => return Ok(()),
+            Role::Layer(layer) => return self.doubled(index, &layer),
+        }
+        let input = self.placement.roles[index].input(self.placement.graph, node);
+        let (input, output) = (self.placement.places[input], self.placement.places[index + 1]);
         self.placement.check_sizes(output, "a map")?;
         let both = |input: Place| [(input.high, output.high), (input.low, output.low)];
         let mut pooled = false;
@@ -127,6 +138,13 @@ impl<'a> Lowering<'a> {
                 self.excite(index, node, *reduced, *activation, input, output)?;
             }
             Task::Attention { scale } => self.attention(index, node, *scale, output)?,
+            Task::Gate => {
+                let factors = self.placement.places[node.inputs[1]].vector;
+                if let Some(factors) = factors {
+                    self.scale_by(index, factors, Place::default(), Activation::None, input, output)?;
+                }
+                pooled = true;
+            }
             Task::GlobalPool => {
                 if let Some(vector) = output.vector {
                     self.means(index, input, vector)?;
@@ -167,13 +185,47 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// Plans a layer. Returns whether it also writes the pooled output.
+    /// Plans a convolution. Returns whether it also writes the pooled output.
     fn conv(&mut self, index: usize, node: &GraphNode, spec: &Spec, x: Place, y: Place) -> Result<bool, Error> {
         let ValueShape::Map { size, .. } = self.placement.shapes[node.inputs[0]] else { return Ok(false) };
         let residual = node.residual.map(|id| self.placement.places[id]).unwrap_or_default();
+        let x = Place { pooled: x.pooled.filter(|_| self.placement.pooled.read[index]), ..x };
+        let norm = match self.placement.roles[index] {
+            Role::Normed(norm) => Some(norm),
+            _ => None,
+        };
+        let params = |packing| match norm {
+            Some(norm) => Params::Normed(packing, norm),
+            None => Params::Conv(packing),
+        };
+        self.layer(index, index, spec, size, [x, residual, y], params)?;
+        Ok(y.pooled.is_some())
+    }
+
+    /// Plans a convolution together with the upsampling next to it.
+    fn doubled(&mut self, index: usize, layer: &Doubled) -> Result<(), Error> {
+        let Doubled { conv, spec, size, high, low, residual, columns } = layer;
+        let place = |id: &Option<ValueId>| id.map(|id| self.placement.places[id]).unwrap_or_default();
+        let x = Place { high: place(high).high, low: self.placement.places[*low].high, ..Place::default() };
+        let (residual, y) = (place(residual), self.placement.places[index + 1]);
+        self.placement.check_sizes(y, "a map")?;
+        let params = |packing| Params::Doubled(packing, spec.clone(), columns.clone());
+        self.layer(index, *conv, spec, *size, [x, residual, y], params)
+    }
+
+    /// Plans a layer that makes the value of node `index` with the weights of node `weights_of`.
+    fn layer(
+        &mut self,
+        index: usize,
+        weights_of: usize,
+        spec: &Spec,
+        size: InputSize,
+        [x, residual, y]: [Place; 3],
+        params: impl Fn(Packing) -> Params,
+    ) -> Result<(), Error> {
         let slice = |part: Option<Part>| part.filter(|part| !part.is_whole()).map(|part| part.slice);
         let options = Options {
-            pooled_input: x.pooled.is_some() && self.placement.pooled.read[index],
+            pooled_input: x.pooled.is_some(),
             pooled_output: y.pooled.is_some(),
             high_slice: slice(y.high),
             low_slice: slice(y.low),
@@ -182,7 +234,8 @@ impl<'a> Lowering<'a> {
         };
         let plan = self.choices.plan(spec, size, &options, self.placement.facts)?;
         let (variant, tuned) = (plan.variant(), plan.is_tuned());
-        self.layers.push(PlannedLayer { node: index, size, options, variant, tuned });
+        let spec = spec.clone();
+        self.layers.push(PlannedLayer { node: index, weights_of, spec, size, options, variant, tuned });
         let scratch: Vec<Part> = plan.scratch.iter().map(|&dims| self.placement.own(dims)).collect();
         let tensor = |id: TensorId| {
             let part = match id {
@@ -201,10 +254,10 @@ impl<'a> Lowering<'a> {
         };
         for step in plan.steps {
             let tensors = step.tensors.iter().filter_map(|&id| tensor(id)).collect();
-            let params = step.packing.clone().map(Params::Conv);
-            self.push(index, step, params, tensors);
+            let params = step.packing.clone().map(&params);
+            self.steps.push(PlannedStep { node: index, step, params, params_of: weights_of, tensors });
         }
-        Ok(options.pooled_output)
+        Ok(())
     }
 
     fn types(&self) -> Types {
@@ -344,12 +397,25 @@ impl<'a> Lowering<'a> {
         self.push(index, step, Some(Params::Excite), tensors);
 
         let residual = node.residual.map(|id| self.placement.places[id]).unwrap_or_default();
+        self.scale_by(index, factors, residual, activation, x, y)
+    }
+
+    /// Each channel of a map times an element of a vector, plus a residual; then the activation.
+    fn scale_by(
+        &mut self,
+        index: usize,
+        factors: Part,
+        residual: Place,
+        activation: Activation,
+        x: Place,
+        y: Place,
+    ) -> Result<(), Error> {
         let mut first = 0;
         for (x, y, means, residual) in [(x.high, y.high, y.pooled, residual.high), (x.low, y.low, None, residual.low)] {
             let Some((x, y)) = x.zip(y) else { continue };
             let step = self.scale(&scale::Job {
                 form: scale::Form::Sample,
-                factors: Slice { first, of: dims.c },
+                factors: Slice { first, of: factors.dims.c },
                 residual: residual.is_some(),
                 activation,
                 pooled: means.map(|means| means.dims),

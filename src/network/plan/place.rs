@@ -2,7 +2,9 @@
 
 use super::options::NetworkOptions;
 use super::pooled::Pooled;
+use super::roles::Role;
 use super::step::{Part, Place, Span};
+use super::together::roles;
 use crate::device::{DeviceFacts, check_size};
 use crate::dims::Dims;
 use crate::error::Error;
@@ -16,6 +18,8 @@ pub(super) struct Placement<'a> {
     pub(super) facts: &'a DeviceFacts,
     pub(super) shapes: &'a [ValueShape],
     pub(super) pooled: Pooled,
+    /// For each node, what becomes of it.
+    pub(super) roles: Vec<Role>,
     pub(super) places: Vec<Place>,
     /// Bytes of each tensor.
     pub(super) tensors: Vec<u64>,
@@ -29,14 +33,27 @@ impl<'a> Placement<'a> {
         options: &'a NetworkOptions,
         facts: &'a DeviceFacts,
     ) -> Self {
-        let pooled = Pooled::new(graph, shapes, options, facts);
+        let roles = roles(graph, shapes, options);
+        let pooled = Pooled::new(graph, shapes, &roles, options, facts);
         let places = vec![Place::default(); shapes.len()];
-        let mut placement = Self { graph, options, facts, shapes, pooled, places, tensors: Vec::new() };
+        let mut placement = Self { graph, options, facts, shapes, pooled, roles, places, tensors: Vec::new() };
         placement.place_concats();
         for id in 0..shapes.len() {
-            placement.place(id);
+            if !placement.is_hidden(id) {
+                placement.place(id);
+            }
         }
         placement
+    }
+
+    /// Whether a value is never made.
+    fn is_hidden(&self, id: ValueId) -> bool {
+        id > 0 && matches!(self.roles[id - 1], Role::Hidden)
+    }
+
+    /// The values that a node reads, as it is planned.
+    fn reads(&self, index: usize) -> Vec<ValueId> {
+        self.roles[index].reads(self.graph, &self.graph.nodes[index])
     }
 
     pub(super) fn tensor(&mut self, bytes: u64) -> Span {
@@ -84,14 +101,12 @@ impl<'a> Placement<'a> {
     fn place_concats(&mut self) {
         let graph = self.graph;
         let mut readers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len() + 1];
-        for (index, node) in graph.nodes.iter().enumerate() {
-            for &id in node.inputs.iter().chain(&node.residual) {
-                readers[id].push(index);
-            }
+        for index in 0..graph.nodes.len() {
+            self.reads(index).into_iter().for_each(|id| readers[id].push(index));
         }
         for index in (0..graph.nodes.len()).rev() {
             let node = &graph.nodes[index];
-            if !matches!((&node.task, node.kind), (Task::Concat, Kind::Map(_))) {
+            if !matches!((&node.task, node.kind), (Task::Concat, Kind::Map(_))) || self.is_hidden(index + 1) {
                 continue;
             }
             self.place(index + 1);
@@ -113,7 +128,8 @@ impl<'a> Placement<'a> {
                 }
                 // If two concatenations read the value, it can lie in neither without a copy for the other.
                 let concats = readers[id].iter().filter(|&&r| matches!(graph.nodes[r].task, Task::Concat)).count();
-                let readable = readers[id].iter().all(|&r| reads_slices(&graph.nodes[r].task));
+                let itself = |r: usize| matches!(self.roles[r], Role::Itself);
+                let readable = readers[id].iter().all(|&r| itself(r) && reads_slices(&graph.nodes[r].task));
                 // A value that is read back must not be a slice.
                 let kept = id == graph.output || self.options.keep.iter().any(|name| name == graph.name(id));
                 if id > 0 && concats == 1 && readable && !kept && !self.pooled.kept[id] && self.writes_slices(id) {
@@ -125,7 +141,7 @@ impl<'a> Placement<'a> {
         for (index, node) in graph.nodes.iter().enumerate() {
             let own = self.places[index + 1];
             let tensors = |place: Place| [place.high, place.low].into_iter().flatten().map(|part| part.span.tensor);
-            let mut read = node.inputs.iter().flat_map(|&id| tensors(self.places[id]));
+            let mut read = self.reads(index).into_iter().flat_map(|id| tensors(self.places[id]));
             if !matches!(node.task, Task::Concat) && read.any(|tensor| tensors(own).any(|own| own == tensor)) {
                 self.places[index + 1] = Place::default();
             }
@@ -135,12 +151,16 @@ impl<'a> Placement<'a> {
     /// Whether the maker of a value can write it as a slice of a larger tensor.
     fn writes_slices(&self, id: ValueId) -> bool {
         let node = &self.graph.nodes[id - 1];
+        if let Role::Layer(layer) = &self.roles[id - 1] {
+            return layer.residual.is_none();
+        }
         match node.task {
             Task::Conv { .. } | Task::Excite { .. } => node.residual.is_none(),
             Task::Pool { .. }
             | Task::Upsample { .. }
             | Task::Norm { .. }
             | Task::Activation { .. }
+            | Task::Gate
             | Task::Add { .. }
             | Task::Attention { .. }
             | Task::Concat => true,
@@ -193,5 +213,5 @@ impl<'a> Placement<'a> {
 
 /// Whether a node can read a map that is a slice of a larger tensor.
 fn reads_slices(task: &Task) -> bool {
-    matches!(task, Task::Concat | Task::Norm { .. } | Task::Activation { .. } | Task::Upsample { .. })
+    matches!(task, Task::Concat | Task::Norm { .. } | Task::Activation { .. } | Task::Gate | Task::Upsample { .. })
 }

@@ -11,7 +11,7 @@ use crate::device::DeviceFacts;
 use crate::dims::InputSize;
 use crate::error::{Error, PlanMismatch};
 use crate::layer::Spec;
-use crate::network::graph::{Graph, INPUT_ID, Task, ValueShape};
+use crate::network::graph::{Graph, INPUT_ID, ValueShape};
 use crate::plan::{Choices, Options, Variant};
 use crate::precision::Dtype;
 
@@ -151,13 +151,21 @@ impl NetworkPlan {
         self.steps.iter().map(row).collect()
     }
 
-    /// The convolutions, in order.
+    /// The convolutions, in order. One that is planned together with an upsampling is the octave layer that does the work
+    /// of both, and of a sum behind it; it has the name of the last of these nodes.
     pub fn layers(&self) -> impl Iterator<Item = NetworkLayer<'_>> {
-        self.layers.iter().filter_map(|&PlannedLayer { node, size, options, variant, tuned }| {
-            let node = &self.graph.nodes[node];
-            let Task::Conv { spec, .. } = &node.task else { return None };
-            Some(NetworkLayer { node: &node.name, spec, size, options, variant, tuned })
-        })
+        self.layers.iter().map(|layer| self.described(layer))
+    }
+
+    /// The layer that has the weights of a node.
+    #[cfg(feature = "verify")]
+    pub(crate) fn layer_of(&self, index: usize) -> Option<NetworkLayer<'_>> {
+        self.layers.iter().find(|layer| layer.weights_of == index).map(|layer| self.described(layer))
+    }
+
+    fn described<'a>(&'a self, layer: &'a PlannedLayer) -> NetworkLayer<'a> {
+        let PlannedLayer { node, ref spec, size, options, variant, tuned, .. } = *layer;
+        NetworkLayer { node: &self.graph.nodes[node].name, spec, size, options, variant, tuned }
     }
 
     /// For each dispatch, in order, the name of its kernel and the WGSL source that goes to the device.

@@ -1,6 +1,7 @@
 //! The stem: a plain convolution and the pool behind it, in bands of rows.
 
 use super::lower::{Lowering, PlannedLayer, operand};
+use super::roles::Role;
 use super::step::{Params, Part, Place, PlannedStep, Span};
 use crate::dims::Dims;
 use crate::error::Error;
@@ -22,6 +23,9 @@ impl Lowering<'_> {
         let graph = self.placement.graph;
         let (Some(conv), Some(pool)) = (graph.nodes.get(index), graph.nodes.get(index + 1)) else { return Ok(0) };
         let (Task::Conv { spec, .. }, Task::Pool { kind, window }) = (&conv.task, &pool.task) else { return Ok(0) };
+        if !self.placement.roles[index..index + 2].iter().all(|role| matches!(role, Role::Itself)) {
+            return Ok(0);
+        }
         let id = index + 1;
         let readers = graph.nodes.iter().flat_map(|node| node.inputs.iter().chain(&node.residual));
         let alone = readers.filter(|&&read| read == id).count() == 1 && pool.inputs[0] == id;
@@ -59,7 +63,8 @@ impl Lowering<'_> {
             plan = direct;
         }
         let (variant, tuned) = (plan.variant(), plan.is_tuned());
-        self.layers.push(PlannedLayer { node: index, size, options, variant, tuned });
+        let spec = spec.clone();
+        self.layers.push(PlannedLayer { node: index, weights_of: index, spec, size, options, variant, tuned });
         self.largest = largest;
         self.placement.check_sizes(y, "a map")?;
         let average = *kind == PoolKind::Average;

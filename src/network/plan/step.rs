@@ -1,10 +1,12 @@
 //! A dispatch of a network, and where its tensors lie.
 
+use std::ops::Range;
+
 use crate::dims::Dims;
 use crate::kernels::Step;
 use crate::kernels::job::{Slice, TensorId};
 use crate::kernels::packing::Packing;
-use crate::layer::Frequency;
+use crate::layer::{Frequency, Spec};
 use crate::precision::Dtype;
 
 /// The packed weights that a step reads. They are made once and shared by all sizes.
@@ -12,6 +14,10 @@ use crate::precision::Dtype;
 pub(crate) enum Params {
     /// A convolution's weights.
     Conv(Packing),
+    /// The same, as those of an octave layer that reads these input channels as low frequency.
+    Doubled(Packing, Spec, Range<u32>),
+    /// The same, behind the batch norm of the node with this index.
+    Normed(Packing, usize),
     /// The factors and shifts of a batch norm.
     Norm(Frequency),
     /// All matrices and biases of squeeze-and-excitation.
@@ -28,7 +34,7 @@ pub(crate) struct PlannedStep {
     pub(crate) step: Step,
     pub(crate) params: Option<Params>,
     /// The index of the node that the params belong to. It differs from `node` if a stem is planned together with its
-    /// pool.
+    /// pool, or a convolution together with an upsampling.
     pub(crate) params_of: usize,
     /// Where the tensor of each id of the step lies, except the params.
     pub(crate) tensors: Vec<(TensorId, Span)>,

@@ -261,9 +261,9 @@ impl Data {
     fn picture(self, channels: u32) -> Option<Picture> {
         let (side, resize, mean, std) = match (self, channels) {
             (Self::Cifar, 1 | 3) => (32, Resize::Fit, vec![0.5; channels as usize], vec![0.25; channels as usize]),
-            (Self::ImageNet, 3) => (224, Resize::Crop, vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
+            (Self::ImageNet, 3) => (224, Resize::Shorter(256), vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
             (Self::Symbol, 3) => (224, Resize::Crop, SYMBOL_MEAN.map(|mean| mean / 255.0).into(), vec![SYMBOL_STD; 3]),
-            (Self::ImageNet, 1) => (224, Resize::Crop, vec![0.449], vec![0.226]),
+            (Self::ImageNet, 1) => (224, Resize::Shorter(256), vec![0.449], vec![0.226]),
             _ => return None,
         };
         Some(Picture { height: side, width: side, channels, resize, mean, std, invert: Invert::Never })

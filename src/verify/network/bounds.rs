@@ -97,7 +97,7 @@ impl NodeBounds<'_> {
         // What a sum of errors or of magnitudes is: the node itself, which has no signs.
         let same = |values: &[Option<Value>]| self.node(values, index);
         Ok(match &node.task {
-            Task::Conv { spec, .. } => self.conv(node, spec, y)?,
+            Task::Conv { spec, .. } => self.conv(index, node, spec, y)?,
             Task::Concat | Task::Pool { kind: PoolKind::Max, .. } => same(self.errors)?,
             Task::Upsample { resample, .. } if !resample.bilinear => same(self.errors)?,
             Task::Upsample { .. } => self.mean(y, 4.0, &same(self.errors)?, &same(&self.magnitudes())?),
@@ -119,6 +119,7 @@ impl NodeBounds<'_> {
             Task::Add { activation } => self.add(node, *activation, y),
             Task::Excite { activation, .. } => self.excite(node, *activation, y),
             Task::Attention { scale } => self.attention(node, *scale, y),
+            Task::Gate => self.gate(node, y),
             Task::Linear { activation, .. } => {
                 let tensors = ["weight", "bias"].map(|name| self.tensor(node, name));
                 let (x, e) = (self.value(input), self.error(input));
@@ -172,14 +173,17 @@ impl NodeBounds<'_> {
         each_of(y, |part, i, y| stored(y, bound(part, i)))
     }
 
-    fn conv(&self, node: &GraphNode, spec: &Spec, y: &Value) -> Result<Value, Error> {
+    fn conv(&self, index: usize, node: &GraphNode, spec: &Spec, y: &Value) -> Result<Value, Error> {
         let input = node.inputs[0];
-        let layer = self.plan.layers().find(|layer| layer.node == node.name);
+        let layer = self.plan.layer_of(index);
         let (Some(layer), ValueShape::Map { size, .. }) = (layer, self.plan.shapes()[input]) else {
             return Err(Error::Description { problem: "it has no plan".into() });
         };
         let options = Options { variant: Some(layer.variant), ..layer.options };
-        let plan = Plan::new(spec, size, &options, self.facts)?;
+        // What runs may do the work of other nodes too, and end with the activation of a sum.
+        let residual = layer.spec.has_residual(Frequency::High);
+        let planned = layer.spec.ending(residual, spec.activation());
+        let plan = Plan::new(&planned, layer.size, &options, self.facts)?;
         // The size of inputs counts only in f16.
         let bounds = Bounds::new(&plan, 1.0);
         let weights = self.checkpoint.conv_weights(&node.name, self.graph.network.norm_eps);
@@ -294,6 +298,24 @@ impl NodeBounds<'_> {
             }
             Value::Vector { .. } => y.clone(),
         }
+    }
+
+    fn gate(&self, node: &GraphNode, y: &Value) -> Value {
+        let (x, e) = (self.value(node.inputs[0]), self.error(node.inputs[0]));
+        let (factors, factor_errors) = (numbers(self.value(node.inputs[1])), numbers(self.error(node.inputs[1])));
+        let dims = parts(x).map(|part| part.map(|tensor| tensor.dims));
+        let channels = dims.map(|dims| dims.map_or(0, |dims| dims.c as usize));
+        each_of(y, |part, i, y| {
+            let Some(dims) = dims[part] else { return 0.0 };
+            let plane = (dims.with_channels(1).elements() / u64::from(dims.n)) as usize;
+            let (sample, channel) = (i / plane / channels[part], i / plane % channels[part]);
+            let first = if part == 0 { 0 } else { channels[0] };
+            let of = sample * (channels[0] + channels[1]) + first + channel;
+            let (factor, factor_error) = (factors[of].abs(), factor_errors[of]);
+            let (size, error) = (at(x, part, i).abs(), at(e, part, i));
+            let incoming = factor * error + (size + error) * factor_error;
+            stored(y, incoming + rounding(1.0) * (size + error) * (factor + factor_error))
+        })
     }
 
     fn softmax(&self, input: ValueId, y: &Value) -> Value {

@@ -148,7 +148,7 @@ impl<'a, R: Rng> Draw<'a, R> {
 
     /// Tries to add one node.
     fn node(&mut self) {
-        let op = match self.rng.random_range(0..31) {
+        let op = match self.rng.random_range(0..33) {
             0..12 => return self.conv(),
             12..15 => self.pool(),
             15..17 => self.norm(),
@@ -159,6 +159,7 @@ impl<'a, R: Rng> Draw<'a, R> {
             27 => self.activate(),
             28 => self.map().map(|(input, _)| Op::GlobalPool { input }),
             29 => self.attention(),
+            30 => self.gate(),
             _ => self.of_vector(),
         };
         if let Some(op) = op {
@@ -335,6 +336,21 @@ impl<'a, R: Rng> Draw<'a, R> {
         })?;
         let scale = choose(self.rng, &[None, None, Some(1.0), Some(-0.25)]);
         Some(Op::Attention(Attention { queries, keys, values, scale }))
+    }
+
+    /// By a vector that fits, or by one that is made for it.
+    fn gate(&mut self) -> Option<Op> {
+        let (input, shape) = self.map()?;
+        let ValueShape::Map { high, low, .. } = shape else { return None };
+        let channels = [high, low].into_iter().flatten().map(|dims| dims.c).sum();
+        let fits = |other: &ValueShape| matches!(*other, ValueShape::Vector { c, .. } if c == channels);
+        if let Some((by, _)) = self.pick(fits) {
+            return Some(Op::Gate { input, by });
+        }
+        let from = self.vector()?;
+        let (bias, activation) = (self.rng.random(), self.activation());
+        let made = self.push(Op::Linear { input: from, outputs: channels, bias, activation });
+        made.then(|| Op::Gate { input, by: self.network.output.clone() })
     }
 
     fn of_vector(&mut self) -> Option<Op> {

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::files;
 use crate::means::{Means, fitted};
 use crate::run::{Outcome, refused};
 
@@ -167,4 +168,43 @@ fn sheets_that_are_about_another_network_are_refused() {
     refusal(&|sheets| sheets["columns"] = json!(3), "sheet.png is 28x28, which is not 3 columns by 1 rows of pictures");
     evaluate(&|_| {}, &["--size", "32"]).assert_refused("picture is {\"height\":28,");
     refused(&["evaluate", "nowhere.json"], &["nowhere.json"]);
+}
+
+/// The drawn pictures of assets/cifar, whose logits are PyTorch's, on one sheet.
+#[test]
+fn drawn_pictures_are_answered_as_pytorch_answers() {
+    const NAME: &str = "oct-500";
+    let asset = |name: &str| format!("{}/../../assets/cifar/{name}", env!("CARGO_MANIFEST_DIR"));
+    let drawn = files::read(&fs::read(asset("drawn.safetensors")).unwrap());
+    let (shape, pictures) = &drawn["pictures"];
+    let &[count, 3, side, _] = shape.as_slice() else { panic!("{shape:?}") };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let pixel = |x: u32, y: u32| {
+        let (x, picture) = (x as usize % side, x as usize / side);
+        let value = |channel| pictures[((picture * 3 + channel) * side + y as usize) * side + x] as u8;
+        image::Rgb([0, 1, 2].map(value))
+    };
+    let sheet = image::RgbImage::from_fn((count * side) as u32, side as u32, pixel);
+    sheet.save(path("sheet.png")).unwrap();
+
+    let best = |logits: &[f32]| (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+    let right: Vec<usize> = drawn[NAME].1.chunks(10).map(best).collect();
+    let [network, weights, labels] = ["oct-500.json", "oct-500.safetensors", "labels.txt"].map(asset);
+    let evaluate = |answers: &[usize]| {
+        let sheets = json!({
+            "network": format!("cifar-{NAME}"), "alpha": 0.5,
+            "sheets": ["sheet.png"], "columns": count, "rows": 1, "labels": right, "answers": answers,
+        });
+        fs::write(path("drawn.json"), sheets.to_string()).unwrap();
+        let files = ["--network", &network, "--weights", &weights, "--labels", &labels];
+        let outcome = Outcome::with(&[&["evaluate", &path("drawn.json"), "--json"], &files[..]].concat());
+        (outcome.code, outcome.json())
+    };
+    let (code, report) = evaluate(&right);
+    assert_eq!((code, &report["correct"], &report["different"]), (0, &json!(count), &json!([])));
+    let mut other = right.clone();
+    other[3] = (other[3] + 1) % 10;
+    let (code, report) = evaluate(&other);
+    assert_eq!((code, &report["different"]), (1, &json!([3])));
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use crate::files::{assert_close, read};
 use crate::run::{NO_ADAPTER, Outcome, octconv};
 
@@ -166,4 +168,35 @@ fn a_plain_network_becomes_an_octave_network() {
     assert_eq!(Outcome::of(command.arg("--reference")).code, 0);
     let outcome = make("1.5");
     assert!(outcome.error().contains("alpha is 1.5: must be in [0, 1]"), "{}", outcome.stderr);
+}
+
+/// A side of 33 is that of the middle of a picture whose shorter side has 38 pixels, as 224 is of 256.
+#[test]
+fn pictures_for_imagenet_are_those_of_torchvision() {
+    let folder = tempfile::tempdir().unwrap();
+    let imported = folder.path().join("network");
+    Outcome::of(octconv().arg("import").arg(networks("plain_resnet_old.onnx")).arg(&imported).arg("--imagenet"))
+        .succeeded();
+    let network: Value = serde_json::from_slice(&fs::read(imported.join("network.json")).unwrap()).unwrap();
+    let picture = &network["picture"];
+    assert_eq!(picture["resize"], json!({"shorter": 38}));
+    assert_eq!((&picture["height"], &picture["width"], &picture["invert"]), (&json!(33), &json!(33), &json!("never")));
+}
+
+/// Any value of the file can be the answer. Then nothing behind it need be read.
+#[test]
+fn the_answer_can_be_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, imported) = (folder.path().join("model.onnx"), folder.path().join("model"));
+    let mut bytes = fs::read(networks("li14_old.onnx")).unwrap();
+    let at: Vec<usize> = (0..bytes.len() - 7).filter(|&i| bytes[i..i + 7] == *b"Softmax").collect();
+    at.into_iter().for_each(|i| bytes[i..i + 7].copy_from_slice(b"Hardmax"));
+    fs::write(&model, bytes).unwrap();
+    let chosen = |name: &str| Outcome::of(octconv().arg("import").arg(&model).args(["--output", name]));
+    assert!(Outcome::of(octconv().arg("import").arg(&model)).error().contains("Hardmax"));
+    chosen("/fc/Gemm_output_0").succeeded();
+    let network: Value = serde_json::from_slice(&fs::read(imported.join("network.json")).unwrap()).unwrap();
+    assert_eq!(network["output"], "fc");
+    let refusal = chosen("none").error().to_owned();
+    assert!(refusal.contains("none of its nodes makes none, which was asked for: its outputs are "), "{refusal}");
 }

@@ -11,5 +11,6 @@ mod maps;
 mod means;
 mod measure;
 mod networks;
+mod report;
 mod run;
 mod tune;

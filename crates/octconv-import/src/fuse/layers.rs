@@ -76,6 +76,11 @@ pub(super) enum Layer {
         residual: Option<Key>,
         activation: Activation,
     },
+    /// A map times a vector, or each frequency times one.
+    Gate {
+        input: Key,
+        by: Vec<Id>,
+    },
     GlobalPool {
         input: Key,
     },
@@ -185,6 +190,7 @@ impl<'a> Layers<'a> {
             }
             Op::Add => Ok(self.add(id, Activation::None)),
             Op::Concat => self.concat(id),
+            Op::Scale => Ok(Layer::Gate { input: read(0), by: vec![self.graph.values[id].inputs[1]] }),
             Op::GlobalPool => Ok(Layer::GlobalPool { input: read(0) }),
             Op::Upsample(_) => Ok(Layer::Upsample { input: read(0) }),
             Op::Flatten if self.graph.shape(self.graph.input(id)).space() == Some([1; 3]) => {
@@ -237,6 +243,10 @@ impl<'a> Layers<'a> {
             }
             (Op::Add, Op::Add) => self.add_pair(high, low, [high, low], Activation::None),
             (Op::Concat, Op::Concat) => self.concat_pair(high, low),
+            (Op::Scale, Op::Scale) => {
+                let by = [high, low].map(|id| self.graph.values[id].inputs[1]);
+                Ok(Layer::Gate { input: input()?, by: by.to_vec() })
+            }
             _ => none("they are made in different ways"),
         }
     }
@@ -602,9 +612,6 @@ fn rounding(graph: &PlainGraph) -> Rounding {
 
 fn no_counterpart(op: &Op) -> &'static str {
     match op {
-        Op::Scale => {
-            "it multiplies a map by a vector that is not squeeze-and-excitation: x * sigmoid(excite(relu(squeeze(means of x))))"
-        }
         Op::Multiply => "it multiplies two maps",
         Op::Pad(_) => "it adds zeros to a map that is not read by convolutions alone",
         Op::Flatten => "it makes a vector of a map, and no matrix reads it",

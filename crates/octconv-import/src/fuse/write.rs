@@ -193,6 +193,15 @@ impl Writer<'_> {
             Layer::Excite { input, squeeze, excite, residual, activation } => {
                 self.excite(key, input, squeeze, excite, residual, activation)
             }
+            Layer::Gate { input, by } => {
+                let mut by: Vec<String> = by.into_iter().map(|id| self.name(Key::single(id))).collect();
+                if by.len() > 1 {
+                    let both = NodeOp::Concat { inputs: std::mem::take(&mut by) };
+                    by = vec![self.add(key, None, "gate", both)];
+                }
+                let (input, by) = (self.name(input), by.concat());
+                self.add(key, None, "gate", NodeOp::Gate { input, by })
+            }
             Layer::GlobalPool { input } => {
                 self.add(key, None, "global_pool", NodeOp::GlobalPool { input: self.name(input) })
             }
@@ -433,6 +442,7 @@ fn reads(layer: &Layer) -> Vec<Key> {
         Layer::Conv(conv) => std::iter::once(conv.input).chain(conv.residual).collect(),
         Layer::Add { inputs, .. } | Layer::Concat { inputs } => inputs.clone(),
         Layer::Excite { input, residual, .. } => std::iter::once(*input).chain(*residual).collect(),
+        Layer::Gate { input, by } => std::iter::once(*input).chain(by.iter().map(|&id| Key::single(id))).collect(),
         Layer::Pool { input }
         | Layer::Norm { input, .. }
         | Layer::Activation { input, .. }

@@ -26,59 +26,106 @@ pub(super) fn read(
     node: &FileNode,
     slots: &[Option<Slot>],
     constants: &[Option<&Constant>],
-) -> Made {
+) -> Result<Vec<Slot>, String> {
     let mut reading = Reading { reader, node, slots, constants };
     match node.operator.as_str() {
-        "Conv" => reading.conv(),
-        "BatchNormalization" => reading.batch_norm(),
-        "Relu" => reading.activation(Activation::Relu),
-        "Sigmoid" => reading.activation(Activation::Sigmoid),
-        "Tanh" => reading.activation(Activation::Tanh),
-        "HardSwish" => reading.activation(Activation::HardSwish),
-        "LeakyRelu" => {
-            let slope = node.float("alpha").unwrap_or(0.01);
-            reading.activation(Activation::LeakyRelu { slope })
-        }
-        "HardSigmoid" => {
-            let (alpha, beta) = (node.float("alpha").unwrap_or(0.2), node.float("beta").unwrap_or(0.5));
-            if (alpha - 1.0 / 6.0).abs() > 1e-6 || beta != 0.5 {
-                return Err(format!("its alpha is {alpha} and its beta {beta}: must be 1/6 and 0.5"));
-            }
-            reading.activation(Activation::HardSigmoid)
-        }
-        "Gelu" => match node.text("approximate") {
-            None | Some("none") => reading.activation(Activation::Gelu),
-            Some("tanh") => reading.activation(Activation::GeluTanh),
-            Some(other) => Err(format!("its approximate is {other}")),
-        },
-        "Clip" => reading.clip(),
-        "Erf" => reading.unary(Op::Erf),
-        "MaxPool" => reading.pool(PoolKind::Max),
-        "AveragePool" => reading.pool(PoolKind::Average),
-        "GlobalAveragePool" => reading.global_pool(true),
-        "ReduceMean" => reading.reduce_mean(),
-        "Add" | "Sum" => reading.sum(),
-        "Sub" | "Div" => reading.with_constant(),
-        "Mul" => reading.product(),
-        "Concat" => reading.concat(),
-        "Resize" | "Upsample" => reading.resize(),
-        "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => reading.reshape(),
-        "Gemm" => reading.gemm(),
-        "MatMul" => reading.matmul(),
-        "Softmax" => reading.softmax(),
-        "Pad" => reading.pad(),
-        "Slice" => reading.slice(),
-        "Identity" | "Dropout" | "Cast" => reading.same(),
-        _ => Err("this operator has no counterpart".into()),
+        "Split" => reading.split(),
+        _ => reading.one().map(|slot| vec![slot]),
     }
 }
 
+/// Why no operation of a network can be what this operator is, if that is known.
+pub(super) fn no_counterpart(operator: &str) -> Option<&'static str> {
+    Some(match operator {
+        "LayerNormalization"
+        | "InstanceNormalization"
+        | "GroupNormalization"
+        | "RMSNormalization"
+        | "SimplifiedLayerNormalization"
+        | "MeanVarianceNormalization"
+        | "LpNormalization"
+        | "LRN" => {
+            "it normalises by what runs through the network: only batch norms with known means have a counterpart"
+        }
+        "DepthToSpace" | "SpaceToDepth" => "it moves channels into rows and columns, or back: nothing does that",
+        "Elu" | "Selu" | "Celu" | "Softplus" | "Softsign" | "Mish" | "ThresholdedRelu" | "Shrink" => {
+            "it is no activation that a network can have: docs/networks.md lists them under Activations"
+        }
+        "ArgMax" | "ArgMin" | "TopK" | "NonMaxSuppression" => {
+            "its answer is indices: import what is in front of it (--output), and take the largest yourself"
+        }
+        "Attention" | "MultiHeadAttention" | "Einsum" | "LSTM" | "GRU" | "RNN" => {
+            "it belongs to networks that are not convolutional"
+        }
+        _ => return None,
+    })
+}
+
 impl Reading<'_> {
+    fn one(&mut self) -> Made {
+        match self.node.operator.as_str() {
+            "Conv" => self.conv(),
+            "BatchNormalization" => self.batch_norm(),
+            "PRelu" => self.prelu(),
+            "Swish" if self.node.float("alpha").unwrap_or(1.0) == 1.0 => self.activation(Activation::Silu),
+            "Relu" => self.activation(Activation::Relu),
+            "Sigmoid" => self.activation(Activation::Sigmoid),
+            "Tanh" => self.activation(Activation::Tanh),
+            "HardSwish" => self.activation(Activation::HardSwish),
+            "LeakyRelu" => {
+                let slope = self.node.float("alpha").unwrap_or(0.01);
+                self.activation(Activation::LeakyRelu { slope })
+            }
+            "HardSigmoid" => {
+                let (alpha, beta) = (self.node.float("alpha").unwrap_or(0.2), self.node.float("beta").unwrap_or(0.5));
+                if (alpha - 1.0 / 6.0).abs() > 1e-6 || beta != 0.5 {
+                    let (id, raw) = self.value(0)?;
+                    let inner = self.straight(id, &raw, alpha.into(), beta.into())?;
+                    return self.between(inner, &raw, [Some(0.0), Some(1.0)]);
+                }
+                self.activation(Activation::HardSigmoid)
+            }
+            "Gelu" => match self.node.text("approximate") {
+                None | Some("none") => self.activation(Activation::Gelu),
+                Some("tanh") => self.activation(Activation::GeluTanh),
+                Some(other) => Err(format!("its approximate is {other}")),
+            },
+            "Clip" => self.clip(),
+            "Erf" => self.unary(Op::Erf),
+            "MaxPool" => self.pool(PoolKind::Max),
+            "AveragePool" => self.pool(PoolKind::Average),
+            "GlobalMaxPool" => self.global_max(true),
+            "ConvTranspose" => self.conv_transpose(),
+            "GlobalAveragePool" => self.global_pool(true),
+            "ReduceMean" | "ReduceMax" => self.reduce(),
+            "Add" | "Sum" => self.sum(),
+            "Sub" => self.difference(),
+            "Div" => self.with_constant(),
+            "Neg" => self.negative(),
+            "Mul" => self.product(),
+            "Concat" => self.concat(),
+            "Resize" | "Upsample" => self.resize(),
+            "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshape(),
+            "Gemm" => self.gemm(),
+            "MatMul" => self.matmul(),
+            "Softmax" => self.softmax(),
+            "Pad" => self.pad(),
+            "Slice" => self.slice(),
+            "Gather" => self.gather(),
+            "Transpose" => self.transpose(),
+            "Identity" | "Dropout" | "Cast" => self.same(),
+            operator => Err(no_counterpart(operator).unwrap_or("this operator has no counterpart").into()),
+        }
+    }
+
     /// The value that is input `i`, and its sizes.
     fn value(&self, i: usize) -> Result<(Id, Vec<usize>), String> {
         match self.slots.get(i) {
             Some(Some(Slot::Value(id, raw))) => Ok((*id, raw.clone())),
             Some(Some(Slot::Constant(_))) => Err(format!("its input {i} is constant")),
+            Some(Some(Slot::View { raw, sizes, .. })) => Err(format!(
+                "its input {i} is a map of {raw:?} as {sizes:?}: only a shuffle of channels may split them"
+            )),
             _ => Err(format!("its input {i} is missing")),
         }
     }
@@ -120,17 +167,63 @@ impl Reading<'_> {
             }
             (None, false) => Ok(None),
         };
-        let bounds = [bound("min", 1)?, bound("max", 2)?];
-        match bounds {
-            [Some(0.0), Some(6.0)] => self.activation(Activation::Relu6),
-            [Some(0.0), None] => self.activation(Activation::Relu),
-            [Some(0.0), Some(f32::MAX)] => self.activation(Activation::Relu),
-            [None, None] => self.same(),
-            _ => Err(format!(
-                "it keeps values between {:?} and {:?}: must be 0 and 6, or 0 and nothing",
-                bounds[0], bounds[1]
-            )),
+        // What no number is beyond is no bound.
+        let min = bound("min", 1)?.filter(|&min| min > f32::MIN).map(f64::from);
+        let max = bound("max", 2)?.filter(|&max| max < f32::MAX).map(f64::from);
+        let (id, raw) = self.value(0)?;
+        self.between(id, &raw, [min, max])
+    }
+
+    /// min(max(x, the first), the second), made of ReLU and ReLU6.
+    fn between(&mut self, id: Id, raw: &[usize], bounds: [Option<f64>; 2]) -> Made {
+        let activate = |reading: &mut Self, activation, id| {
+            reading.reader.add(Op::Activation(activation), vec![id], raw.to_vec()).id().unwrap_or(id)
+        };
+        // activation(x * factor + shift), and then back.
+        let (activation, factor, shift) = match bounds {
+            [None, None] => return Ok(Slot::Value(id, raw.to_vec())),
+            [Some(min), None] => (Activation::Relu, 1.0, -min),
+            [None, Some(max)] => (Activation::Relu, -1.0, max),
+            [Some(min), Some(max)] if min < max => (Activation::Relu6, 6.0 / (max - min), -6.0 * min / (max - min)),
+            [Some(min), Some(max)] => return Err(format!("it keeps values between {min} and {max}")),
+        };
+        let inner = self.straight(id, raw, factor, shift)?;
+        let activated = activate(self, activation, inner);
+        let back = self.straight(activated, raw, 1.0 / factor, -shift / factor)?;
+        Ok(Slot::Value(back, raw.to_vec()))
+    }
+
+    /// x * factor + shift.
+    fn straight(&mut self, id: Id, raw: &[usize], factor: f64, shift: f64) -> Result<Id, String> {
+        if factor == 1.0 && shift == 0.0 {
+            return Ok(id);
         }
+        self.reader.take(raw[1].saturating_mul(2))?;
+        let op = Op::Affine { scale: vec![factor; raw[1]], shift: vec![shift; raw[1]] };
+        Ok(self.reader.add(op, vec![id], raw.to_vec()).id().unwrap_or(id))
+    }
+
+    /// x where it is positive, and elsewhere x times the slope of its channel.
+    fn prelu(&mut self) -> Made {
+        let (id, raw) = self.value(0)?;
+        self.reader.take(raw[1].saturating_mul(4))?;
+        let slopes = per_channel(self.constant(1)?, &raw)?;
+        if slopes.iter().all(|&slope| slope == slopes[0]) {
+            return self.activation(Activation::LeakyRelu { slope: slopes[0] as f32 });
+        }
+        // slope x + (1 - slope) relu(x)
+        let zeros = vec![0.0; raw[1]];
+        let rest = slopes.iter().map(|slope| 1.0 - slope).collect();
+        let mut add = |op, id| self.reader.add(op, vec![id], raw.clone()).id().unwrap_or(id);
+        let all = add(Op::Affine { scale: slopes, shift: zeros.clone() }, id);
+        let positive = add(Op::Activation(Activation::Relu), id);
+        let positive = add(Op::Affine { scale: rest, shift: zeros }, positive);
+        Ok(self.reader.add(Op::Add, vec![all, positive], raw))
+    }
+
+    fn negative(&mut self) -> Made {
+        let (id, raw) = self.value(0)?;
+        Ok(Slot::Value(self.straight(id, &raw, -1.0, 0.0)?, raw))
     }
 
     fn conv(&mut self) -> Made {
@@ -178,15 +271,101 @@ impl Reading<'_> {
             let sizes = [&[raw[0], outputs], &raw[2..]].concat();
             return Ok(self.reader.add(op, vec![id], sizes));
         }
-        let Window { kernel, stride, dilation, .. } = window;
+        let Window { stride, dilation, .. } = window;
         let padding = window.paddings(self.node, &raw, dilation)?;
-        let reach = |axis: usize| dilation[axis].saturating_mul(kernel[axis] - 1).saturating_add(1);
-        let space = sizes_behind(&raw, |axis, size| {
-            let padded = size + padding[axis].before as usize + padding[axis].behind as usize;
-            Some(padded.checked_sub(reach(axis))? / stride[axis] + 1)
+        self.convolved(id, &raw, Conv { weights, shape, bias, stride, padding, dilation, groups, name })
+    }
+
+    /// A convolution. A layer strides by 1 or 2, the same along rows and columns. If this one does not, it takes steps of
+    /// 1 or 2, and a pool of single positions leaves out the others.
+    fn convolved(&mut self, id: Id, raw: &[usize], conv: Conv) -> Made {
+        let [_, h, w] = conv.stride;
+        if h == w && h <= 2 {
+            return self.convolution(id, raw, conv);
+        }
+        if conv.shape[2..] == [1; 3] && conv.padding == [Ends::default(); 3] {
+            // What is left out need not be computed.
+            let Slot::Value(id, raw) = self.every(id, raw, [1, h, w])? else { return Err("it reads a vector".into()) };
+            return self.convolution(id, &raw, Conv { stride: [conv.stride[0], 1, 1], ..conv });
+        }
+        let step = if h % 2 == 0 && w % 2 == 0 { 2 } else { 1 };
+        let stride = [conv.stride[0], step, step];
+        let Slot::Value(id, raw) = self.convolution(id, raw, Conv { stride, ..conv })? else {
+            return Err("it reads a vector".into());
+        };
+        self.every(id, &raw, [1, h / step, w / step])
+    }
+
+    fn convolution(&mut self, id: Id, raw: &[usize], conv: Conv) -> Made {
+        let reach = |axis: usize| conv.dilation[axis].saturating_mul(conv.shape[2 + axis] - 1).saturating_add(1);
+        let space = sizes_behind(raw, |axis, size| {
+            let Ends { before, behind } = conv.padding[axis];
+            Some((size + before as usize + behind as usize).checked_sub(reach(axis))? / conv.stride[axis] + 1)
         })?;
-        let conv = Conv { weights, shape, bias, stride, padding, dilation, groups, name };
-        Ok(self.reader.add(Op::Conv(conv), vec![id], [&[raw[0], outputs], space.as_slice()].concat()))
+        let sizes = [&[raw[0], conv.shape[0]], space.as_slice()].concat();
+        Ok(self.reader.add(Op::Conv(conv), vec![id], sizes))
+    }
+
+    /// Every so many frames, rows and columns of a map, from the first on.
+    fn every(&mut self, id: Id, raw: &[usize], stride: [usize; 3]) -> Made {
+        let space = sizes_behind(raw, |axis, size| Some((size - 1) / stride[axis] + 1))?;
+        let (kind, kernel, padding) = (PoolKind::Max, [1; 3], [Ends::default(); 3]);
+        let pool = Pool { kind, kernel, stride, padding, ceil_mode: false, count_include_pad: false };
+        Ok(self.reader.add(Op::Pool(pool), vec![id], [&raw[..2], space.as_slice()].concat()))
+    }
+
+    /// A transposed convolution of stride 1 is a convolution with a turned kernel.
+    fn conv_transpose(&mut self) -> Made {
+        let (id, raw) = self.map(0)?;
+        self.reader.take(elements(self.constant(1)?.shape()))?;
+        let Constant::Float(turned) = self.constant(1)? else { return Err("its weights are whole numbers".into()) };
+        let axes = raw.len() - 2;
+        if turned.ndim() != raw.len() || turned.shape().contains(&0) {
+            return Err(format!("its weights are {:?}, and its input {raw:?}", turned.shape()));
+        }
+        let (inputs, each) = (turned.shape()[0], turned.shape()[1]);
+        let groups = whole(self.node.int("group").unwrap_or(1), "group")?;
+        let kernel = spread(&turned.shape()[2..], 1);
+        let Window { stride, dilation, padding, .. } = Window::read(self.node, axes, kernel)?;
+        if stride != [1; 3] {
+            return Err(format!(
+                "its strides are {:?}: only 1 has a counterpart. An upsampling and a convolution in its place have one",
+                &stride[3 - axes..]
+            ));
+        }
+        let given = |name: &str| self.node.ints(name).is_some_and(|values| values.iter().any(|&v| v != 0));
+        if given("output_padding") || given("output_shape") || self.node.text("auto_pad").is_some_and(|s| s != "NOTSET")
+        {
+            return Err("it has an output_padding, an output_shape or an auto_pad: only pads have a counterpart".into());
+        }
+        if inputs != raw[1] || inputs % groups != 0 {
+            return Err(format!("its weights are {:?} in {groups} groups, and its input is {raw:?}", turned.shape()));
+        }
+        let outputs = each.checked_mul(groups).ok_or("it has too many channels")?;
+        let bias = if self.given(2) { Some(doubles(&self.constant(2)?.floats())) } else { None };
+        if bias.as_ref().is_some_and(|bias| bias.len() != outputs) {
+            return Err(format!("its bias has not {outputs} elements"));
+        }
+        let taps: usize = kernel.iter().product();
+        let of: Vec<f32> = turned.iter().copied().collect();
+        let mut weights = vec![0.0; of.len()];
+        for (i, &weight) in of.iter().enumerate() {
+            let (tap, output, input) = (i % taps, i / taps % each, i / taps / each);
+            let (group, input) = (input / (inputs / groups), input % (inputs / groups));
+            weights[((group * each + output) * (inputs / groups) + input) * taps + taps - 1 - tap] = weight;
+        }
+        let mut around = padding;
+        for (axis, ends) in around.iter_mut().enumerate() {
+            let reach = u32::try_from(dilation[axis].saturating_mul(kernel[axis] - 1)).ok();
+            let rest = |cut: u32| reach.and_then(|reach| reach.checked_sub(cut));
+            let (Some(before), Some(behind)) = (rest(ends.before), rest(ends.behind)) else {
+                return Err(format!("its pads cut more than its kernel of {kernel:?} adds"));
+            };
+            *ends = Ends { before, behind };
+        }
+        let shape = [outputs, inputs / groups, kernel[0], kernel[1], kernel[2]];
+        let name = self.reader.weight_name(&self.node.inputs[1]);
+        self.convolution(id, &raw, Conv { weights, shape, bias, stride, padding: around, dilation, groups, name })
     }
 
     fn batch_norm(&mut self) -> Made {
@@ -248,7 +427,20 @@ impl Reading<'_> {
         Ok(self.reader.add(Op::GlobalPool, vec![id], sizes))
     }
 
-    fn reduce_mean(&mut self) -> Made {
+    /// The maxima of whole channels: one pool window, whose mean is itself.
+    fn global_max(&mut self, keeps_axes: bool) -> Made {
+        let (id, raw) = self.map(0)?;
+        let kernel = spread(&raw[2..], 1);
+        let (kind, padding) = (PoolKind::Max, [Ends::default(); 3]);
+        let pool = Pool { kind, kernel, stride: [1; 3], padding, ceil_mode: false, count_include_pad: false };
+        let one: Vec<usize> = raw.iter().enumerate().map(|(i, &d)| if i < 2 { d } else { 1 }).collect();
+        let id = self.reader.add(Op::Pool(pool), vec![id], one.clone()).id().unwrap_or(id);
+        let sizes = if keeps_axes { one } else { raw[..2].to_vec() };
+        Ok(self.reader.add(Op::GlobalPool, vec![id], sizes))
+    }
+
+    /// The mean or the maximum of what is behind the channels.
+    fn reduce(&mut self) -> Made {
         let (_, raw) = self.value(0)?;
         let axes = match self.node.ints("axes") {
             Some(axes) => axes.to_vec(),
@@ -257,9 +449,10 @@ impl Reading<'_> {
         let mut axes: Vec<usize> = axes.iter().map(|&a| axis(a, raw.len())).collect::<Result<_, _>>()?;
         axes.sort_unstable();
         if !axes.iter().copied().eq(2..raw.len()) {
-            return Err(format!("it averages over axes {axes:?}: must be those behind the channels, all of them"));
+            return Err(format!("it reduces axes {axes:?}: must be those behind the channels, all of them"));
         }
-        self.global_pool(self.node.int("keepdims") != Some(0))
+        let keeps_axes = self.node.int("keepdims") != Some(0);
+        if self.node.operator == "ReduceMax" { self.global_max(keeps_axes) } else { self.global_pool(keeps_axes) }
     }
 
     fn sum(&mut self) -> Made {
@@ -276,6 +469,18 @@ impl Reading<'_> {
             inputs.push(id);
         }
         Ok(self.reader.add(Op::Add, inputs, raw))
+    }
+
+    fn difference(&mut self) -> Made {
+        if self.constants.iter().any(Option::is_some) {
+            return self.with_constant();
+        }
+        let [(a, raw), (b, other)] = [self.value(0)?, self.value(1)?];
+        if raw != other {
+            return Err(format!("it subtracts {other:?} from {raw:?}: must be of one size"));
+        }
+        let negative = self.straight(b, &raw, -1.0, 0.0)?;
+        Ok(self.reader.add(Op::Add, vec![a, negative], raw))
     }
 
     /// A sum, difference, product or quotient of a value and a constant per channel.
@@ -338,7 +543,8 @@ impl Reading<'_> {
     }
 
     fn resize(&mut self) -> Made {
-        let (id, raw) = self.map(0)?;
+        let (id, raw) = self.value(0)?;
+        let (id, raw) = if self.reader.is_vector(id) { self.as_map(id)? } else { (id, raw) };
         let (upsample, sizes) = resize::read(self.node, self.constants, &raw, self.reader.opset)?;
         if let Some(Upsample::Nearest { rows, columns }) = &upsample {
             self.reader.take(rows.len() + columns.len())?;
@@ -349,9 +555,54 @@ impl Reading<'_> {
         })
     }
 
+    /// A vector that is made of means, as a map of one position: the means as a pool of the whole map, and matrices as
+    /// convolutions.
+    fn as_map(&mut self, vector: Id) -> Result<(Id, Vec<usize>), String> {
+        let mut chain = Vec::new();
+        let mut at = vector;
+        let graph = &self.reader.graph;
+        while matches!(graph.op(at), Op::Linear { .. } | Op::Affine { .. } | Op::Activation(_)) {
+            chain.push(graph.op(at).clone());
+            at = graph.input(at);
+        }
+        let x = (*graph.op(at) == Op::GlobalPool).then(|| graph.input(at));
+        let whole = x.and_then(|x| Some((x, graph.shape(x).space()?, graph.shape(x).channels())));
+        let Some((x, kernel, channels)) = whole else {
+            return Err("its input 0 is a vector, and not of the means of a map: must be a map".into());
+        };
+        let sizes =
+            |channels: usize, video: bool| if video { vec![1, channels, 1, 1, 1] } else { vec![1, channels, 1, 1] };
+        let (video, padding) = (self.reader.graph.video, [Ends::default(); 3]);
+        let (kind, stride) = (PoolKind::Average, [1; 3]);
+        let pool = Pool { kind, kernel, stride, padding, ceil_mode: false, count_include_pad: false };
+        let mut raw = sizes(channels, video);
+        let mut id = self.reader.add(Op::Pool(pool), vec![x], raw.clone()).id().unwrap_or(x);
+        for op in chain.into_iter().rev() {
+            let op = match op {
+                Op::Linear { weights, outputs, bias, name } => {
+                    self.reader.take(weights.len())?;
+                    let shape = [outputs, weights.len() / outputs, 1, 1, 1];
+                    raw = sizes(outputs, video);
+                    let (stride, dilation, groups) = ([1; 3], [1; 3], 1);
+                    Op::Conv(Conv { weights, shape, bias, stride, padding, dilation, groups, name })
+                }
+                other => other,
+            };
+            id = self.reader.add(op, vec![id], raw.clone()).id().unwrap_or(id);
+        }
+        Ok((id, raw))
+    }
+
     /// All changes of shape that keep the elements in their order.
     fn reshape(&mut self) -> Made {
-        let (id, raw) = self.value(0)?;
+        let view = match self.slots.first() {
+            Some(Some(Slot::View { id, raw, sizes, turned })) => Some((*id, raw.clone(), sizes.clone(), *turned)),
+            _ => None,
+        };
+        let (id, raw) = match &view {
+            Some((id, _, sizes, _)) => (*id, sizes.clone()),
+            None => self.value(0)?,
+        };
         let listed = |i: usize| match self.node.ints("axes") {
             Some(axes) => Ok(Some(axes.to_vec())),
             None if self.given(i) => {
@@ -374,6 +625,18 @@ impl Reading<'_> {
                 reshape_sizes(&raw, &to, self.node.int("allowzero") == Some(1))?
             }
         };
+        if let Some((id, raw, from, turned)) = view {
+            return match turned {
+                _ if sizes != raw => {
+                    Err(format!("it makes {sizes:?} of {from:?}, which was {raw:?}: only that has a counterpart"))
+                }
+                None => Ok(Slot::Value(id, raw)),
+                Some([rows, columns]) => {
+                    let order = (0..columns).flat_map(|column| (0..rows).map(move |row| row * columns + column));
+                    self.select(id, &raw, order.collect())
+                }
+            };
+        }
         if sizes == raw {
             return Ok(Slot::Value(id, raw));
         }
@@ -385,7 +648,108 @@ impl Reading<'_> {
         if of_vector(&sizes) && sizes.len() == 2 {
             return Ok(self.reader.add(Op::Flatten, vec![id], sizes));
         }
-        Err(format!("it makes {sizes:?} of {raw:?}: only maps can become vectors"))
+        // Channels as a table, which may be turned: a shuffle. Or a single one without its axis.
+        let space = &raw[2..];
+        let splits = !self.reader.is_vector(id)
+            && sizes.len() == raw.len() + 1
+            && sizes[..1] == raw[..1]
+            && sizes[3..] == *space
+            && sizes[1].checked_mul(sizes[2]) == Some(raw[1]);
+        if splits {
+            return Ok(Slot::View { id, raw, sizes, turned: None });
+        }
+        Err(format!("it makes {sizes:?} of {raw:?}: only maps can become vectors, and channels a table to be shuffled"))
+    }
+
+    fn transpose(&mut self) -> Made {
+        let perm = self.node.ints("perm").map(<[i64]>::to_vec);
+        match self.slots.first() {
+            Some(Some(Slot::View { id, raw, sizes, turned: None })) if sizes.len() == raw.len() + 1 => {
+                let mut swapped: Vec<i64> = (0..sizes.len() as i64).collect();
+                swapped.swap(1, 2);
+                if perm == Some(swapped) {
+                    let mut turned = sizes.clone();
+                    turned.swap(1, 2);
+                    let table = Some([sizes[1], sizes[2]]);
+                    return Ok(Slot::View { id: *id, raw: raw.clone(), sizes: turned, turned: table });
+                }
+            }
+            Some(Some(Slot::Value(id, raw)))
+                if perm.as_ref().is_some_and(|p| p.iter().copied().eq(0..raw.len() as i64)) =>
+            {
+                return Ok(Slot::Value(*id, raw.clone()));
+            }
+            _ => {}
+        }
+        let perm = perm.map_or("turned round".into(), |perm| format!("{perm:?}"));
+        Err(format!(
+            "its order of axes is {perm}: maps stay [n, c, h, w], and only a shuffle of channels has a counterpart"
+        ))
+    }
+
+    /// These channels of a map, or elements of a vector.
+    fn select(&mut self, id: Id, raw: &[usize], chosen: Vec<usize>) -> Made {
+        if chosen.iter().copied().eq(0..raw[1]) {
+            return Ok(Slot::Value(id, raw.to_vec()));
+        }
+        if chosen.is_empty() {
+            return Err(format!("it leaves nothing of {raw:?}"));
+        }
+        // At worst, it becomes a matrix.
+        self.reader.take(chosen.len().saturating_mul(raw[1]))?;
+        let sizes = [&[raw[0], chosen.len()], &raw[2..]].concat();
+        Ok(self.reader.add(Op::Select(chosen), vec![id], sizes))
+    }
+
+    fn split(&mut self) -> Result<Vec<Slot>, String> {
+        let (id, raw) = self.value(0)?;
+        let at = axis(self.node.int("axis").unwrap_or(0), raw.len())?;
+        if at != 1 {
+            return Err(format!("it splits axis {at}: must be 1, the channels"));
+        }
+        let outputs = self.node.outputs.len();
+        let lengths: Vec<i64> = match self.node.ints("split") {
+            Some(lengths) => lengths.to_vec(),
+            None if self.given(1) => self.constant(1)?.ints().ok_or("its lengths must be whole numbers")?,
+            None => {
+                let each = raw[1].div_ceil(outputs.max(1));
+                (0..outputs).map(|i| raw[1].saturating_sub(i * each).min(each) as i64).collect()
+            }
+        };
+        let lengths: Vec<usize> = lengths.iter().map(|&l| usize::try_from(l).unwrap_or(0)).collect();
+        let all = lengths.iter().try_fold(0usize, |all, &length| all.checked_add(length));
+        if lengths.len() != outputs || all != Some(raw[1]) || lengths.contains(&0) {
+            return Err(format!("it splits {} channels into {lengths:?}, with {outputs} outputs", raw[1]));
+        }
+        let mut first = 0;
+        let mut parts = Vec::new();
+        for length in lengths {
+            parts.push(self.select(id, &raw, (first..first + length).collect())?);
+            first += length;
+        }
+        Ok(parts)
+    }
+
+    /// Channels by their numbers.
+    fn gather(&mut self) -> Made {
+        let (id, raw) = self.value(0)?;
+        let at = axis(self.node.int("axis").unwrap_or(0), raw.len())?;
+        if at != 1 {
+            return Err(format!("it chooses along axis {at}: must be 1, the channels"));
+        }
+        let indices = self.constant(1)?;
+        let alone = indices.shape().is_empty();
+        let given = indices.ints().ok_or("its indices must be whole numbers")?;
+        let chosen = given.iter().map(|&i| axis(i, raw[1])).collect::<Result<_, _>>()?;
+        let slot = self.select(id, &raw, chosen)?;
+        match slot {
+            Slot::Value(id, raw) if alone && raw.len() > 2 => {
+                let sizes = [&raw[..1], &raw[2..]].concat();
+                Ok(Slot::View { id, raw, sizes, turned: None })
+            }
+            Slot::Value(..) if alone => Err("it takes one element of a vector, without its axis".into()),
+            slot => Ok(slot),
+        }
     }
 
     fn gemm(&mut self) -> Made {
@@ -493,12 +857,19 @@ impl Reading<'_> {
     }
 
     fn slice(&mut self) -> Made {
-        let (id, raw) = self.map(0)?;
+        let (id, raw) = self.value(0)?;
         let cuts = cuts(self.node, self.constants, &raw, self.reader.opset)?;
         let whole = |cut: &Cut| cut.indices.iter().copied().eq(0..raw[cut.axis]);
-        if let Some(cut) = cuts.iter().find(|cut| cut.axis < 2 && !whole(cut)) {
-            return Err(format!("it cuts axis {}: must be height or width", cut.axis));
+        if cuts.iter().any(|cut| cut.axis == 0 && !whole(cut)) {
+            return Err("it cuts axis 0, the batch".into());
         }
+        if let [Cut { axis: 1, indices }] = cuts.as_slice() {
+            return self.select(id, &raw, indices.clone());
+        }
+        if cuts.iter().any(|cut| cut.axis == 1 && !whole(cut)) {
+            return Err("it cuts channels and something else at once".into());
+        }
+        let (id, raw) = self.map(0)?;
         self.reindex(id, &raw, |axis, size| {
             let all: Vec<usize> = (0..size).collect();
             cuts.iter()

@@ -1,6 +1,6 @@
 //! Turns a parsed file into a graph of plain maps.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use rten_onnx::onnx::{GraphProto, ModelProto, ValueInfoProto};
@@ -18,6 +18,24 @@ pub(super) enum Slot {
     Constant(Rc<Constant>),
     /// A value, with the sizes that it has in the file: a vector may be [n, c] or [n, c, 1, 1] there.
     Value(Id, Vec<usize>),
+    /// A map of the sizes `raw`, whose channels are other axes in the file: `sizes`. `turned`: they were a table of so
+    /// many rows and columns, which have changed places.
+    View {
+        id: Id,
+        raw: Vec<usize>,
+        sizes: Vec<usize>,
+        turned: Option<[usize; 2]>,
+    },
+}
+
+impl Slot {
+    /// The value, if it is not constant.
+    pub(super) fn id(&self) -> Option<Id> {
+        match self {
+            Self::Value(id, _) | Self::View { id, .. } => Some(*id),
+            Self::Constant(_) => None,
+        }
+    }
 }
 
 /// A graph in the making.
@@ -75,14 +93,12 @@ pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut Externa
     if node.len() > MOST_NODES {
         return Err(ImportError::File { reason: format!("it has {} nodes: must be at most {MOST_NODES}", node.len()) });
     }
-    for node in node {
-        reader.read_node(FileNode::new(node), external, &mut problems);
+    let nodes: Vec<FileNode> = node.into_iter().map(FileNode::new).collect();
+    let name = answer(&output, &nodes, options)?;
+    let needed = needed(&nodes, &name);
+    for (node, _) in nodes.into_iter().zip(needed).filter(|(_, needed)| *needed) {
+        reader.read_node(node, external, &mut problems);
     }
-    let [output] = output.as_slice() else {
-        let reason = format!("it has {} outputs: must have one", output.len());
-        return Err(ImportError::File { reason });
-    };
-    let name = output.name.clone().unwrap_or_default();
     if problems.is_empty() {
         match reader.slots.get(&name) {
             Some(Slot::Value(id, _)) => reader.graph.output = *id,
@@ -92,6 +108,36 @@ pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut Externa
     } else {
         Err(ImportError::Nodes { problems })
     }
+}
+
+/// The name of the value that the network answers with.
+fn answer(outputs: &[ValueInfoProto], nodes: &[FileNode], options: &ImportOptions) -> Result<String, ImportError> {
+    let refuse = |reason: String| Err(ImportError::File { reason });
+    let names: Vec<&str> = outputs.iter().map(|output| output.name.as_deref().unwrap_or_default()).collect();
+    match (&options.output, names.as_slice()) {
+        (Some(name), _) if nodes.iter().any(|node| node.outputs.contains(name)) => Ok(name.clone()),
+        (Some(name), names) => {
+            refuse(format!("none of its nodes makes {name}, which was asked for: its outputs are {}", names.join(", ")))
+        }
+        (None, [name]) => Ok((*name).to_owned()),
+        (None, []) => refuse("it has no output".into()),
+        (None, names) => {
+            refuse(format!("it has {} outputs: choose one of {} (--output)", names.len(), names.join(", ")))
+        }
+    }
+}
+
+/// For each node whether the answer depends on it.
+fn needed(nodes: &[FileNode], answer: &str) -> Vec<bool> {
+    let mut wanted: HashSet<&str> = HashSet::from([answer]);
+    let mut needed = vec![false; nodes.len()];
+    for (node, needed) in nodes.iter().zip(&mut needed).rev() {
+        *needed = node.outputs.iter().any(|name| !name.is_empty() && wanted.contains(name.as_str()));
+        if *needed {
+            wanted.extend(node.inputs.iter().map(String::as_str));
+        }
+    }
+    needed
 }
 
 impl Reader {
@@ -144,20 +190,24 @@ impl Reader {
         self.at = (node.name.clone(), node.operator.clone());
         let missing = node.inputs.iter().find(|name| !name.is_empty() && !self.slots.contains_key(*name)).cloned();
         let slots: Vec<Option<Slot>> = node.inputs.iter().map(|name| self.slots.get(name).cloned()).collect();
-        // What cannot be read has been reported once. Nodes behind it are not its problem.
-        let follows =
-            slots.iter().flatten().any(|slot| matches!(slot, Slot::Value(id, _) if *self.graph.op(*id) == Op::Unknown));
+        // What cannot be read has been reported once. Nodes behind it are not its problem, unless nothing could read them.
+        let unknown = |slot: &Slot| slot.id().is_some_and(|id| *self.graph.op(id) == Op::Unknown);
+        let follows = slots.iter().flatten().any(unknown);
         let result = match missing {
-            Some(name) => Err(format!("its input {name} is made by no node in front of it")),
-            None if follows => Ok(self.unknown()),
-            None => self.result(&node, &slots, external),
+            Some(name) => Err(format!(
+                "its input {name} is made by no node in front of it, or by one that makes something else too"
+            )),
+            None if follows && operators::no_counterpart(&node.operator).is_none() => {
+                Ok(node.outputs.iter().map(|_| self.unknown()).collect())
+            }
+            None => self.results(&node, &slots, external),
         };
-        let slot = result.unwrap_or_else(|reason| {
+        let made = result.unwrap_or_else(|reason| {
             problems.push(Problem { node: node.name.clone(), operator: node.operator.clone(), reason });
-            self.unknown()
+            node.outputs.iter().map(|_| self.unknown()).collect()
         });
-        for name in node.outputs.iter().filter(|name| !name.is_empty()) {
-            self.slots.insert(name.clone(), slot.clone());
+        for (name, slot) in node.outputs.iter().zip(made).filter(|(name, _)| !name.is_empty()) {
+            self.slots.insert(name.clone(), slot);
         }
     }
 
@@ -165,16 +215,22 @@ impl Reader {
         self.add(Op::Unknown, vec![], vec![1, 1])
     }
 
-    fn result(&mut self, node: &FileNode, slots: &[Option<Slot>], external: &mut External) -> Result<Slot, String> {
+    /// What a node makes: its first output alone, or all of them.
+    fn results(
+        &mut self,
+        node: &FileNode,
+        slots: &[Option<Slot>],
+        external: &mut External,
+    ) -> Result<Vec<Slot>, String> {
         if node.has_graphs() {
             return Err("it has graphs of its own: branches and loops cannot be imported".into());
         }
         if node.operator == "Constant" {
-            return self.computed(constant(node, external));
+            return self.computed(constant(node, external)).map(|slot| vec![slot]);
         }
         if let ("Shape", Some(Some(Slot::Value(_, raw)))) = (node.operator.as_str(), slots.first()) {
             let sizes: Vec<i64> = raw.iter().map(|&d| d as i64).collect();
-            return self.computed(Ok(part_of_shape(node, &sizes)));
+            return self.computed(Ok(part_of_shape(node, &sizes))).map(|slot| vec![slot]);
         }
         let constants: Vec<Option<&Constant>> = slots
             .iter()
@@ -183,10 +239,10 @@ impl Reader {
                 _ => None,
             })
             .collect();
-        if !slots.iter().any(|slot| matches!(slot, Some(Slot::Value(..)))) {
+        if !slots.iter().flatten().any(|slot| slot.id().is_some()) {
             let unknown = || Err("it is computed from constants, and is not known here".into());
             let result = evaluate(node, &constants, self.opset).unwrap_or_else(unknown);
-            return self.computed(result);
+            return self.computed(result).map(|slot| vec![slot]);
         }
         self.graph.nodes += 1;
         operators::read(self, node, slots, &constants)

@@ -118,6 +118,8 @@ pub(crate) enum Op {
     Scale,
     /// The channels of its inputs, one after another.
     Concat,
+    /// These channels of a map, or elements of a vector.
+    Select(Vec<usize>),
     /// Zeros around a map.
     Pad([Ends; 3]),
     /// A vector with the elements of a map, channel by channel.

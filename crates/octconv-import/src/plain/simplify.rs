@@ -14,7 +14,7 @@ pub(crate) fn simplify(graph: &mut PlainGraph) {
     // Each pass makes others possible. Passes change a finite number of values, but files are not to be trusted.
     for _ in 0..32 {
         let before = graph.values.len();
-        let passes: [Pass; 10] = [
+        let passes: [Pass; 15] = [
             drop_same,
             join_activation,
             merge_affines,
@@ -25,6 +25,11 @@ pub(crate) fn simplify(graph: &mut PlainGraph) {
             mean_from_conv,
             split_mean,
             compose_indices,
+            fold_into_reader,
+            compose_selections,
+            select_before_activation,
+            select_outputs,
+            select_inputs,
         ];
         let mut changed = false;
         let mut uses = graph.uses();
@@ -37,9 +42,10 @@ pub(crate) fn simplify(graph: &mut PlainGraph) {
             }
         }
         if !changed {
-            return;
+            break;
         }
     }
+    (0..graph.values.len()).for_each(|id| write_selection(graph, id));
 }
 
 fn replace(graph: &mut PlainGraph, id: Id, op: Op, inputs: Vec<Id>) -> bool {
@@ -327,4 +333,142 @@ fn compose_indices(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
     let Some([_, h, w]) = graph.shape(inner).space() else { return false };
     let whole = rows.iter().copied().eq(0..h) && columns.iter().copied().eq(0..w);
     whole && replace(graph, id, Op::Same, vec![inner])
+}
+
+/// conv(x * scale + shift) becomes one convolution. Where the map has zeros around it, they get no shift.
+fn fold_into_reader(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
+    let Some(&inner) = graph.values[id].inputs.first() else { return false };
+    let (Op::Conv(conv), Op::Affine { scale, shift }) = (graph.op(id), graph.op(inner)) else { return false };
+    let padded = conv.padding != [Ends::default(); 3];
+    if uses[inner] != 1 || padded && shift.iter().any(|&shift| shift != 0.0) {
+        return false;
+    }
+    let [outputs, inputs, kernel @ ..] = conv.shape;
+    let taps: usize = kernel.iter().product();
+    let of = |output: usize, input: usize| output / (outputs / conv.groups) * inputs + input;
+    let mut bias = conv.bias.clone().unwrap_or_else(|| vec![0.0; outputs]);
+    let mut weights = conv.weights.clone();
+    for (i, weights) in weights.chunks_exact_mut(taps).enumerate() {
+        let (output, channel) = (i / inputs, of(i / inputs, i % inputs));
+        for weight in weights {
+            bias[output] += f64::from(*weight) * shift[channel];
+            *weight = (f64::from(*weight) * scale[channel]) as f32;
+        }
+    }
+    let has_bias = conv.bias.is_some() || shift.iter().any(|&shift| shift != 0.0);
+    let conv = Conv { weights, bias: has_bias.then_some(bias), ..conv.clone() };
+    let x = graph.input(inner);
+    replace(graph, id, Op::Conv(conv), vec![x])
+}
+
+/// Channels that are chosen out of chosen channels, or out of one part of a concatenation.
+fn compose_selections(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
+    let Op::Select(chosen) = graph.op(id) else { return false };
+    let inner = graph.input(id);
+    if let Op::Select(from) = graph.op(inner) {
+        let chosen = chosen.iter().map(|&c| from[c]).collect();
+        let x = graph.input(inner);
+        return replace(graph, id, Op::Select(chosen), vec![x]);
+    }
+    if chosen.iter().copied().eq(0..graph.shape(inner).channels()) {
+        return replace(graph, id, Op::Same, vec![inner]);
+    }
+    if *graph.op(inner) != Op::Concat {
+        return false;
+    }
+    let mut first = 0;
+    for &part in &graph.values[inner].inputs {
+        let behind = first + graph.shape(part).channels();
+        if chosen.iter().all(|c| (first..behind).contains(c)) {
+            let chosen = chosen.iter().map(|c| c - first).collect();
+            return replace(graph, id, Op::Select(chosen), vec![part]);
+        }
+        first = behind;
+    }
+    false
+}
+
+/// Whether channels are chosen of a value, and it is read in no other way.
+fn only_selected(graph: &PlainGraph, id: Id) -> bool {
+    let mut readers = graph.reached().into_iter().filter(|&reader| graph.values[reader].inputs.contains(&id));
+    id != graph.output && readers.all(|reader| matches!(graph.op(reader), Op::Select(_)))
+}
+
+/// Channels of an activated value are activated channels.
+fn select_before_activation(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
+    let Op::Select(_) = graph.op(id) else { return false };
+    let inner = graph.input(id);
+    let &Op::Activation(activation) = graph.op(inner) else { return false };
+    let x = graph.input(inner);
+    if !only_selected(graph, inner) || !matches!(graph.op(x), Op::Conv(_)) {
+        return false;
+    }
+    // Values stand in the order in which they are computed, so the choice takes this place.
+    let value = Value { inputs: vec![x], ..graph.values[id].clone() };
+    graph.insert(id, value);
+    replace(graph, id + 1, Op::Activation(activation), vec![id])
+}
+
+/// A convolution makes the chosen channels alone.
+fn select_outputs(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
+    let Op::Select(chosen) = graph.op(id) else { return false };
+    let inner = graph.input(id);
+    let Op::Conv(conv) = graph.op(inner) else { return false };
+    if conv.groups != 1 || !only_selected(graph, inner) || chosen.len() > conv.shape[0] {
+        return false;
+    }
+    let each = conv.weights.len() / conv.shape[0];
+    let weights = chosen.iter().flat_map(|&c| &conv.weights[c * each..(c + 1) * each]).copied().collect();
+    let bias = conv.bias.as_ref().map(|bias| chosen.iter().map(|&c| bias[c]).collect());
+    let [_, rest @ ..] = conv.shape;
+    let shape = [chosen.len(), rest[0], rest[1], rest[2], rest[3]];
+    let conv = Conv { weights, bias, shape, ..conv.clone() };
+    let x = graph.input(inner);
+    keep_name(graph, id, inner);
+    replace(graph, id, Op::Conv(conv), vec![x])
+}
+
+/// A convolution reads all channels, with zeros for those that are not chosen, where that is less work than to choose.
+fn select_inputs(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
+    const MOST_WEIGHTS: usize = 1 << 25;
+    let Some(&inner) = graph.values[id].inputs.first() else { return false };
+    let (Op::Conv(conv), Op::Select(chosen)) = (graph.op(id), graph.op(inner)) else { return false };
+    let x = graph.input(inner);
+    let all = graph.shape(x).channels();
+    let [outputs, inputs, kernel @ ..] = conv.shape;
+    let taps: usize = kernel.iter().product();
+    let more = all.saturating_sub(inputs).saturating_mul(outputs).saturating_mul(taps);
+    if conv.groups != 1 || more > chosen.len().saturating_mul(all) || more > MOST_WEIGHTS {
+        return false;
+    }
+    let mut weights = vec![0.0; outputs * all * taps];
+    for (i, from) in conv.weights.chunks_exact(taps).enumerate() {
+        let at = (i / inputs * all + chosen[i % inputs]) * taps;
+        weights[at..at + taps].iter_mut().zip(from).for_each(|(to, &from)| *to += from);
+    }
+    let shape = [outputs, all, kernel[0], kernel[1], kernel[2]];
+    let conv = Conv { weights, shape, ..conv.clone() };
+    replace(graph, id, Op::Conv(conv), vec![x])
+}
+
+/// What still chooses channels becomes a matrix of ones and zeros.
+fn write_selection(graph: &mut PlainGraph, id: Id) {
+    let Op::Select(chosen) = graph.op(id) else { return };
+    let inputs = graph.shape(graph.input(id)).channels();
+    let outputs = chosen.len();
+    let mut weights = vec![0.0; outputs * inputs];
+    chosen.iter().enumerate().for_each(|(i, &c)| weights[i * inputs + c] = 1.0);
+    graph.values[id].op = match graph.shape(id) {
+        Shape::Vector { .. } => Op::Linear { weights, outputs, bias: None, name: None },
+        Shape::Map { .. } => Op::Conv(Conv {
+            weights,
+            shape: [outputs, inputs, 1, 1, 1],
+            bias: None,
+            stride: [1; 3],
+            padding: [Ends::default(); 3],
+            dilation: [1; 3],
+            groups: 1,
+            name: None,
+        }),
+    };
 }

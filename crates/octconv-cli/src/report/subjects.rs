@@ -1,0 +1,114 @@
+//! What a report measures: layers, networks, and their types.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use octconv::network::NetworkOptions;
+use octconv::{DeviceFacts, Dtype, ListedLayer, Options as LayerOptions, Precision, wgpu};
+
+use crate::layer_file;
+use crate::limits::Limits;
+use crate::network_source::{self, Settings, Source};
+use crate::tune::{Job, Jobs};
+use crate::types::AccuracyArgs;
+
+use super::data::Options;
+
+/// About forty layers of many kinds of networks, the most telling first.
+const LAYERS: &str = include_str!("../../assets/layers/various.json");
+
+/// Networks of a report if none are named. The first one is in its headline.
+const NETWORKS: [&str; 3] = ["resnet50", "mobilenet-v1", "resnext50"];
+
+/// What is measured.
+pub struct Subjects {
+    pub layers: Vec<ListedLayer>,
+    pub networks: Vec<Source>,
+    /// At least one. The first is measured first.
+    pub dtypes: Vec<Dtype>,
+    pub accuracy: AccuracyArgs,
+    pub software: bool,
+    /// The layers of the first network, octave and plain, with names that tell them apart.
+    jobs: Vec<(String, Job)>,
+}
+
+/// What a user asked for.
+pub struct Wanted {
+    pub layers: Option<PathBuf>,
+    pub networks: Vec<String>,
+    pub dtypes: Vec<Dtype>,
+    pub accuracy: AccuracyArgs,
+    pub limits: Limits,
+}
+
+impl Subjects {
+    /// Reads files. `facts`: of the device.
+    pub fn new(wanted: &Wanted, facts: &DeviceFacts) -> Result<Self> {
+        let layers = match &wanted.layers {
+            Some(file) => layer_file::read_list(file, wanted.limits, None)?,
+            None => layer_file::parse_list("the built-in layers".as_ref(), LAYERS)?,
+        };
+        let names: Vec<&str> = match wanted.networks.is_empty() {
+            true => NETWORKS.to_vec(),
+            false => wanted.networks.iter().map(String::as_str).collect(),
+        };
+        let settings = Settings { alpha: None, width: None, stem: None, classes: None };
+        let load = |name: &&str| network_source::load(name, &settings, wanted.limits);
+        let networks = names.iter().map(load).collect::<Result<Vec<_>>>()?;
+        unique("layers", layers.iter().map(|layer| &layer.name))?;
+        unique("networks", networks.iter().map(|source| &source.network.name))?;
+        let has = |dtype: &Dtype| *dtype == Dtype::F32 || facts.features.contains(wgpu::Features::SHADER_F16);
+        let asked = if wanted.dtypes.is_empty() { vec![Dtype::F32, Dtype::F16] } else { wanted.dtypes.clone() };
+        let dtypes: Vec<_> =
+            [Dtype::F32, Dtype::F16].into_iter().filter(|dtype| asked.contains(dtype) && has(dtype)).collect();
+        ensure!(!dtypes.is_empty(), "--dtype is f16: the device lacks SHADER_F16");
+        let (accuracy, software) = (wanted.accuracy, facts.software);
+        let mut subjects = Self { layers, networks, dtypes, accuracy, software, jobs: Vec::new() };
+        subjects.jobs = subjects.list_jobs(facts)?;
+        Ok(subjects)
+    }
+
+    pub fn layer_options(&self, dtype: Dtype) -> LayerOptions {
+        LayerOptions { precision: Precision::of(dtype), accuracy: self.accuracy.accuracy(), ..LayerOptions::default() }
+    }
+
+    pub fn network_options(&self, dtype: Dtype) -> NetworkOptions {
+        let (precision, accuracy) = (Precision::of(dtype), self.accuracy.accuracy());
+        NetworkOptions { precision, accuracy, keep: Vec::new() }
+    }
+
+    pub fn jobs(&self) -> &[(String, Job)] {
+        &self.jobs
+    }
+
+    /// As the report keeps them.
+    pub fn options(&self) -> Options {
+        Options {
+            networks: self.networks.iter().map(|source| source.network.name.clone()).collect(),
+            layers: self.layers.iter().map(|layer| layer.name.clone()).collect(),
+            dtypes: self.dtypes.iter().map(Dtype::to_string).collect(),
+            fast: self.accuracy.accuracy() == octconv::Accuracy::Fast,
+        }
+    }
+
+    fn list_jobs(&self, facts: &DeviceFacts) -> Result<Vec<(String, Job)>> {
+        let Some(Source { network, size }) = self.networks.first() else { return Ok(Vec::new()) };
+        let options = self.network_options(self.dtypes[0]);
+        let mut named = Vec::new();
+        for (network, form) in [(network.clone(), ""), (network.plain(), "plain ")] {
+            let mut jobs = Jobs::default();
+            jobs.add_network(&network, *size, &options, facts)?;
+            named.extend(jobs.0.into_iter().map(|job| (format!("{form}{}: {}", network.name, job.name()), job)));
+        }
+        Ok(named)
+    }
+}
+
+/// Refuses names that stand for two things: a report could not tell them apart.
+fn unique<'a>(what: &str, names: impl Iterator<Item = &'a String>) -> Result<()> {
+    let mut seen = std::collections::HashSet::new();
+    for name in names {
+        ensure!(seen.insert(name), "{what} have the name {name} twice: each must have its own");
+    }
+    Ok(())
+}
