@@ -89,6 +89,7 @@ impl Cut {
     }
 
     /// Keys of a tile.
+    #[cfg(any(test, feature = "verify"))]
     fn tile(self) -> u32 {
         FOUR * self.parts
     }

@@ -138,11 +138,13 @@ impl Spec {
     }
 
     /// The same convolution of an input with another split, whose low frequency goes to the high one.
+    #[cfg(feature = "network")]
     pub(crate) fn doubling(&self, input: Split) -> Self {
         Self { input, low_to_high: true, ..self.clone() }
     }
 
     /// The same convolution with another end: whether a residual is added to Y_H, and the activation.
+    #[cfg(feature = "network")]
     pub(crate) fn ending(&self, residual_high: bool, activation: Activation) -> Self {
         Self { residual_high, activation, ..self.clone() }
     }

@@ -1,5 +1,6 @@
 //! The weights of a layer on the host, in the layout of checkpoints, and batch norm as a factor and a shift.
 
+#[cfg(feature = "network")]
 use std::ops::Range;
 
 use super::spec::Spec;
@@ -64,6 +65,7 @@ pub struct Weights<'a> {
 }
 
 /// What a batch norm does to each channel of a frequency, if there is one: factors and shifts.
+#[cfg(feature = "network")]
 pub(crate) type Affine = Option<Vec<(f64, f64)>>;
 
 impl<'a> Weights<'a> {
@@ -79,6 +81,7 @@ impl<'a> Weights<'a> {
 
     /// The kernel of H->H of `spec`, cut into that of the other input channels and that of these: of each row those of its
     /// group, and all if these are all channels.
+    #[cfg(feature = "network")]
     pub(crate) fn apart(&self, spec: &Spec, channels: &Range<u32>) -> (Vec<f32>, Vec<f32>) {
         let [_, columns, taps @ ..] = spec.weight_shape(Path::HH).map(|d| d as usize);
         let taps = taps.iter().product::<usize>().max(1);
@@ -93,6 +96,7 @@ impl<'a> Weights<'a> {
 
     /// What `read` makes of the weights that give for x what these give for x times factor plus shift. `affine` has the
     /// factors and shifts of X_H and X_L. The layer pads nothing.
+    #[cfg(feature = "network")]
     pub(crate) fn behind_norm<T>(&self, spec: &Spec, affine: &[Affine; 2], read: impl FnOnce(&Weights<'_>) -> T) -> T {
         let of = |frequency: Frequency| if frequency == Frequency::High { 0 } else { 1 };
         let mut shifts = [spec.output().high, spec.output().low].map(|c| vec![0.0; c as usize]);

@@ -20,8 +20,10 @@ use crate::precision::Dtype;
 /// A convolution of a network, with everything that decides its plan.
 #[derive(Clone, Debug)]
 pub(super) struct PlannedLayer {
-    /// The index of the node whose value it makes, and of that whose weights it has.
+    /// The index of the node whose value it makes.
     pub(super) node: usize,
+    /// The index of the node whose weights it has.
+    #[cfg(feature = "verify")]
     pub(super) weights_of: usize,
     pub(super) spec: Spec,
     pub(super) size: InputSize,
@@ -235,7 +237,16 @@ impl<'a> Lowering<'a> {
         let plan = self.choices.plan(spec, size, &options, self.placement.facts)?;
         let (variant, tuned) = (plan.variant(), plan.is_tuned());
         let spec = spec.clone();
-        self.layers.push(PlannedLayer { node: index, weights_of, spec, size, options, variant, tuned });
+        self.layers.push(PlannedLayer {
+            node: index,
+            #[cfg(feature = "verify")]
+            weights_of,
+            spec,
+            size,
+            options,
+            variant,
+            tuned,
+        });
         let scratch: Vec<Part> = plan.scratch.iter().map(|&dims| self.placement.own(dims)).collect();
         let tensor = |id: TensorId| {
             let part = match id {

@@ -64,7 +64,16 @@ impl Lowering<'_> {
         }
         let (variant, tuned) = (plan.variant(), plan.is_tuned());
         let spec = spec.clone();
-        self.layers.push(PlannedLayer { node: index, weights_of: index, spec, size, options, variant, tuned });
+        self.layers.push(PlannedLayer {
+            node: index,
+            #[cfg(feature = "verify")]
+            weights_of: index,
+            spec,
+            size,
+            options,
+            variant,
+            tuned,
+        });
         self.largest = largest;
         self.placement.check_sizes(y, "a map")?;
         let average = *kind == PoolKind::Average;
