@@ -638,7 +638,8 @@ fn runs_meet_everything() {
 /// Random layers, each on another GPU, and others that run the same kernels.
 #[test]
 fn random_layers() {
-    let (seeds, alike) = if all_rows() { (0..600, 4) } else { (0..8, 2) };
+    let (seeds, alike) = if all_rows() { (0..600, 4) } else { (0..60, 2) };
+    let mut layers = 0;
     for (seed, gpu) in seeds.zip(gpus().cycle()) {
         let Some(context) = gpu.context() else { return };
         let mut case = Case::random(context, seed);
@@ -648,9 +649,11 @@ fn random_layers() {
         // Not every layer has one group.
         let Some(&variant) = variants.get(seed as usize * 7 % variants.len().max(1)) else { continue };
         case.options.variant = Some(variant);
+        layers += 1;
         check(gpu, context, &case);
         case.alike(context, alike).iter().for_each(|case| check(gpu, context, case));
     }
+    assert!(layers >= 10, "{layers} layers of one group");
 }
 
 /// On a device with matrix units, the emulation gives what they give, bit by bit: of whole numbers, whose sums are exact

@@ -80,16 +80,18 @@ impl Emulation {
             arrays: BTreeMap::new(),
             helpers: BTreeMap::new(),
         };
-        for line in source.split_inclusive(';').map(str::trim) {
-            let alias = line.find("alias ").map(|at| &line[at + "alias ".len()..]);
-            if let Some((name, matrix)) = alias.and_then(|alias| alias.split_once(" = "))
-                && matrix.starts_with("coop_mat")
-            {
-                let matrix = emulation.matrix(matrix.trim_end_matches(';'));
+        let mut scalars = BTreeMap::from(["f16", "f32"].map(|scalar| (scalar, scalar)));
+        for statement in source.split(';') {
+            let alias = statement.find("alias ").map(|at| &statement[at + "alias ".len()..]);
+            let Some((name, of)) = alias.and_then(|alias| alias.split_once(" = ")) else { continue };
+            if of.starts_with("coop_mat") {
+                let matrix = emulation.matrix(of);
                 emulation.aliases.insert(name.into(), matrix);
+            } else if let Some(&scalar) = scalars.get(of.trim()) {
+                scalars.insert(name, scalar);
             }
-            emulation.arrays.extend(array(line));
         }
+        emulation.arrays = source.split(';').filter_map(|statement| array(statement, &scalars)).collect();
         emulation
     }
 
@@ -422,17 +424,18 @@ fn loops(outer: u32, inner: u32) -> String {
     format!("{} {}", head("i", outer), head("j", inner))
 }
 
-/// The array that `var<SPACE> NAME: array<SCALAR>` or `array<SCALAR, LENGTH>` declares, at the end of a statement.
-fn array(statement: &str) -> Option<(String, Array)> {
+/// The array that `var<SPACE> NAME: array<SCALAR>` or `array<SCALAR, LENGTH>` declares, at the end of a statement. Scalars
+/// are found by their names.
+fn array(statement: &str, scalars: &BTreeMap<&str, &str>) -> Option<(String, Array)> {
     let declared = &statement[statement.find("var<")?..];
     let space = enclosed(&declared[3..], '<', '>');
-    let (name, of) = declared[5 + space.len()..].trim_end_matches(';').split_once(": array")?;
+    let (name, of) = declared[5 + space.len()..].split_once(": array")?;
     let (scalar, length) = match *arguments_in(enclosed(of, '<', '>')) {
         [scalar] => (scalar, format!("arrayLength(&{})", name.trim())),
         [scalar, length] => (scalar, format!("({length})")),
         _ => return None,
     };
-    ["f16", "f32"].contains(&scalar).then(|| (name.trim().into(), Array { scalar: scalar.into(), length }))
+    Some((name.trim().into(), Array { scalar: scalars.get(scalar)?.to_string(), length }))
 }
 
 /// Name and index of `&NAME[INDEX]`.
