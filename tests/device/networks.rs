@@ -40,6 +40,9 @@ const DEEPER: [&str; 7] = [
 /// Relative to a stage's mean of |x|.
 const TOLERANCE: f64 = 1e-4;
 
+/// Relative to the largest |logit|: four roundings to f16.
+const HALF_TOLERANCE: f64 = 2e-3;
+
 fn fixtures() -> Vec<(String, Fixture)> {
     let all = crate::fixture::all();
     assert!(ON_CPU_ALONE.iter().all(|alone| all.iter().any(|(name, _)| name == alone)), "a case is missing");
@@ -110,10 +113,6 @@ fn compare(context: &Context, view: Option<TensorView>, expected: Option<&Summar
     })
 }
 
-fn argmax(values: impl IntoIterator<Item = f64>) -> usize {
-    values.into_iter().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap().0
-}
-
 fn check(context: &Context, fixture: &Fixture) {
     let (inference, logits) = fixture.infer(context, Dtype::F32);
     assert_eq!(fixture.differing_stage(context, &inference), None);
@@ -126,7 +125,7 @@ fn check(context: &Context, fixture: &Fixture) {
     }
 }
 
-/// Top-1 in f16, of every sample.
+/// Every logit in f16. The first two may be nearer to each other than f16 can tell, so classes are not compared.
 fn check_halves(fixture: &Fixture) {
     // One device for all networks in f16, and one for those in f32: many kernels are the same in all of them.
     let context = context_as(false, Dtype::F16);
@@ -142,8 +141,9 @@ fn check_halves(fixture: &Fixture) {
     let (_, logits) = fixture.infer(context, Dtype::F16);
     let classes = fixture.logits.len() / fixture.size().n as usize;
     for (found, expected) in logits.chunks(classes).zip(fixture.logits.chunks(classes)) {
-        let found = found.iter().map(|&v| f64::from(v));
-        assert_eq!(argmax(found), argmax(expected.iter().copied()));
+        let largest = expected.iter().fold(0.0f64, |most, v| most.max(v.abs()));
+        let apart = found.iter().zip(expected).map(|(&a, b)| (f64::from(a) - b).abs()).fold(0.0, f64::max);
+        assert!(apart < HALF_TOLERANCE * largest, "{apart} of {largest}");
     }
 }
 
