@@ -23,7 +23,7 @@ impl Noise {
     }
 
     /// The first `count` numbers, times `scale`.
-    #[cfg(feature = "context")]
+    #[cfg(any(feature = "verify", all(test, feature = "context")))]
     pub(crate) fn values(self, count: u64, scale: f32) -> Vec<f32> {
         (0..count).map(|i| scale * self.number(i) as f32).collect()
     }

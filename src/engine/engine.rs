@@ -104,6 +104,7 @@ impl Engine {
     /// `facts` must be within the device's.
     #[cfg(feature = "verify")]
     #[doc(hidden)]
+    // SAFETY: the caller guarantees what the documentation says.
     pub unsafe fn emulating(
         device: &wgpu::Device,
         facts: DeviceFacts,

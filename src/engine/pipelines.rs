@@ -119,9 +119,9 @@ impl Pipelines {
         if self.checked {
             return self.device.create_shader_module(descriptor);
         }
-        // SAFETY: all sources are this crate's, or keep within the same bounds: `translated`. `Spec::shapes`, the plan's `check_limits` and `NetworkPlan::new` bound
-        // their loops and indices. `validate_tensors` and `Model::compile` bind as many bytes. `roofline.rs` makes its
-        // buffers as large as its probes need.
+        // SAFETY: all sources are this crate's, or keep within the same bounds (`translated`). `Spec::shapes`, the plan's
+        // `check_limits` and `NetworkPlan::new` bound their loops and indices. `validate_tensors` and `Model::compile`
+        // bind as many bytes. `roofline.rs` makes its buffers as large as its probes need.
         unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     }
 }

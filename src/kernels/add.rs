@@ -47,14 +47,15 @@ pub(crate) fn step(
     let shape = Shape { threads, grid_x: grid.x, slope: activation.slope(), unused: 0 };
     let recipe = recipe(activations, b.is_some(), residual.is_some(), activation);
     let sources = 1 + u64::from(b.is_some()) + u64::from(residual.is_some());
+    let work = Work::elementwise(y.dims.elements(), sources, (sources + 1) * activations.bytes() * y.dims.elements());
     Ok(Step {
-        kernel: Kernel::recipe("add", recipe),
-        shape: bytemuck::bytes_of(&shape).to_vec(),
-        tensors: [Some(a), b, residual, Some(y.id)].into_iter().flatten().collect(),
-        grid,
-        packing: None,
-        f16_terms: 0,
-        work: Work::elementwise(y.dims.elements(), sources, (sources + 1) * activations.bytes() * y.dims.elements()),
+        work,
+        ..Step::new(
+            Kernel::recipe("add", recipe),
+            &shape,
+            [Some(a), b, residual, Some(y.id)].into_iter().flatten().collect(),
+            grid,
+        )
     })
 }
 

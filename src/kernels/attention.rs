@@ -5,7 +5,7 @@ use super::source::Recipe;
 use super::step::{Grid, Kernel, Step};
 use super::types::{Types, reduction_workgroup};
 use super::uniform::uniform;
-use crate::device::{DeviceFacts, Work};
+use crate::device::DeviceFacts;
 use crate::dims::Dims;
 use crate::error::Error;
 
@@ -148,18 +148,15 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job) -> Result<Step,
         scale: job.scale,
         unused: 0,
     };
-    Ok(Step {
-        kernel: Kernel::recipe(
+    Ok(Step::new(
+        Kernel::recipe(
             format!("attention {}x{}", FOUR * cut.quads, cut.parts * cut.channels),
             recipe(types, cut, paired),
         ),
-        shape: bytemuck::bytes_of(&shape).to_vec(),
-        tensors: vec![TensorId::XH, TensorId::XL, TensorId::XP, TensorId::YH],
+        &shape,
+        vec![TensorId::XH, TensorId::XL, TensorId::XP, TensorId::YH],
         grid,
-        packing: None,
-        f16_terms: 0,
-        work: Work::default(),
-    })
+    ))
 }
 
 #[cfg(all(test, feature = "context"))]

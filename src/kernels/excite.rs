@@ -5,7 +5,7 @@ use super::source::{Form, Recipe};
 use super::step::{Grid, Kernel, Step};
 use super::types::reduction_workgroup;
 use super::uniform::uniform;
-use crate::device::{DeviceFacts, Work};
+use crate::device::DeviceFacts;
 use crate::error::Error;
 use crate::precision::Dtype;
 
@@ -41,15 +41,12 @@ pub(crate) fn step(facts: &DeviceFacts, n: u32, channels: u32, reduced: u32) -> 
     let parts = (workgroup / reduced).max(1);
     let grid = Grid::fold(u64::from(n), facts)?;
     let shape = Shape { n, grid_x: grid.x, channels, unused: 0 };
-    Ok(Step {
-        kernel: Kernel::recipe(format!("excite {reduced}"), recipe(workgroup, reduced, parts)),
-        shape: bytemuck::bytes_of(&shape).to_vec(),
-        tensors: vec![TensorId::XH, TensorId::Weights, TensorId::YH],
+    Ok(Step::new(
+        Kernel::recipe(format!("excite {reduced}"), recipe(workgroup, reduced, parts)),
+        &shape,
+        vec![TensorId::XH, TensorId::Weights, TensorId::YH],
         grid,
-        packing: None,
-        f16_terms: 0,
-        work: Work::default(),
-    })
+    ))
 }
 
 /// A matrix `[outputs][inputs]` and its bias `[outputs]`.

@@ -5,7 +5,7 @@ use super::source::{Form, Recipe};
 use super::step::{Grid, Kernel, Step};
 use super::types::{ELEMENTWISE_WORKGROUP, reduction_workgroup};
 use super::uniform::uniform;
-use crate::device::{DeviceFacts, Work};
+use crate::device::DeviceFacts;
 use crate::dims::Dims;
 use crate::error::Error;
 use crate::precision::Dtype;
@@ -54,15 +54,12 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Dims, slice: Slic
         unused_a: 0,
         unused_b: 0,
     };
-    Ok(Step {
-        kernel: Kernel::recipe(format!("global pool x{team}"), recipe(activations, workgroup, team)),
-        shape: bytemuck::bytes_of(&shape).to_vec(),
-        tensors: vec![TensorId::XH, TensorId::YH],
+    Ok(Step::new(
+        Kernel::recipe(format!("global pool x{team}"), recipe(activations, workgroup, team)),
+        &shape,
+        vec![TensorId::XH, TensorId::YH],
         grid,
-        packing: None,
-        f16_terms: 0,
-        work: Work::default(),
-    })
+    ))
 }
 
 #[cfg(all(test, feature = "context"))]

@@ -7,7 +7,7 @@ use super::source::{Form, Recipe};
 use super::step::{Grid, Kernel, Step};
 use super::types::{activation_number, reduction_workgroup, slope};
 use super::uniform::uniform;
-use crate::device::{DeviceFacts, Words, Work};
+use crate::device::{DeviceFacts, Words};
 use crate::error::Error;
 use crate::layer::Activation;
 use crate::memory::with_room;
@@ -106,18 +106,15 @@ pub(crate) fn step(facts: &DeviceFacts, job: &Job) -> Result<Step, Error> {
         weights_first: (bias_bytes / (u64::from(LANES) * weights.bytes())) as u32,
         slope: slope(activation),
     };
-    Ok(Step {
-        kernel: Kernel::recipe(
+    Ok(Step::new(
+        Kernel::recipe(
             format!("linear {samples}x{}", LANES * columns),
             recipe(weights, facts.words(), cut, activation),
         ),
-        shape: bytemuck::bytes_of(&shape).to_vec(),
-        tensors: vec![TensorId::Weights, TensorId::XH, TensorId::YH],
+        &shape,
+        vec![TensorId::Weights, TensorId::XH, TensorId::YH],
         grid,
-        packing: None,
-        f16_terms: 0,
-        work: Work::default(),
-    })
+    ))
 }
 
 /// Number of outputs with their padding.

@@ -61,15 +61,8 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, x: Operand, y: Operand) ->
     let part =
         Part { threads, multiplies: 4 * each, loads: 4 * each / loads, stores: each / stores, ..Part::default() };
     let bytes = [x, y].map(|operand| operand.dims.elements().saturating_mul(types.activations.bytes()));
-    Ok(Step {
-        kernel: Kernel::recipe("pool", recipe(types, means, paired)),
-        shape: bytemuck::bytes_of(&shape).to_vec(),
-        tensors: vec![x.id, y.id],
-        grid,
-        packing: None,
-        f16_terms: 0,
-        work: Work { parts: vec![part], bytes: bytes[0].saturating_add(bytes[1]) },
-    })
+    let work = Work { parts: vec![part], bytes: bytes[0].saturating_add(bytes[1]) };
+    Ok(Step { work, ..Step::new(Kernel::recipe("pool", recipe(types, means, paired)), &shape, vec![x.id, y.id], grid) })
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use super::job::TensorId;
 use super::source::Recipe;
 use super::step::{Grid, Kernel, Step};
 use super::uniform::uniform;
-use crate::device::Work;
 use crate::precision::Dtype;
 
 /// Threads of a workgroup: whole subgroups on every device.
@@ -110,21 +109,19 @@ impl Probe {
     /// A dispatch of this many workgroups. The probe's buffers are bound under the ids of tensors of a layer: `x` or
     /// `a` as X_H, `b` as X_L, `y` as Y_H, `subgroups` as Y_L.
     pub(crate) fn step(self, walk: Walk, workgroups: u32) -> Step {
-        let rounds = walk.rounds;
-        let (shape, tensors) = match self {
+        let (kernel, rounds, grid) = (self.kernel(), walk.rounds, Grid { x: workgroups, y: 1 });
+        match self {
             Self::MultiplyAdd { .. } => {
                 let chains = Chains { rounds, start: 1.0, factor: 0.75, offset: 0.5 };
-                (bytemuck::bytes_of(&chains).to_vec(), vec![TensorId::YH])
+                Step::new(kernel, &chains, vec![TensorId::YH], grid)
             }
             Self::Matrices { .. } => {
                 let rounds = Rounds { rounds, unused_a: 0, unused_b: 0, unused_c: 0 };
                 let tensors = vec![TensorId::XH, TensorId::XL, TensorId::YH, TensorId::YL];
-                (bytemuck::bytes_of(&rounds).to_vec(), tensors)
+                Step::new(kernel, &rounds, tensors, grid)
             }
-            Self::Read | Self::Copy => (bytemuck::bytes_of(&walk).to_vec(), vec![TensorId::XH, TensorId::YH]),
-        };
-        let grid = Grid { x: workgroups, y: 1 };
-        Step { kernel: self.kernel(), shape, tensors, grid, packing: None, f16_terms: 0, work: Work::default() }
+            Self::Read | Self::Copy => Step::new(kernel, &walk, vec![TensorId::XH, TensorId::YH], grid),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::source::{Form, Recipe};
 use super::step::{Grid, Kernel, Step};
 use super::types::{ELEMENTWISE_WORKGROUP, Types};
 use super::uniform::uniform;
-use crate::device::{DeviceFacts, Work};
+use crate::device::DeviceFacts;
 use crate::dims::Dims;
 use crate::error::Error;
 use crate::layer::{Fraction, Resample};
@@ -119,15 +119,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job, x: Operand, y: 
         cols: axis(resample, 2, x_dims.w, y_dims.w)?,
     };
     let name = if resample.bilinear { "resample bilinear" } else { "resample nearest" };
-    Ok(Step {
-        kernel: Kernel::recipe(name, recipe(types, resample.bilinear, cols, paired)),
-        shape: bytemuck::bytes_of(&shape).to_vec(),
-        tensors: vec![x.id, y.id],
-        grid,
-        packing: None,
-        f16_terms: 0,
-        work: Work::default(),
-    })
+    Ok(Step::new(Kernel::recipe(name, recipe(types, resample.bilinear, cols, paired)), &shape, vec![x.id, y.id], grid))
 }
 
 #[cfg(all(test, feature = "context"))]

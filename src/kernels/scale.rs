@@ -7,7 +7,7 @@ use super::source::Recipe;
 use super::step::{Grid, Kernel, Step};
 use super::types::{ELEMENTWISE_WORKGROUP, Types, activation_number, slope};
 use super::uniform::uniform;
-use crate::device::{DeviceFacts, Work};
+use crate::device::DeviceFacts;
 use crate::dims::Dims;
 use crate::error::Error;
 use crate::layer::Activation;
@@ -187,15 +187,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job) -> Result<Step,
         unused_a: 0,
         unused_b: 0,
     };
-    Ok(Step {
-        kernel: Kernel::recipe(job.name(), recipe(types, job, cut)),
-        shape: bytemuck::bytes_of(&shape).to_vec(),
-        tensors: job.tensors(),
-        grid,
-        packing: None,
-        f16_terms: 0,
-        work: Work::default(),
-    })
+    Ok(Step::new(Kernel::recipe(job.name(), recipe(types, job, cut)), &shape, job.tensors(), grid))
 }
 
 /// Packs the params of [`Form::Channel`]: (factor, shift), channel by channel.

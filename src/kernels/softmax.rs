@@ -5,7 +5,7 @@ use super::source::{Form, Recipe};
 use super::step::{Grid, Kernel, Step};
 use super::types::reduction_workgroup;
 use super::uniform::uniform;
-use crate::device::{DeviceFacts, Work};
+use crate::device::DeviceFacts;
 use crate::error::Error;
 use crate::precision::Dtype;
 
@@ -30,15 +30,7 @@ pub(crate) fn step(facts: &DeviceFacts, n: u32, length: u32) -> Result<Step, Err
     let workgroup = reduction_workgroup(facts, length.next_power_of_two().clamp(8, 256), 4);
     let grid = Grid::fold(u64::from(n), facts)?;
     let shape = Shape { n, grid_x: grid.x, length, unused: 0 };
-    Ok(Step {
-        kernel: Kernel::recipe("softmax", recipe(workgroup)),
-        shape: bytemuck::bytes_of(&shape).to_vec(),
-        tensors: vec![TensorId::XH, TensorId::YH],
-        grid,
-        packing: None,
-        f16_terms: 0,
-        work: Work::default(),
-    })
+    Ok(Step::new(Kernel::recipe("softmax", recipe(workgroup)), &shape, vec![TensorId::XH, TensorId::YH], grid))
 }
 
 #[cfg(all(test, feature = "context"))]

@@ -55,3 +55,12 @@ pub(crate) struct Step {
     pub(crate) work: Work,
     pub(crate) kernel: Kernel,
 }
+
+impl Step {
+    /// A dispatch that has no packed weights, no sums of f16, and no estimate of its work. `shape` is its uniform, and `tensors`
+    /// are in the order of their bindings.
+    pub(crate) fn new(kernel: Kernel, shape: &impl bytemuck::NoUninit, tensors: Vec<TensorId>, grid: Grid) -> Self {
+        let shape = bytemuck::bytes_of(shape).to_vec();
+        Self { grid, shape, tensors, packing: None, f16_terms: 0, work: Work::default(), kernel }
+    }
+}

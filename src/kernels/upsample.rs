@@ -44,15 +44,8 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Operand, y: Opera
         unused_a: 0,
         unused_b: 0,
     };
-    Ok(Step {
-        kernel: Kernel::recipe("upsample", recipe(activations)),
-        shape: bytemuck::bytes_of(&shape).to_vec(),
-        tensors: vec![x.id, y.id],
-        grid,
-        packing: None,
-        f16_terms: 0,
-        work: Work::elementwise(u64::from(threads), 1, activations.bytes() * (x.dims.elements() + y.dims.elements())),
-    })
+    let work = Work::elementwise(u64::from(threads), 1, activations.bytes() * (x.dims.elements() + y.dims.elements()));
+    Ok(Step { work, ..Step::new(Kernel::recipe("upsample", recipe(activations)), &shape, vec![x.id, y.id], grid) })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::source::{Form, Recipe};
 use super::step::{Grid, Kernel, Step};
 use super::types::{ELEMENTWISE_WORKGROUP, Types};
 use super::uniform::uniform;
-use crate::device::{DeviceFacts, Work};
+use crate::device::DeviceFacts;
 use crate::dims::Dims;
 use crate::error::Error;
 use crate::layer::{Rows, Window};
@@ -162,15 +162,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job, x: Operand, y: 
     let grid = Grid::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)?;
     let common = Shape { threads: threads as u32, grid_x: grid.x, threads_h, threads_w, ..Shape::default() };
     let shape = shape(common, job, x.dims, y.dims);
-    Ok(Step {
-        kernel: Kernel::recipe(constants.name(), constants.recipe(types)),
-        shape: bytemuck::bytes_of(&shape).to_vec(),
-        tensors: vec![x.id, y.id],
-        grid,
-        packing: None,
-        f16_terms: 0,
-        work: Work::default(),
-    })
+    Ok(Step::new(Kernel::recipe(constants.name(), constants.recipe(types)), &shape, vec![x.id, y.id], grid))
 }
 
 #[cfg(all(test, feature = "context"))]

@@ -116,13 +116,6 @@ pub(super) fn step(request: &Request, layout: &Layout) -> Result<Step, Error> {
         InputConstants { types: request.types, tile: layout.tile, paired: feeds.paired, odd, feeds: feeds.constants };
     let mut tensors = feeds.inputs;
     tensors.push(layout.v);
-    Ok(Step {
-        kernel: Kernel::recipe(constants.name(), constants.recipe()),
-        shape: bytemuck::bytes_of(&shape).to_vec(),
-        tensors,
-        grid,
-        packing: None,
-        f16_terms: 0,
-        work: Work { parts: feeds.parts, bytes: 4 * layout.v_elements + feeds.bytes },
-    })
+    let work = Work { parts: feeds.parts, bytes: 4 * layout.v_elements + feeds.bytes };
+    Ok(Step { work, ..Step::new(Kernel::recipe(constants.name(), constants.recipe()), &shape, tensors, grid) })
 }
