@@ -143,9 +143,15 @@ impl Model {
 
         let mut dispatches = Vec::with_capacity(plan.steps.len());
         for (planned, &offset) in plan.steps.iter().zip(&offsets) {
-            let node = &self.graph.nodes[planned.node];
-            let inner = |error: Error| Error::Node { node: node.name.clone(), error: Box::new(error) };
-            dispatches.push(self.dispatch(&plan, planned, &buffers, &shapes, offset).map_err(inner)?);
+            let at = |index: usize| {
+                let node = self.graph.nodes[index].name.clone();
+                move |error| Error::Node { node, error: Box::new(error) }
+            };
+            // One node may do the work of another, whose weights they are.
+            let params = planned.params.as_ref().map(|params| self.params(planned.params_of, params));
+            let params = params.transpose().map_err(at(planned.params_of))?;
+            let dispatch = self.dispatch(&plan, planned, params.as_ref(), &buffers, &shapes, offset);
+            dispatches.push(dispatch.map_err(at(planned.node))?);
             progress(Progress { done: dispatches.len(), of: plan.steps.len() });
         }
         Ok(Inference { plan, buffers, dispatches })
@@ -155,15 +161,12 @@ impl Model {
         &self,
         plan: &NetworkPlan,
         planned: &PlannedStep,
+        params: Option<&wgpu::Buffer>,
         buffers: &[wgpu::Buffer],
         shapes: &wgpu::Buffer,
         offset: u64,
     ) -> Result<Dispatch, Error> {
         let step = &planned.step;
-        let params = match &planned.params {
-            Some(params) => Some(self.params(planned.params_of, params)?),
-            None => None,
-        };
         let binding = |buffer, offset, size| {
             let size = std::num::NonZeroU64::new(size);
             wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size })
@@ -171,7 +174,7 @@ impl Model {
         let uniform = binding(shapes, offset, step.shape.len() as u64);
         self.engine.dispatch(step, uniform, |id| {
             if id == TensorId::Weights {
-                return params.as_ref().map(|buffer| buffer.as_entire_binding());
+                return params.map(|buffer| buffer.as_entire_binding());
             }
             let &(_, span) = planned.tensors.iter().find(|(other, _)| *other == id)?;
             let spot = plan.memory.spots.get(span.tensor)?;
@@ -207,7 +210,11 @@ impl Model {
                 let (high, low) = weights.apart(plain, low);
                 let weights = Weights { w_hh: spec.has(Path::HH).then_some(&high), w_lh: Some(&low), ..weights };
                 weights.validate(spec)?;
-                packing.pack(spec, &weights)
+                packing.pack(spec, &weights).map_err(|error| match error {
+                    // What the checkpoint calls it.
+                    Error::Argument { name: "w_lh", value, allowed } => Error::Argument { name: "w_hh", value, allowed },
+                    error => error,
+                })
             }
             (Params::Normed(packing, norm), Task::Conv { spec, .. }) => {
                 let norm = &self.graph.nodes[*norm].name;

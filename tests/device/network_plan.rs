@@ -550,6 +550,19 @@ fn doublings() -> Vec<(Vec<Node>, Vec<&'static str>, &'static str)> {
             vec!["deep", "up"],
             "up",
         ),
+        // Both maps of the sum are doubled. One convolution makes the sum, and the other what it adds.
+        (
+            vec![
+                small(),
+                deep(Activation::None),
+                nearest("deep"),
+                full("other", "small", 6, Activation::None),
+                Node { name: "up too".into(), ..nearest("other") },
+                add("sum", &["up", "up too"]),
+            ],
+            vec!["deep", "up", "other"],
+            "up",
+        ),
         // The network's input is added.
         (
             vec![small(), full("deep", "small", 3, Activation::None), nearest("deep"), add("sum", &["up", "input"])],
@@ -627,6 +640,8 @@ fn other_upsamplings_stay() {
     for nodes in [
         vec![a(same()), up(UpsampleMode::Bilinear, factor(2.0, 2.0))],
         vec![a(same()), nearest(factor(2.0, 3.0))],
+        // 16 rows of 8, but not each of them twice.
+        vec![a(same()), nearest(factor(2.1, 2.1))],
         vec![a(same()), nearest(UpsampleTo::Size(Axes::Image([17, 14])))],
         vec![a(Conv { padding: [0, 0], ..same() }), double()],
         vec![a(Conv { stride: 2, ..same() }), double()],
@@ -945,4 +960,32 @@ fn few_buffers() {
         of_scales.map(|(_, source)| source.matches("var<storage").count()).max().unwrap()
     };
     assert_eq!([4, 8].map(most), [4, 5]);
+}
+
+/// The same device, and a convolution that makes a doubled map, its sum with another, and the means of the sum.
+#[test]
+fn few_buffers_of_what_is_doubled() {
+    let full = |name: &str, input: &str, stride| {
+        conv(name, Conv { kernel: [3, 3], padding: [1, 1], stride, ..Conv::new(input, 16) })
+    };
+    let up = Upsample {
+        input: "deep".into(),
+        mode: UpsampleMode::Nearest,
+        align_corners: false,
+        to: UpsampleTo::Factor(Axes::Image([2.0; 2])),
+    };
+    let network = network(vec![
+        full("skip", "input", 1),
+        Node { name: "small".into(), op: Op::Pool(square("input", PoolKind::Max, 2, 2)) },
+        full("deep", "small", 1),
+        Node { name: "up".into(), op: Op::Upsample(up) },
+        add("sum", &["skip", "up"]),
+        full("last", "sum", 2),
+    ]);
+    let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..wgpu::Limits::default() };
+    let context = open(&ContextOptions { limits: Some(limits), ..ContextOptions::default() });
+    for context in [&context, self::context()] {
+        let (found, expected) = infer(context, &network, InputSize::image(1, 32, 32));
+        close("last", &found, &expected);
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::roles::{Doubled, Role, Uses};
 use crate::dims::InputSize;
-use crate::layer::{Activation, Path, Resample, Spec, Split};
+use crate::layer::{Activation, Path, Spec, Split};
 use crate::network::graph::{Task, ValueId, ValueShape};
 
 /// Finds the convolutions and upsamplings that are planned together.
@@ -34,11 +34,16 @@ impl Uses<'_> {
     /// The map that a node repeats 2x2 times, if it has high frequency alone.
     fn doubles(&self, index: usize) -> Option<ValueId> {
         let node = &self.graph.nodes[index];
-        let Task::Upsample { resample: Resample { bilinear: false, .. }, .. } = node.task else { return None };
+        let Task::Upsample { resample, .. } = &node.task else { return None };
         let from = node.inputs[0];
         let ValueShape::Map { size, low: None, .. } = self.shapes[from] else { return None };
-        let doubled = InputSize { h: size.h.checked_mul(2)?, w: size.w.checked_mul(2)?, ..size };
-        (self.size(index + 1)? == doubled).then_some(from)
+        let to = self.size(index + 1)?;
+        // A factor of 2.1 makes 8 rows of 4 too, but does not repeat each of them twice.
+        let twice = |axis, from: u32, to: u32| {
+            let distance = resample.distance(axis, from, to);
+            from.checked_mul(2) == Some(to) && distance.above.checked_mul(2) == Some(distance.below)
+        };
+        (!resample.bilinear && to.t == size.t && twice(1, size.h, to.h) && twice(2, size.w, to.w)).then_some(from)
     }
 
     /// A convolution, then the doubling; then perhaps a sum with another map.
@@ -52,7 +57,9 @@ impl Uses<'_> {
         let size = self.size(up + 1).filter(|_| self.size(low) == self.size(conv + 1))?;
         let columns = 0..spec.input().high;
         let doubled = spec.doubling(Split { high: 0, low: columns.end });
-        let sum = self.sole_reader(up + 1).filter(|_| spec.activation() == Activation::None);
+        // Another layer may make the sum already.
+        let alone = |&sum: &usize| spec.activation() == Activation::None && matches!(roles[sum], Role::Itself);
+        let sum = self.sole_reader(up + 1).filter(alone);
         let (at, spec, residual) = match sum.and_then(|sum| self.with_sum(&doubled, up + 1, sum)) {
             Some((sum, spec, residual)) => (sum, spec, Some(residual)),
             None => (up, doubled, None),
@@ -70,7 +77,9 @@ impl Uses<'_> {
         let node = &self.graph.nodes[sum];
         let (&Task::Add { activation }, &[a, b]) = (&node.task, node.inputs.as_slice()) else { return None };
         let other = if a == up { b } else { a };
-        (other != up).then(|| (sum, doubled.ending(true, activation), other))
+        // A layer with a residual cannot write into a concatenation, and a sum can.
+        let concatenated = |&reader: &usize| matches!(self.graph.nodes[reader].task, Task::Concat);
+        (other != up && !self.readers[sum + 1].iter().any(concatenated)).then(|| (sum, doubled.ending(true, activation), other))
     }
 
     /// A doubling, perhaps a concatenation with another map, then convolutions of single positions.

@@ -212,7 +212,12 @@ impl<'a> Lowering<'a> {
         let (residual, y) = (place(residual), self.placement.places[index + 1]);
         self.placement.check_sizes(y, "a map")?;
         let params = |packing| Params::Doubled(packing, spec.clone(), columns.clone());
-        self.layer(index, *conv, spec, *size, [x, residual, y], params)
+        // Two inputs, weights and two outputs are more buffers than some devices can bind.
+        let buffers = self.placement.facts.limits.max_storage_buffers_per_shader_stage;
+        let apart = y.pooled.is_some() && (x.high.is_some() || residual.high.is_some()) && buffers < 5;
+        let written = Place { pooled: y.pooled.filter(|_| !apart), ..y };
+        self.layer(index, *conv, spec, *size, [x, residual, written], params)?;
+        if apart { self.pool(index, y) } else { Ok(()) }
     }
 
     /// Plans a layer that makes the value of node `index` with the weights of node `weights_of`.
