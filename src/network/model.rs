@@ -212,7 +212,9 @@ impl Model {
                 weights.validate(spec)?;
                 packing.pack(spec, &weights).map_err(|error| match error {
                     // What the checkpoint calls it.
-                    Error::Argument { name: "w_lh", value, allowed } => Error::Argument { name: "w_hh", value, allowed },
+                    Error::Argument { name: "w_lh", value, allowed } => {
+                        Error::Argument { name: "w_hh", value, allowed }
+                    }
                     error => error,
                 })
             }

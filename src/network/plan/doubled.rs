@@ -79,7 +79,8 @@ impl Uses<'_> {
         let other = if a == up { b } else { a };
         // A layer with a residual cannot write into a concatenation, and a sum can.
         let concatenated = |&reader: &usize| matches!(self.graph.nodes[reader].task, Task::Concat);
-        (other != up && !self.readers[sum + 1].iter().any(concatenated)).then(|| (sum, doubled.ending(true, activation), other))
+        (other != up && !self.readers[sum + 1].iter().any(concatenated))
+            .then(|| (sum, doubled.ending(true, activation), other))
     }
 
     /// A doubling, perhaps a concatenation with another map, then convolutions of single positions.
