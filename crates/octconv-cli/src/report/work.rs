@@ -8,7 +8,7 @@ use octconv::roofline::{Effort, Roofline};
 use octconv::tuning;
 use octconv::verify::{self, Case};
 use octconv::{
-    Context, ContextOptions, Dtype, Family, InputSize, Options, Plan, Spec, Strategy, Tuned as TunedVariants,
+    Context, ContextOptions, Dtype, Family, InputSize, Options, Plan, Spec, Strategy, Tuned as TunedVariants, Tuning,
 };
 
 use super::data::{Layer, LayerForm, Network, NetworkForm, Report, Speedup, Stage, Times, Tuned, Verified, Wrong};
@@ -238,7 +238,7 @@ fn network_form(form: &Form, whole: &Part, i: usize) -> NetworkForm {
         macs: whole.macs[i],
         dispatches: plan.dispatches(),
         layers: plan.layers().count(),
-        as_wanted: plan.layers().filter(|layer| layer.tuned).count(),
+        as_wanted: plan.layers().filter(|layer| layer.tuning == Tuning::Used).count(),
         activation_bytes: plan.activation_bytes(),
         weight_bytes: form.weight_bytes,
         plan_ms,
