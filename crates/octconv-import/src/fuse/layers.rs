@@ -612,7 +612,7 @@ fn rounding(graph: &PlainGraph) -> Rounding {
 
 fn no_counterpart(op: &Op) -> &'static str {
     match op {
-        Op::Multiply => "it multiplies two maps",
+        Op::Multiply => "it multiplies two maps, or two vectors",
         Op::Pad(_) => "it adds zeros to a map that is not read by convolutions alone",
         Op::Flatten => "it makes a vector of a map, and no matrix reads it",
         Op::Erf => "it is not part of GELU",

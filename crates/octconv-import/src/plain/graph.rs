@@ -1,5 +1,7 @@
 //! The graph of plain maps.
 
+use std::cell::Cell;
+
 use octconv::Activation;
 use octconv::network::{Ends, PoolKind};
 
@@ -162,9 +164,20 @@ pub(crate) struct PlainGraph {
     pub(crate) video: bool,
     /// How many nodes the file has that compute something while the network runs.
     pub(crate) nodes: usize,
+    /// Nodes that hold the network to the size at which the file is read, each with the reason.
+    pub(crate) fixed: Vec<String>,
+    /// How many numbers may still be taken for weights and indices: what a file says must not decide how much memory
+    /// and time it takes.
+    pub(crate) left: Cell<usize>,
 }
 
 impl PlainGraph {
+    /// Takes so many numbers. Returns whether there are so many left.
+    pub(crate) fn take(&self, count: usize) -> bool {
+        let left = self.left.get().checked_sub(count);
+        left.inspect(|&left| self.left.set(left)).is_some()
+    }
+
     pub(crate) fn op(&self, id: Id) -> &Op {
         &self.values[id].op
     }
