@@ -141,13 +141,35 @@ def flatten_negative(f):
     return f.gemm(f("Flatten", f.gemm(f("Flatten", "x", axis=-3), 256, 4), axis=-1), 4, 3)
 
 
+def expanded(f):
+    """A gate that is enlarged to the size of the map, as much code for squeeze-and-excitation has it."""
+    gate = f("Sigmoid", f.conv(f("GlobalAveragePool", "x"), 4, 4, (1, 1)))
+    return f("Mul", "x", f("Expand", gate, f("Shape", "x")))
+
+
+def standardised(f):
+    """Weights that are standardised, a learned scale, and weights of a fusion: all of it constant."""
+    w = f.draw(5, 4, 3, 3)
+    centred = f("Sub", w, f("ReduceMean", w, axes=[1, 2, 3]))
+    deviation = f("Sqrt", f("ReduceMean", f("Mul", centred, centred), axes=[-1, -2, -3]))
+    x = f("Conv", "x", f("Div", centred, deviation))
+    shares = f("Relu", f.constant([0.3, -0.2, 0.9]))
+    shares = f("Div", shares, f("ReduceSum", shares, f.numbers(0), keepdims=0))
+    a, b = [f("Mul", x, f("Gather", shares, f.constant(i, np.int64))) for i in (0, 2)]
+    scale = f("ReduceMax", f("Abs", f("Tanh", f.draw(2, 5))), axes=[0], keepdims=0)
+    scale = f("Mul", f("Reshape", scale, f.numbers(5, 1, 1)), f("Log", f("Sigmoid", f.constant([0.5]))))
+    total = f("ReduceProd", f("ReduceMin", f.constant([[3, 5], [7, 4]], np.int64), axes=[1], keepdims=0))
+    return f("Mul", f("Add", f("Mul", a, scale), b), f("Cast", total, to=TensorProto.FLOAT))
+
+
 def maxima(f):
     return f.gemm(f("Flatten", f("GlobalMaxPool", "x")), 4, 3)
 
 
 CASES = [
     clip, clip_attributes, hard_sigmoid, vectors, vector_slopes, vector_slope, vector_scale, gates, average_padded,
-    average_of_a_frame, average_of_all, flatten_negative, maxima,
+    average_of_a_frame, average_of_all, flatten_negative, expanded,
+    standardised, maxima,
 ]
 
 

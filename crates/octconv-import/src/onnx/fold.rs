@@ -44,6 +44,14 @@ pub(super) fn evaluate(node: &FileNode, inputs: &[Option<&Constant>], opset: i64
         "Range",
         "ReduceProd",
         "ReduceSum",
+        "ReduceMean",
+        "ReduceMax",
+        "ReduceMin",
+        "Abs",
+        "Log",
+        "Relu",
+        "Sigmoid",
+        "Tanh",
         "Equal",
         "Where",
         "Dropout",
@@ -136,14 +144,7 @@ fn compute(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<
             let inside = |&v: &i64| if delta > 0 { v < limit } else { v > limit };
             Ok(Constant::Int(values.filter(inside).collect::<ndarray::Array1<i64>>().into_dyn()))
         }
-        "ReduceProd" | "ReduceSum" => {
-            let values = ints(0)?;
-            let start = i64::from(node.operator == "ReduceProd");
-            let combine = |all: i64, &v: &i64| if start == 1 { all.checked_mul(v) } else { all.checked_add(v) };
-            let all = values.iter().try_fold(start, combine).ok_or("its result is too large")?;
-            let rank = if node.int("keepdims") == Some(0) { 0 } else { x.shape().len() };
-            Ok(Constant::Int(ArrayD::from_elem(IxDyn(&vec![1; rank]), all)))
-        }
+        "ReduceProd" | "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" => reduce(node, x, axes(1)?),
         "Where" => {
             let (chosen, other) = (input(1)?, input(2)?);
             let sizes = common_shape(&common_shape(x.shape(), chosen.shape())?, other.shape())?;
@@ -165,9 +166,73 @@ fn compute(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<
                 _ => Err("it chooses between numbers with fractions".into()),
             }
         }
-        "Sqrt" | "Neg" | "Floor" | "Ceil" | "Exp" | "Reciprocal" => Ok(unary(&node.operator, x)),
+        "Sqrt" | "Neg" | "Floor" | "Ceil" | "Exp" | "Reciprocal" | "Abs" | "Log" | "Relu" | "Sigmoid" | "Tanh" => {
+            Ok(unary(&node.operator, x))
+        }
         operator => binary(operator, x, input(1)?),
     }
+}
+
+/// What a node makes of all elements along some axes, or along all.
+fn reduce(node: &FileNode, x: &Constant, axes: Option<Vec<i64>>) -> Result<Constant, Reason> {
+    let rank = x.shape().len();
+    let given = axes.unwrap_or_default();
+    if given.is_empty() && node.int("noop_with_empty_axes") == Some(1) {
+        return Ok(x.clone());
+    }
+    let mut axes: Vec<usize> = given.iter().map(|&a| axis(a, rank)).collect::<Result<_, _>>()?;
+    axes.sort_unstable();
+    axes.dedup();
+    if axes.is_empty() {
+        axes = (0..rank).collect();
+    }
+    let count = axes.iter().map(|&axis| x.shape()[axis]).product::<usize>();
+    if count == 0 {
+        return Err(format!("it reduces {:?}, which has no elements", x.shape()));
+    }
+    let kept = node.int("keepdims") != Some(0);
+    let sizes = x.shape().iter().enumerate().map(|(i, &d)| if axes.contains(&i) { 1 } else { d });
+    let sizes: Vec<usize> = sizes.enumerate().filter(|(i, _)| kept || !axes.contains(i)).map(|(_, d)| d).collect();
+    let operator = node.operator.as_str();
+    match x {
+        Constant::Float(array) => {
+            let combine = |a: f64, b: f64| match operator {
+                "ReduceProd" => a * b,
+                "ReduceMax" => a.max(b),
+                "ReduceMin" => a.min(b),
+                _ => a + b,
+            };
+            let all = folded(array.mapv(f64::from), &axes, |a, b| Some(combine(a, b))).ok_or("it has no result")?;
+            let divisor = if operator == "ReduceMean" { count as f64 } else { 1.0 };
+            reshaped(all.mapv(|v| (v / divisor) as f32).view(), &sizes).map(Constant::Float)
+        }
+        Constant::Int(array) => {
+            let combine = |a: i64, b: i64| match operator {
+                "ReduceProd" => a.checked_mul(b),
+                "ReduceMax" => Some(a.max(b)),
+                "ReduceMin" => Some(a.min(b)),
+                "ReduceSum" => a.checked_add(b),
+                _ => None,
+            };
+            let all = folded(array.clone(), &axes, combine).ok_or("its result is no whole number, or too large")?;
+            reshaped(all.view(), &sizes).map(Constant::Int)
+        }
+    }
+}
+
+/// The elements along these axes, combined: each axis has one element then. `None` if two cannot be combined.
+fn folded<T: Copy>(mut array: ArrayD<T>, axes: &[usize], combine: impl Fn(T, T) -> Option<T>) -> Option<ArrayD<T>> {
+    for &axis in axes {
+        let mut lanes = array.axis_iter(Axis(axis));
+        let mut all = lanes.next()?.to_owned();
+        for lane in lanes {
+            for (a, &b) in all.iter_mut().zip(&lane) {
+                *a = combine(*a, b)?;
+            }
+        }
+        array = all.insert_axis(Axis(axis));
+    }
+    Some(array)
 }
 
 /// Sizes [start, end) of a shape, as the attributes of `Shape` have it.
@@ -434,6 +499,11 @@ fn unary(operator: &str, x: &Constant) -> Constant {
             "Floor" => v.floor(),
             "Ceil" => v.ceil(),
             "Exp" => v.exp(),
+            "Abs" => v.abs(),
+            "Log" => v.ln(),
+            "Relu" => v.max(0.0),
+            "Sigmoid" => 1.0 / (1.0 + (-v).exp()),
+            "Tanh" => v.tanh(),
             _ => 1.0 / v,
         })),
     }

@@ -4,7 +4,7 @@ use octconv::Activation;
 use octconv::network::{Ends, PoolKind};
 use rten_onnx::onnx::DataType;
 
-use super::constant::Constant;
+use super::constant::{Constant, shape};
 use super::fold::{Cut, FRACTIONS, axis, common_shape, cuts, flatten_axis, reshape_sizes, squeezed, unsqueezed};
 use super::node::FileNode;
 use super::read::{MOST_SIZE, Reader, Slot, elements};
@@ -55,6 +55,7 @@ pub(super) fn no_counterpart(operator: &str) -> Option<&'static str> {
         "ArgMax" | "ArgMin" | "TopK" | "NonMaxSuppression" => {
             "its answer is indices: import what is in front of it (--output), and take the largest yourself"
         }
+        "LogSoftmax" => "import what is in front of it (--output): the largest element of its answer is the same one",
         "Attention" | "MultiHeadAttention" | "Einsum" | "LSTM" | "GRU" | "RNN" => {
             "it belongs to networks that are not convolutional"
         }
@@ -105,6 +106,7 @@ impl Reading<'_> {
             "Div" => self.with_constant(),
             "Neg" => self.negative(),
             "Mul" => self.product(),
+            "Expand" => self.expand(),
             "Concat" => self.concat(),
             "Resize" | "Upsample" => self.resize(),
             "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshape(),
@@ -127,7 +129,8 @@ impl Reading<'_> {
             Some(Some(Slot::Value(id, raw))) => Ok((*id, raw.clone())),
             Some(Some(Slot::Constant(_))) => Err(format!("its input {i} is constant")),
             Some(Some(Slot::View { raw, sizes, .. })) => Err(format!(
-                "its input {i} is a map of {raw:?} as {sizes:?}: only a shuffle of channels may split them"
+                "its input {i} is a map of {raw:?} as {sizes:?}: only a shuffle of channels may split it, and only a \
+                 product may read it as an enlarged one"
             )),
             _ => Err(format!("its input {i} is missing")),
         }
@@ -571,7 +574,7 @@ impl Reading<'_> {
         if self.constants.iter().any(Option::is_some) {
             return self.with_constant();
         }
-        let [(a, a_raw), (b, b_raw)] = [self.value(0)?, self.value(1)?];
+        let [(a, a_raw), (b, b_raw)] = [self.factor(0)?, self.factor(1)?];
         let is_map = [a, b].map(|id| !self.reader.is_vector(id));
         if a_raw == b_raw && is_map[0] == is_map[1] {
             return Ok(self.reader.add(Op::Multiply, vec![a, b], a_raw));
@@ -592,6 +595,32 @@ impl Reading<'_> {
             gate = all.id().unwrap_or(gate);
         }
         Ok(self.reader.add(Op::Scale, vec![map, gate], raw))
+    }
+
+    /// Input `i` of a product. One that was enlarged to the size of the other is as it was.
+    fn factor(&self, i: usize) -> Result<(Id, Vec<usize>), String> {
+        match [i, 1 - i].map(|i| self.slots.get(i)) {
+            [Some(Some(Slot::View { id, raw, sizes, .. })), Some(Some(Slot::Value(_, other)))]
+                if raw.len() == sizes.len() && sizes == other =>
+            {
+                Ok((*id, raw.clone()))
+            }
+            _ => self.value(i),
+        }
+    }
+
+    /// One number for each channel, which is repeated along rows and columns. A product does that by itself.
+    fn expand(&mut self) -> Made {
+        let (id, raw) = self.value(0)?;
+        let to = self.constant(1)?.ints().ok_or("its shape must be whole numbers")?;
+        let sizes = common_shape(&raw, &shape(&to)?)?;
+        if sizes == raw {
+            return Ok(Slot::Value(id, raw));
+        }
+        if sizes.len() != raw.len() || sizes[..2] != raw[..2] || raw[2..].iter().any(|&d| d != 1) {
+            return Err(format!("it makes {sizes:?} of {raw:?}: must repeat one number for each channel"));
+        }
+        Ok(Slot::View { id, raw, sizes, turned: None })
     }
 
     fn concat(&mut self) -> Made {

@@ -18,8 +18,8 @@ pub(super) enum Slot {
     Constant(Rc<Constant>),
     /// A value, with the sizes that it has in the file: a vector may be [n, c] or [n, c, 1, 1] there.
     Value(Id, Vec<usize>),
-    /// A map of the sizes `raw`, whose channels are other axes in the file: `sizes`. `turned`: they were a table of so
-    /// many rows and columns, which have changed places.
+    /// A map of the sizes `raw`, which has other sizes in the file: `sizes`. Its channels are other axes there, or its only
+    /// position is repeated. `turned`: the channels were a table of so many rows and columns, which have changed places.
     View {
         id: Id,
         raw: Vec<usize>,
