@@ -53,8 +53,11 @@ pub(super) const MOST_SIZE: usize = 1 << 20;
 /// The numbers that are taken beyond those of a file: constants that are computed, and weights that several nodes read.
 const MORE: usize = 1 << 27;
 
-/// The most nodes of a file, and the most values that they make.
+/// The most nodes of a file.
 const MOST_NODES: usize = 1 << 15;
+
+/// The most values that they make. A description has at most 4096 nodes, and an octave layer is made of a dozen values.
+const MOST_VALUES: usize = 1 << 14;
 
 /// Reads an ONNX file. `external` gives the bytes of tensors that lie in other files.
 pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut External) -> Result<PlainGraph, ImportError> {
@@ -104,8 +107,8 @@ pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut Externa
     reader.add_input(&read, options)?;
     for (node, _) in nodes.into_iter().zip(needed).filter(|(_, needed)| *needed) {
         reader.read_node(node, external, &mut problems);
-        if reader.graph.values.len() > MOST_NODES {
-            let reason = format!("its nodes make more than {MOST_NODES} values");
+        if reader.graph.values.len() > MOST_VALUES {
+            let reason = format!("its nodes make more than {MOST_VALUES} values");
             return Err(ImportError::File { reason });
         }
     }

@@ -5,6 +5,9 @@ use std::cell::Cell;
 use octconv::Activation;
 use octconv::network::{Ends, PoolKind};
 
+/// The terms of a sum at which it is taken apart no further. Octave layers have a few; the time grows with their square.
+pub(crate) const MOST_TERMS: usize = 64;
+
 /// The index of a value.
 pub(crate) type Id = usize;
 

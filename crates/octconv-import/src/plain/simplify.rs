@@ -4,7 +4,7 @@
 use octconv::Activation;
 use octconv::network::{Ends, PoolKind};
 
-use super::graph::{Conv, Id, Op, PlainGraph, Pool, Shape, Upsample, Value};
+use super::graph::{Conv, Id, MOST_TERMS, Op, PlainGraph, Pool, Shape, Upsample, Value};
 use crate::{ImportError, Problem};
 
 /// Changes a value, if it can. `uses`: how often each value is read. Returns whether it did.
@@ -240,7 +240,7 @@ fn push_through_sum(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
     let (mut convs, mut count) = (Vec::new(), 0usize);
     let mut terms = graph.values[sum].inputs.clone();
     while let Some(term) = terms.pop() {
-        if uses[term] != 1 {
+        if uses[term] != 1 || convs.len() + terms.len() >= MOST_TERMS {
             return false;
         }
         match graph.op(term) {
@@ -441,12 +441,12 @@ fn only_selected(graph: &PlainGraph, id: Id) -> bool {
 }
 
 /// Channels of an activated value are activated channels.
-fn select_before_activation(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
+fn select_before_activation(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
     let Op::Select(_) = graph.op(id) else { return false };
     let inner = graph.input(id);
     let &Op::Activation(activation) = graph.op(inner) else { return false };
     let x = graph.input(inner);
-    if !only_selected(graph, inner) || !matches!(graph.op(x), Op::Conv(_)) {
+    if !matches!(graph.op(x), Op::Conv(_)) || uses[inner] != 1 && !only_selected(graph, inner) {
         return false;
     }
     // Values stand in the order in which they are computed, so the choice takes this place.
@@ -456,11 +456,12 @@ fn select_before_activation(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool
 }
 
 /// A convolution makes the chosen channels alone.
-fn select_outputs(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
+fn select_outputs(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
     let Op::Select(chosen) = graph.op(id) else { return false };
     let inner = graph.input(id);
     let Op::Conv(conv) = graph.op(inner) else { return false };
-    if conv.groups != 1 || !only_selected(graph, inner) || chosen.len() > conv.shape[0] {
+    let alone = |graph| uses[inner] == 1 || only_selected(graph, inner);
+    if conv.groups != 1 || chosen.len() > conv.shape[0] || !alone(graph) {
         return false;
     }
     let each = conv.weights.len() / conv.shape[0];
