@@ -29,7 +29,7 @@ mod winograd;
 
 #[cfg(feature = "context")]
 pub use context::{Cache, Context, ContextOptions, Timing};
-pub use device::{AdapterFacts, DeviceFacts, DeviceIdentity};
+pub use device::{AdapterFacts, DeviceFacts, DeviceIdentity, Rates};
 pub use dims::{Dims, Extent, InputSize};
 pub use engine::{Engine, EngineOptions, Layer, PackedWeights, TensorBinding, Tensors};
 pub use error::{BindingProblem, Error, Misfit, MisfitKind, PlanMismatch, Presence};
@@ -40,7 +40,7 @@ pub use layer::{
 };
 #[cfg(feature = "network")]
 pub use layer::{LayerDescription, LayerFields, ListedLayer, MapChannels};
-pub use plan::{Choices, Family, Options, Plan, PlanTensor, Strategy, Tuned, Variant};
+pub use plan::{Choices, Family, Options, Plan, PlanTensor, Strategy, Tuned, Tuning, Variant};
 pub use precision::{Accuracy, Dtype, Precision};
 pub use wgpu;
 

@@ -6,12 +6,11 @@
 //! again for every block of output channels.
 
 use super::options::NetworkOptions;
-use super::roles::Role;
 use crate::device::DeviceFacts;
 use crate::dims::{Dims, InputSize};
 use crate::kernels::job::{Operand, TensorId};
 use crate::kernels::pool;
-use crate::layer::{Downsample, Groups, Path, Spec};
+use crate::layer::{Groups, Spec};
 use crate::network::graph::{Graph, Task, ValueId, ValueShape};
 use crate::plan::{Options, Plan};
 
@@ -23,22 +22,16 @@ pub(super) struct Pooled {
 }
 
 impl Pooled {
-    pub(super) fn new(
-        graph: &Graph,
-        shapes: &[ValueShape],
-        roles: &[Role],
-        options: &NetworkOptions,
-        facts: &DeviceFacts,
-    ) -> Self {
-        let reads: Vec<ValueId> = graph.nodes.iter().zip(roles).map(|(node, role)| role.input(graph, node)).collect();
+    pub(super) fn new(graph: &Graph, shapes: &[ValueShape], options: &NetworkOptions, facts: &DeviceFacts) -> Self {
         let mut gains = Gains { options, facts, known: Vec::new() };
         let mut kept = vec![false; shapes.len()];
         let mut worth = vec![0.0; shapes.len()];
         let mut read = vec![false; graph.nodes.len()];
-        for ((node, read), &input) in graph.nodes.iter().zip(&mut read).zip(&reads) {
+        for (node, read) in graph.nodes.iter().zip(&mut read) {
             let Task::Conv { spec, .. } = &node.task else { continue };
+            let input = node.inputs[0];
             let ValueShape::Map { size, .. } = shapes[input] else { continue };
-            if !pools(spec) {
+            if !spec.pools_input() {
                 continue;
             }
             let gain = if has_cheap_mean(spec) { gains.of(spec, size) } else { f64::INFINITY };
@@ -51,17 +44,11 @@ impl Pooled {
             let Some(pooled) = high.pooled_if_any(graph.network.rounding) else { continue };
             *kept = worth[id] > gains.cost(high, pooled, graph, id);
         }
-        for (read, &input) in read.iter_mut().zip(&reads) {
-            *read &= kept[input];
+        for (node, read) in graph.nodes.iter().zip(&mut read) {
+            *read = *read && kept[node.inputs[0]];
         }
         Self { kept, read }
     }
-}
-
-/// Whether a layer pools X_H.
-fn pools(spec: &Spec) -> bool {
-    let pools = |path| spec.has(path) && spec.sampling(path).level > 0;
-    spec.downsample() == Downsample::AveragePool && (pools(Path::HH) || pools(Path::HL))
 }
 
 /// Whether the pointwise kernel can run the layer, which makes a mean with only three additions.

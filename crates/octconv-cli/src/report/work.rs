@@ -8,14 +8,14 @@ use octconv::roofline::{Effort, Roofline};
 use octconv::tuning;
 use octconv::verify::{self, Case};
 use octconv::{
-    Context, ContextOptions, Dtype, Family, InputSize, Options, Plan, Spec, Strategy, Tuned as TunedVariants,
+    Context, ContextOptions, Dtype, Family, InputSize, Options, Plan, Spec, Strategy, Tuned as TunedVariants, Tuning,
 };
 
 use super::data::{Layer, LayerForm, Network, NetworkForm, Report, Speedup, Stage, Times, Tuned, Verified, Wrong};
 use super::subjects::Subjects;
 use super::unit::{Mode, Unit, filling_batch};
 use crate::bench::least_bytes;
-use crate::device::Device;
+use crate::device::{Device, identity};
 use crate::network_source::Source;
 use crate::network_timing::{self, Form, Part};
 use crate::output::one_line;
@@ -238,7 +238,7 @@ fn network_form(form: &Form, whole: &Part, i: usize) -> NetworkForm {
         macs: whole.macs[i],
         dispatches: plan.dispatches(),
         layers: plan.layers().count(),
-        as_wanted: plan.layers().filter(|layer| layer.tuned).count(),
+        as_wanted: plan.layers().filter(|layer| layer.tuning == Tuning::Used).count(),
         activation_bytes: plan.activation_bytes(),
         weight_bytes: form.weight_bytes,
         plan_ms,
@@ -270,7 +270,7 @@ fn unfused_layers(
     for layer in plan.layers().filter(|layer| layer.spec.input().low + layer.spec.output().low > 0) {
         if let Some(plan) = timing::unfused(context, layer.spec, layer.size, &layer.options) {
             debug_assert_eq!(plan.variant().strategy, Strategy::Unfused);
-            unfused.insert(&context.identity(), &plan);
+            unfused.insert(&identity(context)?, &plan);
         }
     }
     Ok(unfused)
@@ -283,7 +283,7 @@ fn found(context: &Context, subjects: &Subjects, report: &Report) -> Result<Tune
         let Some(row) = report.tune.iter().find(|row| row.layer == *name) else { continue };
         let variant = Some(row.tried.winner.parse()?);
         let plan: Plan = context.engine().plan(&job.spec, job.size, &Options { variant, ..job.options })?;
-        found.insert(&context.identity(), &plan);
+        found.insert(&identity(context)?, &plan);
     }
     Ok(found)
 }
