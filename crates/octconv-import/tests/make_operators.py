@@ -120,6 +120,14 @@ def gates(f):
     return f.gemm(f("Flatten", f("Concat", *parts, axis=1)), 16, 3)
 
 
+def single(f):
+    """Maps of one position that are so at this size alone: added to means, and as a vector."""
+    whole = f("MaxPool", "x", kernel_shape=[8, 8])
+    both = f("Add", whole, f("GlobalAveragePool", "x"))
+    other = f("Flatten", f("MaxPool", "x", kernel_shape=[8, 8]))
+    return f("Concat", f("Flatten", both), other, axis=1)
+
+
 def average_padded(f):
     """One window that reaches beyond the map, and does not cover it."""
     pool = lambda counts: f(
@@ -167,7 +175,7 @@ def maxima(f):
 
 
 CASES = [
-    clip, clip_attributes, hard_sigmoid, vectors, vector_slopes, vector_slope, vector_scale, gates, average_padded,
+    clip, clip_attributes, hard_sigmoid, vectors, vector_slopes, vector_slope, vector_scale, gates, single, average_padded,
     average_of_a_frame, average_of_all, flatten_negative, expanded,
     standardised, maxima,
 ]

@@ -98,15 +98,18 @@ fn operators_answer_as_onnx_runtime() {
     let failed = |name: &String| check(&format!("operators/{name}")).err().map(|error| format!("{name}: {error}"));
     let wrong: Vec<String> = names.iter().filter_map(failed).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(names.len(), 15);
+    assert_eq!(names.len(), 16);
 }
 
 /// What makes a network take inputs of one size alone is told.
 #[test]
 fn a_network_of_one_size_is_told() {
     let fixed = |name: &str| import(name).unwrap().report.fixed;
-    let [maxima, matrix, resized] =
-        ["operators/maxima", "networks/plain_mobilenet_old", "networks/shuffled_old"].map(fixed);
+    let [maxima, single, matrix, resized] =
+        ["operators/maxima", "operators/single", "networks/plain_mobilenet_old", "networks/shuffled_old"].map(fixed);
+    let wanted =
+        ["v2_0 (Add)", "v4_0 (Flatten)"].map(|node| format!("{node}: it reads a map of one position as a vector"));
+    assert_eq!(single, wanted);
     assert_eq!(maxima, ["v0_0 (GlobalMaxPool): it becomes a max pool of the whole map"]);
     assert_eq!(matrix, ["/fc/Gemm (Gemm): it reads all elements of a map"]);
     let wanted = [

@@ -207,6 +207,9 @@ impl Writer<'_> {
                 self.add(key, None, "gate", NodeOp::Gate { input, by })
             }
             Layer::GlobalPool { input } => {
+                if *self.graph.op(key.high) == Op::Flatten {
+                    self.fix(key.high, "it reads a map of one position as a vector".into());
+                }
                 self.add(key, None, "global_pool", NodeOp::GlobalPool { input: self.name(input) })
             }
             Layer::Linear { input, at, activation } => self.linear(key, self.name(input), at, activation),

@@ -530,7 +530,11 @@ impl Reading<'_> {
 
     /// A map of one position as a vector: its means are itself.
     fn vector(&mut self, id: Id, raw: &[usize]) -> Id {
-        if self.reader.is_vector(id) { id } else { self.made(Op::GlobalPool, vec![id], raw) }
+        if self.reader.is_vector(id) {
+            return id;
+        }
+        self.reader.fix("it reads a map of one position as a vector");
+        self.made(Op::GlobalPool, vec![id], raw)
     }
 
     fn difference(&mut self) -> Made {
