@@ -25,6 +25,7 @@ class Layer:
     stride: int
     groups: int
     depthwise: bool
+    activation: str
     entry: dict  # the layer as its file has it
 
     def splits(self):
@@ -56,7 +57,8 @@ def read_split(fields):
 
 def read_layer(entry):
     """A layer of the kind that the peers are compared on: square kernels that keep the size, no time axis."""
-    known = {"name", "size", "input", "channels", "alpha", "split", "kernel", "padding", "stride", "groups", "depthwise"}
+    known = {"name", "size", "input", "channels", "alpha", "split", "kernel", "padding", "stride", "groups", "depthwise",
+             "activation"}
     if more := sorted(entry.keys() - known):
         raise InputError(f"{more[0]} is no field that the peers know")
     size, source = entry.get("size"), entry.get("input")
@@ -79,12 +81,14 @@ def read_layer(entry):
         raise InputError("a depthwise layer must have the same channels in its input and output")
     if not depthwise and any(channels % groups for channels in cin + cout):
         raise InputError(f"groups is {groups}: must divide the channels of each high and low part")
+    if (activation := entry.get("activation", "none")) not in ("none", "relu", "relu6"):
+        raise InputError(f"activation is {activation!r}: must be \"none\", \"relu\" or \"relu6\"")
     n, h, w = whole(size, "n", 1), whole(size, "h"), whole(size, "w")
-    return Layer(entry.get("name"), n, h, w, cin, cout, k, stride, groups, depthwise, entry)
+    return Layer(entry.get("name"), n, h, w, cin, cout, k, stride, groups, depthwise, activation, entry)
 
 
-def read_layers(path, only):
-    """The layers of a file whose names contain `only`."""
+def read_layers(path, only="", left_out=None):
+    """The layers of a file whose names contain `only`. One of another kind is an error, or goes to `left_out`."""
     try:
         with open(path, encoding="utf-8") as file:
             entries = json.load(file)
@@ -100,6 +104,9 @@ def read_layers(path, only):
         try:
             layer = read_layer(entry)
         except (InputError, TypeError, ValueError) as error:
+            if left_out is not None:
+                left_out(f"{where}: {error}")
+                continue
             raise InputError(f"{where}: {error}") from None
         if not isinstance(layer.name, str):
             raise InputError(f"{where}: name must be a text")
@@ -114,7 +121,11 @@ def read_layers(path, only):
 
 @dataclass(frozen=True)
 class Op:
-    """`kind` is pool (2x2 average, the last row or column alone where the size is odd), conv, up (nearest) or add."""
+    """`kind` is pool (2x2 average, the last row or column alone where the size is odd), conv, up (nearest), add or relu.
+
+    Networks have more: relu6, max (the greatest of windows, without what is outside), mean (of all positions), concat (of
+    channels) and linear, whose input and output have one position.
+    """
 
     kind: str
     inputs: tuple
@@ -123,6 +134,7 @@ class Op:
     weight: np.ndarray | None = None
     groups: int = 1
     stride: int = 1
+    window: int = 0  # of max; half of it, rounded down, lies outside at the edges
 
 
 @dataclass
@@ -140,28 +152,31 @@ class Form:
 
     def macs(self):
         """Multiply-adds of direct convolutions, even if a peer uses another algorithm."""
-        return sum(int(np.prod(op.shape)) * int(np.prod(op.weight.shape[1:])) for op in self.ops if op.kind == "conv")
+        return sum(int(np.prod(op.shape)) * int(np.prod(op.weight.shape[1:])) for op in self.ops if op.weight is not None)
 
-    def _op(self, kind, inputs, shape, **more):
+    def op(self, kind, inputs, shape, **more):
         op = Op(kind, tuple(inputs), f"t{len(self.ops)}", tuple(shape), **more)
         self.ops.append(op)
         return op.output
 
-    def _pool(self, name):
+    def pool(self, name):
         n, c, h, w = self.shape(name)
-        return self._op("pool", [name], (n, c, -(-h // 2), -(-w // 2)))
+        return self.op("pool", [name], (n, c, -(-h // 2), -(-w // 2)))
 
-    def _conv(self, name, weight, groups, stride=1):
+    def conv(self, name, weight, groups, stride=1):
         n, _, h, w = self.shape(name)
         size = lambda length: (length - 1) // stride + 1
         shape = (n, weight.shape[0], size(h), size(w))
-        return self._op("conv", [name], shape, weight=weight, groups=groups, stride=stride)
+        return self.op("conv", [name], shape, weight=weight, groups=groups, stride=stride)
 
-    def _sum(self, parts):
-        return parts[0] if len(parts) == 1 else self._op("add", parts, self.shape(parts[0]))
+    def sum(self, parts):
+        return parts[0] if len(parts) == 1 else self.op("add", parts, self.shape(parts[0]))
+
+    def activated(self, name, activation):
+        return name if activation == "none" else self.op(activation, [name], self.shape(name))
 
 
-class _Data:
+class Data:
     """Uniform random data. Weights are scaled so that outputs are about as large as inputs."""
 
     def __init__(self):
@@ -176,16 +191,16 @@ class _Data:
 
 def plain(layer):
     """One convolution of all channels. At stride 2 it is strided, as in networks without octaves."""
-    data, form = _Data(), Form()
+    data, form = Data(), Form()
     form.inputs["x"] = data.tensor(layer.n, sum(layer.cin), layer.h, layer.w)
     weight = data.weight(sum(layer.cout), sum(layer.cin), layer.groups, layer.k)
-    form.outputs.append(form._conv("x", weight, layer.groups, layer.stride))
+    form.outputs.append(form.activated(form.conv("x", weight, layer.groups, layer.stride), layer.activation))
     return form
 
 
 def octave(layer):
     """Up to four convolutions, with the pools, the upsample and the adds between them."""
-    data, form = _Data(), Form()
+    data, form = Data(), Form()
     (high_in, low_in), (high_out, low_out) = layer.splits()
     half = lambda length: -(-length // 2)
     high = low = None
@@ -198,26 +213,26 @@ def octave(layer):
 
     def conv(source, cin, cout):
         groups = cin if layer.depthwise else layer.groups
-        return form._conv(source, data.weight(cout, cin, groups, layer.k), groups)
+        return form.conv(source, data.weight(cout, cin, groups, layer.k), groups)
 
     across = not layer.depthwise
     # At stride 2, H->H and L->L pool once and H->L twice. L->H does not pool, because the low input already has the
     # size of the high output.
     strided = layer.stride == 2
-    own_high = form._pool(high) if high and (high_out or low_out) and strided else high
+    own_high = form.pool(high) if high and (high_out or low_out) and strided else high
     to_high, to_low = [], []
     if high and high_out:
         to_high.append(conv(own_high, high_in, high_out))
     if low and high_out and across:
         part = conv(low, low_in, high_out)
         if not strided:
-            part = form._op("up", [part], (layer.n, high_out, layer.h, layer.w))
+            part = form.op("up", [part], (layer.n, high_out, layer.h, layer.w))
         to_high.append(part)
     if low and low_out:
-        to_low.append(conv(form._pool(low) if strided else low, low_in, low_out))
+        to_low.append(conv(form.pool(low) if strided else low, low_in, low_out))
     if high and low_out and across:
-        to_low.append(conv(form._pool(own_high), high_in, low_out))
-    form.outputs = [form._sum(parts) for parts in (to_high, to_low) if parts]
+        to_low.append(conv(form.pool(own_high), high_in, low_out))
+    form.outputs = [form.activated(form.sum(parts), layer.activation) for parts in (to_high, to_low) if parts]
     return form
 
 
@@ -225,17 +240,41 @@ def reference(form):
     """The outputs in float64."""
     values = {name: array.astype(np.float64) for name, array in form.inputs.items()}
     for op in form.ops:
-        a, *rest = (values[name] for name in op.inputs)
-        if op.kind == "conv":
-            result = _conv(a, op)
-        elif op.kind == "pool":
-            result = _pool(a)
-        elif op.kind == "up":
-            result = a.repeat(2, axis=2).repeat(2, axis=3)[:, :, : op.shape[2], : op.shape[3]]
-        else:
-            result = a + rest[0]
-        values[op.output] = result
+        values[op.output] = _compute(op, [values[name] for name in op.inputs])
     return [values[name] for name in form.outputs]
+
+
+def _compute(op, inputs):
+    a, *rest = inputs
+    match op.kind:
+        case "conv":
+            return _conv(a, op)
+        case "pool":
+            return _pool(a)
+        case "up":
+            return a.repeat(2, axis=2).repeat(2, axis=3)[:, :, : op.shape[2], : op.shape[3]]
+        case "add":
+            return a + rest[0]
+        case "relu":
+            return a.clip(0)
+        case "relu6":
+            return a.clip(0, 6)
+        case "max":
+            return _max(a, op)
+        case "mean":
+            return a.mean((2, 3), keepdims=True)
+        case "concat":
+            return np.concatenate(inputs, 1)
+        case "linear":
+            return (a[:, :, 0, 0] @ op.weight.astype(np.float64).T)[:, :, None, None]
+    raise ValueError(op.kind)
+
+
+def _max(x, op):
+    k, s = op.window, op.stride
+    padded = np.pad(x, ((0, 0), (0, 0), (k // 2, k // 2), (k // 2, k // 2)), constant_values=-np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (k, k), (2, 3))[:, :, ::s, ::s]
+    return windows.max((4, 5))
 
 
 def _pool(x):

@@ -17,6 +17,16 @@ import numpy as np
 from timing import PeerError, one_line, repeats, seconds
 
 
+# Types and parameters of layers without sizes.
+PLAIN = {
+    "add": ("BinaryOp", ["0=0"]),
+    "relu": ("ReLU", []),
+    "relu6": ("Clip", ["0=0", "1=6"]),
+    "mean": ("Pooling", ["0=1", "4=1"]),
+    "concat": ("Concat", ["0=0"]),
+}
+
+
 class NcnnPeer:
     version = ncnn.__version__
 
@@ -57,7 +67,9 @@ class _Bound:
         """The outputs of the last copy in the timed net."""
         extractor = self._extractor(self.full)
         last = self.copies - 1
-        return [self._extract(extractor, f"c{last}_{name}_out")[None] for name in self.form.outputs]
+        outputs = [(name, self._extract(extractor, f"c{last}_{name}_out")[None]) for name in self.form.outputs]
+        # A vector has no positions.
+        return [array if array.ndim == 4 else array.reshape(self.form.shape(name)) for name, array in outputs]
 
     def sample(self):
         empty = seconds(lambda: self._run(self.empty))
@@ -136,7 +148,7 @@ def _param(form, copies):
             blob = f"c{copy}_{op.output}"
             kind, parameters = _layer(op)
             add(kind, blob, [next(readable[name]) for name in op.inputs], [blob], *parameters)
-            if op.kind == "conv":
+            if op.weight is not None:
                 # A tag that says f32, then the weights.
                 weights += [struct.pack("<I", 0), op.weight.astype("<f4").tobytes()]
             readable[op.output] = spread(op.output, blob, used(op.output))
@@ -156,6 +168,11 @@ def _layer(op):
         return "ConvolutionDepthWise", [*parameters, f"7={op.groups}"]
     if op.kind == "pool":
         return "Pooling", ["0=1", "1=2", "2=2"]
+    if op.kind == "linear":
+        return "InnerProduct", [f"0={op.weight.shape[0]}", f"2={op.weight.size}"]
     if op.kind == "up":
         return "Interp", ["0=1", f"3={op.shape[2]}", f"4={op.shape[3]}"]
-    return "BinaryOp", ["0=0"]
+    if op.kind == "max":
+        # The last parameter rounds sizes down.
+        return "Pooling", ["0=0", f"1={op.window}", f"2={op.stride}", f"3={op.window // 2}", "5=1"]
+    return PLAIN[op.kind]

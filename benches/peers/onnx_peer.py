@@ -14,6 +14,8 @@ from timing import PeerError, one_line, repeats, seconds
 
 PROVIDER = "WebGpuExecutionProvider"
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
+# Operations that are one operator without weights.
+PLAIN = {"add": "Add", "relu": "Relu", "mean": "GlobalAveragePool", "concat": "Concat"}
 
 
 class OnnxPeer:
@@ -132,9 +134,21 @@ def _nodes(form, op, inputs, constants):
         odd = any(length % 2 for length in form.shape(op.inputs[0])[2:])
         attributes = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": int(odd)}
         return [helper.make_node("AveragePool", inputs, [op.output], **attributes)]
+    if op.kind == "linear":
+        constants.append(numpy_helper.from_array(op.weight[:, :, None, None], f"{op.output}_weight"))
+        return [helper.make_node("Conv", [*inputs, f"{op.output}_weight"], [op.output], kernel_shape=[1, 1])]
     if op.kind == "up":
         return _upsample(op, inputs, constants)
-    return [helper.make_node("Add", inputs, [op.output])]
+    if op.kind == "relu6":
+        ends = [f"{op.output}_{end}" for end in ("least", "most")]
+        constants += [numpy_helper.from_array(np.float32(value), end) for value, end in zip((0, 6), ends)]
+        return [helper.make_node("Clip", [*inputs, *ends], [op.output])]
+    if op.kind == "max":
+        k = op.window
+        attributes = {"kernel_shape": [k, k], "strides": [op.stride] * 2, "pads": [k // 2] * 4}
+        return [helper.make_node("MaxPool", inputs, [op.output], **attributes)]
+    attributes = {"axis": 1} if op.kind == "concat" else {}
+    return [helper.make_node(PLAIN[op.kind], inputs, [op.output], **attributes)]
 
 
 def _upsample(op, inputs, constants):

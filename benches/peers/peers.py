@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Times the layers of `octconv bench --layers` in ONNX Runtime (WebGPU) and ncnn (Vulkan), next to octconv's own rows.
+"""Times the layers of `octconv bench --layers`, or networks, in ONNX Runtime (WebGPU) and ncnn (Vulkan), next to octconv.
 
-Each layer runs in two forms: octave (pools, up to four convolutions, upsample, adds, as a graph of the peer's own
+Each layer or network runs in two forms: octave (pools, up to four convolutions, upsample, adds, as a graph of the peer's own
 operators) and plain (one convolution of all channels). Transfers are not counted. Outputs are compared with a float64
 reference. All run in f32, on the only Vulkan device that the loader shows.
 """
@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 try:
     import numpy as np
@@ -24,12 +25,15 @@ except ImportError as error:
 
 import devices
 import forms
+import networks
 from forms import InputError
 from timing import PeerError, one_line
 
 # The largest allowed error, as a share of the largest output. f32 errs ten times less, f16 twenty times more.
 TOLERANCE = 2e-5
-FORMS = {"octave": forms.octave, "plain": forms.plain}
+# The same for networks, whose layers add theirs up.
+NETWORK_TOLERANCE = 2e-4
+FORMS = ("octave", "plain")
 PEERS = {
     "onnxruntime": lambda device: importlib.import_module("onnx_peer").OnnxPeer(device),
     "ncnn": lambda device: importlib.import_module("ncnn_peer").NcnnPeer(device, winograd=False),
@@ -44,7 +48,9 @@ class Parser(argparse.ArgumentParser):
 
 def arguments():
     parser = Parser(prog="peers.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", required=True, metavar="FILE.json", help="as for `octconv bench --layers`")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--layers", metavar="FILE.json", help="as for `octconv bench --layers`")
+    what.add_argument("--networks", metavar="NETWORK:ALPHA,...", help="such as resnet50:0.5; needs PyTorch")
     ours = parser.add_mutually_exclusive_group(required=True)
     ours.add_argument(
         "--octconv", metavar="COMMAND", help="the program; it runs each layer right before the peers do"
@@ -52,6 +58,7 @@ def arguments():
     ours.add_argument("--rows", metavar="FILE", help="what `octconv bench --layers FILE.json --json FILE` wrote")
     parser.add_argument("--only", default="", metavar="TEXT", help="only layers whose name contains this")
     parser.add_argument("--rounds", type=rounds, default=15, help="timed rounds; in each, peers take turns (15)")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="no layer or network begins after this time")
     parser.add_argument(
         "--peers", type=peer_names, default=list(PEERS), metavar="NAMES", help=f"some of {','.join(PEERS)} (all)"
     )
@@ -114,32 +121,42 @@ def parse_rows(text, source, layers, device):
     return rows
 
 
+def octconv_bench(command, arguments):
+    """What `octconv bench` prints as JSON."""
+    full = [*shlex.split(command), "bench", *arguments, "--json", "-"]
+    try:
+        done = subprocess.run(full, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise InputError(f"running {command}: {error}") from None
+    if done.returncode:
+        raise InputError(f"{command} ends with {done.returncode}: {one_line(done.stderr)}")
+    return done.stdout
+
+
 def run_octconv(command, layer, count, device):
-    """Runs octconv on one layer and returns its row."""
+    """Runs octconv on one layer or network and returns its row."""
+    if isinstance(layer, networks.Named):
+        text = octconv_bench(command, [layer.network, "--alpha", str(layer.alpha), "--rounds", str(count)])
+        # The row of the whole network is the last one.
+        return json.loads(text.splitlines()[-1]) | {"layer": layer.name}
     with tempfile.TemporaryDirectory(prefix="octconv-peers-") as folder:
         path = os.path.join(folder, "layer.json")
         with open(path, "w", encoding="utf-8") as file:
             json.dump([layer.entry], file)
-        full = [*shlex.split(command), "bench", "--layers", path, "--rounds", str(count), "--json", "-"]
-        try:
-            done = subprocess.run(full, capture_output=True, text=True, check=False)
-        except OSError as error:
-            raise InputError(f"running {command}: {error}") from None
-    if done.returncode:
-        raise InputError(f"{command} ends with {done.returncode}: {one_line(done.stderr)}")
-    return parse_rows(done.stdout, command, [layer], device)[layer.name]
+        text = octconv_bench(command, ["--layers", path, "--rounds", str(count)])
+    return parse_rows(text, command, [layer], device)[layer.name]
 
 
-def check(bound, expected, layer, form, peer):
-    """The largest error as a share of the largest output. An error if it exceeds TOLERANCE."""
+def check(bound, expected, layer):
+    """The largest error as a share of the largest output. An error if it is more than is allowed."""
     worst = 0.0
+    most = NETWORK_TOLERANCE if isinstance(layer, networks.Named) else TOLERANCE
     for i, (got, wanted) in enumerate(zip(bound.outputs(), expected, strict=True)):
-        where = f"layer {layer.name}, {form} form, {peer.name}: output {i}"
         if got.shape != wanted.shape:
-            raise InputError(f"{where} has shape {got.shape}: must be {wanted.shape}")
+            raise PeerError(f"output {i} has shape {got.shape}: must be {wanted.shape}")
         error = np.abs(got - wanted).max() / np.abs(wanted).max()
-        if not error <= TOLERANCE:
-            raise InputError(f"{where} is off by {error:.2g} of its largest value: must be within {TOLERANCE:g}")
+        if not error <= most:
+            raise PeerError(f"output {i} is off by {error:.2g} of its largest value: must be within {most:g}")
         worst = max(worst, float(error))
     return worst
 
@@ -152,33 +169,40 @@ def check_same(ours, rows):
             raise InputError(f"layer {ours['layer']}: octconv's row has {counted:.0f} multiply-adds, not {row['macs']}")
 
 
+def build(layer, name):
+    """A form of a layer or network."""
+    if isinstance(layer, networks.Named):
+        return networks.build(layer.network, layer.alpha if name == "octave" else 0)
+    return forms.octave(layer) if name == "octave" else forms.plain(layer)
+
+
 def time_layer(layer, peers, count):
-    """The rows of the peers for both forms of a layer."""
+    """The rows of the peers for both forms of a layer or network."""
     entries = []
-    for name, build in FORMS.items():
-        form = build(layer)
+    for name in FORMS:
+        form = build(layer, name)
         expected = forms.reference(form)
         for peer in peers:
             if peer.same_as(form) in {other.name for other in peers}:
                 continue
             try:
                 bound = peer.prepare(form)
-                entries.append((peer, name, form, bound, check(bound, expected, layer, name, peer), []))
+                entries.append((peer, name, form, bound, check(bound, expected, layer), []))
             except PeerError as error:
-                print(f"layer {layer.name}, {name} form, {peer.name} left out: {error}", file=sys.stderr)
+                print(f"{layer.name}, {name} form, {peer.name} left out: {error}", file=sys.stderr)
     for _ in range(count):
         for peer, name, _, bound, _, samples in entries:
             try:
                 samples.append(bound.sample())
             except PeerError as error:
-                raise InputError(f"layer {layer.name}, {name} form, {peer.name}: {error}") from None
+                raise InputError(f"{layer.name}, {name} form, {peer.name}: {error}") from None
     return [row(layer, *entry) for entry in entries]
 
 
 def row(layer, peer, name, form, _, error, samples):
     seconds = statistics.median(samples)
     if seconds <= 0:
-        raise InputError(f"layer {layer.name}, {name} form, {peer.name}: too small to time here; more rounds may help")
+        raise InputError(f"{layer.name}, {name} form, {peer.name}: too small to time here; more rounds may help")
     return {
         "peer": peer.name,
         "version": peer.version,
@@ -261,7 +285,10 @@ def write_whole(path, text):
 
 
 def run(args):
-    layers = forms.read_layers(args.layers, args.only)
+    end = time.monotonic() + args.seconds
+    if args.networks and args.rows:
+        raise InputError("--rows is for layers: with --networks, --octconv runs the networks")
+    layers = networks.read_list(args.networks) if args.networks else forms.read_layers(args.layers, args.only)
     for path in filter(None, (args.json, args.table)):
         check_target(path)
     device = devices.the_device()
@@ -275,17 +302,21 @@ def run(args):
     peers = open_peers(args.peers, device)
     for peer in peers:
         print(f"{peer.label} {peer.version}: {peer.device}", file=sys.stderr)
-    rows = []
+    rows, done = [], []
     for i, layer in enumerate(layers):
+        if time.monotonic() > end:
+            print(f"{len(layers) - i} of {len(layers)} are left out: no time", file=sys.stderr)
+            break
         print(f"{i + 1}/{len(layers)} {layer.name}", file=sys.stderr)
         if args.octconv:
             octconv[layer.name] = run_octconv(args.octconv, layer, args.rounds, device)
         of_layer = time_layer(layer, peers, args.rounds)
         check_same(octconv[layer.name], of_layer)
         rows += of_layer
-    text = tables(layers, peers, octconv, rows, args.rounds)
+        done.append(layer)
+    text = tables(done, peers, octconv, rows, args.rounds)
     if args.json:
-        all_rows = [octconv[layer.name] for layer in layers] + rows
+        all_rows = [octconv[layer.name] for layer in done] + rows
         write_whole(args.json, "".join(json.dumps(row) + "\n" for row in all_rows))
     if args.table:
         write_whole(args.table, text)
