@@ -314,13 +314,15 @@ def run(args):
         check_same(octconv[layer.name], of_layer)
         rows += of_layer
         done.append(layer)
-    text = tables(done, peers, octconv, rows, args.rounds)
-    if args.json:
-        all_rows = [octconv[layer.name] for layer in done] + rows
-        write_whole(args.json, "".join(json.dumps(row) + "\n" for row in all_rows))
-    if args.table:
-        write_whole(args.table, text)
-    print(text, end="", flush=True)
+        # After each one, for a run that is ended early.
+        text = tables(done, peers, octconv, rows, args.rounds)
+        if args.json:
+            all_rows = [octconv[layer.name] for layer in done] + rows
+            write_whole(args.json, "".join(json.dumps(row) + "\n" for row in all_rows))
+        if args.table:
+            write_whole(args.table, text)
+    if done:
+        print(text, end="", flush=True)
 
 
 def main():

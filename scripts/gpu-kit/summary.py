@@ -49,14 +49,21 @@ def tests():
     results = [line.split("\t") for line in text("tests.tsv").splitlines()]
     if not results:
         return
-    bad = [f"{name} ({result})" for name, status, result in results if status != "0"]
-    yield f"tests: {len(results) - len(bad)} of {len(results)} runs passed" + "".join(f"\n  not passed: {b}" for b in bad)
+    cut = [f"{name}, {result}" for name, status, result in results if status in ("124", "137")]
+    failed = [f"{name}, {result}" for name, status, result in results if status not in ("0", "124", "137")]
+    yield f"tests: of {len(results)} runs {len(results) - len(cut) - len(failed)} passed, {len(failed)} failed, {len(cut)} were cut off"
+    for run in failed + cut:
+        yield f"  {run}"
+    for path in sorted(folder.glob("test-*.txt")):
+        for line in text(path.name).splitlines():
+            if line.startswith("test ") and line.endswith(" FAILED"):
+                yield f"  {path.stem[5:]}: {line}"
     counts = Counter()
     for line in text("cases.tsv").splitlines():
         event, kind, count = line.split("\t")
         counts[event, kind] += int(count)
     if counts:
-        yield "  device tests: " + ", ".join(f"{event} {count} {kind}" for (event, kind), count in counts.items())
+        yield "  cases: " + ", ".join(f"{event} {count} {kind}" for (event, kind), count in sorted(counts.items()))
 
 
 def verify():
@@ -152,7 +159,6 @@ def torch():
     for path in sorted(folder.glob("torch-*.jsonl")):
         found = rows(path.name)
         for dtype in dict.fromkeys(row["dtype"] for row in found):
-            # tf32 has no counterpart; its rival is f32.
             for batch in sorted({row["batch"] for row in found}):
                 line = compared(found, dtype, batch, ours)
                 if line:
@@ -162,6 +168,7 @@ def torch():
 def compared(found, dtype, batch, ours):
     """PyTorch's octave form against its plain one, and octconv's octave form against both."""
     theirs = {(row["layer"], row["form"]): row for row in found if (row["dtype"], row["batch"]) == (dtype, batch)}
+    # octconv has no tf32: its rival is f32.
     own = "f32" if dtype == "tf32" else dtype
     parts = []
     for key in ("graph_ms", "eager_ms"):
