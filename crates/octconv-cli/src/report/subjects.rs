@@ -9,10 +9,12 @@ use octconv::{DeviceFacts, Dtype, ListedLayer, Options as LayerOptions, Precisio
 use crate::layer_file;
 use crate::limits::Limits;
 use crate::network_source::{self, Settings, Source};
+use crate::output::{self, one_line};
 use crate::tune::{Job, Jobs};
 use crate::types::AccuracyArgs;
 
 use super::data::Options;
+use super::refusal;
 
 /// About forty layers of many kinds of networks, the most telling first.
 const LAYERS: &str = include_str!("../../assets/layers/various.json");
@@ -27,9 +29,19 @@ pub struct Subjects {
     /// At least one. The first is measured first.
     pub dtypes: Vec<Dtype>,
     pub accuracy: AccuracyArgs,
+    pub limits: Limits,
     pub software: bool,
-    /// The layers of the first network, octave and plain, with names that tell them apart.
-    jobs: Vec<(String, Job)>,
+    /// Why the device cannot run the first network, if it cannot.
+    pub unplanned: Option<String>,
+    /// The layers of the first network, octave and plain.
+    jobs: Vec<LayerJob>,
+}
+
+/// A layer of the first network, and those like it.
+pub struct LayerJob {
+    pub job: Job,
+    /// Whether it is in the form of the network without octaves.
+    pub plain: bool,
 }
 
 /// What a user asked for.
@@ -62,9 +74,15 @@ impl Subjects {
         let dtypes: Vec<_> =
             [Dtype::F32, Dtype::F16].into_iter().filter(|dtype| asked.contains(dtype) && has(dtype)).collect();
         ensure!(!dtypes.is_empty(), "--dtype is f16: the device lacks SHADER_F16");
-        let (accuracy, software) = (wanted.accuracy, facts.software);
-        let mut subjects = Self { layers, networks, dtypes, accuracy, software, jobs: Vec::new() };
-        subjects.jobs = subjects.list_jobs(facts)?;
+        let (accuracy, limits, software) = (wanted.accuracy, wanted.limits, facts.software);
+        let (unplanned, jobs) = (None, Vec::new());
+        let mut subjects = Self { layers, networks, dtypes, accuracy, limits, software, unplanned, jobs };
+        match subjects.list_jobs(facts) {
+            Ok(jobs) => subjects.jobs = jobs,
+            // A device that cannot run the network may run layers, and others.
+            Err(error) if refusal::is_one(&error) => subjects.unplanned = Some(one_line(&output::reason(&error))),
+            Err(error) => return Err(error),
+        }
         Ok(subjects)
     }
 
@@ -77,30 +95,33 @@ impl Subjects {
         NetworkOptions { precision, accuracy, keep: Vec::new() }
     }
 
-    pub fn jobs(&self) -> &[(String, Job)] {
+    pub fn jobs(&self) -> &[LayerJob] {
         &self.jobs
     }
 
     /// As the report keeps them.
-    pub fn options(&self) -> Options {
-        Options {
-            networks: self.networks.iter().map(|source| source.network.name.clone()).collect(),
+    pub fn options(&self) -> Result<Options> {
+        let networks: Vec<_> = self.networks.iter().map(|source| (&source.network, source.size)).collect();
+        let contents = serde_json::to_vec(&(&networks, &self.layers))?;
+        Ok(Options {
+            networks: networks.iter().map(|(network, _)| network.name.clone()).collect(),
             layers: self.layers.iter().map(|layer| layer.name.clone()).collect(),
+            contents: format!("{:08x}", crc32fast::hash(&contents)),
             dtypes: self.dtypes.iter().map(Dtype::to_string).collect(),
             fast: self.accuracy.accuracy() == octconv::Accuracy::Fast,
-        }
+        })
     }
 
-    fn list_jobs(&self, facts: &DeviceFacts) -> Result<Vec<(String, Job)>> {
+    fn list_jobs(&self, facts: &DeviceFacts) -> Result<Vec<LayerJob>> {
         let Some(Source { network, size }) = self.networks.first() else { return Ok(Vec::new()) };
         let options = self.network_options(self.dtypes[0]);
-        let mut named = Vec::new();
-        for (network, form) in [(network.clone(), ""), (network.plain(), "plain ")] {
+        let mut all = Vec::new();
+        for (network, plain) in [(network.clone(), false), (network.plain(), true)] {
             let mut jobs = Jobs::default();
             jobs.add_network(&network, *size, &options, facts)?;
-            named.extend(jobs.0.into_iter().map(|job| (format!("{form}{}: {}", network.name, job.name()), job)));
+            all.extend(jobs.0.into_iter().map(|job| LayerJob { job, plain }));
         }
-        Ok(named)
+        Ok(all)
     }
 }
 
