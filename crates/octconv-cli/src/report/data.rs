@@ -435,6 +435,14 @@ impl Network {
 }
 
 #[cfg(test)]
+impl Report {
+    /// A report that was made by hand.
+    pub fn example() -> Self {
+        serde_json::from_str(include_str!("../../tests/report/example.json")).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
     use std::path::Path;

@@ -127,3 +127,68 @@ pub fn parse(text: &str) -> Result<Report> {
     );
     Ok(serde_json::from_str(text)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(folder: &Path, fresh: &Report) -> String {
+        let found = Folder::new(folder, Limits::default()).and_then(|folder| folder.report(fresh.clone()));
+        format!("{:#}", found.unwrap_err())
+    }
+
+    #[test]
+    fn a_page_of_another_report_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let [data, page] = ["report.json", "report.html"].map(|name| folder.path().join(name));
+        let report = Report::example();
+        Folder::new(folder.path(), Limits::default()).unwrap().write(&report).unwrap();
+        let go_on = || Folder::new(folder.path(), Limits::default()).unwrap().report(report.clone());
+        assert_eq!(go_on().unwrap(), report);
+        // The process ended between the two files: the page is older, or not there yet.
+        let mut older = report.clone();
+        older.done.pop();
+        fs::write(&page, page::of_report(&older).unwrap()).unwrap();
+        assert_eq!(go_on().unwrap(), report);
+        fs::remove_file(&page).unwrap();
+        assert_eq!(go_on().unwrap(), report);
+
+        let mut other = report.clone();
+        other.started = "2026-11-30T04:00:00Z".into();
+        for text in [page::of_report(&other).unwrap(), page::page("a merge", &maud::html! {}, None).unwrap()] {
+            fs::write(&page, &text).unwrap();
+            assert!(!refusal(folder.path(), &report).is_empty());
+            assert_eq!(fs::read_to_string(&page).unwrap(), text);
+        }
+        fs::write(&page, page::of_report(&report).unwrap()).unwrap();
+        fs::remove_file(&data).unwrap();
+        let refusal = refusal(folder.path(), &report);
+        assert!(refusal.contains("report.html has no report.json beside it: name another folder"), "{refusal}");
+    }
+
+    #[test]
+    fn a_merge_writes_over_no_report() {
+        let folder = tempfile::tempdir().unwrap();
+        let [page, input] = ["merge.html", "input.html"].map(|name| folder.path().join(name));
+        let merge = |files: &[PathBuf]| merge_page(folder.path(), files, Limits::default());
+        let text = page::of_report(&Report::example()).unwrap();
+        fs::write(&page, &text).unwrap();
+        fs::write(&input, &text).unwrap();
+        for files in [&[page.clone(), input.clone()][..], &[input.clone()]] {
+            let refusal = format!("{:#}", merge(files).unwrap_err());
+            let wanted = if files.len() > 1 { "it is read too" } else { "is the page of a report" };
+            assert!(refusal.contains(wanted), "{refusal}");
+        }
+        fs::write(&page, page::page("a merge", &maud::html! {}, None).unwrap()).unwrap();
+        merge(&[input]).unwrap();
+    }
+
+    #[test]
+    fn reports_are_read_within_the_limits() {
+        let folder = tempfile::tempdir().unwrap();
+        Folder::new(folder.path(), Limits::default()).unwrap().write(&Report::example()).unwrap();
+        let found = Folder::new(folder.path(), Limits::of(100)).unwrap().report(Report::example());
+        let refusal = format!("{:#}", found.unwrap_err());
+        assert!(refusal.ends_with("100 are allowed; --max-bytes allows more"), "{refusal}");
+    }
+}

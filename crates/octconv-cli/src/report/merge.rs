@@ -316,35 +316,32 @@ fn merged(reports: &[Report], rows: &[Row]) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn example() -> Report {
-        serde_json::from_str(include_str!("../../tests/report/example.json")).unwrap()
-    }
+    use crate::report::data::Layer;
 
     fn sides(other: &Report) -> [String; 2] {
-        side_by_side(&[example(), other.clone()]).unwrap()
+        side_by_side(&[Report::example(), other.clone()]).unwrap()
     }
 
     #[test]
     fn reports_without_common_rows_are_neither_good_nor_bad() {
-        let mut other = example();
+        let mut other = Report::example();
         other.networks.clear();
         other.layers.iter_mut().for_each(|row| row.size.width += 1);
         let [text, page] = sides(&other);
         assert!(text.ends_with("\nB has nothing that A has too\n"), "{text}");
         assert!(page.contains("<li class=\"\"><strong>nothing to compare</strong>"), "{page}");
-        assert!(sides(&example())[1].contains("<li class=\"good\"><strong>nothing slower</strong>"));
+        assert!(sides(&Report::example())[1].contains("<li class=\"good\"><strong>nothing slower</strong>"));
     }
 
     #[test]
     fn layers_of_one_name_that_differ_are_not_compared() {
-        let count = sides(&example())[0].matches("res2.3x3, f32, batch 1, 56×56").count();
+        let count = sides(&Report::example())[0].matches("res2.3x3, f32, batch 1, 56×56").count();
         for change in [
-            |row: &mut super::super::data::Layer| row.size.height += 1,
-            |row: &mut super::super::data::Layer| row.size.frames += 1,
-            |row: &mut super::super::data::Layer| row.octave.macs += 1,
+            |row: &mut Layer| row.size.height += 1,
+            |row: &mut Layer| row.size.frames += 1,
+            |row: &mut Layer| row.octave.macs += 1,
         ] {
-            let mut other = example();
+            let mut other = Report::example();
             change(&mut other.layers[0]);
             other.layers[0].octave.ms.median *= 100.0;
             let [text, _] = sides(&other);
@@ -377,7 +374,7 @@ mod tests {
 
     #[test]
     fn numbers_that_are_no_times_are_left_out() {
-        let mut other = example();
+        let mut other = Report::example();
         other.layers[0].octave.ms.median = 0.0;
         other.layers[1].octave.ms.median = f64::INFINITY;
         let [text, page] = sides(&other);
@@ -389,7 +386,7 @@ mod tests {
 
     #[test]
     fn reports_say_how_they_were_made() {
-        let mut other = example();
+        let mut other = Report::example();
         assert!(!sides(&other)[0].contains("--fast") && !sides(&other)[0].contains("host's clock"));
         other.options.fast = true;
         other.adapter.features.timestamp_query = false;

@@ -538,17 +538,15 @@ fn steps(title: &str, rows: &[Problem]) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn example() -> Report {
-        serde_json::from_str(include_str!("../../tests/report/example.json")).unwrap()
-    }
+    use crate::report::data::Wrong;
 
     #[test]
     fn a_page_begins_with_the_verdict_and_holds_its_report() {
-        let report = example();
+        let report = Report::example();
         let page = of_report(&report).unwrap();
         let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not in {page}"));
         let order = [
+            "<ul class=\"cards\">",
             "right on 10",
             "1.48×",
             "At a glance",
@@ -556,7 +554,7 @@ mod tests {
             "Networks",
             "Compared with the reference",
             "Tuning",
-            "Steps that failed",
+            "Steps that the device has no room",
         ];
         assert!(order.map(place).is_sorted(), "{page}");
         assert_eq!(serde_json::from_str::<Report>(data_in(&page).unwrap()).unwrap(), report);
@@ -565,35 +563,99 @@ mod tests {
 
     #[test]
     fn names_from_outside_are_text() {
-        let hostile = "</script><script>alert('&')</script>\"><img>";
-        let mut report = example();
+        let hostile = "</script><script>alert('&')</script>\"><img>\n\u{1b}";
+        let mut report = Report::example();
         report.adapter.name = hostile.into();
         report.adapter.driver = hostile.into();
         report.layers[0].layer = hostile.into();
         report.networks[0].network = hostile.into();
         report.networks[0].stages[0].stage = hostile.into();
-        report.problems[0].problem = hostile.into();
-        report.tune[0].tried.dropped = vec![hostile.into()];
+        report.problems = vec![Problem { step: hostile.into(), problem: hostile.into() }];
+        report.refused[0].problem = hostile.into();
+        report.tune[0].tried.wrong = vec![hostile.into()];
+        report.tune[0].tried.refused = vec![hostile.into()];
+        report.verify[0].refusal = Some(hostile.into());
         let page = of_report(&report).unwrap();
         assert_eq!(page.matches("<script").count(), 1);
         assert_eq!(page.matches("</script").count(), 1);
         assert!(!page.contains("<img") && page.contains("&lt;/script&gt;"), "{page}");
         assert_eq!(serde_json::from_str::<Report>(data_in(&page).unwrap()).unwrap(), report);
+        // Each finding stays one line.
+        let summary = summary(&report);
+        assert_eq!(summary.lines().count(), verdict(&report).len());
+        assert!(!summary.contains('\u{1b}'), "{summary:?}");
     }
 
     #[test]
     fn what_is_wrong_comes_first() {
-        let mut report = example();
+        let mut report = Report::example();
+        assert!(!report.has_faults());
         report.verify[0].wrong = 3;
-        let example = super::super::data::Wrong {
-            case: "a layer".into(),
-            problem: "y_h is NaN".into(),
-            repeat: "octconv verify --seed 1".into(),
-        };
+        let example =
+            Wrong { case: "a layer".into(), problem: "y_h is NaN".into(), repeat: "octconv verify --seed 1".into() };
         report.verify[0].examples.push(example);
         let page = of_report(&report).unwrap();
         assert!(summary(&report).starts_with("WRONG on 3 of 10 random cases\n"));
         assert!(page.find("y_h is NaN").unwrap() < page.find("At a glance").unwrap(), "{page}");
+        assert!(report.has_faults());
+        // Even if a file says that no case ran.
+        report.verify.iter_mut().for_each(|row| row.cases = 0);
+        assert!(summary(&report).starts_with("WRONG on 3 of 0 random cases\n"));
+        assert!(of_report(&report).unwrap().contains("<span class=\"bad-text\">3 of 0 wrong</span>"));
+    }
+
+    #[test]
+    fn refused_cases_are_counted_apart() {
+        let mut report = Report::example();
+        report.verify[2].refused = 4;
+        report.verify[2].refusal = Some("out of memory".into());
+        let text = summary(&report);
+        assert!(
+            text.starts_with(
+                "right on 10 random cases, all of them within the bound of rounding errors; 4 more were refused\n"
+            ),
+            "{text}"
+        );
+        let page = of_report(&report).unwrap();
+        assert!(page.contains(", 4 refused") && page.contains("title=\"out of memory\""), "{page}");
+        assert!(!page.contains("class=\"bad\"") && !report.has_faults());
+    }
+
+    #[test]
+    fn failed_steps_and_wrong_candidates_are_faults() {
+        let bad = "<li class=\"bad\"><strong>";
+        let mut report = Report::example();
+        let step = |step: &str| Problem { step: step.into(), problem: "it broke".into() };
+        report.problems = vec![step("layer a f32"), step("layer b f32")];
+        let page = of_report(&report).unwrap();
+        assert!(
+            page.contains(&format!("{bad}2 steps failed</strong>layer a f32: it broke; and 1 more</li>")),
+            "{page}"
+        );
+        assert!(
+            summary(&report).contains("\n2 steps failed layer a f32: it broke; and 1 more\n") && report.has_faults()
+        );
+        let mut report = Report::example();
+        report.tune[0].tried.wrong.push("fused/direct/t8c4h4w: y_h differs".into());
+        let page = of_report(&report).unwrap();
+        assert!(page.contains(&format!("{bad}WRONG: 1 candidate</strong>")) && report.has_faults(), "{page}");
+        assert!(page.find("y_h differs").unwrap() < page.find("At a glance").unwrap(), "{page}");
+        // What has no room is told, and is no fault.
+        let report = Report::example();
+        let neutral = "<li class=\"\"><strong>1 step refused</strong>network resnet50 f32, batch 64: out of memory";
+        assert!(of_report(&report).unwrap().contains(neutral) && !report.has_faults());
+    }
+
+    #[test]
+    fn gains_are_those_that_were_measured() {
+        let mut report = Report::example();
+        let mut other = report.tune[0].clone();
+        other.tried.gain = None;
+        report.tune.push(other);
+        let page = of_report(&report).unwrap();
+        assert!(page.contains("1.11× as fast, in the geometric mean of 1 layer."), "{page}");
+        report.tune.iter_mut().for_each(|row| row.tried.gain = None);
+        assert!(!of_report(&report).unwrap().contains("geometric mean of 0"));
     }
 
     #[test]
@@ -603,14 +665,14 @@ mod tests {
             report.roofline = None;
             report
         };
-        let mut report = empty(example());
+        let mut report = empty(Report::example());
         report.layers.clear();
         assert!(of_report(&report).unwrap().contains("resnet50"));
         report.networks.clear();
         report.tune.clear();
         let page = of_report(&report).unwrap();
         assert!(page.contains("no case was compared") && !page.contains("<svg"), "{page}");
-        let mut report = empty(example());
+        let mut report = empty(Report::example());
         report.networks.clear();
         assert!(!of_report(&report).unwrap().contains("NaN"));
     }

@@ -133,3 +133,79 @@ fn unique<'a>(what: &str, names: impl Iterator<Item = &'a String>) -> Result<()>
     }
     Ok(())
 }
+
+#[cfg(test)]
+pub mod testing {
+    use std::fs;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Layers and networks of these names. All layers are alike, and so are all networks.
+    pub fn subjects(layers: &[&str], networks: &[&str], facts: &DeviceFacts) -> Result<Subjects> {
+        let layer = |name: &&str| layer(name, 8);
+        of(
+            &layers.iter().map(layer).collect(),
+            &networks.iter().map(|name| network(name, 8)).collect::<Vec<_>>(),
+            facts,
+        )
+    }
+
+    pub fn layer(name: &str, channels: u32) -> Value {
+        let size = json!({"h": 8, "w": 8});
+        json!({"name": name, "size": size, "input": {"channels": 8, "alpha": 0.5}, "channels": channels, "alpha": 0.5})
+    }
+
+    pub fn network(name: &str, channels: u32) -> Value {
+        let conv = json!({"name": "a", "op": "conv", "input": "input", "channels": channels, "alpha": 0.5});
+        let pool = json!({"name": "b", "op": "global_pool", "input": "a"});
+        json!({"name": name, "input": {"channels": 3}, "nodes": [conv, pool], "output": "b"})
+    }
+
+    pub fn of(layers: &Value, networks: &[Value], facts: &DeviceFacts) -> Result<Subjects> {
+        let folder = tempfile::tempdir()?;
+        let file = |name: String, value: &Value| {
+            let path = folder.path().join(name);
+            fs::write(&path, value.to_string()).map(|()| path)
+        };
+        let networks = networks.iter().enumerate();
+        let networks = networks.map(|(i, value)| Ok(file(format!("{i}.json"), value)?.to_string_lossy().into_owned()));
+        let wanted = Wanted {
+            layers: Some(file("layers.json".into(), layers)?),
+            networks: networks.collect::<Result<_>>()?,
+            dtypes: Vec::new(),
+            accuracy: AccuracyArgs::default(),
+            limits: Limits::default(),
+        };
+        Subjects::new(&wanted, facts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::testing::{layer, network, of};
+    use super::*;
+
+    #[test]
+    fn other_contents_are_other_options() {
+        let options = |layer_channels, network_channels| {
+            let (layers, network) = (json!([layer("a", layer_channels)]), network("n", network_channels));
+            of(&layers, &[network], &DeviceFacts::default()).unwrap().options().unwrap()
+        };
+        assert_eq!(options(8, 8), options(8, 8));
+        assert_ne!(options(8, 8), options(16, 8));
+        assert_ne!(options(8, 8), options(8, 16));
+    }
+
+    #[test]
+    fn a_wrong_network_is_refused_on_any_device() {
+        let mut wrong = network("n", 8);
+        wrong["output"] = json!("nothing");
+        let tiny = wgpu::Limits { max_storage_buffer_binding_size: 1000, ..Default::default() };
+        let facts = DeviceFacts { limits: tiny, ..DeviceFacts::default() };
+        assert!(of(&json!([layer("a", 8)]), &[wrong], &facts).is_err());
+    }
+}

@@ -229,6 +229,9 @@ enum Growth {
 }
 
 fn growth(subjects: &Subjects, report: &Report, index: usize, dtype: Dtype) -> Growth {
+    if index == 0 && subjects.unplanned.is_some() {
+        return Growth::Full(BATCHES[0]);
+    }
     let Source { network, size } = &subjects.networks[index];
     let row = |batch| {
         let wanted = Size::from(InputSize { n: batch, ..*size });
@@ -237,9 +240,6 @@ fn growth(subjects: &Subjects, report: &Report, index: usize, dtype: Dtype) -> G
         };
         report.networks.iter().find(same)
     };
-    if index == 0 && subjects.unplanned.is_some() {
-        return Growth::Full(BATCHES[0]);
-    }
     let mut before: Option<&Network> = None;
     for batch in BATCHES {
         let Some(row) = row(batch) else {
@@ -327,5 +327,117 @@ impl Unit {
             Self::TuneLayer { .. } | Self::TuneNetwork { .. } => (10.0, 2.0),
         };
         if software { software_device } else { gpu }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use octconv::DeviceFacts;
+
+    use super::*;
+    use crate::report::data::{Problem, Tuned};
+    use crate::report::subjects::testing::subjects;
+
+    /// A report in which nothing was done.
+    fn nothing() -> Report {
+        let mut report = Report::example();
+        report.networks.clear();
+        report.tune.clear();
+        report.done.clear();
+        report
+    }
+
+    fn fail(report: &mut Report, step: String) {
+        report.problems.push(Problem { step, problem: "it broke".into() });
+    }
+
+    /// The first network, of so many pictures a second.
+    fn timed(subjects: &Subjects, batch: u32, rate: f64) -> Network {
+        let Source { network, size } = &subjects.networks[0];
+        let mut row = Report::example().networks[0].clone();
+        row.network = network.name.clone();
+        row.size = InputSize { n: batch, ..*size }.into();
+        row.octave.ms.median = 1e3 * f64::from(batch) / rate;
+        row
+    }
+
+    #[test]
+    fn no_two_steps_have_one_name() {
+        let hostile = ["a", "plain a", "a, plain", "a f32", "a f32, plain", "n: a", "n f32: a", "network n f32"];
+        let subjects = subjects(&hostile, &["n", "a", "a f32, batch 1"], &DeviceFacts::default()).unwrap();
+        let units = all(&subjects);
+        let names: HashSet<_> = units.iter().map(|unit| unit.name(&subjects)).collect();
+        assert_eq!(names.len(), units.len());
+    }
+
+    #[test]
+    fn a_batch_fills_the_device_if_a_larger_one_was_tried() {
+        let subjects = subjects(&["a"], &["n"], &DeviceFacts::default()).unwrap();
+        let network = |batch| Unit::Network { index: 0, dtype: Dtype::F32, batch, tuned: false };
+        let filled = Unit::Layer { index: 0, dtype: Dtype::F32, filled: true };
+        let mut report = nothing();
+        let worth = |report: &Report| [network(4), network(16), filled].map(|unit| worth(unit, &subjects, report));
+        use Worth::{No, Open, Yes};
+        assert_eq!(worth(&report), [Open, Open, Open]);
+        report.networks.push(timed(&subjects, 1, 100.0));
+        assert_eq!(worth(&report), [Yes, Open, Open]);
+        // As tuned, and of any batch that a file names, it says nothing about batches.
+        report.networks.push(Network { tuned: true, ..timed(&subjects, 4, 100.0) });
+        report.networks.push(timed(&subjects, u32::MAX, 100.0));
+        assert_eq!(worth(&report), [Yes, Open, Open]);
+
+        let mut full = report.clone();
+        full.networks.push(timed(&subjects, 4, 105.0));
+        assert_eq!((worth(&full), filling_batch(&subjects, &full)), ([No, No, No], Some(1)));
+        report.networks.push(timed(&subjects, 4, 200.0));
+        assert_eq!((worth(&report), filling_batch(&subjects, &report)), ([No, Yes, Open], None));
+        // There is no room for more.
+        fail(&mut report, network(16).name(&subjects));
+        assert_eq!((worth(&report), filling_batch(&subjects, &report)), ([No, No, Yes], Some(4)));
+        // Nothing is known of a network that does not run.
+        let mut report = nothing();
+        fail(&mut report, network(1).name(&subjects));
+        assert_eq!((worth(&report), filling_batch(&subjects, &report)), ([No, No, No], Some(1)));
+    }
+
+    #[test]
+    fn a_network_is_tuned_when_its_layers_were() {
+        let subjects = subjects(&["a"], &["n"], &DeviceFacts::default()).unwrap();
+        let tuned = Unit::Network { index: 0, dtype: Dtype::F32, batch: 1, tuned: true };
+        let row = |network: Option<&str>| {
+            let row = Report::example().tune[0].clone();
+            Tuned { network: network.map(str::to_owned), ..row }
+        };
+        let mut report = nothing();
+        // That is a layer of the list.
+        report.tune.push(row(None));
+        assert_eq!(worth(tuned, &subjects, &report), Worth::Open);
+        assert!(jobs(&subjects).count() > 1);
+        for job in jobs(&subjects) {
+            assert_eq!(worth(tuned, &subjects, &report), Worth::Open);
+            fail(&mut report, job.name(&subjects));
+        }
+        assert_eq!(worth(tuned, &subjects, &report), Worth::No);
+        report.tune.push(row(Some("n")));
+        assert_eq!(worth(tuned, &subjects, &report), Worth::Yes);
+    }
+
+    #[test]
+    fn a_device_without_room_for_the_network_has_other_steps() {
+        let facts = DeviceFacts {
+            limits: octconv::wgpu::Limits { max_storage_buffer_binding_size: 1000, ..Default::default() },
+            ..DeviceFacts::default()
+        };
+        let subjects = subjects(&["a"], &["n", "m"], &facts).unwrap();
+        let why = subjects.unplanned.as_ref().unwrap();
+        assert!(why.contains("max_storage_buffer_binding_size is 1000"), "{why}");
+        let units = all(&subjects);
+        assert!(!units.iter().any(|unit| matches!(unit, Unit::Network { index: 0, .. } | Unit::TuneNetwork { .. })));
+        for wanted in ["layer a f32", "network m f32, batch 1"] {
+            assert!(units.iter().any(|unit| unit.name(&subjects) == wanted), "{wanted}");
+        }
+        assert_eq!(filling_batch(&subjects, &nothing()), Some(1));
     }
 }
