@@ -1,6 +1,7 @@
 //! Tells the program the commit that it is built from, for `octconv report`. A crate that is not built in its repository
 //! has none.
 
+use std::env;
 use std::path::Path;
 use std::process::Command;
 
@@ -23,7 +24,8 @@ fn main() {
     let Some(root) = git(&["rev-parse", "--show-toplevel"]) else { return };
     let own = Path::new(&root).join("crates/octconv-cli").canonicalize().ok();
     // Another repository may hold a copy of this crate.
-    if own.is_none() || own != Path::new(env!("CARGO_MANIFEST_DIR")).canonicalize().ok() {
+    let this = env::var_os("CARGO_MANIFEST_DIR").and_then(|this| Path::new(&this).canonicalize().ok());
+    if own.is_none() || own != this {
         return;
     }
     for path in PARTS {

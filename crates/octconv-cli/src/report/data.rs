@@ -332,7 +332,8 @@ impl Report {
 
     /// Seconds of all steps.
     pub fn seconds(&self) -> f64 {
-        self.done.iter().map(|done| done.seconds).sum()
+        // The sum of none would be -0.
+        self.done.iter().map(|done| done.seconds).fold(0.0, |sum, seconds| sum + seconds)
     }
 
     /// The most operations per second and bytes per second for a type, both times 10^9.

@@ -50,7 +50,7 @@ pub fn of_report(report: &Report) -> Result<String> {
         header {
             h1 { (adapter.name) }
             p class="soft" {
-                (adapter.backend) ", " (adapter.driver) ". " (report.build) ". " (report.started) ". "
+                (adapter.backend) ", " (adapter.driver) ". " (report.build) ". " span class="whole" { (report.started) } ". "
                 @if !adapter.features.timestamp_query { "The device has no clock: times are the host's. " }
                 @if report.left > 0 { (report.done.len()) " steps in " (figure(report.seconds() / 60.0)) " minutes, " (report.left) " left: the same command goes on." }
                 @else { "All " (report.done.len()) " steps, in " (figure(report.seconds() / 60.0)) " minutes." }

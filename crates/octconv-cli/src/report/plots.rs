@@ -49,7 +49,8 @@ impl Axis {
         }
         let decades = (self.to / self.from).log10();
         let within: &[f64] = match decades {
-            ..0.9 => &[1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0],
+            ..0.45 => &[1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0],
+            ..0.9 => &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
             ..2.5 => &[1.0, 2.0, 5.0],
             _ => &[1.0],
         };
@@ -295,6 +296,12 @@ mod tests {
                     assert!((10.0..=90.0).contains(&axis.at(*value)), "{value}");
                 }
             }
+        }
+        // So far apart that the numbers have room.
+        for most in [1.2, 1.6, 2.0, 3.0, 5.0, 7.0, 30.0, 200.0, 1e6] {
+            let axis = Axis::log([0.8, most].into_iter(), [130.0, WIDTH - 16.0]);
+            let places: Vec<_> = axis.ticks().iter().map(|tick| axis.at(*tick)).collect();
+            assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= 30.0), "{most}: {places:?}");
         }
         let axis = Axis::log([1.0, 100.0].into_iter(), [0.0, 100.0]);
         assert!((axis.at(10.0) - 50.0).abs() < 0.1);
