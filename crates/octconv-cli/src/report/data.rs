@@ -24,7 +24,7 @@ pub struct Report {
     pub build: Build,
     pub options: Options,
     pub adapter: About,
-    /// Every step that was done, in order.
+    /// The steps that have ended, in order. Some of them failed or were refused.
     pub done: Vec<Done>,
     /// The step that is being done; null between steps. If the process ends in it, the next one skips it.
     pub begun: Option<String>,
@@ -74,7 +74,7 @@ pub struct Options {
     pub fast: bool,
 }
 
-/// A step that was done.
+/// A step that has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Done {

@@ -184,6 +184,8 @@ fn measure(
         device.context.engine().forget_pipelines();
         if !succeeded {
             drop(device);
+            // There may be no other.
+            folder.write(report)?;
             device = Device::require(&work::untuned()).context("opening the device again")?;
         }
     }
