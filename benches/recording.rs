@@ -26,7 +26,7 @@ fn planning(criterion: &mut Criterion) {
             b.iter(|| Plan::candidates(black_box(&spec), SIZE, &options, facts));
         });
         let mut tuned = Tuned::default();
-        let device = context.identity();
+        let device = context.identity().expect("a name");
         tuned.insert(&device, &Plan::new(&spec, SIZE, &options, facts).expect("a plan"));
         let choices = tuned.choices(&device).expect("what was inserted");
         group.bench_function("as tuned", |b| b.iter(|| choices.plan(black_box(&spec), SIZE, &options, facts)));

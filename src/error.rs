@@ -356,8 +356,8 @@ pub enum PlanMismatch {
     /// A layer's plan was made for a device with other facts, which give other dispatches.
     #[error("it was made for a device with other facts, and this device needs other dispatches")]
     Dispatches,
-    /// It was made for a device with other matrix units or subgroups, or whose driver has other faults.
-    #[error("it was made for a device with other matrix units, subgroups or faults of its driver")]
+    /// It was made for a device with other matrix units or subgroups, or with a driver that has other known faults.
+    #[error("it was made for a device with other matrix units or subgroups, or a driver with other known faults")]
     Units,
     /// One was made for a software device, the other for a GPU.
     #[error("it was made for software being {plan}, and the device's is {device}")]

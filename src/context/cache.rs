@@ -1,4 +1,4 @@
-//! A folder that keeps tuned variants and the driver's compiled pipelines between runs.
+//! A folder that keeps tuned variants, measured rates and the driver's compiled pipelines between runs.
 //!
 //! A file that cannot be read, is damaged, too large, or of another version counts as absent. Files are replaced whole. If two
 //! programs write the same file, the later one wins.
@@ -8,7 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::checksum::{seal, unseal};
-use crate::device::DeviceIdentity;
+use crate::device::{DeviceIdentity, Rates};
 use crate::error::Error;
 use crate::plan::Tuned;
 
@@ -51,6 +51,25 @@ impl Cache {
         self.write(&self.tuned_file(device), &all.to_bytes())
     }
 
+    /// How fast a device was when it was measured; `None` if its file is missing, damaged, or of another version.
+    pub fn rates(&self, device: &DeviceIdentity) -> Option<Rates> {
+        let bytes = read(&self.rates_file(device))?;
+        Rates::from_line(str::from_utf8(unseal(RATES, &bytes)?).ok()?)
+    }
+
+    /// Keeps how fast a device is, in place of what was kept before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cache`] if the file cannot be written.
+    pub fn keep_rates(&self, device: &DeviceIdentity, rates: &Rates) -> Result<(), Error> {
+        self.write(&self.rates_file(device), &seal(RATES, rates.to_line().as_bytes()))
+    }
+
+    fn rates_file(&self, device: &DeviceIdentity) -> PathBuf {
+        self.folder.join(format!("rates-{}", device.file_stem()))
+    }
+
     /// The driver's compiled pipelines, as [`Self::keep_pipelines`] got them from wgpu.
     pub(crate) fn pipelines(&self, key: &str) -> Option<Vec<u8>> {
         let bytes = read(&self.folder.join(key))?;
@@ -86,6 +105,9 @@ fn read(path: &Path) -> Option<Vec<u8>> {
     file.take(LARGEST + 1).read_to_end(&mut bytes).ok()?;
     Some(bytes).filter(|bytes| bytes.len() as u64 <= LARGEST)
 }
+
+/// The format of rates. Increase it whenever probes change what they measure.
+const RATES: &str = "rates 1";
 
 /// Contains the version, because a new version has other kernels.
 const PIPELINES: &str = concat!("pipelines ", env!("CARGO_PKG_VERSION"));

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cache::Cache;
-use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity};
+use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity, Rates};
 use crate::engine::{Engine, EngineOptions, Layer, scoped};
 use crate::error::Error;
 use crate::memory::with_room;
@@ -26,6 +26,8 @@ pub struct ContextOptions {
     pub software: Option<bool>,
     /// The fewest and the most threads of a subgroup: see [`EngineOptions::subgroup_sizes`].
     pub subgroup_sizes: Option<[u32; 2]>,
+    /// How fast the device is: see [`EngineOptions::rates`]. `None`: as the cache has it, if there is one.
+    pub rates: Option<Rates>,
     /// The tuned variants to follow. `None`: those of the cache, if there is one.
     pub tuned: Option<Arc<Tuned>>,
     /// Where tuned variants are read from, and the driver's compiled pipelines read and kept if it supports that.
@@ -137,13 +139,19 @@ impl Context {
             Some(cache) => KeptPipelines::open(cache, &device)?,
             None => None,
         };
-        let kept = || options.cache.as_ref().map(|cache| cache.tuned(&DeviceIdentity::of(&device.adapter_info())));
+        let identity = DeviceIdentity::of(&device.adapter_info());
+        let kept = options.cache.as_ref().zip(identity.as_ref());
+        let tuned = || kept.map(|(cache, identity)| Arc::new(cache.tuned(identity)));
+        // What stands for another kind of device has the rates of that kind.
+        let own = options.software.is_none_or(|software| software == facts.software);
+        let rates = || kept.filter(|_| own).and_then(|(cache, identity)| cache.rates(identity));
         let engine_options = EngineOptions {
             checked: options.checked,
             software: options.software,
             subgroup_sizes: options.subgroup_sizes,
             adapter: AdapterFacts::of(&adapter),
-            tuned: options.tuned.clone().or_else(|| kept().map(Arc::new)),
+            rates: options.rates.or_else(rates),
+            tuned: options.tuned.clone().or_else(tuned),
             pipeline_cache: pipelines.as_ref().map(|pipelines| pipelines.driver.clone()),
         };
         let engine = Engine::new(&device, engine_options);
@@ -191,8 +199,8 @@ impl Context {
         &self.engine
     }
 
-    /// The name under which tuned variants of the device are kept.
-    pub fn identity(&self) -> DeviceIdentity {
+    /// The name under which tuned variants and rates of the device are kept; `None` if it says nothing about itself.
+    pub fn identity(&self) -> Option<DeviceIdentity> {
         DeviceIdentity::of(&self.device.adapter_info())
     }
 

@@ -1,5 +1,6 @@
 //! What the planner needs to know about a device.
 
+use super::rates::Rates;
 use crate::error::Error;
 
 /// What the planner needs to know about a device.
@@ -18,8 +19,10 @@ pub struct DeviceFacts {
     /// The fewest and the most threads of a subgroup, both powers of two.
     pub subgroup_sizes: [u32; 2],
     /// Whether sums of products may be taken weight by weight, the order that GPUs run fastest. OpenGL drivers of Mesa
-    /// before 26 make wrong sums of it (`docs/decisions.md`).
+    /// before 26 compile that order wrongly (`docs/decisions.md`).
     pub weight_by_weight: bool,
+    /// How fast it is. The estimate of plans counts with it, and nothing else does.
+    pub rates: Rates,
 }
 
 /// The features that octconv uses if they are there. It needs none of them.
@@ -40,6 +43,7 @@ impl Default for DeviceFacts {
             matrix: None,
             subgroup_sizes: [wgpu::MINIMUM_SUBGROUP_MIN_SIZE, wgpu::MAXIMUM_SUBGROUP_MAX_SIZE],
             weight_by_weight: true,
+            rates: Rates::NOMINAL,
         }
     }
 }
@@ -65,6 +69,7 @@ impl DeviceFacts {
             subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
             weight_by_weight: info.backend != wgpu::Backend::Gl
                 || mesa(&info.driver_info).is_none_or(|major| major >= 26),
+            rates: Rates::of_class(info),
         }
     }
 
@@ -79,6 +84,12 @@ impl DeviceFacts {
         });
         let matrix = shapes.map(|shape| shape.m_size).max().filter(|_| self.features.contains(needs));
         Self { matrix, ..self }
+    }
+
+    /// Whether devices of these and of other facts can run the same kernels, however fast.
+    #[cfg(feature = "network")]
+    pub(crate) fn run_the_same(&self, other: &Self) -> bool {
+        *self == Self { rates: self.rates, ..other.clone() }
     }
 
     /// Threads that run in step. A GPU's wave has 32 or 64, a software device's vector 4 or 8.

@@ -3,8 +3,10 @@
 mod cost_model;
 mod facts;
 mod identity;
+mod rates;
 
-pub(crate) use cost_model::{GPU_THREADS, Part, Work};
+pub(crate) use cost_model::{Part, Work};
 pub use facts::{AdapterFacts, DeviceFacts};
 pub(crate) use facts::{Words, check_size};
 pub use identity::DeviceIdentity;
+pub use rates::Rates;

@@ -5,7 +5,7 @@ use super::layer::{Dispatch, Layer, PackedWeights};
 use super::pipelines::{Pipeline, Pipelines};
 use super::scope::{not_mapped, scoped};
 use super::tensors::{Tensors, tensor_bytes, validate_tensors};
-use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity};
+use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity, Rates};
 use crate::dims::{Dims, InputSize};
 use crate::error::{Error, PlanMismatch, Presence};
 use crate::kernels::Step;
@@ -33,6 +33,10 @@ pub struct EngineOptions {
     /// example says 4 to 64 for every device, but Apple's GPUs have 32. The matrix kernel counts on the most threads:
     /// if subgroups have fewer, some of them make no outputs; if they have more, results are wrong.
     pub subgroup_sizes: Option<[u32; 2]>,
+    /// How fast the device is, for the estimate that chooses kernels. `None`: as devices of its class are
+    /// ([`Rates::of_class`]), which also stands in for a rate that is no positive number. `Roofline::rates` gives measured
+    /// ones.
+    pub rates: Option<Rates>,
     /// Facts of the adapter. Without them, matrix units are not used.
     pub adapter: AdapterFacts,
     /// The variants that were measured to be the fastest, on this device and others. The planner's estimate decides for
@@ -77,15 +81,18 @@ impl Engine {
     /// An engine for `device`. It creates nothing on the device yet.
     pub fn new(device: &wgpu::Device, options: EngineOptions) -> Self {
         let identity = DeviceIdentity::of(&device.adapter_info());
-        let choices = options.tuned.as_ref().and_then(|tuned| tuned.choices(&identity));
+        let choices = options.tuned.as_ref().zip(identity).and_then(|(tuned, identity)| tuned.choices(&identity));
         let variable = || std::env::var_os(CHECKED_VARIABLE).is_some_and(|value| value != "0" && !value.is_empty());
         let facts = DeviceFacts::of(device).with_adapter(&options.adapter);
+        let software = options.software.unwrap_or(facts.software);
+        let class = if software == facts.software { facts.rates } else { Rates::of_kind(software) };
         Self {
             shared: Arc::new(Shared {
                 device: device.clone(),
                 facts: DeviceFacts {
-                    software: options.software.unwrap_or(facts.software),
+                    software,
                     subgroup_sizes: options.subgroup_sizes.unwrap_or(facts.subgroup_sizes),
+                    rates: options.rates.unwrap_or(class).or(class),
                     ..facts
                 },
                 adapter: options.adapter,

@@ -21,6 +21,8 @@ pub(crate) enum Probe {
     Read,
     /// Copies a buffer.
     Copy,
+    /// Loads that each wait for the one before.
+    Follow,
 }
 
 uniform! {
@@ -34,7 +36,7 @@ uniform! {
 }
 
 uniform! {
-    /// The uniform of multiply_matrices.wgsl.
+    /// The uniform of multiply_matrices.wgsl and follow.wgsl.
     struct Rounds {
         rounds: u32,
         unused_a: u32,
@@ -45,12 +47,25 @@ uniform! {
 
 uniform! {
     /// The uniform of read.wgsl and copy.wgsl.
-    #[derive(Default)]
     pub(crate) struct Walk {
         pub(crate) rounds: u32,
         pub(crate) workgroup_distance: u32,
         pub(crate) thread_distance: u32,
         pub(crate) distance: u32,
+        pub(crate) mask: u32,
+        pub(crate) unused_a: u32,
+        pub(crate) unused_b: u32,
+        pub(crate) unused_c: u32,
+    }
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        let mask = u32::MAX;
+        let (rounds, distance) = (0, 0);
+        let [workgroup_distance, thread_distance] = [0; 2];
+        let [unused_a, unused_b, unused_c] = [0; 3];
+        Self { rounds, workgroup_distance, thread_distance, distance, mask, unused_a, unused_b, unused_c }
     }
 }
 
@@ -73,6 +88,7 @@ impl Probe {
             }
             Self::Read => "probe of reading".into(),
             Self::Copy => "probe of copying".into(),
+            Self::Follow => "probe of loads that wait".into(),
         }
     }
 
@@ -99,6 +115,7 @@ impl Probe {
             }
             Self::Read => recipe("probes/read").binding("x", Access::Read).binding("y", Access::Write),
             Self::Copy => recipe("probes/copy").binding("x", Access::Read).binding("y", Access::Write),
+            Self::Follow => recipe("probes/follow").binding("x", Access::Read).binding("y", Access::Write),
         }
     }
 
@@ -120,6 +137,10 @@ impl Probe {
                 let tensors = vec![TensorId::XH, TensorId::XL, TensorId::YH, TensorId::YL];
                 Step::new(kernel, &rounds, tensors, grid)
             }
+            Self::Follow => {
+                let rounds = Rounds { rounds, unused_a: 0, unused_b: 0, unused_c: 0 };
+                Step::new(kernel, &rounds, vec![TensorId::XH, TensorId::YH], grid)
+            }
             Self::Read | Self::Copy => Step::new(kernel, &walk, vec![TensorId::XH, TensorId::YH], grid),
         }
     }
@@ -140,5 +161,6 @@ mod tests {
         }
         check::<Walk>(&Probe::Read.recipe());
         check::<Walk>(&Probe::Copy.recipe());
+        check::<Rounds>(&Probe::Follow.recipe());
     }
 }

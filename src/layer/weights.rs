@@ -64,10 +64,6 @@ pub struct Weights<'a> {
     pub norm_l: Option<BatchNorm<'a>>,
 }
 
-/// What a batch norm does to each channel of a frequency, if there is one: factors and shifts.
-#[cfg(feature = "network")]
-pub(crate) type Affine = Option<Vec<(f64, f64)>>;
-
 impl<'a> Weights<'a> {
     /// The kernel of a path.
     pub fn path(&self, path: Path) -> Option<&'a [f32]> {
@@ -79,8 +75,8 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// The kernel of H->H of `spec`, cut into that of the other input channels and that of these: of each row those of its
-    /// group, and all if these are all channels.
+    /// The kernel of H->H of `spec`, cut into that of the other input channels and that of these. `channels` are all
+    /// channels, or the layer has one group.
     #[cfg(feature = "network")]
     pub(crate) fn apart(&self, spec: &Spec, channels: &Range<u32>) -> (Vec<f32>, Vec<f32>) {
         let [_, columns, taps @ ..] = spec.weight_shape(Path::HH).map(|d| d as usize);
@@ -92,44 +88,6 @@ impl<'a> Weights<'a> {
             if chosen(i % columns.max(1)) { &mut these } else { &mut others }.extend_from_slice(weights);
         }
         (others, these)
-    }
-
-    /// What `read` makes of the weights that give for x what these give for x times factor plus shift. `affine` has the
-    /// factors and shifts of X_H and X_L. The layer pads nothing.
-    #[cfg(feature = "network")]
-    pub(crate) fn behind_norm<T>(&self, spec: &Spec, affine: &[Affine; 2], read: impl FnOnce(&Weights<'_>) -> T) -> T {
-        let of = |frequency: Frequency| if frequency == Frequency::High { 0 } else { 1 };
-        let mut shifts = [spec.output().high, spec.output().low].map(|c| vec![0.0; c as usize]);
-        let kernels = [Path::HH, Path::HL, Path::LH, Path::LL].map(|path| {
-            let (weights, affine) = (self.path(path)?, affine[of(path.input())].as_ref()?);
-            let [outputs, columns, taps @ ..] = spec.weight_shape(path).map(|d| d as usize);
-            let (taps, outputs) = (taps.iter().product::<usize>().max(1), outputs.max(1));
-            let rows_of_group = outputs.div_ceil(spec.path_groups(path).max(1) as usize);
-            let shifts = &mut shifts[of(path.output())];
-            let scaled = weights.chunks_exact(taps).enumerate().flat_map(|(i, taps)| {
-                let (row, column) = (i / columns.max(1), i % columns.max(1));
-                let (factor, shift) = affine[row / rows_of_group * columns + column];
-                shifts[row] += taps.iter().map(|&w| f64::from(w) * shift).sum::<f64>();
-                taps.iter().map(move |&w| (f64::from(w) * factor) as f32)
-            });
-            Some(scaled.collect::<Vec<f32>>())
-        });
-        // What the shifts make is taken from the mean of the batch norm behind the sum, or is one by itself.
-        let ones = shifts.each_ref().map(|shifts| vec![1.0; shifts.len()]);
-        let zeros = shifts.each_ref().map(|shifts| vec![0.0; shifts.len()]);
-        let norms = [self.norm_h, self.norm_l];
-        let moved: [Vec<f32>; 2] = [0, 1].map(|i| {
-            let mean = |c: usize, shift: f64| norms[i].map_or(shift, |norm| f64::from(norm.mean[c]) - shift) as f32;
-            shifts[i].iter().enumerate().map(|(c, &shift)| mean(c, shift)).collect()
-        });
-        let norm = |i: usize| match norms[i] {
-            Some(norm) => Some(BatchNorm { mean: &moved[i], ..norm }),
-            None if moved[i].is_empty() => None,
-            None => Some(BatchNorm { gamma: &ones[i], beta: &moved[i], mean: &zeros[i], var: &ones[i], eps: 0.0 }),
-        };
-        let [w_hh, w_hl, w_lh, w_ll] = kernels.each_ref().map(|kernel| kernel.as_deref());
-        let (bias_h, bias_l) = (self.bias_h, self.bias_l);
-        read(&Weights { w_hh, w_hl, w_lh, w_ll, bias_h, bias_l, norm_h: norm(0), norm_l: norm(1) })
     }
 
     /// The bias of an output.

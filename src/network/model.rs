@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::kernels::job::TensorId;
 use crate::kernels::packing::check_range;
 use crate::kernels::{excite, linear, scale};
-use crate::layer::{Frequency, Path, Weights};
+use crate::layer::{Path, Weights};
 use crate::precision::Dtype;
 
 /// A network with its weights on a device. Inferences of all sizes share weights and pipelines.
@@ -218,14 +218,6 @@ impl Model {
                     error => error,
                 })
             }
-            (Params::Normed(packing, norm), Task::Conv { spec, .. }) => {
-                let norm = &self.graph.nodes[*norm].name;
-                let factors = |frequency| self.checkpoint.factors(norm, frequency, eps);
-                let factors = [factors(Frequency::High)?, factors(Frequency::Low)?];
-                let weights = self.checkpoint.conv_weights(&node.name, eps);
-                weights.validate(spec)?;
-                weights.behind_norm(spec, &factors, |weights| packing.pack(spec, weights))
-            }
             (Params::Norm(frequency), _) => {
                 let pairs = self.checkpoint.factors(&node.name, *frequency, eps)?.unwrap_or_default();
                 for (channel, &(factor, shift)) in pairs.iter().enumerate() {
@@ -250,7 +242,7 @@ impl Model {
                 }
                 linear::pack(weight, bias, outputs as usize, inputs as usize, *dtype)
             }
-            (Params::Conv(_) | Params::Doubled(..) | Params::Normed(..), _) => Ok(Vec::new()),
+            (Params::Conv(_) | Params::Doubled(..), _) => Ok(Vec::new()),
         }
     }
 }

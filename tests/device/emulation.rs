@@ -8,8 +8,9 @@
 //! rows of left factors and columns of right factors that make them. A load reads them, a store writes them. So a matrix
 //! is only whole if all threads of its subgroup take part, and each reads what memory holds when it loads.
 //!
-//! A matrix that lies partly outside of its array is a fault, which GPUs do not report. Here all that a workgroup stores
-//! after it is NaN.
+//! A matrix that lies partly outside of its array is a fault, which GPUs do not report. So is one whose first element or
+//! whose stride is not a multiple of 16 bytes, which Vulkan asks for (VUID-RuntimeSpirv-OpCooperativeMatrixLoadKHR-08986).
+//! All that a workgroup stores then, and after it, is NaN.
 
 use std::collections::BTreeMap;
 
@@ -255,6 +256,7 @@ fn {name}_begin(matrix: {name}) -> u32 {{
         let helper = format!(
             "fn {load}(first: u32, stride: u32) -> {declared} {{
     {}
+    {}
     let loaded = {declared}_next();
     let begin = {declared}_begin(loaded);
     {}
@@ -262,6 +264,7 @@ fn {name}_begin(matrix: {name}) -> u32 {{
     }} }}
     return loaded;
 }}\n",
+            aligned(scalar),
             place(rows, columns),
             loops(outer, inner),
         );
@@ -290,20 +293,26 @@ fn {name}_begin(matrix: {name}) -> u32 {{
         let [rows, columns] = self.threads(matrix.side);
         let [down, across] = self.parts(matrix.side);
         let Array { scalar, length } = self.array(name);
+        let last = matrix.side - 1;
         let store = format!("{declared}_store_{}_{name}", if by_rows { "rows" } else { "columns" });
         let (r, c) = (format!("(row + i * {rows}u)"), format!("(column + j * {columns}u)"));
         let index = if by_rows { format!("{r} * stride + {c}") } else { format!("{c} * stride + {r}") };
         let helper = format!(
             "fn {store}(matrix: {declared}, first: u32, stride: u32) {{
     {}
+    // Every thread looks at the whole matrix: another one may store before the fault is known.
+    if first + {last}u * (stride + 1u) >= {length} {{ atomicStore(&emulated_fault, 1u); }}
+    {}
     let begin = {declared}_begin(matrix);
     {}
         let at = first + {index};
-        if at >= {length} {{ atomicStore(&emulated_fault, 1u); }}
-        else if atomicLoad(&emulated_fault) != 0u {{ {name}[at] = {scalar}(emulated_nan()); }}
-        else {{ {name}[at] = {declared}_parts[begin + i * {across}u + j]; }}
+        if at < {length} {{
+            let element = {declared}_parts[begin + i * {across}u + j];
+            {name}[at] = select(element, {scalar}(emulated_nan()), atomicLoad(&emulated_fault) != 0u);
+        }}
     }} }}
 }}\n",
+            aligned(scalar),
             place(rows, columns),
             loops(down, across),
         );
@@ -410,6 +419,12 @@ fn emulated_nan() -> f32 { return bitcast<f32>(emulated_nan_bits); }
 ";
         self.helpers.values().fold(fixed.to_string(), |text, helper| text + helper)
     }
+}
+
+/// A fault unless the first element and the stride are multiples of 16 bytes.
+fn aligned(scalar: &str) -> String {
+    let elements = if scalar == "f16" { 8 } else { 4 };
+    format!("if (first | stride) % {elements}u != 0u {{ atomicStore(&emulated_fault, 1u); }}")
 }
 
 /// The first row and column of a thread, of this many threads along the rows and along the columns.

@@ -667,66 +667,6 @@ fn other_upsamplings_stay() {
     }
 }
 
-/// A convolution of 1x1 does the batch norm in front of it, whatever its paths; one that pads a map with zeros does not.
-#[test]
-fn a_batch_norm_is_part_of_the_convolutions_behind_it() {
-    let norm = |activation| Node { name: "n".into(), op: Op::Norm { input: "a".into(), affine: true, activation } };
-    let one = |channels| Conv {
-        norm: true,
-        bias: true,
-        activation: Activation::Relu,
-        alpha: 0.5,
-        ..Conv::new("n", channels)
-    };
-    let a = || {
-        conv(
-            "a",
-            Conv {
-                activation: Activation::Relu,
-                ..Conv { alpha: 0.5, kernel: [3, 3], padding: [1, 1], ..Conv::new("input", 8) }
-            },
-        )
-    };
-    let plain = || conv("a", Conv { kernel: [3, 3], padding: [1, 1], ..Conv::new("input", 8) });
-    let takes: Vec<Vec<Node>> = vec![
-        vec![a(), norm(Activation::None), conv("b", one(6))],
-        vec![a(), norm(Activation::None), conv("b", Conv { norm: false, bias: false, ..one(6) })],
-        vec![a(), norm(Activation::None), conv("b", Conv { alpha: 0.0, groups: 2, ..one(6) })],
-        vec![a(), norm(Activation::None), conv("b", Conv { depthwise: true, ..one(8) })],
-        vec![a(), norm(Activation::None), conv("b", Conv { stride: 2, ..one(6) }), conv("c", one(4))],
-        vec![
-            plain(),
-            norm(Activation::None),
-            conv("b", Conv { alpha: 0.0, kernel: [3, 3], ..one(4) }),
-            conv("c", Conv { alpha: 0.0, stride: 2, downsample: Downsample::StridedConv, ..one(4) }),
-        ],
-    ];
-    for nodes in takes {
-        let network = network(nodes);
-        for rounding in [Rounding::Ceil, Rounding::Floor] {
-            let network = Network { rounding, ..network.clone() };
-            for size in [InputSize::image(1, 17, 14), InputSize::image(2, 12, 9)] {
-                assert!(!dispatched(&network, size, &[]).contains(&"n".to_owned()), "{network:?}");
-                assert!(dispatched(&network, size, &["n"]).contains(&"n".to_owned()), "{network:?}");
-                infer_in_all_types(&network, size);
-            }
-        }
-    }
-    let stays: Vec<Vec<Node>> = vec![
-        vec![a(), norm(Activation::None), conv("b", Conv { kernel: [3, 3], padding: [1, 1], ..one(6) })],
-        vec![a(), norm(Activation::Relu), conv("b", one(6))],
-        vec![a(), norm(Activation::None), conv("b", Conv { residual: Some("n".into()), ..one(8) })],
-        vec![a(), norm(Activation::None), conv("b", one(8)), add("c", &["b", "n"])],
-    ];
-    for nodes in stays {
-        let network = network(nodes);
-        let size = InputSize::image(1, 12, 10);
-        assert!(dispatched(&network, size, &[]).contains(&"n".to_owned()), "{network:?}");
-        let (found, expected) = infer(context(), &network, size);
-        close("stays", &found, &expected);
-    }
-}
-
 /// The sum writes what the next layer wants pooled, and is a dispatch for each frequency and each term but the first.
 #[test]
 fn sums_are_pooled_as_they_are_made() {

@@ -7,7 +7,7 @@ use std::thread;
 
 use octconv::tuning::{Effort, Progress, tune};
 use octconv::verify::{Case, Values};
-use octconv::{Cache, Context, ContextOptions, Error, InputSize, Options, Plan, Spec, Tuned, wgpu};
+use octconv::{Cache, Context, ContextOptions, Error, InputSize, Options, Plan, Rates, Spec, Tuned, wgpu};
 
 const EFFORT: Effort = Effort { candidates: 3, rounds: 4, sample_us: 50 };
 
@@ -57,8 +57,8 @@ fn the_winner_is_right_and_the_next_device_runs_it() {
     // Kept is another than the planner's choice, whichever has won.
     let other = &outcome.trials[1].plan;
     let mut found = Tuned::default();
-    found.insert(&context.identity(), other);
-    cache.keep_tuned(&context.identity(), &found).unwrap();
+    found.insert(&context.identity().unwrap(), other);
+    cache.keep_tuned(&context.identity().unwrap(), &found).unwrap();
     let plan = |context: &Context| context.engine().plan(&spec(), SIZE, &options()).unwrap();
     assert!(!plan(&context).is_tuned());
     let next = with_cache(&cache);
@@ -72,14 +72,14 @@ fn the_winner_is_right_and_the_next_device_runs_it() {
     assert!(given(Tuned::from_bytes(&found.to_bytes()).unwrap()));
 
     // A damaged file is as if it were not there, until it is written anew.
-    let file = cache.tuned_file(&context.identity());
+    let file = cache.tuned_file(&context.identity().unwrap());
     for damage in [b"".as_slice(), b"octconv tuned", &found.to_bytes()[1..], &[0xff; 300]] {
         fs::write(&file, damage).unwrap();
-        assert_eq!(cache.tuned(&context.identity()), Tuned::default());
+        assert_eq!(cache.tuned(&context.identity().unwrap()), Tuned::default());
         assert!(!plan(&with_cache(&cache)).is_tuned());
     }
-    cache.keep_tuned(&context.identity(), &found).unwrap();
-    assert_eq!(cache.tuned(&context.identity()), found);
+    cache.keep_tuned(&context.identity().unwrap(), &found).unwrap();
+    assert_eq!(cache.tuned(&context.identity().unwrap()), found);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_layer_that_cannot_run_is_refused() {
 fn those_who_write_at_once_leave_a_whole_file() {
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::new(folder.path());
-    let identity = crate::common::context().identity();
+    let identity = crate::common::context().identity().unwrap();
     let facts = crate::common::context().engine().facts();
     let plans = Plan::candidates(&spec(), SIZE, &options(), facts);
     let one = |plan: &Plan| {
@@ -134,6 +134,45 @@ fn those_who_write_at_once_leave_a_whole_file() {
     let error = blocked.keep_tuned(&identity, &left).unwrap_err();
     assert!(matches!(error, Error::Cache { .. }), "{error}");
     assert_eq!(blocked.tuned(&identity), Tuned::default());
+}
+
+/// Rates decide what the planner chooses: kept ones, given ones before them, and else those of the device's class.
+#[test]
+fn kept_rates_choose_kernels() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::new(folder.path());
+    let open = |rates| {
+        let options = ContextOptions { cache: Some(cache.clone()), rates, ..ContextOptions::default() };
+        crate::common::open(&options)
+    };
+    let rates = |context: &Context| context.engine().facts().rates;
+    let context = open(None);
+    let (identity, class) = (context.identity().unwrap(), Rates::of_class(&context.adapter().get_info()));
+    assert_eq!((rates(&context), cache.rates(&identity)), (class, None));
+    // On a device that does nothing but launch, one dispatch is the fastest.
+    let mut launching = class;
+    launching.launch = 1.0;
+    cache.keep_rates(&identity, &launching).unwrap();
+    assert_eq!((rates(&open(None)), cache.rates(&identity)), (launching, Some(launching)));
+    let mut computing = class;
+    computing.multiply_adds = 1e6;
+    computing.launch = 1e-12;
+    assert_eq!(rates(&open(Some(computing))), computing);
+    let dispatches =
+        |context: &Context| context.engine().plan(&spec(), SIZE, &Options::default()).unwrap().dispatches();
+    assert_eq!(dispatches(&open(None)), 1);
+    // What cannot be true is not believed.
+    let mut wrong = class;
+    wrong.bandwidth = f64::NAN;
+    assert_eq!(rates(&open(Some(wrong))), class);
+    // What stands for a GPU does not have the rates of a software device.
+    let gpu = ContextOptions { cache: Some(cache.clone()), software: Some(false), ..ContextOptions::default() };
+    assert_eq!(rates(&crate::common::open(&gpu)) == launching, !context.engine().facts().software);
+    // A damaged file is as if it were not there.
+    for file in files(&cache) {
+        fs::write(&file, b"octconv rates 1").unwrap();
+    }
+    assert_eq!((rates(&open(None)), cache.rates(&identity)), (class, None));
 }
 
 #[test]

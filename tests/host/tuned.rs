@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 fn device(name: &str, driver_info: &str) -> DeviceIdentity {
     let info = wgpu::AdapterInfo::new(wgpu::DeviceType::DiscreteGpu, wgpu::Backend::Vulkan);
-    DeviceIdentity::of(&wgpu::AdapterInfo { name: name.into(), driver_info: driver_info.into(), ..info })
+    let (name, driver_info) = (name.into(), driver_info.into());
+    DeviceIdentity::of(&wgpu::AdapterInfo { name, vendor: 0x1002, device: 1, driver_info, ..info }).unwrap()
 }
 
 fn spec(channels: u32, kernel: u32) -> Spec {

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use octconv::wgpu::AdapterInfo;
-use octconv::{Cache, Context, ContextOptions, Error};
+use octconv::{Cache, Context, ContextOptions, DeviceIdentity, Error};
 
 use crate::output::{one_line, tell};
 use crate::target::without_interruption;
@@ -74,6 +74,11 @@ pub fn cache() -> Option<Cache> {
 /// Options of a device that uses tuning results.
 pub fn cached() -> ContextOptions {
     ContextOptions { cache: cache(), ..ContextOptions::default() }
+}
+
+/// The name under which results of a device are kept.
+pub fn identity(context: &Context) -> Result<DeviceIdentity> {
+    context.identity().context("the adapter says neither its name nor a number: its results would be taken for others'")
 }
 
 /// An adapter in one line: its name, backend, kind and driver.

@@ -9,15 +9,16 @@ use octconv::ContextOptions;
 use octconv::roofline::{Bound, Effort, Rate, Roofline};
 use serde::{Deserialize, Serialize};
 
-use crate::device::{Device, describe};
-use crate::output;
-use crate::target::{Kind, Target};
+use crate::device::{Device, cache, describe};
+use crate::output::{self, tell};
+use crate::target::{Kind, Target, without_interruption};
 use crate::types::TypeArgs;
 
 /// Measure the most that the adapter can do: multiply-adds per second, bytes per second, and the cost of a dispatch.
 ///
 /// Each figure is the fastest of several probes and rounds, on the device's own clock if it has one. GFLOP/s count a
-/// multiply-add as two operations. Copied bytes are the bytes read and the bytes written.
+/// multiply-add as two operations. Copied bytes are the bytes read and the bytes written. The rates are kept in the cache,
+/// and decide from then on which kernels layers get on this adapter, if they are not tuned.
 #[derive(clap::Args)]
 pub struct Args {
     /// Write JSON to this file instead of the table ("-": to standard output)
@@ -31,6 +32,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let device = Device::require(&ContextOptions::default())?;
     let roofline = Roofline::measure(&device.context, Effort::Full)?;
     device.check()?;
+    keep(&device, &roofline);
     let name = describe(&device.context.adapter().get_info());
     let written = || Written { device: name.clone(), roofline: Measured::from(&roofline) };
     match (file, &args.json) {
@@ -43,6 +45,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         (None, None) => output::print(&table(&name, &roofline))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps the rates for the planner. If the cache cannot be written, the command says so, and goes on.
+pub fn keep(device: &Device, roofline: &Roofline) {
+    let facts = device.context.engine().facts();
+    let rates = roofline.rates(&facts.rates, facts.matrix);
+    let Some((cache, identity)) = cache().zip(device.context.identity()) else { return };
+    if let Err(error) = without_interruption(|| cache.keep_rates(&identity, &rates)) {
+        tell(&format!("warning: the rates are not kept: {error}"));
+    }
 }
 
 fn table(name: &str, roofline: &Roofline) -> String {
@@ -60,6 +72,11 @@ fn table(name: &str, roofline: &Roofline) -> String {
         line(what, rate.per_second * 1e-9, "GB/s", &(size.clone() + &rate.configuration));
     }
     line("an empty dispatch", roofline.launch * 1e6, "us", "one of many in a pass");
+    if let Some(fabric) = &roofline.fabric {
+        line("caches, read", fabric.cache.per_second * 1e-9, "GB/s", &fabric.cache.configuration);
+        line("a load that waits for another", fabric.latency * 1e9, "ns", "anywhere in 1 MiB");
+        let _ = writeln!(out, "{:<32} {:>10}", "threads that fill it", fabric.threads);
+    }
     out
 }
 
@@ -119,6 +136,21 @@ pub struct Measured {
     pub buffer_bytes: u64,
     /// Microseconds of an empty dispatch, one of many in a pass.
     pub launch_us: f64,
+    /// What bounds no layer, but decides which kernels are fast; null if it was not measured.
+    #[serde(default)]
+    pub fabric: Option<Fabric>,
+}
+
+/// How a device feeds its arithmetic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Fabric {
+    /// Caches that all threads read at once.
+    pub cache: Bandwidth,
+    /// Nanoseconds of a load that depends on the load before, somewhere in a buffer of 1 MiB.
+    pub latency_ns: f64,
+    /// The threads that fill the device.
+    pub threads: u64,
 }
 
 /// How fast a device multiplies and adds.
@@ -164,6 +196,11 @@ impl From<&Roofline> for Measured {
             copy: memory(&roofline.copy),
             buffer_bytes: roofline.buffer_bytes,
             launch_us: roofline.launch * 1e6,
+            fabric: roofline.fabric.as_ref().map(|fabric| Fabric {
+                cache: memory(&fabric.cache),
+                latency_ns: fabric.latency * 1e9,
+                threads: fabric.threads,
+            }),
         }
     }
 }

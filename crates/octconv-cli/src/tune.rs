@@ -134,7 +134,7 @@ pub fn run(args: &Args) -> Result<()> {
     if jobs.is_empty() {
         bail!("there is no layer to tune");
     }
-    let identity = context.identity();
+    let identity = device::identity(context)?;
     // If the folder cannot be written, this must fail now, not in minutes.
     keep(&mut cache, &identity, &Tuned::default(), out.is_some())?;
 

@@ -66,6 +66,7 @@ pub(crate) const FILES: &[(&str, &str)] = {
         "pointwise/tile_high",
         "pointwise/tile_low",
         "probes/copy",
+        "probes/follow",
         "probes/multiply_add",
         "probes/multiply_matrices",
         "probes/number",

@@ -38,7 +38,7 @@ impl Graph {
 
     /// The bytes that each node must move in any implementation: its inputs, its output and its weights once.
     ///
-    /// Batch norms, activations, concatenations and excitations count 0, because their neighbours can do their work. An
+    /// Batch norms, activations, gates, concatenations and excitations count 0, because their neighbours can do their work. An
     /// addition counts all inputs but one, because the node that makes that one can add the others. `activation`
     /// and `weight` are bytes per element (4 or 2). Counts saturate. Errors are those of [`Graph::shapes`].
     pub fn min_bytes(&self, size: InputSize, activation: u64, weight: u64) -> Result<Vec<u64>, Error> {

@@ -167,11 +167,7 @@ impl Graph {
             }
             (Task::Attention { .. }, Kind::Map(split), ValueShape::Map { size, .. }) => {
                 let [keys, values] = [1, 2].map(|i| node.inputs[i]);
-                let size_of = |id: ValueId| match shapes[id] {
-                    ValueShape::Map { size, .. } => Some(size),
-                    ValueShape::Vector { .. } => None,
-                };
-                if size_of(keys) != size_of(values) {
+                if shapes[keys].size() != shapes[values].size() {
                     let [keys, values] = [keys, values].map(|id| self.name(id));
                     return Err(refuse(format!("its keys {keys} and values {values} differ in size")));
                 }

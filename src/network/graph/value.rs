@@ -39,6 +39,14 @@ pub enum ValueShape {
 }
 
 impl ValueShape {
+    /// The size of a map at full resolution.
+    pub(crate) fn size(&self) -> Option<InputSize> {
+        match self {
+            Self::Map { size, .. } => Some(*size),
+            Self::Vector { .. } => None,
+        }
+    }
+
     pub(crate) fn map(split: Split, size: InputSize, rounding: Rounding) -> Self {
         let InputSize { n, t, h, w } = size;
         let full = Dims { n, c: split.high, t, h, w };

@@ -25,10 +25,7 @@ impl Uses<'_> {
     }
 
     fn size(&self, id: ValueId) -> Option<InputSize> {
-        match self.shapes[id] {
-            ValueShape::Map { size, .. } => Some(size),
-            ValueShape::Vector { .. } => None,
-        }
+        self.shapes[id].size()
     }
 
     /// The map that a node repeats 2x2 times, if it has high frequency alone.

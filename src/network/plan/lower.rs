@@ -56,12 +56,11 @@ impl<'a> Lowering<'a> {
     pub(super) fn node(&mut self, index: usize) -> Result<(), Error> {
         let node = &self.placement.graph.nodes[index];
         match self.placement.roles[index].clone() {
-            Role::Itself | Role::Normed(_) => {}
+            Role::Itself => {}
             Role::Hidden => return Ok(()),
             Role::Layer(layer) => return self.doubled(index, &layer),
         }
-        let input = self.placement.roles[index].input(self.placement.graph, node);
-        let (input, output) = (self.placement.places[input], self.placement.places[index + 1]);
+        let (input, output) = (self.placement.places[node.inputs[0]], self.placement.places[index + 1]);
         self.placement.check_sizes(output, "a map")?;
         let both = |input: Place| [(input.high, output.high), (input.low, output.low)];
         let mut pooled = false;
@@ -192,15 +191,7 @@ impl<'a> Lowering<'a> {
         let ValueShape::Map { size, .. } = self.placement.shapes[node.inputs[0]] else { return Ok(false) };
         let residual = node.residual.map(|id| self.placement.places[id]).unwrap_or_default();
         let x = Place { pooled: x.pooled.filter(|_| self.placement.pooled.read[index]), ..x };
-        let norm = match self.placement.roles[index] {
-            Role::Normed(norm) => Some(norm),
-            _ => None,
-        };
-        let params = |packing| match norm {
-            Some(norm) => Params::Normed(packing, norm),
-            None => Params::Conv(packing),
-        };
-        self.layer(index, index, spec, size, [x, residual, y], params)?;
+        self.layer(index, index, spec, size, [x, residual, y], Params::Conv)?;
         Ok(y.pooled.is_some())
     }
 
@@ -311,10 +302,7 @@ impl<'a> Lowering<'a> {
 
     /// Adds up maps, one after another. Only the last sum is rounded to the type of maps, and activated.
     fn add(&mut self, index: usize, node: &GraphNode, activation: Activation, y: Place) -> Result<(), Error> {
-        let of_inputs = |part: fn(Place) -> Option<Part>| -> Vec<Part> {
-            node.inputs.iter().filter_map(|&id| part(self.placement.places[id])).collect()
-        };
-        let [high, low] = [of_inputs(|place| place.high), of_inputs(|place| place.low)];
+        let [high, low] = self.inputs(node);
         for (terms, y, means) in [(high, y.high, y.pooled), (low, y.low, None)] {
             let Some((y, (&first, others))) = y.zip(terms.split_first()) else { continue };
             let mut sum = first;
@@ -338,6 +326,12 @@ impl<'a> Lowering<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The high frequencies of a node's inputs, and the low ones.
+    fn inputs(&self, node: &GraphNode) -> [Vec<Part>; 2] {
+        let places = || node.inputs.iter().map(|&id| self.placement.places[id]);
+        [places().filter_map(|place| place.high).collect(), places().filter_map(|place| place.low).collect()]
     }
 
     /// A new tensor for partial sums of a map, in f32.
@@ -365,10 +359,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn attention(&mut self, index: usize, node: &GraphNode, scale: Scale, y: Place) -> Result<(), Error> {
-        let of_inputs = |part: fn(Place) -> Option<Part>| -> Vec<Part> {
-            node.inputs.iter().filter_map(|&id| part(self.placement.places[id])).collect()
-        };
-        let [high, low] = [of_inputs(|place| place.high), of_inputs(|place| place.low)];
+        let [high, low] = self.inputs(node);
         for (inputs, y) in [(high, y.high), (low, y.low)] {
             let ([queries, keys, values], Some(y)) = (inputs.as_slice(), y) else { continue };
             let job = attention::Job {

@@ -4,7 +4,6 @@ mod doubled;
 mod lifetimes;
 mod lower;
 mod memory;
-mod normed;
 mod options;
 mod place;
 #[expect(clippy::module_inception, reason = "the module is named for what it makes")]

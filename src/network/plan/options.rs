@@ -2,6 +2,7 @@
 
 use crate::device::DeviceFacts;
 use crate::kernels::Types;
+use crate::network::graph::Graph;
 use crate::plan::Options;
 use crate::precision::{Accuracy, Precision};
 
@@ -20,6 +21,14 @@ impl NetworkOptions {
     /// The options that all layers share.
     pub(crate) fn layer(&self) -> Options {
         Options { precision: self.precision, accuracy: self.accuracy, ..Options::default() }
+    }
+
+    /// For each value of a network, whether a caller sees it: the answer, and the values that are kept.
+    pub(super) fn kept(&self, graph: &Graph) -> Vec<bool> {
+        let mut kept = vec![false; graph.nodes.len() + 1];
+        kept[graph.output] = true;
+        self.keep.iter().filter_map(|name| graph.find(name)).for_each(|id| kept[id] = true);
+        kept
     }
 
     pub(crate) fn types(&self, facts: &DeviceFacts) -> Types {

@@ -18,6 +18,8 @@ pub(super) struct Placement<'a> {
     pub(super) facts: &'a DeviceFacts,
     pub(super) shapes: &'a [ValueShape],
     pub(super) pooled: Pooled,
+    /// For each value, whether a caller sees it.
+    pub(super) kept: Vec<bool>,
     /// For each node, what becomes of it.
     pub(super) roles: Vec<Role>,
     pub(super) places: Vec<Place>,
@@ -33,10 +35,11 @@ impl<'a> Placement<'a> {
         options: &'a NetworkOptions,
         facts: &'a DeviceFacts,
     ) -> Self {
-        let roles = roles(graph, shapes, options);
-        let pooled = Pooled::new(graph, shapes, &roles, options, facts);
+        let kept = options.kept(graph);
+        let roles = roles(graph, shapes, &kept);
+        let pooled = Pooled::new(graph, shapes, options, facts);
         let places = vec![Place::default(); shapes.len()];
-        let mut placement = Self { graph, options, facts, shapes, pooled, roles, places, tensors: Vec::new() };
+        let mut placement = Self { graph, options, facts, shapes, pooled, kept, roles, places, tensors: Vec::new() };
         placement.place_concats();
         for id in 0..shapes.len() {
             if !placement.is_hidden(id) {
@@ -53,7 +56,7 @@ impl<'a> Placement<'a> {
 
     /// The values that a node reads, as it is planned.
     fn reads(&self, index: usize) -> Vec<ValueId> {
-        self.roles[index].reads(self.graph, &self.graph.nodes[index])
+        self.roles[index].reads(&self.graph.nodes[index])
     }
 
     pub(super) fn tensor(&mut self, bytes: u64) -> Span {
@@ -131,8 +134,8 @@ impl<'a> Placement<'a> {
                 let itself = |r: usize| matches!(self.roles[r], Role::Itself);
                 let readable = readers[id].iter().all(|&r| itself(r) && reads_slices(&graph.nodes[r].task));
                 // A value that is read back must not be a slice.
-                let kept = id == graph.output || self.options.keep.iter().any(|name| name == graph.name(id));
-                if id > 0 && concats == 1 && readable && !kept && !self.pooled.kept[id] && self.writes_slices(id) {
+                let whole = self.kept[id] || self.pooled.kept[id];
+                if id > 0 && concats == 1 && readable && !whole && self.writes_slices(id) {
                     self.places[id] = spot;
                 }
             }

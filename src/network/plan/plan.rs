@@ -115,9 +115,9 @@ impl NetworkPlan {
             PlanMismatch::Limits
         } else if self.facts.features != facts.features {
             PlanMismatch::Features { plan: self.facts.features, device: facts.features }
-        } else if self.facts.software == facts.software && self.facts != *facts {
+        } else if self.facts.software == facts.software && !self.facts.run_the_same(facts) {
             PlanMismatch::Units
-        } else if self.facts != *facts {
+        } else if self.facts.software != facts.software {
             PlanMismatch::Software { plan: self.facts.software, device: facts.software }
         } else {
             return Ok(());

@@ -6,7 +6,6 @@
 //! again for every block of output channels.
 
 use super::options::NetworkOptions;
-use super::roles::Role;
 use crate::device::DeviceFacts;
 use crate::dims::{Dims, InputSize};
 use crate::kernels::job::{Operand, TensorId};
@@ -23,20 +22,14 @@ pub(super) struct Pooled {
 }
 
 impl Pooled {
-    pub(super) fn new(
-        graph: &Graph,
-        shapes: &[ValueShape],
-        roles: &[Role],
-        options: &NetworkOptions,
-        facts: &DeviceFacts,
-    ) -> Self {
-        let reads: Vec<ValueId> = graph.nodes.iter().zip(roles).map(|(node, role)| role.input(graph, node)).collect();
+    pub(super) fn new(graph: &Graph, shapes: &[ValueShape], options: &NetworkOptions, facts: &DeviceFacts) -> Self {
         let mut gains = Gains { options, facts, known: Vec::new() };
         let mut kept = vec![false; shapes.len()];
         let mut worth = vec![0.0; shapes.len()];
         let mut read = vec![false; graph.nodes.len()];
-        for ((node, read), &input) in graph.nodes.iter().zip(&mut read).zip(&reads) {
+        for (node, read) in graph.nodes.iter().zip(&mut read) {
             let Task::Conv { spec, .. } = &node.task else { continue };
+            let input = node.inputs[0];
             let ValueShape::Map { size, .. } = shapes[input] else { continue };
             if !pools(spec) {
                 continue;
@@ -51,8 +44,8 @@ impl Pooled {
             let Some(pooled) = high.pooled_if_any(graph.network.rounding) else { continue };
             *kept = worth[id] > gains.cost(high, pooled, graph, id);
         }
-        for (read, &input) in read.iter_mut().zip(&reads) {
-            *read &= kept[input];
+        for (node, read) in graph.nodes.iter().zip(&mut read) {
+            *read = *read && kept[node.inputs[0]];
         }
         Self { kept, read }
     }

@@ -36,26 +36,15 @@ pub(super) enum Role {
     Hidden,
     /// It makes its value as this layer.
     Layer(Doubled),
-    /// A convolution that reads what the batch norm in front of it reads. This is the index of that node.
-    Normed(usize),
 }
 
 impl Role {
     /// The values that a node of this role reads.
-    pub(super) fn reads(&self, graph: &Graph, node: &GraphNode) -> Vec<ValueId> {
+    pub(super) fn reads(&self, node: &GraphNode) -> Vec<ValueId> {
         match self {
             Self::Itself => node.inputs.iter().chain(&node.residual).copied().collect(),
             Self::Hidden => Vec::new(),
             Self::Layer(layer) => layer.reads().collect(),
-            Self::Normed(norm) => graph.nodes[*norm].inputs.iter().chain(&node.residual).copied().collect(),
-        }
-    }
-
-    /// The map that a convolution of this role reads.
-    pub(super) fn input(&self, graph: &Graph, node: &GraphNode) -> ValueId {
-        match self {
-            Self::Normed(norm) => graph.nodes[*norm].inputs[0],
-            _ => node.inputs[0],
         }
     }
 }
@@ -67,7 +56,7 @@ pub(super) struct Uses<'a> {
     /// For each value the nodes that read it.
     pub(super) readers: Vec<Vec<usize>>,
     /// For each value whether a caller sees it.
-    pub(super) kept: Vec<bool>,
+    pub(super) kept: &'a [bool],
 }
 
 impl Uses<'_> {

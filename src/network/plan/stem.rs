@@ -29,14 +29,13 @@ impl Lowering<'_> {
         let id = index + 1;
         let readers = graph.nodes.iter().flat_map(|node| node.inputs.iter().chain(&node.residual));
         let alone = readers.filter(|&&read| read == id).count() == 1 && pool.inputs[0] == id;
-        let kept = id == graph.output || self.placement.options.keep.contains(&conv.name);
         let (x, between, y) =
             (self.placement.places[conv.inputs[0]], self.placement.places[id], self.placement.places[id + 1]);
         let (Some(map), Some(to), None) = (between.high.filter(Part::is_whole), y.high, between.low) else {
             return Ok(0);
         };
         let ValueShape::Map { size, .. } = self.placement.shapes[conv.inputs[0]] else { return Ok(0) };
-        if !alone || kept || conv.residual.is_some() || between.pooled.is_some() || x.low.is_some() {
+        if !alone || self.placement.kept[id] || conv.residual.is_some() || between.pooled.is_some() || x.low.is_some() {
             return Ok(0);
         }
         let others = self.placement.tensors.iter().enumerate().filter(|&(tensor, _)| tensor != map.span.tensor);

@@ -16,8 +16,6 @@ pub(crate) enum Params {
     Conv(Packing),
     /// The same, as those of an octave layer that reads these input channels as low frequency.
     Doubled(Packing, Spec, Range<u32>),
-    /// The same, behind the batch norm of the node with this index.
-    Normed(Packing, usize),
     /// The factors and shifts of a batch norm.
     Norm(Frequency),
     /// All matrices and biases of squeeze-and-excitation.

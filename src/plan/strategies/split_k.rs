@@ -4,7 +4,7 @@
 //! f32, into scratch. A last dispatch adds them up.
 
 use super::planner::{Planner, Pools};
-use crate::device::GPU_THREADS;
+use crate::device::Rates;
 use crate::error::Error;
 use crate::kernels::job::{Operand, OutputJob, Slice};
 use crate::kernels::{Step, reduce};
@@ -20,9 +20,12 @@ pub(super) fn steps(planner: &mut Planner) -> Result<Vec<Step>, Error> {
         path.source = planner.pooled(&mut pools, path.source, path.sampling.level)?;
         path.sampling.level = 0;
     }
-    let threads = planner.convolve(&job)?.work.parts.iter().map(|part| part.threads).sum();
+    let threads: u64 = planner.convolve(&job)?.work.parts.iter().map(|part| part.threads).sum();
     let channels = job.paths.iter().flatten().map(|path| planner.layer.spec.weight_shape(path.weights)[1]).min();
-    let slices = slices(threads, channels.unwrap_or(0));
+    let facts = planner.layer.facts;
+    // A few cores are always full. What runs there is what a GPU would run, to be tested.
+    let full = if facts.software { Rates::NOMINAL.threads } else { facts.rates.threads };
+    let slices = slices(full / threads.max(1), channels.unwrap_or(0));
     if slices < 2 {
         return Err(planner.refuse("there are threads enough, or too few input channels"));
     }
@@ -55,9 +58,8 @@ const MAX_SLICES: u64 = 16;
 /// The fewest input channels of a slice. No kernel that reads slices has a larger slab.
 const MIN_SLICE_CHANNELS: u32 = 16;
 
-/// The number of slices that gives the nominal GPU enough threads: a power of two.
-fn slices(threads: u64, channels: u32) -> u32 {
-    let wanted = GPU_THREADS / threads.max(1);
+/// The number of slices, a power of two: as many as fill the device, and no more than the channels allow.
+fn slices(wanted: u64, channels: u32) -> u32 {
     let slices = wanted.min(u64::from(channels / MIN_SLICE_CHANNELS)).clamp(1, MAX_SLICES);
     1 << slices.ilog2()
 }

@@ -16,7 +16,7 @@ use super::refusal::{self, NoRoom};
 use super::subjects::{LayerJob, Subjects};
 use super::unit::{Mode, Unit, filling_batch};
 use crate::bench::least_bytes;
-use crate::device::Device;
+use crate::device::{Device, identity};
 use crate::limits::Holds;
 use crate::network_source::Source;
 use crate::network_timing::{self, Form, Part};
@@ -349,7 +349,7 @@ fn unfused_layers(
     for layer in plan.layers().filter(|layer| layer.spec.input().low + layer.spec.output().low > 0) {
         if let Some(plan) = timing::unfused(context, layer.spec, layer.size, &layer.options) {
             debug_assert_eq!(plan.variant().strategy, Strategy::Unfused);
-            unfused.insert(&context.identity(), &plan);
+            unfused.insert(&identity(context)?, &plan);
         }
     }
     Ok(unfused)
@@ -365,7 +365,7 @@ fn found(context: &Context, subjects: &Subjects, report: &Report) -> Result<Tune
         let Some(row) = report.tune.iter().find(same) else { continue };
         let variant = Some(row.tried.winner.parse()?);
         let plan: Plan = context.engine().plan(&job.spec, job.size, &Options { variant, ..job.options })?;
-        found.insert(&context.identity(), &plan);
+        found.insert(&identity(context)?, &plan);
     }
     Ok(found)
 }

@@ -102,12 +102,22 @@ fn info_lists_adapters_and_choices() {
 
 #[test]
 fn the_roofline_is_measured() {
-    let roofline = json_of(&["roofline", "--json", "-"]);
+    let folder = tempfile::tempdir().unwrap();
+    let measured =
+        Outcome::of(octconv().args(["roofline", "--json", "-"]).env("OCTCONV_CACHE", folder.path())).succeeded();
+    let roofline: Value = serde_json::from_str(&measured).unwrap();
+    let kept = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(kept.into_iter().all(|name| name.to_str().unwrap().starts_with("rates-")));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     let positive = |value: &Value| assert!(value.as_f64().is_some_and(|v| v > 0.0 && v.is_finite()), "{roofline}");
     let arithmetic = roofline["arithmetic"].as_array().unwrap();
     assert_eq!((&arithmetic[0]["factors"], &arithmetic[0]["matrix"]), (&json!("f32"), &Value::Null));
     arithmetic.iter().for_each(|arithmetic| positive(&arithmetic["gflops"]));
     for number in [&roofline["read"]["gb_per_s"], &roofline["copy"]["gb_per_s"], &roofline["launch_us"]] {
+        positive(number);
+    }
+    let fabric = &roofline["fabric"];
+    for number in [&fabric["cache"]["gb_per_s"], &fabric["latency_ns"], &fabric["threads"]] {
         positive(number);
     }
     let adapter = &json_of(&["info", "--json"])["adapters"][0];
