@@ -40,7 +40,7 @@ pub use layer::{
 };
 #[cfg(feature = "network")]
 pub use layer::{LayerDescription, LayerFields, ListedLayer, MapChannels};
-pub use plan::{Choices, Family, Options, Plan, PlanTensor, Strategy, Tuned, Variant};
+pub use plan::{Choices, Family, Options, Plan, PlanTensor, Strategy, Tuned, Tuning, Variant};
 pub use precision::{Accuracy, Dtype, Precision};
 pub use wgpu;
 

@@ -1,5 +1,7 @@
 //! What the planner needs to know about a device.
 
+use std::fmt;
+
 use super::rates::Rates;
 use crate::error::Error;
 
@@ -32,6 +34,44 @@ const USEFUL_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::SUBGROUP)
     .union(wgpu::Features::PIPELINE_CACHE)
     .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+
+/// Those of them that change no kernel.
+const NOT_OF_KERNELS: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::PIPELINE_CACHE);
+
+/// What of a device decides which kernels there are for a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Abilities {
+    software: bool,
+    features: wgpu::Features,
+    matrix: Option<u32>,
+    subgroup_sizes: [u32; 2],
+    weight_by_weight: bool,
+    invocations: u32,
+    shared_bytes: u32,
+    buffers: u32,
+}
+
+impl fmt::Display for Abilities {
+    /// In a form for files, without tabs and line breaks.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A whole pattern, so that the compiler names a new field here.
+        let Self { software, features, matrix, subgroup_sizes, weight_by_weight, invocations, shared_bytes, buffers } =
+            self;
+        let [least, most] = subgroup_sizes;
+        write!(f, "{} i{invocations} s{shared_bytes} b{buffers}", if *software { "software" } else { "gpu" })?;
+        let flags = [
+            (wgpu::Features::SHADER_F16, " f16"),
+            (wgpu::Features::SHADER_INT64, " int64"),
+            (wgpu::Features::SUBGROUP, " subgroups"),
+            (wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, " matrices"),
+        ];
+        flags.iter().filter(|(feature, _)| features.contains(*feature)).try_for_each(|(_, name)| f.write_str(name))?;
+        if let Some(side) = matrix {
+            write!(f, " {side}x{side} in {least}..{most}")?;
+        }
+        f.write_str(if *weight_by_weight { "" } else { " by channel" })
+    }
+}
 
 impl Default for DeviceFacts {
     /// A GPU with wgpu's default limits and no features, as an embedder gets it without asking for more.
@@ -92,6 +132,21 @@ impl DeviceFacts {
         *self == Self { rates: self.rates, ..other.clone() }
     }
 
+    /// Everything of the device that decides which kernels there are for a layer, in a line for files.
+    pub(crate) fn abilities(&self) -> Abilities {
+        let limits = &self.limits;
+        Abilities {
+            software: self.software,
+            features: self.features & USEFUL_FEATURES.difference(NOT_OF_KERNELS),
+            matrix: self.matrix,
+            subgroup_sizes: self.subgroup_sizes,
+            weight_by_weight: self.weight_by_weight,
+            invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
+            shared_bytes: limits.max_compute_workgroup_storage_size,
+            buffers: limits.max_storage_buffers_per_shader_stage,
+        }
+    }
+
     /// Threads that run in step. A GPU's wave has 32 or 64, a software device's vector 4 or 8.
     fn vector(&self) -> u32 {
         if self.software { 8 } else { 32 }
@@ -140,12 +195,7 @@ impl AdapterFacts {
 }
 
 /// Refuses a buffer that cannot be bound whole, or that has more elements than 32-bit indices reach.
-pub(crate) fn check_size(
-    what: impl std::fmt::Display,
-    elements: u64,
-    bytes: u64,
-    facts: &DeviceFacts,
-) -> Result<(), Error> {
+pub(crate) fn check_size(what: impl fmt::Display, elements: u64, bytes: u64, facts: &DeviceFacts) -> Result<(), Error> {
     let index = u64::from(u32::MAX / 2);
     if elements > index {
         let limit = "the number of elements that 32-bit indices reach";

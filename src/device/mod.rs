@@ -6,7 +6,7 @@ mod identity;
 mod rates;
 
 pub(crate) use cost_model::{Part, Work};
+pub(crate) use facts::{Abilities, Words, check_size};
 pub use facts::{AdapterFacts, DeviceFacts};
-pub(crate) use facts::{Words, check_size};
 pub use identity::DeviceIdentity;
 pub use rates::Rates;

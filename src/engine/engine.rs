@@ -4,7 +4,7 @@
 use super::layer::{Dispatch, Layer, PackedWeights};
 use super::pipelines::{Pipeline, Pipelines};
 use super::scope::{not_mapped, scoped};
-use super::tensors::{Tensors, tensor_bytes, validate_tensors};
+use super::tensors::{Tensors, validate_tensors};
 use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity, Rates};
 use crate::dims::{Dims, InputSize};
 use crate::error::{Error, PlanMismatch, Presence};
@@ -231,7 +231,7 @@ impl Engine {
         validate_tensors(plan, tensors, alignment)?;
 
         let scratch = plan.scratch.iter().map(|&dims| {
-            let size = tensor_bytes(plan, dims);
+            let size = plan.tensor_bytes(dims);
             let descriptor = wgpu::BufferDescriptor {
                 label: Some("octconv scratch"),
                 size,
@@ -256,7 +256,7 @@ impl Engine {
                     wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                         buffer: tensor.buffer,
                         offset: tensor.offset,
-                        size: std::num::NonZeroU64::new(tensor_bytes(plan, dims)),
+                        size: std::num::NonZeroU64::new(plan.tensor_bytes(dims)),
                     })
                 }),
             })?);

@@ -1,6 +1,5 @@
 //! The caller's tensors, and the check that they fit a plan.
 
-use crate::dims::Dims;
 use crate::error::{BindingProblem, Error, Presence};
 use crate::kernels::job::TensorId;
 use crate::plan::Plan;
@@ -122,7 +121,7 @@ pub(super) fn validate_tensors(plan: &Plan, tensors: &Tensors, alignment: u64) -
         if offset % alignment != 0 {
             return problem(BindingProblem::Alignment { offset, alignment });
         }
-        let needs = tensor_bytes(plan, dims);
+        let needs = plan.tensor_bytes(dims);
         if offset.checked_add(needs).is_none_or(|end| end > buffer.size()) {
             return problem(BindingProblem::Size { needs, dims, offset, size: buffer.size() });
         }
@@ -136,7 +135,7 @@ pub(super) fn validate_tensors(plan: &Plan, tensors: &Tensors, alignment: u64) -
                 let problem = BindingProblem::Shared(other_id.name());
                 return Err(Error::Binding { tensor: id.name(), problem });
             }
-            let end = |tensor: &TensorBinding, dims| tensor.offset + tensor_bytes(plan, dims);
+            let end = |tensor: &TensorBinding, dims| tensor.offset + plan.tensor_bytes(dims);
             let apart = end(&tensor, dims) <= other.offset || end(&other, other_dims) <= tensor.offset;
             if written && !apart {
                 let problem = BindingProblem::Overlap(other_id.name());
@@ -145,9 +144,4 @@ pub(super) fn validate_tensors(plan: &Plan, tensors: &Tensors, alignment: u64) -
         }
     }
     Ok(())
-}
-
-/// Bytes that a tensor binds: a multiple of 4.
-pub(super) fn tensor_bytes(plan: &Plan, dims: Dims) -> u64 {
-    (dims.elements() * plan.options.precision.activations.bytes()).next_multiple_of(4)
 }

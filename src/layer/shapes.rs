@@ -14,7 +14,8 @@ pub struct Shapes {
     pub x_h: Option<Dims>,
     /// X_L `[n, c_low, t, h/2, w/2]`, halves rounded as the specification says.
     pub x_l: Option<Dims>,
-    /// pool(X_H) `[n, c_high, t, h/2, w/2]`, which a layer can read instead of pooling X_H itself.
+    /// pool(X_H) `[n, c_high, t, h/2, w/2]`, if the layer can read it instead of pooling X_H itself
+    /// ([`Spec::pools_input`]).
     pub x_p: Option<Dims>,
     /// Y_H, and the residual that is added to it.
     pub y_h: Option<Dims>,
@@ -43,6 +44,12 @@ impl Sampling {
 }
 
 impl Spec {
+    /// Whether a path of the layer averages X_H over 2x2 positions. Then the layer can read pool(X_H) in place of doing so
+    /// itself: [`Options::pooled_input`](crate::Options::pooled_input).
+    pub fn pools_input(&self) -> bool {
+        [Path::HH, Path::HL].into_iter().any(|path| self.has(path) && self.sampling(path).level > 0)
+    }
+
     pub(crate) fn sampling(&self, path: Path) -> Sampling {
         let (level, upsample) = match (path, self.stride) {
             (Path::HH | Path::LL, 1) => (0, false),
@@ -159,7 +166,7 @@ impl Spec {
         Ok(Shapes {
             x_h,
             x_l: (self.input.low > 0).then_some(half),
-            x_p: x_h.and_then(pooled),
+            x_p: x_h.filter(|_| self.pools_input()).and_then(pooled),
             y_h,
             y_l,
             y_p: y_h.and_then(pooled),

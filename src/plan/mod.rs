@@ -8,9 +8,11 @@ mod options;
 mod plan;
 mod strategies;
 mod tuned;
+mod tuning;
 mod variant;
 
 pub use options::Options;
 pub use plan::{Plan, PlanTensor};
 pub use tuned::{Choices, Tuned};
+pub use tuning::Tuning;
 pub use variant::{Family, Strategy, Variant};

@@ -4,7 +4,7 @@ use super::variant::Variant;
 use crate::device::DeviceFacts;
 use crate::error::Error;
 use crate::kernels::job::Slice;
-use crate::layer::{Downsample, Frequency, Path, Shapes, Spec};
+use crate::layer::{Downsample, Frequency, Shapes, Spec};
 use crate::precision::{Accuracy, Dtype, Precision};
 
 /// How a layer is to be run: everything that its specification does not say.
@@ -48,8 +48,7 @@ pub(super) fn validate_options(
             let allowed = "must be off where the layer strides instead of pooling";
             return Err(Error::argument("pooled_input", "on", allowed));
         }
-        let pools = |path| spec.has(path) && spec.sampling(path).level > 0;
-        if shapes.x_p.is_none() || ![Path::HH, Path::HL].into_iter().any(pools) {
+        if shapes.x_p.is_none() {
             return Err(Error::argument("pooled_input", "on", "must be off where the layer does not pool X_H"));
         }
     }

@@ -7,8 +7,9 @@ use super::layer::LayerOnDevice;
 use super::limits::{check_limits, scratch_bytes};
 use super::options::Options;
 use super::strategies::{self, Planner};
+use super::tuning::Tuning;
 use super::variant::{Strategy, Variant};
-use crate::device::DeviceFacts;
+use crate::device::{Abilities, DeviceFacts};
 use crate::dims::{Dims, InputSize};
 use crate::error::Error;
 use crate::kernels::Step;
@@ -17,6 +18,7 @@ use crate::kernels::packing::Packing;
 #[cfg(feature = "network")]
 use crate::layer::{Frequency, Path};
 use crate::layer::{Shapes, Spec};
+use crate::precision::Dtype;
 
 /// A tensor that a caller binds for a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub struct PlanTensor {
     pub name: &'static str,
     /// Its shape.
     pub dims: Dims,
+    /// The type of its elements.
+    pub dtype: Dtype,
+    /// The bytes that it takes, a multiple of 4: an odd number of f16 elements takes two more than these have.
+    pub bytes: u64,
     /// Whether the layer writes it. If not, it reads it.
     pub written: bool,
 }
@@ -41,7 +47,9 @@ pub struct Plan {
     pub(crate) variant: Variant,
     pub(crate) steps: Vec<Step>,
     pub(crate) scratch: Vec<Dims>,
-    pub(crate) tuned: bool,
+    pub(crate) tuning: Tuning,
+    /// Of the device that it was planned for.
+    pub(crate) abilities: Abilities,
 }
 
 impl Plan {
@@ -116,7 +124,9 @@ impl Plan {
         check_limits(layer, variant, &steps, &scratch)?;
         let LayerOnDevice { size, shapes, .. } = *layer;
         let (spec, options) = (layer.spec.clone(), *layer.options);
-        Ok(Self { spec, size, options, shapes, variant, steps, scratch, tuned: false })
+        let tuning = if options.variant.is_some() { Tuning::Forced } else { Tuning::UnknownDevice };
+        let abilities = layer.facts.abilities();
+        Ok(Self { spec, size, options, shapes, variant, steps, scratch, tuning, abilities })
     }
 
     /// The dispatch that makes a band of Y_H: as many rows as `y` has, from row `first` on, into a tensor of shape `y`.
@@ -185,7 +195,12 @@ impl Plan {
 
     /// Whether the variant was chosen because it was measured to be the fastest. If not, it was estimated or forced.
     pub fn is_tuned(&self) -> bool {
-        self.tuned
+        self.tuning == Tuning::Used
+    }
+
+    /// Whether the variant was chosen because it was measured to be the fastest, or why not.
+    pub fn tuning(&self) -> Tuning {
+        self.tuning
     }
 
     /// Number of dispatches.
@@ -227,8 +242,20 @@ impl Plan {
 
     /// The tensors that the caller binds: exactly these of [`Tensors`](crate::Tensors) must be given.
     pub fn tensors(&self) -> Vec<PlanTensor> {
-        let tensor = |(id, dims, written): (TensorId, Dims, bool)| PlanTensor { name: id.name(), dims, written };
+        let dtype = self.options.precision.activations;
+        let tensor = |(id, dims, written): (TensorId, Dims, bool)| PlanTensor {
+            name: id.name(),
+            dims,
+            dtype,
+            bytes: self.tensor_bytes(dims),
+            written,
+        };
         self.interface().into_iter().map(tensor).collect()
+    }
+
+    /// Bytes that a tensor of this shape binds: a multiple of 4.
+    pub(crate) fn tensor_bytes(&self, dims: Dims) -> u64 {
+        (dims.elements() * self.options.precision.activations.bytes()).next_multiple_of(4)
     }
 
     /// The tensors that the caller binds: id, shape, and whether the layer writes it.

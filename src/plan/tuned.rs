@@ -3,14 +3,15 @@
 //! Nothing here touches a device or a disk. `src/tuning/` measures; `src/context/cache.rs` reads and writes files.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::str;
 
 use super::options::Options;
 use super::plan::Plan;
+use super::tuning::Tuning;
 use super::variant::Variant;
 use crate::checksum::{seal, unseal};
-use crate::device::{DeviceFacts, DeviceIdentity};
+use crate::device::{Abilities, DeviceFacts, DeviceIdentity};
 use crate::dims::InputSize;
 use crate::error::Error;
 use crate::kernels::job::Slice;
@@ -18,7 +19,7 @@ use crate::layer::{Groups, Spec};
 use crate::precision::{Accuracy, Dtype, Precision};
 
 /// Increase it whenever the format of the lines in [`Tuned::to_bytes`] changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The fastest measured variants of layers, for any number of devices.
 ///
@@ -30,11 +31,12 @@ pub struct Tuned {
 }
 
 impl Tuned {
-    /// Records that the variant of `plan` is the fastest for its layer, size and options on `device`.
+    /// Records that the variant of `plan` is the fastest for its layer, size and options on `device`, with the features and
+    /// limits that it was planned for.
     pub fn insert(&mut self, device: &DeviceIdentity, plan: &Plan) {
         let choices = self.devices.entry(device.clone()).or_default();
         let choice = Choice { variant: plan.variant(), kernels: checksum(plan) };
-        choices.entries.insert(key(plan.spec(), plan.size(), plan.options()), choice);
+        choices.entries.insert(key(plan.spec(), plan.size(), plan.options(), &plan.abilities), choice);
     }
 
     /// The fastest variants on a device, if any are known.
@@ -119,26 +121,38 @@ impl Choices {
 
     /// Plans a layer: with the variant that `options` force, or else with its tuned variant, or else by [`Plan::new`].
     ///
-    /// A tuned variant is ignored if a device of these `facts` cannot run it, or if its kernels have changed since.
-    /// Pure: touches no device.
+    /// A tuned variant is ignored if it was tuned with other features or limits than those of `facts`, or if its kernels
+    /// have changed since: [`Plan::tuning`] says so. Pure: touches no device.
     ///
     /// # Errors
     ///
     /// Those of [`Plan::new`].
     pub fn plan(&self, spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Result<Plan, Error> {
         match self.tuned_plan(spec, size, options, facts) {
-            Some(plan) => Ok(plan),
-            None => Plan::new(spec, size, options, facts),
+            Ok(plan) => Ok(plan),
+            Err(tuning) => Ok(Plan { tuning, ..Plan::new(spec, size, options, facts)? }),
         }
     }
 
-    fn tuned_plan(&self, spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Option<Plan> {
-        if options.variant.is_some() || self.entries.is_empty() {
-            return None;
+    fn tuned_plan(&self, spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Result<Plan, Tuning> {
+        if options.variant.is_some() {
+            return Err(Tuning::Forced);
         }
-        let choice = self.entries.get(&key(spec, size, options))?;
-        let plan = Plan::with_variant(spec, size, options, facts, choice.variant).ok()?;
-        (checksum(&plan) == choice.kernels).then_some(Plan { tuned: true, ..plan })
+        if self.entries.is_empty() {
+            return Err(Tuning::UnknownDevice);
+        }
+        let layer = key_of_layer(spec, size, options);
+        let choice = self.entries.get(&on(&layer, facts.abilities())).ok_or_else(|| {
+            let start = on(&layer, "");
+            let next = self.entries.range(start.clone()..).next();
+            let tuned = next.is_some_and(|(key, _)| key.starts_with(&start));
+            if tuned { Tuning::OtherFeatures } else { Tuning::UnknownLayer }
+        })?;
+        let plan = Plan::with_variant(spec, size, options, facts, choice.variant).map_err(|_| Tuning::Illegal)?;
+        if checksum(&plan) != choice.kernels {
+            return Err(Tuning::OtherKernels);
+        }
+        Ok(Plan { tuning: Tuning::Used, ..plan })
     }
 }
 
@@ -158,7 +172,16 @@ fn checksum(plan: &Plan) -> u32 {
 }
 
 /// Everything that decides what a layer can run and how fast, in a line without tabs.
-fn key(spec: &Spec, size: InputSize, options: &Options) -> String {
+fn key(spec: &Spec, size: InputSize, options: &Options, abilities: &Abilities) -> String {
+    on(&key_of_layer(spec, size, options), abilities)
+}
+
+fn on(layer: &str, abilities: impl fmt::Display) -> String {
+    format!("{layer} on {abilities}")
+}
+
+/// Everything about a layer that decides what it can run and how fast.
+fn key_of_layer(spec: &Spec, size: InputSize, options: &Options) -> String {
     // Whole patterns, so that the compiler names a new field here.
     let Spec {
         input,
@@ -238,7 +261,7 @@ mod tests {
         let size = InputSize::image(1, 12, 10);
         let options = Options::default();
         let base = spec().build().unwrap();
-        let mut keys = vec![key(&base, size, &options)];
+        let mut keys = vec![key_of_layer(&base, size, &options)];
         let time = crate::TimeAxis { kernel: 3, stride: 2, padding: 1, dilation: 1 };
         let specs = [
             spec().kernel([5, 3]),
@@ -266,9 +289,9 @@ mod tests {
             Spec::builder(32, 32).alpha(0.5, 0.25).kernel([3, 3]).same_padding(),
             Spec::builder(64, 32).alpha(0.5, 0.5).kernel([3, 3]).same_padding(),
         ];
-        keys.extend(specs.map(|spec| key(&spec.build().unwrap(), size, &options)));
+        keys.extend(specs.map(|spec| key_of_layer(&spec.build().unwrap(), size, &options)));
         let sizes = [(2, 1, 12, 10), (1, 2, 12, 10), (1, 1, 10, 12), (1, 1, 12, 12)];
-        keys.extend(sizes.map(|(n, t, h, w)| key(&base, InputSize::video(n, t, h, w), &options)));
+        keys.extend(sizes.map(|(n, t, h, w)| key_of_layer(&base, InputSize::video(n, t, h, w), &options)));
         let slice = Some(Slice { first: 4, of: 40 });
         let precision = options.precision;
         let all = [
@@ -282,7 +305,7 @@ mod tests {
             Options { high_slice: Some(Slice { first: 5, of: 40 }), ..options },
             Options { high_slice: Some(Slice { first: 4, of: 41 }), ..options },
         ];
-        keys.extend(all.iter().map(|options| key(&base, size, options)));
+        keys.extend(all.iter().map(|options| key_of_layer(&base, size, options)));
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len(), "{keys:#?}");
         assert!(keys.iter().all(|key| !key.contains(['\t', '\n'])));
@@ -299,20 +322,62 @@ mod tests {
         let entry = |choices: &mut Choices, change: fn(&mut Choice)| choices.entries.values_mut().for_each(change);
         let variant = |choices: &Choices| {
             let plan = choices.plan(&spec, size, &options, &facts).unwrap();
-            (plan.variant(), plan.is_tuned())
+            (plan.variant(), plan.tuning())
         };
         let mut choices = tuned.choices(&device).unwrap().clone();
         let planned = Plan::new(&spec, size, &options, &facts).unwrap().variant();
         assert_ne!(planned, chosen.variant());
-        assert_eq!(variant(&choices), (chosen.variant(), true));
+        assert_eq!(variant(&choices), (chosen.variant(), Tuning::Used));
         entry(&mut choices, |choice| choice.kernels ^= 1);
-        assert_eq!(variant(&choices), (planned, false));
+        assert_eq!(variant(&choices), (planned, Tuning::OtherKernels));
         entry(&mut choices, |choice| {
             choice.kernels ^= 1;
             // This variant cannot run a layer of 3x3.
             choice.variant = "fused/pointwise".parse::<Variant>().unwrap().tiled().next().unwrap();
         });
-        assert_eq!(variant(&choices), (planned, false));
+        assert_eq!(variant(&choices), (planned, Tuning::Illegal));
+        assert_eq!(variant(&Choices::default()), (planned, Tuning::UnknownDevice));
+    }
+
+    /// Each set of features has a choice of its own.
+    #[test]
+    fn choices_of_devices_with_other_features_stay_apart() {
+        let (spec, size, options) = (spec().build().unwrap(), InputSize::image(1, 12, 10), Options::default());
+        let device = DeviceIdentity("a device".into());
+        let small = DeviceFacts::default();
+        let limits = wgpu::Limits { max_compute_workgroup_storage_size: 32 << 10, ..small.limits.clone() };
+        let features = [wgpu::Features::SHADER_F16, wgpu::Features::SHADER_INT64, wgpu::Features::SUBGROUP];
+        let all = [
+            small.clone(),
+            DeviceFacts { limits, ..small.clone() },
+            DeviceFacts { software: true, ..small.clone() },
+            DeviceFacts { weight_by_weight: false, ..small.clone() },
+            DeviceFacts { matrix: Some(8), ..small.clone() },
+            DeviceFacts { matrix: Some(16), ..small.clone() },
+        ];
+        let with = features.map(|features| DeviceFacts { features, ..small.clone() });
+        let all: Vec<_> = all.into_iter().chain(with).collect();
+        let mut tuned = Tuned::default();
+        for (i, facts) in all.iter().enumerate() {
+            let plan = |tuned: &Tuned| match tuned.choices(&device) {
+                Some(choices) => choices.plan(&spec, size, &options, facts).unwrap(),
+                None => Choices::default().plan(&spec, size, &options, facts).unwrap(),
+            };
+            let expected = if i == 0 { Tuning::UnknownDevice } else { Tuning::OtherFeatures };
+            assert_eq!(plan(&tuned).tuning(), expected, "{facts:?}");
+            let chosen = Plan::candidates(&spec, size, &options, facts).swap_remove(1 + i % 2);
+            tuned.insert(&device, &chosen);
+            assert_eq!((plan(&tuned).variant(), plan(&tuned).tuning()), (chosen.variant(), Tuning::Used));
+            assert_eq!(tuned.len(), i + 1);
+        }
+        // What changes no kernel needs no tuning.
+        let timed = DeviceFacts { features: wgpu::Features::TIMESTAMP_QUERY, ..small };
+        let choices = tuned.choices(&device).unwrap();
+        assert!(choices.plan(&spec, size, &options, &timed).unwrap().is_tuned());
+        let other = choices.plan(&spec, InputSize::image(1, 12, 12), &options, &timed).unwrap();
+        assert_eq!(other.tuning(), Tuning::UnknownLayer);
+        let forced = Options { variant: Some(other.variant()), ..options };
+        assert_eq!(choices.plan(&spec, size, &forced, &timed).unwrap().tuning(), Tuning::Forced);
     }
 
     #[test]

@@ -129,7 +129,6 @@ fn check_inputs(spec: &Spec, shapes: &Shapes, inputs: &Inputs) -> Result<(), Err
     let none = Dims { n: 0, c: 0, t: 0, h: 0, w: 0 };
     // X_H may be absent if pool(X_H) is given and no path reads X_H at full resolution.
     let pooled = inputs.x_p.is_some();
-    let pools = [Path::HH, Path::HL].into_iter().any(|path| spec.has(path) && spec.sampling(path).level > 0);
     let full = Path::ALL
         .into_iter()
         .any(|path| spec.has(path) && path.input() == Frequency::High && (!pooled || spec.sampling(path).level == 0));
@@ -137,7 +136,7 @@ fn check_inputs(spec: &Spec, shapes: &Shapes, inputs: &Inputs) -> Result<(), Err
     for (name, slice, wanted, shape) in [
         ("x_h", inputs.x_h, x_h, shapes.x_h),
         ("x_l", inputs.x_l, spec.reads(Frequency::Low), shapes.x_l),
-        ("x_p", inputs.x_p, pooled && pools, shapes.x_p),
+        ("x_p", inputs.x_p, pooled && spec.pools_input(), shapes.x_p),
         ("residual_h", inputs.residual_h, spec.has_residual(Frequency::High), shapes.y_h),
         ("residual_l", inputs.residual_l, spec.has_residual(Frequency::Low), shapes.y_l),
     ] {

@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use octconv::reference::{Inputs, Outputs, magnitude, octave_conv};
 use octconv::{
-    Activation, BatchNorm, Downsample, Error, InputSize, Rounding, Spec, SpecBuilder, Split, TimeAxis, Weights,
+    Activation, BatchNorm, DeviceFacts, Downsample, Dtype, Error, InputSize, Options, Plan, Precision, Rounding, Spec,
+    SpecBuilder, Split, TimeAxis, Weights, wgpu,
 };
 
 /// Fails unless `result` is an error whose text contains all of `parts`.
@@ -587,5 +588,42 @@ mod tensors {
         let size = InputSize { w: 0, ..SIZE };
         refused(octave_conv(&full(), size, &weights(), &inputs()), &["w is 0"]);
         refused(magnitude(&full(), size, &weights(), &inputs()), &["w is 0"]);
+    }
+}
+
+/// pool(X_H) is a tensor of those layers alone that average X_H.
+#[test]
+fn layers_that_pool_can_be_given_the_pooled_input() {
+    let size = InputSize::image(1, 7, 6);
+    let build = |alpha_in, alpha_out| Spec::builder(8, 8).alpha(alpha_in, alpha_out);
+    for (spec, pools) in [
+        (build(0.5, 0.5), true),
+        (build(0.0, 0.5), true),
+        (build(0.5, 0.0), false),
+        (build(0.0, 0.0), false),
+        (build(0.0, 0.0).stride(2), true),
+        (build(0.0, 0.0).stride(2).downsample(Downsample::StridedConv), false),
+        (build(0.5, 0.5).high_to_low(false), false),
+        (build(1.0, 1.0), false),
+    ] {
+        let spec = spec.build().unwrap();
+        let x_p = spec.shapes(size).unwrap().x_p;
+        assert_eq!((spec.pools_input(), x_p.is_some()), (pools, pools), "{spec:?}");
+        let options = Options { pooled_input: true, ..Options::default() };
+        let plan = Plan::new(&spec, size, &options, &DeviceFacts::default());
+        assert_eq!(plan.is_ok(), pools, "{spec:?}");
+    }
+}
+
+/// Buffers are bound in words of four bytes.
+#[test]
+fn an_odd_number_of_halves_takes_two_bytes_more() {
+    let spec = Spec::builder(3, 3).build().unwrap();
+    let facts = DeviceFacts { features: wgpu::Features::SHADER_F16, ..DeviceFacts::default() };
+    for (dtype, bytes) in [(Dtype::F32, 4 * 3 * 35), (Dtype::F16, 2 * 3 * 35 + 2)] {
+        let options = Options { precision: Precision::of(dtype), ..Options::default() };
+        let plan = Plan::new(&spec, InputSize::image(1, 7, 5), &options, &facts).unwrap();
+        let tensors: Vec<_> = plan.tensors().iter().map(|tensor| (tensor.name, tensor.dtype, tensor.bytes)).collect();
+        assert_eq!(tensors, [("x_h", dtype, bytes), ("y_h", dtype, bytes)]);
     }
 }

@@ -1,6 +1,8 @@
 //! Tuned choices as data: they are read back whole or not at all, and planners follow those that fit.
 
-use octconv::{Choices, DeviceFacts, DeviceIdentity, Dtype, InputSize, Options, Plan, Precision, Spec, Tuned, wgpu};
+use octconv::{
+    Choices, DeviceFacts, DeviceIdentity, Dtype, InputSize, Options, Plan, Precision, Spec, Tuned, Tuning, wgpu,
+};
 use proptest::prelude::*;
 
 fn device(name: &str, driver_info: &str) -> DeviceIdentity {
@@ -149,7 +151,7 @@ fn networks_are_planned_as_they_were_tuned() {
     let (size, facts) = (InputSize::image(2, 32, 32), DeviceFacts::default());
     let options = NetworkOptions::default();
     let untuned = NetworkPlan::new(&graph, size, &options, &facts).unwrap();
-    assert!(untuned.layers().all(|layer| !layer.tuned));
+    assert!(untuned.layers().all(|layer| layer.tuning == Tuning::UnknownDevice));
 
     // The second best candidate of every layer.
     let mut tuned = Tuned::default();
@@ -158,12 +160,12 @@ fn networks_are_planned_as_they_were_tuned() {
         let plans = Plan::candidates(layer.spec, layer.size, &layer.options, &facts);
         assert_eq!(plans[0].variant(), layer.variant, "{}", layer.node);
         tuned.insert(&here, &plans[1]);
-        wanted.push((layer.node, plans[1].variant(), true));
+        wanted.push((layer.node, plans[1].variant(), Tuning::Used));
     }
     // A network repeats its blocks, so there are fewer choices than layers.
     assert!(tuned.len() < wanted.len());
     let plan = NetworkPlan::with_choices(&graph, size, &options, &facts, tuned.choices(&here).unwrap()).unwrap();
-    let found: Vec<_> = plan.layers().map(|layer| (layer.node, layer.variant, layer.tuned)).collect();
+    let found: Vec<_> = plan.layers().map(|layer| (layer.node, layer.variant, layer.tuning)).collect();
     assert_eq!(found, wanted);
     assert_ne!(plan.sources(), untuned.sources());
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use octconv::network::{Checkpoint, Graph, Inference, Model, NetworkPlan, TensorView, ValueView};
 use octconv::reference::network as reference;
-use octconv::{Dims, Dtype, InputSize};
+use octconv::{Dims, Dtype, InputSize, Tuning};
 
 use crate::device::{self, Device};
 use crate::hint::hint;
@@ -205,7 +205,7 @@ impl Predictor {
 
 /// How many layers run as they were tuned, and how many there are.
 pub fn tuned_layers(plan: &NetworkPlan) -> (usize, usize) {
-    (plan.layers().filter(|layer| layer.tuned).count(), plan.layers().count())
+    (plan.layers().filter(|layer| layer.tuning == Tuning::Used).count(), plan.layers().count())
 }
 
 /// Compiles with a progress bar.

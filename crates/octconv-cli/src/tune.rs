@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use octconv::network::{Graph, Network, NetworkOptions, NetworkPlan};
 use octconv::tuning::{self, Dropped, Effort, Trial, TuneOutcome};
-use octconv::{Cache, DeviceFacts, DeviceIdentity, InputSize, ListedLayer, Options, Spec, Tuned};
+use octconv::{Cache, ContextOptions, DeviceFacts, DeviceIdentity, InputSize, ListedLayer, Options, Spec, Tuned};
 use serde::{Deserialize, Serialize};
 
 use crate::device::{self, Device};
@@ -47,6 +47,10 @@ pub struct Args {
     /// Timed rounds; each times all candidates once
     #[arg(long, value_name = "N", default_value_t = Effort::default().rounds as u32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
+    /// Tune for a device with wgpu's default limits and no features, as many programs open it: give its results to them
+    /// with --out
+    #[arg(long)]
+    default_device: bool,
     /// Tune again what is tuned already
     #[arg(long)]
     again: bool,
@@ -127,7 +131,7 @@ pub fn run(args: &Args) -> Result<()> {
         None => (None, Tuned::default()),
     };
     let source = Listed::read(args)?;
-    let device = Device::require(&device::cached())?;
+    let device = Device::require(&ContextOptions { default_device: args.default_device, ..device::cached() })?;
     let context = &device.context;
     let mut jobs = source.jobs(args, &device)?.0;
     jobs.retain(|job| args.only.as_ref().is_none_or(|only| job.names.iter().any(|name| name.contains(only))));

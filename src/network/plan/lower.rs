@@ -14,7 +14,7 @@ use crate::kernels::{
 use crate::layer::{Activation, Frequency, Spec};
 use crate::network::description::PoolKind;
 use crate::network::graph::{GraphNode, Kind, Scale, Task, ValueId, ValueShape};
-use crate::plan::{Choices, Options, Variant};
+use crate::plan::{Choices, Options, Tuning, Variant};
 use crate::precision::Dtype;
 
 /// A convolution of a network, with everything that decides its plan.
@@ -29,7 +29,7 @@ pub(super) struct PlannedLayer {
     pub(super) size: InputSize,
     pub(super) options: Options,
     pub(super) variant: Variant,
-    pub(super) tuned: bool,
+    pub(super) tuning: Tuning,
 }
 
 /// Turns nodes into dispatches, one node after another.
@@ -231,7 +231,7 @@ impl<'a> Lowering<'a> {
             ..self.placement.options.layer()
         };
         let plan = self.choices.plan(spec, size, &options, self.placement.facts)?;
-        let (variant, tuned) = (plan.variant(), plan.is_tuned());
+        let (variant, tuning) = (plan.variant(), plan.tuning());
         let spec = spec.clone();
         self.layers.push(PlannedLayer {
             node: index,
@@ -241,7 +241,7 @@ impl<'a> Lowering<'a> {
             size,
             options,
             variant,
-            tuned,
+            tuning,
         });
         let scratch: Vec<Part> = plan.scratch.iter().map(|&dims| self.placement.own(dims)).collect();
         let tensor = |id: TensorId| {

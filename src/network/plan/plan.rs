@@ -12,7 +12,7 @@ use crate::dims::InputSize;
 use crate::error::{Error, PlanMismatch};
 use crate::layer::Spec;
 use crate::network::graph::{Graph, INPUT_ID, ValueShape};
-use crate::plan::{Choices, Options, Variant};
+use crate::plan::{Choices, Options, Tuning, Variant};
 use crate::precision::Dtype;
 
 /// A network at a size, cut into dispatches for a device. Make one with [`Model::plan`](crate::network::Model::plan),
@@ -47,8 +47,8 @@ pub struct NetworkLayer<'a> {
     pub options: Options,
     /// The variant that it runs.
     pub variant: Variant,
-    /// Whether the variant was chosen because it was measured to be the fastest. If not, it was estimated.
-    pub tuned: bool,
+    /// Whether the variant was chosen because it was measured to be the fastest, or why not.
+    pub tuning: Tuning,
 }
 
 impl NetworkPlan {
@@ -164,8 +164,8 @@ impl NetworkPlan {
     }
 
     fn described<'a>(&'a self, layer: &'a PlannedLayer) -> NetworkLayer<'a> {
-        let PlannedLayer { node, ref spec, size, options, variant, tuned, .. } = *layer;
-        NetworkLayer { node: &self.graph.nodes[node].name, spec, size, options, variant, tuned }
+        let PlannedLayer { node, ref spec, size, options, variant, tuning, .. } = *layer;
+        NetworkLayer { node: &self.graph.nodes[node].name, spec, size, options, variant, tuning }
     }
 
     /// For each dispatch, in order, the name of its kernel and the WGSL source that goes to the device.

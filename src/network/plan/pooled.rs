@@ -10,7 +10,7 @@ use crate::device::DeviceFacts;
 use crate::dims::{Dims, InputSize};
 use crate::kernels::job::{Operand, TensorId};
 use crate::kernels::pool;
-use crate::layer::{Downsample, Groups, Path, Spec};
+use crate::layer::{Groups, Spec};
 use crate::network::graph::{Graph, Task, ValueId, ValueShape};
 use crate::plan::{Options, Plan};
 
@@ -31,7 +31,7 @@ impl Pooled {
             let Task::Conv { spec, .. } = &node.task else { continue };
             let input = node.inputs[0];
             let ValueShape::Map { size, .. } = shapes[input] else { continue };
-            if !pools(spec) {
+            if !spec.pools_input() {
                 continue;
             }
             let gain = if has_cheap_mean(spec) { gains.of(spec, size) } else { f64::INFINITY };
@@ -49,12 +49,6 @@ impl Pooled {
         }
         Self { kept, read }
     }
-}
-
-/// Whether a layer pools X_H.
-fn pools(spec: &Spec) -> bool {
-    let pools = |path| spec.has(path) && spec.sampling(path).level > 0;
-    spec.downsample() == Downsample::AveragePool && (pools(Path::HH) || pools(Path::HL))
 }
 
 /// Whether the pointwise kernel can run the layer, which makes a mean with only three additions.

@@ -61,7 +61,7 @@ impl Lowering<'_> {
             };
             plan = direct;
         }
-        let (variant, tuned) = (plan.variant(), plan.is_tuned());
+        let (variant, tuning) = (plan.variant(), plan.tuning());
         let spec = spec.clone();
         self.layers.push(PlannedLayer {
             node: index,
@@ -71,7 +71,7 @@ impl Lowering<'_> {
             size,
             options,
             variant,
-            tuned,
+            tuning,
         });
         self.largest = largest;
         self.placement.check_sizes(y, "a map")?;

@@ -9,6 +9,7 @@ use octconv::tuning;
 use octconv::verify::{self, Case};
 use octconv::{
     Context, ContextOptions, Dtype, Error, Family, InputSize, Options, Plan, Spec, Strategy, Tuned as TunedVariants,
+    Tuning,
 };
 
 use super::data::{Layer, LayerForm, Network, NetworkForm, Quartiles, Report, Stage, Tuned, Verified, Wrong};
@@ -286,7 +287,7 @@ fn time_network(
     if let Some(device) = &unfused_device {
         forms.push(prepare(&device.context, network)?);
     }
-    let as_tuned = |form: &Form| form.inference.plan().layers().any(|layer| layer.tuned);
+    let as_tuned = |form: &Form| form.inference.plan().layers().any(|layer| layer.tuning == Tuning::Used);
     ensure!(!tuned || forms.iter().all(as_tuned), "no layer runs what tuning found");
     let parts = network_timing::time(&forms.iter().collect::<Vec<_>>(), NETWORK_ROUNDS, || ())?;
     for device in [&tuned_device, &unfused_device].into_iter().flatten() {
@@ -317,7 +318,7 @@ fn network_form(form: &Form, whole: &Part, i: usize) -> NetworkForm {
         macs: whole.macs[i],
         dispatches: plan.dispatches(),
         layers: plan.layers().count(),
-        as_wanted: plan.layers().filter(|layer| layer.tuned).count(),
+        as_wanted: plan.layers().filter(|layer| layer.tuning == Tuning::Used).count(),
         activation_bytes: plan.activation_bytes(),
         weight_bytes: form.weight_bytes,
         plan_ms,

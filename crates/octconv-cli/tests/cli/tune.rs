@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use octconv::Tuned;
 use octconv::network::{Checkpoint, Graph};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -85,6 +86,12 @@ fn what_is_tuned_is_what_bench_runs() {
     assert_eq!(fs::read(kept).unwrap(), bytes);
     let text = folder.layers("tune", &[&BRIEF[..], &["--again"]].concat()).succeeded();
     assert!(!text.contains("tuned before"), "{text}");
+
+    // A device with other features has choices of its own, in the same file.
+    let ours = Tuned::from_bytes(&fs::read(&shipped).unwrap()).unwrap().len();
+    let default = folder.layers("tune", &[&BRIEF[..], &["--default-device", "--out", &shipped]].concat()).succeeded();
+    assert!(!default.contains("before"), "{default}");
+    assert_eq!(Tuned::from_bytes(&fs::read(&shipped).unwrap()).unwrap().len(), 2 * ours);
 
     // A damaged cache is ignored.
     fs::write(kept, &bytes[..bytes.len() / 2]).unwrap();
