@@ -308,21 +308,19 @@ pub enum BindingProblem {
         alignment: u64,
     },
     /// The tensor reaches beyond the end of the buffer.
-    #[error("its {needs} bytes of {dims} from offset {offset} on exceed a buffer of {size}")]
+    #[error("its {needs} bytes from offset {offset} on exceed a buffer of {size}")]
     Size {
         /// Bytes of the tensor.
         needs: u64,
-        /// The tensor's shape.
-        dims: Dims,
         /// Bytes before its first element.
         offset: u64,
         /// Bytes of the buffer.
         size: u64,
     },
-    /// An output and an input are in the same buffer. WebGPU tracks whole buffers and does not allow it.
-    #[error("it shares a buffer with {0}; an output and an input may not")]
+    /// Weights are in the same buffer as something that is written.
+    #[error("it shares a buffer with {0}, which is written: weights need another one")]
     Shared(&'static str),
-    /// An output overlaps another tensor.
+    /// It overlaps another tensor, and something of their buffer is written.
     #[error("it overlaps with {0} in their buffer")]
     Overlap(&'static str),
 }

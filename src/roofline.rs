@@ -435,9 +435,9 @@ impl Prober<'_> {
     ) -> Result<Dispatch, Error> {
         let engine = self.context.engine();
         let step = probe.step(walk, workgroups);
-        let uniform = engine.uniform(&step)?;
-        engine.dispatch(&step, uniform.as_entire_binding(), |id| {
-            tensors.iter().find(|(tensor, _)| *tensor == id).map(|(_, buffer)| buffer.as_entire_binding())
+        let (uniform, _) = engine.uniforms(std::iter::once(&step))?;
+        engine.dispatch(&step, uniform.as_entire_buffer_binding(), |id| {
+            tensors.iter().find(|(tensor, _)| *tensor == id).map(|(_, buffer)| buffer.as_entire_buffer_binding())
         })
     }
 

@@ -18,7 +18,7 @@ pub fn network(data: &[u8]) {
     let Options { precision, accuracy, .. } = draw.options();
     let network = described(&mut draw);
     let keep = network.nodes.iter().filter(|_| draw.once_in(4)).map(|node| node.name.clone()).collect();
-    match check::network(&network, size, &NetworkOptions { precision, accuracy, keep }, &facts) {
+    match check::network(&network, size, &NetworkOptions { precision, accuracy, keep, ..Default::default() }, &facts) {
         Ok(plan) if draw.once_in(8) => drop(plan.sources()),
         Ok(_) => {}
         Err(error) => check::refused(&error),

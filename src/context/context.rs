@@ -26,6 +26,8 @@ pub struct ContextOptions {
     pub software: Option<bool>,
     /// The fewest and the most threads of a subgroup: see [`EngineOptions::subgroup_sizes`].
     pub subgroup_sizes: Option<[u32; 2]>,
+    /// Whether all tensors are bound as if kernels wrote them: see [`EngineOptions::read_write`].
+    pub read_write: bool,
     /// How fast the device is: see [`EngineOptions::rates`]. `None`: as the cache has it, if there is one.
     pub rates: Option<Rates>,
     /// The tuned variants to follow. `None`: those of the cache, if there is one.
@@ -152,6 +154,7 @@ impl Context {
             adapter: AdapterFacts::of(&adapter),
             rates: options.rates.or_else(rates),
             tuned: options.tuned.clone().or_else(tuned),
+            read_write: options.read_write,
             pipeline_cache: pipelines.as_ref().map(|pipelines| pipelines.driver.clone()),
         };
         let engine = Engine::new(&device, engine_options);

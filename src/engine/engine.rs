@@ -1,19 +1,22 @@
 //! Embedding: plans, packs, binds and records layers on a device that the caller owns.
 //!
 //! Nothing here submits, polls, blocks, prints or installs a callback. Everything is `Send + Sync`.
-use super::layer::{Dispatch, Layer, PackedWeights};
+use super::layer::{Dispatch, Layer, PackedPart, PackedWeights};
 use super::pipelines::{Pipeline, Pipelines};
 use super::scope::{not_mapped, scoped};
-use super::tensors::{Tensors, validate_tensors};
+use super::tensors::{TensorBinding, Tensors, check_place, validate_tensors};
 use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity, Rates};
 use crate::dims::{Dims, InputSize};
+#[cfg(feature = "network")]
+use crate::error::BindingProblem;
 use crate::error::{Error, PlanMismatch, Presence};
-use crate::kernels::Step;
 use crate::kernels::job::TensorId;
 use crate::kernels::packing::Packing;
+use crate::kernels::{Access, Kernel, Step};
 use crate::layer::{Path, Spec, Weights};
-use crate::plan::{Choices, Options, Plan, Tuned};
+use crate::plan::{Choices, Options, Plan, Tuned, one_after_the_other};
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// The environment variable that keeps bounds checks, if it is set and neither empty nor `0`.
@@ -42,6 +45,9 @@ pub struct EngineOptions {
     /// The variants that were measured to be the fastest, on this device and others. The planner's estimate decides for
     /// other layers.
     pub tuned: Option<Arc<Tuned>>,
+    /// Binds all tensors as if kernels wrote them, for engines that keep track of their buffers in that way. Without it only
+    /// those are bound so that lie in one buffer with something that their dispatch writes.
+    pub read_write: bool,
     /// A pipeline cache of the device, which lets some drivers compile faster what they have compiled before.
     pub pipeline_cache: Option<wgpu::PipelineCache>,
 }
@@ -74,6 +80,7 @@ struct Shared {
     facts: DeviceFacts,
     adapter: AdapterFacts,
     choices: Choices,
+    read_write: bool,
     pipelines: Pipelines,
 }
 
@@ -96,6 +103,7 @@ impl Engine {
                     ..facts
                 },
                 adapter: options.adapter,
+                read_write: options.read_write,
                 choices: choices.cloned().unwrap_or_default(),
                 pipelines: Pipelines::new(device, options.checked.unwrap_or_else(variable), options.pipeline_cache),
             }),
@@ -125,6 +133,7 @@ impl Engine {
                 facts,
                 adapter: AdapterFacts::default(),
                 choices: Choices::default(),
+                read_write: false,
                 // SAFETY: the caller says so.
                 pipelines: unsafe { pipelines.translated(translate) },
             }),
@@ -178,7 +187,8 @@ impl Engine {
     }
 
     /// Makes the pipelines of a plan that do not exist yet, which takes milliseconds to seconds. [`Engine::bind`] does
-    /// so too; call this to choose when.
+    /// so too; call this to choose when. Tensors that share a buffer with what is written need pipelines of their own, which
+    /// this makes only with [`EngineOptions::read_write`].
     ///
     /// # Errors
     ///
@@ -186,27 +196,74 @@ impl Engine {
     /// [`Error::OutOfMemory`]. A device that is lost compiles nothing, and wgpu does not say so here.
     pub fn compile(&self, plan: &Plan) -> Result<(), Error> {
         self.check_fits(plan)?;
-        plan.steps.iter().try_for_each(|step| self.shared.pipelines.pipeline(step).map(drop))
+        plan.steps.iter().try_for_each(|step| {
+            let kernel = if self.shared.read_write { self.sharing(step, |_| true) } else { step.kernel.clone() };
+            self.shared.pipelines.pipeline(&kernel).map(drop)
+        })
     }
 
-    /// Folds batch norm into the weights, lays them out as the plan's kernels read them, and puts them on the device.
+    /// Folds batch norm into the weights, lays them out as the plan's kernels read them, and puts them on the device, in
+    /// buffers of their own.
     ///
     /// # Errors
     ///
-    /// [`Error::Presence`] or [`Error::Length`] for weights that do not fit the layer, [`Error::Argument`] for a batch
-    /// norm's variance that is not positive and for a folded weight that its type cannot hold, [`Error::Gpu`] if the
-    /// device refuses a buffer, [`Error::OutOfMemory`] and [`Error::DeviceLost`].
+    /// Those of [`Plan::pack`]; [`Error::Gpu`] if the device refuses a buffer, [`Error::OutOfMemory`] and
+    /// [`Error::DeviceLost`].
     pub fn pack(&self, plan: &Plan, weights: &Weights) -> Result<PackedWeights, Error> {
         weights.validate(&plan.spec)?;
         let parts = plan.packings().into_iter().map(|packing| {
             let bytes = packing.pack(&plan.spec, weights)?;
             let buffer = self.buffer_with("octconv weights", wgpu::BufferUsages::STORAGE, &bytes)?;
-            Ok((packing.clone(), buffer))
+            Ok(PackedPart { packing: packing.clone(), offset: 0, bytes: buffer.size(), buffer })
         });
         Ok(PackedWeights { spec: plan.spec.clone(), parts: parts.collect::<Result<_, Error>>()? })
     }
 
-    /// Binds weights and the caller's tensors. Makes missing pipelines, small uniform buffers, and the plan's scratch.
+    /// Weights that the caller puts on the device: the bytes of [`Plan::pack`], at a place of a buffer. The buffer must not
+    /// hold anything that is written by the layers that read them. If other bytes lie there, the layer's results are wrong,
+    /// but it reads nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Binding`] if the weights do not fit there.
+    pub fn place_weights(&self, plan: &Plan, at: TensorBinding) -> Result<PackedWeights, Error> {
+        check_place("weights", at, plan.weights_bytes(), self.alignment())?;
+        let parts = plan.packings().into_iter().zip(plan.weights_places()).map(|(packing, place)| PackedPart {
+            packing: packing.clone(),
+            buffer: at.buffer.clone(),
+            offset: at.offset + place.start,
+            bytes: place.end - place.start,
+        });
+        Ok(PackedWeights { spec: plan.spec.clone(), parts: parts.collect() })
+    }
+
+    /// Refuses places without room for these numbers of bytes, or in parts of one buffer that overlap.
+    #[cfg(feature = "network")]
+    pub(crate) fn check_places(
+        &self,
+        name: &'static str,
+        places: &[TensorBinding],
+        bytes: &[u64],
+    ) -> Result<(), Error> {
+        let range = |i: usize| places[i].offset..places[i].offset + bytes[i];
+        for (i, &at) in places.iter().enumerate() {
+            check_place(name, at, bytes[i], self.alignment())?;
+            let shares = |&other: &usize| places[other].buffer == at.buffer;
+            if (0..i).filter(shares).any(|other| range(i).start < range(other).end && range(other).start < range(i).end)
+            {
+                return Err(Error::Binding { tensor: name, problem: BindingProblem::Overlap(name) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Offsets of tensors in buffers are multiples of this.
+    fn alignment(&self) -> u64 {
+        u64::from(self.shared.facts.limits.min_storage_buffer_offset_alignment)
+    }
+
+    /// Binds weights and the caller's tensors. Makes missing pipelines; a uniform buffer of [`Plan::uniform_bytes`]; and
+    /// the plan's scratch, unless [`Tensors::scratch`] has a place for it.
     ///
     /// # Errors
     ///
@@ -218,47 +275,49 @@ impl Engine {
         self.check_fits(plan)?;
         let packings = plan.packings();
         let same = weights.parts.len() == packings.len()
-            && weights.parts.iter().zip(&packings).all(|((packed, _), wanted)| packed == *wanted)
+            && weights.parts.iter().zip(&packings).all(|(part, wanted)| part.packing == **wanted)
             && Some(&weights.spec).is_some_and(|spec| same_weights(spec, &plan.spec));
         if !same {
-            let packed: Vec<_> = weights.parts.iter().map(|(packing, _)| packing).collect();
+            let packed: Vec<_> = weights.parts.iter().map(|part| &part.packing).collect();
             return Err(Error::Packing {
                 packed: describe(&packed, &weights.spec),
                 plan: describe(&packings, &plan.spec),
             });
         }
-        let alignment = u64::from(self.shared.facts.limits.min_storage_buffer_offset_alignment);
-        validate_tensors(plan, tensors, alignment)?;
+        let alignment = self.alignment();
+        validate_tensors(plan, weights, tensors, alignment)?;
 
-        let scratch = plan.scratch.iter().map(|&dims| {
-            let size = plan.tensor_bytes(dims);
-            let descriptor = wgpu::BufferDescriptor {
-                label: Some("octconv scratch"),
-                size,
-                usage: wgpu::BufferUsages::STORAGE,
-                mapped_at_creation: false,
-            };
-            scoped(&self.shared.device, "creating a scratch map", || self.shared.device.create_buffer(&descriptor))
-        });
-        let scratch = scratch.collect::<Result<Vec<_>, Error>>()?;
+        let places = plan.scratch_places();
+        // In buffers of their own no dispatch writes to one that it reads.
+        let own: Vec<_> = match tensors.scratch {
+            Some(_) => Vec::new(),
+            None => places.iter().map(|place| self.scratch(place.end - place.start)).collect::<Result<_, Error>>()?,
+        };
         let shapes: HashMap<TensorId, Dims> = plan.interface().into_iter().map(|(id, dims, _)| (id, dims)).collect();
-
-        let mut packed = weights.parts.iter().map(|(_, buffer)| buffer);
+        let (uniforms, offsets) = self.uniforms(plan.steps.iter())?;
+        let binding =
+            |buffer, offset, bytes| Some(wgpu::BufferBinding { buffer, offset, size: NonZeroU64::new(bytes) });
+        let mut packed = weights.parts.iter();
         let mut dispatches = Vec::with_capacity(plan.steps.len());
-        for step in &plan.steps {
-            let uniform = self.uniform(step)?;
+        for (step, offset) in plan.steps.iter().zip(offsets) {
+            let uniform =
+                wgpu::BufferBinding { buffer: &uniforms, offset, size: NonZeroU64::new(step.shape.len() as u64) };
             // Read once per step: some kernels bind their weights twice, as elements of two types.
             let weights = step.packing.as_ref().and_then(|_| packed.next());
-            dispatches.push(self.dispatch(step, uniform.as_entire_binding(), |id| match id {
-                TensorId::Weights => weights.map(|buffer| buffer.as_entire_binding()),
-                TensorId::Scratch(i) => scratch.get(i).map(|buffer| buffer.as_entire_binding()),
-                id => tensors.get(id).zip(shapes.get(&id)).map(|(tensor, &dims)| {
-                    wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                        buffer: tensor.buffer,
-                        offset: tensor.offset,
-                        size: std::num::NonZeroU64::new(plan.tensor_bytes(dims)),
-                    })
-                }),
+            dispatches.push(self.dispatch(step, uniform, |id| {
+                match id {
+                    TensorId::Weights => weights.and_then(|part| binding(&part.buffer, part.offset, part.bytes)),
+                    TensorId::Scratch(i) => match tensors.scratch {
+                        None => own.get(i).map(wgpu::Buffer::as_entire_buffer_binding),
+                        Some(at) => places
+                            .get(i)
+                            .and_then(|place| binding(at.buffer, at.offset + place.start, place.end - place.start)),
+                    },
+                    id => tensors
+                        .get(id)
+                        .zip(shapes.get(&id))
+                        .and_then(|(tensor, &dims)| binding(tensor.buffer, tensor.offset, plan.tensor_bytes(dims))),
+                }
             })?);
         }
         Ok(Layer { dispatches })
@@ -275,24 +334,61 @@ impl Engine {
         }
     }
 
-    /// The uniform of a step, in a buffer of its own.
-    pub(crate) fn uniform(&self, step: &Step) -> Result<wgpu::Buffer, Error> {
-        self.buffer_with("octconv shape", wgpu::BufferUsages::UNIFORM, &step.shape)
+    /// The uniforms of steps in one buffer, and the offset of each.
+    pub(crate) fn uniforms<'s>(
+        &self,
+        steps: impl Iterator<Item = &'s Step>,
+    ) -> Result<(wgpu::Buffer, Vec<u64>), Error> {
+        let shapes: Vec<&[u8]> = steps.map(|step| step.shape.as_slice()).collect();
+        let places = one_after_the_other(shapes.iter().map(|shape| shape.len() as u64));
+        let mut bytes = Vec::new();
+        for (shape, place) in shapes.into_iter().zip(&places) {
+            bytes.resize(place.start as usize, 0);
+            bytes.extend_from_slice(shape);
+        }
+        let buffer = self.buffer_with("octconv shapes", wgpu::BufferUsages::UNIFORM, &bytes)?;
+        Ok((buffer, places.into_iter().map(|place| place.start).collect()))
     }
 
-    /// Binds a step to its uniform and to the resources that `bind` gives for its tensors.
+    /// A buffer for a map of scratch.
+    fn scratch(&self, size: u64) -> Result<wgpu::Buffer, Error> {
+        let (label, usage) = (Some("octconv scratch"), wgpu::BufferUsages::STORAGE);
+        let descriptor = wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false };
+        let device = &self.shared.device;
+        scoped(device, &format!("creating scratch of {size} bytes"), || device.create_buffer(&descriptor))
+    }
+
+    /// The kernel of a step, with those of its tensors bound as if it wrote them for which `shared` is true, counted from 0.
+    /// Not its weights, which drivers load faster if they know that nobody writes them.
+    fn sharing(&self, step: &Step, shared: impl Fn(usize) -> bool) -> Kernel {
+        step.kernel.sharing(|i| step.tensors[i] != TensorId::Weights && shared(i))
+    }
+
+    /// Binds a step to its uniform and to the buffers that `bind` gives for its tensors. What the step reads may lie in one
+    /// buffer with what it writes: then both are bound as if they were written.
     pub(crate) fn dispatch<'a>(
         &self,
         step: &Step,
-        uniform: wgpu::BindingResource<'a>,
-        mut bind: impl FnMut(TensorId) -> Option<wgpu::BindingResource<'a>>,
+        uniform: wgpu::BufferBinding<'a>,
+        mut bind: impl FnMut(TensorId) -> Option<wgpu::BufferBinding<'a>>,
     ) -> Result<Dispatch, Error> {
-        let Pipeline { pipeline, layout } = self.shared.pipelines.pipeline(step)?;
-        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: uniform }];
-        for (&id, binding) in step.tensors.iter().zip(1..) {
-            let missing = Error::Presence { tensor: id.name(), presence: Presence::Missing };
-            entries.push(wgpu::BindGroupEntry { binding, resource: bind(id).ok_or(missing)? });
-        }
+        let bound = step
+            .tensors
+            .iter()
+            .map(|&id| bind(id).ok_or(Error::Presence { tensor: id.name(), presence: Presence::Missing }));
+        let bound: Vec<_> = bound.collect::<Result<_, Error>>()?;
+        let written: Vec<_> = step.kernel.accesses().iter().map(|&access| access == Access::Write).collect();
+        let with_written = |i: usize| {
+            self.shared.read_write
+                || bound.iter().zip(&written).any(|(other, written)| *written && other.buffer == bound[i].buffer)
+        };
+        let shares = (0..bound.len()).any(|i| !written[i] && with_written(i));
+        let kernel = if shares { &self.sharing(step, with_written) } else { &step.kernel };
+
+        let Pipeline { pipeline, layout } = self.shared.pipelines.pipeline(kernel)?;
+        let entry =
+            |(binding, buffer)| wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(buffer) };
+        let entries: Vec<_> = (0..).zip(std::iter::once(uniform).chain(bound)).map(entry).collect();
         let name = step.kernel.name();
         let label = format!("octconv {name}");
         let descriptor = wgpu::BindGroupDescriptor { label: Some(&label), layout: &layout, entries: &entries };

@@ -7,13 +7,22 @@ use crate::layer::Spec;
 #[derive(Clone, Debug)]
 pub struct PackedWeights {
     pub(super) spec: Spec,
-    pub(super) parts: Vec<(Packing, wgpu::Buffer)>,
+    pub(super) parts: Vec<PackedPart>,
+}
+
+/// The weights of a dispatch, and where they lie.
+#[derive(Clone, Debug)]
+pub(super) struct PackedPart {
+    pub(super) packing: Packing,
+    pub(super) buffer: wgpu::Buffer,
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
 }
 
 impl PackedWeights {
     /// Bytes on the device.
     pub fn bytes(&self) -> u64 {
-        self.parts.iter().map(|(_, buffer)| buffer.size()).sum()
+        self.parts.iter().map(|part| part.bytes).sum()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::scope::scoped;
 use crate::error::Error;
-use crate::kernels::{Access, Kernel, Step};
+use crate::kernels::{Access, Kernel};
 
 /// The pipelines of a device, each made when it is first needed.
 #[derive(Debug)]
@@ -52,16 +52,16 @@ impl Pipelines {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// The pipeline of a step, which is made if it does not exist yet.
-    pub(super) fn pipeline(&self, step: &Step) -> Result<Pipeline, Error> {
+    /// The pipeline of a kernel, which is made if it does not exist yet.
+    pub(super) fn pipeline(&self, kernel: &Kernel) -> Result<Pipeline, Error> {
         let lock = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = lock().get(&step.kernel) {
+        if let Some(pipeline) = lock().get(kernel) {
             return Ok(pipeline.clone());
         }
         // Compiled outside of the lock, so that threads can compile at the same time. If two make the same pipeline,
         // both use the first one.
-        let pipeline = self.create_pipeline(&step.kernel)?;
-        Ok(lock().entry(step.kernel.clone()).or_insert(pipeline).clone())
+        let pipeline = self.create_pipeline(kernel)?;
+        Ok(lock().entry(kernel.clone()).or_insert(pipeline).clone())
     }
 
     fn create_pipeline(&self, kernel: &Kernel) -> Result<Pipeline, Error> {

@@ -1,5 +1,8 @@
 //! The caller's tensors, and the check that they fit a plan.
 
+use std::ops::Range;
+
+use super::layer::PackedWeights;
 use crate::error::{BindingProblem, Error, Presence};
 use crate::kernels::job::TensorId;
 use crate::plan::Plan;
@@ -22,8 +25,11 @@ impl<'a> From<&'a wgpu::Buffer> for TensorBinding<'a> {
 
 /// The caller's tensors: exactly those that [`Plan::tensors`](crate::Plan::tensors) lists, in its shapes.
 ///
-/// Inputs may share buffers with each other. Outputs may share buffers with each other if they do not overlap. An
-/// output must not share a buffer with an input, because WebGPU tracks whole buffers.
+/// Several of them may lie in one buffer, also inputs and outputs. Nothing may overlap what the layer writes, and inputs may
+/// overlap each other only if their buffer has nothing that it writes.
+///
+/// WebGPU tracks whole buffers. So if a dispatch reads and writes parts of one buffer, it runs a kernel that binds both as
+/// written, which is a pipeline of its own, and which a driver may load from more slowly.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tensors<'a> {
     /// X_H `[n, c_high, t, h, w]`, read.
@@ -42,6 +48,10 @@ pub struct Tensors<'a> {
     pub y_l: Option<TensorBinding<'a>>,
     /// pool(Y_H), written if [`Options::pooled_output`](crate::Options::pooled_output) is set.
     pub y_p: Option<TensorBinding<'a>>,
+    /// Room for what the layer's dispatches hand to each other: as many bytes as [`Plan::scratch_bytes`] says. Layers that
+    /// run one after the other can have the same. If it is absent, the engine makes a buffer. It does not matter if the
+    /// plan needs none.
+    pub scratch: Option<TensorBinding<'a>>,
 }
 
 impl<'a> Tensors<'a> {
@@ -95,9 +105,14 @@ pub(super) const CALLERS_TENSORS: [TensorId; 8] = [
     TensorId::YP,
 ];
 
-/// Checks the caller's tensors against a plan: presence, usage, alignment, size, aliasing. `alignment` is the device's
+/// Checks the caller's tensors against a plan: presence, usage, alignment, size, overlaps. `alignment` is the device's
 /// `min_storage_buffer_offset_alignment`.
-pub(super) fn validate_tensors(plan: &Plan, tensors: &Tensors, alignment: u64) -> Result<(), Error> {
+pub(super) fn validate_tensors(
+    plan: &Plan,
+    weights: &PackedWeights,
+    tensors: &Tensors,
+    alignment: u64,
+) -> Result<(), Error> {
     let interface = plan.interface();
     for id in CALLERS_TENSORS {
         let wanted = interface.iter().any(|&(wanted, ..)| wanted == id);
@@ -111,37 +126,58 @@ pub(super) fn validate_tensors(plan: &Plan, tensors: &Tensors, alignment: u64) -
             _ => {}
         }
     }
-    let bound: Vec<_> =
-        interface.into_iter().filter_map(|(id, dims, written)| Some((id, dims, written, tensors.get(id)?))).collect();
-    for &(id, dims, _, TensorBinding { buffer, offset }) in &bound {
-        let problem = |problem| Err(Error::Binding { tensor: id.name(), problem });
-        if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
-            return problem(BindingProblem::Usage(buffer.usage()));
-        }
-        if offset % alignment != 0 {
-            return problem(BindingProblem::Alignment { offset, alignment });
-        }
-        let needs = plan.tensor_bytes(dims);
-        if offset.checked_add(needs).is_none_or(|end| end > buffer.size()) {
-            return problem(BindingProblem::Size { needs, dims, offset, size: buffer.size() });
+    let mut bound = Vec::new();
+    for (id, dims, written) in interface {
+        let Some(at) = tensors.get(id) else { continue };
+        let bytes = plan.tensor_bytes(dims);
+        check_place(id.name(), at, bytes, alignment)?;
+        bound.push(Bound { name: id.name(), buffer: at.buffer, bytes: at.offset..at.offset + bytes, written });
+    }
+    if let Some(scratch) = tensors.scratch.filter(|_| !plan.scratch.is_empty()) {
+        let (name, bytes) = ("scratch", plan.scratch_bytes());
+        check_place(name, scratch, bytes, alignment)?;
+        let bytes = scratch.offset..scratch.offset + bytes;
+        bound.push(Bound { name, buffer: scratch.buffer, bytes, written: true });
+    }
+    let is_written = |buffer| bound.iter().any(|bound| bound.written && bound.buffer == buffer);
+    for (i, tensor) in bound.iter().enumerate() {
+        let overlaps = |other: &&Bound| {
+            let apart = tensor.bytes.end <= other.bytes.start || other.bytes.end <= tensor.bytes.start;
+            tensor.buffer == other.buffer && !apart && is_written(tensor.buffer)
+        };
+        if let Some(other) = bound[..i].iter().find(overlaps) {
+            return Err(Error::Binding { tensor: tensor.name, problem: BindingProblem::Overlap(other.name) });
         }
     }
-    for (i, &(id, dims, written, tensor)) in bound.iter().enumerate() {
-        for &(other_id, other_dims, other_written, other) in &bound[..i] {
-            if tensor.buffer != other.buffer {
-                continue;
-            }
-            if written != other_written {
-                let problem = BindingProblem::Shared(other_id.name());
-                return Err(Error::Binding { tensor: id.name(), problem });
-            }
-            let end = |tensor: &TensorBinding, dims| tensor.offset + plan.tensor_bytes(dims);
-            let apart = end(&tensor, dims) <= other.offset || end(&other, other_dims) <= tensor.offset;
-            if written && !apart {
-                let problem = BindingProblem::Overlap(other_id.name());
-                return Err(Error::Binding { tensor: id.name(), problem });
-            }
-        }
+    // Weights are bound twice, as elements of two types, and so only as what nobody writes.
+    let shared =
+        bound.iter().find(|bound| bound.written && weights.parts.iter().any(|part| part.buffer == *bound.buffer));
+    match shared {
+        Some(bound) => Err(Error::Binding { tensor: "weights", problem: BindingProblem::Shared(bound.name) }),
+        None => Ok(()),
+    }
+}
+
+/// A tensor in a buffer.
+struct Bound<'a> {
+    name: &'static str,
+    buffer: &'a wgpu::Buffer,
+    bytes: Range<u64>,
+    written: bool,
+}
+
+/// Refuses a place that a device cannot bind, or that has no room for as many bytes.
+pub(super) fn check_place(tensor: &'static str, at: TensorBinding, needs: u64, alignment: u64) -> Result<(), Error> {
+    let TensorBinding { buffer, offset } = at;
+    let problem = |problem| Err(Error::Binding { tensor, problem });
+    if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+        return problem(BindingProblem::Usage(buffer.usage()));
+    }
+    if offset % alignment != 0 {
+        return problem(BindingProblem::Alignment { offset, alignment });
+    }
+    if offset.checked_add(needs).is_none_or(|end| end > buffer.size()) {
+        return problem(BindingProblem::Size { needs, offset, size: buffer.size() });
     }
     Ok(())
 }

@@ -5,4 +5,6 @@
 pub(crate) enum Access {
     Read,
     Write,
+    /// It reads it, and the buffer is bound as if it wrote it too.
+    Shared,
 }

@@ -40,6 +40,13 @@ impl Kernel {
         source.unwrap_or_else(|error| format!("error: {error}"))
     }
 
+    /// The same kernel for buffers that hold both what it reads and what it writes: those for which `shared` is true, counted
+    /// from 0, are bound as if it wrote them. WebGPU tracks whole buffers, and refuses one that a dispatch binds in both
+    /// ways.
+    pub(crate) fn sharing(&self, shared: impl Fn(usize) -> bool) -> Self {
+        Self { name: self.name.clone(), recipe: self.recipe.sharing(shared) }
+    }
+
     /// How each storage buffer is used, in binding order, starting at binding 1. Binding 0 is the uniform.
     pub(crate) fn accesses(&self) -> Vec<Access> {
         self.recipe.accesses().collect()

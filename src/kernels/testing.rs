@@ -97,10 +97,10 @@ pub(crate) fn check_all(
     let outputs = wanted.iter().map(|(id, wanted)| (*id, place(&vec![POISON; wanted.bytes() as usize])));
     let buffers: Vec<_> = outputs.chain(inputs.iter().map(|(id, contents)| (*id, place(contents)))).collect();
     let buffer = |id: TensorId| buffers.iter().find(|(other, _)| *other == id).map(|(_, buffer)| buffer);
-    let uniform = context.engine().uniform(step).unwrap();
-    let dispatch = context.engine().dispatch(step, uniform.as_entire_binding(), |id| {
+    let (uniform, _) = context.engine().uniforms(std::iter::once(step)).unwrap();
+    let dispatch = context.engine().dispatch(step, uniform.as_entire_buffer_binding(), |id| {
         // The band after the tensor is bound too, because drivers drop writes beyond a binding, and read zeros there.
-        Some(wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: buffer(id)?, offset: guard, size: None }))
+        Some(wgpu::BufferBinding { buffer: buffer(id)?, offset: guard, size: None })
     });
     let layer = Layer { dispatches: vec![dispatch.unwrap_or_else(|error| panic!("{case}: {error}"))] };
     context.run(&[&layer]).unwrap_or_else(|error| panic!("{case}: {error}"));

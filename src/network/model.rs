@@ -6,7 +6,7 @@ use super::checkpoint::Checkpoint;
 use super::graph::{Graph, GraphNode, INPUT_ID, Kind, Task, ValueId};
 use super::plan::{NetworkOptions, NetworkPlan, Params, Part, PlannedStep};
 use crate::dims::{Dims, InputSize};
-use crate::engine::{Dispatch, Engine, scoped};
+use crate::engine::{Dispatch, Engine, TensorBinding, scoped};
 use crate::error::Error;
 use crate::kernels::job::TensorId;
 use crate::kernels::packing::check_range;
@@ -38,7 +38,8 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Inference {
     plan: NetworkPlan,
-    buffers: Vec<wgpu::Buffer>,
+    /// Buffers, and where the inference's bytes begin in each.
+    buffers: Vec<(wgpu::Buffer, u64)>,
     dispatches: Vec<Dispatch>,
 }
 
@@ -117,8 +118,7 @@ impl Model {
     /// - [`Error::Node`] if weights cannot be folded, for example if the variance of a batch norm is negative; if a
     ///   weight is larger than its type holds; or if the device refuses something for a node.
     /// - [`Error::Gpu`] if the device refuses a buffer, [`Error::OutOfMemory`] and [`Error::DeviceLost`].
-    pub fn compile(&self, plan: NetworkPlan, mut progress: impl FnMut(Progress)) -> Result<Inference, Error> {
-        plan.check_fits(&self.graph, self.engine.facts())?;
+    pub fn compile(&self, plan: NetworkPlan, progress: impl FnMut(Progress)) -> Result<Inference, Error> {
         let device = self.engine.device();
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let count = plan.memory.bytes.len();
@@ -128,18 +128,46 @@ impl Model {
             let operation = format!("creating buffer {} of {count} for activations, of {size} bytes", i + 1);
             scoped(device, &operation, || device.create_buffer(&descriptor))
         });
+        plan.check_fits(&self.graph, self.engine.facts())?;
         let buffers = buffers.collect::<Result<Vec<_>, Error>>()?;
+        self.bind(plan, buffers.into_iter().map(|buffer| (buffer, 0)).collect(), progress)
+    }
 
-        // All uniforms are in one buffer, each at an offset that can be bound.
-        let alignment = self.engine.facts().limits.min_uniform_buffer_offset_alignment as usize;
-        let mut uniforms = Vec::new();
-        let mut offsets = Vec::with_capacity(plan.steps.len());
-        for step in &plan.steps {
-            uniforms.resize(uniforms.len().next_multiple_of(alignment), 0);
-            offsets.push(uniforms.len() as u64);
-            uniforms.extend_from_slice(&step.step.shape);
+    /// As [`Model::compile`], with activations where the caller wants them: a place for each buffer of
+    /// [`NetworkPlan::buffer_bytes`]. They can all be in one buffer of the caller's, if the plan is made with
+    /// [`NetworkOptions::one_buffer`]. Buffers have the usage `STORAGE`; and `COPY_SRC` and `COPY_DST` for
+    /// what reads and writes them through a [`Context`](crate::Context). Two inferences may have the same memory if one is
+    /// submitted behind the other, and its answer is read before.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Model::compile`]; [`Error::Argument`] if there are more or fewer places than buffers, and [`Error::Binding`]
+    /// for one that has no room.
+    pub fn compile_at(
+        &self,
+        plan: NetworkPlan,
+        places: &[TensorBinding<'_>],
+        progress: impl FnMut(Progress),
+    ) -> Result<Inference, Error> {
+        plan.check_fits(&self.graph, self.engine.facts())?;
+        let bytes = &plan.memory.bytes;
+        if places.len() != bytes.len() {
+            let allowed = format!("must be {}, as many as the plan has buffers", bytes.len());
+            return Err(Error::argument("places", places.len(), allowed));
         }
-        let shapes = self.engine.buffer_with("octconv shapes", wgpu::BufferUsages::UNIFORM, &uniforms)?;
+        self.engine.check_places("activations", places, bytes)?;
+        let buffers = places.iter().map(|place| (place.buffer.clone(), place.offset)).collect();
+        self.bind(plan, buffers, progress)
+    }
+
+    /// Binds a plan to its buffers, each from an offset on.
+    fn bind(
+        &self,
+        plan: NetworkPlan,
+        buffers: Vec<(wgpu::Buffer, u64)>,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Inference, Error> {
+        let (shapes, offsets) = self.engine.uniforms(plan.steps.iter().map(|planned| &planned.step))?;
 
         let mut dispatches = Vec::with_capacity(plan.steps.len());
         for (planned, &offset) in plan.steps.iter().zip(&offsets) {
@@ -162,24 +190,23 @@ impl Model {
         plan: &NetworkPlan,
         planned: &PlannedStep,
         params: Option<&wgpu::Buffer>,
-        buffers: &[wgpu::Buffer],
+        buffers: &[(wgpu::Buffer, u64)],
         shapes: &wgpu::Buffer,
         offset: u64,
     ) -> Result<Dispatch, Error> {
         let step = &planned.step;
-        let binding = |buffer, offset, size| {
-            let size = std::num::NonZeroU64::new(size);
-            wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size })
-        };
+        let binding =
+            |buffer, offset, size| wgpu::BufferBinding { buffer, offset, size: std::num::NonZeroU64::new(size) };
         let uniform = binding(shapes, offset, step.shape.len() as u64);
         self.engine.dispatch(step, uniform, |id| {
             if id == TensorId::Weights {
-                return params.map(|buffer| buffer.as_entire_binding());
+                return params.map(wgpu::Buffer::as_entire_buffer_binding);
             }
             let &(_, span) = planned.tensors.iter().find(|(other, _)| *other == id)?;
             let spot = plan.memory.spots.get(span.tensor)?;
             // Binds the tensor and not the whole buffer, because checked kernels clamp indices to what is bound.
-            Some(binding(buffers.get(spot.buffer)?, spot.offset + span.offset, span.bytes))
+            let (buffer, first) = buffers.get(spot.buffer)?;
+            Some(binding(buffer, first + spot.offset + span.offset, span.bytes))
         })
     }
 
@@ -255,8 +282,8 @@ impl Inference {
 
     /// The memory of all activations.
     #[cfg(feature = "verify")]
-    pub(crate) fn activations(&self) -> &[wgpu::Buffer] {
-        &self.buffers
+    pub(crate) fn activations(&self) -> impl Iterator<Item = &wgpu::Buffer> {
+        self.buffers.iter().map(|(buffer, _)| buffer)
     }
 
     /// Records all dispatches into the caller's pass. Changes the pass's pipeline and bind group 0.
@@ -297,8 +324,9 @@ impl Inference {
         let place = self.plan.places.get(id)?;
         let tensor = |part: Part, dtype: Dtype| {
             let spot = self.plan.memory.spots.get(part.span.tensor)?;
-            let buffer = self.buffers.get(spot.buffer)?;
-            Some(TensorView { buffer, offset: spot.offset + part.span.offset, dims: part.dims, dtype })
+            let (buffer, first) = self.buffers.get(spot.buffer)?;
+            let offset = first + spot.offset + part.span.offset;
+            Some(TensorView { buffer, offset, dims: part.dims, dtype })
         };
         if let Some(vector) = place.vector {
             return Some(ValueView::Vector(tensor(vector, Dtype::F32)?));

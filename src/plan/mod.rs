@@ -12,6 +12,7 @@ mod tuning;
 mod variant;
 
 pub use options::Options;
+pub(crate) use plan::one_after_the_other;
 pub use plan::{Plan, PlanTensor};
 pub use tuned::{Choices, Tuned};
 pub use tuning::Tuning;

@@ -2,9 +2,11 @@
 //!
 //! Nothing here touches a device, so that a plan can be made, printed and compared anywhere.
 
+use std::ops::Range;
+
 use super::interface::interface;
 use super::layer::LayerOnDevice;
-use super::limits::{check_limits, scratch_bytes};
+use super::limits::check_limits;
 use super::options::Options;
 use super::strategies::{self, Planner};
 use super::tuning::Tuning;
@@ -17,7 +19,7 @@ use crate::kernels::job::TensorId;
 use crate::kernels::packing::Packing;
 #[cfg(feature = "network")]
 use crate::layer::{Frequency, Path};
-use crate::layer::{Shapes, Spec};
+use crate::layer::{Shapes, Spec, Weights};
 use crate::precision::Dtype;
 
 /// A tensor that a caller binds for a plan.
@@ -235,9 +237,49 @@ impl Plan {
         self.steps.iter().map(|step| step.kernel.source()).collect()
     }
 
-    /// Bytes of scratch. 0 for the fused strategy.
+    /// Bytes of scratch: what the plan's dispatches hand to each other. 0 for the fused strategy.
     pub fn scratch_bytes(&self) -> u64 {
-        scratch_bytes(&self.scratch, self.options.precision.activations.bytes())
+        end_of(&self.scratch_places())
+    }
+
+    /// The bytes of each map of scratch.
+    pub(crate) fn scratch_places(&self) -> Vec<Range<u64>> {
+        one_after_the_other(self.scratch.iter().map(|&dims| self.tensor_bytes(dims)))
+    }
+
+    /// The contents of the buffer of weights: batch norm is folded into them, and they are laid out as the plan's kernels
+    /// read them. Put the bytes on the device, and give their place to
+    /// [`Engine::place_weights`](crate::Engine::place_weights). [`Engine::pack`](crate::Engine::pack) does all of that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Presence`] or [`Error::Length`] for weights that do not fit the layer, [`Error::Argument`] for a batch
+    /// norm's variance that is not positive and for a folded weight that its type cannot hold.
+    pub fn pack(&self, weights: &Weights) -> Result<Vec<u8>, Error> {
+        weights.validate(&self.spec)?;
+        let mut bytes = Vec::new();
+        for (packing, place) in self.packings().into_iter().zip(self.weights_places()) {
+            bytes.resize(place.start as usize, 0);
+            bytes.extend(packing.pack(&self.spec, weights)?);
+            bytes.resize(place.end as usize, 0);
+        }
+        Ok(bytes)
+    }
+
+    /// Bytes of [`Plan::pack`].
+    pub fn weights_bytes(&self) -> u64 {
+        end_of(&self.weights_places())
+    }
+
+    /// The bytes of the weights of each dispatch that reads any.
+    pub(crate) fn weights_places(&self) -> Vec<Range<u64>> {
+        let bytes = |packing: &Packing| packing.offsets(&self.spec).bytes.next_multiple_of(4);
+        one_after_the_other(self.packings().into_iter().map(bytes))
+    }
+
+    /// Bytes of the uniform buffer that [`Engine::bind`](crate::Engine::bind) makes.
+    pub fn uniform_bytes(&self) -> u64 {
+        end_of(&one_after_the_other(self.steps.iter().map(|step| step.shape.len() as u64)))
     }
 
     /// The tensors that the caller binds: exactly these of [`Tensors`](crate::Tensors) must be given.
@@ -267,4 +309,22 @@ impl Plan {
     pub(crate) fn packings(&self) -> Vec<&Packing> {
         self.steps.iter().filter_map(|step| step.packing.as_ref()).collect()
     }
+}
+
+/// The most that a device may want the offset of a binding to be a multiple of: wgpu's default limit, and WebGPU's.
+const ALIGNMENT: u64 = 256;
+
+/// Places of these numbers of bytes, at which every device can bind.
+pub(crate) fn one_after_the_other(bytes: impl Iterator<Item = u64>) -> Vec<Range<u64>> {
+    let mut end = 0u64;
+    let place = |bytes: u64| {
+        let start = end.next_multiple_of(ALIGNMENT);
+        end = start.saturating_add(bytes);
+        start..end
+    };
+    bytes.map(place).collect()
+}
+
+fn end_of(places: &[Range<u64>]) -> u64 {
+    places.last().map_or(0, |place| place.end)
 }

@@ -16,6 +16,8 @@ pub struct Case {
     pub options: Options,
     /// Whether batch norm is folded into the weights.
     pub batch_norm: bool,
+    /// Whether all its tensors and scratch lie in one buffer.
+    pub one_buffer: bool,
     /// What its inputs are like.
     pub values: Values,
     /// The seed of weights and inputs.

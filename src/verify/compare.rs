@@ -32,7 +32,7 @@ impl Case {
         let guard = u64::from(engine.facts().limits.min_storage_buffer_offset_alignment).max(256);
         // Tensors begin at different offsets.
         let guard = guard * (1 + self.seed % 3);
-        let mut buffers = Vec::new();
+        let mut places = Vec::new();
         for &(id, dims, written) in &interface {
             let mut bytes = guarded(data.tensor(id), dims, written, dtype, guard);
             if let Some(slice) = self.slice(id) {
@@ -42,14 +42,12 @@ impl Case {
                     bytes[guard as usize + i * size..][..size].fill(0xa5);
                 }
             }
-            let buffer = context.tensor(bytes.len() as u64 / 4, Dtype::F32)?;
-            context.write_bytes(&buffer, 0, &bytes)?;
-            buffers.push((id, buffer, bytes));
+            places.push((id, bytes));
         }
-        let binding = |id| {
-            let (_, buffer, _) = buffers.iter().find(|(other, ..)| *other == id)?;
-            Some(TensorBinding { buffer, offset: guard })
-        };
+        // Scratch is poisoned too.
+        let scratch = vec![0xff; (plan.scratch_bytes() + 2 * guard) as usize];
+        let memory = Memory::new(context, places, scratch, self.one_buffer, guard)?;
+        let binding = |id| memory.place(id).map(|(buffer, offset, _)| TensorBinding { buffer, offset: offset + guard });
         let tensors = Tensors {
             x_h: binding(TensorId::XH),
             x_l: binding(TensorId::XL),
@@ -59,6 +57,7 @@ impl Case {
             y_h: binding(TensorId::YH),
             y_l: binding(TensorId::YL),
             y_p: binding(TensorId::YP),
+            scratch: binding(TensorId::Scratch(0)),
         };
         let layer = engine.bind(&plan, &packed, &tensors)?;
         context.run(&[&layer])?;
@@ -74,12 +73,15 @@ impl Case {
         let bounds = self.bounds(&plan, &expected, &magnitude);
 
         let mut outcome = Outcome { variant: plan.variant(), kernels: plan.kernels(), worst: 0.0, failure: None };
-        for (index, &(id, dims, written)) in interface.iter().enumerate() {
-            let (_, buffer, before) = &buffers[index];
+        for &(id, dims, written) in &interface {
+            let Some((buffer, offset, before)) = memory.place(id) else { continue };
+            let after = context.read_bytes(buffer, offset, before.len() as u64)?;
             if !written {
+                if after != *before {
+                    outcome.failure = Some(format!("{} is an input and has changed", id.name()));
+                }
                 continue;
             }
-            let after = context.read_bytes(buffer, 0, buffer.size())?;
             let body = guard as usize..guard as usize + (dims.elements() * dtype.bytes()) as usize;
             if let Some(at) = (0..after.len()).find(|i| !body.contains(i) && after[*i] != before[*i]) {
                 let place = at as i64 - body.start as i64;
@@ -157,6 +159,48 @@ impl Case {
         });
         let y_p = pooled.zip(expected.y_p.as_ref()).map(|(bound, y)| each(y, &bound, Bounds::stored));
         Outputs { y_h, y_l, y_p }
+    }
+}
+
+/// Where the tensors of a case lie, each between guard bands: in buffers of their own, or in one.
+struct Memory {
+    buffers: Vec<wgpu::Buffer>,
+    /// The tensor, its buffer, where it begins there with its guard band, and what was written there.
+    places: Vec<(TensorId, usize, u64, Vec<u8>)>,
+}
+
+impl Memory {
+    /// With `one_buffer`, scratch is a tensor too, under the id of its first map. If not, the engine makes it.
+    fn new(
+        context: &Context,
+        contents: Vec<(TensorId, Vec<u8>)>,
+        scratch: Vec<u8>,
+        one_buffer: bool,
+        guard: u64,
+    ) -> Result<Self, Error> {
+        let (mut places, mut sizes) = (Vec::new(), Vec::new());
+        let scratch = one_buffer.then_some((TensorId::Scratch(0), scratch));
+        for (id, bytes) in contents.into_iter().chain(scratch) {
+            if !one_buffer || sizes.is_empty() {
+                sizes.push(0u64);
+            }
+            let index = sizes.len() - 1;
+            let start = sizes[index].next_multiple_of(guard);
+            sizes[index] = start + bytes.len() as u64;
+            places.push((id, index, start, bytes));
+        }
+        let buffers = sizes.into_iter().map(|bytes| context.tensor(bytes.div_ceil(4), Dtype::F32));
+        let buffers = buffers.collect::<Result<Vec<_>, Error>>()?;
+        for (_, index, start, bytes) in &places {
+            context.write_bytes(&buffers[*index], *start, bytes)?;
+        }
+        Ok(Self { buffers, places })
+    }
+
+    /// The buffer of a tensor, where its guard band begins there, and what was written from there on.
+    fn place(&self, id: TensorId) -> Option<(&wgpu::Buffer, u64, &Vec<u8>)> {
+        let (_, index, start, bytes) = self.places.iter().find(|(other, ..)| *other == id)?;
+        Some((&self.buffers[*index], *start, bytes))
     }
 }
 

@@ -75,7 +75,7 @@ pub fn case(spec: SpecBuilder, size: InputSize) -> Case {
     let built = spec.clone().build().unwrap_or_else(|error| panic!("{error}: {spec:?}"));
     // All families, also those that only fast layers may run.
     let options = Options { accuracy: Accuracy::Fast, ..Options::default() };
-    Case { spec: built, size, options, batch_norm: false, values: Values::Even, seed: 1 }
+    Case { spec: built, size, options, batch_norm: false, one_buffer: false, values: Values::Even, seed: 1 }
 }
 
 /// As [`case`], for one image.

@@ -2,11 +2,14 @@
 
 use std::sync::Barrier;
 
-use crate::common::{HostWeights, assert_close, check_on, check_one, context, has_f16, image, open, split, values};
+use crate::common::{
+    HostWeights, assert_close, check_on, check_one, context, has_f16, image, in_all_types, open, split, values,
+};
 use octconv::reference::{Inputs, Outputs, Tensor, octave_conv};
 use octconv::verify::Case;
 use octconv::{
-    Activation, AdapterFacts, Context, ContextOptions, DeviceFacts, Dtype, EngineOptions, Error, InputSize, Precision,
+    Accuracy, Activation, AdapterFacts, Context, ContextOptions, DeviceFacts, Dtype, EngineOptions, Error, InputSize,
+    Precision,
 };
 use octconv::{Engine, Layer, Options, PackedWeights, Plan, PlanMismatch, Rounding, Spec, SpecBuilder};
 use octconv::{Strategy, TensorBinding, Tensors, Variant, wgpu};
@@ -402,6 +405,81 @@ fn tensors_inside_of_shared_buffers() {
     assert!(gaps.iter().all(|gap| gap.is_nan()), "something wrote between the outputs");
 }
 
+/// Every tensor and scratch in one buffer, for each strategy and family.
+#[test]
+fn everything_may_lie_in_one_buffer() {
+    let mut met = std::collections::HashSet::new();
+    for builder in [
+        split((8, 8), (8, 8)).kernel([3, 3]).same_padding().bias(true).residual(true, true),
+        split((12, 4), (16, 16)),
+        split((64, 64), (64, 64)).kernel([3, 3]).same_padding().stride(2),
+    ] {
+        for case in in_all_types(&image(builder.clone(), 9, 12)) {
+            let options = Options { accuracy: Accuracy::Fast, pooled_output: true, ..case.options };
+            let plans = Plan::candidates(&case.spec, case.size, &options, context().engine().facts());
+            for plan in plans {
+                let variant = plan.variant();
+                if !met.insert((variant.strategy, variant.family, case.options.precision.activations)) {
+                    continue;
+                }
+                let options = Options { variant: Some(variant), ..options };
+                check_one(context(), &Case { options, one_buffer: true, ..case.clone() });
+            }
+        }
+    }
+    assert!(met.len() >= 8, "{met:?}");
+}
+
+/// An engine that binds all tensors as written does so in every layer and network.
+#[test]
+fn tensors_may_be_bound_as_written() {
+    let context = open(&ContextOptions { read_write: true, ..ContextOptions::default() });
+    let case = image(split((8, 8), (8, 8)).kernel([3, 3]).same_padding().residual(true, true), 9, 12);
+    check_one(&context, &case);
+    let pipelines = context.engine().pipelines();
+    check_one(&context, &Case { one_buffer: true, ..case });
+    assert_eq!(context.engine().pipelines(), pipelines);
+}
+
+/// The caller's memory holds all but the uniforms: tensors, scratch and weights.
+#[test]
+fn weights_may_lie_where_the_caller_wants() {
+    let context = context();
+    let engine = context.engine();
+    let spec = build(split((8, 8), (8, 8)).kernel([3, 3]).same_padding().bias(true));
+    let host = HostWeights::new(&spec, 2);
+    for variant in ["fused/direct", "pool-first/direct", "low-first/direct", "split/direct"] {
+        let options = Options { variant: Some(variant.parse().unwrap()), ..Options::default() };
+        let plan = engine.plan(&spec, InputSize::image(1, 6, 8), &options).unwrap();
+        let bytes = plan.pack(&host.weights()).unwrap();
+        assert_eq!(bytes.len() as u64, plan.weights_bytes());
+        let place = 512;
+        let weights = context.tensor((place + plan.weights_bytes()) / 4, Dtype::F32).unwrap();
+        context.queue().write_buffer(&weights, place, &bytes);
+        let at = TensorBinding { buffer: &weights, offset: place };
+        let scratch = context.tensor(plan.scratch_bytes().div_ceil(4).max(1), Dtype::F32).unwrap();
+        let run = |packed: &PackedWeights, scratch| {
+            let mut buffers = Vec::new();
+            for tensor in plan.tensors() {
+                let data = values(7, tensor.dims.elements());
+                let data = if tensor.written { vec![f32::NAN; data.len()] } else { data };
+                buffers.push((tensor, context.upload(&data, Dtype::F32).unwrap()));
+            }
+            let mut tensors = Tensors { scratch, ..Tensors::default() };
+            buffers.iter().for_each(|(tensor, buffer)| tensors.set(tensor.name, buffer.into()).unwrap());
+            context.run(&[&engine.bind(&plan, packed, &tensors).unwrap()]).unwrap();
+            let written = buffers.iter().filter(|(tensor, _)| tensor.written);
+            let read = |(tensor, buffer): &(octconv::PlanTensor, wgpu::Buffer)| {
+                context.read(buffer, 0, tensor.dims.elements(), Dtype::F32).unwrap()
+            };
+            written.map(read).collect::<Vec<_>>()
+        };
+        let wanted = run(&engine.pack(&plan, &host.weights()).unwrap(), None);
+        assert!(wanted.iter().flatten().all(|value| value.is_finite()));
+        assert_eq!(run(&engine.place_weights(&plan, at).unwrap(), Some((&scratch).into())), wanted, "{variant}");
+    }
+}
+
 #[test]
 fn checked_kernels_agree_too() {
     for checked in [true, false] {
@@ -447,7 +525,7 @@ fn a_destroyed_device() {
         other => panic!("{other:?}"),
     };
     lost(engine.pack(&simple.plan, &simple.host.weights()).map(drop), "octconv weights");
-    lost(engine.bind(&simple.plan, &simple.packed, &simple.tensors()).map(drop), "octconv shape");
+    lost(engine.bind(&simple.plan, &simple.packed, &simple.tensors()).map(drop), "octconv shapes");
     // Recording is for wgpu to ignore; only submitting would tell.
     let mut encoder = context.device().create_command_encoder(&Default::default());
     layer.record(&mut encoder.begin_compute_pass(&Default::default()));

@@ -559,7 +559,7 @@ impl Turns {
                 let values =
                     if self.taken.is_multiple_of(2) { Values::Even } else { kinds[self.taken / 2 % kinds.len()] };
                 let (spec, size, batch_norm) = (row.spec.clone(), row.size, row.batch_norm);
-                let case = Case { spec, size, options, batch_norm, values, seed: self.taken as u64 };
+                let case = Case { spec, size, options, batch_norm, one_buffer: false, values, seed: self.taken as u64 };
                 *self.strategies.entry(strategy).or_default() += 1;
                 self.taken += 1;
                 return Some(Run { theme, gpu, case });

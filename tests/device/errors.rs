@@ -406,12 +406,11 @@ mod binding {
         // 4000 bytes hold 768 from 3072 on, and not from 3328 on.
         assert_eq!(fixture.bind(at(3072)), Ok(()));
         for offset in [3328, 1 << 40, u64::MAX - 255] {
-            let message =
-                format!("tensor y_h: its 768 bytes of 1x4x8x6 from offset {offset} on exceed a buffer of 4000");
+            let message = format!("tensor y_h: its 768 bytes from offset {offset} on exceed a buffer of 4000");
             assert_eq!(refusal(fixture.bind(at(offset))), message);
         }
         let small = buffer(fixture.engine.device(), 4 * 48 - 1);
-        let message = "tensor x_h: its 768 bytes of 1x4x8x6 from offset 0 on exceed a buffer of 764";
+        let message = "tensor x_h: its 768 bytes from offset 0 on exceed a buffer of 764";
         assert_eq!(refusal(fixture.bind(Tensors { x_h: Some((&small).into()), ..fixture.tensors() })), message);
     }
 
@@ -452,14 +451,52 @@ mod binding {
     fn outputs_over_inputs() {
         let fixture = Fixture::new();
         let shared = Tensors { y_h: fixture.tensors().x_h, ..fixture.tensors() };
-        let message = "tensor y_h: it shares a buffer with x_h; an output and an input may not";
+        let message = "tensor y_h: it overlaps with x_h in their buffer";
         assert_eq!(refusal(fixture.bind(shared)), message);
-        // Nor apart in it: wgpu tracks buffers as a whole.
         let large = buffer(fixture.engine.device(), 1000);
         let place = |offset| Some(TensorBinding { buffer: &large, offset });
-        let apart = Tensors { x_l: place(0), y_l: place(1024), ..fixture.tensors() };
-        let message = "tensor y_l: it shares a buffer with x_l; an output and an input may not";
-        assert_eq!(refusal(fixture.bind(apart)), message);
+        let apart = |x_l, y_l| Tensors { x_l: place(x_l), y_l: place(y_l), ..fixture.tensors() };
+        assert_eq!(fixture.bind(apart(0, 1024)), Ok(()));
+        let message = "tensor y_l: it overlaps with x_l in their buffer";
+        assert_eq!(refusal(fixture.bind(apart(256, 256))), message);
+        // Inputs may overlap, but not in a buffer that is written: each would be bound as if it were written.
+        let inputs = |y_l| Tensors { x_h: place(0), x_l: place(0), y_l, ..fixture.tensors() };
+        assert_eq!(fixture.bind(inputs(fixture.tensors().y_l)), Ok(()));
+        let message = "tensor x_l: it overlaps with x_h in their buffer";
+        assert_eq!(refusal(fixture.bind(inputs(place(2048)))), message);
+    }
+
+    #[test]
+    fn scratch_and_weights_of_the_caller() {
+        let fixture = Fixture::new();
+        let variant = Some("pool-first/direct".parse().unwrap());
+        let options = Options { variant, pooled_output: false, ..*fixture.plan.options() };
+        let plan = fixture.engine.plan(fixture.plan.spec(), SIZE, &options).unwrap();
+        let bytes = plan.scratch_bytes();
+        assert!(bytes > 0);
+        let large = buffer(fixture.engine.device(), 4096);
+        let bind = |weights: &PackedWeights, scratch| {
+            let tensors = Tensors { scratch, y_p: None, y_h: place(&large, 0), ..fixture.tensors() };
+            fixture.engine.bind(&plan, weights, &tensors).map(drop)
+        };
+        fn place(buffer: &wgpu::Buffer, offset: u64) -> Option<TensorBinding<'_>> {
+            Some(TensorBinding { buffer, offset })
+        }
+        let packed = fixture.engine.place_weights(&plan, (&buffer(fixture.engine.device(), 4096)).into()).unwrap();
+        assert_eq!(packed.bytes(), plan.weights_bytes());
+        let end = large.size();
+        assert_eq!(bind(&packed, place(&large, 8192)), Ok(()));
+        assert_eq!(refusal(bind(&packed, place(&large, 0))), "tensor scratch: it overlaps with y_h in their buffer");
+        let message = format!("tensor scratch: its {bytes} bytes from offset {end} on exceed a buffer of {end}");
+        assert_eq!(refusal(bind(&packed, place(&large, end))), message);
+        let message = refusal(bind(&packed, place(&large, 8193)));
+        assert!(message.starts_with("tensor scratch: its offset is 8193, which must be a multiple of "), "{message}");
+
+        let inside = fixture.engine.place_weights(&plan, TensorBinding { buffer: &large, offset: 8192 }).unwrap();
+        let message = "tensor weights: it shares a buffer with y_h, which is written: weights need another one";
+        assert_eq!(refusal(bind(&inside, None)), message);
+        let message = refusal(fixture.engine.place_weights(&plan, TensorBinding { buffer: &large, offset: end }));
+        assert!(message.starts_with("tensor weights: its "), "{message}");
     }
 
     #[test]

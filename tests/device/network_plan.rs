@@ -10,7 +10,7 @@ use octconv::network::{
 use octconv::reference::network as reference;
 use octconv::{
     Activation, Context, ContextOptions, DeviceFacts, Downsample, Dtype, Error, InputSize, Options, Plan, Precision,
-    Rounding, wgpu,
+    Rounding, TensorBinding, wgpu,
 };
 
 use crate::common::{context as shared_context, context_as, has_f16};
@@ -690,6 +690,50 @@ fn sums_are_pooled_as_they_are_made() {
     assert_eq!(pooled[2..], [true, true]);
     let (found, expected) = infer(context(), &network, size);
     close("four", &found, &expected);
+}
+
+/// In one buffer a network takes hardly more than is alive at once, and gives the same. The buffer may be the caller's.
+#[test]
+fn a_network_may_lie_in_one_buffer() {
+    let network = built_in("cifar-resnet20", 0.5);
+    let size = InputSize::image(2, 20, 18);
+    let options = NetworkOptions { one_buffer: true, ..Default::default() };
+    let (found, expected) = infer_with(context(), &network, size, &options);
+    close("one buffer", &found, &expected);
+
+    let graph = Graph::new(&network).unwrap();
+    let checkpoint = Checkpoint::random(&graph, 1);
+    let model = Model::new(context().engine(), graph, checkpoint).unwrap();
+    let plan = model.plan(size, &options).unwrap();
+    let &[bytes] = plan.buffer_bytes() else { panic!("{:?}", plan.buffer_bytes()) };
+    assert_eq!(bytes, plan.activation_bytes());
+    assert!(bytes < model.plan(size, &NetworkOptions::default()).unwrap().activation_bytes());
+    assert!(bytes as f64 <= 1.02 * plan.live_bytes() as f64, "{bytes} for {}", plan.live_bytes());
+
+    let offset = 512;
+    let words = (bytes + 2 * offset).div_ceil(4);
+    let arena = context().upload(&vec![f32::NAN; words as usize], Dtype::F32).unwrap();
+    let at = |buffer, offset| TensorBinding { buffer, offset };
+    let inference = model.compile_at(plan.clone(), &[at(&arena, offset)], |_| {}).unwrap();
+    let InputSize { n, t, h, w } = size;
+    let input = random_input((n * network.input.channels * t * h * w) as usize, 1);
+    close("the caller's buffer", &inference.run(context(), &input).unwrap(), &expected);
+    let around = context().read(&arena, 0, words, Dtype::F32).unwrap();
+    let behind = ((offset + bytes) / 4) as usize;
+    assert!(around[..(offset / 4) as usize].iter().chain(&around[behind..]).all(|value| value.is_nan()));
+
+    let refused = |places: &[TensorBinding<'_>]| {
+        let error = model.compile_at(plan.clone(), places, |_| {}).unwrap_err();
+        error.to_string()
+    };
+    assert_eq!(refused(&[]), "places is 0: must be 1, as many as the plan has buffers");
+    let message = refused(&[at(&arena, 1024)]);
+    assert!(message.starts_with("tensor activations: its ") && message.contains("from offset 1024 on"), "{message}");
+    let apart = model.plan(size, &NetworkOptions::default()).unwrap();
+    let large = context().tensor(apart.activation_bytes(), Dtype::F32).unwrap();
+    let places: Vec<_> = apart.buffer_bytes().iter().map(|_| at(&large, 256)).collect();
+    let message = model.compile_at(apart, &places, |_| {}).unwrap_err().to_string();
+    assert_eq!(message, "tensor activations: it overlaps with activations in their buffer");
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl Fixture {
         };
         // A software device runs all families, and what stands for a GPU those of exact layers.
         let accuracy = if context.engine().facts().software { Accuracy::Fast } else { Accuracy::Exact };
-        let options = NetworkOptions { precision: Precision::of(dtype), accuracy, keep };
+        let options = NetworkOptions { precision: Precision::of(dtype), accuracy, keep, ..Default::default() };
         let plan = model.plan(self.size(), &options).unwrap();
         let inference = model.compile(plan, |_| {}).unwrap();
         let logits = inference.run(context, &self.input()).unwrap();

@@ -126,7 +126,15 @@ fn on_device(kind: Kind) -> impl Strategy<Value = Case> {
         |((spec, size), options, variant, batch_norm, values, seed)| {
             let plans = Plan::candidates(&spec, size, &options, facts);
             let variant = Some(plans.get(variant.index(plans.len().max(1)))?.variant());
-            Some(Case { spec, size, options: Options { variant, ..options }, batch_norm, values, seed })
+            Some(Case {
+                spec,
+                size,
+                options: Options { variant, ..options },
+                batch_norm,
+                one_buffer: false,
+                values,
+                seed,
+            })
         },
     )
 }

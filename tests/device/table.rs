@@ -207,6 +207,7 @@ fn run_in(theme: &Theme, row: &Row, family: Family, way: Way, tile: &'static str
         size: row.size,
         options,
         batch_norm: row.batch_norm,
+        one_buffer: false,
         values: Values::Even,
         seed: 1,
     };

@@ -51,7 +51,15 @@ fn the_winner_is_right_and_the_next_device_runs_it() {
     assert!(winner.plan == planned || winner.relative <= 0.98, "{outcome:?}");
     assert!(outcome.gain().unwrap() >= 1.0, "{outcome:?}");
     let forced = Options { variant: Some(winner.plan.variant()), ..options() };
-    let case = Case { spec: spec(), size: SIZE, options: forced, batch_norm: false, values: Values::Even, seed: 3 };
+    let case = Case {
+        spec: spec(),
+        size: SIZE,
+        options: forced,
+        batch_norm: false,
+        one_buffer: false,
+        values: Values::Even,
+        seed: 3,
+    };
     assert_eq!(case.run(&context).unwrap().failure, None);
 
     // Kept is another than the planner's choice, whichever has won.
@@ -181,8 +189,15 @@ fn compiled_pipelines_are_kept_and_damaged_ones_forgotten() {
     let cache = Cache::new(folder.path());
     let run = || {
         let context = with_cache(&cache);
-        let case =
-            Case { spec: spec(), size: SIZE, options: options(), batch_norm: false, values: Values::Even, seed: 1 };
+        let case = Case {
+            spec: spec(),
+            size: SIZE,
+            options: options(),
+            batch_norm: false,
+            one_buffer: false,
+            values: Values::Even,
+            seed: 1,
+        };
         assert_eq!(case.run(&context).unwrap().failure, None);
         context.save_pipelines().unwrap();
         context.engine().facts().features.contains(wgpu::Features::PIPELINE_CACHE)

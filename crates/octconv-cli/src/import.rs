@@ -98,16 +98,18 @@ fn describe(report: &Report, nodes: usize, parameters: usize) -> String {
     let [t, h, w] = report.size;
     let frames = if t > 1 { format!("{t}x") } else { String::new() };
     text.push_str(&format!("read at an input of {frames}{h}x{w}\n"));
-    for pair in report.not_fused.iter().take(MOST_LINES) {
-        text.push_str(&format!("not fused: {}\n", shown(pair)));
-    }
-    if report.not_fused.len() > MOST_LINES {
-        text.push_str(&format!("not fused: {} more\n", report.not_fused.len() - MOST_LINES));
+    for (what, lines) in [("takes this size alone", &report.fixed), ("not fused", &report.not_fused)] {
+        for line in lines.iter().take(MOST_LINES) {
+            text.push_str(&format!("{what}: {}\n", shown(line)));
+        }
+        if lines.len() > MOST_LINES {
+            text.push_str(&format!("{what}: {} more\n", lines.len() - MOST_LINES));
+        }
     }
     text
 }
 
-/// The most lines about what was not fused.
+/// The most lines about nodes that fix the size, and about what was not fused.
 const MOST_LINES: usize = 10;
 
 /// Reads bytes of a file in the folder of the model, where exporters put large weights.

@@ -55,7 +55,12 @@ impl TypeArgs {
     }
 
     pub fn network_options(self, keep: Vec<String>) -> NetworkOptions {
-        NetworkOptions { precision: self.precision(), accuracy: self.accuracy.accuracy(), keep }
+        NetworkOptions {
+            precision: self.precision(),
+            accuracy: self.accuracy.accuracy(),
+            keep,
+            ..NetworkOptions::default()
+        }
     }
 }
 

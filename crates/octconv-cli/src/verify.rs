@@ -327,7 +327,7 @@ mod tests {
         };
         let spec = Spec::builder(3, 8).build().unwrap();
         let (size, options) = (InputSize::image(1, 4, 4), Options::default());
-        let case = Case { spec, size, options, batch_norm: false, values: Values::Even, seed: 7 };
+        let case = Case { spec, size, options, batch_norm: false, one_buffer: false, values: Values::Even, seed: 7 };
         let outcome = |worst, failure| {
             let variant = "fused/direct".parse().unwrap();
             Ok(Outcome { variant, kernels: vec!["direct".into()], worst, failure })

@@ -53,6 +53,8 @@ pub struct Report {
     pub plain_convs: usize,
     /// Frames, rows and columns of the input at which the file was read.
     pub size: [u32; 3],
+    /// Nodes that hold the network to that size, each with the reason. Without any, it takes other sizes too.
+    pub fixed: Vec<String>,
     /// Layers whose parts could have become one octave layer but for the reason that is given.
     pub not_fused: Vec<String>,
 }
@@ -71,6 +73,6 @@ pub type External<'a> = dyn FnMut(&str, u64, Option<u64>) -> Result<Vec<u8>, Str
 /// expressed, and why.
 pub fn import_onnx(bytes: &[u8], options: &ImportOptions, external: &mut External) -> Result<Imported, ImportError> {
     let mut graph = onnx::read(bytes, options, external)?;
-    plain::simplify(&mut graph);
+    plain::simplify(&mut graph)?;
     fuse::fuse(graph, options)
 }

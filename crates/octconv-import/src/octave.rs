@@ -198,6 +198,17 @@ impl Values {
         }
         let output = network.nodes.iter().position(|node| node.name == network.output).map_or(0, |index| index + 1);
         plain[class(output)] = true;
+        let low = |id: usize| {
+            let (all, multiple) = ((alpha * self.channels[id] as f64) as usize, multiple[class(id)]);
+            all / multiple * multiple
+        };
+        // All maps of an attention have the same frequencies. The few channels of one may leave it without low ones.
+        let mut has = vec![None; count];
+        for (index, _) in network.nodes.iter().enumerate().filter(|(_, node)| matches!(node.op, Op::Conv(_))) {
+            let (at, low) = (index + 1, low(index + 1));
+            let here = [self.channels[at] > low, low > 0];
+            plain[class(at)] |= *has[class(at)].get_or_insert(here) != here;
+        }
         // Only split concatenations change the order of channels. A gate's vector would not follow.
         for (index, _) in network.nodes.iter().enumerate().filter(|(_, node)| matches!(node.op, Op::Gate { .. })) {
             for id in self.ordered_as(&self.reads[index + 1], network) {
@@ -227,8 +238,7 @@ impl Values {
                 _ if !self.is_map[id] => self.vector(id, &orders, network),
                 Some(Op::Concat { .. }) => Order::Map(self.joined(id, &orders)),
                 Some(Op::Conv(_)) | None => {
-                    let low = if plain[class(id)] { 0 } else { (alpha * c as f64) as usize };
-                    let high = c - low / multiple[class(id)] * multiple[class(id)];
+                    let high = c - if plain[class(id)] { 0 } else { low(id) };
                     // A convolution that adds a map has its order.
                     let same = (0..id).find(|&other| class(other) == class(id) && self.is_map[other]);
                     match same.map(|other| orders[other].clone()) {
@@ -482,15 +492,58 @@ mod tests {
         assert_eq!(tensors["b.norm_l.mean"].data, old("b.norm_h.mean")[3..]);
         assert_eq!(tensors["a.bias_h"].data, old("a.bias_h")[..2]);
 
-        // On maps of one value, means change nothing, and the octave network is the plain one.
+        answers(&network, &octave.network, [&weights.tensors, &tensors]);
+    }
+
+    /// On maps of one value, means change nothing, so the octave network answers as the plain one.
+    fn answers(network: &Network, octave: &Network, tensors: [&BTreeMap<String, HostTensor>; 2]) {
+        let size = InputSize::image(1, 4, 4);
         let input: Vec<f32> = [0.5, -1.5].iter().flat_map(|&v| [v; 16]).collect();
-        let answer = |network: &Network, tensors: &BTreeMap<String, HostTensor>| {
+        let [plain, split] = [(network, tensors[0]), (octave, tensors[1])].map(|(network, tensors)| {
             let graph = Graph::new(network).unwrap();
             let checkpoint = Checkpoint { tensors: tensors.clone() };
             reference::network::run(&graph, &checkpoint, size, &input, &mut |_, _| {}).unwrap().to_f32()
-        };
-        let [plain, split] = [answer(&network, &weights.tensors), answer(&octave.network, &tensors)];
+        });
+        assert!(plain.iter().all(|v| v.is_finite()) && plain.iter().any(|&v| v != plain[0]), "{plain:?}");
         assert!(plain.iter().zip(&split).all(|(a, b)| (a - b).abs() < 1e-5), "{plain:?} {split:?}");
+    }
+
+    /// Gates of both kinds and an attention. `queries` is how many channels those of the attention have. Gives the nodes
+    /// that have a low frequency.
+    fn gated(queries: u32, alpha: f64) -> Vec<String> {
+        let text = r#"{"name": "n", "input": {"channels": 2}, "output": "answer", "nodes": [
+            {"name": "a", "op": "conv", "input": "input", "channels": 8, "bias": true},
+            {"name": "excited", "op": "excite", "input": "a", "reduced": 4, "activation": "relu"},
+            {"name": "b", "op": "conv", "input": "excited", "channels": 8, "bias": true},
+            {"name": "means", "op": "global_pool", "input": "b"},
+            {"name": "s", "op": "linear", "input": "means", "outputs": 4, "activation": "relu"},
+            {"name": "e", "op": "linear", "input": "s", "outputs": 8, "activation": "sigmoid"},
+            {"name": "gate", "op": "gate", "input": "b", "by": "e"},
+            {"name": "q", "op": "conv", "input": "gate", "channels": QUERIES},
+            {"name": "k", "op": "conv", "input": "gate", "channels": QUERIES},
+            {"name": "v", "op": "conv", "input": "gate", "channels": 8},
+            {"name": "attended", "op": "attention", "queries": "q", "keys": "k", "values": "v"},
+            {"name": "last", "op": "conv", "input": "attended", "channels": 3},
+            {"name": "pooled", "op": "global_pool", "input": "last"},
+            {"name": "answer", "op": "linear", "input": "pooled", "outputs": 3}]}"#;
+        let network: Network = serde_json::from_str(&text.replace("QUERIES", &queries.to_string())).unwrap();
+        let weights = Checkpoint::random(&Graph::new(&network).unwrap(), 5);
+        let size = InputSize::image(1, 4, 4);
+        let octave = to_octave(&network, Some(&weights), alpha, size).unwrap();
+        answers(&network, &octave.network, [&weights.tensors, &octave.checkpoint.unwrap().tensors]);
+        let graph = Graph::new(&octave.network).unwrap();
+        let has_low = |shape: &ValueShape| matches!(shape, ValueShape::Map { low: Some(_), .. });
+        let shapes = graph.shapes(size).unwrap();
+        let nodes = octave.network.nodes.iter().zip(&shapes[1..]);
+        nodes.filter(|(_, shape)| has_low(shape)).map(|(node, _)| node.name.clone()).collect()
+    }
+
+    #[test]
+    fn gates_and_attention_are_split() {
+        let gates = ["a", "excited", "b", "gate"];
+        assert_eq!(gated(4, 0.25), [&gates[..], &["q", "k", "v", "attended"]].concat());
+        // A share of two channels is none, so the attention stays plain, and its values too.
+        assert_eq!(gated(2, 0.25), gates);
     }
 
     #[test]

@@ -62,6 +62,8 @@ struct Declaration<'a> {
     names: Rc<Names>,
     /// The binding's number, if it is a storage buffer.
     number: Option<usize>,
+    /// Whether it is a storage buffer that is bound as if it were written too.
+    shared: bool,
     /// What the recipe puts in place of its value.
     new: Option<New>,
 }
@@ -72,7 +74,7 @@ type Names = HashMap<Cow<'static, str>, Rc<str>>;
 impl Program {
     /// Appends the text of a declaration, with the names and the number of the binding that it has in the program.
     fn push(&mut self, declaration: &Declaration) {
-        let Declaration { name, file, item, names, number, new } = declaration;
+        let Declaration { name, file, item, names, number, shared, new } = declaration;
         let text = &mut self.text;
         let mut line = item.tokens.first().map_or(0, |token| token.line);
         for (i, token) in item.tokens.iter().enumerate() {
@@ -95,6 +97,8 @@ impl Program {
             let is_number = i >= 2 && item.tokens[i - 1].is("(") && item.tokens[i - 2].is("binding");
             match number {
                 Some(number) if is_number => text.push_str(&number.to_string()),
+                // No other word of such a declaration is this one: nothing may be named like an access.
+                _ if *shared && token.is("read") => text.push_str("read_write"),
                 _ if item.names[i] => text.push_str(names.get(token.text).map_or(token.text, |name| name)),
                 _ => text.push_str(token.text),
             }
@@ -291,8 +295,10 @@ impl<'a> Assembler<'a> {
             ItemKind::Storage(written) => Some(self.number(file, instance, item, &name, written)?),
             _ => None,
         };
+        let binding = number.and_then(|number| self.recipe.bindings.get(number - 1));
+        let shared = binding.is_some_and(|binding| binding.access == Access::Shared);
         let new = self.new_value(instance, item);
-        let declaration = Declaration { name, file, item, names: names.clone(), number, new };
+        let declaration = Declaration { name, file, item, names: names.clone(), number, shared, new };
         let same =
             |other: &Declaration| other.item.tokens.iter().map(|t| t.text).eq(item.tokens.iter().map(|t| t.text));
         if item.kind != ItemKind::Directive {

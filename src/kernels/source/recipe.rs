@@ -148,6 +148,15 @@ impl Recipe {
         self.bindings.iter().map(|binding| binding.access)
     }
 
+    /// The same kernel, with storage buffers that it reads bound as if it wrote them: those for which `shared` is true, counted
+    /// from 0.
+    pub(crate) fn sharing(&self, shared: impl Fn(usize) -> bool) -> Self {
+        let mut recipe = self.clone();
+        let read = recipe.bindings.iter_mut().enumerate().filter(|(_, binding)| binding.access == Access::Read);
+        read.filter(|&(i, _)| shared(i)).for_each(|(_, binding)| binding.access = Access::Shared);
+        recipe
+    }
+
     #[inline]
     fn value(mut self, value: Value) -> Self {
         self.values.push(value);

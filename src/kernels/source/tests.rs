@@ -185,6 +185,19 @@ fn y_store(v: f32) { y_e[0] = YElement(v); }
     validate("root", &source);
 }
 
+/// A buffer that holds what is read and what is written is bound as written by all.
+#[test]
+fn shared_buffers_are_bound_as_written() {
+    let recipe = paths();
+    let [alone, shared] = [&recipe, &recipe.sharing(|_| true)].map(|recipe| made(&PATHS, recipe).unwrap());
+    assert_eq!(shared, alone.replace("<storage, read>", "<storage, read_write>"));
+    assert_ne!(shared, alone);
+    validate("root", &shared);
+    assert_eq!(recipe.sharing(|i| i == 1), recipe);
+    let accesses: Vec<_> = recipe.sharing(|i| i == 0).accesses().collect();
+    assert_eq!(accesses, [Access::Shared, Access::Write]);
+}
+
 #[test]
 fn leaves_out_what_no_entry_point_needs() {
     let text = "enable f16;

@@ -1,7 +1,8 @@
 //! Assigns tensors to buffers. Tensors that are never alive at the same time share memory.
 //!
-//! WebGPU tracks whole buffers: a dispatch cannot read one part of a buffer and write another. So two tensors share a
-//! buffer only if no dispatch reads one and writes the other.
+//! WebGPU tracks whole buffers: a dispatch cannot read one part of a buffer and write another, unless it binds both as
+//! written. So, unless one buffer is asked for, two tensors share a buffer only if no dispatch reads one and writes the
+//! other.
 
 /// A tensor of a plan: its size, the steps between which it must keep its contents, and the steps that use it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,8 +60,8 @@ pub(crate) fn live_bytes(tensors: &[Lifetime]) -> u64 {
 
 /// Assigns tensors to buffers greedily, in several orders, and returns the smallest result. Which order is the best
 /// depends on where a network has its largest maps. Offsets are multiples of `alignment`. A buffer has at most `most`
-/// bytes, unless one tensor alone has more.
-pub(crate) fn assign(tensors: &[Lifetime], alignment: u64, most: u64) -> Assignment {
+/// bytes, unless one tensor alone has more. With `one_buffer` there are as few buffers as `most` allows.
+pub(crate) fn assign(tensors: &[Lifetime], alignment: u64, most: u64, one_buffer: bool) -> Assignment {
     let order = |key: &dyn Fn(&Lifetime) -> (u64, u64)| {
         let mut order: Vec<usize> = (0..tensors.len()).collect();
         order.sort_by_key(|&i| (key(&tensors[i]), i));
@@ -75,13 +76,14 @@ pub(crate) fn assign(tensors: &[Lifetime], alignment: u64, most: u64) -> Assignm
         order(&|t| (u64::MAX - t.last as u64, largest_first(t))),
     ];
     let total = |assignment: &Assignment| assignment.bytes.iter().fold(0, |sum: u64, &bytes| sum.saturating_add(bytes));
-    let all = orders.iter().map(|order| assign_in(order, tensors, alignment, most));
-    all.min_by_key(total).unwrap_or_else(|| Assignment { spots: Vec::new(), bytes: Vec::new() })
+    let all = orders.iter().map(|order| assign_in(order, tensors, alignment, most, one_buffer));
+    all.min_by_key(|assignment| (if one_buffer { assignment.bytes.len() } else { 0 }, total(assignment)))
+        .unwrap_or_else(|| Assignment { spots: Vec::new(), bytes: Vec::new() })
 }
 
 /// Assigns tensors in this order. Each takes the place for which a buffer has to grow least. If several buffers would
 /// grow equally, it takes the smallest of them.
-fn assign_in(order: &[usize], tensors: &[Lifetime], alignment: u64, most: u64) -> Assignment {
+fn assign_in(order: &[usize], tensors: &[Lifetime], alignment: u64, most: u64, one_buffer: bool) -> Assignment {
     let mut spots = vec![Spot::default(); tensors.len()];
     let mut bytes: Vec<u64> = Vec::new();
     let mut residents: Vec<Vec<usize>> = Vec::new();
@@ -89,7 +91,7 @@ fn assign_in(order: &[usize], tensors: &[Lifetime], alignment: u64, most: u64) -
         let tensor = &tensors[i];
         let candidate = |buffer: usize| {
             let here = &residents[buffer];
-            if here.iter().any(|&other| tensor.clashes(&tensors[other])) {
+            if !one_buffer && here.iter().any(|&other| tensor.clashes(&tensors[other])) {
                 return None;
             }
             let taken = here.iter().filter(|&&other| tensor.overlaps(&tensors[other]));
@@ -102,7 +104,7 @@ fn assign_in(order: &[usize], tensors: &[Lifetime], alignment: u64, most: u64) -
         // If a buffer would have to grow by the whole tensor, a new buffer costs the same and restricts later tensors
         // less.
         let spot = match best {
-            Some((growth, _, spot)) if growth < tensor.bytes => spot,
+            Some((growth, _, spot)) if one_buffer || growth < tensor.bytes => spot,
             _ => {
                 bytes.push(0);
                 residents.push(Vec::new());
@@ -146,7 +148,7 @@ mod tests {
     #[test]
     fn a_chain_takes_two_buffers() {
         let chain: Vec<_> = (0..10).map(|i| lifetime(100 - i as u64, i, i + 1)).collect();
-        let assignment = assign(&chain, 1, u64::MAX);
+        let assignment = assign(&chain, 1, u64::MAX, false);
         assert_eq!((assignment.bytes.len(), total(&assignment)), (2, 199));
     }
 
@@ -156,7 +158,7 @@ mod tests {
         let large = lifetime(1000, 0, 1);
         let small = |first| Lifetime { bytes: 400, first, last: 4, accesses: vec![(first, true), (4, false)] };
         let written = Lifetime { bytes: 400, first: 4, last: 5, accesses: vec![(4, true), (5, false)] };
-        let assignment = assign(&[large, small(2), small(3), written], 256, u64::MAX);
+        let assignment = assign(&[large, small(2), small(3), written], 256, u64::MAX, false);
         assert_eq!(total(&assignment), 1400);
         assert_eq!(assignment.spots[1].buffer, assignment.spots[2].buffer);
         assert_ne!(assignment.spots[3].buffer, assignment.spots[1].buffer);
@@ -166,8 +168,11 @@ mod tests {
     fn what_lives_together_is_apart() {
         let tensors: Vec<_> =
             (0..60).map(|i: usize| lifetime((i * 7919 % 101) as u64 + 1, i, i + 1 + i * 31 % 7)).collect();
-        for (alignment, most) in [(1, u64::MAX), (16, 200)] {
-            let assignment = assign(&tensors, alignment, most);
+        for (alignment, most, one_buffer) in
+            [(1, u64::MAX, false), (16, 200, false), (1, u64::MAX, true), (16, 200, true)]
+        {
+            let assignment = assign(&tensors, alignment, most, one_buffer);
+            assert!(!one_buffer || most < u64::MAX || assignment.bytes.len() == 1);
             let range = |i: usize| {
                 let Spot { offset, .. } = assignment.spots[i];
                 offset..offset + tensors[i].bytes
@@ -177,7 +182,7 @@ mod tests {
                 assert_eq!(range(i).start % alignment, 0);
                 for (j, b) in tensors.iter().enumerate().skip(i + 1) {
                     if assignment.spots[i].buffer == assignment.spots[j].buffer {
-                        assert!(!a.clashes(b), "{a:?} {b:?}");
+                        assert!(one_buffer || !a.clashes(b), "{a:?} {b:?}");
                         let apart = range(i).end <= range(j).start || range(j).end <= range(i).start;
                         assert!(!a.overlaps(b) || apart, "{a:?} {b:?}");
                     }

@@ -13,6 +13,10 @@ pub struct NetworkOptions {
     pub precision: Precision,
     /// Which kernels the planner may choose.
     pub accuracy: Accuracy,
+    /// Whether all maps and vectors lie in one buffer, each at its own offset. They then take hardly more memory than is
+    /// alive at once. But WebGPU tracks whole buffers, so kernels bind what they read as if they wrote it, and drivers may
+    /// load it more slowly. A network that needs more than the device's `max_buffer_size` takes several buffers.
+    pub one_buffer: bool,
     /// The names of nodes whose values can be read after an inference. Each needs memory of its own.
     pub keep: Vec<String>,
 }

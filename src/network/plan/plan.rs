@@ -98,7 +98,7 @@ impl NetworkPlan {
         let alignment = u64::from(facts.limits.min_storage_buffer_offset_alignment.max(4));
         let lifetimes = lifetimes(graph, options, &places, &tensors, &steps);
         let live_bytes = memory::live_bytes(&lifetimes);
-        let memory = memory::assign(&lifetimes, alignment, facts.limits.max_buffer_size);
+        let memory = memory::assign(&lifetimes, alignment, facts.limits.max_buffer_size, options.one_buffer);
         let (graph, options, facts) = (graph.clone(), options.clone(), facts.clone());
         Ok(Self { graph, options, facts, size, shapes, places, steps, layers, memory, live_bytes })
     }
@@ -203,6 +203,12 @@ impl NetworkPlan {
     /// Bytes of all buffers of activations, including input, answer, pooled maps and scratch.
     pub fn activation_bytes(&self) -> u64 {
         self.memory.bytes.iter().sum()
+    }
+
+    /// Bytes of each buffer of activations. [`Model::compile`](crate::network::Model::compile) makes them, and
+    /// [`Model::compile_at`](crate::network::Model::compile_at) takes them from the caller.
+    pub fn buffer_bytes(&self) -> &[u64] {
+        &self.memory.bytes
     }
 }
 

@@ -22,7 +22,8 @@ impl NetworkCase {
     ///
     /// Those of [`NetworkPlan::new`].
     pub fn plan(&self, graph: &Graph, facts: &DeviceFacts) -> Result<NetworkPlan, Error> {
-        let options = NetworkOptions { accuracy: Accuracy::Fast, keep: self.keep.clone(), ..NetworkOptions::default() };
+        let (keep, one_buffer) = (self.keep.clone(), self.one_buffer);
+        let options = NetworkOptions { accuracy: Accuracy::Fast, keep, one_buffer, ..NetworkOptions::default() };
         let planned = NetworkPlan::new(graph, self.size, &options, facts)?;
         if !self.any_variant {
             return Ok(planned);

@@ -51,6 +51,8 @@ pub struct NetworkCase {
     /// Whether each layer runs one of its legal variants by chance, as if that had been tuned. If not, the planner
     /// chooses.
     pub any_variant: bool,
+    /// Whether all maps and vectors lie in one buffer.
+    pub one_buffer: bool,
     /// The seed of weights, input and variants.
     pub seed: u64,
 }

@@ -92,7 +92,7 @@ impl Subjects {
 
     pub fn network_options(&self, dtype: Dtype) -> NetworkOptions {
         let (precision, accuracy) = (Precision::of(dtype), self.accuracy.accuracy());
-        NetworkOptions { precision, accuracy, keep: Vec::new() }
+        NetworkOptions { precision, accuracy, keep: Vec::new(), ..NetworkOptions::default() }
     }
 
     pub fn jobs(&self) -> &[LayerJob] {

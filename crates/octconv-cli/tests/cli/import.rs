@@ -56,6 +56,14 @@ fn an_imported_network_answers_as_it_did() {
 }
 
 #[test]
+fn what_holds_a_network_to_one_size_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = import(&networks("../operators/maxima.onnx"), folder.path()).succeeded();
+    let line = "takes this size alone: v0_0 (GlobalMaxPool): it becomes a max pool of the whole map";
+    assert!(text.lines().any(|found| found == line), "{text}");
+}
+
+#[test]
 fn all_nodes_without_a_counterpart_are_listed() {
     let folder = tempfile::tempdir().unwrap();
     let (model, imported) = (folder.path().join("model.onnx"), folder.path().join("model"));

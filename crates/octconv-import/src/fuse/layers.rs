@@ -373,7 +373,7 @@ impl<'a> Layers<'a> {
     }
 
     fn reader_of(&self, id: Id) -> Id {
-        self.graph.values.iter().position(|value| value.inputs.contains(&id)).unwrap_or(id)
+        self.uses.readers(id).first().copied().unwrap_or(id)
     }
 
     /// Where a convolution into a high or only map may belong.
@@ -432,9 +432,8 @@ impl<'a> Layers<'a> {
 
     /// Whether a mean is read by convolutions and further means alone, so that they can make it themselves.
     fn only_convolved(&self, id: Id) -> bool {
-        let reads = |value: &&crate::plain::Value| value.inputs.contains(&id);
         id != self.graph.output
-            && self.graph.values.iter().filter(reads).all(|value| match &value.op {
+            && self.uses.readers(id).iter().all(|&reader| match self.graph.op(reader) {
                 Op::Conv(conv) => conv.stride == [1; 3],
                 Op::Pool(pool) => pool.halves(),
                 _ => false,
@@ -612,7 +611,7 @@ fn rounding(graph: &PlainGraph) -> Rounding {
 
 fn no_counterpart(op: &Op) -> &'static str {
     match op {
-        Op::Multiply => "it multiplies two maps",
+        Op::Multiply => "it multiplies two maps, or two vectors",
         Op::Pad(_) => "it adds zeros to a map that is not read by convolutions alone",
         Op::Flatten => "it makes a vector of a map, and no matrix reads it",
         Op::Erf => "it is not part of GELU",

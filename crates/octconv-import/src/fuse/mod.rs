@@ -20,6 +20,9 @@ use pairs::Pairs;
 /// Two maps that are no pair, whatever it looks like.
 pub(crate) type NoPairs = HashSet<(Id, Id)>;
 
+/// So many pairs that are none, and a network has none at all: each takes as long as all that was done before.
+const MOST_DROPPED: usize = 512;
+
 /// Makes a description of a simplified graph.
 pub(crate) fn fuse(mut graph: PlainGraph, options: &ImportOptions) -> Result<Imported, ImportError> {
     while let Some(low) = lone_low(&graph) {
@@ -28,7 +31,10 @@ pub(crate) fn fuse(mut graph: PlainGraph, options: &ImportOptions) -> Result<Imp
     let mut dropped = NoPairs::new();
     let mut not_fused = Vec::new();
     loop {
-        let pairs = Pairs::find(&graph, &dropped);
+        let pairs = match dropped.len() {
+            ..MOST_DROPPED => Pairs::find(&graph, &dropped),
+            _ => Pairs::default(),
+        };
         match write::write(&graph, &pairs, options) {
             Ok(mut imported) => {
                 imported.report.not_fused = not_fused;

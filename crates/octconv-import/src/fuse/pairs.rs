@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::NoPairs;
 use super::sums::{Sum, Uses};
-use crate::plain::{Id, Op, PlainGraph};
+use crate::plain::{Id, MOST_TERMS, Op, PlainGraph};
 
 /// The pairs of a graph. A map belongs to one at most.
 #[derive(Clone, Debug, Default)]
@@ -85,11 +85,11 @@ fn doubled_seeds(uses: &Uses, id: Id) -> Vec<(Id, Id)> {
 fn sole_high(uses: &Uses, id: Id) -> Option<Id> {
     let mut top = id;
     // The sum that this one is a part of.
-    while let Some(above) = uses.graph.values.iter().position(|v| v.op == Op::Add && v.inputs.contains(&top)) {
-        if uses.uses[top] != 1 {
-            break;
+    for _ in 0..MOST_TERMS {
+        match uses.readers(top) {
+            &[above] if uses.uses[top] == 1 && *uses.graph.op(above) == Op::Add => top = above,
+            _ => break,
         }
-        top = above;
     }
     let Sum { terms, .. } = uses.sum(top)?;
     let sum = Sum { activation: octconv::Activation::None, terms };

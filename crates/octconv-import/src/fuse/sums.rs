@@ -2,12 +2,13 @@
 
 use octconv::Activation;
 
-use crate::plain::{Conv, Id, Op, PlainGraph, Upsample};
+use crate::plain::{Conv, Id, MOST_TERMS, Op, PlainGraph, Upsample};
 
-/// A graph, and how often each value is read.
+/// A graph, how often each value is read, and by which values that the output depends on.
 pub(super) struct Uses<'a> {
     pub(super) graph: &'a PlainGraph,
     pub(super) uses: Vec<usize>,
+    readers: Vec<Vec<Id>>,
 }
 
 /// One term of a sum.
@@ -28,7 +29,16 @@ pub(super) struct Sum {
 
 impl<'a> Uses<'a> {
     pub(super) fn new(graph: &'a PlainGraph) -> Self {
-        Self { graph, uses: graph.uses() }
+        let mut readers = vec![Vec::new(); graph.values.len()];
+        for id in graph.reached() {
+            graph.values[id].inputs.iter().for_each(|&input| readers[input].push(id));
+        }
+        Self { graph, uses: graph.uses(), readers }
+    }
+
+    /// The values that read this one, in order.
+    pub(super) fn readers(&self, id: Id) -> &[Id] {
+        &self.readers[id]
     }
 
     /// The value as a sum, if it has a convolution.
@@ -41,8 +51,11 @@ impl<'a> Uses<'a> {
         let mut open = vec![root];
         while let Some(at) = open.pop() {
             let inner = at == root || self.uses[at] == 1;
+            let inputs = &self.graph.values[at].inputs;
             match self.graph.op(at) {
-                Op::Add if inner => open.extend(self.graph.values[at].inputs.iter().rev()),
+                Op::Add if inner && terms.len() + open.len() + inputs.len() <= MOST_TERMS => {
+                    open.extend(inputs.iter().rev());
+                }
                 Op::Conv(_) if inner => terms.push(Term::Conv { conv: at, doubled: false }),
                 Op::Upsample(_) if inner && self.doubled_conv(at).is_some() => {
                     let conv = self.graph.input(at);

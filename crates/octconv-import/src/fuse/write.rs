@@ -54,7 +54,7 @@ pub(super) fn write(graph: &PlainGraph, pairs: &Pairs, options: &ImportOptions) 
         written: HashMap::new(),
         nodes: Vec::new(),
         checkpoint: Checkpoint::default(),
-        report: Report { file_nodes: graph.nodes, ..Report::default() },
+        report: Report { file_nodes: graph.nodes, fixed: graph.fixed.clone(), ..Report::default() },
         left: MORE_WEIGHTS,
     };
     let output = writer.write_all(Key::single(graph.output))?;
@@ -142,6 +142,10 @@ impl Writer<'_> {
         Problem { node: value.node.clone(), operator: value.operator.clone(), reason }
     }
 
+    fn fix(&mut self, id: Id, reason: String) {
+        self.report.fixed.push(self.problem(id, reason).to_string());
+    }
+
     fn name(&self, key: Key) -> String {
         self.written[&key].clone()
     }
@@ -203,6 +207,9 @@ impl Writer<'_> {
                 self.add(key, None, "gate", NodeOp::Gate { input, by })
             }
             Layer::GlobalPool { input } => {
+                if *self.graph.op(key.high) == Op::Flatten {
+                    self.fix(key.high, "it reads a map of one position as a vector".into());
+                }
                 self.add(key, None, "global_pool", NodeOp::GlobalPool { input: self.name(input) })
             }
             Layer::Linear { input, at, activation } => self.linear(key, self.name(input), at, activation),
@@ -228,7 +235,7 @@ impl Writer<'_> {
     }
 
     /// An upsampling that makes the same from the same size. A whole factor holds for all sizes.
-    fn upsample(&self, key: Key, input: String) -> Result<NodeUpsample, String> {
+    fn upsample(&mut self, key: Key, input: String) -> Result<NodeUpsample, String> {
         let Op::Upsample(upsample) = self.graph.op(key.high) else { return Err("it does not upsample".into()) };
         let size = |id: Id| self.graph.shape(id).space().map(|[_, h, w]| [h, w]);
         let (Some(from), Some(to)) = (size(self.graph.input(key.high)), size(key.high)) else {
@@ -237,7 +244,10 @@ impl Writer<'_> {
         let whole = [0, 1].map(|axis| to[axis].is_multiple_of(from[axis]).then(|| to[axis] / from[axis]));
         let to_size = match whole {
             [Some(h), Some(w)] if h.max(w) <= MOST_FACTOR => UpsampleTo::Factor(Axes::Image([h as f64, w as f64])),
-            _ => UpsampleTo::Size(Axes::Image(to.map(|d| d as u32))),
+            _ => {
+                self.fix(key.high, format!("it makes a map of {}x{}", to[0], to[1]));
+                UpsampleTo::Size(Axes::Image(to.map(|d| d as u32)))
+            }
         };
         let (mode, align_corners) = match upsample {
             Upsample::Bilinear { align_corners, .. } => (UpsampleMode::Bilinear, *align_corners),
@@ -404,6 +414,7 @@ impl Writer<'_> {
         let flat = self.graph.input(at);
         let Op::Linear { weights, outputs, bias, .. } = self.graph.op(at) else { return String::new() };
         let Shape::Map { c, space: [t, h, w] } = self.graph.shape(self.graph.input(flat)) else { return String::new() };
+        self.fix(at, "it reads all elements of a map".into());
         let time = TimeAxis { kernel: t as u32, stride: 1, padding: 0, dilation: 1 };
         let node = Conv {
             kernel: [h as u32, w as u32],

@@ -17,6 +17,9 @@ pub(super) enum Constant {
 /// The most elements of a constant that is computed: what a file says must not decide how much memory is taken.
 pub(super) const MOST_ELEMENTS: usize = 1 << 26;
 
+/// The most axes of a constant.
+pub(super) const MOST_AXES: usize = 64;
+
 impl Constant {
     /// Reads a tensor of the file. `external` gives the bytes of a tensor that lies in another file.
     pub(super) fn read(tensor: &TensorProto, external: &mut External) -> Result<Self, String> {
@@ -118,7 +121,8 @@ pub(super) fn shape(dims: &[i64]) -> Result<Vec<usize>, String> {
     let sizes: Option<Vec<usize>> = dims.iter().map(|&d| usize::try_from(d).ok()).collect();
     let count = sizes.as_ref().and_then(|sizes| sizes.iter().try_fold(1usize, |all, &d| all.checked_mul(d)));
     match (sizes, count) {
-        (Some(sizes), Some(count)) if count <= 1 << 40 => Ok(sizes),
+        (Some(sizes), Some(count)) if count <= 1 << 40 && sizes.len() <= MOST_AXES => Ok(sizes),
+        _ if dims.len() > MOST_AXES => Err(format!("it has {} axes: must have at most {MOST_AXES}", dims.len())),
         _ => Err(format!("its shape is {dims:?}")),
     }
 }

@@ -3,7 +3,7 @@
 
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, concatenate};
 
-use super::constant::{Constant, MOST_ELEMENTS, shape};
+use super::constant::{Constant, MOST_AXES, MOST_ELEMENTS, shape};
 use super::node::FileNode;
 use super::read::elements;
 
@@ -44,6 +44,14 @@ pub(super) fn evaluate(node: &FileNode, inputs: &[Option<&Constant>], opset: i64
         "Range",
         "ReduceProd",
         "ReduceSum",
+        "ReduceMean",
+        "ReduceMax",
+        "ReduceMin",
+        "Abs",
+        "Log",
+        "Relu",
+        "Sigmoid",
+        "Tanh",
         "Equal",
         "Where",
         "Dropout",
@@ -71,7 +79,7 @@ fn compute(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<
         "Squeeze" => squeeze(x, axes(1)?.as_deref()),
         "Unsqueeze" => unsqueeze(x, &axes(1)?.ok_or("its axes are missing")?),
         "Flatten" => {
-            let at = axis(node.int("axis").unwrap_or(1), x.shape().len() + 1)?;
+            let at = flatten_axis(node, x.shape().len())?;
             let (rows, columns) = x.shape().split_at(at);
             let sizes = [rows.iter().product(), columns.iter().product()];
             each(x, |a| reshaped(a, &sizes), |a| reshaped(a, &sizes))
@@ -136,14 +144,7 @@ fn compute(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<
             let inside = |&v: &i64| if delta > 0 { v < limit } else { v > limit };
             Ok(Constant::Int(values.filter(inside).collect::<ndarray::Array1<i64>>().into_dyn()))
         }
-        "ReduceProd" | "ReduceSum" => {
-            let values = ints(0)?;
-            let start = i64::from(node.operator == "ReduceProd");
-            let combine = |all: i64, &v: &i64| if start == 1 { all.checked_mul(v) } else { all.checked_add(v) };
-            let all = values.iter().try_fold(start, combine).ok_or("its result is too large")?;
-            let rank = if node.int("keepdims") == Some(0) { 0 } else { x.shape().len() };
-            Ok(Constant::Int(ArrayD::from_elem(IxDyn(&vec![1; rank]), all)))
-        }
+        "ReduceProd" | "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" => reduce(node, x, axes(1)?),
         "Where" => {
             let (chosen, other) = (input(1)?, input(2)?);
             let sizes = common_shape(&common_shape(x.shape(), chosen.shape())?, other.shape())?;
@@ -165,9 +166,73 @@ fn compute(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<
                 _ => Err("it chooses between numbers with fractions".into()),
             }
         }
-        "Sqrt" | "Neg" | "Floor" | "Ceil" | "Exp" | "Reciprocal" => Ok(unary(&node.operator, x)),
+        "Sqrt" | "Neg" | "Floor" | "Ceil" | "Exp" | "Reciprocal" | "Abs" | "Log" | "Relu" | "Sigmoid" | "Tanh" => {
+            Ok(unary(&node.operator, x))
+        }
         operator => binary(operator, x, input(1)?),
     }
+}
+
+/// What a node makes of all elements along some axes, or along all.
+fn reduce(node: &FileNode, x: &Constant, axes: Option<Vec<i64>>) -> Result<Constant, Reason> {
+    let rank = x.shape().len();
+    let given = axes.unwrap_or_default();
+    if given.is_empty() && node.int("noop_with_empty_axes") == Some(1) {
+        return Ok(x.clone());
+    }
+    let mut axes: Vec<usize> = given.iter().map(|&a| axis(a, rank)).collect::<Result<_, _>>()?;
+    axes.sort_unstable();
+    axes.dedup();
+    if axes.is_empty() {
+        axes = (0..rank).collect();
+    }
+    let count = axes.iter().map(|&axis| x.shape()[axis]).product::<usize>();
+    if count == 0 {
+        return Err(format!("it reduces {:?}, which has no elements", x.shape()));
+    }
+    let kept = node.int("keepdims") != Some(0);
+    let sizes = x.shape().iter().enumerate().map(|(i, &d)| if axes.contains(&i) { 1 } else { d });
+    let sizes: Vec<usize> = sizes.enumerate().filter(|(i, _)| kept || !axes.contains(i)).map(|(_, d)| d).collect();
+    let operator = node.operator.as_str();
+    match x {
+        Constant::Float(array) => {
+            let combine = |a: f64, b: f64| match operator {
+                "ReduceProd" => a * b,
+                "ReduceMax" => a.max(b),
+                "ReduceMin" => a.min(b),
+                _ => a + b,
+            };
+            let all = folded(array.mapv(f64::from), &axes, |a, b| Some(combine(a, b))).ok_or("it has no result")?;
+            let divisor = if operator == "ReduceMean" { count as f64 } else { 1.0 };
+            reshaped(all.mapv(|v| (v / divisor) as f32).view(), &sizes).map(Constant::Float)
+        }
+        Constant::Int(array) => {
+            let combine = |a: i64, b: i64| match operator {
+                "ReduceProd" => a.checked_mul(b),
+                "ReduceMax" => Some(a.max(b)),
+                "ReduceMin" => Some(a.min(b)),
+                "ReduceSum" => a.checked_add(b),
+                _ => None,
+            };
+            let all = folded(array.clone(), &axes, combine).ok_or("its result is no whole number, or too large")?;
+            reshaped(all.view(), &sizes).map(Constant::Int)
+        }
+    }
+}
+
+/// The elements along these axes, combined: each axis has one element then. `None` if two cannot be combined.
+fn folded<T: Copy>(mut array: ArrayD<T>, axes: &[usize], combine: impl Fn(T, T) -> Option<T>) -> Option<ArrayD<T>> {
+    for &axis in axes {
+        let mut lanes = array.axis_iter(Axis(axis));
+        let mut all = lanes.next()?.to_owned();
+        for lane in lanes {
+            for (a, &b) in all.iter_mut().zip(&lane) {
+                *a = combine(*a, b)?;
+            }
+        }
+        array = all.insert_axis(Axis(axis));
+    }
+    Some(array)
 }
 
 /// Sizes [start, end) of a shape, as the attributes of `Shape` have it.
@@ -187,6 +252,12 @@ pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, Reason> {
     let counted = if axis < 0 { axis + rank as i64 } else { axis };
     let found = usize::try_from(counted).ok().filter(|&axis| axis < rank);
     found.ok_or_else(|| format!("its axis is {axis}, of {rank}"))
+}
+
+/// The first axis of the columns that `Flatten` makes of a tensor of so many axes, behind which there may be none.
+pub(super) fn flatten_axis(node: &FileNode, rank: usize) -> Result<usize, Reason> {
+    let at = node.int("axis").unwrap_or(1);
+    axis(at, if at < 0 { rank } else { rank + 1 })
 }
 
 fn bounded(sizes: &[usize]) -> Result<(), Reason> {
@@ -214,9 +285,16 @@ fn reshaped<T: Clone>(array: ArrayViewD<'_, T>, sizes: &[usize]) -> Result<Array
     ArrayD::from_shape_vec(IxDyn(sizes), values).map_err(|_| format!("it makes {sizes:?} of {from:?}"))
 }
 
+/// The types of numbers with fractions, as ONNX numbers them: float, float16, double, bfloat16.
+pub(super) const FRACTIONS: [i64; 4] = [1, 10, 11, 16];
+
+/// ONNX's number of the type of truth values.
+const BOOL: i64 = 9;
+
 fn cast(x: &Constant, to: i64) -> Result<Constant, Reason> {
-    const FLOATS: [i64; 4] = [1, 10, 11, 16];
-    Ok(match (x, FLOATS.contains(&to)) {
+    Ok(match (x, FRACTIONS.contains(&to)) {
+        (Constant::Int(array), _) if to == BOOL => Constant::Int(array.mapv(|v| (v != 0).into())),
+        (Constant::Float(array), _) if to == BOOL => Constant::Int(array.mapv(|v| (v != 0.0).into())),
         (Constant::Float(_), true) | (Constant::Int(_), false) => x.clone(),
         (Constant::Int(array), true) => Constant::Float(array.mapv(|v| v as f32)),
         (Constant::Float(array), false) => Constant::Int(array.mapv(|v| v as i64)),
@@ -269,6 +347,9 @@ pub(super) fn squeezed(sizes: &[usize], axes: Option<&[i64]>) -> Result<Vec<usiz
 /// The sizes with new axes of size 1.
 pub(super) fn unsqueezed(sizes: &[usize], axes: &[i64]) -> Result<Vec<usize>, Reason> {
     let rank = sizes.len() + axes.len();
+    if rank > MOST_AXES {
+        return Err(format!("it makes {rank} axes: must be at most {MOST_AXES}"));
+    }
     let added: Vec<usize> = axes.iter().map(|&a| axis(a, rank)).collect::<Result<_, _>>()?;
     let mut rest = sizes.iter();
     let all: Vec<usize> =
@@ -305,10 +386,19 @@ fn float_array(x: &Constant) -> ArrayD<f32> {
     }
 }
 
-/// What a `Slice` takes of one axis.
+/// What a `Slice` takes of one axis: so many indices.
 pub(super) struct Cut {
     pub(super) axis: usize,
-    pub(super) indices: Vec<usize>,
+    pub(super) first: usize,
+    pub(super) step: i64,
+    pub(super) count: usize,
+}
+
+impl Cut {
+    pub(super) fn indices(&self) -> impl ExactSizeIterator<Item = usize> {
+        let (first, step) = (self.first as i64, self.step);
+        (0..self.count).map(move |k| (first + k as i64 * step) as usize)
+    }
 }
 
 /// What a `Slice` takes of a tensor of these sizes.
@@ -334,10 +424,13 @@ pub(super) fn cuts(
     if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
         return Err("its starts, ends, axes and steps have different lengths".into());
     }
-    let mut cuts = Vec::new();
+    let mut cuts: Vec<Cut> = Vec::new();
     for i in 0..starts.len() {
         let axis = axis(axes[i], sizes.len())?;
-        let size = sizes[axis] as i64;
+        if cuts.iter().any(|cut| cut.axis == axis) {
+            return Err(format!("it cuts axis {axis} twice"));
+        }
+        let size = i64::try_from(sizes[axis]).map_err(|_| format!("it cuts {sizes:?}"))?;
         let counted = |v: i64| if v < 0 { v.saturating_add(size) } else { v };
         let (start, end, step) = (counted(starts[i]), counted(ends[i]), steps[i]);
         // The first index, and how far it is to the end, which is not taken.
@@ -347,8 +440,7 @@ pub(super) fn cuts(
             _ => (start.clamp(-1, size - 1), start.clamp(-1, size - 1) - end.clamp(-1, size - 1)),
         };
         let count = length.max(0).unsigned_abs().div_ceil(step.unsigned_abs());
-        let indices = (0..count as i64).map(|k| (first + k * step) as usize).collect();
-        cuts.push(Cut { axis, indices });
+        cuts.push(Cut { axis, first: first.max(0) as usize, step, count: count as usize });
     }
     Ok(cuts)
 }
@@ -356,8 +448,11 @@ pub(super) fn cuts(
 fn slice(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<Constant, Reason> {
     let x = inputs.first().copied().flatten().ok_or("its input is missing")?;
     let cuts = cuts(node, inputs, x.shape(), opset)?;
+    // A constant without elements may have axes of any length.
+    cuts.iter().try_for_each(|cut| bounded(&[cut.count]))?;
     fn cut<T: Clone>(array: ArrayViewD<'_, T>, cuts: &[Cut]) -> ArrayD<T> {
-        cuts.iter().fold(array.to_owned(), |array, cut| array.select(Axis(cut.axis), &cut.indices))
+        cuts.iter()
+            .fold(array.to_owned(), |array, cut| array.select(Axis(cut.axis), &cut.indices().collect::<Vec<_>>()))
     }
     each(x, |a| Ok(cut(a, &cuts)), |a| Ok(cut(a, &cuts)))
 }
@@ -404,6 +499,11 @@ fn unary(operator: &str, x: &Constant) -> Constant {
             "Floor" => v.floor(),
             "Ceil" => v.ceil(),
             "Exp" => v.exp(),
+            "Abs" => v.abs(),
+            "Log" => v.ln(),
+            "Relu" => v.max(0.0),
+            "Sigmoid" => 1.0 / (1.0 + (-v).exp()),
+            "Tanh" => v.tanh(),
             _ => 1.0 / v,
         })),
     }

@@ -2,11 +2,12 @@
 
 use octconv::Activation;
 use octconv::network::{Ends, PoolKind};
+use rten_onnx::onnx::DataType;
 
-use super::constant::Constant;
-use super::fold::{Cut, axis, common_shape, cuts, reshape_sizes, squeezed, unsqueezed};
+use super::constant::{Constant, shape};
+use super::fold::{Cut, FRACTIONS, axis, common_shape, cuts, flatten_axis, reshape_sizes, squeezed, unsqueezed};
 use super::node::FileNode;
-use super::read::{Reader, Slot, elements};
+use super::read::{MOST_SIZE, Reader, Slot, elements};
 use super::resize;
 use crate::plain::{Conv, Id, Op, Pool, Upsample};
 
@@ -54,6 +55,7 @@ pub(super) fn no_counterpart(operator: &str) -> Option<&'static str> {
         "ArgMax" | "ArgMin" | "TopK" | "NonMaxSuppression" => {
             "its answer is indices: import what is in front of it (--output), and take the largest yourself"
         }
+        "LogSoftmax" => "import what is in front of it (--output): the largest element of its answer is the same one",
         "Attention" | "MultiHeadAttention" | "Einsum" | "LSTM" | "GRU" | "RNN" => {
             "it belongs to networks that are not convolutional"
         }
@@ -78,12 +80,13 @@ impl Reading<'_> {
             }
             "HardSigmoid" => {
                 let (alpha, beta) = (self.node.float("alpha").unwrap_or(0.2), self.node.float("beta").unwrap_or(0.5));
-                if (alpha - 1.0 / 6.0).abs() > 1e-6 || beta != 0.5 {
-                    let (id, raw) = self.value(0)?;
-                    let inner = self.straight(id, &raw, alpha.into(), beta.into())?;
-                    return self.between(inner, &raw, [Some(0.0), Some(1.0)]);
+                if (alpha - 1.0 / 6.0).abs() <= 1e-6 && beta == 0.5 {
+                    return self.activation(Activation::HardSigmoid);
                 }
-                self.activation(Activation::HardSigmoid)
+                // Its own slope is 1/6, and its own value at 0 is 1/2.
+                let (id, raw) = self.value(0)?;
+                let inner = self.straight(id, &raw, 6.0 * f64::from(alpha), 6.0 * (f64::from(beta) - 0.5))?;
+                Ok(self.reader.add(Op::Activation(Activation::HardSigmoid), vec![inner], raw))
             }
             "Gelu" => match self.node.text("approximate") {
                 None | Some("none") => self.activation(Activation::Gelu),
@@ -103,6 +106,7 @@ impl Reading<'_> {
             "Div" => self.with_constant(),
             "Neg" => self.negative(),
             "Mul" => self.product(),
+            "Expand" => self.expand(),
             "Concat" => self.concat(),
             "Resize" | "Upsample" => self.resize(),
             "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshape(),
@@ -113,7 +117,8 @@ impl Reading<'_> {
             "Slice" => self.slice(),
             "Gather" => self.gather(),
             "Transpose" => self.transpose(),
-            "Identity" | "Dropout" | "Cast" => self.same(),
+            "Identity" | "Dropout" => self.same(),
+            "Cast" => self.cast(),
             operator => Err(no_counterpart(operator).unwrap_or("this operator has no counterpart").into()),
         }
     }
@@ -124,7 +129,8 @@ impl Reading<'_> {
             Some(Some(Slot::Value(id, raw))) => Ok((*id, raw.clone())),
             Some(Some(Slot::Constant(_))) => Err(format!("its input {i} is constant")),
             Some(Some(Slot::View { raw, sizes, .. })) => Err(format!(
-                "its input {i} is a map of {raw:?} as {sizes:?}: only a shuffle of channels may split them"
+                "its input {i} is a map of {raw:?} as {sizes:?}: only a shuffle of channels may split it, and only a \
+                 product may read it as an enlarged one"
             )),
             _ => Err(format!("its input {i} is missing")),
         }
@@ -154,6 +160,17 @@ impl Reading<'_> {
         Ok(Slot::Value(id, raw))
     }
 
+    /// A network computes with one type of numbers, so a cast to another type of fractions changes nothing.
+    fn cast(&mut self) -> Made {
+        let to = self.node.int("to").unwrap_or(0);
+        if !FRACTIONS.contains(&to) {
+            let kind = DataType(i32::try_from(to).unwrap_or(0));
+            let name = kind.name().map_or_else(|| to.to_string(), str::to_lowercase);
+            return Err(format!("it makes {name} of what runs through the network: must be a type with fractions"));
+        }
+        self.same()
+    }
+
     fn activation(&mut self, activation: Activation) -> Made {
         self.unary(Op::Activation(activation))
     }
@@ -174,23 +191,54 @@ impl Reading<'_> {
         self.between(id, &raw, [min, max])
     }
 
-    /// min(max(x, the first), the second), made of ReLU and ReLU6.
+    /// min(max(x, the first), the second). What lies between the limits comes out as it went in, however far they are
+    /// from it.
     fn between(&mut self, id: Id, raw: &[usize], bounds: [Option<f64>; 2]) -> Made {
-        let activate = |reading: &mut Self, activation, id| {
-            reading.reader.add(Op::Activation(activation), vec![id], raw.to_vec()).id().unwrap_or(id)
+        // ReLU6 of a scaled value rounds it relative to itself, unless the factor is beyond the range of f32.
+        const USUAL: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
+        let [min, max] = bounds;
+        if bounds.iter().flatten().any(|limit| !limit.is_finite()) || min.zip(max).is_some_and(|(min, max)| min >= max)
+        {
+            let limit = |limit: Option<f64>| limit.map_or("any".into(), |limit| limit.to_string());
+            return Err(format!("it keeps values between {} and {}", limit(min), limit(max)));
+        }
+        let value = match bounds {
+            [None, None] => id,
+            [Some(0.0), None] => self.relu(id, raw, 1.0, 0.0)?,
+            [None, Some(0.0)] => {
+                let negative = self.relu(id, raw, -1.0, 0.0)?;
+                self.straight(negative, raw, -1.0, 0.0)?
+            }
+            [Some(0.0), Some(max)] if USUAL.contains(&max) => {
+                let inner = self.straight(id, raw, 6.0 / max, 0.0)?;
+                let kept = self.made(Op::Activation(Activation::Relu6), vec![inner], raw);
+                self.straight(kept, raw, max / 6.0, 0.0)?
+            }
+            // x + relu(min - x) - relu(x - max)
+            [min, max] => {
+                let mut terms = vec![id];
+                if let Some(min) = min {
+                    terms.push(self.relu(id, raw, -1.0, min)?);
+                }
+                if let Some(max) = max {
+                    let over = self.relu(id, raw, 1.0, -max)?;
+                    terms.push(self.straight(over, raw, -1.0, 0.0)?);
+                }
+                self.made(Op::Add, terms, raw)
+            }
         };
-        // activation(x * factor + shift), and then back.
-        let (activation, factor, shift) = match bounds {
-            [None, None] => return Ok(Slot::Value(id, raw.to_vec())),
-            [Some(min), None] => (Activation::Relu, 1.0, -min),
-            [None, Some(max)] => (Activation::Relu, -1.0, max),
-            [Some(min), Some(max)] if min < max => (Activation::Relu6, 6.0 / (max - min), -6.0 * min / (max - min)),
-            [Some(min), Some(max)] => return Err(format!("it keeps values between {min} and {max}")),
-        };
+        Ok(Slot::Value(value, raw.to_vec()))
+    }
+
+    /// relu(x * factor + shift).
+    fn relu(&mut self, id: Id, raw: &[usize], factor: f64, shift: f64) -> Result<Id, String> {
         let inner = self.straight(id, raw, factor, shift)?;
-        let activated = activate(self, activation, inner);
-        let back = self.straight(activated, raw, 1.0 / factor, -shift / factor)?;
-        Ok(Slot::Value(back, raw.to_vec()))
+        Ok(self.made(Op::Activation(Activation::Relu), vec![inner], raw))
+    }
+
+    /// Adds a value of these sizes.
+    fn made(&mut self, op: Op, inputs: Vec<Id>, raw: &[usize]) -> Id {
+        self.reader.add_value(op, inputs, raw)
     }
 
     /// x * factor + shift.
@@ -200,7 +248,7 @@ impl Reading<'_> {
         }
         self.reader.take(raw[1].saturating_mul(2))?;
         let op = Op::Affine { scale: vec![factor; raw[1]], shift: vec![shift; raw[1]] };
-        Ok(self.reader.add(op, vec![id], raw.to_vec()).id().unwrap_or(id))
+        Ok(self.made(op, vec![id], raw))
     }
 
     /// x where it is positive, and elsewhere x times the slope of its channel.
@@ -214,7 +262,7 @@ impl Reading<'_> {
         // slope x + (1 - slope) relu(x)
         let zeros = vec![0.0; raw[1]];
         let rest = slopes.iter().map(|slope| 1.0 - slope).collect();
-        let mut add = |op, id| self.reader.add(op, vec![id], raw.clone()).id().unwrap_or(id);
+        let mut add = |op, id| self.made(op, vec![id], &raw);
         let all = add(Op::Affine { scale: slopes, shift: zeros.clone() }, id);
         let positive = add(Op::Activation(Activation::Relu), id);
         let positive = add(Op::Affine { scale: rest, shift: zeros }, positive);
@@ -408,7 +456,8 @@ impl Reading<'_> {
             let count = room.div_ceil(stride[axis]) + 1;
             Some(if (count - 1) * stride[axis] >= size + before { count - 1 } else { count })
         })?;
-        if kind == PoolKind::Average && kernel[1..] == raw[raw.len() - 2..] && space.iter().all(|&d| d == 1) {
+        let whole = kernel == spread(&raw[2..], 1) && padding == [Ends::default(); 3];
+        if kind == PoolKind::Average && whole && space.iter().all(|&d| d == 1) {
             return self.global_pool(true);
         }
         let pool = Pool { kind, kernel, stride, padding, ceil_mode, count_include_pad };
@@ -430,11 +479,12 @@ impl Reading<'_> {
     /// The maxima of whole channels: one pool window, whose mean is itself.
     fn global_max(&mut self, keeps_axes: bool) -> Made {
         let (id, raw) = self.map(0)?;
+        self.reader.fix("it becomes a max pool of the whole map");
         let kernel = spread(&raw[2..], 1);
         let (kind, padding) = (PoolKind::Max, [Ends::default(); 3]);
         let pool = Pool { kind, kernel, stride: [1; 3], padding, ceil_mode: false, count_include_pad: false };
         let one: Vec<usize> = raw.iter().enumerate().map(|(i, &d)| if i < 2 { d } else { 1 }).collect();
-        let id = self.reader.add(Op::Pool(pool), vec![id], one.clone()).id().unwrap_or(id);
+        let id = self.made(Op::Pool(pool), vec![id], &one);
         let sizes = if keeps_axes { one } else { raw[..2].to_vec() };
         Ok(self.reader.add(Op::GlobalPool, vec![id], sizes))
     }
@@ -466,9 +516,25 @@ impl Reading<'_> {
             if other != raw {
                 return Err(format!("it adds {raw:?} and {other:?}: must be of one size"));
             }
-            inputs.push(id);
+            inputs.push((id, other));
         }
+        let inputs = self.alike(inputs);
         Ok(self.reader.add(Op::Add, inputs, raw))
+    }
+
+    /// The values, all as vectors if one of them is a vector. The others are maps of one position then.
+    fn alike(&mut self, values: Vec<(Id, Vec<usize>)>) -> Vec<Id> {
+        let vectors = values.iter().any(|&(id, _)| self.reader.is_vector(id));
+        values.into_iter().map(|(id, raw)| if vectors { self.vector(id, &raw) } else { id }).collect()
+    }
+
+    /// A map of one position as a vector: its means are itself.
+    fn vector(&mut self, id: Id, raw: &[usize]) -> Id {
+        if self.reader.is_vector(id) {
+            return id;
+        }
+        self.reader.fix("it reads a map of one position as a vector");
+        self.made(Op::GlobalPool, vec![id], raw)
     }
 
     fn difference(&mut self) -> Made {
@@ -480,7 +546,8 @@ impl Reading<'_> {
             return Err(format!("it subtracts {other:?} from {raw:?}: must be of one size"));
         }
         let negative = self.straight(b, &raw, -1.0, 0.0)?;
-        Ok(self.reader.add(Op::Add, vec![a, negative], raw))
+        let inputs = self.alike(vec![(a, raw.clone()), (negative, other)]);
+        Ok(self.reader.add(Op::Add, inputs, raw))
     }
 
     /// A sum, difference, product or quotient of a value and a constant per channel.
@@ -511,16 +578,53 @@ impl Reading<'_> {
         if self.constants.iter().any(Option::is_some) {
             return self.with_constant();
         }
-        let [(a, a_raw), (b, b_raw)] = [self.value(0)?, self.value(1)?];
-        if a_raw == b_raw {
+        let [(a, a_raw), (b, b_raw)] = [self.factor(0)?, self.factor(1)?];
+        let is_map = [a, b].map(|id| !self.reader.is_vector(id));
+        if a_raw == b_raw && is_map[0] == is_map[1] {
             return Ok(self.reader.add(Op::Multiply, vec![a, b], a_raw));
         }
         let wide = common_shape(&a_raw, &b_raw)?;
-        let (map, map_raw, gate) = if wide == a_raw { (a, a_raw, b) } else { (b, b_raw, a) };
-        if wide != map_raw || self.reader.is_vector(map) || !self.reader.is_vector(gate) {
-            return Err("it multiplies two values that are not of one shape, nor a map and a vector".into());
+        let first = wide == a_raw && is_map[0];
+        let (map, raw, gate, by) = if first { (a, a_raw, b, b_raw) } else { (b, b_raw, a, a_raw) };
+        // Axes are aligned at the last one, so a vector without the axes of rows and columns goes along those.
+        let by_channel = by.len() == raw.len() && by[0] == raw[0] && by[2..].iter().all(|&d| d == 1);
+        if wide != raw || self.reader.is_vector(map) || !by_channel {
+            return Err(format!(
+                "it multiplies {raw:?} and {by:?}: must be of one shape, or a map and a number for each channel"
+            ));
         }
-        Ok(self.reader.add(Op::Scale, vec![map, gate], map_raw))
+        let mut gate = self.vector(gate, &by);
+        if by[1] != raw[1] {
+            let all = self.select(gate, &by, std::iter::repeat_n(0, raw[1]))?;
+            gate = all.id().unwrap_or(gate);
+        }
+        Ok(self.reader.add(Op::Scale, vec![map, gate], raw))
+    }
+
+    /// Input `i` of a product. One that was enlarged to the size of the other is as it was.
+    fn factor(&self, i: usize) -> Result<(Id, Vec<usize>), String> {
+        match [i, 1 - i].map(|i| self.slots.get(i)) {
+            [Some(Some(Slot::View { id, raw, sizes, .. })), Some(Some(Slot::Value(_, other)))]
+                if raw.len() == sizes.len() && sizes == other =>
+            {
+                Ok((*id, raw.clone()))
+            }
+            _ => self.value(i),
+        }
+    }
+
+    /// One number for each channel, which is repeated along rows and columns. A product does that by itself.
+    fn expand(&mut self) -> Made {
+        let (id, raw) = self.value(0)?;
+        let to = self.constant(1)?.ints().ok_or("its shape must be whole numbers")?;
+        let sizes = common_shape(&raw, &shape(&to)?)?;
+        if sizes == raw {
+            return Ok(Slot::Value(id, raw));
+        }
+        if sizes.len() != raw.len() || sizes[..2] != raw[..2] || raw[2..].iter().any(|&d| d != 1) {
+            return Err(format!("it makes {sizes:?} of {raw:?}: must repeat one number for each channel"));
+        }
+        Ok(Slot::View { id, raw, sizes, turned: None })
     }
 
     fn concat(&mut self) -> Made {
@@ -536,8 +640,9 @@ impl Reading<'_> {
                 return Err(format!("it concatenates {first:?} and {raw:?}"));
             }
             channels = channels.saturating_add(raw[1]);
-            inputs.push(id);
+            inputs.push((id, raw));
         }
+        let inputs = self.alike(inputs);
         let sizes = [&[first[0], channels], &first[2..]].concat();
         Ok(self.reader.add(Op::Concat, inputs, sizes))
     }
@@ -558,11 +663,18 @@ impl Reading<'_> {
     /// A vector that is made of means, as a map of one position: the means as a pool of the whole map, and matrices as
     /// convolutions.
     fn as_map(&mut self, vector: Id) -> Result<(Id, Vec<usize>), String> {
-        let mut chain = Vec::new();
+        let (mut chain, mut count) = (Vec::new(), 0usize);
         let mut at = vector;
         let graph = &self.reader.graph;
-        while matches!(graph.op(at), Op::Linear { .. } | Op::Affine { .. } | Op::Activation(_)) {
-            chain.push(graph.op(at).clone());
+        loop {
+            let numbers = match graph.op(at) {
+                Op::Linear { weights, outputs, .. } => weights.len() + outputs,
+                Op::Affine { scale, .. } => 2 * scale.len(),
+                Op::Activation(_) => 1,
+                _ => break,
+            };
+            count = count.saturating_add(numbers);
+            chain.push(at);
             at = graph.input(at);
         }
         let x = (*graph.op(at) == Op::GlobalPool).then(|| graph.input(at));
@@ -570,17 +682,18 @@ impl Reading<'_> {
         let Some((x, kernel, channels)) = whole else {
             return Err("its input 0 is a vector, and not of the means of a map: must be a map".into());
         };
+        self.reader.take(count)?;
+        self.reader.fix("the means that it reads become a pool of the whole map");
         let sizes =
             |channels: usize, video: bool| if video { vec![1, channels, 1, 1, 1] } else { vec![1, channels, 1, 1] };
         let (video, padding) = (self.reader.graph.video, [Ends::default(); 3]);
         let (kind, stride) = (PoolKind::Average, [1; 3]);
         let pool = Pool { kind, kernel, stride, padding, ceil_mode: false, count_include_pad: false };
         let mut raw = sizes(channels, video);
-        let mut id = self.reader.add(Op::Pool(pool), vec![x], raw.clone()).id().unwrap_or(x);
-        for op in chain.into_iter().rev() {
-            let op = match op {
+        let mut id = self.made(Op::Pool(pool), vec![x], &raw);
+        for at in chain.into_iter().rev() {
+            let op = match self.reader.graph.op(at).clone() {
                 Op::Linear { weights, outputs, bias, name } => {
-                    self.reader.take(weights.len())?;
                     let shape = [outputs, weights.len() / outputs, 1, 1, 1];
                     raw = sizes(outputs, video);
                     let (stride, dilation, groups) = ([1; 3], [1; 3], 1);
@@ -588,7 +701,7 @@ impl Reading<'_> {
                 }
                 other => other,
             };
-            id = self.reader.add(op, vec![id], raw.clone()).id().unwrap_or(id);
+            id = self.made(op, vec![id], &raw);
         }
         Ok((id, raw))
     }
@@ -612,7 +725,7 @@ impl Reading<'_> {
         };
         let sizes = match self.node.operator.as_str() {
             "Flatten" => {
-                let at = axis(self.node.int("axis").unwrap_or(1), raw.len() + 1)?;
+                let at = flatten_axis(self.node, raw.len())?;
                 vec![elements(&raw[..at]), elements(&raw[at..])]
             }
             "Squeeze" => squeezed(&raw, listed(1)?.as_deref())?,
@@ -632,8 +745,8 @@ impl Reading<'_> {
                 }
                 None => Ok(Slot::Value(id, raw)),
                 Some([rows, columns]) => {
-                    let order = (0..columns).flat_map(|column| (0..rows).map(move |row| row * columns + column));
-                    self.select(id, &raw, order.collect())
+                    let order = (0..rows * columns).map(|i| i % rows * columns + i / rows);
+                    self.select(id, &raw, order)
                 }
             };
         }
@@ -688,7 +801,9 @@ impl Reading<'_> {
     }
 
     /// These channels of a map, or elements of a vector.
-    fn select(&mut self, id: Id, raw: &[usize], chosen: Vec<usize>) -> Made {
+    fn select(&mut self, id: Id, raw: &[usize], chosen: impl ExactSizeIterator<Item = usize>) -> Made {
+        self.reader.take(chosen.len())?;
+        let chosen: Vec<usize> = chosen.collect();
         if chosen.iter().copied().eq(0..raw[1]) {
             return Ok(Slot::Value(id, raw.to_vec()));
         }
@@ -724,7 +839,7 @@ impl Reading<'_> {
         let mut first = 0;
         let mut parts = Vec::new();
         for length in lengths {
-            parts.push(self.select(id, &raw, (first..first + length).collect())?);
+            parts.push(self.select(id, &raw, first..first + length)?);
             first += length;
         }
         Ok(parts)
@@ -739,9 +854,12 @@ impl Reading<'_> {
         }
         let indices = self.constant(1)?;
         let alone = indices.shape().is_empty();
+        if indices.shape().len() > 1 {
+            return Err(format!("its indices are {:?}: must be one number or a list", indices.shape()));
+        }
         let given = indices.ints().ok_or("its indices must be whole numbers")?;
-        let chosen = given.iter().map(|&i| axis(i, raw[1])).collect::<Result<_, _>>()?;
-        let slot = self.select(id, &raw, chosen)?;
+        let chosen = given.iter().map(|&i| axis(i, raw[1])).collect::<Result<Vec<usize>, _>>()?;
+        let slot = self.select(id, &raw, chosen.into_iter())?;
         match slot {
             Slot::Value(id, raw) if alone && raw.len() > 2 => {
                 let sizes = [&raw[..1], &raw[2..]].concat();
@@ -822,8 +940,9 @@ impl Reading<'_> {
             }
             false => (0..rank).collect(),
         };
-        if pads.len() != 2 * axes.len() {
-            return Err(format!("its pads are {pads:?}"));
+        let most = MOST_SIZE as i64;
+        if pads.len() != 2 * axes.len() || !pads.iter().all(|pad| (-most..=most).contains(pad)) {
+            return Err(format!("its pads are {pads:?}: must be two for each axis, from -{most} to {most}"));
         }
         let mut ends = vec![[0i64; 2]; rank];
         axes.iter().enumerate().for_each(|(i, &a)| ends[a] = [pads[i], pads[i + axes.len()]]);
@@ -837,6 +956,7 @@ impl Reading<'_> {
             if mode != "edge" && ends.iter().flatten().any(|&pad| pad > 0) {
                 return Err(format!("its pads are {pads:?}: must be all positive or all negative"));
             }
+            // An axis behind the channels, and a pad, are at most MOST_SIZE long.
             return self.reindex(id, &raw, |axis, size| {
                 let [before, behind] = ends[axis + 2];
                 (-before..size as i64 + behind).map(|at| at.clamp(0, size as i64 - 1) as usize).collect()
@@ -846,7 +966,7 @@ impl Reading<'_> {
             return Err(format!("its mode is {mode} and its value {value}: must be constant and 0, or edge"));
         }
         let read = |[before, behind]: [i64; 2]| match (u32::try_from(before), u32::try_from(behind)) {
-            (Ok(before), Ok(behind)) if before <= 1 << 20 && behind <= 1 << 20 => Ok(Ends { before, behind }),
+            (Ok(before), Ok(behind)) => Ok(Ends { before, behind }),
             _ => Err(format!("its pads are {pads:?}")),
         };
         let all: Vec<Ends> = ends[2..].iter().map(|&e| read(e)).collect::<Result<_, _>>()?;
@@ -859,22 +979,20 @@ impl Reading<'_> {
     fn slice(&mut self) -> Made {
         let (id, raw) = self.value(0)?;
         let cuts = cuts(self.node, self.constants, &raw, self.reader.opset)?;
-        let whole = |cut: &Cut| cut.indices.iter().copied().eq(0..raw[cut.axis]);
+        let whole = |cut: &Cut| cut.first == 0 && cut.step == 1 && cut.count == raw[cut.axis];
         if cuts.iter().any(|cut| cut.axis == 0 && !whole(cut)) {
             return Err("it cuts axis 0, the batch".into());
         }
-        if let [Cut { axis: 1, indices }] = cuts.as_slice() {
-            return self.select(id, &raw, indices.clone());
+        if let [cut @ Cut { axis: 1, .. }] = cuts.as_slice() {
+            return self.select(id, &raw, cut.indices());
         }
         if cuts.iter().any(|cut| cut.axis == 1 && !whole(cut)) {
             return Err("it cuts channels and something else at once".into());
         }
         let (id, raw) = self.map(0)?;
-        self.reindex(id, &raw, |axis, size| {
-            let all: Vec<usize> = (0..size).collect();
-            cuts.iter()
-                .filter(|cut| cut.axis == axis + 2)
-                .fold(all, |kept, cut| cut.indices.iter().filter_map(|&i| kept.get(i).copied()).collect())
+        self.reindex(id, &raw, |axis, size| match cuts.iter().find(|cut| cut.axis == axis + 2) {
+            Some(cut) => cut.indices().collect(),
+            None => (0..size).collect(),
         })
     }
 
@@ -916,7 +1034,8 @@ impl Window {
             None => [Ends::default(); 3],
             Some(pads) if pads.len() == 2 * axes => {
                 let end = |v: i64| {
-                    u32::try_from(v).ok().filter(|&v| v <= 1 << 20).ok_or_else(|| format!("its pads are {pads:?}"))
+                    let end = u32::try_from(v).ok().filter(|&v| v as usize <= MOST_SIZE);
+                    end.ok_or_else(|| format!("its pads are {pads:?}"))
                 };
                 let ends = |i: usize| Ok(Ends { before: end(pads[i])?, behind: end(pads[i + axes])? });
                 spread(&(0..axes).map(ends).collect::<Result<Vec<_>, String>>()?, Ends::default())
@@ -924,7 +1043,7 @@ impl Window {
             Some(pads) => return Err(format!("its pads are {pads:?}")),
         };
         let window = Self { kernel, stride: list("strides")?, dilation: list("dilations")?, padding };
-        if [window.kernel, window.stride, window.dilation].iter().flatten().any(|&v| v > 1 << 20) {
+        if [window.kernel, window.stride, window.dilation].iter().flatten().any(|&v| v > MOST_SIZE) {
             return Err("its kernel, strides or dilations are too large".into());
         }
         Ok(window)
@@ -979,8 +1098,8 @@ fn whole(value: i64, name: &str) -> Result<usize, String> {
 fn sizes_behind(raw: &[usize], size: impl Fn(usize, usize) -> Option<usize>) -> Result<Vec<usize>, String> {
     let first = 5 - raw.len();
     let sizes: Option<Vec<usize>> =
-        raw[2..].iter().enumerate().map(|(i, &d)| size(first + i, d).filter(|&d| d > 0)).collect();
-    sizes.ok_or_else(|| format!("its window does not fit its input, which is {raw:?}"))
+        raw[2..].iter().enumerate().map(|(i, &d)| size(first + i, d).filter(|d| (1..=MOST_SIZE).contains(d))).collect();
+    sizes.ok_or_else(|| format!("it makes nothing, or more than {MOST_SIZE} along an axis, of {raw:?}"))
 }
 
 fn doubles(values: &[f32]) -> Vec<f64> {
@@ -994,8 +1113,8 @@ fn per_channel(constant: &Constant, raw: &[usize]) -> Result<Vec<f64>, String> {
     let at = (1 + shape.len()).checked_sub(raw.len());
     let one_axis = shape.iter().enumerate().all(|(i, &d)| d == 1 || Some(i) == at);
     match values.len() {
-        1 => Ok(vec![values[0]; channels]),
-        n if n == channels && one_axis => Ok(values),
+        1 if shape.len() <= raw.len() => Ok(vec![values[0]; channels]),
+        n if n == channels && one_axis && shape.len() <= raw.len() => Ok(values),
         _ => Err(format!(
             "it combines {raw:?} with a constant of {shape:?}: must be one number, or one for each channel"
         )),

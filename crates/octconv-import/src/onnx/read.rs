@@ -18,8 +18,8 @@ pub(super) enum Slot {
     Constant(Rc<Constant>),
     /// A value, with the sizes that it has in the file: a vector may be [n, c] or [n, c, 1, 1] there.
     Value(Id, Vec<usize>),
-    /// A map of the sizes `raw`, whose channels are other axes in the file: `sizes`. `turned`: they were a table of so
-    /// many rows and columns, which have changed places.
+    /// A map of the sizes `raw`, which has other sizes in the file: `sizes`. Its channels are other axes there, or its only
+    /// position is repeated. `turned`: the channels were a table of so many rows and columns, which have changed places.
     View {
         id: Id,
         raw: Vec<usize>,
@@ -45,12 +45,10 @@ pub(super) struct Reader {
     slots: HashMap<String, Slot>,
     /// The node that is read, and its operator.
     at: (String, String),
-    /// How many numbers may still be taken.
-    left: usize,
 }
 
-/// The longest axis of the input. What a file says must not decide how much memory is taken.
-const MOST_SIZE: usize = 1 << 20;
+/// The longest axis of a map behind its channels. What a file says must not decide how much memory is taken.
+pub(super) const MOST_SIZE: usize = 1 << 20;
 
 /// The numbers that are taken beyond those of a file: constants that are computed, and weights that several nodes read.
 const MORE: usize = 1 << 27;
@@ -58,24 +56,31 @@ const MORE: usize = 1 << 27;
 /// The most nodes of a file.
 const MOST_NODES: usize = 1 << 15;
 
+/// The most values that they make. A description has at most 4096 nodes, and an octave layer is made of a dozen values.
+const MOST_VALUES: usize = 1 << 14;
+
 /// Reads an ONNX file. `external` gives the bytes of tensors that lie in other files.
 pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut External) -> Result<PlainGraph, ImportError> {
     let ModelProto { graph, opset_import, .. } = file::parse(bytes)?;
     let opset = opset_import.iter().find(|o| matches!(o.domain.as_deref(), None | Some("" | "ai.onnx")));
     let opset = opset.and_then(|o| o.version).unwrap_or(1);
     let GraphProto { node, initializer, input, output, .. } = graph.unwrap_or_default();
-    let mut reader = Reader {
-        graph: PlainGraph::default(),
-        opset,
-        slots: HashMap::new(),
-        at: Default::default(),
-        left: bytes.len() + MORE,
-    };
+    if node.len() > MOST_NODES {
+        return Err(ImportError::File { reason: format!("it has {} nodes: must be at most {MOST_NODES}", node.len()) });
+    }
+    let nodes: Vec<FileNode> = node.into_iter().map(FileNode::new).collect();
+    let name = answer(&output, &nodes, options)?;
+    let Needed { nodes: needed, names: wanted } = needed(&nodes, &name);
+    let mut reader = Reader { graph: PlainGraph::default(), opset, slots: HashMap::new(), at: Default::default() };
     let mut problems = Vec::new();
     // What other files hold may be taken once more, as what this one holds.
     let mut outside = 0usize;
+    let given: HashSet<&str> = initializer.iter().filter_map(|tensor| tensor.name.as_deref()).collect();
     for tensor in &initializer {
         let name = tensor.name.clone().unwrap_or_default();
+        if !wanted.contains(&name) {
+            continue;
+        }
         let mut counted = |location: &str, offset, length| {
             let bytes = external(location, offset, length)?;
             outside = outside.saturating_add(bytes.len());
@@ -83,26 +88,34 @@ pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut Externa
         };
         match Constant::read(tensor, &mut counted) {
             Ok(constant) => drop(reader.slots.insert(name, Slot::Constant(Rc::new(constant)))),
-            Err(reason) => problems.push(Problem { node: name, operator: "initializer".into(), reason }),
+            Err(reason) => {
+                // Nodes that read it have no problem of their own.
+                let unknown = reader.unknown();
+                reader.slots.insert(name.clone(), unknown);
+                problems.push(Problem { node: name, operator: "initializer".into(), reason });
+            }
         }
     }
-    reader.left = reader.left.saturating_add(outside);
-    let inputs: Vec<&ValueInfoProto> =
-        input.iter().filter(|i| !reader.slots.contains_key(i.name.as_deref().unwrap_or_default())).collect();
-    reader.add_input(&inputs, options)?;
-    if node.len() > MOST_NODES {
-        return Err(ImportError::File { reason: format!("it has {} nodes: must be at most {MOST_NODES}", node.len()) });
+    // What is computed from the numbers of a file has about as many, and so has what weights become.
+    reader.graph.left.set(bytes.len().saturating_add(outside).saturating_mul(2).saturating_add(MORE));
+    let name_of = |input: &ValueInfoProto| input.name.clone().unwrap_or_default();
+    let open: Vec<&ValueInfoProto> = input.iter().filter(|&i| !given.contains(name_of(i).as_str())).collect();
+    let read: Vec<&ValueInfoProto> = open.iter().copied().filter(|&i| wanted.contains(&name_of(i))).collect();
+    if read.is_empty() && !open.is_empty() {
+        return Err(ImportError::File { reason: not_made(&name) });
     }
-    let nodes: Vec<FileNode> = node.into_iter().map(FileNode::new).collect();
-    let name = answer(&output, &nodes, options)?;
-    let needed = needed(&nodes, &name);
+    reader.add_input(&read, options)?;
     for (node, _) in nodes.into_iter().zip(needed).filter(|(_, needed)| *needed) {
         reader.read_node(node, external, &mut problems);
+        if reader.graph.values.len() > MOST_VALUES {
+            let reason = format!("its nodes make more than {MOST_VALUES} values");
+            return Err(ImportError::File { reason });
+        }
     }
     if problems.is_empty() {
         match reader.slots.get(&name) {
             Some(Slot::Value(id, _)) => reader.graph.output = *id,
-            _ => return Err(ImportError::File { reason: format!("its output {name} is not made from its input") }),
+            _ => return Err(ImportError::File { reason: not_made(&name) }),
         }
         Ok(reader.graph)
     } else {
@@ -127,17 +140,28 @@ fn answer(outputs: &[ValueInfoProto], nodes: &[FileNode], options: &ImportOption
     }
 }
 
-/// For each node whether the answer depends on it.
-fn needed(nodes: &[FileNode], answer: &str) -> Vec<bool> {
-    let mut wanted: HashSet<&str> = HashSet::from([answer]);
+fn not_made(output: &str) -> String {
+    format!("its output {output} is not made from its input")
+}
+
+/// What the answer depends on.
+struct Needed {
+    /// For each node whether it is needed.
+    nodes: Vec<bool>,
+    /// The names of the answer, and of what these nodes read.
+    names: HashSet<String>,
+}
+
+fn needed(nodes: &[FileNode], answer: &str) -> Needed {
+    let mut names: HashSet<String> = HashSet::from([answer.to_owned()]);
     let mut needed = vec![false; nodes.len()];
     for (node, needed) in nodes.iter().zip(&mut needed).rev() {
-        *needed = node.outputs.iter().any(|name| !name.is_empty() && wanted.contains(name.as_str()));
+        *needed = node.outputs.iter().any(|name| !name.is_empty() && names.contains(name));
         if *needed {
-            wanted.extend(node.inputs.iter().map(String::as_str));
+            names.extend(node.inputs.iter().cloned());
         }
     }
-    needed
+    Needed { nodes: needed, names }
 }
 
 impl Reader {
@@ -239,6 +263,8 @@ impl Reader {
                 _ => None,
             })
             .collect();
+        // Whatever it makes of them, all of them are read.
+        self.take(constants.iter().flatten().fold(0, |all, c| all.saturating_add(elements(c.shape()))))?;
         if !slots.iter().flatten().any(|slot| slot.id().is_some()) {
             let unknown = || Err("it is computed from constants, and is not known here".into());
             let result = evaluate(node, &constants, self.opset).unwrap_or_else(unknown);
@@ -257,16 +283,25 @@ impl Reader {
     /// Refuses to take so many numbers if a file of this size has no use for them.
     pub(super) fn take(&mut self, count: usize) -> Result<(), String> {
         let refused = || format!("it needs {count} numbers more than a file of this size may need");
-        self.left = self.left.checked_sub(count).ok_or_else(refused)?;
-        Ok(())
+        self.graph.take(count).then_some(()).ok_or_else(refused)
+    }
+
+    /// Reports that the node that is read holds the network to the size of the input.
+    pub(super) fn fix(&mut self, reason: &str) {
+        let (node, operator) = self.at.clone();
+        self.graph.fixed.push(Problem { node, operator, reason: reason.into() }.to_string());
     }
 
     /// Adds a value with these sizes in the file: [n, c], [n, c, h, w] or [n, c, t, h, w].
     pub(super) fn add(&mut self, op: Op, inputs: Vec<Id>, raw: Vec<usize>) -> Slot {
+        Slot::Value(self.add_value(op, inputs, &raw), raw)
+    }
+
+    pub(super) fn add_value(&mut self, op: Op, inputs: Vec<Id>, raw: &[usize]) -> Id {
         let vector = matches!(op, Op::GlobalPool | Op::Flatten | Op::Linear { .. }) || raw.len() == 2;
         let vector = vector || inputs.first().is_some_and(|&id| self.is_vector(id) && !matches!(op, Op::Scale));
         let c = raw.get(1).copied().unwrap_or(1);
-        let shape = match *raw.as_slice() {
+        let shape = match *raw {
             _ if vector => Shape::Vector { c },
             [_, c, h, w] => Shape::Map { c, space: [1, h, w] },
             [_, c, t, h, w] => Shape::Map { c, space: [t, h, w] },
@@ -274,7 +309,7 @@ impl Reader {
         };
         let (node, operator) = self.at.clone();
         self.graph.values.push(Value { op, inputs, shape, name: node.clone(), node, operator });
-        Slot::Value(self.graph.values.len() - 1, raw)
+        self.graph.values.len() - 1
     }
 
     pub(super) fn is_vector(&self, id: Id) -> bool {

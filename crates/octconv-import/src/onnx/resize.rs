@@ -2,10 +2,8 @@
 
 use super::constant::Constant;
 use super::node::FileNode;
+use super::read::MOST_SIZE;
 use crate::plain::Upsample;
-
-/// The most rows and columns of a map.
-const MOST_SIZE: usize = 1 << 20;
 
 /// Reads the operator, for an input of these sizes. `None`: it changes nothing.
 pub(super) fn read(

@@ -1,7 +1,12 @@
 //! The graph of plain maps.
 
+use std::cell::Cell;
+
 use octconv::Activation;
 use octconv::network::{Ends, PoolKind};
+
+/// The terms of a sum at which it is taken apart no further. Octave layers have a few; the time grows with their square.
+pub(crate) const MOST_TERMS: usize = 64;
 
 /// The index of a value.
 pub(crate) type Id = usize;
@@ -162,9 +167,20 @@ pub(crate) struct PlainGraph {
     pub(crate) video: bool,
     /// How many nodes the file has that compute something while the network runs.
     pub(crate) nodes: usize,
+    /// Nodes that hold the network to the size at which the file is read, each with the reason.
+    pub(crate) fixed: Vec<String>,
+    /// How many numbers may still be taken for weights and indices: what a file says must not decide how much memory
+    /// and time it takes.
+    pub(crate) left: Cell<usize>,
 }
 
 impl PlainGraph {
+    /// Takes so many numbers. Returns whether there are so many left.
+    pub(crate) fn take(&self, count: usize) -> bool {
+        let left = self.left.get().checked_sub(count);
+        left.inspect(|&left| self.left.set(left)).is_some()
+    }
+
     pub(crate) fn op(&self, id: Id) -> &Op {
         &self.values[id].op
     }

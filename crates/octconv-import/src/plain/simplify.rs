@@ -4,17 +4,22 @@
 use octconv::Activation;
 use octconv::network::{Ends, PoolKind};
 
-use super::graph::{Conv, Id, Op, PlainGraph, Pool, Shape, Upsample, Value};
+use super::graph::{Conv, Id, MOST_TERMS, Op, PlainGraph, Pool, Shape, Upsample, Value};
+use crate::{ImportError, Problem};
 
 /// Changes a value, if it can. `uses`: how often each value is read. Returns whether it did.
 type Pass = fn(&mut PlainGraph, Id, &[usize]) -> bool;
 
 /// Simplifies the graph. The value of its output stays the same.
-pub(crate) fn simplify(graph: &mut PlainGraph) {
+///
+/// # Errors
+///
+/// [`ImportError::Nodes`] if a vector needs a matrix that is too large.
+pub(crate) fn simplify(graph: &mut PlainGraph) -> Result<(), ImportError> {
     // Each pass makes others possible. Passes change a finite number of values, but files are not to be trusted.
     for _ in 0..32 {
         let before = graph.values.len();
-        let passes: [Pass; 15] = [
+        let passes: [Pass; 16] = [
             drop_same,
             join_activation,
             merge_affines,
@@ -26,6 +31,7 @@ pub(crate) fn simplify(graph: &mut PlainGraph) {
             split_mean,
             compose_indices,
             fold_into_reader,
+            fold_into_matrix,
             compose_selections,
             select_before_activation,
             select_outputs,
@@ -46,6 +52,12 @@ pub(crate) fn simplify(graph: &mut PlainGraph) {
         }
     }
     (0..graph.values.len()).for_each(|id| write_selection(graph, id));
+    let written = write_vector_sums(graph).and_then(|()| write_vector_scales(graph));
+    written.map_err(|id| {
+        let Value { node, operator, .. } = graph.values[id].clone();
+        let reason = "it scales or adds vectors, whose matrix would take too much memory".into();
+        ImportError::Nodes { problems: vec![Problem { node, operator, reason }] }
+    })
 }
 
 fn replace(graph: &mut PlainGraph, id: Id, op: Op, inputs: Vec<Id>) -> bool {
@@ -185,7 +197,7 @@ fn fold_into_conv(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
     let Op::Affine { scale, shift } = graph.op(id) else { return false };
     let inner = graph.input(id);
     let Op::Conv(conv) = graph.op(inner) else { return false };
-    if uses[inner] != 1 {
+    if uses[inner] != 1 || !graph.take(conv.weights.len()) {
         return false;
     }
     let (conv, x) = (scaled(conv, scale, Some(shift)), graph.input(inner));
@@ -204,7 +216,7 @@ fn fold_into_linear(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
     let Op::Affine { scale, shift } = graph.op(id) else { return false };
     let inner = graph.input(id);
     let Op::Linear { weights, outputs, bias, name } = graph.op(inner) else { return false };
-    if uses[inner] != 1 {
+    if uses[inner] != 1 || !graph.take(weights.len()) {
         return false;
     }
     let each = weights.len() / outputs;
@@ -225,18 +237,24 @@ fn push_through_sum(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
         return false;
     }
     // The convolutions of all terms, if each term is one.
-    let mut convs = Vec::new();
+    let (mut convs, mut count) = (Vec::new(), 0usize);
     let mut terms = graph.values[sum].inputs.clone();
     while let Some(term) = terms.pop() {
-        if uses[term] != 1 {
+        if uses[term] != 1 || convs.len() + terms.len() >= MOST_TERMS {
             return false;
         }
         match graph.op(term) {
             Op::Add => terms.extend(&graph.values[term].inputs),
             Op::Upsample(_) => terms.push(graph.input(term)),
-            Op::Conv(_) => convs.push(term),
+            Op::Conv(conv) => {
+                count = count.saturating_add(conv.weights.len());
+                convs.push(term);
+            }
             _ => return false,
         }
+    }
+    if !graph.take(count) {
+        return false;
     }
     // The shift goes to a convolution that is not repeated or padded anywhere, so that it is added once.
     convs.sort_unstable();
@@ -340,7 +358,7 @@ fn fold_into_reader(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
     let Some(&inner) = graph.values[id].inputs.first() else { return false };
     let (Op::Conv(conv), Op::Affine { scale, shift }) = (graph.op(id), graph.op(inner)) else { return false };
     let padded = conv.padding != [Ends::default(); 3];
-    if uses[inner] != 1 || padded && shift.iter().any(|&shift| shift != 0.0) {
+    if uses[inner] != 1 || padded && shift.iter().any(|&shift| shift != 0.0) || !graph.take(conv.weights.len()) {
         return false;
     }
     let [outputs, inputs, kernel @ ..] = conv.shape;
@@ -361,11 +379,39 @@ fn fold_into_reader(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
     replace(graph, id, Op::Conv(conv), vec![x])
 }
 
+/// A matrix times (x * scale + shift) becomes one matrix.
+fn fold_into_matrix(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
+    let Some(&inner) = graph.values[id].inputs.first() else { return false };
+    let (Op::Linear { weights, outputs, bias, name }, Op::Affine { scale, shift }) = (graph.op(id), graph.op(inner))
+    else {
+        return false;
+    };
+    if uses[inner] != 1 || !graph.take(weights.len()) {
+        return false;
+    }
+    let mut bias = bias.clone().unwrap_or_else(|| vec![0.0; *outputs]);
+    let mut weights = weights.clone();
+    for (row, bias) in weights.chunks_exact_mut(scale.len()).zip(&mut bias) {
+        for ((weight, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
+            *bias += f64::from(*weight) * shift;
+            *weight = (f64::from(*weight) * scale) as f32;
+        }
+    }
+    let op = Op::Linear { weights, outputs: *outputs, bias: Some(bias), name: name.clone() };
+    let x = graph.input(inner);
+    replace(graph, id, op, vec![x])
+}
+
 /// Channels that are chosen out of chosen channels, or out of one part of a concatenation.
 fn compose_selections(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
     let Op::Select(chosen) = graph.op(id) else { return false };
     let inner = graph.input(id);
     if let Op::Select(from) = graph.op(inner) {
+        // At worst, it becomes a matrix of all channels that it is chosen out of.
+        let [all, read] = [graph.input(inner), inner].map(|id| graph.shape(id).channels());
+        if !graph.take(chosen.len().saturating_mul(all.saturating_sub(read))) {
+            return false;
+        }
         let chosen = chosen.iter().map(|&c| from[c]).collect();
         let x = graph.input(inner);
         return replace(graph, id, Op::Select(chosen), vec![x]);
@@ -395,12 +441,12 @@ fn only_selected(graph: &PlainGraph, id: Id) -> bool {
 }
 
 /// Channels of an activated value are activated channels.
-fn select_before_activation(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
+fn select_before_activation(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
     let Op::Select(_) = graph.op(id) else { return false };
     let inner = graph.input(id);
     let &Op::Activation(activation) = graph.op(inner) else { return false };
     let x = graph.input(inner);
-    if !only_selected(graph, inner) || !matches!(graph.op(x), Op::Conv(_)) {
+    if !matches!(graph.op(x), Op::Conv(_)) || uses[inner] != 1 && !only_selected(graph, inner) {
         return false;
     }
     // Values stand in the order in which they are computed, so the choice takes this place.
@@ -410,14 +456,18 @@ fn select_before_activation(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool
 }
 
 /// A convolution makes the chosen channels alone.
-fn select_outputs(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
+fn select_outputs(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
     let Op::Select(chosen) = graph.op(id) else { return false };
     let inner = graph.input(id);
     let Op::Conv(conv) = graph.op(inner) else { return false };
-    if conv.groups != 1 || !only_selected(graph, inner) || chosen.len() > conv.shape[0] {
+    let alone = |graph| uses[inner] == 1 || only_selected(graph, inner);
+    if conv.groups != 1 || chosen.len() > conv.shape[0] || !alone(graph) {
         return false;
     }
     let each = conv.weights.len() / conv.shape[0];
+    if !graph.take(chosen.len().saturating_mul(each)) {
+        return false;
+    }
     let weights = chosen.iter().flat_map(|&c| &conv.weights[c * each..(c + 1) * each]).copied().collect();
     let bias = conv.bias.as_ref().map(|bias| chosen.iter().map(|&c| bias[c]).collect());
     let [_, rest @ ..] = conv.shape;
@@ -430,7 +480,6 @@ fn select_outputs(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
 
 /// A convolution reads all channels, with zeros for those that are not chosen, where that is less work than to choose.
 fn select_inputs(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
-    const MOST_WEIGHTS: usize = 1 << 25;
     let Some(&inner) = graph.values[id].inputs.first() else { return false };
     let (Op::Conv(conv), Op::Select(chosen)) = (graph.op(id), graph.op(inner)) else { return false };
     let x = graph.input(inner);
@@ -438,7 +487,8 @@ fn select_inputs(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
     let [outputs, inputs, kernel @ ..] = conv.shape;
     let taps: usize = kernel.iter().product();
     let more = all.saturating_sub(inputs).saturating_mul(outputs).saturating_mul(taps);
-    if conv.groups != 1 || more > chosen.len().saturating_mul(all) || more > MOST_WEIGHTS {
+    let whole = more.saturating_add(conv.weights.len());
+    if conv.groups != 1 || more > chosen.len().saturating_mul(all) || !graph.take(whole) {
         return false;
     }
     let mut weights = vec![0.0; outputs * all * taps];
@@ -471,4 +521,49 @@ fn write_selection(graph: &mut PlainGraph, id: Id) {
             name: None,
         }),
     };
+}
+
+/// Only maps can be added, so a sum of vectors becomes a matrix of all their elements: the identity for each, times its
+/// scale. Gives the value whose matrix would be too large.
+fn write_vector_sums(graph: &mut PlainGraph) -> Result<(), Id> {
+    let sums = graph.reached().into_iter().rev();
+    for id in sums.filter(|&id| *graph.op(id) == Op::Add && graph.shape(id).space().is_none()).collect::<Vec<_>>() {
+        let c = graph.shape(id).channels();
+        let terms = graph.values[id].inputs.clone();
+        let columns = terms.len().saturating_mul(c);
+        if !graph.take(columns.saturating_mul(c)) {
+            return Err(id);
+        }
+        let (mut inputs, mut weights, mut bias) = (Vec::new(), vec![0.0; c * columns], vec![0.0; c]);
+        for (i, &term) in terms.iter().enumerate() {
+            let affine = match graph.op(term) {
+                Op::Affine { scale, shift } => Some((scale, shift)),
+                _ => None,
+            };
+            inputs.push(if affine.is_some() { graph.input(term) } else { term });
+            for at in 0..c {
+                weights[at * columns + i * c + at] = affine.map_or(1.0, |(scale, _)| scale[at] as f32);
+                bias[at] += affine.map_or(0.0, |(_, shift)| shift[at]);
+            }
+        }
+        let both = Value { op: Op::Concat, inputs, shape: Shape::Vector { c: columns }, ..graph.values[id].clone() };
+        graph.insert(id, both);
+        replace(graph, id + 1, Op::Linear { weights, outputs: c, bias: Some(bias), name: None }, vec![id]);
+    }
+    Ok(())
+}
+
+/// Only maps can be scaled by channel, so what still scales a vector becomes a matrix. Gives the value whose matrix would
+/// be too large.
+fn write_vector_scales(graph: &mut PlainGraph) -> Result<(), Id> {
+    for id in graph.reached() {
+        let (Op::Affine { scale, shift }, Shape::Vector { c }) = (graph.op(id), graph.shape(id)) else { continue };
+        if !graph.take(c.saturating_mul(c)) {
+            return Err(id);
+        }
+        let mut weights = vec![0.0; c * c];
+        scale.iter().enumerate().for_each(|(at, &scale)| weights[at * (c + 1)] = scale as f32);
+        graph.values[id].op = Op::Linear { weights, outputs: c, bias: Some(shift.clone()), name: None };
+    }
+    Ok(())
 }

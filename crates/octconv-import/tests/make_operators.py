@@ -1,0 +1,265 @@
+"""Writes small ONNX files of single operators, with an input and ONNX Runtime's answer: operators/NAME.onnx,
+operators/NAME.safetensors. And files that ask for much memory or time, for the fuzz target: fuzz/corpus/onnx/hostile_NAME.
+
+    pip install onnx onnxruntime numpy safetensors
+    python crates/octconv-import/tests/make_operators.py [NAME ...]
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save_file
+
+FOLDER = pathlib.Path(__file__).parent / "operators"
+CORPUS = pathlib.Path(__file__).parents[3] / "fuzz/corpus/onnx"
+
+
+class File:
+    """A graph in the making. Each method adds a node and gives the name of what it makes."""
+
+    def __init__(self, shape=(1, 4, 8, 8), opset=17):
+        self.shape, self.opset, self.nodes, self.constants = shape, opset, [], []
+        self.random = np.random.default_rng(7)
+
+    def constant(self, values, dtype=np.float32):
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(values, dtype), name))
+        return name
+
+    def numbers(self, *values):
+        return self.constant(values, np.int64)
+
+    def draw(self, *shape):
+        return self.constant(self.random.uniform(-1, 1, shape))
+
+    def __call__(self, operator, *inputs, outputs=1, **attributes):
+        made = [f"v{len(self.nodes)}_{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(operator, inputs, made, **attributes))
+        return made[0] if outputs == 1 else made
+
+    def filled(self, count, value=0):
+        """A list of one number, of which the file has only how often it is there."""
+        tensor = helper.make_tensor("value", TensorProto.INT64, [1], [value])
+        return self("ConstantOfShape", self.numbers(count), value=tensor)
+
+    def conv(self, x, c, n, kernel):
+        return self("Conv", x, self.draw(n, c, *kernel), self.draw(n))
+
+    def gemm(self, x, c, n):
+        return self("Gemm", x, self.draw(n, c), self.draw(n), transB=1)
+
+    def means(self, x):
+        return self("Flatten", self("GlobalAveragePool", x))
+
+    def model(self, output):
+        value = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        graph = helper.make_graph(self.nodes, "g", [value("x", self.shape)], [value(output, None)], self.constants)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
+
+
+def clip(f):
+    limits = [(-1e30, 1e30), (-1e20, 0.5), (-0.25, 3e38), (-1e30, None), (None, 1e30), (0, 1e30), (-1e30, 0), (0, 1e-7)]
+    limits += [(-0.3, 0.9), (0, 1.5), (-1.5, 0), (0.5, 0.75), (None, -0.5), (0, None), (None, 0), (0, 6), (-1, 1)]
+    given = lambda limit: "" if limit is None else f.constant(np.float32(limit))
+    return f("Concat", *[f("Clip", "x", given(a), given(b)) for a, b in limits], axis=1)
+
+
+def clip_attributes(f):
+    f.opset = 6
+    return f("Clip", "x", min=-1e30, max=0.5)
+
+
+def hard_sigmoid(f):
+    """Keras' slope, as a gate; of a map, and of a vector in front of a matrix and behind one."""
+    inner = f("Relu", f.conv(f("GlobalAveragePool", "x"), 4, 2, (1, 1)))
+    x = f("Mul", "x", f("HardSigmoid", f.conv(inner, 2, 4, (1, 1)), alpha=0.2, beta=0.5))
+    x = f.means(f("HardSigmoid", x, alpha=0.7, beta=0.1))
+    x = f("HardSigmoid", f.gemm(f("HardSigmoid", x, alpha=0.2, beta=0.5), 4, 3))
+    return f("HardSigmoid", f.gemm(x, 3, 3), alpha=0.4, beta=0.6)
+
+
+def vectors(f):
+    """What needs scales, shifts and sums, on vectors that are between two matrices."""
+    x = f("Clip", f.means("x"), f.constant(-0.02), f.constant(0.05))
+    x = f("PRelu", f.gemm(x, 4, 6), f.constant([0.1, -0.2, 0.3, 0.25, 0.5, 1.5]))
+    x = f("Clip", f.gemm(x, 6, 5), f.constant(np.float32(-0.4)), f.constant(np.float32(0.3)))
+    norm = [f.draw(5), f.draw(5), f.draw(5), f.constant(f.random.uniform(0.5, 1.5, 5))]
+    x = f("BatchNormalization", f("Relu", f.gemm(x, 5, 5)), *norm)
+    other = f.gemm(f.means(f("Relu", "x")), 4, 5)
+    x = f.gemm(f("Sub", f("Add", x, other), f("Mul", other, f.constant(np.float32(0.5)))), 5, 3)
+    return f("Clip", x, f.constant(np.float32(-0.2)), f.constant(np.float32(0.2)))
+
+
+def vector_slopes(f):
+    return f("PRelu", f.means("x"), f.constant([0.2, -0.2, 0.3, 0.25]))
+
+
+def vector_slope(f):
+    return f("PRelu", f.gemm(f.means("x"), 4, 3), f.constant([0.2]))
+
+
+def vector_scale(f):
+    """Nothing in front takes the scale, and nothing behind."""
+    x = f("Relu", f("Mul", f("Tanh", f.means("x")), f.constant([0.5, -2, 3, 0.1])))
+    return f("Softmax", f("Add", x, f.constant([0.5, -2, 3, 0.1])), axis=1)
+
+
+def gates(f):
+    """One number for all channels, and maps of one position: as a gate, with a gate, and beside a vector."""
+    one = f("Sigmoid", f.conv(f("GlobalAveragePool", "x"), 4, 1, (1, 1)))
+    x = f("Mul", one, "x")
+    single = f.conv(x, 4, 4, (8, 8))
+    x = f("Mul", x, f("Sigmoid", single))
+    gated = f("Mul", f("Sigmoid", f("GlobalAveragePool", single)), single)
+    means = f("GlobalAveragePool", x)
+    parts = [f("Add", means, gated), f("Sub", gated, means), f("Concat", means, single, axis=1)]
+    return f.gemm(f("Flatten", f("Concat", *parts, axis=1)), 16, 3)
+
+
+def single(f):
+    """Maps of one position that are so at this size alone: added to means, and as a vector."""
+    whole = f("MaxPool", "x", kernel_shape=[8, 8])
+    both = f("Add", whole, f("GlobalAveragePool", "x"))
+    other = f("Flatten", f("MaxPool", "x", kernel_shape=[8, 8]))
+    return f("Concat", f("Flatten", both), other, axis=1)
+
+
+def average_padded(f):
+    """One window that reaches beyond the map, and does not cover it."""
+    pool = lambda counts: f(
+        "AveragePool", "x", kernel_shape=[8, 8], strides=[16, 16], pads=[4] * 4, count_include_pad=counts)
+    return f("Concat", pool(0), pool(1), axis=1)
+
+
+def average_of_a_frame(f):
+    f.shape = (1, 2, 3, 4, 4)
+    return f("AveragePool", "x", kernel_shape=[1, 4, 4], strides=[3, 4, 4])
+
+
+def average_of_all(f):
+    f.shape = (1, 2, 3, 4, 4)
+    return f("Flatten", f("AveragePool", "x", kernel_shape=[3, 4, 4]))
+
+
+def flatten_negative(f):
+    return f.gemm(f("Flatten", f.gemm(f("Flatten", "x", axis=-3), 256, 4), axis=-1), 4, 3)
+
+
+def expanded(f):
+    """A gate that is enlarged to the size of the map, as much code for squeeze-and-excitation has it."""
+    gate = f("Sigmoid", f.conv(f("GlobalAveragePool", "x"), 4, 4, (1, 1)))
+    return f("Mul", "x", f("Expand", gate, f("Shape", "x")))
+
+
+def standardised(f):
+    """Weights that are standardised, a learned scale, and weights of a fusion: all of it constant."""
+    w = f.draw(5, 4, 3, 3)
+    centred = f("Sub", w, f("ReduceMean", w, axes=[1, 2, 3]))
+    deviation = f("Sqrt", f("ReduceMean", f("Mul", centred, centred), axes=[-1, -2, -3]))
+    x = f("Conv", "x", f("Div", centred, deviation))
+    shares = f("Relu", f.constant([0.3, -0.2, 0.9]))
+    shares = f("Div", shares, f("ReduceSum", shares, f.numbers(0), keepdims=0))
+    a, b = [f("Mul", x, f("Gather", shares, f.constant(i, np.int64))) for i in (0, 2)]
+    scale = f("ReduceMax", f("Abs", f("Tanh", f.draw(2, 5))), axes=[0], keepdims=0)
+    scale = f("Mul", f("Reshape", scale, f.numbers(5, 1, 1)), f("Log", f("Sigmoid", f.constant([0.5]))))
+    total = f("ReduceProd", f("ReduceMin", f.constant([[3, 5], [7, 4]], np.int64), axes=[1], keepdims=0))
+    return f("Mul", f("Add", f("Mul", a, scale), b), f("Cast", total, to=TensorProto.FLOAT))
+
+
+def maxima(f):
+    return f.gemm(f("Flatten", f("GlobalMaxPool", "x")), 4, 3)
+
+
+CASES = [
+    clip, clip_attributes, hard_sigmoid, vectors, vector_slopes, vector_slope, vector_scale, gates, single, average_padded,
+    average_of_a_frame, average_of_all, flatten_negative, expanded,
+    standardised, maxima,
+]
+
+
+def doubled(f, times):
+    """A map of 4 * 2^times channels."""
+    x = "x"
+    for _ in range(times):
+        x = f("Concat", x, x, axis=1)
+    return x
+
+
+def pad_edge(f):
+    return f("Pad", "x", f.numbers(0, 0, 0, 0, 0, 0, 1 << 40, 0), mode="edge")
+
+
+def pad_lowest(f):
+    return f("Pad", "x", f.numbers(0, 0, -(1 << 63), 0, 0, 0, 0, (1 << 63) - 1))
+
+
+def pad_often(f):
+    x = "x"
+    for _ in range(64):
+        x = f("Pad", x, f.numbers(0, 0, 0, 1 << 20, 0, 0, 0, 1 << 20))
+    return f("Pad", x, f.numbers(0, 0, 0, 1, 0, 0, 0, 1), mode="edge")
+
+
+def slice_often(f):
+    count = 1 << 18
+    return f("Slice", "x", f.filled(count), f.filled(count, 8), f.filled(count, 2))
+
+
+def slice_nothing(f):
+    empty = f("ConstantOfShape", f.numbers(0, 1 << 36))
+    cut = f("Slice", empty, f.numbers(0), f.numbers(1 << 36), f.numbers(1))
+    return f("Reshape", "x", f("Shape", cut))
+
+
+def select_products(f):
+    x = f("Gather", doubled(f, 18), f.numbers(5), axis=1)
+    return f("Gather", x, f.filled(1 << 20), axis=1)
+
+
+def split_wide(f):
+    return f("Split", doubled(f, 57), outputs=2, axis=1)[1]
+
+
+def slice_wide(f):
+    return f("Slice", doubled(f, 57), f.numbers(1), f.numbers((1 << 63) - 1), f.numbers(1))
+
+
+def unsqueeze_often(f):
+    return f("Add", "x", f("Unsqueeze", f.constant(1.0), f.filled(1 << 18)))
+
+
+HOSTILE = [
+    pad_edge, pad_lowest, pad_often, slice_often, slice_nothing, select_products, split_wide, slice_wide,
+    unsqueeze_often,
+]
+
+
+def main(chosen):
+    FOLDER.mkdir(exist_ok=True)
+    is_chosen = lambda case: not chosen or case.__name__ in chosen
+    for case in filter(is_chosen, CASES):
+        f = File()
+        model = f.model(case(f))
+        model.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, f.shape))
+        path = FOLDER / f"{case.__name__}.onnx"
+        onnx.save(model, path)
+        x = np.random.default_rng(3).standard_normal(f.shape).astype(np.float32)
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+        (answer,) = session.run(None, {"x": x})
+        save_file({"input": x, "answer": answer}, path.with_suffix(".safetensors"))
+        print(f"{case.__name__}: {path.stat().st_size} bytes, {answer.shape}")
+    for case in filter(is_chosen, HOSTILE):
+        f = File()
+        path = CORPUS / f"hostile_{case.__name__}"
+        path.write_bytes(f.model(case(f)).SerializeToString())
+        print(f"{path.name}: {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
