@@ -1,10 +1,17 @@
 //! An octave layer in an engine that has its own device, buffers, encoder and submission.
 //!
 //!     cargo run --release --example embed --features context
+//!
+//! With the kernels that were measured to be the fastest here:
+//!
+//!     cargo run --release -- tune --layers examples/embed.json --out target/tuned.bin
+//!     cargo run --release --example embed --features context -- target/tuned.bin
+
+use std::sync::Arc;
 
 use octconv::wgpu::{self, util::DeviceExt};
 use octconv::{
-    Activation, AdapterFacts, DeviceFacts, Engine, EngineOptions, InputSize, Options, Spec, Tensors, Weights,
+    Activation, AdapterFacts, DeviceFacts, Engine, EngineOptions, InputSize, Options, Spec, Tensors, Tuned, Weights,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,7 +34,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (y_h, y_l) = (output("y_h", 4 * 32 * 56 * 56), output("y_l", 4 * 32 * 28 * 28));
 
     // The first layer of an octave network: 64 high channels in, 32 high and 32 low channels out.
-    let engine = Engine::new(&device, EngineOptions { adapter: AdapterFacts::of(&adapter), ..Default::default() });
+    // A program that is shipped has the file inside (`include_bytes!`). One of another version, or of other devices, is as
+    // if it were not there.
+    let file = std::env::args_os().nth(1).map(std::fs::read).transpose()?;
+    let tuned = file.as_deref().and_then(Tuned::from_bytes).map(Arc::new);
+    let options = EngineOptions { adapter: AdapterFacts::of(&adapter), tuned, ..Default::default() };
+    let engine = Engine::new(&device, options);
     let same = Spec::builder(64, 64).alpha(0.0, 0.5).kernel([3, 3]).same_padding();
     let spec = same.activation(Activation::Relu).build()?;
     let plan = engine.plan(&spec, InputSize::image(1, 56, 56), &Options::default())?;
@@ -45,6 +57,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     queue.submit([encoder.finish()]);
     device.poll(wgpu::PollType::wait_indefinitely())?;
     println!("{}: {} in {} dispatches", plan.variant(), plan.kernels().join(", "), layer.dispatches());
-    println!("{}", plan.tuning());
+    println!("tuning: {}", plan.tuning());
     Ok(())
 }

@@ -1,9 +1,8 @@
 //! What the planner needs to know about a device.
 
-use std::fmt;
-
 use super::rates::Rates;
 use crate::error::Error;
+use crate::precision::{Dtype, Precision};
 
 /// What the planner needs to know about a device.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,25 +50,42 @@ pub(crate) struct Abilities {
     buffers: u32,
 }
 
-impl fmt::Display for Abilities {
-    /// In a form for files, without tabs and line breaks.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A whole pattern, so that the compiler names a new field here.
-        let Self { software, features, matrix, subgroup_sizes, weight_by_weight, invocations, shared_bytes, buffers } =
-            self;
-        let [least, most] = subgroup_sizes;
-        write!(f, "{} i{invocations} s{shared_bytes} b{buffers}", if *software { "software" } else { "gpu" })?;
+impl Abilities {
+    /// Those that matter to layers of these types: only layers in f16 run on matrix units and in packed arithmetic.
+    pub(crate) fn for_types(self, precision: Precision) -> Self {
+        let of_matrices = wgpu::Features::SUBGROUP | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        match (precision.activations, precision.weights) {
+            (Dtype::F16, _) => self,
+            (Dtype::F32, weights) => {
+                let halves = if weights == Dtype::F16 { wgpu::Features::empty() } else { wgpu::Features::SHADER_F16 };
+                Self { features: self.features - of_matrices - halves, matrix: None, ..self }
+            }
+        }
+    }
+}
+
+impl Abilities {
+    /// Features and units, in a form for files, without tabs and line breaks.
+    pub(crate) fn features(&self) -> String {
         let flags = [
             (wgpu::Features::SHADER_F16, " f16"),
             (wgpu::Features::SHADER_INT64, " int64"),
             (wgpu::Features::SUBGROUP, " subgroups"),
             (wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, " matrices"),
         ];
-        flags.iter().filter(|(feature, _)| features.contains(*feature)).try_for_each(|(_, name)| f.write_str(name))?;
-        if let Some(side) = matrix {
-            write!(f, " {side}x{side} in {least}..{most}")?;
+        let mut text = if self.software { "software" } else { "gpu" }.to_string();
+        flags.iter().filter(|(feature, _)| self.features.contains(*feature)).for_each(|(_, name)| text += name);
+        if let Some(side) = self.matrix {
+            let [least, most] = self.subgroup_sizes;
+            text += &format!(" {side}x{side} in {least}..{most}");
         }
-        f.write_str(if *weight_by_weight { "" } else { " by channel" })
+        text + if self.weight_by_weight { "" } else { " by channel" }
+    }
+
+    /// Limits, likewise.
+    pub(crate) fn limits(&self) -> String {
+        let Self { invocations, shared_bytes, buffers, .. } = self;
+        format!("i{invocations} s{shared_bytes} b{buffers}")
     }
 }
 
@@ -132,7 +148,7 @@ impl DeviceFacts {
         *self == Self { rates: self.rates, ..other.clone() }
     }
 
-    /// Everything of the device that decides which kernels there are for a layer, in a line for files.
+    /// Everything of the device that decides which kernels there are for a layer.
     pub(crate) fn abilities(&self) -> Abilities {
         let limits = &self.limits;
         Abilities {
@@ -195,7 +211,12 @@ impl AdapterFacts {
 }
 
 /// Refuses a buffer that cannot be bound whole, or that has more elements than 32-bit indices reach.
-pub(crate) fn check_size(what: impl fmt::Display, elements: u64, bytes: u64, facts: &DeviceFacts) -> Result<(), Error> {
+pub(crate) fn check_size(
+    what: impl std::fmt::Display,
+    elements: u64,
+    bytes: u64,
+    facts: &DeviceFacts,
+) -> Result<(), Error> {
     let index = u64::from(u32::MAX / 2);
     if elements > index {
         let limit = "the number of elements that 32-bit indices reach";

@@ -60,7 +60,7 @@ pub struct Plan {
     pub(crate) steps: Vec<Step>,
     pub(crate) scratch: Vec<Dims>,
     pub(crate) tuning: Tuning,
-    /// Of the device that it was planned for.
+    /// Those of the device that it was planned for that matter to it.
     pub(crate) abilities: Abilities,
 }
 
@@ -168,7 +168,7 @@ impl Plan {
         let LayerOnDevice { size, shapes, .. } = *layer;
         let (spec, options) = (layer.spec.clone(), *layer.options);
         let tuning = if options.variant.is_some() { Tuning::Forced } else { Tuning::UnknownDevice };
-        let abilities = layer.facts.abilities();
+        let abilities = layer.facts.abilities().for_types(options.precision);
         Ok(Self { spec, size, options, shapes, variant, steps, scratch, tuning, abilities })
     }
 

@@ -3,7 +3,7 @@
 //! Nothing here touches a device or a disk. `src/tuning/` measures; `src/context/cache.rs` reads and writes files.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::str;
 
 use super::options::Options;
@@ -121,8 +121,9 @@ impl Choices {
 
     /// Plans a layer: with the variant that `options` force, or else with its tuned variant, or else by [`Plan::new`].
     ///
-    /// A tuned variant is ignored if it was tuned with other features or limits than those of `facts`, or if its kernels
-    /// have changed since: [`Plan::tuning`] says so. Pure: touches no device.
+    /// A tuned variant is ignored if it was tuned with other features than those of `facts`, if its kernels have changed
+    /// since, or if it cannot run: [`Plan::tuning`] says so. One that was tuned within other limits is taken if nothing was
+    /// tuned within these. Pure: touches no device.
     ///
     /// # Errors
     ///
@@ -141,15 +142,31 @@ impl Choices {
         if self.entries.is_empty() {
             return Err(Tuning::UnknownDevice);
         }
-        let layer = key_of_layer(spec, size, options);
-        let choice = self.entries.get(&on(&layer, facts.abilities())).ok_or_else(|| {
-            let start = on(&layer, "");
-            let next = self.entries.range(start.clone()..).next();
-            let tuned = next.is_some_and(|(key, _)| key.starts_with(&start));
-            if tuned { Tuning::OtherFeatures } else { Tuning::UnknownLayer }
-        })?;
-        let plan = Plan::with_variant(spec, size, options, facts, choice.variant).map_err(|_| Tuning::Illegal)?;
-        if checksum(&plan) != choice.kernels {
+        let abilities = facts.abilities().for_types(options.precision);
+        let (layer, limits) = (key_of_layer(spec, size, options), abilities.limits());
+        let here = on(&layer, &abilities.features());
+        if let Some(choice) = self.entries.get(&within(&here, &limits)) {
+            return choice.plan(spec, size, options, facts);
+        }
+        // What is the fastest within other limits is fast here too, if it can run.
+        let starting = |start: String| {
+            let entries = self.entries.range(start.clone()..);
+            entries.take_while(move |(key, _)| key.starts_with(&start)).map(|(_, choice)| choice)
+        };
+        let mut of_features = starting(within(&here, "")).map(|choice| choice.plan(spec, size, options, facts));
+        let Some(first) = of_features.next() else {
+            let tuned = starting(on(&layer, "")).next().is_some();
+            return Err(if tuned { Tuning::OtherFeatures } else { Tuning::UnknownLayer });
+        };
+        first.or_else(|why| of_features.find_map(Result::ok).ok_or(why))
+    }
+}
+
+impl Choice {
+    /// The plan of its variant, or why that is not used.
+    fn plan(&self, spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Result<Plan, Tuning> {
+        let plan = Plan::with_variant(spec, size, options, facts, self.variant).map_err(|_| Tuning::Illegal)?;
+        if checksum(&plan) != self.kernels {
             return Err(Tuning::OtherKernels);
         }
         Ok(Plan { tuning: Tuning::Used, ..plan })
@@ -173,11 +190,15 @@ fn checksum(plan: &Plan) -> u32 {
 
 /// Everything that decides what a layer can run and how fast, in a line without tabs.
 fn key(spec: &Spec, size: InputSize, options: &Options, abilities: &Abilities) -> String {
-    on(&key_of_layer(spec, size, options), abilities)
+    within(&on(&key_of_layer(spec, size, options), &abilities.features()), &abilities.limits())
 }
 
-fn on(layer: &str, abilities: impl fmt::Display) -> String {
-    format!("{layer} on {abilities}")
+fn on(layer: &str, features: &str) -> String {
+    format!("{layer} on {features}")
+}
+
+fn within(layer_and_features: &str, limits: &str) -> String {
+    format!("{layer_and_features} within {limits}")
 }
 
 /// Everything about a layer that decides what it can run and how fast.
@@ -342,14 +363,14 @@ mod tests {
     /// Each set of features has a choice of its own.
     #[test]
     fn choices_of_devices_with_other_features_stay_apart() {
-        let (spec, size, options) = (spec().build().unwrap(), InputSize::image(1, 12, 10), Options::default());
+        let (spec, size) = (spec().build().unwrap(), InputSize::image(1, 12, 10));
+        let options = Options { precision: Precision::of(Dtype::F16), ..Options::default() };
         let device = DeviceIdentity("a device".into());
-        let small = DeviceFacts::default();
+        let small = DeviceFacts { features: wgpu::Features::SHADER_F16, ..DeviceFacts::default() };
         let limits = wgpu::Limits { max_compute_workgroup_storage_size: 32 << 10, ..small.limits.clone() };
-        let features = [wgpu::Features::SHADER_F16, wgpu::Features::SHADER_INT64, wgpu::Features::SUBGROUP];
+        let features = [wgpu::Features::SHADER_INT64, wgpu::Features::SUBGROUP].map(|other| other | small.features);
         let all = [
             small.clone(),
-            DeviceFacts { limits, ..small.clone() },
             DeviceFacts { software: true, ..small.clone() },
             DeviceFacts { weight_by_weight: false, ..small.clone() },
             DeviceFacts { matrix: Some(8), ..small.clone() },
@@ -370,14 +391,28 @@ mod tests {
             assert_eq!((plan(&tuned).variant(), plan(&tuned).tuning()), (chosen.variant(), Tuning::Used));
             assert_eq!(tuned.len(), i + 1);
         }
+        // Other limits have a choice of their own, and before that the one that is there, if it can run.
+        let larger = DeviceFacts { limits, ..small.clone() };
+        let plan = |tuned: &Tuned| tuned.choices(&device).unwrap().plan(&spec, size, &options, &larger).unwrap();
+        assert_eq!(plan(&tuned).tuning(), Tuning::Used);
+        let other = Plan::candidates(&spec, size, &options, &larger).swap_remove(3);
+        assert_ne!(plan(&tuned).variant(), other.variant());
+        tuned.insert(&device, &other);
+        assert_eq!((plan(&tuned).variant(), plan(&tuned).tuning()), (other.variant(), Tuning::Used));
         // What changes no kernel needs no tuning.
-        let timed = DeviceFacts { features: wgpu::Features::TIMESTAMP_QUERY, ..small };
+        let timed = DeviceFacts { features: small.features | wgpu::Features::TIMESTAMP_QUERY, ..small.clone() };
         let choices = tuned.choices(&device).unwrap();
         assert!(choices.plan(&spec, size, &options, &timed).unwrap().is_tuned());
         let other = choices.plan(&spec, InputSize::image(1, 12, 12), &options, &timed).unwrap();
         assert_eq!(other.tuning(), Tuning::UnknownLayer);
         let forced = Options { variant: Some(other.variant()), ..options };
         assert_eq!(choices.plan(&spec, size, &forced, &timed).unwrap().tuning(), Tuning::Forced);
+        // Nor do matrix units and f16, in f32.
+        let plain = Options::default();
+        let mut tuned = Tuned::default();
+        tuned.insert(&device, &Plan::new(&spec, size, &plain, &DeviceFacts::default()).unwrap());
+        let able = DeviceFacts { matrix: Some(16), features: small.features | wgpu::Features::SUBGROUP, ..small };
+        assert!(tuned.choices(&device).unwrap().plan(&spec, size, &plain, &able).unwrap().is_tuned());
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub enum Tuning {
     UnknownDevice,
     /// This layer was not tuned at this size, with these options.
     UnknownLayer,
-    /// It was, but on a device that was opened with other features or limits, which can run other kernels.
+    /// It was, but on a device that was opened with other features, which can run other kernels.
     OtherFeatures,
     /// The kernels that were measured have changed since.
     OtherKernels,
@@ -29,7 +29,7 @@ impl fmt::Display for Tuning {
             Self::Forced => "the options force a variant",
             Self::UnknownDevice => "nothing is tuned on this device",
             Self::UnknownLayer => "not tuned at this size and with these options",
-            Self::OtherFeatures => "tuned with other features or limits of the device",
+            Self::OtherFeatures => "tuned with other features of the device",
             Self::OtherKernels => "tuned with kernels that have changed since",
             Self::Illegal => "the tuned variant cannot run here",
         })
