@@ -8,6 +8,7 @@ mod layer;
 mod pipelines;
 mod scope;
 mod tensors;
+mod textures;
 
 pub use engine::{Engine, EngineOptions};
 #[cfg(any(feature = "context", feature = "network"))]
@@ -15,4 +16,5 @@ pub(crate) use layer::Dispatch;
 pub use layer::{Layer, PackedWeights};
 #[cfg(any(feature = "context", feature = "network"))]
 pub(crate) use scope::scoped;
-pub use tensors::{TensorBinding, Tensors};
+pub use tensors::{TensorBinding, TensorView, Tensors};
+pub use textures::{TextureDispatch, TexturePlace};
