@@ -3,7 +3,9 @@
 //!     cargo run --release --example embed --features context
 
 use octconv::wgpu::{self, util::DeviceExt};
-use octconv::{Activation, DeviceFacts, Engine, EngineOptions, InputSize, Options, Spec, Tensors, Weights};
+use octconv::{
+    Activation, AdapterFacts, DeviceFacts, Engine, EngineOptions, InputSize, Options, Spec, Tensors, Weights,
+};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // What every engine has.
@@ -25,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (y_h, y_l) = (output("y_h", 4 * 32 * 56 * 56), output("y_l", 4 * 32 * 28 * 28));
 
     // The first layer of an octave network: 64 high channels in, 32 high and 32 low channels out.
-    let engine = Engine::new(&device, EngineOptions::default());
+    let engine = Engine::new(&device, EngineOptions { adapter: AdapterFacts::of(&adapter), ..Default::default() });
     let same = Spec::builder(64, 64).alpha(0.0, 0.5).kernel([3, 3]).same_padding();
     let spec = same.activation(Activation::Relu).build()?;
     let plan = engine.plan(&spec, InputSize::image(1, 56, 56), &Options::default())?;
@@ -43,5 +45,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     queue.submit([encoder.finish()]);
     device.poll(wgpu::PollType::wait_indefinitely())?;
     println!("{}: {} in {} dispatches", plan.variant(), plan.kernels().join(", "), layer.dispatches());
+    println!("{}", plan.tuning());
     Ok(())
 }

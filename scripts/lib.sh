@@ -32,8 +32,13 @@ fail() {
 
 # At the end of the script: stops what runs beside it and, if a command failed, says what the script was doing.
 end() {
-    # A group of processes: cargo, and the program that it started.
-    [[ -z $device_process ]] || kill -- "-$device_process" 2>/dev/null || true
+    if [[ -n $device_process ]]; then
+        # A group of processes: cargo, and the program that it started.
+        kill -- "-$device_process" 2>/dev/null || true
+        # It may have failed too, and nothing else shows what it printed.
+        printf '\nstopped: tests on %s, which had printed last:\n' "$(cat "$reports/$device_run.title")" >&2
+        tail -n 20 "$reports/$device_run.log" >&2 || true
+    fi
     [[ $1 == 0 || -z $doing ]] || printf '\nerror: failed at: %s\n' "$doing" >&2
 }
 doing=starting

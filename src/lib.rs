@@ -33,7 +33,8 @@ pub use context::{Cache, Context, ContextOptions, Timing};
 pub use device::{AdapterFacts, DeviceFacts, DeviceIdentity, Rates};
 pub use dims::{Dims, Extent, InputSize};
 pub use engine::{
-    Engine, EngineOptions, Layer, PackedWeights, TensorBinding, TensorView, Tensors, TextureDispatch, TexturePlace,
+    Engine, EngineOptions, Layer, Marks, PackedWeights, TensorBinding, TensorView, Tensors, TextureDispatch,
+    TexturePlace,
 };
 pub use error::{BindingProblem, Error, Misfit, MisfitKind, PlanMismatch, Presence};
 pub use kernels::job::Slice;
@@ -43,7 +44,7 @@ pub use layer::{
 };
 #[cfg(feature = "network")]
 pub use layer::{LayerDescription, LayerFields, ListedLayer, MapChannels};
-pub use plan::{Choices, Family, Options, Plan, PlanTensor, Strategy, Tuned, Tuning, Variant};
+pub use plan::{Alternative, Choices, Family, Options, Plan, PlanTensor, Strategy, Tuned, Tuning, Variant};
 pub use precision::{Accuracy, Dtype, Precision};
 pub use texture::{Region, TextureInput, TextureOutput};
 pub use wgpu;

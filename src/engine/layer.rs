@@ -1,5 +1,9 @@
 //! A layer bound to its tensors.
 
+use std::ops::Range;
+
+use super::marks::{Marker, Marks};
+use crate::error::Error;
 use crate::kernels::packing::Packing;
 use crate::layer::Spec;
 
@@ -54,6 +58,21 @@ impl Layer {
     /// here can tell them apart.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         self.dispatches.iter().for_each(|dispatch| dispatch.record(pass));
+    }
+
+    /// Records a range of the dispatches, for measuring. They are in the order of [`Plan::kernels`](crate::Plan::kernels).
+    pub fn record_range(&self, pass: &mut wgpu::ComputePass<'_>, range: Range<usize>) {
+        self.dispatches.get(range).unwrap_or_default().iter().for_each(|dispatch| dispatch.record(pass));
+    }
+
+    /// Records as [`Layer::record`] does, as one span with these marks. `name` is that of its debug group.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if the query set has no timestamps, or no room for two. Then nothing is recorded.
+    pub fn record_marked(&self, pass: &mut wgpu::ComputePass<'_>, name: &str, marks: Marks<'_>) -> Result<(), Error> {
+        Marker::new(marks, 1, pass)?.span(name, |pass| self.record(pass));
+        Ok(())
     }
 
     /// Number of dispatches that [`Layer::record`] records.

@@ -5,6 +5,7 @@
 #[expect(clippy::module_inception, reason = "the module is named for what it makes")]
 mod engine;
 mod layer;
+mod marks;
 mod pipelines;
 mod scope;
 mod tensors;
@@ -14,6 +15,9 @@ pub use engine::{Engine, EngineOptions};
 #[cfg(any(feature = "context", feature = "network"))]
 pub(crate) use layer::Dispatch;
 pub use layer::{Layer, PackedWeights};
+#[cfg(feature = "network")]
+pub(crate) use marks::Marker;
+pub use marks::Marks;
 #[cfg(any(feature = "context", feature = "network"))]
 pub(crate) use scope::scoped;
 pub use tensors::{TensorBinding, TensorView, Tensors};

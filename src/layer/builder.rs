@@ -88,7 +88,7 @@ impl SpecBuilder {
     }
 
     /// The padding that keeps the size: dilation * (kernel - 1) / 2, for the kernel and dilation that the built
-    /// specification has. If that is no whole number, it is rounded down.
+    /// specification has. If that is no whole number, it is rounded down: with an even kernel the output is one smaller.
     pub fn same_padding(mut self) -> Self {
         self.same_padding = true;
         self

@@ -6,7 +6,7 @@ use super::checkpoint::Checkpoint;
 use super::graph::{Graph, GraphNode, INPUT_ID, Kind, Task, ValueId};
 use super::plan::{NetworkOptions, NetworkPlan, Params, Part, PlannedStep};
 use crate::dims::InputSize;
-use crate::engine::{Dispatch, Engine, TensorBinding, TensorView, scoped};
+use crate::engine::{Dispatch, Engine, Marker, Marks, TensorBinding, TensorView, scoped};
 use crate::error::Error;
 use crate::kernels::job::TensorId;
 use crate::kernels::packing::check_range;
@@ -283,6 +283,27 @@ impl Inference {
     /// Records a range of the dispatches, for measuring. They are in the order of [`NetworkPlan::trace`].
     pub fn record_range(&self, pass: &mut wgpu::ComputePass<'_>, range: std::ops::Range<usize>) {
         self.dispatches.get(range).unwrap_or_default().iter().for_each(|dispatch| dispatch.record(pass));
+    }
+
+    /// Records as [`Inference::record`] does, with marks around the dispatches of each node: a debug group of the node's name,
+    /// and two timestamps. Returns the nodes that have any dispatches, in the order of their spans.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if the query set has no timestamps, or no room for two of each node. Then nothing is recorded.
+    pub fn record_marked(&self, pass: &mut wgpu::ComputePass<'_>, marks: Marks<'_>) -> Result<Vec<&str>, Error> {
+        let spans: Vec<_> = self.plan.steps.chunk_by(|a, b| a.node == b.node).collect();
+        let mut marker = Marker::new(marks, spans.len(), pass)?;
+        let mut dispatches = self.dispatches.as_slice();
+        let mut names = Vec::with_capacity(spans.len());
+        for span in spans {
+            let (own, rest) = dispatches.split_at(span.len().min(dispatches.len()));
+            dispatches = rest;
+            let name = self.plan.graph.nodes[span[0].node].name.as_str();
+            marker.span(name, |pass| own.iter().for_each(|dispatch| dispatch.record(pass)));
+            names.push(name);
+        }
+        Ok(names)
     }
 
     /// Where to write the input before a submission.

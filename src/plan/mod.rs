@@ -13,7 +13,7 @@ mod variant;
 
 pub use options::Options;
 pub(crate) use plan::one_after_the_other;
-pub use plan::{Plan, PlanTensor};
+pub use plan::{Alternative, Plan, PlanTensor};
 pub use tuned::{Choices, Tuned};
 pub use tuning::Tuning;
 pub use variant::{Family, Strategy, Variant};

@@ -38,6 +38,16 @@ pub struct PlanTensor {
     pub written: bool,
 }
 
+/// A strategy with a family, as [`Plan::alternatives`] judges it for a layer.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Alternative {
+    /// The strategy and the family, without a tile.
+    pub variant: Variant,
+    /// The estimate of its best tile in microseconds, or why it cannot run.
+    pub estimate: Result<f64, Error>,
+}
+
 /// A layer at a size, cut into dispatches for a device. Make one with [`Engine::plan`](crate::Engine::plan), or without
 /// a device with [`Plan::new`].
 #[derive(Clone, Debug, PartialEq)]
@@ -106,6 +116,37 @@ impl Plan {
         }
         plans.sort_by(|a, b| a.rank(facts).total_cmp(&b.rank(facts)));
         plans
+    }
+
+    /// Every strategy with every family, and what speaks for or against it. The best is first, and what cannot run is last.
+    /// So it says why a layer has the kernels that it has, and which others want a feature that the device was opened
+    /// without.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Spec::shapes`], and [`Error::Argument`] and [`Error::Feature`] for options that do not fit the layer or the
+    /// device.
+    pub fn alternatives(
+        spec: &Spec,
+        size: InputSize,
+        options: &Options,
+        facts: &DeviceFacts,
+    ) -> Result<Vec<Alternative>, Error> {
+        let options = Options { variant: None, ..*options };
+        let layer = LayerOnDevice::new(spec, size, &options, facts)?;
+        let judged = Variant::all().filter_map(|variant| {
+            let plans: Vec<_> = variant.tiled().map(|tiled| Self::of_variant(&layer, tiled)).collect();
+            let estimates = plans.iter().flatten().map(|plan| plan.estimate(facts));
+            let estimate = match (estimates.min_by(f64::total_cmp), plans.into_iter().find_map(Result::err)) {
+                (Some(least), _) => Ok(least),
+                (None, why) => Err(why?),
+            };
+            Some(Alternative { variant, estimate })
+        });
+        let mut judged: Vec<_> = judged.collect();
+        let cost = |of: &Alternative| of.estimate.as_ref().map_or(f64::INFINITY, |&cost| cost);
+        judged.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
+        Ok(judged)
     }
 
     /// The plan of a variant that has a tile, or why it cannot run.

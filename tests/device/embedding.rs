@@ -11,7 +11,7 @@ use octconv::{
     Accuracy, Activation, AdapterFacts, Context, ContextOptions, DeviceFacts, Dtype, EngineOptions, Error, InputSize,
     Precision,
 };
-use octconv::{Engine, Layer, Options, PackedWeights, Plan, PlanMismatch, Rounding, Spec, SpecBuilder};
+use octconv::{Engine, Layer, Marks, Options, PackedWeights, Plan, PlanMismatch, Rounding, Spec, SpecBuilder};
 use octconv::{Strategy, TensorBinding, Tensors, Variant, wgpu};
 
 fn build(builder: SpecBuilder) -> Spec {
@@ -478,6 +478,80 @@ fn weights_may_lie_where_the_caller_wants() {
         assert!(wanted.iter().flatten().all(|value| value.is_finite()));
         assert_eq!(run(&engine.place_weights(&plan, at).unwrap(), Some((&scratch).into())), wanted, "{variant}");
     }
+}
+
+/// Timestamps of the caller's query set, and debug groups, around layers and nodes. A set without room is refused.
+#[test]
+fn profilers_find_layers_and_nodes() {
+    use octconv::network::{Checkpoint, Graph, Model, NetworkOptions, random_input, zoo};
+    let adapter = context().adapter();
+    let features = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES;
+    if !adapter.features().contains(features) {
+        crate::report::missing("timestamps inside of passes");
+        return;
+    }
+    let descriptor = wgpu::DeviceDescriptor { required_features: features, ..Default::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    let engine = Engine::new(&device, EngineOptions::default());
+    let queries = |ty, count| device.create_query_set(&wgpu::QuerySetDescriptor { label: None, ty, count });
+    let timestamps = queries(wgpu::QueryType::Timestamp, 64);
+
+    let settings = zoo::Settings { alpha: 0.5, ..Default::default() };
+    let graph = Graph::new(&zoo::build("cifar-resnet20", &settings).unwrap()).unwrap();
+    let checkpoint = Checkpoint::random(&graph, 1);
+    let model = Model::new(&engine, graph, checkpoint).unwrap();
+    let size = InputSize::image(1, 8, 8);
+    let inference = model.compile(model.plan(size, &NetworkOptions::default()).unwrap(), |_| {}).unwrap();
+    let input = inference.input().unwrap();
+    let values: Vec<u8> = random_input(3 * 64, 1).iter().flat_map(|v| v.to_ne_bytes()).collect();
+    queue.write_buffer(input.buffer, input.offset, &values);
+
+    let mut encoder = device.create_command_encoder(&Default::default());
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    let marks = |first| Marks { groups: true, timestamps: Some((&timestamps, first)) };
+    let nodes = inference.record_marked(&mut pass, marks(2)).unwrap();
+    let mut wanted: Vec<_> = inference.plan().trace().into_iter().map(|(node, _)| node).collect();
+    wanted.dedup();
+    assert_eq!(nodes, wanted);
+    let most = 64 - 2 * nodes.len() as u32;
+    let message = inference.record_marked(&mut pass, marks(most + 1)).unwrap_err().to_string();
+    assert!(message.starts_with(&format!("timestamps is {}: must leave room for ", most + 1)), "{message}");
+    drop(pass);
+    let size = 8 * 64;
+    let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+    let resolved =
+        device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+    let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+    let read = device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+    encoder.resolve_query_set(&timestamps, 2..2 + 2 * nodes.len() as u32, &resolved, 0);
+    encoder.copy_buffer_to_buffer(&resolved, 0, &read, 0, size);
+    queue.submit([encoder.finish()]);
+    read.map_async(wgpu::MapMode::Read, .., |outcome| outcome.unwrap());
+    device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+    let bytes = read.get_mapped_range(..).unwrap();
+    let times: Vec<u64> = bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned).take(2 * nodes.len()).collect();
+    assert!(times[0] > 0 && times.is_sorted(), "{times:?}");
+}
+
+/// All dispatches one by one give what the layer gives.
+#[test]
+fn a_layer_is_recorded_in_parts() {
+    let context = context();
+    let engine = context.engine();
+    let simple = Simple::new(context, engine, simple(), 5);
+    let options = Options { variant: Some("unfused/direct".parse().unwrap()), ..Options::default() };
+    let plan = engine.plan(&simple.spec, Simple::SIZE, &options).unwrap();
+    let packed = engine.pack(&plan, &simple.host.weights()).unwrap();
+    let layer = engine.bind(&plan, &packed, &simple.tensors()).unwrap();
+    assert!(layer.dispatches() > 2);
+    for i in 0..layer.dispatches() {
+        context.run_pass(|pass| layer.record_range(pass, i..i + 1)).unwrap();
+    }
+    context.run_pass(|pass| layer.record_range(pass, 1..99)).unwrap();
+    simple.assert_outputs(context, &simple.reference(&simple.x));
+    let marks = Marks { groups: true, timestamps: None };
+    context.run_pass(|pass| layer.record_marked(pass, "a layer", marks).unwrap()).unwrap();
+    simple.assert_outputs(context, &simple.reference(&simple.x));
 }
 
 #[test]

@@ -707,7 +707,7 @@ fn a_network_may_lie_in_one_buffer() {
     let plan = model.plan(size, &options).unwrap();
     let &[bytes] = plan.buffer_bytes() else { panic!("{:?}", plan.buffer_bytes()) };
     assert_eq!(bytes, plan.activation_bytes());
-    assert!(bytes < model.plan(size, &NetworkOptions::default()).unwrap().activation_bytes());
+    assert!(bytes <= model.plan(size, &NetworkOptions::default()).unwrap().activation_bytes());
     assert!(bytes as f64 <= 1.02 * plan.live_bytes() as f64, "{bytes} for {}", plan.live_bytes());
 
     let offset = 512;
@@ -723,16 +723,16 @@ fn a_network_may_lie_in_one_buffer() {
     assert!(around[..(offset / 4) as usize].iter().chain(&around[behind..]).all(|value| value.is_nan()));
 
     let refused = |places: &[TensorBinding<'_>]| {
-        let error = model.compile_at(plan.clone(), places, |_| {}).unwrap_err();
+        let error = model.compile_at(plan.clone(), places, |_| {}).map(drop).unwrap_err();
         error.to_string()
     };
     assert_eq!(refused(&[]), "places is 0: must be 1, as many as the plan has buffers");
-    let message = refused(&[at(&arena, 1024)]);
-    assert!(message.starts_with("tensor activations: its ") && message.contains("from offset 1024 on"), "{message}");
+    let message = refused(&[at(&arena, 1280)]);
+    assert!(message.starts_with("tensor activations: its ") && message.contains("from offset 1280 on"), "{message}");
     let apart = model.plan(size, &NetworkOptions::default()).unwrap();
     let large = context().tensor(apart.activation_bytes(), Dtype::F32).unwrap();
     let places: Vec<_> = apart.buffer_bytes().iter().map(|_| at(&large, 256)).collect();
-    let message = model.compile_at(apart, &places, |_| {}).unwrap_err().to_string();
+    let message = model.compile_at(apart, &places, |_| {}).map(drop).unwrap_err().to_string();
     assert_eq!(message, "tensor activations: it overlaps with activations in their buffer");
 }
 

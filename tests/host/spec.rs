@@ -627,3 +627,26 @@ fn an_odd_number_of_halves_takes_two_bytes_more() {
         assert_eq!(tensors, [("x_h", dtype, bytes), ("y_h", dtype, bytes)]);
     }
 }
+
+/// Each strategy with each family says what it would take, or why it cannot run.
+#[test]
+fn alternatives_say_why() {
+    let spec = Spec::builder(64, 64).alpha(0.5, 0.5).kernel([3, 3]).same_padding().build().unwrap();
+    let (size, facts) = (InputSize::image(1, 28, 28), DeviceFacts::default());
+    let alternatives = Plan::alternatives(&spec, size, &Options::default(), &facts).unwrap();
+    let plan = Plan::new(&spec, size, &Options::default(), &facts).unwrap();
+    let fused = alternatives.iter().find(|other| other.variant.strategy != octconv::Strategy::Unfused).unwrap();
+    assert_eq!((fused.variant, fused.estimate.clone()), (plan.variant().untiled(), Ok(plan.estimate(&facts))));
+    let costs: Vec<f64> = alternatives.iter().map_while(|other| other.estimate.clone().ok()).collect();
+    assert!(costs.is_sorted() && costs.len() >= 5, "{costs:?}");
+    assert!(alternatives[costs.len()..].iter().all(|other| other.estimate.is_err()));
+    let why = |variant: &str| {
+        let found = alternatives.iter().find(|other| other.variant.to_string() == variant).unwrap();
+        found.estimate.as_ref().unwrap_err().to_string()
+    };
+    // What a feature would bring.
+    assert!(why("fused/matrix").contains("f16"), "{}", why("fused/matrix"));
+    assert!(why("fused/pointwise").contains("1x1"), "{}", why("fused/pointwise"));
+    let too_small = Plan::alternatives(&spec, InputSize::image(0, 1, 1), &Options::default(), &facts);
+    assert!(too_small.is_err());
+}

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
-use octconv::network::Network;
+use octconv::network::{Network, NetworkOptions};
 use octconv::{Context, InputSize};
 use serde::Serialize;
 
@@ -26,6 +26,9 @@ pub struct Args {
     /// Also list every dispatch of the octave network, with its node, its kernel, and its time when it runs alone
     #[arg(long, conflicts_with = "layers")]
     trace: bool,
+    /// Put all maps of a network into one buffer, which takes less memory, and binds what kernels read as if they wrote it
+    #[arg(long, conflicts_with = "layers")]
+    one_buffer: bool,
 }
 
 /// One row of the results: a stage, or the whole network.
@@ -53,7 +56,8 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     let size @ InputSize { n, h, w, .. } = source.size;
     let (device, roofline) = common.open()?;
     let context = &device.context;
-    let prepare = |network: &Network| Form::new(context, network, size, &types.network_options(Vec::new()), compile);
+    let options = NetworkOptions { one_buffer: args.one_buffer, ..types.network_options(Vec::new()) };
+    let prepare = |network: &Network| Form::new(context, network, size, &options, compile);
     let forms = [prepare(&source.network)?, prepare(&source.network.plain())?];
     device.keep_pipelines();
 

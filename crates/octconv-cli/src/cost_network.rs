@@ -18,6 +18,8 @@ struct Counts {
     params: u64,
     /// Bytes of all buffers.
     activation_bytes_peak: u64,
+    /// Bytes if all values lie in one buffer.
+    activation_bytes_in_one_buffer: u64,
     /// The most bytes that hold values at the same time.
     activation_bytes_live: u64,
 }
@@ -31,10 +33,12 @@ impl Counts {
         let limits = ample_limits();
         let facts = DeviceFacts { limits, features: octconv::wgpu::Features::all(), ..DeviceFacts::default() };
         let plan = NetworkPlan::new(&graph, size, &options, &facts)?;
+        let in_one = NetworkPlan::new(&graph, size, &NetworkOptions { one_buffer: true, ..options }, &facts)?;
         Ok(Self {
             macs: cost.macs,
             params: cost.params,
             activation_bytes_peak: plan.activation_bytes(),
+            activation_bytes_in_one_buffer: in_one.activation_bytes(),
             activation_bytes_live: plan.live_bytes(),
         })
     }
@@ -93,6 +97,7 @@ pub fn run(
         ("multiply-adds", counts.macs, plain.macs),
         ("parameters", counts.params, plain.params),
         ("bytes of activations", counts.activation_bytes_peak, plain.activation_bytes_peak),
+        ("in one buffer", counts.activation_bytes_in_one_buffer, plain.activation_bytes_in_one_buffer),
         ("alive at once", counts.activation_bytes_live, plain.activation_bytes_live),
     ];
     // Writing to a String cannot fail.

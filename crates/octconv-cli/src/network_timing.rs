@@ -10,7 +10,7 @@ use octconv::network::{
 use octconv::roofline::{Bound, Roofline};
 use octconv::{Context, Error, InputSize};
 
-use crate::timing::TICK;
+use crate::timing::{Clock, Clocks};
 use crate::types::TypeArgs;
 
 /// A network, compiled, with random weights.
@@ -55,9 +55,9 @@ impl<'a> Form<'a> {
         Ok(Self { context, macs, bytes, weight_bytes: model.weight_bytes(), ready, inference })
     }
 
-    /// Seconds of a range of its dispatches.
-    fn time(&self, range: Range<usize>) -> Result<f64, Error> {
-        Ok(self.context.time_pass(|pass| self.inference.record_range(pass, range))?.device_or_host().max(TICK))
+    /// Times a range of its dispatches.
+    fn time(&self, range: Range<usize>) -> Result<Clocks, Error> {
+        Ok(Clocks::of(self.context.time_pass(|pass| self.inference.record_range(pass, range))?, 1))
     }
 
     /// The least seconds that some nodes take one after the other, and what bounds most of that time.
@@ -101,25 +101,25 @@ pub fn time(forms: &[&Form], rounds: u32, mut round: impl FnMut()) -> Result<Vec
         let ranges = stages.iter().map(|stages| (stages[i].nodes.clone(), stages[i].steps.clone()));
         parts.push((name, ranges.collect()));
     }
-    let mut seconds = vec![vec![Vec::new(); forms.len()]; parts.len()];
+    let mut runs = vec![vec![Vec::new(); forms.len()]; parts.len()];
     for number in 0..=rounds {
-        for ((_, ranges), seconds) in parts.iter().zip(&mut seconds) {
-            for ((form, (_, steps)), seconds) in forms.iter().zip(ranges).zip(seconds) {
-                let time = form.time(steps.clone())?;
+        for ((_, ranges), runs) in parts.iter().zip(&mut runs) {
+            for ((form, (_, steps)), runs) in forms.iter().zip(ranges).zip(runs) {
+                let run = form.time(steps.clone())?;
                 // The first round compiles and warms up.
                 if number > 0 {
-                    seconds.push(time);
+                    runs.push(run);
                 }
             }
         }
         round();
     }
-    let timed = parts.into_iter().zip(seconds).map(|((name, ranges), seconds)| Part {
+    let timed = parts.into_iter().zip(runs).map(|((name, ranges), runs)| Part {
         name,
         macs: forms.iter().zip(&ranges).map(|(form, (nodes, _))| form.macs[nodes.clone()].iter().sum()).collect(),
         dispatches: ranges.iter().map(|(_, steps)| steps.len()).collect(),
         nodes: ranges.into_iter().map(|(nodes, _)| nodes).collect(),
-        seconds,
+        seconds: runs.iter().map(|form| Clock::of(&runs).seconds(form)).collect(),
     });
     Ok(timed.collect())
 }

@@ -6,6 +6,8 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -218,17 +220,52 @@ fn folder_of(path: &Path) -> PathBuf {
 /// Runs `write`, which makes a temporary file. Ctrl-C and SIGTERM end the program when it has returned, so that the file
 /// does not stay.
 pub fn without_interruption<T>(write: impl FnOnce() -> T) -> T {
-    static SIGNALS: OnceLock<Signals> = OnceLock::new();
-    let signals = SIGNALS.get_or_init(Signals::new);
-    signals.end.store(false, Ordering::SeqCst);
+    let signals = Signals::get();
+    // Within [`with_last_act`], that ends the program.
+    let end = signals.end.swap(false, Ordering::SeqCst);
     let result = write();
-    signals.end.store(true, Ordering::SeqCst);
-    let signal = signals.pending.load(Ordering::SeqCst);
-    if signal != 0 {
-        // It ends the program. If it cannot, the program goes on as if there had been no signal.
-        let _ = low_level::emulate_default_handler(signal as i32);
+    signals.end.store(end, Ordering::SeqCst);
+    if end {
+        signals.obey();
     }
     result
+}
+
+/// Does `work`. If Ctrl-C or SIGTERM come meanwhile, `last` runs beside it, and then they end the program.
+pub fn with_last_act<T>(last: impl Fn() + Sync, work: impl FnOnce() -> T) -> T {
+    const PATIENCE: Duration = Duration::from_millis(20);
+    let signals = Signals::get();
+    let over = AtomicBool::new(false);
+    let watch = || {
+        while !over.load(Ordering::SeqCst) {
+            if signals.pending.load(Ordering::SeqCst) != 0 {
+                last();
+                return signals.obey();
+            }
+            thread::park_timeout(PATIENCE);
+        }
+    };
+    signals.end.store(false, Ordering::SeqCst);
+    let result = thread::scope(|scope| {
+        let watcher = scope.spawn(watch);
+        // Also if the work panics: the scope waits for the watcher.
+        let _end = OnDrop(|| {
+            over.store(true, Ordering::SeqCst);
+            watcher.thread().unpark();
+        });
+        work()
+    });
+    signals.end.store(true, Ordering::SeqCst);
+    signals.obey();
+    result
+}
+
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        self.0();
+    }
 }
 
 /// Makes it an error to write beyond the most bytes that a file may have (`ulimit -f`), as it is on a full disk. Without
@@ -248,6 +285,20 @@ struct Signals {
 }
 
 impl Signals {
+    fn get() -> &'static Self {
+        static SIGNALS: OnceLock<Signals> = OnceLock::new();
+        SIGNALS.get_or_init(Self::new)
+    }
+
+    /// Does what the last signal asks for, if there was one.
+    fn obey(&self) {
+        let signal = self.pending.load(Ordering::SeqCst);
+        if signal != 0 {
+            // It ends the program. If it cannot, the program goes on as if there had been no signal.
+            let _ = low_level::emulate_default_handler(signal as i32);
+        }
+    }
+
     fn new() -> Self {
         let signals = Self { end: Arc::new(AtomicBool::new(true)), pending: Arc::default() };
         for signal in [SIGINT, SIGTERM] {

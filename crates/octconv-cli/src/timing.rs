@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use octconv::tuning::RandomLayer;
-use octconv::{Context, InputSize, Layer, Options, Plan, Spec, Strategy, Variant};
+use octconv::{Context, InputSize, Layer, Options, Plan, Spec, Strategy, Timing, Variant};
 
-/// The least seconds of a run: a coarse clock may say 0, and times are divided by each other.
-pub const TICK: f64 = 1e-9;
+/// The least seconds of a run: the host's clock may say 0 too, and times are divided by each other.
+const TICK: f64 = 1e-9;
 
 /// A layer as octave convolution, as one dispatch per operation, and without octaves.
 pub struct LayerTimes {
@@ -31,10 +31,7 @@ impl LayerTimes {
         types: &Options,
         rounds: u32,
     ) -> Result<Self> {
-        let engine = context.engine();
-        let plan = engine.plan(spec, size, options)?;
-        let plain = engine.plan(&spec.plain(), size, types)?;
-        let plans = [plan, unfused(context, spec, size, types).context("no unfused form")?, plain];
+        let plans = forms(context, spec, size, options, types)?;
         let (mut bound, mut ready) = (Vec::new(), [0.0; 3]);
         let time = |layer: &Layer, repeats: usize| context.time(&vec![layer; repeats]);
         // Enough repetitions per pass for the resolution of the clock. A form has the same number in every round.
@@ -49,19 +46,65 @@ impl LayerTimes {
             repeats.push(((0.01 / once.min(again).max(1e-6)) as usize).clamp(1, 64));
             bound.push(form);
         }
-        let mut seconds = [const { Vec::new() }; 3];
-        let mut host = Vec::new();
+        let mut runs = [const { Vec::new() }; 3];
         for _ in 0..rounds {
-            for (i, form) in bound.iter().enumerate() {
-                let timing = time(form, repeats[i])?;
-                seconds[i].push(timing.device_or_host().max(TICK) / repeats[i] as f64);
-                if i == 0 {
-                    host.push(timing.host / repeats[i] as f64);
-                }
+            for ((form, &repeats), runs) in bound.iter().zip(&repeats).zip(&mut runs) {
+                runs.push(Clocks::of(time(form, repeats)?, repeats));
             }
         }
-        Ok(Self { plans, seconds, host, ready })
+        let host = runs[0].iter().map(|run| run.host).collect();
+        let clock = Clock::of(&runs);
+        Ok(Self { plans, seconds: runs.map(|runs| clock.seconds(&runs)), host, ready })
     }
+}
+
+/// Seconds of a run on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// On the device's, if it has one.
+    device: Option<f64>,
+    host: f64,
+}
+
+impl Clocks {
+    /// `repeats`: how many runs were timed together.
+    pub fn of(timing: Timing, repeats: usize) -> Self {
+        let each = |seconds: f64| seconds / repeats as f64;
+        Self { device: timing.device.map(each), host: each(timing.host) }
+    }
+}
+
+/// The clock of runs that are compared with each other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Clock {
+    Device,
+    Host,
+}
+
+impl Clock {
+    /// The device's, unless it has none or did not move in one of the runs: then only the host's time is known.
+    pub fn of(runs: &[Vec<Clocks>]) -> Self {
+        let moves = |run: &Clocks| run.device.is_some_and(|seconds| seconds > 0.0);
+        if runs.iter().flatten().all(moves) { Self::Device } else { Self::Host }
+    }
+
+    /// The seconds of runs.
+    pub fn seconds(self, runs: &[Clocks]) -> Vec<f64> {
+        let seconds = |run: &Clocks| match self {
+            Self::Device => run.device.unwrap_or(run.host),
+            Self::Host => run.host,
+        };
+        runs.iter().map(|run| seconds(run).max(TICK)).collect()
+    }
+}
+
+/// The plans of a layer that are timed against each other: octave, unfused, plain. Arguments as in
+/// [`LayerTimes::measure`].
+pub fn forms(context: &Context, spec: &Spec, size: InputSize, options: &Options, types: &Options) -> Result<[Plan; 3]> {
+    let engine = context.engine();
+    let plan = engine.plan(spec, size, options)?;
+    let plain = engine.plan(&spec.plain(), size, types)?;
+    Ok([plan, unfused(context, spec, size, types).context("no unfused form")?, plain])
 }
 
 /// The best plan of a layer as one dispatch per operation. `None` if the layer cannot run so.
@@ -103,6 +146,19 @@ pub fn geometric_mean(values: impl IntoIterator<Item = f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_stands_still_is_not_used() {
+        let run = |device, host| Clocks { device, host };
+        let runs = |second| [vec![run(Some(2.0), 5.0), run(Some(3.0), 6.0)], vec![run(Some(1.0), 4.0), second]];
+        let seconds = |runs: [Vec<Clocks>; 2]| runs.each_ref().map(|each| Clock::of(&runs).seconds(each));
+        assert_eq!(seconds(runs(run(Some(4.0), 7.0))), [[2.0, 3.0], [1.0, 4.0]]);
+        // All of them are then on the host's, so that they can be compared.
+        for still in [Some(0.0), None] {
+            assert_eq!(seconds(runs(run(still, 7.0))), [[5.0, 6.0], [4.0, 7.0]]);
+        }
+        assert_eq!(Clock::Host.seconds(&[run(None, 0.0)]), [TICK]);
+    }
 
     #[test]
     fn quartiles_lie_between_the_numbers_around_them() {

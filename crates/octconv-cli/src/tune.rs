@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use octconv::network::{Graph, Network, NetworkOptions, NetworkPlan};
-use octconv::tuning::{self, Effort, Trial, TuneOutcome};
+use octconv::tuning::{self, Dropped, Effort, Trial, TuneOutcome};
 use octconv::{Cache, ContextOptions, DeviceFacts, DeviceIdentity, InputSize, ListedLayer, Options, Spec, Tuned};
 use serde::{Deserialize, Serialize};
 
@@ -284,23 +284,28 @@ pub struct Tried {
     pub gain: Option<f64>,
     /// How many candidates there were.
     pub tried: usize,
-    /// Candidates that gave wrong results, or did not run, and why.
-    pub dropped: Vec<String>,
+    /// Candidates whose results differ from those of the others, and by how much.
+    pub wrong: Vec<String>,
+    /// Candidates that the device refused, and why.
+    pub refused: Vec<String>,
 }
 
 impl Tried {
     fn before(winner: String) -> Self {
         let planned = "tuned before".into();
-        Self { planned, planned_ms: None, winner, winner_ms: None, gain: None, tried: 0, dropped: Vec::new() }
+        let (wrong, refused) = (Vec::new(), Vec::new());
+        Self { planned, planned_ms: None, winner, winner_ms: None, gain: None, tried: 0, wrong, refused }
     }
 
     pub fn of(outcome: &TuneOutcome) -> Self {
         let ms = |trial: &Trial| trial.seconds.as_ref().ok().map(|seconds| 1e3 * seconds);
         let (planned, winner) = (outcome.planned(), outcome.winner());
-        let dropped = outcome.trials.iter().filter_map(|trial| {
-            let why = trial.seconds.as_ref().err()?;
-            Some(one_line(&format!("{}: {why}", trial.plan.variant())))
-        });
+        let (mut wrong, mut refused) = (Vec::new(), Vec::new());
+        for trial in &outcome.trials {
+            let Err(why) = &trial.seconds else { continue };
+            let list = if matches!(why, Dropped::Wrong(_)) { &mut wrong } else { &mut refused };
+            list.push(one_line(&format!("{}: {why}", trial.plan.variant())));
+        }
         Self {
             planned: planned.plan.variant().to_string(),
             planned_ms: ms(planned),
@@ -308,7 +313,8 @@ impl Tried {
             winner_ms: ms(winner),
             gain: outcome.gain(),
             tried: outcome.trials.len(),
-            dropped: dropped.collect(),
+            wrong,
+            refused,
         }
     }
 }
@@ -339,8 +345,10 @@ fn table(rows: &[Row]) -> String {
             ms(tried.winner_ms),
             tried.tried
         );
-        for dropped in &tried.dropped {
-            let _ = writeln!(out, "    dropped {dropped}");
+        for (what, candidates) in [("wrong", &tried.wrong), ("refused", &tried.refused)] {
+            for candidate in candidates {
+                let _ = writeln!(out, "    {what}: {candidate}");
+            }
         }
     }
     let gains: Vec<f64> = rows.iter().filter_map(|row| row.tried.gain).collect();

@@ -17,7 +17,7 @@ pub struct TypeArgs {
 }
 
 /// Which kernels may run.
-#[derive(clap::Args, Clone, Copy, Debug)]
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct AccuracyArgs {
     /// Allow Winograd kernels. They are faster, but where inputs near each other differ much in size their errors are
     /// larger, and an infinity or a NaN spreads

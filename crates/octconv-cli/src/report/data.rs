@@ -11,22 +11,24 @@ use crate::timing::{quartiles, ratios};
 use crate::tune::Tried;
 
 /// The version of the format. A report of another one is neither continued nor merged.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// All of `report.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
-    /// The version of this format: 1.
+    /// The version of this format: 2.
     pub octconv_report: u32,
     /// When the first step began, in UTC.
     pub started: String,
     pub build: Build,
     pub options: Options,
     pub adapter: About,
-    /// Every step that was done, in order.
+    /// The steps that have ended, in order. Some of them failed or were refused.
     pub done: Vec<Done>,
-    /// Steps that were left.
+    /// The step that is being done; null between steps. If the process ends in it, the next one skips it.
+    pub begun: Option<String>,
+    /// Steps that are left, for want of time. Some of them may turn out to tell nothing.
     pub left: usize,
     /// Random layers and networks that were compared with the reference.
     pub verify: Vec<Verified>,
@@ -38,7 +40,9 @@ pub struct Report {
     pub networks: Vec<Network>,
     /// What tuning found for a layer.
     pub tune: Vec<Tuned>,
-    /// Steps that failed.
+    /// Steps that the device has no room or no features for.
+    pub refused: Vec<Problem>,
+    /// Steps that failed, or in which the process ended.
     pub problems: Vec<Problem>,
 }
 
@@ -62,13 +66,15 @@ pub struct Options {
     pub networks: Vec<String>,
     /// The names of the layers.
     pub layers: Vec<String>,
+    /// A checksum of what the networks and layers are.
+    pub contents: String,
     /// The types of activations and weights.
     pub dtypes: Vec<String>,
     /// Whether Winograd kernels were allowed.
     pub fast: bool,
 }
 
-/// A step that was done.
+/// A step that has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Done {
@@ -78,13 +84,13 @@ pub struct Done {
     pub seconds: f64,
 }
 
-/// A step that failed.
+/// A step that failed or was refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Problem {
     /// The name of the step.
     pub step: String,
-    /// Why it failed.
+    /// Why.
     pub problem: String,
 }
 
@@ -100,14 +106,18 @@ pub struct Verified {
     pub checked: bool,
     /// Whether a software device ran what a GPU would.
     pub as_gpu: bool,
-    /// Cases that ran. 0 if the device runs no layer so.
+    /// Cases that ran. 0 if no layer was found that the device runs so.
     pub cases: u64,
     /// The largest error over its bound, of cases that agree. At most 1.
     pub worst: f64,
-    /// How many cases disagree, or were refused by the device.
+    /// How many cases disagree.
     pub wrong: u64,
     /// The first of them.
     pub examples: Vec<Wrong>,
+    /// Cases that did not run, because the device has no room or no features for them.
+    pub refused: u64,
+    /// Why the first of them did not run.
+    pub refusal: Option<String>,
 }
 
 /// A case that disagrees with the reference.
@@ -122,31 +132,10 @@ pub struct Wrong {
     pub repeat: String,
 }
 
-/// Milliseconds of one run, over several rounds.
+/// A number that was found in several rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Times {
-    /// The median, in milliseconds.
-    pub median_ms: f64,
-    /// The lower quartile, in milliseconds.
-    pub lower_ms: f64,
-    /// The upper quartile, in milliseconds.
-    pub upper_ms: f64,
-    /// Rounds.
-    pub rounds: usize,
-}
-
-impl Times {
-    pub fn of(seconds: &[f64]) -> Self {
-        let [lower_ms, median_ms, upper_ms] = quartiles(seconds).map(|seconds| 1e3 * seconds);
-        Self { median_ms, lower_ms, upper_ms, rounds: seconds.len() }
-    }
-}
-
-/// How many times as fast one form is as another, over the rounds. Each round times both.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Speedup {
+pub struct Quartiles {
     /// The median.
     pub median: f64,
     /// The lower quartile.
@@ -155,11 +144,20 @@ pub struct Speedup {
     pub upper: f64,
 }
 
-impl Speedup {
-    /// `other` over `form`, both in seconds, round by round.
-    pub fn of(form: &[f64], other: &[f64]) -> Self {
-        let [lower, median, upper] = quartiles(&ratios(other, form));
+impl Quartiles {
+    fn of(values: &[f64]) -> Self {
+        let [lower, median, upper] = quartiles(values);
         Self { median, lower, upper }
+    }
+
+    /// Milliseconds, of seconds.
+    pub fn ms(seconds: &[f64]) -> Self {
+        Self::of(&seconds.iter().map(|seconds| 1e3 * seconds).collect::<Vec<_>>())
+    }
+
+    /// How many times as fast a form is as another one, both in seconds, round by round.
+    pub fn speedup(form: &[f64], other: &[f64]) -> Self {
+        Self::of(&ratios(other, form))
     }
 }
 
@@ -192,8 +190,10 @@ pub struct Layer {
     pub size: Size,
     /// The type of activations and weights.
     pub dtype: String,
-    /// Whether its batch is one that fills the device.
+    /// Whether it ran at a batch that fills the device, or at the largest that there is room for; if not, at its own.
     pub filled: bool,
+    /// Rounds. Each times all forms.
+    pub rounds: usize,
     /// The fused octave layer.
     pub octave: LayerForm,
     /// The same with one dispatch per operation.
@@ -201,16 +201,17 @@ pub struct Layer {
     /// The convolution without octaves.
     pub plain: LayerForm,
     /// How many times as fast octave is as unfused.
-    pub over_unfused: Speedup,
+    pub over_unfused: Quartiles,
     /// How many times as fast octave is as plain.
-    pub over_plain: Speedup,
+    pub over_plain: Quartiles,
 }
 
 /// A form of a layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LayerForm {
-    pub times: Times,
+    /// Milliseconds of a run.
+    pub ms: Quartiles,
     /// Multiply-adds. A Winograd kernel needs fewer than it is counted with.
     pub macs: u64,
     /// Bytes, if each tensor and weight is moved once.
@@ -234,6 +235,8 @@ pub struct Network {
     pub dtype: String,
     /// Whether layers ran the kernels that tuning found. If not, those that the planner chose.
     pub tuned: bool,
+    /// Rounds. Each times all forms.
+    pub rounds: usize,
     /// The octave network.
     pub octave: NetworkForm,
     /// The network without octaves.
@@ -241,9 +244,9 @@ pub struct Network {
     /// The octave network with one dispatch per operation, at batch 1.
     pub unfused: Option<NetworkForm>,
     /// How many times as fast octave is as plain.
-    pub over_plain: Speedup,
+    pub over_plain: Quartiles,
     /// How many times as fast octave is as unfused.
-    pub over_unfused: Option<Speedup>,
+    pub over_unfused: Option<Quartiles>,
     /// Its stages, in order.
     pub stages: Vec<Stage>,
 }
@@ -252,7 +255,8 @@ pub struct Network {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NetworkForm {
-    pub times: Times,
+    /// Milliseconds of a run.
+    pub ms: Quartiles,
     /// Multiply-adds.
     pub macs: u64,
     /// Dispatches, all in one pass.
@@ -279,10 +283,10 @@ pub struct NetworkForm {
 pub struct Stage {
     /// The name of its last node.
     pub stage: String,
-    /// The octave network's.
-    pub octave: Times,
-    /// The plain network's.
-    pub plain: Times,
+    /// Milliseconds in the octave network.
+    pub octave_ms: Quartiles,
+    /// Milliseconds in the plain network.
+    pub plain_ms: Quartiles,
     /// The octave network's multiply-adds over the plain one's.
     pub macs_ratio: f64,
 }
@@ -291,8 +295,14 @@ pub struct Stage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Tuned {
-    /// The layer, or the network and the layers in it that are alike.
+    /// The network that it is in; null for a layer of the list.
+    pub network: Option<String>,
+    /// Its name. In a network, that of the first of the layers that are alike.
     pub layer: String,
+    /// How many layers of the network are alike. 1 for a layer of the list.
+    pub alike: usize,
+    /// Whether it is the form without octaves.
+    pub plain: bool,
     /// The type of activations and weights.
     pub dtype: String,
     #[serde(flatten)]
@@ -300,14 +310,30 @@ pub struct Tuned {
 }
 
 impl Report {
-    /// How many cases ran, and how many of them are wrong.
-    pub fn cases(&self) -> (u64, u64) {
-        cases(&self.verify)
+    /// What was compared with the reference.
+    pub fn cases(&self) -> Cases {
+        Cases::of(&self.verify)
+    }
+
+    /// Candidates whose results differ from those of the others.
+    pub fn wrong_candidates(&self) -> usize {
+        self.tune.iter().map(|row| row.tried.wrong.len()).sum()
+    }
+
+    /// Whether results are wrong, or steps failed.
+    pub fn has_faults(&self) -> bool {
+        self.cases().wrong > 0 || self.wrong_candidates() > 0 || !self.problems.is_empty()
+    }
+
+    /// Whether a step is over: done, refused or failed.
+    pub fn has_ended(&self, step: &str) -> bool {
+        self.done.iter().any(|done| done.step == step) || self.problems.iter().any(|row| row.step == step)
     }
 
     /// Seconds of all steps.
     pub fn seconds(&self) -> f64 {
-        self.done.iter().map(|done| done.seconds).sum()
+        // The sum of none would be -0.
+        self.done.iter().map(|done| done.seconds).fold(0.0, |sum, seconds| sum + seconds)
     }
 
     /// The most operations per second and bytes per second for a type, both times 10^9.
@@ -324,10 +350,10 @@ impl Report {
     pub fn percent_of_roofline(&self, form: &LayerForm, dtype: &str) -> Option<f64> {
         let (gflops, gb_per_s) = self.roofs(dtype)?;
         let least_ms = (2e-6 * form.macs as f64 / gflops).max(1e-6 * form.bytes as f64 / gb_per_s);
-        Some(100.0 * least_ms / form.times.median_ms)
+        Some(100.0 * least_ms / form.ms.median)
     }
 
-    /// The newest measurement of the first network: tuned rather than not, and in f32 at batch 1 rather than otherwise.
+    /// What was timed first of the networks; as tuned, if that was timed too.
     pub fn headline(&self) -> Option<&Network> {
         let first = self.networks.first()?;
         let same = |row: &&Network| row.network == first.network && row.dtype == first.dtype && row.size == first.size;
@@ -340,11 +366,36 @@ impl Report {
     }
 }
 
-/// How many cases ran, and how many of them are wrong.
-pub fn cases<'a>(rows: impl IntoIterator<Item = &'a Verified>) -> (u64, u64) {
-    // Files that others wrote may have any numbers.
-    let add = |sums: (u64, u64), row: &Verified| (sums.0.saturating_add(row.cases), sums.1.saturating_add(row.wrong));
-    rows.into_iter().fold((0, 0), add)
+/// How many cases were compared with the reference.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cases {
+    /// Those that ran.
+    pub ran: u64,
+    /// Those of them that disagree.
+    pub wrong: u64,
+    /// Those that did not run.
+    pub refused: u64,
+}
+
+impl Cases {
+    pub fn of<'a>(rows: impl IntoIterator<Item = &'a Verified>) -> Self {
+        // Files that others wrote may have any numbers.
+        rows.into_iter().fold(Self::default(), |sums, row| Self {
+            ran: sums.ran.saturating_add(row.cases),
+            wrong: sums.wrong.saturating_add(row.wrong),
+            refused: sums.refused.saturating_add(row.refused),
+        })
+    }
+}
+
+impl fmt::Display for Size {
+    /// Without the batch.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.frames > 1 {
+            write!(f, "{}×", self.frames)?;
+        }
+        write!(f, "{}×{}", self.height, self.width)
+    }
 }
 
 impl fmt::Display for Build {
@@ -357,10 +408,38 @@ impl fmt::Display for Build {
     }
 }
 
+impl Layer {
+    pub fn title(&self) -> String {
+        format!("{}, {}, batch {}", self.layer, self.dtype, self.size.batch)
+    }
+}
+
+impl Tuned {
+    pub fn title(&self) -> String {
+        let network = self.network.as_ref().map_or(String::new(), |network| format!("{network}: "));
+        let others = if self.alike > 1 { format!(" and {} more", self.alike - 1) } else { String::new() };
+        let plain = if self.plain { ", plain" } else { "" };
+        format!("{network}{}{others}{plain}, {}", self.layer, self.dtype)
+    }
+}
+
 impl Network {
+    pub fn title(&self) -> String {
+        let tuned = if self.tuned { ", tuned" } else { "" };
+        format!("{}, {}, batch {}{tuned}", self.network, self.dtype, self.size.batch)
+    }
+
     /// Pictures or clips a second of the octave network.
     pub fn pictures_a_second(&self) -> f64 {
-        1e3 * f64::from(self.size.batch) / self.octave.times.median_ms
+        1e3 * f64::from(self.size.batch) / self.octave.ms.median
+    }
+}
+
+#[cfg(test)]
+impl Report {
+    /// A report that was made by hand.
+    pub fn example() -> Self {
+        serde_json::from_str(include_str!("../../tests/report/example.json")).unwrap()
     }
 }
 

@@ -6,6 +6,7 @@ mod folder;
 mod merge;
 mod page;
 mod plots;
+mod refusal;
 mod subjects;
 mod unit;
 mod work;
@@ -22,18 +23,22 @@ use crate::device::Device;
 use crate::info::About;
 use crate::limits::Limits;
 use crate::output::{self, one_line, shown, shown_path};
+use crate::target;
 use crate::types::AccuracyArgs;
 use data::{Build, Done, Problem, Report, VERSION};
 use folder::Folder;
 use subjects::{Subjects, Wanted};
-use unit::Unit;
+use unit::{Unit, Worth};
 
 /// Measure this machine's adapter, and write a page about it that can be attached to an issue.
 ///
 /// Compares every family and tile of kernels with the reference; measures the roofline, layers and whole networks in each
-/// type, memory, compile times, and what tuning brings. The most telling steps come first, and no step begins that would
-/// not end in the minutes given. FOLDER/report.json and FOLDER/report.html are whole after every step. The same command goes
-/// on where it stopped. Files hold no name of a user, a host or a path.
+/// type, memory, compile times, and what tuning brings. The most telling steps come first, and a step begins only if it is
+/// expected to end in the minutes given. FOLDER/report.json and FOLDER/report.html are whole after every step. The same
+/// command goes on where it stopped, and skips a step in which the process was killed or crashed. Exits with 1 if a result
+/// is wrong or a step failed, in this run or before.
+///
+/// Of names, the files hold those of the device, its driver, the networks and the layers.
 ///
 /// With --merge: puts reports of devices or commits side by side, and says what got slower.
 #[derive(clap::Args)]
@@ -96,11 +101,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         limits: args.limits,
     };
     let subjects = Subjects::new(&wanted, device.context.engine().facts())?;
-    let fresh = empty(About::of(device.context.adapter()), &subjects);
+    let fresh = empty(About::of(device.context.adapter()), &subjects)?;
     let path = args.out.clone().unwrap_or_else(|| FOLDER.into());
-    let folder = Folder::new(&path)?;
+    let folder = Folder::new(&path, args.limits)?;
     let mut report = folder.report(fresh)?;
-    folder.write(&report)?;
+    skip_begun(&mut report);
     measure(&subjects, device, &folder, &mut report, end, args.minutes.0)?;
     output::print(&format!(
         "{}{} steps in {:.0} s, {} left\n{}\n{}\n",
@@ -111,12 +116,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         shown_path(&folder.page()),
         shown_path(&folder.data())
     ))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if report.has_faults() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// A report without results.
-fn empty(adapter: About, subjects: &Subjects) -> Report {
-    Report {
+fn empty(adapter: About, subjects: &Subjects) -> Result<Report> {
+    let refused = subjects
+        .unplanned
+        .iter()
+        .map(|why| Problem { step: format!("network {}", subjects.networks[0].network.name), problem: why.clone() });
+    Ok(Report {
         octconv_report: VERSION,
         started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         build: Build {
@@ -124,16 +133,25 @@ fn empty(adapter: About, subjects: &Subjects) -> Report {
             commit: option_env!("OCTCONV_COMMIT").map(str::to_owned),
             optimised: !cfg!(debug_assertions),
         },
-        options: subjects.options(),
+        options: subjects.options()?,
         adapter,
         done: Vec::new(),
+        begun: None,
         left: 0,
         verify: Vec::new(),
         roofline: None,
         layers: Vec::new(),
         networks: Vec::new(),
         tune: Vec::new(),
+        refused: refused.collect(),
         problems: Vec::new(),
+    })
+}
+
+/// A step that was begun and has not ended would end the process again, for ever: it has failed.
+fn skip_begun(report: &mut Report) {
+    if let Some(step) = report.begun.take() {
+        report.problems.push(Problem { step, problem: "the process ended in it".into() });
     }
 }
 
@@ -150,39 +168,52 @@ fn measure(
     bar.enable_steady_tick(Duration::from_millis(500));
     let start = Instant::now();
     let mut left = unit::all(subjects);
-    left.retain(|unit| !is_done(*unit, subjects, report));
+    left.retain(|unit| !report.has_ended(&unit.name(subjects)));
     loop {
+        left.retain(|&unit| unit::worth(unit, subjects, report) != Worth::No);
+        report.left = left.len();
+        folder.write(report)?;
+        bar.set_position(start.elapsed().as_secs());
         let time = end.saturating_duration_since(Instant::now()).as_secs_f64();
         let fits = |unit: &Unit| unit.estimate(subjects, report) <= time;
-        let next = left.iter().position(|&unit| unit::is_wanted(unit, subjects, report) && fits(&unit));
+        let next = left.iter().position(|&unit| unit::worth(unit, subjects, report) == Worth::Yes && fits(&unit));
         let Some(next) = next.filter(|_| time > 0.0) else { break };
-        let unit = left.remove(next);
-        let step = unit.name(subjects);
-        bar.set_message(shown(&step));
-        let begun = Instant::now();
-        let outcome = work::perform(unit, subjects, &device, report);
-        let failed = outcome.is_err();
-        if let Err(error) = outcome {
-            report.problems.push(Problem { step: step.clone(), problem: one_line(&output::reason(&error)) });
-        }
-        report.done.push(Done { step, seconds: begun.elapsed().as_secs_f64() });
-        report.left = left.iter().filter(|unit| unit::is_wanted(**unit, subjects, report)).count();
-        folder.write(report)?;
+        bar.set_message(shown(&left[next].name(subjects)));
+        let succeeded = step(left.remove(next), subjects, &device, folder, report)?;
         // Pipelines of a step are of no use to the next, and a device that has failed may be of no use at all.
         device.context.engine().forget_pipelines();
-        if failed {
+        if !succeeded {
             drop(device);
+            // There may be no other.
+            folder.write(report)?;
             device = Device::require(&work::untuned()).context("opening the device again")?;
         }
-        bar.set_position(start.elapsed().as_secs());
     }
     bar.finish_and_clear();
     Ok(())
 }
 
-fn is_done(unit: Unit, subjects: &Subjects, report: &Report) -> bool {
-    let name = unit.name(subjects);
-    report.done.iter().any(|done| done.step == name)
+/// Does a step, and notes how it ended, in report.json alone. Returns whether it succeeded.
+fn step(unit: Unit, subjects: &Subjects, device: &Device, folder: &Folder, report: &mut Report) -> Result<bool> {
+    let step = unit.name(subjects);
+    let before = report.clone();
+    // Who stops the program does not say that the step is at fault. If this cannot be written, the step is skipped.
+    let stopped = || drop(folder.write_data(&before));
+    target::with_last_act(stopped, || {
+        report.begun = Some(step.clone());
+        folder.write_data(report)?;
+        let start = Instant::now();
+        let outcome = work::perform(unit, subjects, device, report);
+        report.begun = None;
+        report.left -= 1;
+        report.done.push(Done { step: step.clone(), seconds: start.elapsed().as_secs_f64() });
+        if let Err(error) = &outcome {
+            let list = if refusal::is_one(error) { &mut report.refused } else { &mut report.problems };
+            list.push(Problem { step, problem: one_line(&output::reason(error)) });
+        }
+        folder.write_data(report)?;
+        Ok(outcome.is_ok())
+    })
 }
 
 /// The page of a report in a text, for fuzz targets. What puts reports side by side runs too.

@@ -49,7 +49,8 @@ impl Axis {
         }
         let decades = (self.to / self.from).log10();
         let within: &[f64] = match decades {
-            ..0.9 => &[1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0],
+            ..0.45 => &[1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0],
+            ..0.9 => &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
             ..2.5 => &[1.0, 2.0, 5.0],
             _ => &[1.0],
         };
@@ -67,6 +68,8 @@ fn round_step(least: f64) -> f64 {
 
 /// Three significant digits, with commas between thousands.
 pub fn figure(value: f64) -> String {
+    /// Beyond it, digits are noise.
+    const LONG: f64 = 1e15;
     match value.abs() {
         _ if !value.is_finite() => "–".into(),
         0.0 => "0".into(),
@@ -74,7 +77,11 @@ pub fn figure(value: f64) -> String {
         ..0.0995 => format!("{value:.4}"),
         ..9.995 => format!("{value:.2}"),
         ..99.95 => format!("{value:.1}"),
-        _ => crate::output::thousands(value.round() as u128),
+        size if size < LONG => {
+            let sign = if value < 0.0 { "-" } else { "" };
+            format!("{sign}{}", crate::output::thousands(size.round() as u128))
+        }
+        _ => format!("{value:.2e}"),
     }
 }
 
@@ -153,7 +160,7 @@ pub fn speedups(layers: &[&Layer]) -> Markup {
 pub fn times(layers: &[&Layer]) -> Markup {
     let forms = layers.iter().flat_map(|layer| [&layer.octave, &layer.plain]);
     let x = Axis::log(forms.clone().map(|form| form.macs as f64), ACROSS);
-    let y = Axis::log(forms.map(|form| form.times.median_ms), UPWARDS);
+    let y = Axis::log(forms.map(|form| form.ms.median), UPWARDS);
     svg(
         HEIGHT,
         "Time of layers against their multiply-adds",
@@ -161,10 +168,10 @@ pub fn times(layers: &[&Layer]) -> Markup {
             (frame(&x, &y, ["multiply-adds", "ms"]))
             @for layer in layers {
                 line class="link" x1=(x.at(layer.octave.macs as f64)) x2=(x.at(layer.plain.macs as f64))
-                    y1=(y.at(layer.octave.times.median_ms)) y2=(y.at(layer.plain.times.median_ms)) {}
+                    y1=(y.at(layer.octave.ms.median)) y2=(y.at(layer.plain.ms.median)) {}
             }
             @for (form, class, layer) in layers.iter().flat_map(|layer| [(&layer.plain, "plain", layer), (&layer.octave, "octave", layer)]) {
-                (point(x.at(form.macs as f64), y.at(form.times.median_ms), class, &format!("{} {class}: {} ms", layer.layer, figure(form.times.median_ms))))
+                (point(x.at(form.macs as f64), y.at(form.ms.median), class, &format!("{} {class}: {} ms", layer.layer, figure(form.ms.median))))
             }
         },
     )
@@ -177,7 +184,7 @@ pub fn roofline(report: &Report, layers: &[&Layer], dtype: &str) -> Option<Marku
     let forms: Vec<_> = forms
         .map(|(layer, class, form)| {
             let operations = 2.0 * form.macs as f64;
-            (layer, class, operations / form.bytes.max(1) as f64, 1e-6 * operations / form.times.median_ms)
+            (layer, class, operations / form.bytes.max(1) as f64, 1e-6 * operations / form.ms.median)
         })
         .collect();
     let ridge = gflops / gb_per_s;
@@ -206,7 +213,7 @@ pub fn stages(network: &Network) -> Markup {
     const ROW: f64 = 38.0;
     let height = ROW * network.stages.len() as f64;
     let longest = network.stages.iter().map(|stage| stage.stage.chars().count()).max().unwrap_or(0).min(NAME);
-    let values = network.stages.iter().flat_map(|stage| [stage.octave.median_ms, stage.plain.median_ms]);
+    let values = network.stages.iter().flat_map(|stage| [stage.octave_ms.median, stage.plain_ms.median]);
     let x = Axis::linear(values, [12.0 + 6.6 * longest as f64, WIDTH - 70.0]);
     svg(
         height + 24.0,
@@ -219,11 +226,11 @@ pub fn stages(network: &Network) -> Markup {
             text class="soft end" x=(WIDTH - 4.0) y=(height + 15.0) { "ms" }
             @for (stage, top) in network.stages.iter().zip(0..).map(|(stage, row)| (stage, ROW * f64::from(row))) {
                 text class="end" x=(x.start - 8.0) y=(top + 23.0) { (shortened(&stage.stage)) }
-                @for (times, class, y) in [(stage.octave, "octave", top + 5.0), (stage.plain, "plain", top + 19.0)] {
-                    rect class=(class) x=(x.start) y=(y) width=(x.at(times.median_ms) - x.start) height="13" rx="1.5" {}
-                    text class="soft" x=(x.at(times.median_ms) + 5.0) y=(y + 10.5) { (figure(times.median_ms)) }
+                @for (ms, class, y) in [(stage.octave_ms.median, "octave", top + 5.0), (stage.plain_ms.median, "plain", top + 19.0)] {
+                    rect class=(class) x=(x.start) y=(y) width=(x.at(ms) - x.start) height="13" rx="1.5" {}
+                    text class="soft" x=(x.at(ms) + 5.0) y=(y + 10.5) { (figure(ms)) }
                 }
-                rect class="mark" x=(x.at(stage.plain.median_ms * stage.macs_ratio) - 0.75) y=(top + 3.0) width="1.5" height="17" {
+                rect class="mark" x=(x.at(stage.plain_ms.median * stage.macs_ratio) - 0.75) y=(top + 3.0) width="1.5" height="17" {
                     title { "plain × " (figure(stage.macs_ratio)) ", the ratio of the multiply-adds" }
                 }
             }
@@ -235,8 +242,8 @@ pub fn stages(network: &Network) -> Markup {
 pub fn batches(rows: &[&Network]) -> Markup {
     let rate = |row: &Network, ms: f64| 1e3 * f64::from(row.size.batch) / ms;
     let lines = [
-        ("octave", rows.iter().map(|row| (row.size.batch, rate(row, row.octave.times.median_ms))).collect::<Vec<_>>()),
-        ("plain", rows.iter().map(|row| (row.size.batch, rate(row, row.plain.times.median_ms))).collect::<Vec<_>>()),
+        ("octave", rows.iter().map(|row| (row.size.batch, rate(row, row.octave.ms.median))).collect::<Vec<_>>()),
+        ("plain", rows.iter().map(|row| (row.size.batch, rate(row, row.plain.ms.median))).collect::<Vec<_>>()),
     ];
     let x = Axis::log(rows.iter().map(|row| row.size.batch.into()), ACROSS);
     let y = Axis::linear(lines.iter().flat_map(|(_, line)| line.iter().map(|point| 1.05 * point.1)), UPWARDS);
@@ -273,6 +280,8 @@ mod tests {
     fn numbers_have_three_digits_or_so() {
         let shown = [0.0, 0.01234, 0.5, 1.234, 12.34, 123.4, 1234.5, 1e9, f64::NAN, f64::INFINITY].map(figure);
         assert_eq!(shown, ["0", "0.0123", "0.50", "1.23", "12.3", "123", "1,235", "1,000,000,000", "–", "–"]);
+        let shown = [-0.0, -0.01234, -1.234, -1234.5, -1e9, 1e300, -1e300].map(figure);
+        assert_eq!(shown, ["0", "-0.0123", "-1.23", "-1,235", "-1,000,000,000", "1.00e300", "-1.00e300"]);
         assert_eq!([0.2, 1.25, 50.0, 2000.0, 5e9].map(tick), ["0.2", "1.25", "50", "2k", "5G"]);
     }
 
@@ -287,6 +296,12 @@ mod tests {
                     assert!((10.0..=90.0).contains(&axis.at(*value)), "{value}");
                 }
             }
+        }
+        // So far apart that the numbers have room.
+        for most in [1.2, 1.6, 2.0, 3.0, 5.0, 7.0, 30.0, 200.0, 1e6] {
+            let axis = Axis::log([0.8, most].into_iter(), [130.0, WIDTH - 16.0]);
+            let places: Vec<_> = axis.ticks().iter().map(|tick| axis.at(*tick)).collect();
+            assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= 30.0), "{most}: {places:?}");
         }
         let axis = Axis::log([1.0, 100.0].into_iter(), [0.0, 100.0]);
         assert!((axis.at(10.0) - 50.0).abs() < 0.1);

@@ -1,9 +1,10 @@
 //! The steps of a report: small, and the most telling ones first.
 
-use octconv::{Dtype, Family};
+use octconv::{Dtype, Family, InputSize};
 
-use super::data::{Network, Report};
-use super::subjects::Subjects;
+use super::data::{Network, Report, Size};
+use super::subjects::{LayerJob, Subjects};
+use crate::network_source::Source;
 
 /// A small piece of work.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,7 +75,7 @@ const WORTH_FILLING: f64 = 1.1;
 /// Rounds of verification after every tile has had its turn.
 const DEEPER: u64 = 8;
 
-/// All steps of a report in their order. Some may turn out not to be wanted: see [`is_wanted`].
+/// All steps of a report in their order. Some may turn out to tell nothing: see [`worth`].
 pub fn all(subjects: &Subjects) -> Vec<Unit> {
     let first = subjects.dtypes[0];
     let other = subjects.dtypes.get(1).copied();
@@ -87,6 +88,7 @@ pub fn all(subjects: &Subjects) -> Vec<Unit> {
     let larger =
         |index, dtype| BATCHES[1..].iter().map(move |&batch| Unit::Network { index, dtype, batch, tuned: false });
     let others = 1..subjects.networks.len();
+    let is_planned = subjects.unplanned.is_none();
     let tune = |range: std::ops::Range<usize>| {
         let octave_and_plain = |index| [false, true].map(|plain| Unit::TuneLayer { index, plain, dtype: first });
         (range.start..range.end.min(subjects.layers.len())).flat_map(octave_and_plain)
@@ -117,7 +119,7 @@ pub fn all(subjects: &Subjects) -> Vec<Unit> {
     units.extend(other.into_iter().flat_map(|dtype| layers(FIRST_LAYERS..usize::MAX, dtype, false)));
     modes[1..].iter().for_each(|&mode| units.extend(tiles(mode, 0)));
     units.extend(others.clone().flat_map(|index| other.map(|dtype| network(index, dtype))));
-    units.extend((0..subjects.jobs().len()).map(|job| Unit::TuneNetwork { job, dtype: first }));
+    units.extend(jobs(subjects));
     units.push(Unit::Network { index: 0, dtype: first, batch: BATCHES[0], tuned: true });
 
     units.extend(layers(NEXT_LAYERS..usize::MAX, first, true));
@@ -133,7 +135,8 @@ pub fn all(subjects: &Subjects) -> Vec<Unit> {
     // The first tile of each family has had its turn when all tiles have theirs.
     let mut distinct: Vec<Unit> = Vec::with_capacity(units.len());
     for unit in units {
-        if !distinct.contains(&unit) {
+        let lacks_a_plan = matches!(unit, Unit::Network { index: 0, .. }) && !is_planned;
+        if !lacks_a_plan && !distinct.contains(&unit) {
             distinct.push(unit);
         }
     }
@@ -158,20 +161,43 @@ fn tiles(mode: Mode, seed: u64) -> impl Iterator<Item = Unit> {
     Family::all().flat_map(each)
 }
 
-/// Whether a step tells anything after those that are done.
-pub fn is_wanted(unit: Unit, subjects: &Subjects, report: &Report) -> bool {
+/// Whether a step tells anything.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Worth {
+    Yes,
+    No,
+    /// Steps before it decide.
+    Open,
+}
+
+impl Worth {
+    fn when(it_does: bool) -> Self {
+        if it_does { Self::Yes } else { Self::No }
+    }
+}
+
+/// Whether a step tells anything after those that have ended.
+pub fn worth(unit: Unit, subjects: &Subjects, report: &Report) -> Worth {
     match unit {
         Unit::Network { index, dtype, batch, tuned: false } if batch > BATCHES[0] => {
-            let rates = rates(subjects, report, index, dtype);
-            // The two batches before.
-            match rates.as_slice() {
-                [.., (_, less), (before, more)] if 4 * before == batch => more / less >= WORTH_FILLING,
-                [(before, _)] => 4 * before == batch,
-                _ => false,
+            match growth(subjects, report, index, dtype) {
+                Growth::Next(next) if next < batch => Worth::Open,
+                Growth::Next(next) => Worth::when(next == batch),
+                Growth::Full(_) => Worth::No,
             }
         }
-        Unit::Network { tuned: true, .. } => !report.tune.is_empty() && !subjects.jobs().is_empty(),
-        Unit::Layer { filled: true, .. } => filling_batch(subjects, report).is_some_and(|batch| batch > 1),
+        Unit::Network { index, tuned: true, .. } => {
+            let ended = |unit: Unit| report.has_ended(&unit.name(subjects));
+            let network = &subjects.networks[index].network.name;
+            match jobs(subjects).all(ended) {
+                true => Worth::when(report.tune.iter().any(|row| row.network.as_ref() == Some(network))),
+                false => Worth::Open,
+            }
+        }
+        Unit::Layer { filled: true, .. } => match filling_batch(subjects, report) {
+            Some(batch) => Worth::when(batch > BATCHES[0]),
+            None => Worth::Open,
+        },
         // A tile that runs no layer in one mode will not with other seeds.
         Unit::Verify { family, tile, mode, seed } if seed > 0 => {
             let same = |v: &&super::data::Verified| {
@@ -179,33 +205,70 @@ pub fn is_wanted(unit: Unit, subjects: &Subjects, report: &Report) -> bool {
                     && v.tile.as_deref() == Some(tile)
                     && (v.checked, v.as_gpu) == (mode.checked, mode.as_gpu)
             };
-            report.verify.iter().find(same).is_none_or(|verified| verified.cases > 0)
+            Worth::when(
+                report.verify.iter().find(same).is_none_or(|verified| verified.cases > 0 || verified.refused > 0),
+            )
         }
-        _ => true,
+        _ => Worth::Yes,
     }
 }
 
-/// Batches of a network that were timed, with the octave network's pictures a second.
-fn rates(subjects: &Subjects, report: &Report, index: usize, dtype: Dtype) -> Vec<(u32, f64)> {
-    let name = &subjects.networks[index].network.name;
-    let same = |row: &&Network| row.network == *name && row.dtype == dtype.to_string() && !row.tuned;
-    let mut rates: Vec<_> =
-        report.networks.iter().filter(same).map(|row| (row.size.batch, row.pictures_a_second())).collect();
-    rates.sort_by_key(|&(batch, _)| batch);
-    rates
+/// The steps that tune the layers of the first network.
+fn jobs(subjects: &Subjects) -> impl Iterator<Item = Unit> {
+    let dtype = subjects.dtypes[0];
+    (0..subjects.jobs().len()).map(move |job| Unit::TuneNetwork { job, dtype })
 }
 
-/// The smallest batch of the first network that fills the device: a larger one brings little.
+/// What the batches of a network tell that were timed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Growth {
+    /// This batch decides next.
+    Next(u32),
+    /// This batch fills the device: a larger one brings little, or nothing larger can be timed.
+    Full(u32),
+}
+
+fn growth(subjects: &Subjects, report: &Report, index: usize, dtype: Dtype) -> Growth {
+    if index == 0 && subjects.unplanned.is_some() {
+        return Growth::Full(BATCHES[0]);
+    }
+    let Source { network, size } = &subjects.networks[index];
+    let row = |batch| {
+        let wanted = Size::from(InputSize { n: batch, ..*size });
+        let same = |row: &&Network| {
+            (&row.network, row.size, row.tuned) == (&network.name, wanted, false) && row.dtype == dtype.to_string()
+        };
+        report.networks.iter().find(same)
+    };
+    let mut before: Option<&Network> = None;
+    for batch in BATCHES {
+        let Some(row) = row(batch) else {
+            let step = Unit::Network { index, dtype, batch, tuned: false }.name(subjects);
+            let full = before.map_or(BATCHES[0], |row| row.size.batch);
+            return if report.has_ended(&step) { Growth::Full(full) } else { Growth::Next(batch) };
+        };
+        if let Some(less) = before
+            && row.pictures_a_second() < WORTH_FILLING * less.pictures_a_second()
+        {
+            return Growth::Full(less.size.batch);
+        }
+        before = Some(row);
+    }
+    Growth::Full(BATCHES[BATCHES.len() - 1])
+}
+
+/// The smallest batch of the first network that fills the device. `None` until it is known.
 pub fn filling_batch(subjects: &Subjects, report: &Report) -> Option<u32> {
-    let rates = rates(subjects, report, 0, subjects.dtypes[0]);
-    let full = rates.windows(2).find(|pair| pair[1].1 < WORTH_FILLING * pair[0].1).map(|pair| pair[0].0);
-    full.or(rates.last().map(|&(batch, _)| batch))
+    match growth(subjects, report, 0, subjects.dtypes[0]) {
+        Growth::Full(batch) => Some(batch),
+        Growth::Next(_) => None,
+    }
 }
 
 impl Unit {
     /// Its name, by which a report knows that it is done.
     pub fn name(self, subjects: &Subjects) -> String {
-        let plain = |plain| if plain { "plain " } else { "" };
+        let plain = |plain| if plain { ", plain" } else { "" };
         match self {
             Self::Verify { family, tile, mode, seed } => {
                 format!("verify {family}/{tile}{} --seed {seed}", mode.flags())
@@ -221,9 +284,15 @@ impl Unit {
                 format!("network {} {dtype}, batch {batch}{tuned}", subjects.networks[index].network.name)
             }
             Self::TuneLayer { index, plain: is_plain, dtype } => {
-                format!("tune {}{} {dtype}", plain(is_plain), subjects.layers[index].name)
+                format!("tune layer {} {dtype}{}", subjects.layers[index].name, plain(is_plain))
             }
-            Self::TuneNetwork { job, dtype } => format!("tune {} {dtype}", subjects.jobs()[job].0),
+            Self::TuneNetwork { job, dtype } => {
+                let LayerJob { job, plain: is_plain } = &subjects.jobs()[job];
+                let network = &subjects.networks[0].network.name;
+                // No other job has a layer of this name.
+                let first = job.names.first().map_or("", String::as_str);
+                format!("tune network {network} {dtype}{}: {first}", plain(*is_plain))
+            }
         }
     }
 
@@ -258,5 +327,117 @@ impl Unit {
             Self::TuneLayer { .. } | Self::TuneNetwork { .. } => (10.0, 2.0),
         };
         if software { software_device } else { gpu }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use octconv::DeviceFacts;
+
+    use super::*;
+    use crate::report::data::{Problem, Tuned};
+    use crate::report::subjects::testing::subjects;
+
+    /// A report in which nothing was done.
+    fn nothing() -> Report {
+        let mut report = Report::example();
+        report.networks.clear();
+        report.tune.clear();
+        report.done.clear();
+        report
+    }
+
+    fn fail(report: &mut Report, step: String) {
+        report.problems.push(Problem { step, problem: "it broke".into() });
+    }
+
+    /// The first network, of so many pictures a second.
+    fn timed(subjects: &Subjects, batch: u32, rate: f64) -> Network {
+        let Source { network, size } = &subjects.networks[0];
+        let mut row = Report::example().networks[0].clone();
+        row.network = network.name.clone();
+        row.size = InputSize { n: batch, ..*size }.into();
+        row.octave.ms.median = 1e3 * f64::from(batch) / rate;
+        row
+    }
+
+    #[test]
+    fn no_two_steps_have_one_name() {
+        let hostile = ["a", "plain a", "a, plain", "a f32", "a f32, plain", "n: a", "n f32: a", "network n f32"];
+        let subjects = subjects(&hostile, &["n", "a", "a f32, batch 1"], &DeviceFacts::default()).unwrap();
+        let units = all(&subjects);
+        let names: HashSet<_> = units.iter().map(|unit| unit.name(&subjects)).collect();
+        assert_eq!(names.len(), units.len());
+    }
+
+    #[test]
+    fn a_batch_fills_the_device_if_a_larger_one_was_tried() {
+        let subjects = subjects(&["a"], &["n"], &DeviceFacts::default()).unwrap();
+        let network = |batch| Unit::Network { index: 0, dtype: Dtype::F32, batch, tuned: false };
+        let filled = Unit::Layer { index: 0, dtype: Dtype::F32, filled: true };
+        let mut report = nothing();
+        let worth = |report: &Report| [network(4), network(16), filled].map(|unit| worth(unit, &subjects, report));
+        use Worth::{No, Open, Yes};
+        assert_eq!(worth(&report), [Open, Open, Open]);
+        report.networks.push(timed(&subjects, 1, 100.0));
+        assert_eq!(worth(&report), [Yes, Open, Open]);
+        // As tuned, and of any batch that a file names, it says nothing about batches.
+        report.networks.push(Network { tuned: true, ..timed(&subjects, 4, 100.0) });
+        report.networks.push(timed(&subjects, u32::MAX, 100.0));
+        assert_eq!(worth(&report), [Yes, Open, Open]);
+
+        let mut full = report.clone();
+        full.networks.push(timed(&subjects, 4, 105.0));
+        assert_eq!((worth(&full), filling_batch(&subjects, &full)), ([No, No, No], Some(1)));
+        report.networks.push(timed(&subjects, 4, 200.0));
+        assert_eq!((worth(&report), filling_batch(&subjects, &report)), ([No, Yes, Open], None));
+        // There is no room for more.
+        fail(&mut report, network(16).name(&subjects));
+        assert_eq!((worth(&report), filling_batch(&subjects, &report)), ([No, No, Yes], Some(4)));
+        // Nothing is known of a network that does not run.
+        let mut report = nothing();
+        fail(&mut report, network(1).name(&subjects));
+        assert_eq!((worth(&report), filling_batch(&subjects, &report)), ([No, No, No], Some(1)));
+    }
+
+    #[test]
+    fn a_network_is_tuned_when_its_layers_were() {
+        let subjects = subjects(&["a"], &["n"], &DeviceFacts::default()).unwrap();
+        let tuned = Unit::Network { index: 0, dtype: Dtype::F32, batch: 1, tuned: true };
+        let row = |network: Option<&str>| {
+            let row = Report::example().tune[0].clone();
+            Tuned { network: network.map(str::to_owned), ..row }
+        };
+        let mut report = nothing();
+        // That is a layer of the list.
+        report.tune.push(row(None));
+        assert_eq!(worth(tuned, &subjects, &report), Worth::Open);
+        assert!(jobs(&subjects).count() > 1);
+        for job in jobs(&subjects) {
+            assert_eq!(worth(tuned, &subjects, &report), Worth::Open);
+            fail(&mut report, job.name(&subjects));
+        }
+        assert_eq!(worth(tuned, &subjects, &report), Worth::No);
+        report.tune.push(row(Some("n")));
+        assert_eq!(worth(tuned, &subjects, &report), Worth::Yes);
+    }
+
+    #[test]
+    fn a_device_without_room_for_the_network_has_other_steps() {
+        let facts = DeviceFacts {
+            limits: octconv::wgpu::Limits { max_storage_buffer_binding_size: 1000, ..Default::default() },
+            ..DeviceFacts::default()
+        };
+        let subjects = subjects(&["a"], &["n", "m"], &facts).unwrap();
+        let why = subjects.unplanned.as_ref().unwrap();
+        assert!(why.contains("max_storage_buffer_binding_size is 1000"), "{why}");
+        let units = all(&subjects);
+        assert!(!units.iter().any(|unit| matches!(unit, Unit::Network { index: 0, .. } | Unit::TuneNetwork { .. })));
+        for wanted in ["layer a f32", "network m f32, batch 1"] {
+            assert!(units.iter().any(|unit| unit.name(&subjects) == wanted), "{wanted}");
+        }
+        assert_eq!(filling_batch(&subjects, &nothing()), Some(1));
     }
 }
