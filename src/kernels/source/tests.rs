@@ -201,14 +201,14 @@ fn shared_buffers_are_bound_as_written() {
 /// The recipe numbers textures too, and says which format is written.
 #[test]
 fn textures_are_bound_with_their_format() {
-    let text = "@group(0) @binding(7) var from: texture_2d<f32>;
-        @group(0) @binding(8) var into: texture_storage_2d<rgba8unorm, write>;
-        @compute @workgroup_size(1) fn main() { textureStore(into, vec2(0u), textureLoad(from, vec2(0u), 0u)); }";
+    let text = "@group(0) @binding(7) var x: texture_2d<f32>;
+        @group(0) @binding(8) var y: texture_storage_2d<rgba8unorm, write>;
+        @compute @workgroup_size(1) fn main() { textureStore(y, vec2(0u), textureLoad(x, vec2(0u), 0u)); }";
     let storage = Access::StorageTexture(TexelFormat::R32Float);
-    let recipe = |from, into| Recipe::new("root").binding("into", into).binding("from", from);
+    let recipe = |x, y| Recipe::new("root").binding("y", y).binding("x", x);
     let source = made(&[("root", text)], &recipe(Access::Texture, storage)).unwrap();
-    assert!(source.contains("@binding(2) var from: texture_2d<f32>;"), "{source}");
-    assert!(source.contains("@binding(1) var into: texture_storage_2d<r32float, write>;"), "{source}");
+    assert!(source.contains("@binding(2) var x: texture_2d<f32>;"), "{source}");
+    assert!(source.contains("@binding(1) var y: texture_storage_2d<r32float, write>;"), "{source}");
     validate("root", &source);
     for wrong in [recipe(Access::Read, storage), recipe(storage, storage), recipe(Access::Texture, Access::Write)] {
         let error = made(&[("root", text)], &wrong).unwrap_err().to_string();
