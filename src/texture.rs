@@ -24,7 +24,7 @@ pub struct TextureInput {
     pub filter: wgpu::FilterMode,
     /// Whether red, green and blue are put into the sRGB curve, texel by texel, before all else. A texture of an sRGB format
     /// gives linear light; most networks were trained on the numbers that a PNG or JPEG has, which are in the sRGB curve.
-    /// For them, read such a texture with this, or through a plain view ([`TexturePlace::format`](crate::TexturePlace::format)).
+    /// For them, read such a texture with this, or through a plain view ([`TexturePlace::format`](field@crate::TexturePlace::format)).
     pub encode_srgb: bool,
     /// Per channel: subtracted from the texel. Texels of normalised formats are from 0 to 1.
     pub mean: [f32; 4],
