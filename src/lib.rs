@@ -21,6 +21,7 @@ mod precision;
 pub mod reference;
 #[cfg(feature = "context")]
 pub mod roofline;
+mod texture;
 #[cfg(feature = "context")]
 pub mod tuning;
 #[cfg(feature = "verify")]
@@ -31,7 +32,10 @@ mod winograd;
 pub use context::{Cache, Context, ContextOptions, Timing};
 pub use device::{AdapterFacts, DeviceFacts, DeviceIdentity, Rates};
 pub use dims::{Dims, Extent, InputSize};
-pub use engine::{Engine, EngineOptions, Layer, Marks, PackedWeights, TensorBinding, Tensors};
+pub use engine::{
+    Engine, EngineOptions, Layer, Marks, PackedWeights, TensorBinding, TensorView, Tensors, TextureDispatch,
+    TexturePlace,
+};
 pub use error::{BindingProblem, Error, Misfit, MisfitKind, PlanMismatch, Presence};
 pub use kernels::job::Slice;
 pub use layer::{
@@ -42,10 +46,17 @@ pub use layer::{
 pub use layer::{LayerDescription, LayerFields, ListedLayer, MapChannels};
 pub use plan::{Alternative, Choices, Family, Options, Plan, PlanTensor, Strategy, Tuned, Tuning, Variant};
 pub use precision::{Accuracy, Dtype, Precision};
+pub use texture::{Region, TextureInput, TextureOutput};
 pub use wgpu;
 
-/// What `examples/shaders.rs` needs to check shader files. Not part of the public interface.
+/// What `examples/shaders.rs` and tests need. Not part of the public interface.
 #[doc(hidden)]
 pub mod shaders {
     pub use crate::kernels::source::{Alone, Place, Wrong};
+
+    /// The sources of all kernels between textures and tensors.
+    pub fn textures() -> Vec<String> {
+        let kernels = crate::kernels::texture_input::kernels().chain(crate::kernels::texture_output::kernels());
+        kernels.map(|kernel| kernel.source()).collect()
+    }
 }

@@ -14,6 +14,7 @@
 // The host guarantees: threads_w = w / COLS, rounded up; for each axis of Y, size * step + start fits in 32 bits; if
 // PAIRED, COLS and w are even.
 
+#import common/axis
 #import tensors/input as x
 #import tensors/output as y
 
@@ -23,14 +24,6 @@ const COLS: u32 = 2u;
 const BILINEAR: bool = false;
 // Y is written two columns at a time.
 const PAIRED: bool = false;
-
-// The place of element i of an axis of Y, in elements of X: (max(i * step + start, back) - back) / whole.
-struct Axis {
-    step: u32,
-    start: u32,
-    back: u32,
-    whole: u32,
-}
 
 struct Shape {
     threads: u32, // n * channels * t * h * threads_w
@@ -55,13 +48,6 @@ struct Shape {
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-
-// Two adjacent elements of an axis of X, and the weight of each.
-struct Around {
-    first: u32,
-    second: u32,
-    weights: vec2<f32>,
-}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -111,24 +97,4 @@ fn store_row(row: u32, col: u32, values: array<f32, COLS>) {
             }
         }
     }
-}
-
-// The place of element i, times `whole`.
-fn place(axis: Axis, i: u32) -> u32 {
-    return max(i * axis.step + axis.start, axis.back) - axis.back;
-}
-
-// The element of X at the place of element i, rounded down, among the `size` that exist.
-fn nearest(axis: Axis, i: u32, size: u32) -> u32 {
-    return min(place(axis, i) / axis.whole, size - 1u);
-}
-
-// The elements of X before and behind the place of element i. At the edge, the last one is both.
-fn around(axis: Axis, i: u32, size: u32) -> Around {
-    let at = place(axis, i);
-    let rest = at % axis.whole;
-    let first = min(at / axis.whole, size - 1u);
-    // Each weight has whole numbers of its own: 1 - rest / whole would lose digits of a small one.
-    let weights = vec2(f32(axis.whole - rest), f32(rest)) / f32(axis.whole);
-    return Around(first, min(first + 1u, size - 1u), weights);
 }

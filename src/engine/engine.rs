@@ -258,7 +258,7 @@ impl Engine {
     }
 
     /// Offsets of tensors in buffers are multiples of this.
-    fn alignment(&self) -> u64 {
+    pub(super) fn alignment(&self) -> u64 {
         u64::from(self.shared.facts.limits.min_storage_buffer_offset_alignment)
     }
 
@@ -376,18 +376,33 @@ impl Engine {
             .tensors
             .iter()
             .map(|&id| bind(id).ok_or(Error::Presence { tensor: id.name(), presence: Presence::Missing }));
-        let bound: Vec<_> = bound.collect::<Result<_, Error>>()?;
+        let bound: Vec<_> =
+            bound.map(|bound| bound.map(wgpu::BindingResource::Buffer)).collect::<Result<_, Error>>()?;
+        self.dispatch_with(step, uniform, bound)
+    }
+
+    /// The same, with buffers and textures in the order of their bindings.
+    pub(super) fn dispatch_with<'a>(
+        &self,
+        step: &Step,
+        uniform: wgpu::BufferBinding<'a>,
+        bound: Vec<wgpu::BindingResource<'a>>,
+    ) -> Result<Dispatch, Error> {
+        let buffer = |i: usize| match &bound[i] {
+            wgpu::BindingResource::Buffer(binding) => Some(binding.buffer),
+            _ => None,
+        };
         let written: Vec<_> = step.kernel.accesses().iter().map(|&access| access == Access::Write).collect();
         let with_written = |i: usize| {
             self.shared.read_write
-                || bound.iter().zip(&written).any(|(other, written)| *written && other.buffer == bound[i].buffer)
+                || (0..bound.len()).any(|other| written[other] && buffer(other).is_some() && buffer(other) == buffer(i))
         };
         let shares = (0..bound.len()).any(|i| !written[i] && with_written(i));
         let kernel = if shares { &self.sharing(step, with_written) } else { &step.kernel };
 
         let Pipeline { pipeline, layout } = self.shared.pipelines.pipeline(kernel)?;
-        let entry =
-            |(binding, buffer)| wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(buffer) };
+        let uniform = wgpu::BindingResource::Buffer(uniform);
+        let entry = |(binding, resource)| wgpu::BindGroupEntry { binding, resource };
         let entries: Vec<_> = (0..).zip(std::iter::once(uniform).chain(bound)).map(entry).collect();
         let name = step.kernel.name();
         let label = format!("octconv {name}");

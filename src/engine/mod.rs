@@ -9,6 +9,7 @@ mod marks;
 mod pipelines;
 mod scope;
 mod tensors;
+mod textures;
 
 pub use engine::{Engine, EngineOptions};
 #[cfg(any(feature = "context", feature = "network"))]
@@ -19,4 +20,5 @@ pub(crate) use marks::Marker;
 pub use marks::Marks;
 #[cfg(any(feature = "context", feature = "network"))]
 pub(crate) use scope::scoped;
-pub use tensors::{TensorBinding, Tensors};
+pub use tensors::{TensorBinding, TensorView, Tensors};
+pub use textures::{TextureDispatch, TexturePlace};

@@ -69,17 +69,15 @@ impl Pipelines {
         let name = kernel.name();
         let label = format!("octconv {name}");
         let label = Some(label.as_str());
-        let buffer = |binding, ty| wgpu::BindGroupLayoutEntry {
+        let entry = |(binding, ty)| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            ty,
             count: None,
         };
-        let mut entries = vec![buffer(0, wgpu::BufferBindingType::Uniform)];
-        for (access, binding) in kernel.accesses().into_iter().zip(1..) {
-            let read_only = access == Access::Read;
-            entries.push(buffer(binding, wgpu::BufferBindingType::Storage { read_only }));
-        }
+        let uniform = buffer(wgpu::BufferBindingType::Uniform);
+        let bound = std::iter::once(uniform).chain(kernel.accesses().into_iter().map(binding_type));
+        let entries: Vec<_> = (0..).zip(bound).map(entry).collect();
         scoped(&self.device, &format!("compiling {name}"), || {
             let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
             let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -112,6 +110,8 @@ impl Pipelines {
     ///   weights, and `validate_tensors` checks that each binding is as large as its tensor.
     /// - Of a network, `NetworkPlan::new` checks every map, vector and matrix in the same way. `Model::compile` accepts
     ///   only plans of its own network and device, and binds as many bytes as were checked.
+    /// - Of a texture, `Engine::texture_input` and `texture_output` check that the region is in it, and bind as many bytes of
+    ///   the tensor as they have checked.
     ///
     /// The test suite also runs with checks on (`OCTCONV_CHECKED=1`), and guards every output with sentinels.
     fn create_module(&self, label: Option<&str>, source: String) -> wgpu::ShaderModule {
@@ -121,7 +121,28 @@ impl Pipelines {
         }
         // SAFETY: all sources are this crate's, or keep within the same bounds (`translated`). `Spec::shapes`, the plan's
         // `check_limits` and `NetworkPlan::new` bound their loops and indices. `validate_tensors` and `Model::compile`
-        // bind as many bytes. `roofline.rs` makes its buffers as large as its probes need.
+        // bind as many bytes. `Engine::texture_input` and `texture_output` check regions and tensors. `roofline.rs` makes its buffers as large as its probes need.
         unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+    }
+}
+
+fn buffer(ty: wgpu::BufferBindingType) -> wgpu::BindingType {
+    wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None }
+}
+
+fn binding_type(access: Access) -> wgpu::BindingType {
+    let view_dimension = wgpu::TextureViewDimension::D2;
+    match access {
+        Access::Read => buffer(wgpu::BufferBindingType::Storage { read_only: true }),
+        Access::Write | Access::Shared => buffer(wgpu::BufferBindingType::Storage { read_only: false }),
+        Access::Texture => {
+            // Kernels load texels without a sampler, so formats that cannot be filtered will do.
+            let sample_type = wgpu::TextureSampleType::Float { filterable: false };
+            wgpu::BindingType::Texture { sample_type, view_dimension, multisampled: false }
+        }
+        Access::StorageTexture(format) => {
+            let access = wgpu::StorageTextureAccess::WriteOnly;
+            wgpu::BindingType::StorageTexture { access, format: format.wgpu(), view_dimension }
+        }
     }
 }

@@ -3,9 +3,11 @@
 use std::ops::Range;
 
 use super::layer::PackedWeights;
+use crate::dims::Dims;
 use crate::error::{BindingProblem, Error, Presence};
 use crate::kernels::job::TensorId;
 use crate::plan::Plan;
+use crate::precision::Dtype;
 
 /// Where a tensor lies in a buffer. Tensors are contiguous.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +22,38 @@ pub struct TensorBinding<'a> {
 impl<'a> From<&'a wgpu::Buffer> for TensorBinding<'a> {
     fn from(buffer: &'a wgpu::Buffer) -> Self {
         Self { buffer, offset: 0 }
+    }
+}
+
+/// A tensor in a buffer, with its shape and type. Tensors are contiguous.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct TensorView<'a> {
+    /// The buffer. Those that a `Model` makes have the usages `STORAGE`, `COPY_SRC` and `COPY_DST`.
+    pub buffer: &'a wgpu::Buffer,
+    /// Bytes of the buffer before its first element.
+    pub offset: u64,
+    /// The shape `[n, c, t, h, w]`. Vectors are `[n, c, 1, 1, 1]`.
+    pub dims: Dims,
+    /// The type of its elements.
+    pub dtype: Dtype,
+}
+
+impl<'a> TensorView<'a> {
+    /// The tensor of this shape and type that begins at `at`.
+    pub fn new(at: impl Into<TensorBinding<'a>>, dims: Dims, dtype: Dtype) -> Self {
+        let TensorBinding { buffer, offset } = at.into();
+        Self { buffer, offset, dims, dtype }
+    }
+
+    pub(super) fn binding(&self) -> TensorBinding<'a> {
+        TensorBinding { buffer: self.buffer, offset: self.offset }
+    }
+
+    /// The bytes that are bound: whole words. It saturates.
+    pub(super) fn bytes(&self) -> u64 {
+        let bytes = self.dims.elements().saturating_mul(self.dtype.bytes());
+        bytes.checked_next_multiple_of(4).unwrap_or(u64::MAX)
     }
 }
 
@@ -89,7 +123,7 @@ impl<'a> Tensors<'a> {
             TensorId::YH => self.y_h,
             TensorId::YL => self.y_l,
             TensorId::YP => self.y_p,
-            TensorId::Weights | TensorId::Scratch(_) => None,
+            TensorId::Weights | TensorId::Scratch(_) | TensorId::Texture => None,
         }
     }
 }

@@ -20,7 +20,7 @@ impl Slice {
     }
 }
 
-/// A tensor of a layer, or a buffer of its plan.
+/// A tensor of a layer, a buffer of its plan, or a texture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum TensorId {
     Weights,
@@ -33,6 +33,7 @@ pub(crate) enum TensorId {
     YL,
     YP,
     Scratch(usize),
+    Texture,
 }
 
 impl TensorId {
@@ -48,6 +49,7 @@ impl TensorId {
             Self::YL => "y_l",
             Self::YP => "y_p",
             Self::Scratch(_) => "scratch",
+            Self::Texture => "texture",
         }
     }
 }

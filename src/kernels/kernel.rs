@@ -47,9 +47,14 @@ impl Kernel {
         Self { name: self.name.clone(), recipe: self.recipe.sharing(shared) }
     }
 
-    /// How each storage buffer is used, in binding order, starting at binding 1. Binding 0 is the uniform.
+    /// How each storage buffer and texture is used, in binding order, starting at binding 1. Binding 0 is the uniform.
     pub(crate) fn accesses(&self) -> Vec<Access> {
         self.recipe.accesses().collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn data(&self) -> &Recipe {
+        &self.recipe
     }
 
     /// Its name in labels and reports: the family and the numbers that distinguish it.

@@ -7,6 +7,7 @@ mod access;
 pub(crate) mod add;
 #[cfg(feature = "network")]
 pub(crate) mod attention;
+mod axis;
 pub(crate) mod direct;
 #[cfg(feature = "network")]
 pub(crate) mod excite;
@@ -36,6 +37,8 @@ pub(crate) mod staged;
 mod step;
 #[cfg(all(test, feature = "network", feature = "context"))]
 pub(crate) mod testing;
+pub(crate) mod texture_input;
+pub(crate) mod texture_output;
 mod types;
 pub(crate) mod uniform;
 pub(crate) mod upsample;
@@ -43,7 +46,7 @@ pub(crate) mod upsample;
 pub(crate) mod window_pool;
 pub(crate) mod winograd;
 
-pub(crate) use access::Access;
+pub(crate) use access::{Access, TexelFormat};
 pub(crate) use family::{Family, Refusal, Request};
 pub(crate) use kernel::Kernel;
 pub(crate) use registry::FAMILIES;

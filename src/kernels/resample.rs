@@ -1,5 +1,6 @@
 //! Host code of `shaders/network/resample.wgsl`: a map in another size.
 
+use super::axis::Axis;
 use super::job::{Operand, Slice};
 use super::source::{Form, Recipe};
 use super::step::{Grid, Kernel, Step};
@@ -9,15 +10,6 @@ use crate::device::DeviceFacts;
 use crate::dims::Dims;
 use crate::error::Error;
 use crate::layer::{Fraction, Resample};
-
-uniform! {
-    struct Axis {
-        step: u32,
-        start: u32,
-        back: u32,
-        whole: u32,
-    }
-}
 
 uniform! {
     struct Shape {
@@ -67,24 +59,8 @@ fn recipe(types: Types, bilinear: bool, cols: u32, paired: bool) -> Recipe {
 /// How the shader finds the places of an axis of `to` elements in one of `from`.
 fn axis(resample: &Resample, axis: usize, from: u32, to: u32) -> Result<Axis, Error> {
     let Fraction { above, below } = resample.distance(axis, from, to);
-    let (above, below) = (u64::from(above), u64::from(below));
-    // Without align_corners the middle of element i, at i + 1/2, has its place in the middle of an element too.
     let centred = resample.interpolates(axis) && !resample.align_corners;
-    let numbers = if centred { [2 * above, above, below, 2 * below] } else { [above, 0, 0, below] };
-    let divisor = numbers.into_iter().fold(0, gcd).max(1);
-    let [step, start, back, whole] = numbers.map(|number| number / divisor);
-    let most = u64::from(to) * step + start;
-    if most.max(whole) > u64::from(u32::MAX) {
-        let what = format!("resampling {from} to {to} {}", ["frames", "rows", "columns"][axis]);
-        let limit = "what places are counted with";
-        return Err(Error::Limit { what, needs: most.max(whole), limit, allowed: u64::from(u32::MAX) });
-    }
-    Ok(Axis { step: step as u32, start: start as u32, back: back as u32, whole: whole as u32 })
-}
-
-/// The greatest common divisor.
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
+    Axis::new(["frames", "rows", "columns"][axis], [from, to], [above, below], centred)
 }
 
 /// Resamples the slice of `x` into that of `y`. The dims of both are those of the slices.

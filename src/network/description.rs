@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::layer::{Activation, LayerFields, Members, NORM_EPS, Rounding, missing};
+use crate::texture::TextureInput;
 
 /// The description of a network: nodes that read each other's values by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -441,6 +442,30 @@ pub struct Picture {
     pub invert: Invert,
 }
 
+impl Picture {
+    /// How a texture of this format becomes the input: with this mean and deviation, in the sRGB curve if the format is an sRGB
+    /// one. A grey input takes the red channel. Which region is read, as `resize` would have it, and `invert`, are the caller's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if there are other channels than 1 or 3, or more or fewer numbers than channels.
+    pub fn texture_input(&self, format: wgpu::TextureFormat) -> Result<TextureInput, Error> {
+        if !matches!(self.channels, 1 | 3) {
+            return Err(Error::argument("picture.channels", self.channels, "must be 1 or 3"));
+        }
+        let mut input = TextureInput { encode_srgb: format.is_srgb(), ..TextureInput::default() };
+        let lists = [("picture.mean", &self.mean, &mut input.mean), ("picture.std", &self.std, &mut input.std)];
+        for (name, list, numbers) in lists {
+            if list.len() != self.channels as usize {
+                let allowed = format!("must have a number for each of {} channels", self.channels);
+                return Err(Error::argument(name, format!("{list:?}"), allowed));
+            }
+            numbers[..list.len()].copy_from_slice(list);
+        }
+        Ok(input)
+    }
+}
+
 /// How a picture is resized to the size of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -494,6 +519,20 @@ mod tests {
 
     use super::*;
     use crate::layer::TimeAxis;
+
+    #[test]
+    fn pictures_say_how_textures_are_read() {
+        let picture =
+            json!({"height": 8, "width": 8, "channels": 3, "resize": "fit", "mean": [0.1, 0.2, 0.3], "std": [1, 2, 3]});
+        let picture: Picture = serde_json::from_value(picture).unwrap();
+        let input = picture.texture_input(wgpu::TextureFormat::Bgra8UnormSrgb).unwrap();
+        assert_eq!((input.mean, input.std, input.encode_srgb), ([0.1, 0.2, 0.3, 0.0], [1.0, 2.0, 3.0, 1.0], true));
+        assert!(!picture.texture_input(wgpu::TextureFormat::Rgba16Float).unwrap().encode_srgb);
+        let refused = |picture: Picture| picture.texture_input(wgpu::TextureFormat::R8Unorm).unwrap_err().to_string();
+        let wanted = "picture.std is [1.0]: must have a number for each of 3 channels";
+        assert_eq!(refused(Picture { std: vec![1.0], ..picture.clone() }), wanted);
+        assert_eq!(refused(Picture { channels: 2, ..picture }), "picture.channels is 2: must be 1 or 3");
+    }
 
     #[test]
     fn nodes_have_the_same_fields_and_name_their_node() {

@@ -12,11 +12,12 @@ mod plan;
 mod run;
 pub mod zoo;
 
+pub use crate::engine::TensorView;
 pub use checkpoint::{Checkpoint, HostTensor, check_safetensors, random_input};
 pub use description::*;
 #[cfg(feature = "verify")]
 pub(crate) use graph::Scale;
 pub use graph::{Graph, NetworkCost, Role, TensorSpec, ValueShape};
 pub(crate) use graph::{GraphNode, Task, ValueId};
-pub use model::{Inference, Model, Progress, TensorView, ValueView};
+pub use model::{Inference, Model, Progress, ValueView};
 pub use plan::{NetworkLayer, NetworkOptions, NetworkPlan, Stage};

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::checkpoint::Checkpoint;
 use super::graph::{Graph, GraphNode, INPUT_ID, Kind, Task, ValueId};
 use super::plan::{NetworkOptions, NetworkPlan, Params, Part, PlannedStep};
-use crate::dims::{Dims, InputSize};
-use crate::engine::{Dispatch, Engine, Marker, Marks, TensorBinding, scoped};
+use crate::dims::InputSize;
+use crate::engine::{Dispatch, Engine, Marker, Marks, TensorBinding, TensorView, scoped};
 use crate::error::Error;
 use crate::kernels::job::TensorId;
 use crate::kernels::packing::check_range;
@@ -41,20 +41,6 @@ pub struct Inference {
     /// Buffers, and where the inference's bytes begin in each.
     buffers: Vec<(wgpu::Buffer, u64)>,
     dispatches: Vec<Dispatch>,
-}
-
-/// Where a tensor of an inference lies. Tensors are contiguous.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct TensorView<'a> {
-    /// The buffer, which has the usages `STORAGE`, `COPY_SRC` and `COPY_DST`.
-    pub buffer: &'a wgpu::Buffer,
-    /// Bytes of the buffer before its first element.
-    pub offset: u64,
-    /// The shape `[n, c, t, h, w]`. Vectors are `[n, c, 1, 1, 1]`.
-    pub dims: Dims,
-    /// The type of its elements.
-    pub dtype: Dtype,
 }
 
 /// Where a value of an inference lies.
@@ -347,7 +333,7 @@ impl Inference {
             let spot = self.plan.memory.spots.get(part.span.tensor)?;
             let (buffer, first) = self.buffers.get(spot.buffer)?;
             let offset = first + spot.offset + part.span.offset;
-            Some(TensorView { buffer, offset, dims: part.dims, dtype })
+            Some(TensorView::new(TensorBinding { buffer, offset }, part.dims, dtype))
         };
         if let Some(vector) = place.vector {
             return Some(ValueView::Vector(tensor(vector, Dtype::F32)?));

@@ -1,7 +1,8 @@
 //! Runs an inference on a [`Context`]: writes the input, submits, waits, and reads the answer.
 
-use super::model::{Inference, TensorView, ValueView};
+use super::model::{Inference, ValueView};
 use crate::context::Context;
+use crate::engine::TensorView;
 use crate::error::Error;
 
 impl Inference {

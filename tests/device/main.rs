@@ -25,6 +25,7 @@ mod small_kernels;
 mod staged;
 mod sums_f16;
 mod table;
+mod textures;
 mod tune;
 mod winograd;
 

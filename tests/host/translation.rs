@@ -24,7 +24,7 @@ struct Shader {
     info: ModuleInfo,
 }
 
-/// All distinct sources of [`layers`], of [`networks`] and of the roofline.
+/// All distinct sources of [`layers`], of [`networks`], of the roofline, and of textures.
 fn shaders() -> &'static [Shader] {
     static SHADERS: OnceLock<Vec<Shader>> = OnceLock::new();
     SHADERS.get_or_init(|| {
@@ -33,6 +33,7 @@ fn shaders() -> &'static [Shader] {
         networks(|plan| sources.extend(plan.sources().into_iter().map(|(_, source)| source)));
         #[cfg(feature = "context")]
         sources.extend(octconv::roofline::sources().into_iter().map(|(_, source)| source));
+        sources.extend(octconv::shaders::textures());
         sources.into_par_iter().map(parse).collect()
     })
 }
@@ -238,6 +239,8 @@ fn the_table_has_every_kernel_and_constant() {
         "exp(x_load(row + i) - largest) / sum",
         "fn exp_or_nan(x: vec4<f32>) -> vec4<f32>",
         "fn partial_sum(is_high: bool, i: u32) -> f32",
+        "textureLoad(texels, vec2(shape.left + col, shape.top + row), 0u)",
+        "textureStore(texels, vec2(shape.left + col, shape.top + row), values)",
         // One line of each alternative.
         "fn hh_add_products(",
         "alias HhShortSums",
@@ -269,6 +272,11 @@ fn the_table_has_every_kernel_and_constant() {
         "const BILINEAR: bool = false",
         "const WINDOWED: bool = true",
         "const WINDOWED: bool = false",
+        "const ENCODES_SRGB: bool = true",
+        "texture_storage_2d<rgba8unorm, write>",
+        "texture_storage_2d<rgba16float, write>",
+        "texture_storage_2d<r32float, write>",
+        "texture_storage_2d<rgba32float, write>",
         "const REPLICATES: bool = true",
         "const REPLICATES: bool = false",
         "const PAIRS_STRADDLE: bool = true",

@@ -60,10 +60,10 @@ struct Declaration<'a> {
     file: &'static str,
     item: &'a Item,
     names: Rc<Names>,
-    /// The binding's number, if it is a storage buffer.
+    /// The binding's number, if it is a storage buffer or a texture.
     number: Option<usize>,
-    /// Whether it is a storage buffer that is bound as if it were written too.
-    shared: bool,
+    /// How the recipe binds it.
+    access: Option<Access>,
     /// What the recipe puts in place of its value.
     new: Option<New>,
 }
@@ -74,7 +74,7 @@ type Names = HashMap<Cow<'static, str>, Rc<str>>;
 impl Program {
     /// Appends the text of a declaration, with the names and the number of the binding that it has in the program.
     fn push(&mut self, declaration: &Declaration) {
-        let Declaration { name, file, item, names, number, shared, new } = declaration;
+        let Declaration { name, file, item, names, number, access, new } = declaration;
         let text = &mut self.text;
         let mut line = item.tokens.first().map_or(0, |token| token.line);
         for (i, token) in item.tokens.iter().enumerate() {
@@ -95,10 +95,13 @@ impl Program {
                 break;
             }
             let is_number = i >= 2 && item.tokens[i - 1].is("(") && item.tokens[i - 2].is("binding");
-            match number {
-                Some(number) if is_number => text.push_str(&number.to_string()),
+            match (number, access) {
+                (Some(number), _) if is_number => text.push_str(&number.to_string()),
                 // No other word of such a declaration is this one: nothing may be named like an access.
-                _ if *shared && token.is("read") => text.push_str("read_write"),
+                (_, Some(Access::Shared)) if token.is("read") => text.push_str("read_write"),
+                (_, Some(Access::StorageTexture(format))) if i > 0 && item.tokens[i - 1].is("<") => {
+                    text.push_str(format.wgsl());
+                }
                 _ if item.names[i] => text.push_str(names.get(token.text).map_or(token.text, |name| name)),
                 _ => text.push_str(token.text),
             }
@@ -288,17 +291,16 @@ impl<'a> Assembler<'a> {
     ) -> Result<(), AssembleError> {
         let name: Rc<str> = names.get(item.name).cloned().unwrap_or_default();
         let number = match item.kind {
-            ItemKind::Storage(_) if self.numbers_itself => {
+            ItemKind::Storage(_) | ItemKind::Texture(_) if self.numbers_itself => {
                 self.used_bindings.insert(self.used_bindings.len());
                 Some(self.used_bindings.len())
             }
-            ItemKind::Storage(written) => Some(self.number(file, instance, item, &name, written)?),
+            ItemKind::Storage(_) | ItemKind::Texture(_) => Some(self.number(file, instance, item, &name)?),
             _ => None,
         };
-        let binding = number.and_then(|number| self.recipe.bindings.get(number - 1));
-        let shared = binding.is_some_and(|binding| binding.access == Access::Shared);
+        let access = number.and_then(|number| self.recipe.bindings.get(number - 1)).map(|binding| binding.access);
         let new = self.new_value(instance, item);
-        let declaration = Declaration { name, file, item, names: names.clone(), number, shared, new };
+        let declaration = Declaration { name, file, item, names: names.clone(), number, access, new };
         let same =
             |other: &Declaration| other.item.tokens.iter().map(|t| t.text).eq(item.tokens.iter().map(|t| t.text));
         if item.kind != ItemKind::Directive {
@@ -309,21 +311,20 @@ impl<'a> Assembler<'a> {
         Ok(())
     }
 
-    /// The number of a storage buffer.
-    fn number(
-        &mut self,
-        file: &'static str,
-        instance: &str,
-        item: &Item,
-        name: &str,
-        written: bool,
-    ) -> Result<usize, AssembleError> {
+    /// The number of a storage buffer or a texture.
+    fn number(&mut self, file: &'static str, instance: &str, item: &Item, name: &str) -> Result<usize, AssembleError> {
         let (root, name) = (self.recipe.root, name.to_string());
         let mut bindings = self.recipe.bindings.iter();
         let Some(place) = bindings.position(|b| b.instance == instance && b.name == item.name) else {
             return Err(AssembleError::UnlistedBinding { root, file, name });
         };
-        if (self.recipe.bindings[place].access == Access::Write) != written {
+        let fits = match self.recipe.bindings[place].access {
+            Access::Read | Access::Shared => item.kind == ItemKind::Storage(false),
+            Access::Write => item.kind == ItemKind::Storage(true),
+            Access::Texture => item.kind == ItemKind::Texture(false),
+            Access::StorageTexture(_) => item.kind == ItemKind::Texture(true),
+        };
+        if !fits {
             return Err(AssembleError::OtherAccess { root, file, name });
         }
         self.used_bindings.insert(place);
@@ -409,9 +410,9 @@ impl<'a> Assembler<'a> {
         let places: HashMap<_, _> = self.declarations.iter().enumerate().map(|(i, d)| (&*d.name, i)).collect();
         let is_entry = |d: &Declaration| d.item.kind == ItemKind::Function(true);
         let all = !self.declarations.iter().any(is_entry);
-        let is_root = |d: &Declaration| {
-            all || is_entry(d) || d.name.is_empty() || matches!(d.item.kind, ItemKind::Uniform | ItemKind::Storage(_))
-        };
+        let is_bound =
+            |d: &Declaration| matches!(d.item.kind, ItemKind::Uniform | ItemKind::Storage(_) | ItemKind::Texture(_));
+        let is_root = |d: &Declaration| all || is_entry(d) || d.name.is_empty() || is_bound(d);
         let mut kept: Vec<_> = self.declarations.iter().map(is_root).collect();
         let mut open: Vec<_> = (0..kept.len()).filter(|&i| kept[i]).collect();
         while let Some(i) = open.pop() {

@@ -9,6 +9,7 @@ pub(crate) const FILES: &[(&str, &str)] = {
     }
     files![
         "common/activate",
+        "common/axis",
         "common/epilogue",
         "common/lanes",
         "common/lanes_1",
@@ -105,6 +106,8 @@ pub(crate) const FILES: &[(&str, &str)] = {
         "tensors/weights_f16_words_4",
         "tensors/weights_words_2",
         "tensors/weights_words_4",
+        "textures/input",
+        "textures/output",
         "winograd/columns_of_channels",
         "winograd/columns_of_tiles",
         "winograd/feed",

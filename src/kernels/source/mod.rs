@@ -36,7 +36,7 @@
 //! ```
 //!
 //! Bindings are numbered in the order in which the recipe lists them, from 1 on. Binding 0 is the uniform `shape`. The
-//! numbers in the files are only there for editors. For tensors and weights, `tensors.rs` has one call each:
+//! numbers in the files are only there for editors. A storage texture gets the format that its binding has. For tensors and weights, `tensors.rs` has one call each:
 //! [`Recipe::input`], [`Recipe::output`], [`Recipe::weights`] and so on set file, types and binding together.
 //!
 //! Planning assembles no text: a recipe has only static strings and numbers, and is the key under which pipelines are

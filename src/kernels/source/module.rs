@@ -16,6 +16,8 @@ pub(super) enum ItemKind {
     Uniform,
     /// A storage buffer; whether it is written.
     Storage(bool),
+    /// A texture; whether it is written.
+    Texture(bool),
     /// `enable`, `requires` and `diagnostic`.
     Directive,
     /// `struct`, `override`, other variables and, without a name, `const_assert`.
@@ -141,6 +143,9 @@ fn item(tokens: &[Token]) -> Result<Item, &'static str> {
         "fn" => ItemKind::Function(entry),
         "var" if template("uniform") => ItemKind::Uniform,
         "var" if template("storage") => ItemKind::Storage(template("read_write")),
+        "var" if tokens[..at].iter().any(|token| token.is("binding")) => {
+            ItemKind::Texture(tokens.iter().any(|token| token.is("texture_storage_2d")))
+        }
         "enable" | "requires" | "diagnostic" => ItemKind::Directive,
         "struct" | "override" | "var" | "const_assert" => ItemKind::Other,
         _ => return Err("no declaration that the assembler knows"),
@@ -197,6 +202,8 @@ mod tests {
             @group(0) @binding(0) var<uniform> shape: C;
             @group(0) @binding(1) var<storage, read> f: array<f32>;
             @group(0) @binding(2) var<storage, read_write> g: array<f32>;
+            @group(0) @binding(3) var r: texture_2d<f32>;
+            @group(0) @binding(4) var s: texture_storage_2d<rgba8unorm, write>;
             fn h(i: u32, c: C) -> f32 { var j = 1; for (var k = 0; k < j; k++) { let l = c.a; } return f[i]; }
             @compute @workgroup_size(A, 1) fn main(@builtin(workgroup_id) id: vec3<u32>) { var<function> m: u32; }",
         )
@@ -215,13 +222,15 @@ mod tests {
             ("shape", Uniform),
             ("f", Storage(false)),
             ("g", Storage(true)),
+            ("r", Texture(false)),
+            ("s", Texture(true)),
             ("h", Function(false)),
             ("main", Function(true)),
         ];
         assert_eq!(found, wanted);
         let locals = |i: usize| module.items[i].locals.iter().map(|token| token.text).collect::<Vec<_>>();
-        assert_eq!(locals(11), ["i", "c", "j", "k", "l"]);
-        assert_eq!(locals(12), ["id", "m"]);
+        assert_eq!(locals(13), ["i", "c", "j", "k", "l"]);
+        assert_eq!(locals(14), ["id", "m"]);
     }
 
     #[test]

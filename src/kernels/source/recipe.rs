@@ -52,7 +52,7 @@ pub(super) enum New {
     Alias(&'static str),
 }
 
-/// A storage buffer.
+/// A storage buffer or a texture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Binding {
     /// The instance that declares it; empty if it is in no instance.
@@ -124,13 +124,13 @@ impl Recipe {
         self
     }
 
-    /// Adds the next storage buffer: a variable of the root, of a part of it or of a plain import.
+    /// Adds the next storage buffer or texture: a variable of the root, of a part of it or of a plain import.
     #[inline]
     pub(crate) fn binding(self, name: &'static str, access: Access) -> Self {
         self.binding_in("", name, access)
     }
 
-    /// Adds the next storage buffer: a variable of an instance.
+    /// Adds the next storage buffer or texture: a variable of an instance.
     #[inline]
     pub(crate) fn binding_in(mut self, instance: &'static str, name: &'static str, access: Access) -> Self {
         self.bindings.push(Binding { instance, name, access });
@@ -143,7 +143,7 @@ impl Recipe {
         if condition { call(self) } else { self }
     }
 
-    /// How each storage buffer is used, in the order of bindings from 1 on.
+    /// How each storage buffer and texture is used, in the order of bindings from 1 on.
     pub(crate) fn accesses(&self) -> impl Iterator<Item = Access> {
         self.bindings.iter().map(|binding| binding.access)
     }

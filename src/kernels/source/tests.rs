@@ -12,7 +12,7 @@ use super::module::Library;
 use super::recipe::Recipe;
 use super::tensors::Form;
 use crate::device::Words;
-use crate::kernels::access::Access;
+use crate::kernels::access::{Access, TexelFormat};
 use crate::precision::Dtype;
 
 fn made(files: &[(&'static str, &'static str)], recipe: &Recipe) -> Result<String, AssembleError> {
@@ -196,6 +196,26 @@ fn shared_buffers_are_bound_as_written() {
     assert_eq!(recipe.sharing(|i| i == 1), recipe);
     let accesses: Vec<_> = recipe.sharing(|i| i == 0).accesses().collect();
     assert_eq!(accesses, [Access::Shared, Access::Write]);
+}
+
+/// The recipe numbers textures too, and says which format is written.
+#[test]
+fn textures_are_bound_with_their_format() {
+    let text = "@group(0) @binding(7) var x: texture_2d<f32>;
+        @group(0) @binding(8) var y: texture_storage_2d<rgba8unorm, write>;
+        @compute @workgroup_size(1) fn main() { textureStore(y, vec2(0u), textureLoad(x, vec2(0u), 0u)); }";
+    let storage = Access::StorageTexture(TexelFormat::R32Float);
+    let recipe = |x, y| Recipe::new("root").binding("y", y).binding("x", x);
+    let source = made(&[("root", text)], &recipe(Access::Texture, storage)).unwrap();
+    assert!(source.contains("@binding(2) var x: texture_2d<f32>;"), "{source}");
+    assert!(source.contains("@binding(1) var y: texture_storage_2d<r32float, write>;"), "{source}");
+    validate("root", &source);
+    for wrong in [recipe(Access::Read, storage), recipe(storage, storage), recipe(Access::Texture, Access::Write)] {
+        let error = made(&[("root", text)], &wrong).unwrap_err().to_string();
+        assert!(error.ends_with("is read and written differently from what the recipe of root says"), "{error}");
+    }
+    // Textures are never bound as written because of what else a dispatch writes.
+    assert_eq!(recipe(Access::Texture, storage).sharing(|_| true), recipe(Access::Texture, storage));
 }
 
 #[test]

@@ -255,7 +255,7 @@ impl<'a> Lowering<'a> {
                 TensorId::YL => y.low,
                 TensorId::YP => y.pooled,
                 TensorId::Scratch(i) => scratch.get(i).copied(),
-                TensorId::Weights => None,
+                TensorId::Weights | TensorId::Texture => None,
             };
             part.map(|part| (id, part.span))
         };
