@@ -320,7 +320,7 @@ impl Engine {
                 }
             })?);
         }
-        Ok(Layer { dispatches })
+        Ok(Layer { dispatches, features: self.shared.facts.features })
     }
 
     /// Refuses a plan that was made for other facts, so that this device would not run it as it is: the device's own plan

@@ -34,6 +34,8 @@ impl PackedWeights {
 #[derive(Clone, Debug)]
 pub struct Layer {
     pub(crate) dispatches: Vec<Dispatch>,
+    /// The features of its device.
+    pub(crate) features: wgpu::Features,
 }
 
 #[derive(Clone, Debug)]
@@ -69,9 +71,10 @@ impl Layer {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if the query set has no timestamps, or no room for two. Then nothing is recorded.
+    /// [`Error::Feature`] for timestamps on a device without the feature; [`Error::Argument`] if the query set has no
+    /// timestamps, or no room for two. Then nothing is recorded.
     pub fn record_marked(&self, pass: &mut wgpu::ComputePass<'_>, name: &str, marks: Marks<'_>) -> Result<(), Error> {
-        Marker::new(marks, 1, pass)?.span(name, |pass| self.record(pass));
+        Marker::new(marks, self.features, 1, pass)?.span(name, |pass| self.record(pass));
         Ok(())
     }
 

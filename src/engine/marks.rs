@@ -19,9 +19,18 @@ pub(crate) struct Marker<'m, 'p, 'e> {
 }
 
 impl<'m, 'p, 'e> Marker<'m, 'p, 'e> {
-    /// Refuses a query set that has no room for the timestamps of so many spans.
-    pub(crate) fn new(marks: Marks<'m>, spans: usize, pass: &'p mut wgpu::ComputePass<'e>) -> Result<Self, Error> {
+    /// Refuses timestamps on a device without the feature, and a query set that has no room for those of so many spans.
+    pub(crate) fn new(
+        marks: Marks<'m>,
+        features: wgpu::Features,
+        spans: usize,
+        pass: &'p mut wgpu::ComputePass<'e>,
+    ) -> Result<Self, Error> {
         if let Some((queries, first)) = marks.timestamps {
+            if !features.contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES) {
+                let feature = "TIMESTAMP_QUERY_INSIDE_PASSES";
+                return Err(Error::Feature { what: "timestamps of layers", feature });
+            }
             let needs = 2 * spans as u64;
             if u64::from(first) + needs > u64::from(queries.count()) {
                 let allowed = format!("must leave room for {needs} timestamps among the {} queries", queries.count());

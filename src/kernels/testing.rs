@@ -102,7 +102,8 @@ pub(crate) fn check_all(
         // The band after the tensor is bound too, because drivers drop writes beyond a binding, and read zeros there.
         Some(wgpu::BufferBinding { buffer: buffer(id)?, offset: guard, size: None })
     });
-    let layer = Layer { dispatches: vec![dispatch.unwrap_or_else(|error| panic!("{case}: {error}"))] };
+    let features = context.engine().facts().features;
+    let layer = Layer { features, dispatches: vec![dispatch.unwrap_or_else(|error| panic!("{case}: {error}"))] };
     context.run(&[&layer]).unwrap_or_else(|error| panic!("{case}: {error}"));
     for &(id, wanted) in wanted {
         let read = context.read_bytes(buffer(id).unwrap(), 0, wanted.bytes() + 2 * guard);

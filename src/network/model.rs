@@ -290,10 +290,11 @@ impl Inference {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if the query set has no timestamps, or no room for two of each node. Then nothing is recorded.
+    /// [`Error::Feature`] for timestamps on a device without the feature; [`Error::Argument`] if the query set has no
+    /// timestamps, or no room for two of each node. Then nothing is recorded.
     pub fn record_marked(&self, pass: &mut wgpu::ComputePass<'_>, marks: Marks<'_>) -> Result<Vec<&str>, Error> {
         let spans: Vec<_> = self.plan.steps.chunk_by(|a, b| a.node == b.node).collect();
-        let mut marker = Marker::new(marks, spans.len(), pass)?;
+        let mut marker = Marker::new(marks, self.plan.facts.features, spans.len(), pass)?;
         let mut dispatches = self.dispatches.as_slice();
         let mut names = Vec::with_capacity(spans.len());
         for span in spans {

@@ -117,6 +117,13 @@ impl Case {
                 }
             }
         }
+        if let Some((buffer, offset, before)) = memory.place(TensorId::Scratch(0)) {
+            let after = context.read_bytes(buffer, offset, before.len() as u64)?;
+            let guards = |bytes: &[u8]| [&bytes[..guard as usize], &bytes[bytes.len() - guard as usize..]].concat();
+            if guards(&after) != guards(before) {
+                outcome.failure = Some("scratch: something wrote around it".into());
+            }
+        }
         Ok(outcome)
     }
 

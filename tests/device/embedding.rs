@@ -551,6 +551,14 @@ fn a_layer_is_recorded_in_parts() {
     simple.assert_outputs(context, &simple.reference(&simple.x));
     let marks = Marks { groups: true, timestamps: None };
     context.run_pass(|pass| layer.record_marked(pass, "a layer", marks).unwrap()).unwrap();
+    // This device was opened without what timestamps in a pass need.
+    if context.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+        let ty = wgpu::QueryType::Timestamp;
+        let queries = context.device().create_query_set(&wgpu::QuerySetDescriptor { label: None, ty, count: 2 });
+        let marks = Marks { groups: false, timestamps: Some((&queries, 0)) };
+        let refused = Err(Error::Feature { what: "timestamps of layers", feature: "TIMESTAMP_QUERY_INSIDE_PASSES" });
+        context.run_pass(|pass| assert_eq!(layer.record_marked(pass, "a layer", marks), refused)).unwrap();
+    }
     simple.assert_outputs(context, &simple.reference(&simple.x));
 }
 

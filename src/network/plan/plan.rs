@@ -22,7 +22,7 @@ pub struct NetworkPlan {
     pub(crate) graph: Graph,
     pub(crate) options: NetworkOptions,
     /// The facts of the device that it was planned for.
-    facts: DeviceFacts,
+    pub(crate) facts: DeviceFacts,
     pub(crate) size: InputSize,
     pub(crate) shapes: Vec<ValueShape>,
     pub(crate) places: Vec<Place>,
