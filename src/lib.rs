@@ -28,8 +28,10 @@ pub mod tuning;
 pub mod verify;
 mod winograd;
 
+#[cfg(all(feature = "context", not(target_arch = "wasm32")))]
+pub use context::Cache;
 #[cfg(feature = "context")]
-pub use context::{Cache, Context, ContextOptions, Timing};
+pub use context::{Context, ContextOptions, Timing};
 pub use device::{AdapterFacts, DeviceFacts, DeviceIdentity, Rates};
 pub use dims::{Dims, Extent, InputSize};
 pub use engine::{

@@ -6,7 +6,7 @@ use super::checkpoint::Checkpoint;
 use super::graph::{Graph, GraphNode, INPUT_ID, Kind, Task, ValueId};
 use super::plan::{NetworkOptions, NetworkPlan, Params, Part, PlannedStep};
 use crate::dims::InputSize;
-use crate::engine::{Dispatch, Engine, Marker, Marks, TensorBinding, TensorView, scoped};
+use crate::engine::{Dispatch, Engine, Marker, Marks, TensorBinding, TensorView};
 use crate::error::Error;
 use crate::kernels::job::TensorId;
 use crate::kernels::packing::check_range;
@@ -112,7 +112,7 @@ impl Model {
             let label = format!("octconv activations {i}");
             let descriptor = wgpu::BufferDescriptor { label: Some(&label), size, usage, mapped_at_creation: false };
             let operation = format!("creating buffer {} of {count} for activations, of {size} bytes", i + 1);
-            scoped(device, &operation, || device.create_buffer(&descriptor))
+            self.engine.scoped(&operation, || device.create_buffer(&descriptor))
         });
         plan.check_fits(&self.graph, self.engine.facts())?;
         let buffers = buffers.collect::<Result<Vec<_>, Error>>()?;
