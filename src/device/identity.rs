@@ -1,5 +1,7 @@
 //! The name under which measurements of a device are kept.
 
+use std::fmt;
+
 use super::facts::DeviceFacts;
 use super::rates::Rates;
 
@@ -42,6 +44,13 @@ impl DeviceIdentity {
     #[cfg(all(feature = "context", not(target_arch = "wasm32")))]
     pub(crate) fn file_stem(&self) -> String {
         format!("{:08x}", crc32fast::hash(self.0.as_bytes()))
+    }
+}
+
+impl fmt::Display for DeviceIdentity {
+    /// One line, which no other device has.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
