@@ -81,7 +81,7 @@ pub fn version() -> String {
 #[wasm_bindgen(unchecked_return_type = "NetworkDescription")]
 pub fn describe(
     name: &str,
-    #[wasm_bindgen(unchecked_param_type = "ZooSettings | undefined")] settings: JsValue,
+    #[wasm_bindgen(unchecked_optional_param_type = "ZooSettings")] settings: JsValue,
 ) -> Result<JsValue, JsValue> {
     let settings: ZooSettings = options(&settings, "settings")?;
     let stem = settings.stem.map(|stem| stem.parse()).transpose().map_err(failure)?;
@@ -100,7 +100,7 @@ impl Engine {
     /// Opens this browser's GPU. Without WebGPU, or with `{cpu: true}`, the engine is the CPU reference, which gives the same
     /// answers slowly: `kind` and `why` say so.
     pub async fn open(
-        #[wasm_bindgen(unchecked_param_type = "EngineOptions | undefined")] options: JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "EngineOptions")] options: JsValue,
     ) -> Result<Engine, JsValue> {
         let OpenOptions { cpu } = crate::js::options(&options, "options")?;
         let about = kept::about_device().await;
@@ -172,7 +172,7 @@ impl Engine {
         &self,
         #[wasm_bindgen(unchecked_param_type = "NetworkDescription")] description: JsValue,
         weights: Option<Vec<u8>>,
-        #[wasm_bindgen(unchecked_param_type = "NetworkOptions | undefined")] options: JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "NetworkOptions")] options: JsValue,
     ) -> Result<network::Network, JsValue> {
         let (description, options) = (from_js(&description, "description")?, crate::js::options(&options, "options")?);
         network::Network::new(self.shared.context(), description, weights, options).await
@@ -183,8 +183,8 @@ impl Engine {
     #[wasm_bindgen(unchecked_return_type = "Verified")]
     pub async fn verify(
         &self,
-        #[wasm_bindgen(unchecked_param_type = "VerifyOptions | undefined")] options: JsValue,
-        #[wasm_bindgen(unchecked_param_type = "((progress: Verified) => boolean | void) | undefined")] progress: Option<
+        #[wasm_bindgen(unchecked_optional_param_type = "VerifyOptions")] options: JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "((progress: Verified) => boolean | void)")] progress: Option<
             js_sys::Function,
         >,
     ) -> Result<JsValue, JsValue> {
@@ -197,8 +197,8 @@ impl Engine {
     #[wasm_bindgen(unchecked_return_type = "Benched")]
     pub async fn bench(
         &self,
-        #[wasm_bindgen(unchecked_param_type = "BenchOptions | undefined")] options: JsValue,
-        #[wasm_bindgen(unchecked_param_type = "((progress: Benched) => boolean | void) | undefined")] progress: Option<
+        #[wasm_bindgen(unchecked_optional_param_type = "BenchOptions")] options: JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "((progress: Benched) => boolean | void)")] progress: Option<
             js_sys::Function,
         >,
     ) -> Result<JsValue, JsValue> {
@@ -238,9 +238,7 @@ impl Engine {
     pub async fn tune(
         &self,
         network: &network::Network,
-        #[wasm_bindgen(
-            unchecked_param_type = "((progress: {done: number; of: number}) => boolean | void) | undefined"
-        )]
+        #[wasm_bindgen(unchecked_optional_param_type = "((progress: {done: number; of: number}) => boolean | void)")]
         progress: Option<js_sys::Function>,
     ) -> Result<usize, JsValue> {
         self.shared.device("tuning")?;
