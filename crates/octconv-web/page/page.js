@@ -47,7 +47,10 @@ async function open() {
 async function makeNetwork() {
   digits ??= await loadDigits();
   const { description, weights } = digits;
-  const stages = description.stages;
+  // Those that are maps: the last end with vectors.
+  const vectors = ["global_pool", "linear", "softmax"];
+  const stages = description.stages.filter((name) =>
+    !vectors.includes(description.nodes.find((node) => node.name === name).op));
   if (!$("stage").options.length) $("stage").append(...stages.map((name) => new Option(name, name)));
   const made = await engine.network(description, weights, { keep: stages });
   network?.free();
@@ -76,16 +79,18 @@ const paper = $("paper");
 const ink = paper.getContext("2d", { willReadFrequently: true });
 let last = null, pen = { x: 140, y: 140, down: false };
 // A picture that was opened goes to the network as it is, and not as the paper shows it.
-let shown = null;
+let shown = null, blank = true;
 
 function clear() {
   shown = null;
+  blank = true;
   ink.fillStyle = "#fff";
   ink.fillRect(0, 0, paper.width, paper.height);
 }
 
 function stroke(from, to) {
   if (shown) clear();
+  blank = false;
   ink.strokeStyle = "#111";
   ink.lineWidth = 22;
   ink.lineCap = ink.lineJoin = "round";
@@ -159,6 +164,7 @@ async function openPicture(file) {
     const fit = Math.min(paper.width / w, paper.height / h);
     ink.drawImage(bitmap, (paper.width - w * fit) / 2, (paper.height - h * fit) / 2, w * fit, h * fit);
     shown = pixels.getImageData(0, 0, w, h);
+    blank = false;
     await ask();
   } catch (error) {
     say(`This is no picture that the browser can read: ${error.message}`);
@@ -207,13 +213,18 @@ function ask() {
 
 async function answer() {
   if (!network) return;
+  if (blank) {
+    showBlank();
+    return;
+  }
   const start = performance.now();
   const { data, width, height } = shown ?? ink.getImageData(0, 0, paper.width, paper.height);
   const logits = await network.run(network.picture(data, width, height));
-  const took = performance.now() - start;
-  showAnswer(softmax(logits), took);
+  showAnswer(softmax(logits), performance.now() - start);
   await showMaps();
 }
+
+let rate = "";
 
 function softmax(logits) {
   const most = Math.max(...logits);
@@ -222,7 +233,16 @@ function softmax(logits) {
   return powers.map((power) => power / sum);
 }
 
-let rate = "";
+function showBlank() {
+  for (const row of $("bars").children) {
+    row.className = "";
+    row.querySelector(".fill").style.width = "0";
+    row.querySelector(".percent").textContent = "";
+  }
+  $("answer").textContent = "–";
+  $("sure").textContent = "draw a digit";
+  delete document.documentElement.dataset.shares;
+}
 
 function showAnswer(shares, took) {
   const best = shares.indexOf(Math.max(...shares));
@@ -331,7 +351,9 @@ work("bench", "bench-stop", async (goesOn) => {
 
 function showBench({ doing, round, rounds, parts, device }) {
   $("bench-progress").value = parts.length ? (round + 0.5) / (rounds + 1) : 0.02;
-  const done = parts.filter(({ octaveMs, plainMs }) => Math.min(octaveMs.length, plainMs.length) > 0);
+  // What comes behind the last stage is almost nothing.
+  const done = parts.filter(({ name, octaveMs, plainMs }) =>
+    name !== "end" && Math.min(octaveMs.length, plainMs.length) > 0);
   let text = doing === "measuring" ? `round ${Math.min(round + 1, rounds)} of ${rounds}` : doing;
   if (doing === "done" || doing === "stopped") {
     $("bench-progress").value = 1;
@@ -348,6 +370,9 @@ function verdict({ octaveMs, plainMs, macsRatio }, device) {
   return `Oct-ResNet-50 takes ${octave.toFixed(1)} ms and ResNet-50 ${plain.toFixed(1)} ms by ${clock}: ` +
     `${(plain / octave).toFixed(2)} times as fast, where multiply-adds predict ${(1 / macsRatio).toFixed(2)}.`;
 }
+
+// Stages are named for their last nodes: "layer1.2.conv3".
+const title = ({ name }) => (name === "all" ? "whole" : name.split(".")[0]);
 
 function plot(parts) {
   const ratios = parts.map(({ octaveMs, plainMs }) =>
@@ -373,17 +398,17 @@ function plot(parts) {
     line("predicted", predicted[i]);
     line("median", median(ratios[i]));
     const whole = part.name === "all";
-    out.push(`<text x="${x(i)}" y="${h - 12}" text-anchor="middle" class="${whole ? "whole" : ""}">${whole ? "whole" : part.name}</text>`);
+    out.push(`<text x="${x(i)}" y="${h - 12}" text-anchor="middle" class="${whole ? "whole" : ""}">${title(part)}</text>`);
   });
   out.push(`<text x="${left + 4}" y="10"><tspan class="key-median">▬</tspan> times as fast as plain, median` +
     ` <tspan class="key-predicted">┅</tspan> predicted</text>`);
-  const label = parts.map((part, i) => `${part.name} ${median(ratios[i]).toFixed(2)}`).join(", ");
+  const label = parts.map((part, i) => `${title(part)} ${median(ratios[i]).toFixed(2)}`).join(", ");
   $("plot").innerHTML =
     `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="How many times as fast octave is: ${label}">${out.join("")}</svg>`;
   const cell = (value) => `<td>${value}</td>`;
   $("bench-table").hidden = false;
   $("bench-table").tBodies[0].innerHTML = parts.map((part, i) =>
-    `<tr><td>${part.name === "all" ? "whole" : part.name}</td>` +
+    `<tr><td>${title(part)}</td>` +
     [median(part.octaveMs).toFixed(2), median(part.plainMs).toFixed(2), median(ratios[i]).toFixed(2), predicted[i].toFixed(2)]
       .map(cell).join("") + "</tr>").join("");
 }

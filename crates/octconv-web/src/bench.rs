@@ -148,7 +148,10 @@ pub async fn run(
         .iter()
         .map(|(name, [octave, plain])| Part {
             name: name.clone(),
-            macs_ratio: macs(0, &octave.0) as f64 / (macs(1, &plain.0) as f64).max(1.0),
+            macs_ratio: match macs(1, &plain.0) {
+                0 => 1.0,
+                plain => macs(0, &octave.0) as f64 / plain as f64,
+            },
             octave_ms: Vec::new(),
             plain_ms: Vec::new(),
         })
