@@ -197,6 +197,7 @@ function ask() {
     return asking;
   }
   asking = (async () => {
+    document.documentElement.dataset.asking = "yes";
     try {
       do {
         again = false;
@@ -206,6 +207,7 @@ function ask() {
       fail(error);
     } finally {
       asking = null;
+      delete document.documentElement.dataset.asking;
     }
   })();
   return asking;
@@ -219,19 +221,13 @@ async function answer() {
   }
   const start = performance.now();
   const { data, width, height } = shown ?? ink.getImageData(0, 0, paper.width, paper.height);
-  const logits = await network.run(network.picture(data, width, height));
-  showAnswer(softmax(logits), performance.now() - start);
+  // The network ends with a softmax.
+  const shares = await network.run(network.picture(data, width, height));
+  showAnswer(Array.from(shares), performance.now() - start);
   await showMaps();
 }
 
 let rate = "";
-
-function softmax(logits) {
-  const most = Math.max(...logits);
-  const powers = Array.from(logits, (value) => Math.exp(value - most));
-  const sum = powers.reduce((a, b) => a + b, 0);
-  return powers.map((power) => power / sum);
-}
 
 function showBlank() {
   for (const row of $("bars").children) {
@@ -341,7 +337,8 @@ function work(start, stop, run) {
 work("bench", "bench-stop", async (goesOn) => {
   $("bench-said").textContent = "measuring how fast the GPU is …";
   await engine.measure();
-  const last = await engine.bench({ side: Number($("side").value) }, (benched) => {
+  const [network, side] = [$("network").value, Number($("side").value)];
+  const last = await engine.bench({ network, side }, (benched) => {
     showBench(benched);
     return goesOn();
   });
@@ -367,7 +364,7 @@ function showBench({ doing, round, rounds, parts, device }) {
 function verdict({ octaveMs, plainMs, macsRatio }, device) {
   const [octave, plain] = [median(octaveMs), median(plainMs)];
   const clock = device ? "the GPU's own clock" : "the clock of this page";
-  return `Oct-ResNet-50 takes ${octave.toFixed(1)} ms and ResNet-50 ${plain.toFixed(1)} ms by ${clock}: ` +
+  return `With octaves it takes ${octave.toFixed(1)} ms and without ${plain.toFixed(1)} ms by ${clock}: ` +
     `${(plain / octave).toFixed(2)} times as fast, where multiply-adds predict ${(1 / macsRatio).toFixed(2)}.`;
 }
 
