@@ -1,6 +1,6 @@
 //! The languages that kernels can be written in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -208,7 +208,16 @@ fn hlsl(module: &Module, info: &ModuleInfo, shader_model: hlsl::ShaderModel) -> 
     let mut text = String::new();
     let written = hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default()).write(module, info, None);
     let name = entry_point(written.map_err(|error| error.to_string())?.entry_point_names)?;
-    Ok((text, name))
+    Ok((without_repeats(&text), name))
+}
+
+/// HLSL without functions that are there already. If two aliases name one type, naga writes its zero value for each of them,
+/// under one name, and compilers refuse that.
+fn without_repeats(text: &str) -> String {
+    let mut written = HashSet::new();
+    let mut parts: Vec<&str> = text.split("\n\n").collect();
+    parts.retain(|part| !(part.starts_with("typedef ") && part.contains(" ZeroValue")) || written.insert(*part));
+    parts.join("\n\n")
 }
 
 /// The name that a writer has given the entry point.

@@ -14,6 +14,7 @@ pub const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The version of this format: 1. A player refuses a version that it does not know.
+    #[cfg_attr(test, schemars(range(min = 1, max = 1)))]
     pub octconv_bundle: u32,
     /// The program that wrote the bundle, and its version.
     pub generator: String,

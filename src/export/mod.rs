@@ -25,6 +25,8 @@
 
 mod builder;
 mod bundle;
+#[cfg(test)]
+mod documentation;
 mod language;
 mod layer;
 mod manifest;

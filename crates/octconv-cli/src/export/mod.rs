@@ -8,7 +8,7 @@ mod network;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use octconv::export::{Bundle, BundleOptions, ShaderLanguage};
 use octconv::{Accuracy, Dtype, InputSize};
 
@@ -114,7 +114,8 @@ fn subject(args: &Args) -> Result<Subject> {
     let text = args.limits.read_text(file)?;
     match form(&text).with_context(|| shown(name))? {
         FileForm::Layer => Ok(Subject::Layer(layer_file::parse(file, &text)?)),
-        FileForm::Network | FileForm::List => Ok(Subject::Network(network_source::described(name, &text)?)),
+        FileForm::Network => Ok(Subject::Network(network_source::described(name, &text)?)),
+        FileForm::List => bail!("{} is a list of layers: must be one layer or a network", shown(name)),
     }
 }
 
