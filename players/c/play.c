@@ -18,6 +18,12 @@ static void fail(const char *what, const char *which) {
     exit(1);
 }
 
+/* Ends with another status, for those who try several devices. */
+static void lacks(const char *what) {
+    fprintf(stderr, "the device lacks %s\n", what);
+    exit(3);
+}
+
 static void check(VkResult result, const char *what) {
     char number[32];
     snprintf(number, sizeof number, "VkResult %d", (int)result);
@@ -91,7 +97,7 @@ static void check_limits(const VkPhysicalDeviceLimits *has) {
         number(limits, "max_compute_invocations_per_workgroup") > has->maxComputeWorkGroupInvocations ||
         number(limits, "max_compute_workgroups_per_dimension") > has->maxComputeWorkGroupCount[0] ||
         alignment % has->minStorageBufferOffsetAlignment || alignment % has->minUniformBufferOffsetAlignment)
-        fail("the device's limits are too low for this bundle", NULL);
+        lacks("limits that the bundle requires");
 }
 
 static void open_device(void) {
@@ -122,10 +128,10 @@ static void open_device(void) {
     VkPhysicalDeviceFeatures2 wanted = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &halves};
     const char *extensions[] = {VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME};
     int f16 = requires("shader_f16");
-    if (f16 && !(halves.shaderFloat16 && storage.storageBuffer16BitAccess)) fail("the device lacks", "shader_f16");
+    if (f16 && !(halves.shaderFloat16 && storage.storageBuffer16BitAccess)) lacks("shader_f16");
     wanted.features.shaderInt64 = requires("shader_int64");
-    if (wanted.features.shaderInt64 && !has.features.shaderInt64) fail("the device lacks", "shader_int64");
-    if (requires("cooperative_matrix")) fail("this player has no", "cooperative_matrix");
+    if (wanted.features.shaderInt64 && !has.features.shaderInt64) lacks("shader_int64");
+    if (requires("cooperative_matrix")) lacks("a use for matrix units in this player");
     halves.shaderInt8 = VK_FALSE;
     storage.storageInputOutput16 = storage.storagePushConstant16 = VK_FALSE;
 

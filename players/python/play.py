@@ -92,7 +92,9 @@ def open_device(requires):
     features = [name.replace("_", "-") for name in requires["features"]]
     missing = [name for name in features if name not in adapter.features]
     if missing:
-        raise ValueError(f"the device lacks {', '.join(missing)}")
+        print(f"the device lacks {', '.join(missing)}", file=sys.stderr)
+        # Another status, for those who try several devices.
+        sys.exit(3)
     limits = {name.replace("_", "-"): value for name, value in requires["limits"].items() if name != "offset_alignment"}
     # A limit below the default is no request.
     limits = {name: max(value, DEFAULTS.get(name, 0)) for name, value in limits.items()}
