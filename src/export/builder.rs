@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use super::bundle::{Bundle, BundleOptions, json};
-use super::language::{self, ShaderLanguage};
+use super::language::ShaderLanguage;
 use super::manifest::*;
+use super::shader;
 use crate::dims::Dims;
-use crate::error::Error;
+use crate::error::{Error, Presence};
 use crate::kernels;
 use crate::kernels::Step;
 use crate::kernels::job::TensorId;
@@ -110,10 +111,10 @@ impl Builder {
         step: &Step,
         spot: impl Fn(TensorId) -> Option<Spot>,
     ) -> Result<(), Error> {
-        let spots = step.tensors.iter().map(|&id| {
-            let presence = crate::error::Presence::Missing;
-            spot(id).ok_or(Error::Presence { tensor: id.name(), presence })
-        });
+        let spots = step
+            .tensors
+            .iter()
+            .map(|&id| spot(id).ok_or(Error::Presence { tensor: id.name(), presence: Presence::Missing }));
         let spots: Vec<Spot> = spots.collect::<Result<_, _>>()?;
         let at = self.dispatches.len();
         for region in spots.iter().filter_map(|spot| spot.region) {
@@ -140,7 +141,7 @@ impl Builder {
         }
         let index = self.kernels.len();
         let name = kernel.name();
-        let shader = language::write(&name, &kernel.source(), self.language)?;
+        let shader = shader::write(&name, &kernel.source(), self.language)?;
         let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let file = format!("shaders/{index:03}-{plain}.{}", self.language.extension());
         let accesses = kernel.accesses().into_iter().map(|access| match access {

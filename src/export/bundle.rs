@@ -1,7 +1,7 @@
 //! A bundle in memory.
 
 use super::language::ShaderLanguage;
-use super::manifest::{Contents, Example, File, Manifest, Tensor};
+use super::manifest::{Contents, ElementType, Example, File, Manifest, Tensor};
 use crate::error::Error;
 use crate::memory;
 
@@ -49,10 +49,14 @@ impl Bundle {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if there are more or fewer lists, or lists of other lengths; [`Error::OutOfMemory`].
+    /// [`Error::Argument`] if there are more or fewer lists, or lists of other lengths, and for a tolerance that is no number;
+    /// [`Error::OutOfMemory`].
     pub fn add_example(&mut self, inputs: &[&[f32]], outputs: &[&[f32]], tolerance: f64) -> Result<(), Error> {
         check_lengths("inputs", inputs, &self.manifest.inputs)?;
         check_lengths("outputs", outputs, &self.manifest.outputs)?;
+        if !tolerance.is_finite() {
+            return Err(Error::argument("tolerance", tolerance, "must be finite"));
+        }
         let mut bytes = Vec::new();
         let mut add = |values: &[f32], half: bool, padded: u64| -> Result<Contents, Error> {
             let offset = bytes.len();
@@ -65,7 +69,7 @@ impl Bundle {
             Ok(Contents { file: EXAMPLE.into(), offset: offset as u64, bytes: padded })
         };
         let given = inputs.iter().zip(&self.manifest.inputs);
-        let inputs = given.map(|(values, input)| add(values, input.dtype == super::ElementType::F16, input.bytes));
+        let inputs = given.map(|(values, input)| add(values, input.dtype == ElementType::F16, input.bytes));
         let inputs = inputs.collect::<Result<_, _>>()?;
         let outputs = outputs.iter().map(|values| add(values, false, 4 * values.len() as u64));
         let outputs = outputs.collect::<Result<_, _>>()?;
@@ -93,7 +97,7 @@ fn check_lengths(name: &'static str, lists: &[&[f32]], tensors: &[Tensor]) -> Re
 
 /// The text of manifest.json.
 pub(super) fn json(manifest: &Manifest) -> Vec<u8> {
-    // Lists of objects get a line for each object: large networks have thousands.
+    // Types like these cannot fail to be written.
     let mut text = serde_json::to_vec_pretty(manifest).unwrap_or_default();
     text.push(b'\n');
     text

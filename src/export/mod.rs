@@ -32,6 +32,7 @@ mod layer;
 mod manifest;
 #[cfg(feature = "network")]
 mod network;
+mod shader;
 
 pub use bundle::{Bundle, BundleOptions};
 pub use language::ShaderLanguage;

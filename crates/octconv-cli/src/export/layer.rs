@@ -19,14 +19,17 @@ pub fn bundle(args: &Args, description: &LayerDescription) -> Result<Bundle> {
     let size = args.size.context("a layer needs --size HxW")?;
     let size = args.size(InputSize::image(1, size.h, size.w));
     ensure!(args.labels.is_none() && !args.one_buffer, "--labels and --one-buffer are for networks");
-    let spec = description.spec()?;
-    let facts = device::facts(&args.device, args.to.has_matrices(), args.limits)?;
-    let plan = Plan::new(&spec, size, &args.types.options(), &facts)?;
     args.check_weights()?;
+    let mut spec = description.spec()?;
     let tensors = match &args.weights {
         Some(_) => read(args)?,
         None => random(&spec, description.fields.norm),
     };
+    if tensors.contains_key("bias_h") || tensors.contains_key("bias_l") {
+        spec = description.builder()?.bias(true).build()?;
+    }
+    let facts = device::facts(&args.device, args.to.has_matrices(), args.limits)?;
+    let plan = Plan::new(&spec, size, &args.types.options(), &facts)?;
     let weights = of(&tensors, description.norm_eps);
     let mut bundle = Bundle::of_layer(&plan, &weights, &facts, args.options(Vec::new(), None))?;
     if let Some(example) = &args.example {

@@ -142,6 +142,8 @@ impl Args {
 
     /// Adds an example. `right`: the answer of the reference to its input, which is rounded to the type of the input already.
     fn add_example(&self, bundle: &mut Bundle, inputs: &[Vec<f32>], right: &[Vec<f32>]) -> Result<()> {
+        let finite = right.iter().flatten().all(|value| value.is_finite());
+        ensure!(finite, "the answer to the example is not finite: give another one with --example");
         let largest = right.iter().flatten().fold(0f32, |most, value| most.max(value.abs()));
         // How much of the largest element of the answer.
         let share = match (self.types.dtype, self.types.options().accuracy) {
