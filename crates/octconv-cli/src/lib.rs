@@ -49,6 +49,12 @@ mod verify_networks;
 mod verify_soak;
 mod weights;
 
+/// What the example `figures` calls.
+#[doc(hidden)]
+pub mod figures {
+    pub use crate::report::{Outcome, update};
+}
+
 /// Octave convolution as one GPU operator.
 ///
 /// wgpu chooses the adapter. WGPU_ADAPTER_NAME, WGPU_BACKEND and WGPU_POWER_PREF tell it which one. Tuning results and
