@@ -15,6 +15,8 @@ lint() {
     RUSTDOCFLAGS="-D warnings" cargo doc "${everything[@]}" --no-deps --lib --examples
     # The library by itself, as an engine uses it.
     cargo clippy --locked -p octconv --lib --no-default-features -- -D warnings
+    # No figure in the documents differs from the reports. `cargo test` has built it.
+    "$target"/debug/examples/figures --check
 }
 
 # Runs every test on the last driver, which has the most features. If the first is another software device, it runs

@@ -9,6 +9,8 @@ mod engine;
 mod error;
 #[cfg(feature = "context")]
 mod error_bounds;
+#[cfg(feature = "export")]
+pub mod export;
 mod kernels;
 mod layer;
 mod memory;

@@ -10,9 +10,9 @@ use crate::dims::{Dims, InputSize};
 #[cfg(feature = "network")]
 use crate::error::BindingProblem;
 use crate::error::{Error, PlanMismatch, Presence};
+use crate::kernels::Step;
 use crate::kernels::job::TensorId;
 use crate::kernels::packing::Packing;
-use crate::kernels::{Access, Kernel, Step};
 use crate::layer::{Path, Spec, Weights};
 use crate::plan::{Choices, Options, Plan, Tuned, one_after_the_other};
 use std::collections::HashMap;
@@ -226,7 +226,8 @@ impl Engine {
     pub fn compile(&self, plan: &Plan) -> Result<(), Error> {
         self.check_fits(plan)?;
         plan.steps.iter().try_for_each(|step| {
-            let kernel = if self.shared.read_write { self.sharing(step, |_| true) } else { step.kernel.clone() };
+            let buffers: Vec<Option<u32>> = vec![None; step.tensors.len()];
+            let kernel = step.kernel_in(&buffers, self.shared.read_write);
             self.shared.pipelines.pipeline(&kernel, &self.shared.scopes).map(drop)
         })
     }
@@ -387,12 +388,6 @@ impl Engine {
         self.scoped(&operation, || self.shared.device.create_buffer(&descriptor))
     }
 
-    /// The kernel of a step, with those of its tensors bound as if it wrote them for which `shared` is true, counted from 0.
-    /// Not its weights, which drivers load faster if they know that nobody writes them.
-    fn sharing(&self, step: &Step, shared: impl Fn(usize) -> bool) -> Kernel {
-        step.kernel.sharing(|i| step.tensors[i] != TensorId::Weights && shared(i))
-    }
-
     /// Binds a step to its uniform and to the buffers that `bind` gives for its tensors. What the step reads may lie in one
     /// buffer with what it writes: then both are bound as if they were written.
     pub(crate) fn dispatch<'a>(
@@ -421,13 +416,8 @@ impl Engine {
             wgpu::BindingResource::Buffer(binding) => Some(binding.buffer),
             _ => None,
         };
-        let written: Vec<_> = step.kernel.accesses().iter().map(|&access| access == Access::Write).collect();
-        let with_written = |i: usize| {
-            self.shared.read_write
-                || (0..bound.len()).any(|other| written[other] && buffer(other).is_some() && buffer(other) == buffer(i))
-        };
-        let shares = (0..bound.len()).any(|i| !written[i] && with_written(i));
-        let kernel = if shares { &self.sharing(step, with_written) } else { &step.kernel };
+        let buffers: Vec<_> = (0..bound.len()).map(buffer).collect();
+        let kernel = &step.kernel_in(&buffers, self.shared.read_write);
 
         let Pipeline { pipeline, layout } = self.shared.pipelines.pipeline(kernel, &self.shared.scopes)?;
         let uniform = wgpu::BindingResource::Buffer(uniform);

@@ -29,6 +29,9 @@ pub struct AccuracyArgs {
 }
 
 impl AccuracyArgs {
+    /// As with `--fast`.
+    pub const FAST: Self = Self { fast: true, exact: false };
+
     pub fn accuracy(self) -> Accuracy {
         if self.fast { Accuracy::Fast } else { Accuracy::Exact }
     }

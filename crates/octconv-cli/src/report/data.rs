@@ -204,6 +204,9 @@ pub struct Layer {
     pub over_unfused: Quartiles,
     /// How many times as fast octave is as plain.
     pub over_plain: Quartiles,
+    /// A checksum of the kernels that the planner chooses for the octave and the plain form, as far as a report tells it
+    /// about the device. A build that has another one runs other code. Null in a report of an older build.
+    pub code: Option<String>,
 }
 
 /// A form of a layer.
@@ -249,6 +252,8 @@ pub struct Network {
     pub over_unfused: Option<Quartiles>,
     /// Its stages, in order.
     pub stages: Vec<Stage>,
+    /// As for a layer.
+    pub code: Option<String>,
 }
 
 /// A form of a network.

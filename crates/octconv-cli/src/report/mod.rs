@@ -1,7 +1,9 @@
 //! `octconv report`: everything that this machine's adapter tells in the minutes given, as a file for programs and a page
 //! for people.
 
+mod code;
 mod data;
+mod figures;
 mod folder;
 mod merge;
 mod page;
@@ -26,6 +28,7 @@ use crate::output::{self, one_line, shown, shown_path};
 use crate::target;
 use crate::types::AccuracyArgs;
 use data::{Build, Done, Problem, Report, VERSION};
+pub use figures::{Outcome, update};
 use folder::Folder;
 use subjects::{Subjects, Wanted};
 use unit::{Unit, Worth};

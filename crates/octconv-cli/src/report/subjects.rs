@@ -13,7 +13,7 @@ use crate::output::{self, one_line};
 use crate::tune::{Job, Jobs};
 use crate::types::AccuracyArgs;
 
-use super::data::Options;
+use super::data::{Options, Report};
 use super::refusal;
 
 /// About forty layers of many kinds of networks, the most telling first.
@@ -84,6 +84,19 @@ impl Subjects {
             Err(error) => return Err(error),
         }
         Ok(subjects)
+    }
+
+    /// What a report measured, if files of layers and networks had no part in it.
+    pub fn of_report(report: &Report) -> Result<Self> {
+        let options = &report.options;
+        let wanted = Wanted {
+            layers: None,
+            networks: options.networks.clone(),
+            dtypes: Vec::new(),
+            accuracy: if options.fast { AccuracyArgs::FAST } else { AccuracyArgs::default() },
+            limits: Limits::default(),
+        };
+        Self::new(&wanted, &DeviceFacts::default())
     }
 
     pub fn layer_options(&self, dtype: Dtype) -> LayerOptions {

@@ -12,12 +12,14 @@ use octconv::{
     Tuning,
 };
 
+use super::code;
 use super::data::{Layer, LayerForm, Network, NetworkForm, Quartiles, Report, Stage, Tuned, Verified, Wrong};
 use super::refusal::{self, NoRoom};
 use super::subjects::{LayerJob, Subjects};
 use super::unit::{Mode, Unit, filling_batch};
 use crate::bench::least_bytes;
 use crate::device::{Device, identity};
+use crate::info::About;
 use crate::limits::Holds;
 use crate::network_source::Source;
 use crate::network_timing::{self, Form, Part};
@@ -235,6 +237,7 @@ fn time_layer(
         plain: form(2, &spec.plain())?,
         over_unfused: Quartiles::speedup(octave, unfused),
         over_plain: Quartiles::speedup(octave, plain),
+        code: Some(code::of_layer(&About::of(context.adapter()), subjects, &spec, size, dtype)?),
     })
 }
 
@@ -307,6 +310,7 @@ fn time_network(
         over_plain: over(1),
         over_unfused: forms.get(2).map(|_| over(2)),
         stages: stages.iter().map(stage).collect(),
+        code: Some(code::of_network(&report.adapter, subjects, network, size, dtype)?),
     })
 }
 
