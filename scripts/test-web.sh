@@ -37,6 +37,8 @@ mkdir -p "$results"
 say "building the native program"
 cargo build "${everything[@]}" --bin octconv --example shaders
 scripts/web build
+say "types for TypeScript"
+(cd "$tests" && npx tsc -p .)
 say "the page in $("$CHROMIUM" --version 2>/dev/null | tail -n 1)"
 node "$tests/page.js" "$target/web/page" . "$results"
 compare_with_native

@@ -1,4 +1,8 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(
+    target_arch = "wasm32",
+    allow(clippy::arc_with_non_send_sync, reason = "in browsers, everything stays on the thread that made it")
+)]
 
 mod checksum;
 #[cfg(feature = "context")]

@@ -285,10 +285,11 @@ function drawMaps(canvas, caption, map, name) {
   canvas.parentElement.hidden = !map;
   if (!map) return;
   const { channels, height, width, values } = map;
-  const columns = Math.min(channels, 8), rows = Math.ceil(channels / columns), gap = 1;
+  // Whole rows, if that can be.
+  const columns = [8, 6, 5, 4].find((columns) => channels % columns === 0) ?? Math.min(channels, 8);
+  const rows = Math.ceil(channels / columns), gap = 1;
   canvas.width = columns * (width + gap) - gap;
   canvas.height = rows * (height + gap) - gap;
-  canvas.style.width = `${canvas.width * Math.max(1, Math.floor(300 / canvas.width))}px`;
   const context = canvas.getContext("2d");
   const image = context.createImageData(canvas.width, canvas.height);
   const most = values.reduce((a, b) => Math.max(a, b), 1e-9);
@@ -375,10 +376,10 @@ function plot(parts) {
   const ratios = parts.map(({ octaveMs, plainMs }) =>
     octaveMs.slice(0, plainMs.length).map((ms, i) => plainMs[i] / ms));
   const predicted = parts.map(({ macsRatio }) => 1 / macsRatio);
-  const top = Math.ceil(2 * Math.min(6, Math.max(2, ...predicted, ...ratios.map(median)) + 0.1)) / 2;
+  const top = Math.min(8, Math.ceil(2 * Math.max(2, ...predicted, ...ratios.flat()) + 0.4) / 2);
   const [w, h, left, bottom] = [640, 260, 34, 34];
   const x = (i) => left + ((i + 0.5) * (w - left)) / parts.length;
-  const y = (value) => 14 + (h - bottom - 14) * (1 - Math.min(value, top) / top);
+  const y = (value) => 8 + (h - bottom - 8) * (1 - Math.min(value, top) / top);
   const half = Math.min(34, (w - left) / parts.length / 2 - 4);
   const out = [];
   for (let tick = 0; tick <= top; tick += 0.5) {
@@ -397,10 +398,9 @@ function plot(parts) {
     const whole = part.name === "all";
     out.push(`<text x="${x(i)}" y="${h - 12}" text-anchor="middle" class="${whole ? "whole" : ""}">${title(part)}</text>`);
   });
-  out.push(`<text x="${left + 4}" y="10"><tspan class="key-median">▬</tspan> times as fast as plain, median` +
-    ` <tspan class="key-predicted">┅</tspan> predicted</text>`);
   const label = parts.map((part, i) => `${title(part)} ${median(ratios[i]).toFixed(2)}`).join(", ");
-  $("plot").innerHTML =
+  $("plot").innerHTML = `<p class="key"><span class="key-median"></span> times as fast as plain, the median of the points` +
+    ` <span class="key-predicted"></span> predicted</p>` +
     `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="How many times as fast octave is: ${label}">${out.join("")}</svg>`;
   const cell = (value) => `<td>${value}</td>`;
   $("bench-table").hidden = false;

@@ -116,6 +116,8 @@ impl Engine {
         };
         let about =
             about.filter(|about| !about.is_empty()).unwrap_or_else(|| "a GPU that the browser does not name".into());
+        let software = context.as_ref().is_some_and(|context| context.engine().facts().software);
+        let about = if software { format!("{about}, which is software") } else { about };
         let report = Report::new(&about, context.as_deref());
         let shared = Shared {
             context: RefCell::new(context),
@@ -171,7 +173,7 @@ impl Engine {
     pub async fn network(
         &self,
         #[wasm_bindgen(unchecked_param_type = "NetworkDescription")] description: JsValue,
-        weights: Option<Vec<u8>>,
+        #[wasm_bindgen(unchecked_optional_param_type = "Uint8Array")] weights: Option<Vec<u8>>,
         #[wasm_bindgen(unchecked_optional_param_type = "NetworkOptions")] options: JsValue,
     ) -> Result<network::Network, JsValue> {
         let (description, options) = (from_js(&description, "description")?, crate::js::options(&options, "options")?);

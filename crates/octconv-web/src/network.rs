@@ -37,6 +37,9 @@ pub struct Network {
     form: Form,
 }
 
+/// The high and the low part of a map, with their shapes.
+type Parts = [Option<(Dims, Vec<f32>)>; 2];
+
 enum Form {
     Device {
         context: Rc<Context>,
@@ -45,7 +48,7 @@ enum Form {
     /// With the values of the nodes that are kept, after each run.
     Reference {
         checkpoint: Checkpoint,
-        kept: RefCell<Vec<(String, [Option<(Dims, Vec<f32>)>; 2])>>,
+        kept: RefCell<Vec<(String, Parts)>>,
     },
 }
 
@@ -107,7 +110,7 @@ impl Network {
 }
 
 /// The two parts of a map.
-fn parts(value: &Value) -> [Option<(Dims, Vec<f32>)>; 2] {
+fn parts(value: &Value) -> Parts {
     match value {
         Value::Map { high, low } => [high, low].map(|part| part.as_ref().map(|tensor| (tensor.dims, tensor.to_f32()))),
         _ => [None, None],
@@ -173,7 +176,7 @@ impl Network {
     #[wasm_bindgen(unchecked_return_type = "{ high?: FeatureMap; low?: FeatureMap }")]
     pub async fn maps(&self, node: String) -> Result<JsValue, JsValue> {
         let unknown = || refusal(format!("node is {node}: must be a map that the option keep names"));
-        let mut found: [Option<(Dims, Vec<f32>)>; 2] = [None, None];
+        let mut found: Parts = [None, None];
         match &self.form {
             Form::Device { context, inference } => {
                 let Some(ValueView::Map { high, low }) = inference.value(&node) else { return Err(unknown()) };
