@@ -7,7 +7,7 @@ use super::graph::{Graph, INPUT_ID, ValueId};
 use super::pack::pack;
 use super::plan::{NetworkOptions, NetworkPlan, Params, Part, PlannedStep};
 use crate::dims::InputSize;
-use crate::engine::{Dispatch, Engine, Marker, Marks, TensorBinding, TensorView, scoped};
+use crate::engine::{Dispatch, Engine, Marker, Marks, TensorBinding, TensorView};
 use crate::error::Error;
 use crate::kernels::job::TensorId;
 use crate::precision::Dtype;
@@ -110,7 +110,7 @@ impl Model {
             let label = format!("octconv activations {i}");
             let descriptor = wgpu::BufferDescriptor { label: Some(&label), size, usage, mapped_at_creation: false };
             let operation = format!("creating buffer {} of {count} for activations, of {size} bytes", i + 1);
-            scoped(device, &operation, || device.create_buffer(&descriptor))
+            self.engine.scoped(&operation, || device.create_buffer(&descriptor))
         });
         plan.check_fits(&self.graph, self.engine.facts())?;
         let buffers = buffers.collect::<Result<Vec<_>, Error>>()?;
