@@ -148,7 +148,7 @@ fn check_setup(cube: &CubeDevice, setup: &WgpuSetup) -> Result<(), Problem> {
         }],
     });
     let buffer = wgpu::BufferBinding { buffer: &place.buffer, offset: place.offset, size: None };
-    device.create_bind_group(&wgpu::BindGroupDescriptor {
+    let _ = device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some("octconv check of the device"),
         layout: &layout,
         entries: &[wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(buffer) }],

@@ -1,9 +1,9 @@
 //! The octave convolution out of Burn's own operators, which every backend has and autodiff differentiates.
 
+use burn::tensor::Tensor;
 use burn::tensor::activation;
 use burn::tensor::module::{avg_pool2d, conv2d, interpolate};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, InterpolateMode, InterpolateOptions};
-use burn::tensor::Tensor;
 use octconv::{Activation, Downsample, Frequency, Path, Rounding, Shapes, Spec};
 
 use crate::maps::OctTensor;
@@ -26,10 +26,8 @@ pub(crate) fn convolve(spec: &Spec, shapes: &Shapes, values: Values, input: OctT
         let source = if path.input() == Frequency::High { &high } else { &low };
         let source = source.clone().expect("the caller has checked the inputs");
         // The first path into an output brings its bias.
-        let (sum, bias) = match path.output() {
-            Frequency::High => (&mut y_h, bias_h.take()),
-            Frequency::Low => (&mut y_l, bias_l.take()),
-        };
+        let (sum, bias) =
+            if path.output() == Frequency::High { (&mut y_h, bias_h.take()) } else { (&mut y_l, bias_l.take()) };
         let mut term = path_of(spec, path, source, weight, bias);
         if path == Path::LH && spec.stride() == 1 {
             let to = shapes.y_h.map(|dims| [dims.h as usize, dims.w as usize]);
@@ -46,10 +44,10 @@ pub(crate) fn convolve(spec: &Spec, shapes: &Shapes, values: Values, input: OctT
 /// A path's convolution, at the resolution at which it convolves.
 fn path_of(spec: &Spec, path: Path, mut x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
     // Halvings before or in the convolution. At stride 2 each path but L->H has one more.
-    let halvings = match path {
-        Path::HH | Path::LL => spec.stride() - 1,
-        Path::HL => spec.stride(),
-        Path::LH => 0,
+    let halvings = match (path.input(), path.output()) {
+        (Frequency::High, Frequency::Low) => spec.stride(),
+        (Frequency::Low, Frequency::High) => 0,
+        _ => spec.stride() - 1,
     };
     let mut step = 1;
     match spec.downsample() {

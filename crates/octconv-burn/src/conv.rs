@@ -11,9 +11,9 @@ use octconv::{Dtype, Frequency, InputSize, Options, Path, Precision, Shapes, Spe
 use crate::accelerator::Accelerator;
 use crate::composed::{self, Values};
 use crate::maps::OctTensor;
-use crate::op::{self, Prepared};
 #[cfg(feature = "networks")]
 use crate::network::loaded;
+use crate::op::{self, Prepared};
 use crate::packed::{Key, Packed};
 
 /// Configuration to create an [`OctConv2d`], with [`OctConv2dConfig::init`].
@@ -81,7 +81,8 @@ impl OctConv2dConfig {
         builder = match self.padding {
             PaddingConfig2d::Valid => builder.padding([0, 0]),
             PaddingConfig2d::Same => {
-                let whole = |axis: usize| (self.dilation[axis] * self.kernel_size[axis].saturating_sub(1)).is_multiple_of(2);
+                let whole =
+                    |axis: usize| (self.dilation[axis] * self.kernel_size[axis].saturating_sub(1)).is_multiple_of(2);
                 assert!(
                     whole(0) && whole(1),
                     "OctConv2dConfig: padding Same with kernel_size {:?} and dilation {:?} differs at the two ends of an axis: \
@@ -199,20 +200,13 @@ impl OctConv2d {
 
     /// The weights of a path `[c_out, c_in / groups, kh, kw]`, if the layer has the path.
     pub fn weight(&self, path: Path) -> Option<&Param<Tensor<4>>> {
-        match path {
-            Path::HH => self.w_hh.as_ref(),
-            Path::HL => self.w_hl.as_ref(),
-            Path::LH => self.w_lh.as_ref(),
-            Path::LL => self.w_ll.as_ref(),
-        }
+        let weights = [&self.w_hh, &self.w_hl, &self.w_lh, &self.w_ll];
+        Path::ALL.into_iter().zip(weights).find(|(of, _)| *of == path).and_then(|(_, weight)| weight.as_ref())
     }
 
     /// The bias of a frequency of the output, if the layer has it.
     pub fn bias(&self, frequency: Frequency) -> Option<&Param<Tensor<1>>> {
-        match frequency {
-            Frequency::High => self.bias_h.as_ref(),
-            Frequency::Low => self.bias_l.as_ref(),
-        }
+        if frequency == Frequency::High { self.bias_h.as_ref() } else { self.bias_l.as_ref() }
     }
 
     /// Applies the layer.
@@ -332,15 +326,16 @@ impl OctConv2d {
     /// The size of the input and the shapes, if the input and the residual fit the layer.
     fn check(&self, input: &OctTensor, residual: Option<&OctTensor>) -> (InputSize, Shapes) {
         let (size, shapes) = self.check_input(input);
-        for (name, frequency, dims) in [("high", Frequency::High, shapes.y_h), ("low", Frequency::Low, shapes.y_l)] {
+        let parts = residual.map_or([None, None], |residual| [residual.high(), residual.low()]);
+        let outputs = [("high", Frequency::High, shapes.y_h), ("low", Frequency::Low, shapes.y_l)];
+        for ((name, frequency, dims), part) in outputs.into_iter().zip(parts) {
             let wanted = dims.filter(|_| self.spec.has_residual(frequency));
             let wanted = wanted.map(|dims| [dims.n, dims.c, dims.h, dims.w].map(|axis| axis as usize));
-            let part = residual.and_then(|residual| match frequency {
-                Frequency::High => residual.high(),
-                Frequency::Low => residual.low(),
-            });
             let found = part.map(Tensor::dims);
-            assert!(found == wanted, "OctConv2d: the {name} channels of the residual are {found:?}, and must be {wanted:?}");
+            assert!(
+                found == wanted,
+                "OctConv2d: the {name} channels of the residual are {found:?}, and must be {wanted:?}"
+            );
         }
         (size, shapes)
     }
@@ -390,16 +385,13 @@ impl Values {
 
     /// Reads them from the device.
     fn read(self) -> HostValues {
-        HostValues {
-            weights: self.weights.map(|weight| weight.map(read)),
-            bias: self.bias.map(|bias| bias.map(read)),
-        }
+        HostValues { weights: self.weights.map(|weight| weight.map(read)), bias: self.bias.map(|bias| bias.map(read)) }
     }
 }
 
 pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let data = tensor.into_data().convert::<f32>();
-    data.into_vec().expect("the data was converted to f32")
+    data.try_into_vec().expect("the data was converted to f32")
 }
 
 /// The values of a layer's parameters on the host.

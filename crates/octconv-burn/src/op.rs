@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use burn::backend::{Backend, Dispatch, DispatchTensor, ExtensionType, backend_extension, tensor::FloatTensor};
+use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension, tensor::FloatTensor};
 use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
@@ -87,7 +87,7 @@ pub(crate) fn run(layer: &Prepared, input: OctTensor, residual: Option<OctTensor
     let output = Dispatch::octave_layer(into_maps(Some(input)), into_maps(residual), layer.clone());
     [output.high, output.low].map(|part| match part {
         Part::Absent => None,
-        Part::Present(tensor) => Some(Tensor::from_dispatch(DispatchTensor::from(tensor))),
+        Part::Present(tensor) => Some(Tensor::from_dispatch(tensor)),
     })
 }
 
@@ -153,9 +153,7 @@ impl Placed {
 
     fn overlaps(&self, other: &Self) -> bool {
         let end = |placed: &Self| placed.place.offset + placed.bytes;
-        self.place.buffer == other.place.buffer
-            && self.place.offset < end(other)
-            && other.place.offset < end(self)
+        self.place.buffer == other.place.buffer && self.place.offset < end(other) && other.place.offset < end(self)
     }
 }
 
@@ -210,7 +208,8 @@ impl Inner {
             .collect();
         let layer = self.bound(places);
         let device = self.accelerator.engine.device();
-        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("octave layer") });
+        let mut encoder =
+            device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("octave layer") });
         layer.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
         self.accelerator.queue.submit([encoder.finish()]);
     }

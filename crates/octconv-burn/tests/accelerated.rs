@@ -57,7 +57,12 @@ fn groups_kernels_biases_and_batches() {
         ("1x3", OctConv2dConfig::new([8, 8], [0.5, 0.5], [1, 3]), 1, [8, 9]),
         ("no bias", config([8, 8]).with_bias(false), 1, [8, 8]),
         ("explicit padding", config([8, 8]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)), 1, [8, 8]),
-        ("valid padding", OctConv2dConfig::new([8, 8], [0.5, 0.5], [1, 1]).with_padding(PaddingConfig2d::Valid), 1, [6, 6]),
+        (
+            "valid padding",
+            OctConv2dConfig::new([8, 8], [0.5, 0.5], [1, 1]).with_padding(PaddingConfig2d::Valid),
+            1,
+            [6, 6],
+        ),
         ("a batch of 3", config([8, 12]), 3, [14, 14]),
         ("many channels", config([128, 128]), 1, [14, 14]),
     ];
@@ -86,7 +91,8 @@ fn other_specifications() {
         let half = size.map(|axis| spec.rounding().half(axis) as usize);
         let size = size.map(|axis| axis as usize);
         let layer = OctConv2d::of_spec(spec, &initializer, &device());
-        let x = OctTensor::new(random([2, 4, size[0], size[1]], &device()), random([2, 4, half[0], half[1]], &device()));
+        let x =
+            OctTensor::new(random([2, 4, size[0], size[1]], &device()), random([2, 4, half[0], half[1]], &device()));
         check(&format!("{what}: {:?}", layer.spec()), &layer, &x);
     }
 }

@@ -5,10 +5,10 @@ mod common;
 use std::collections::BTreeSet;
 
 use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::{GradientsParams, Optimizer, SgdConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
-use burn::optim::{GradientsParams, Optimizer, SgdConfig};
 use common::{device, difference, values};
 use octconv_burn::octconv::network::zoo::{self, Settings};
 use octconv_burn::octconv::network::{Checkpoint, Graph, Network, random_input};
@@ -155,7 +155,8 @@ fn refuses_what_has_no_module() {
         Err(error @ NetworkError::Unsupported { .. }) => error.to_string(),
         other => panic!("{name}: {other:?}"),
     };
-    let wanted = "node conv1: a convolution with a time axis cannot be a module here: use octconv's own network on the device";
+    let wanted =
+        "node conv1: a convolution with a time axis cannot be a module here: use octconv's own network on the device";
     assert_eq!(refused("c2d-resnet50"), wanted);
     let mut wrong = network("cifar-resnet20", 0.25);
     wrong.output = "nothing".into();

@@ -34,9 +34,8 @@ fn check(spec: &Spec, n: u32, size: [u32; 2]) {
     let residual_h = shapes.y_h.filter(|_| spec.has_residual(Frequency::High));
     let residual_l = shapes.y_l.filter(|_| spec.has_residual(Frequency::Low));
     let out = spec.output_size(at).unwrap();
-    let residual = residual_h
-        .or(residual_l)
-        .map(|_| of(map(residual_h), map(residual_l), [out.h as usize, out.w as usize]));
+    let residual =
+        residual_h.or(residual_l).map(|_| of(map(residual_h), map(residual_l), [out.h as usize, out.w as usize]));
 
     let weights = Path::ALL.map(|path| layer.weight(path).map(|weight| values(&weight.val())));
     let bias = [Frequency::High, Frequency::Low].map(|f| layer.bias(f).map(|bias| values(&bias.val())));
@@ -65,7 +64,8 @@ fn check(spec: &Spec, n: u32, size: [u32; 2]) {
 
 #[test]
 fn burns_operators_compute_what_the_reference_does() {
-    for [alpha_in, alpha_out] in [[0.0, 0.0], [0.0, 0.5], [0.5, 0.0], [0.5, 0.5], [0.25, 0.75], [1.0, 1.0], [1.0, 0.5]] {
+    for [alpha_in, alpha_out] in [[0.0, 0.0], [0.0, 0.5], [0.5, 0.0], [0.5, 0.5], [0.25, 0.75], [1.0, 1.0], [1.0, 0.5]]
+    {
         for stride in [1, 2] {
             for size in [[8, 8], [9, 7], [13, 10]] {
                 let builder = Spec::builder(8, 16).alpha(alpha_in, alpha_out).stride(stride).bias(true);
@@ -116,7 +116,8 @@ fn gradients_are_slopes() {
 
         // The layer is linear in each part of its input and in each of its weights: a step of 1 makes no error but rounding.
         let plain = layer.valid();
-        let loss_of = |layer: &OctConv2d, x: &OctTensor| values(&weighted_sum(layer.forward(x.clone()), factors.clone()))[0];
+        let loss_of =
+            |layer: &OctConv2d, x: &OctTensor| values(&weighted_sum(layer.forward(x.clone()), factors.clone()))[0];
         let before = loss_of(&plain, &x);
         let moved = |tensor: &Tensor<4>, index: usize| {
             let (dims, mut data) = (tensor.dims(), values(tensor));

@@ -80,14 +80,16 @@ fn fold(checkpoint: &mut Checkpoint, node: &str, frequency: Frequency, eps: f64)
         let variance = f64::from(var[c]) + eps;
         if variance.is_nan() || variance <= 0.0 {
             let name = format!("{node}.norm_{letter}.var");
-            return Err(octconv::Error::Description { problem: format!("{name}: the variance + eps of channel {c} is {variance}") });
+            return Err(octconv::Error::Description {
+                problem: format!("{name}: the variance + eps of channel {c} is {variance}"),
+            });
         }
         let factor = f64::from(gamma[c]) / variance.sqrt();
         factors.push(factor);
         bias.push(((f64::from(old[c]) - f64::from(mean[c])) * factor + f64::from(beta[c])) as f32);
     }
     for path in Path::ALL.into_iter().filter(|path| path.output() == frequency) {
-        let Some(weights) = checkpoint.tensors.get_mut(&format!("{node}.{}", tensor_name(path))) else { continue };
+        let Some(weights) = checkpoint.tensors.get_mut(&format!("{node}.{}", path.weight_name())) else { continue };
         let each = weights.data.len() / factors.len();
         for (weights, factor) in weights.data.chunks_exact_mut(each.max(1)).zip(&factors) {
             weights.iter_mut().for_each(|weight| *weight = (f64::from(*weight) * factor) as f32);
@@ -98,16 +100,6 @@ fn fold(checkpoint: &mut Checkpoint, node: &str, frequency: Frequency, eps: f64)
     Ok(())
 }
 
-/// The name of a path's weights.
-fn tensor_name(path: Path) -> &'static str {
-    match path {
-        Path::HH => "w_hh",
-        Path::HL => "w_hl",
-        Path::LH => "w_lh",
-        Path::LL => "w_ll",
-    }
-}
-
 impl Part {
     /// A tensor by octconv's name.
     fn tensor(&self, name: &str) -> HostTensor {
@@ -115,7 +107,7 @@ impl Part {
             (Self::Conv(conv), "bias_h") => host(conv.bias(Frequency::High).map(Param::val)),
             (Self::Conv(conv), "bias_l") => host(conv.bias(Frequency::Low).map(Param::val)),
             (Self::Conv(conv), name) => {
-                let path = Path::ALL.into_iter().find(|path| tensor_name(*path) == name);
+                let path = Path::ALL.into_iter().find(|path| path.weight_name() == name);
                 host(path.and_then(|path| conv.weight(path)).map(Param::val))
             }
             (Self::Norm(norm), "gamma") => host(Some(norm.gamma.val())),

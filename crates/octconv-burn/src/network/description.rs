@@ -21,17 +21,58 @@ pub(super) struct Description {
 #[derive(Debug)]
 pub(super) enum Task {
     /// A convolution. With a batch norm, residual and activation come behind that, and `spec` is without them.
-    Conv { input: usize, residual: Option<usize>, spec: Box<Spec>, norm: bool, activation: Activation },
-    Pool { input: usize, pool: Window },
-    Norm { input: usize, split: Split, affine: bool, activation: Activation },
-    Activation { input: usize, activation: Activation },
-    Add { inputs: Vec<usize>, activation: Activation },
-    Concat { inputs: Vec<usize> },
-    Excite { input: usize, residual: Option<usize>, split: Split, reduced: usize, activation: Activation },
-    Gate { input: usize, by: usize },
-    GlobalPool { input: usize },
-    Linear { input: usize, inputs: usize, outputs: usize, bias: bool, activation: Activation },
-    Softmax { input: usize },
+    Conv {
+        input: usize,
+        residual: Option<usize>,
+        spec: Box<Spec>,
+        norm: bool,
+        activation: Activation,
+    },
+    Pool {
+        input: usize,
+        pool: Window,
+    },
+    Norm {
+        input: usize,
+        split: Split,
+        affine: bool,
+        activation: Activation,
+    },
+    Activation {
+        input: usize,
+        activation: Activation,
+    },
+    Add {
+        inputs: Vec<usize>,
+        activation: Activation,
+    },
+    Concat {
+        inputs: Vec<usize>,
+    },
+    Excite {
+        input: usize,
+        residual: Option<usize>,
+        split: Split,
+        reduced: usize,
+        activation: Activation,
+    },
+    Gate {
+        input: usize,
+        by: usize,
+    },
+    GlobalPool {
+        input: usize,
+    },
+    Linear {
+        input: usize,
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+        activation: Activation,
+    },
+    Softmax {
+        input: usize,
+    },
 }
 
 /// A pool of rows and columns.

@@ -1,11 +1,11 @@
 //! Runs a network, node after node.
 
-use burn::tensor::activation::{relu, sigmoid, softmax};
 use burn::tensor::Tensor;
+use burn::tensor::activation::{relu, sigmoid, softmax};
 use burn::tensor::module::{avg_pool2d, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
-use octconv::network::PoolKind;
 use octconv::Rounding;
+use octconv::network::PoolKind;
 
 use super::description::{Task, Window};
 use super::parts::Part;
@@ -22,7 +22,8 @@ impl OctNetwork {
             let node = &self.network().nodes[index];
             let value = Run { network: self, name: &node.name, values: &values }.task(&self.description.nodes[index]);
             values[index + 1] = Some(value);
-            for (value, _) in values[..=to].iter_mut().zip(&self.description.last_readers).filter(|(_, r)| **r == index) {
+            for (value, _) in values[..=to].iter_mut().zip(&self.description.last_readers).filter(|(_, r)| **r == index)
+            {
                 *value = None;
             }
         }
@@ -94,9 +95,7 @@ impl Run<'_> {
                 map(both(normed, residual, |y, residual| finish(y, residual, *activation)))
             }
             Task::Pool { input, pool: window } => map(pool(self.map(*input), window, self.network.network().rounding)),
-            Task::Norm { input, activation, .. } => {
-                map(self.norm(self.map(*input)).map(|x| activate(x, *activation)))
-            }
+            Task::Norm { input, activation, .. } => map(self.norm(self.map(*input)).map(|x| activate(x, *activation))),
             Task::Activation { input, activation } => match &self.values[*input] {
                 Some(Value::Vector(vector)) => Value::Vector(activate(vector.clone(), *activation)),
                 _ => map(self.map(*input).map(|x| activate(x, *activation))),
@@ -104,7 +103,8 @@ impl Run<'_> {
             Task::Add { inputs, activation } => {
                 let mut maps = inputs.iter().map(|id| self.map(*id));
                 let first = maps.next().expect("a sum has terms");
-                let sum = maps.fold(first, |sum, term| both(sum, Some(term), |x, y| x + y.expect("terms have one shape")));
+                let sum =
+                    maps.fold(first, |sum, term| both(sum, Some(term), |x, y| x + y.expect("terms have one shape")));
                 map(sum.map(|x| activate(x, *activation)))
             }
             Task::Concat { inputs } => match &self.values[inputs[0]] {
@@ -196,7 +196,8 @@ impl Window {
         let (before, behind) = (self.padding[axis].before as usize, self.padding[axis].behind as usize);
         let more = if self.ceil { stride - 1 } else { 0 };
         let room = (size + before + behind + more).checked_sub(kernel);
-        let last = room.unwrap_or_else(|| panic!("OctNetwork: a pool of {kernel} does not fit a map of {size}")) / stride;
+        let last =
+            room.unwrap_or_else(|| panic!("OctNetwork: a pool of {kernel} does not fit a map of {size}")) / stride;
         // As in PyTorch: what rounding up has added must not begin behind the map.
         if self.ceil && last * stride >= size + before { last } else { last + 1 }
     }

@@ -31,7 +31,7 @@ pub fn random_map(n: usize, channels: [usize; 2], size: [usize; 2], device: &Dev
 }
 
 pub fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
-    tensor.to_data().convert::<f32>().into_vec().unwrap()
+    tensor.to_data().convert::<f32>().try_into_vec().unwrap()
 }
 
 /// The largest difference, as a share of the largest element.
