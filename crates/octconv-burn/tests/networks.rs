@@ -5,11 +5,12 @@ mod common;
 use std::collections::BTreeSet;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{GradientsParams, Optimizer, SgdConfig};
+use burn::optim::{GradientsParams, SgdConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{device, difference, values};
+use octconv_burn::octconv;
 use octconv_burn::octconv::network::zoo::{self, Settings};
 use octconv_burn::octconv::network::{Checkpoint, Graph, Network, random_input};
 use octconv_burn::octconv::{InputSize, reference};
@@ -164,5 +165,5 @@ fn refuses_what_has_no_module() {
     assert!(matches!(error, NetworkError::Refused(_)), "{error}");
     let network = network("cifar-resnet20", 0.25);
     let error = OctNetwork::from_checkpoint(&network, Checkpoint::default(), &Device::flex()).unwrap_err();
-    assert!(matches!(error, NetworkError::Refused(octconv_burn::octconv::Error::Checkpoint { .. })), "{error}");
+    assert!(matches!(error, NetworkError::Refused(octconv::Error::Checkpoint { .. })), "{error}");
 }
