@@ -20,9 +20,8 @@ fn check(spec: &Spec, n: u32, size: [u32; 2]) {
     let layer = OctConv2d::of_spec(spec.clone(), &initializer, &device);
     let at = InputSize::image(n, size[0], size[1]);
     let shapes = spec.shapes(at).unwrap_or_else(|error| panic!("{spec:?} at {at:?}: {error}"));
-    let map = |dims: Option<Dims>| {
-        dims.map(|d| common::random([d.n, d.c, d.h, d.w].map(|axis| axis as usize), &device))
-    };
+    let map =
+        |dims: Option<Dims>| dims.map(|d| common::random([d.n, d.c, d.h, d.w].map(|axis| axis as usize), &device));
     let full = size.map(|axis| axis as usize);
     let of = |high: Option<Tensor<4>>, low: Option<Tensor<4>>, full| match (high, low) {
         (Some(high), Some(low)) => OctTensor::new(high, low),
@@ -195,36 +194,53 @@ impl Model {
 
 #[test]
 fn a_model_trains_and_then_runs_accelerated() {
-    let device = device();
-    let autodiff = device.clone().autodiff();
-    let mut model = Model::new(&autodiff);
+    let flex = Device::flex();
+    let mut model = Model::new(&flex.clone().autodiff());
     let mut optimizer = SgdConfig::new().init();
-    let x = common::random([4, 2, 8, 8], &device);
-    // The mean of the channels, blurred.
+    let x = common::random([4, 2, 8, 8], &flex);
+    // The mean of the channels.
     let wanted = x.clone().mean_dim(1) * 0.5;
     let loss_of = |y: Tensor<4>, wanted: Tensor<4>| {
         let off = y - wanted;
         (off.clone() * off).mean()
     };
-    let (mut losses, mut outputs) = (Vec::new(), Vec::new());
+    let mut losses = Vec::new();
     for _ in 0..20 {
-        // A forward pass between the steps packs weights, which must not outlive the step.
-        outputs.push(values(&model.valid().forward(x.clone())));
         let loss = loss_of(model.forward(x.clone().autodiff()), wanted.clone().autodiff());
         losses.push(values(&loss)[0]);
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(0.1, model, gradients);
     }
-    assert!(losses[19] < 0.95 * losses[0], "{losses:?}");
-    assert_ne!(outputs[0], outputs[19]);
+    assert!(losses[19] < losses[0], "{losses:?}");
 
     let model = model.valid();
-    let hidden = OctTensor::plain(x.clone());
-    model.first.acceleration(&hidden).unwrap();
-    let found = model.first.forward(hidden.clone());
-    assert_close("trained", &found, &model.first.forward_composed(hidden, None), 2e-5);
-    let loss = values(&loss_of(model.forward(x), wanted))[0];
-    assert!((loss - losses[19]).abs() < 0.2 * losses[19], "{loss} after {losses:?}");
+    let answer = values(&model.forward(x.clone()));
+    let loaded = model.to_device(&device());
+    let x = Tensor::from_data(x.into_data(), &device());
+    loaded.first.acceleration(&OctTensor::plain(x.clone())).unwrap();
+    assert!(difference(&values(&loaded.forward(x)), &answer) < 2e-5);
+}
+
+#[test]
+fn a_step_between_forward_passes_is_seen() {
+    let device = device();
+    let mut model = Model::new(&device.clone().autodiff());
+    let mut optimizer = SgdConfig::new().init();
+    let x = common::random([2, 2, 8, 8], &device);
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        // It packs weights, which must not outlive the step.
+        let plain = model.valid();
+        let hidden = OctTensor::plain(x.clone());
+        plain.first.acceleration(&hidden).unwrap();
+        let found = plain.first.forward(hidden.clone());
+        assert_close("between steps", &found, &plain.first.forward_composed(hidden, None), 2e-5);
+        answers.push(values(&plain.forward(x.clone())));
+        let gradients = GradientsParams::from_grads(model.forward(x.clone().autodiff()).sum().backward(), &model);
+        model = optimizer.step(0.01, model, gradients);
+    }
+    assert_ne!(answers[0], answers[1]);
+    assert_ne!(answers[1], answers[2]);
 }
 
 #[test]
