@@ -173,6 +173,17 @@ pub enum Error {
         problem: String,
     },
 
+    /// A kernel cannot be written in a shading language.
+    #[error("kernel {kernel} cannot be written in {language}: {problem}")]
+    Shader {
+        /// The kernel's name.
+        kernel: String,
+        /// The language's name.
+        language: &'static str,
+        /// What the language lacks, or what the writer said.
+        problem: String,
+    },
+
     /// There is no adapter to open.
     #[error("no GPU adapter found; {hint}")]
     NoAdapter {

@@ -1,4 +1,8 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(
+    target_arch = "wasm32",
+    allow(clippy::arc_with_non_send_sync, reason = "in browsers, everything stays on the thread that made it")
+)]
 
 mod checksum;
 #[cfg(feature = "context")]
@@ -9,6 +13,8 @@ mod engine;
 mod error;
 #[cfg(feature = "context")]
 mod error_bounds;
+#[cfg(feature = "export")]
+pub mod export;
 mod kernels;
 mod layer;
 mod memory;
@@ -28,8 +34,10 @@ pub mod tuning;
 pub mod verify;
 mod winograd;
 
+#[cfg(all(feature = "context", not(target_arch = "wasm32")))]
+pub use context::Cache;
 #[cfg(feature = "context")]
-pub use context::{Cache, Context, ContextOptions, Timing};
+pub use context::{Context, ContextOptions, Timing};
 pub use device::{AdapterFacts, DeviceFacts, DeviceIdentity, Rates};
 pub use dims::{Dims, Extent, InputSize};
 pub use engine::{

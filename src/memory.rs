@@ -14,6 +14,15 @@ pub(crate) fn with_room<T>(count: u64, operation: &str) -> Result<Vec<T>, Error>
     }
 }
 
+/// Makes room for so many bytes more, of what `operation` makes.
+#[cfg(feature = "export")]
+pub(crate) fn grow(list: &mut Vec<u8>, more: u64, operation: &str) -> Result<(), Error> {
+    match usize::try_from(more).map(|more| list.try_reserve(more)) {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Error::OutOfMemory { operation: format!("{operation} of {more} bytes") }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

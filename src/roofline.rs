@@ -13,7 +13,7 @@ use crate::kernels::job::TensorId;
 use crate::kernels::probe::{Probe, WORKGROUP, Walk};
 use crate::precision::Dtype;
 
-/// What [`Roofline::measure`] measures.
+/// What [`Roofline::measure_async`] measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
     /// Only what bounds layers with factors and sums of these types, in the configurations that are usually the
@@ -120,9 +120,9 @@ impl Roofline {
     /// # Errors
     ///
     /// [`Error::Gpu`] if the device refuses something; [`Error::OutOfMemory`] and [`Error::DeviceLost`].
-    pub fn measure(context: &Context, effort: Effort) -> Result<Self, Error> {
+    pub async fn measure_async(context: &Context, effort: Effort) -> Result<Self, Error> {
         let prober = Prober { context, effort };
-        let mut arithmetic = vec![prober.multiply_adds(Dtype::F32)?];
+        let mut arithmetic = vec![prober.multiply_adds(Dtype::F32).await?];
         let facts = context.engine().facts();
         let half = |wanted| wanted == Dtype::F16;
         let [halves, sums_of_halves] = match effort {
@@ -130,24 +130,30 @@ impl Roofline {
             Effort::Brief { factors, sums } => [half(factors), half(sums)],
         };
         if sums_of_halves && facts.features.contains(wgpu::Features::SHADER_F16) {
-            arithmetic.push(prober.multiply_adds(Dtype::F16)?);
+            arithmetic.push(prober.multiply_adds(Dtype::F16).await?);
         }
         for (side, sums) in matrix_shapes(context) {
             if halves && (sums == Dtype::F32 || sums_of_halves) {
-                arithmetic.push(prober.matrices(side, sums)?);
+                arithmetic.push(prober.matrices(side, sums).await?);
             }
         }
-        let (read, copy, buffer_bytes) = prober.memory()?;
+        let (read, copy, buffer_bytes) = prober.memory().await?;
         // Measured again a second or so later, because other programs on the machine may have disturbed the first time.
-        let again = prober.multiply_adds(Dtype::F32)?;
+        let again = prober.multiply_adds(Dtype::F32).await?;
         if again.rate.per_second > arithmetic[0].rate.per_second {
             arithmetic[0] = again;
         }
         let fabric = match effort {
-            Effort::Full => Some(prober.fabric(arithmetic[0].rate.per_second)?),
+            Effort::Full => Some(prober.fabric(arithmetic[0].rate.per_second).await?),
             Effort::Brief { .. } => None,
         };
-        Ok(Self { arithmetic, read, copy, buffer_bytes, launch: prober.launch()?, fabric })
+        Ok(Self { arithmetic, read, copy, buffer_bytes, launch: prober.launch().await?, fabric })
+    }
+
+    /// [`Roofline::measure_async`], which it blocks on.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn measure(context: &Context, effort: Effort) -> Result<Self, Error> {
+        pollster::block_on(Self::measure_async(context, effort))
     }
 
     /// The most floating-point operations per second with factors and sums that are no narrower than these types. A
@@ -274,7 +280,7 @@ impl Prober<'_> {
         }
     }
 
-    fn multiply_adds(&self, dtype: Dtype) -> Result<Arithmetic, Error> {
+    async fn multiply_adds(&self, dtype: Dtype) -> Result<Arithmetic, Error> {
         let chains = if self.effort == Effort::Full { &CHAINS[..] } else { &CHAINS[1..3] };
         let width = if dtype == Dtype::F16 { 2 } else { 1 };
         let most = self.fills().iter().max().copied().unwrap_or(1);
@@ -288,14 +294,14 @@ impl Prober<'_> {
                     let probe = Probe::MultiplyAdd { dtype, chains };
                     self.dispatch(probe, Walk { rounds, ..Walk::default() }, workgroups, &[(TensorId::YH, &y)])
                 };
-                let rate = flops_a_round * self.rounds_a_second(dispatch)?;
+                let rate = flops_a_round * self.rounds_a_second(dispatch).await?;
                 best.offer(rate, || format!("{chains} chains, {workgroups} workgroups of {WORKGROUP}"));
             }
         }
         Ok(Arithmetic { factors: dtype, sums: dtype, matrix: None, rate: best.rate })
     }
 
-    fn matrices(&self, side: u32, sums: Dtype) -> Result<Arithmetic, Error> {
+    async fn matrices(&self, side: u32, sums: Dtype) -> Result<Arithmetic, Error> {
         let chains = if self.effort == Effort::Full { &MATRIX_CHAINS[..] } else { &MATRIX_CHAINS[1..] };
         // So small that sums stop growing before they overflow.
         let values: Vec<f32> = (0..LEFTS * side * side).map(|i| ((i * 7) % 13) as f32 / 4096.0).collect();
@@ -314,8 +320,8 @@ impl Prober<'_> {
                     let tensors = [(TensorId::XH, &a), (TensorId::XL, &b), (TensorId::YH, &y), (TensorId::YL, &count)];
                     self.dispatch(probe, Walk { rounds, ..Walk::default() }, workgroups, &tensors)
                 };
-                let rounds_a_second = self.rounds_a_second(dispatch)?;
-                let bytes = self.context.read_bytes(&count, 0, 4)?;
+                let rounds_a_second = self.rounds_a_second(dispatch).await?;
+                let bytes = self.context.read_bytes_async(&count, 0, 4).await?;
                 let subgroups: u32 = bytemuck::pod_read_unaligned(&bytes);
                 let products = STEPS[1] * u64::from(chains) * u64::from(workgroups * subgroups);
                 let rate = (2 * products * u64::from(side).pow(3)) as f64 * rounds_a_second;
@@ -325,7 +331,7 @@ impl Prober<'_> {
         Ok(Arithmetic { factors: Dtype::F16, sums, matrix: Some(side), rate: best.rate })
     }
 
-    fn memory(&self) -> Result<(Rate, Rate, u64), Error> {
+    async fn memory(&self) -> Result<(Rate, Rate, u64), Error> {
         let [x, y] = self.buffers()?;
         let bytes = x.size();
         let tensors = [(TensorId::XH, &x), (TensorId::YH, &y)];
@@ -341,9 +347,9 @@ impl Prober<'_> {
             for form in forms {
                 let Some((walk, workgroups)) = form.walk(bytes, rounds) else { continue };
                 let name = || format!("{}, {} x 16 bytes a thread", form.name(), rounds * ELEMENTS_A_ROUND);
-                let time = |probe| self.fastest(&self.dispatch(probe, walk, workgroups, &tensors)?, 1);
-                read.offer(bytes as f64 / time(Probe::Read)?, name);
-                copy.offer(2.0 * bytes as f64 / time(Probe::Copy)?, name);
+                let dispatch = |probe| self.dispatch(probe, walk, workgroups, &tensors);
+                read.offer(bytes as f64 / self.fastest(&dispatch(Probe::Read)?, 1).await?, name);
+                copy.offer(2.0 * bytes as f64 / self.fastest(&dispatch(Probe::Copy)?, 1).await?, name);
             }
         }
         Ok((read.rate, copy.rate, bytes))
@@ -365,11 +371,11 @@ impl Prober<'_> {
     }
 
     /// `most` are the most operations of f32 per second.
-    fn fabric(&self, most: f64) -> Result<Fabric, Error> {
-        Ok(Fabric { cache: self.cache()?, latency: self.latency()?, threads: self.threads(most)? })
+    async fn fabric(&self, most: f64) -> Result<Fabric, Error> {
+        Ok(Fabric { cache: self.cache().await?, latency: self.latency().await?, threads: self.threads(most).await? })
     }
 
-    fn cache(&self) -> Result<Rate, Error> {
+    async fn cache(&self) -> Result<Rate, Error> {
         let mut best = Best::default();
         // All threads read the same elements, 16 KiB of them.
         let elements = (16 << 10) / ELEMENT as u32;
@@ -382,14 +388,14 @@ impl Prober<'_> {
                 let walk = Walk { thread_distance, distance, mask: elements - 1, ..Walk::default() };
                 let dispatch = |rounds| self.dispatch(Probe::Read, Walk { rounds, ..walk }, workgroups, &tensors);
                 let a_round = u64::from(ELEMENTS_A_ROUND * workgroups * WORKGROUP) * ELEMENT;
-                let rate = a_round as f64 * self.rounds_a_second(dispatch)?;
+                let rate = a_round as f64 * self.rounds_a_second(dispatch).await?;
                 best.offer(rate, || format!("{name}, {workgroups} workgroups of {WORKGROUP}"));
             }
         }
         Ok(best.rate)
     }
 
-    fn latency(&self) -> Result<f64, Error> {
+    async fn latency(&self) -> Result<f64, Error> {
         let x = self.context.tensor(FOLLOWED.into(), Dtype::F32)?;
         let next: Vec<u8> = (0..FOLLOWED).flat_map(|i| follow(i).to_ne_bytes()).collect();
         self.context.write_bytes(&x, 0, &next)?;
@@ -398,10 +404,10 @@ impl Prober<'_> {
             let walk = Walk { rounds, ..Walk::default() };
             self.dispatch(Probe::Follow, walk, 1, &[(TensorId::XH, &x), (TensorId::YH, &y)])
         };
-        Ok(1.0 / (self.rounds_a_second(dispatch)? * f64::from(LOADS_A_ROUND)))
+        Ok(1.0 / (self.rounds_a_second(dispatch).await? * f64::from(LOADS_A_ROUND)))
     }
 
-    fn threads(&self, most: f64) -> Result<u64, Error> {
+    async fn threads(&self, most: f64) -> Result<u64, Error> {
         let largest = self.fills().iter().max().copied().unwrap_or(1);
         let y = self.context.tensor(u64::from(largest * WORKGROUP), Dtype::F32)?;
         let (chains, mut workgroups) = (CHAINS[1], 1);
@@ -412,7 +418,7 @@ impl Prober<'_> {
                 let probe = Probe::MultiplyAdd { dtype: Dtype::F32, chains };
                 self.dispatch(probe, Walk { rounds, ..Walk::default() }, workgroups, &[(TensorId::YH, &y)])
             };
-            if flops_a_round * self.rounds_a_second(dispatch)? >= 0.9 * most {
+            if flops_a_round * self.rounds_a_second(dispatch).await? >= 0.9 * most {
                 break;
             }
             workgroups *= 2;
@@ -420,10 +426,10 @@ impl Prober<'_> {
         Ok(8 * u64::from(workgroups * WORKGROUP))
     }
 
-    fn launch(&self) -> Result<f64, Error> {
+    async fn launch(&self) -> Result<f64, Error> {
         let y = self.context.tensor(u64::from(WORKGROUP), Dtype::F32)?;
         let probe = Probe::MultiplyAdd { dtype: Dtype::F32, chains: 10 };
-        self.fastest(&self.dispatch(probe, Walk::default(), 1, &[(TensorId::YH, &y)])?, 256)
+        self.fastest(&self.dispatch(probe, Walk::default(), 1, &[(TensorId::YH, &y)])?, 256).await
     }
 
     fn dispatch(
@@ -442,14 +448,14 @@ impl Prober<'_> {
     }
 
     /// Rounds per second, measured with enough rounds to make a pass long.
-    fn rounds_a_second(&self, dispatch: impl Fn(u32) -> Result<Dispatch, Error>) -> Result<f64, Error> {
+    async fn rounds_a_second(&self, dispatch: impl Fn(u32) -> Result<Dispatch, Error>) -> Result<f64, Error> {
         let mut rounds = 16;
         loop {
             let probe = dispatch(rounds)?;
-            let seconds = self.seconds(&probe, 1)?.min(self.seconds(&probe, 1)?);
+            let seconds = self.seconds(&probe, 1).await?.min(self.seconds(&probe, 1).await?);
             // Half of the wanted time is enough, so that noise does not cause more passes.
             if seconds >= PASS / 2.0 || rounds >= MOST_ROUNDS {
-                return Ok(f64::from(rounds) / self.fastest(&probe, 1)?);
+                return Ok(f64::from(rounds) / self.fastest(&probe, 1).await?);
             }
             // The factor is limited, because the first passes also compile and wake the device.
             let wanted = f64::from(rounds) * (PASS / seconds).min(64.0);
@@ -459,7 +465,7 @@ impl Prober<'_> {
 
     /// The least seconds per dispatch over several passes, or over two passes if they take long. A pass has `repeats`
     /// dispatches.
-    fn fastest(&self, dispatch: &Dispatch, repeats: u32) -> Result<f64, Error> {
+    async fn fastest(&self, dispatch: &Dispatch, repeats: u32) -> Result<f64, Error> {
         const PASSES: u32 = 12;
         const BUDGET: f64 = 0.12;
         let (mut fastest, mut spent) = (f64::INFINITY, 0.0);
@@ -467,15 +473,15 @@ impl Prober<'_> {
             if pass >= 2 && spent > BUDGET {
                 break;
             }
-            let seconds = self.seconds(dispatch, repeats)?;
+            let seconds = self.seconds(dispatch, repeats).await?;
             fastest = fastest.min(seconds);
             spent += seconds * f64::from(repeats);
         }
         Ok(fastest)
     }
 
-    fn seconds(&self, dispatch: &Dispatch, repeats: u32) -> Result<f64, Error> {
-        let timing = self.context.time_pass(|pass| (0..repeats).for_each(|_| dispatch.record(pass)))?;
+    async fn seconds(&self, dispatch: &Dispatch, repeats: u32) -> Result<f64, Error> {
+        let timing = self.context.time_pass_async(|pass| (0..repeats).for_each(|_| dispatch.record(pass))).await?;
         // If the device's clock did not move, only the host's time is known.
         Ok(timing.device.filter(|&seconds| seconds > 0.0).unwrap_or(timing.host) / f64::from(repeats))
     }

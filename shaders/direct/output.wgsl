@@ -35,7 +35,7 @@ fn finish_tile(sums: ptr<function, Sums>, o: OutputShape, own: Owner, y: u32, x:
             }
             let channel = own.n * o.tensor_channels + o.first_channel + own.group * o.group_channels + oc;
             let plane = own.slice * o.slice_planes + channel * o.t + own.t;
-            var values: Values;
+            var values = Values();
             finish_channel(&values, sums, v, k, lane(shift, k), o, plane, y, x);
             if POOLED {
                 store_means(&values, o, plane, y, x);

@@ -62,11 +62,11 @@ fn accumulate(sums: ptr<function, Sums>, p: PathShape, own: Owner, y: u32, x: u3
                 next += channels.begin * CHANNEL_WEIGHTS;
                 for (var c = channels.begin; c < channels.end; c += UNROLL) {
                     // A thread's own weights take long to load, so these loads start before those of the inputs.
-                    var weights_at_hand: OwnWeights;
+                    var weights_at_hand = OwnWeights();
                     if ACROSS > 1u {
                         load_weights(&weights_at_hand, next);
                     }
-                    var window: Window;
+                    var window = Window();
                     for (var u = 0u; u < UNROLL; u++) {
                         for (var i = 0u; i < WINDOW_H; i++) {
                             if LEVEL == 0u {

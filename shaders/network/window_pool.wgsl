@@ -108,7 +108,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         // A row or column beyond the last one computes the last one again, and is not stored.
         let row_out = shape.y_row + min(row + i, shape.y_rows - 1u);
         let top = i32(row_out * stride_h()) - i32(shape.padding_h);
-        var values: array<f32, COLS>;
+        var values = array<f32, COLS>();
         for (var j = 0u; j < COLS; j++) {
             let left = i32(min(col + j, shape.w_out - 1u) * stride_w()) - i32(shape.padding_w);
             values[j] = pooled(plane, first, top, left);

@@ -35,7 +35,7 @@ fn add_from_high(high: ptr<function, HhSums>, low: ptr<function, HlSums>, own: O
     var hh = shape.hh + own.block * shape.high_in * HIGH_VECTORS;
     var hl = shape.hl + own.block * shape.high_in * LOW_VECTORS;
     for (var c = 0u; c < shape.high_in; c += HH_UNROLL) {
-        var inputs: HhInputs;
+        var inputs = HhInputs();
         for (var u = 0u; u < HH_UNROLL; u++) {
             for (var i = 0u; i < FINE_ROWS; i++) {
                 load_high_row(&inputs, u, i, channel, &places);
@@ -46,7 +46,7 @@ fn add_from_high(high: ptr<function, HhSums>, low: ptr<function, HlSums>, own: O
             hh_multiply(high, &inputs, hh);
         }
         if HAS_HL {
-            var cells: HlInputs;
+            var cells = HlInputs();
             for (var u = 0u; u < HL_UNROLL; u++) {
                 take_high_cells(&cells, &inputs, u);
             }

@@ -28,7 +28,7 @@ fn add_from_low(high: ptr<function, SumsOfHigh>, low: ptr<function, LlSums>, own
     var ll = shape.ll + own.block * shape.low_in * LOW_VECTORS;
     var to_high: LhSums;
     for (var c = 0u; c < shape.low_in; c += LH_UNROLL) {
-        var inputs: LhInputs;
+        var inputs = LhInputs();
         for (var u = 0u; u < LH_UNROLL; u++) {
             load_low(&inputs, u, channel, &places);
             channel += to_next;
@@ -37,7 +37,7 @@ fn add_from_low(high: ptr<function, SumsOfHigh>, low: ptr<function, LlSums>, own
             lh_multiply(&to_high, &inputs, lh);
         }
         if HAS_LL {
-            var cells: LlInputs;
+            var cells = LlInputs();
             for (var u = 0u; u < LL_UNROLL; u++) {
                 take_low_cells(&cells, &inputs, u);
             }

@@ -86,7 +86,7 @@ fn finish_high(sums: ptr<function, HhSums>, own: Owner) {
             }
             let plane = (own.n * shape.high_of + shape.high_first + oc) * shape.t_out + own.t;
             for (var i = 0u; i < CELL_ROWS; i++) {
-                var means: CellRow;
+                var means = CellRow();
                 for (var j = 0u; j < CELL_COLS; j++) {
                     let cell = lane(shift, k) + vec4(
                         (*sums)[v][k][2u * i][2u * j],

@@ -20,7 +20,7 @@ alias Inputs = array<array<array<f32, TILE_COLS>, TILE_ROWS>, UNROLL>;
 // holds them in registers.
 fn multiply(sums: ptr<function, Sums>, inputs: ptr<function, Inputs>, first: u32) {
     for (var v = 0u; v < TILE_VECTORS; v++) {
-        var w: array<Lane, UNROLL>;
+        var w = array<Lane, UNROLL>();
         for (var u = 0u; u < UNROLL; u++) {
             w[u] = weight(first + u * TILE_VECTORS + v);
         }

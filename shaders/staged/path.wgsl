@@ -66,8 +66,8 @@ fn accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own: Owne
         var weights_at = first_weight(p, own, i, slabs.x);
         var plane = at.begin + (slabs.x * SLAB + channel) * channel_size;
         for (var slab = slabs.x; slab < end; slab++) {
-            var next_w: array<Factors, WEIGHT_LOADS>;
-            var next_x: Read;
+            var next_w = array<Factors, WEIGHT_LOADS>();
+            var next_x = Read();
             let left = p.c_in - slab * SLAB;
             if reads {
                 next_w = read_weights(weights_at, left, local, RAGGED);
@@ -181,7 +181,7 @@ fn write_inputs(
 ) {
     for (var l = 0u; l < CELL_LOADS; l++) {
         let channel_exists = !RAGGED || l * CHANNELS_AT_ONCE + channel < left;
-        var x: Factors;
+        var x = Factors();
         for (var i = 0u; i < 2u; i++) {
             for (var j = 0u; j < 2u; j++) {
                 // select, not a product with zero: the element at the clamped address may be infinite.

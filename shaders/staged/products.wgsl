@@ -7,8 +7,8 @@ fn multiply(sums: ptr<function, Sums>, half: u32, own: Owner) {
     var at_w = half * (SLAB * TILE_VECTORS) + own.row;
     var at_x = half * (SLAB * TILE_CELLS) + own.col;
     for (var c = 0u; c < SLAB; c += UNROLL) {
-        var w: array<array<Factors, VECTORS>, UNROLL>;
-        var x: array<array<Factors, CELLS>, UNROLL>;
+        var w = array<array<Factors, VECTORS>, UNROLL>();
+        var x = array<array<Factors, CELLS>, UNROLL>();
         for (var u = 0u; u < UNROLL; u++) {
             for (var m = 0u; m < VECTORS; m++) {
                 w[u][m] = tile_w[at_w + u * TILE_VECTORS + m * THREAD_ROWS];

@@ -42,8 +42,8 @@ fn accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own: Owne
         var weights_at = first_weight(p, own, i, slabs.x);
         var begin = at.begin + (slabs.x * SLAB + channel) * channel_size;
         for (var slab = slabs.x; slab < end; slab++) {
-            var next_w: array<Factors, WEIGHT_LOADS>;
-            var next_x: array<f32, 4>;
+            var next_w = array<Factors, WEIGHT_LOADS>();
+            var next_x = array<f32, 4>();
             let left = p.c_in - slab * SLAB;
             if reads {
                 next_w = read_weights(weights_at, left, local, RAGGED);
@@ -62,7 +62,7 @@ fn accumulate(sums: ptr<function, Sums>, p: PathShape, o: OutputShape, own: Owne
             if reads {
                 write_weights(&next_w, half, left, local, RAGGED);
                 if channel < SLAB {
-                    var x: Factors;
+                    var x = Factors();
                     for (var k = 0u; k < 4u; k++) {
                         let exists = at.exists && (!RAGGED || channel + k < left);
                         x[k] = select(Factor(0.0), Factor(next_x[k]), exists);
@@ -94,7 +94,7 @@ fn multiply_cells(cell_sums: ptr<function, CellSums>, half: u32, own: Owner) {
     var at_w = half * (SLAB * TILE_VECTORS) + own.row;
     var at_x = half * (SLAB * TILE_CELLS) + own.col;
     for (var four = 0u; four < SLAB / 4u; four++) {
-        var x: array<Factors, CELLS>;
+        var x = array<Factors, CELLS>();
         for (var v = 0u; v < CELLS; v++) {
             x[v] = tile_x[at_x + v * THREAD_COLS];
         }

@@ -57,11 +57,11 @@ fn places_of(f: Feed, c: u32, first: u32) -> array<Place, PARTS> {
 // Transforms each row of the windows.
 fn transform_rows(f: Feed, places: ptr<function, array<Place, PARTS>>, rows: ptr<function, Square>) {
     for (var i = 0u; i < WINDOW; i++) {
-        var each: array<Line, PARTS>;
+        var each = array<Line, PARTS>();
         for (var k = 0u; k < PARTS; k++) {
             each[k] = window_line_of(f, (*places)[k], i);
         }
-        var line: array<Value, WINDOW>;
+        var line = array<Value, WINDOW>();
         for (var j = 0u; j < WINDOW; j++) {
             line[j] = value_of(each[0][j], each[PARTS - 1u][j]);
         }
@@ -72,7 +72,7 @@ fn transform_rows(f: Feed, places: ptr<function, array<Place, PARTS>>, rows: ptr
 // Transforms each column and stores it. The first point goes to Value `at`, and points lie `distance` apart.
 fn store_columns(rows: ptr<function, Square>, at: u32, distance: u32) {
     for (var j = 0u; j < WINDOW; j++) {
-        var line: array<Value, WINDOW>;
+        var line = array<Value, WINDOW>();
         for (var i = 0u; i < WINDOW; i++) {
             line[i] = (*rows)[i][j];
         }

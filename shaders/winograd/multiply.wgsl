@@ -97,7 +97,7 @@ fn accumulate(p: Product, columns_first: u32, rows_first: u32, sums: ptr<functio
     var column_at = columns_first;
     var row_at = rows_first;
     for (var c = 0u; c < p.depth; c += UNROLL) {
-        var x: Columns;
+        var x = Columns();
         for (var u = 0u; u < UNROLL; u++) {
             for (var j = 0u; j < COLUMN_VECTORS; j++) {
                 x[u][j] = column(column_at + j);

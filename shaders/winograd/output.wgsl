@@ -144,7 +144,7 @@ fn outputs_of(s: Sums, place: Place) -> Outputs {
     // Transforms each row of points, then each column of the result.
     var rows: array<array<Value, TILE>, WINDOW>;
     for (var i = 0u; i < WINDOW; i++) {
-        var line: array<Value, WINDOW>;
+        var line = array<Value, WINDOW>();
         for (var j = 0u; j < WINDOW; j++) {
             line[j] = m_load(at);
             at += s.point;
@@ -153,7 +153,7 @@ fn outputs_of(s: Sums, place: Place) -> Outputs {
     }
     var y: Outputs;
     for (var j = 0u; j < TILE; j++) {
-        var line: array<Value, WINDOW>;
+        var line = array<Value, WINDOW>();
         for (var i = 0u; i < WINDOW; i++) {
             line[i] = rows[i][j];
         }
@@ -175,7 +175,7 @@ fn quarter_of(image: u32, row: u32, col: u32, value: u32) -> Quarter {
     let at = s.first + corner * s.point + tile * s.tile + value * s.channel;
     var rows: array<array<Value, TILE / 2u>, WINDOW - 1u>;
     for (var i = 0u; i < WINDOW - 1u; i++) {
-        var line: array<Value, WINDOW - 1u>;
+        var line = array<Value, WINDOW - 1u>();
         for (var j = 0u; j < WINDOW - 1u; j++) {
             line[j] = m_load(at + (i * WINDOW + j) * s.point);
         }
@@ -183,7 +183,7 @@ fn quarter_of(image: u32, row: u32, col: u32, value: u32) -> Quarter {
     }
     var y: Quarter;
     for (var j = 0u; j < TILE / 2u; j++) {
-        var line: array<Value, WINDOW - 1u>;
+        var line = array<Value, WINDOW - 1u>();
         for (var i = 0u; i < WINDOW - 1u; i++) {
             line[i] = rows[i][j];
         }
@@ -212,7 +212,7 @@ fn apart(sums: Outputs) -> array<Square, PARTS> {
 fn store_pooled(plane: u32, top: u32, left: u32, outputs: Square) {
     for (var i = 0u; i < TILE / 2u; i++) {
         let below = top + 2u * i + 1u < shape.high.h;
-        var means: array<f32, TILE / 2u>;
+        var means = array<f32, TILE / 2u>();
         for (var j = 0u; j < TILE / 2u; j++) {
             let right = left + 2u * j + 1u < shape.high.w;
             let upper = vec2(outputs[2u * i][2u * j], outputs[2u * i][2u * j + 1u]);

@@ -5,9 +5,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_channel::oneshot;
+use web_time::Instant;
+
+#[cfg(not(target_arch = "wasm32"))]
 use super::cache::Cache;
 use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity, Rates};
-use crate::engine::{Engine, EngineOptions, Layer, scoped};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::engine::Scopes;
+use crate::engine::{Engine, EngineOptions, Layer};
 use crate::error::Error;
 use crate::memory::with_room;
 use crate::plan::Tuned;
@@ -32,8 +38,33 @@ pub struct ContextOptions {
     pub rates: Option<Rates>,
     /// The tuned variants to follow. `None`: those of the cache, if there is one.
     pub tuned: Option<Arc<Tuned>>,
-    /// Where tuned variants are read from, and the driver's compiled pipelines read and kept if it supports that.
+    /// Who the device is, if it does not say so itself: see [`EngineOptions::identity`].
+    pub identity: Option<DeviceIdentity>,
+    /// Where tuned variants are read from, and the driver's compiled pipelines read and kept if it supports that. Browsers
+    /// have no folders: keep [`Tuned::to_bytes`] there yourself.
+    #[cfg(not(target_arch = "wasm32"))]
     pub cache: Option<Cache>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl ContextOptions {
+    /// Completes an engine's options with what the cache knows of the device, and with the driver's pipelines.
+    fn follow_cache(
+        &self,
+        mut options: EngineOptions,
+        device: &wgpu::Device,
+        is_software: bool,
+        identity: Option<&DeviceIdentity>,
+    ) -> Result<(EngineOptions, Option<KeptPipelines>), Error> {
+        let Some(cache) = &self.cache else { return Ok((options, None)) };
+        // What stands for another kind of device has the rates of that kind.
+        let own = self.software.is_none_or(|software| software == is_software);
+        options.tuned = options.tuned.or_else(|| identity.map(|identity| Arc::new(cache.tuned(identity))));
+        options.rates = options.rates.or_else(|| identity.filter(|_| own).and_then(|device| cache.rates(device)));
+        let pipelines = KeptPipelines::open(cache, device)?;
+        options.pipeline_cache = pipelines.as_ref().map(|pipelines| pipelines.driver.clone());
+        Ok((options, pipelines))
+    }
 }
 
 /// An adapter, its device and queue, and an engine for them.
@@ -43,12 +74,15 @@ pub struct Context {
     device: wgpu::Device,
     queue: wgpu::Queue,
     engine: Engine,
+    identity: Option<DeviceIdentity>,
+    #[cfg(not(target_arch = "wasm32"))]
     pipelines: Option<KeptPipelines>,
     /// Why the device is lost, if it is.
     lost: Arc<Mutex<Option<String>>>,
 }
 
 /// The driver's compiled pipelines, and the cache that keeps them.
+#[cfg(not(target_arch = "wasm32"))]
 #[derive(Debug)]
 struct KeptPipelines {
     cache: Cache,
@@ -56,6 +90,7 @@ struct KeptPipelines {
     driver: wgpu::PipelineCache,
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 impl KeptPipelines {
     /// Starts from the cache's data, or empty. `None` if the backend has no pipeline cache.
     fn open(cache: &Cache, device: &wgpu::Device) -> Result<Option<Self>, Error> {
@@ -69,7 +104,7 @@ impl KeptPipelines {
         // SAFETY: `save` got the data from `PipelineCache::get_data` for an adapter with the same key, and the checksum
         // says that it is unchanged. wgpu and the driver check their headers for version and device.
         let create = || unsafe { device.create_pipeline_cache(&descriptor) };
-        let driver = scoped(device, "creating a pipeline cache", create)?;
+        let driver = Scopes::new(device).scoped("creating a pipeline cache", create)?;
         Ok(Some(Self { cache: cache.clone(), key, driver }))
     }
 
@@ -86,9 +121,15 @@ impl KeptPipelines {
 /// What [`Context::read`] does, for errors.
 const READING: &str = "reading back";
 
+/// What [`Context::wait`] does, for errors.
+const WAITING: &str = "waiting";
+
 /// What to do if no adapter is found.
-const INSTALL_HINT: &str =
-    "install a Vulkan driver (the software one: apt-get install mesa-vulkan-drivers), or see WGPU_BACKEND";
+const INSTALL_HINT: &str = if cfg!(target_arch = "wasm32") {
+    "this browser has no WebGPU, or has it switched off, or does not allow it for this graphics card"
+} else {
+    "install a Vulkan driver (the software one: apt-get install mesa-vulkan-drivers), or see WGPU_BACKEND"
+};
 
 /// The wgpu instance that the environment asks for, with `WGPU_BACKEND` and wgpu's other variables.
 pub fn instance() -> wgpu::Instance {
@@ -102,6 +143,7 @@ pub async fn list_adapters() -> Vec<wgpu::Adapter> {
 }
 
 /// All adapters of the backends that the environment asks for. Blocks.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn adapters() -> Vec<wgpu::Adapter> {
     pollster::block_on(list_adapters())
 }
@@ -137,26 +179,21 @@ impl Context {
         let failed = |message: String| Error::Gpu { operation: "opening the device".into(), message };
         let opened = adapter.request_device(&descriptor).await;
         let (device, queue) = opened.map_err(|error| failed(error.to_string()))?;
-        let pipelines = match &options.cache {
-            Some(cache) => KeptPipelines::open(cache, &device)?,
-            None => None,
-        };
-        let identity = DeviceIdentity::of(&device.adapter_info());
-        let kept = options.cache.as_ref().zip(identity.as_ref());
-        let tuned = || kept.map(|(cache, identity)| Arc::new(cache.tuned(identity)));
-        // What stands for another kind of device has the rates of that kind.
-        let own = options.software.is_none_or(|software| software == facts.software);
-        let rates = || kept.filter(|_| own).and_then(|(cache, identity)| cache.rates(identity));
+        let identity = DeviceIdentity::of(&device.adapter_info()).or_else(|| options.identity.clone());
         let engine_options = EngineOptions {
             checked: options.checked,
             software: options.software,
             subgroup_sizes: options.subgroup_sizes,
             adapter: AdapterFacts::of(&adapter),
-            rates: options.rates.or_else(rates),
-            tuned: options.tuned.clone().or_else(tuned),
+            rates: options.rates,
+            identity: options.identity.clone(),
+            tuned: options.tuned.clone(),
             read_write: options.read_write,
-            pipeline_cache: pipelines.as_ref().map(|pipelines| pipelines.driver.clone()),
+            pipeline_cache: None,
         };
+        #[cfg(not(target_arch = "wasm32"))]
+        let (engine_options, pipelines) =
+            options.follow_cache(engine_options, &device, facts.software, identity.as_ref())?;
         let engine = Engine::new(&device, engine_options);
         let lost = Arc::new(Mutex::new(None));
         let why = lost.clone();
@@ -167,10 +204,20 @@ impl Context {
             };
             *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
         });
-        Ok(Self { adapter, device, queue, engine, pipelines, lost })
+        Ok(Self {
+            adapter,
+            device,
+            queue,
+            engine,
+            identity,
+            #[cfg(not(target_arch = "wasm32"))]
+            pipelines,
+            lost,
+        })
     }
 
     /// Opens a device as [`Context::open`] does. Blocks.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn new(options: &ContextOptions) -> Result<Self, Error> {
         pollster::block_on(Self::open(options))
     }
@@ -202,9 +249,10 @@ impl Context {
         &self.engine
     }
 
-    /// The name under which tuned variants and rates of the device are kept; `None` if it says nothing about itself.
+    /// The name under which tuned variants and rates of the device are kept; `None` if it says nothing about itself, and
+    /// the options neither.
     pub fn identity(&self) -> Option<DeviceIdentity> {
-        DeviceIdentity::of(&self.device.adapter_info())
+        self.identity.clone()
     }
 
     /// Writes the driver's compiled pipelines into the cache. Does nothing if there is no cache, or if the driver does
@@ -213,6 +261,7 @@ impl Context {
     /// # Errors
     ///
     /// [`Error::Cache`] if the file cannot be written.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn save_pipelines(&self) -> Result<(), Error> {
         self.pipelines.as_ref().map_or(Ok(()), KeptPipelines::save)
     }
@@ -254,22 +303,28 @@ impl Context {
     }
 
     /// Submits the layers in order in one compute pass, and waits for it.
-    pub fn run(&self, layers: &[&Layer]) -> Result<(), Error> {
-        self.run_pass(|pass| layers.iter().for_each(|layer| layer.record(pass)))
+    pub async fn run_async(&self, layers: &[&Layer]) -> Result<(), Error> {
+        self.run_pass_async(|pass| layers.iter().for_each(|layer| layer.record(pass))).await
     }
 
     /// Submits what `record` records in one compute pass, and waits for it.
-    pub fn run_pass(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<(), Error> {
+    pub async fn run_pass_async(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<(), Error> {
         self.submit(record, None)?;
-        self.wait()
+        self.wait().await
     }
 
     /// Reads `elements` of type `dtype` from byte `offset` of a buffer on, as f32. Waits for the device.
     ///
     /// # Errors
     ///
-    /// Those of [`Context::read_bytes`], with [`Error::Argument`] for `elements` in place of `size`.
-    pub fn read(&self, buffer: &wgpu::Buffer, offset: u64, elements: u64, dtype: Dtype) -> Result<Vec<f32>, Error> {
+    /// Those of [`Context::read_bytes_async`], with [`Error::Argument`] for `elements` in place of `size`.
+    pub async fn read_async(
+        &self,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+        elements: u64,
+        dtype: Dtype,
+    ) -> Result<Vec<f32>, Error> {
         let bytes = elements.checked_mul(dtype.bytes()).filter(|&bytes| bytes <= buffer.size()).ok_or_else(|| {
             let most = buffer.size() / dtype.bytes();
             Error::argument(
@@ -283,6 +338,7 @@ impl Context {
             decode_into(&read[..bytes as usize], dtype, &mut values);
             Ok(values)
         })
+        .await
     }
 
     /// Reads `size` bytes of a buffer from byte `offset` on. Waits for the device.
@@ -292,16 +348,17 @@ impl Context {
     /// [`Error::Argument`] if `offset` or `size` is not a multiple of 4, or the buffer ends before; [`Error::Gpu`] if
     /// the buffer has no usage `COPY_SRC`; [`Error::OutOfMemory`] and [`Error::DeviceLost`]. The buffer must be of this
     /// context's device.
-    pub fn read_bytes(&self, buffer: &wgpu::Buffer, offset: u64, size: u64) -> Result<Vec<u8>, Error> {
+    pub async fn read_bytes_async(&self, buffer: &wgpu::Buffer, offset: u64, size: u64) -> Result<Vec<u8>, Error> {
         self.read_mapped(buffer, offset, size, |read| {
             let mut bytes = with_room(size, READING)?;
             bytes.extend_from_slice(read);
             Ok(bytes)
         })
+        .await
     }
 
-    /// Reads as [`Context::read_bytes`] does, and returns what `take` makes of the bytes.
-    fn read_mapped<T>(
+    /// Reads as [`Context::read_bytes_async`] does, and returns what `take` makes of the bytes.
+    async fn read_mapped<T>(
         &self,
         buffer: &wgpu::Buffer,
         offset: u64,
@@ -325,45 +382,47 @@ impl Context {
         }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.buffer("octconv staging", size, usage)?;
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let (sender, receiver) = oneshot::channel();
         self.scoped(READING, || {
             let mut encoder = self.encoder();
             encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, size);
             self.queue.submit([encoder.finish()]);
             staging.map_async(wgpu::MapMode::Read, .., move |outcome| drop(sender.send(outcome)));
         })?;
-        self.wait()?;
+        self.wait().await?;
         let failed = |message: String| Error::Gpu { operation: READING.into(), message };
-        receiver.recv().map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+        let mapped = receiver.await;
+        self.check_lost(READING)?;
+        mapped.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
         let view = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
         take(&view)
     }
 
     /// Runs the layers once, in one pass, and measures the time. Waits for the device.
-    pub fn time(&self, layers: &[&Layer]) -> Result<Timing, Error> {
-        self.time_pass(|pass| layers.iter().for_each(|layer| layer.record(pass)))
+    pub async fn time_async(&self, layers: &[&Layer]) -> Result<Timing, Error> {
+        self.time_pass_async(|pass| layers.iter().for_each(|layer| layer.record(pass))).await
     }
 
     /// Runs what `record` records in one pass, and measures the time. Waits for the device.
-    pub fn time_pass(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<Timing, Error> {
+    pub async fn time_pass_async(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<Timing, Error> {
         let descriptor =
             wgpu::QuerySetDescriptor { label: Some("octconv timestamps"), ty: wgpu::QueryType::Timestamp, count: 2 };
         let queries = match self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             true => Some(self.scoped("creating timestamps", || self.device.create_query_set(&descriptor))?),
             false => None,
         };
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         self.submit(record, queries.as_ref())?;
-        self.wait()?;
+        self.wait().await?;
         let host = start.elapsed().as_secs_f64();
         let device = match &queries {
-            Some(queries) => Some(self.resolve(queries)?),
+            Some(queries) => Some(self.resolve(queries).await?),
             None => None,
         };
         Ok(Timing { device, host })
     }
 
-    fn resolve(&self, queries: &wgpu::QuerySet) -> Result<f64, Error> {
+    async fn resolve(&self, queries: &wgpu::QuerySet) -> Result<f64, Error> {
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
         let resolved = self.buffer("octconv timestamps", 16, usage)?;
         self.scoped("resolving timestamps", || {
@@ -371,7 +430,7 @@ impl Context {
             encoder.resolve_query_set(queries, 0..2, &resolved, 0);
             self.queue.submit([encoder.finish()]);
         })?;
-        let bytes = self.read_bytes(&resolved, 0, 16)?;
+        let bytes = self.read_bytes_async(&resolved, 0, 16).await?;
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
         Ok(ticks[1].saturating_sub(ticks[0]) as f64 * f64::from(self.queue.get_timestamp_period()) * 1e-9)
     }
@@ -385,7 +444,7 @@ impl Context {
         record: impl FnOnce(&mut wgpu::ComputePass<'_>),
         queries: Option<&wgpu::QuerySet>,
     ) -> Result<(), Error> {
-        scoped(&self.device, "submitting", || self.record_and_submit(record, queries))
+        self.engine.scoped("submitting", || self.record_and_submit(record, queries))
     }
 
     fn record_and_submit(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>), queries: Option<&wgpu::QuerySet>) {
@@ -402,13 +461,25 @@ impl Context {
         self.queue.submit([encoder.finish()]);
     }
 
-    fn wait(&self) -> Result<(), Error> {
-        self.poll("waiting", wgpu::PollType::wait_indefinitely())
+    /// Waits for all that was submitted. Natively that blocks: nothing else polls the device. In a browser it yields.
+    async fn wait(&self) -> Result<(), Error> {
+        if cfg!(target_arch = "wasm32") {
+            let (sender, receiver) = oneshot::channel();
+            self.queue.on_submitted_work_done(move || {
+                let _ = sender.send(());
+            });
+            // If the browser forgets to answer, what follows finds out.
+            let _ = receiver.await;
+            let settled = self.engine.settled().await;
+            self.check_lost(WAITING)?;
+            return settled;
+        }
+        self.poll(WAITING, wgpu::PollType::wait_indefinitely())
     }
 
     /// As the engine's function of this name, but a lost device is an error too: wgpu reports that to no scope.
     fn scoped<T>(&self, operation: &str, create: impl FnOnce() -> T) -> Result<T, Error> {
-        let created = scoped(&self.device, operation, create)?;
+        let created = self.engine.scoped(operation, create)?;
         self.poll(operation, wgpu::PollType::Poll)?;
         Ok(created)
     }
@@ -417,13 +488,19 @@ impl Context {
     fn poll(&self, operation: &str, poll: wgpu::PollType) -> Result<(), Error> {
         // If the driver loses the device during the poll, wgpu panics after it has called back.
         let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(poll)));
+        self.check_lost(operation)?;
         let operation = operation.to_string();
-        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match (lost, polled) {
-            (Some(message), _) => Err(Error::DeviceLost { operation, message }),
-            (None, Ok(Ok(_))) => Ok(()),
-            (None, Ok(Err(error))) => Err(Error::Gpu { operation, message: error.to_string() }),
-            (None, Err(_)) => Err(Error::DeviceLost { operation, message: "wgpu panicked".into() }),
+        match polled {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(Error::Gpu { operation, message: error.to_string() }),
+            Err(_) => Err(Error::DeviceLost { operation, message: "wgpu panicked".into() }),
+        }
+    }
+
+    fn check_lost(&self, operation: &str) -> Result<(), Error> {
+        match self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            Some(message) => Err(Error::DeviceLost { operation: operation.into(), message }),
+            None => Ok(()),
         }
     }
 }

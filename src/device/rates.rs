@@ -110,9 +110,8 @@ impl Rates {
         }
     }
 
-    /// One line for a file.
-    #[cfg(feature = "context")]
-    pub(crate) fn to_line(self) -> String {
+    /// One line of text, for keeping them.
+    pub fn to_line(self) -> String {
         // A whole pattern, so that the compiler names a new field here.
         let Self { multiply_adds, packed, matrix, bandwidth, cache, launch, latency, threads } = self;
         let numbers = [multiply_adds, packed, matrix, bandwidth, cache, launch, latency];
@@ -120,9 +119,8 @@ impl Rates {
         format!("{} {threads}", numbers.join(" "))
     }
 
-    /// Reads what [`Self::to_line`] wrote.
-    #[cfg(feature = "context")]
-    pub(crate) fn from_line(line: &str) -> Option<Self> {
+    /// Reads what [`Self::to_line`] wrote. `None` for anything else.
+    pub fn from_line(line: &str) -> Option<Self> {
         let (numbers, threads) = line.rsplit_once(' ')?;
         let numbers: Vec<f64> = numbers.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
         let &[multiply_adds, packed, matrix, bandwidth, cache, launch, latency] = numbers.as_slice() else {
@@ -179,7 +177,6 @@ mod tests {
         assert_eq!(wrong.or(Rates::NOMINAL), Rates { packed, launch, threads, cache, ..Rates::of_kind(true) });
     }
 
-    #[cfg(feature = "context")]
     #[test]
     fn a_line_has_all_rates() {
         let rates = Rates { packed: 1.0 / 3.0, threads: u64::MAX, ..Rates::of_kind(true) };

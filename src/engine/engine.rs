@@ -3,16 +3,16 @@
 //! Nothing here submits, polls, blocks, prints or installs a callback. Everything is `Send + Sync`.
 use super::layer::{Dispatch, Layer, PackedPart, PackedWeights};
 use super::pipelines::{Pipeline, Pipelines};
-use super::scope::{not_mapped, scoped};
+use super::scope::{Scopes, not_mapped};
 use super::tensors::{TensorBinding, Tensors, check_place, validate_tensors};
 use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity, Rates};
 use crate::dims::{Dims, InputSize};
 #[cfg(feature = "network")]
 use crate::error::BindingProblem;
 use crate::error::{Error, PlanMismatch, Presence};
+use crate::kernels::Step;
 use crate::kernels::job::TensorId;
 use crate::kernels::packing::Packing;
-use crate::kernels::{Access, Kernel, Step};
 use crate::layer::{Path, Spec, Weights};
 use crate::plan::{Choices, Options, Plan, Tuned, one_after_the_other};
 use std::collections::HashMap;
@@ -42,6 +42,9 @@ pub struct EngineOptions {
     pub rates: Option<Rates>,
     /// Facts of the adapter. Without them, matrix units are not used.
     pub adapter: AdapterFacts,
+    /// Who the device is, if it does not say so itself: see [`DeviceIdentity::of_measured`]. It decides which of the tuned
+    /// variants are this device's.
+    pub identity: Option<DeviceIdentity>,
     /// The variants that were measured to be the fastest, on this device and others. The planner's estimate decides for
     /// other layers.
     pub tuned: Option<Arc<Tuned>>,
@@ -82,12 +85,13 @@ struct Shared {
     choices: Choices,
     read_write: bool,
     pipelines: Pipelines,
+    scopes: Scopes,
 }
 
 impl Engine {
     /// An engine for `device`. It creates nothing on the device yet.
     pub fn new(device: &wgpu::Device, options: EngineOptions) -> Self {
-        let identity = DeviceIdentity::of(&device.adapter_info());
+        let identity = DeviceIdentity::of(&device.adapter_info()).or(options.identity);
         let choices = options.tuned.as_ref().zip(identity).and_then(|(tuned, identity)| tuned.choices(&identity));
         let variable = || std::env::var_os(CHECKED_VARIABLE).is_some_and(|value| value != "0" && !value.is_empty());
         let facts = DeviceFacts::of(device).with_adapter(&options.adapter);
@@ -106,6 +110,7 @@ impl Engine {
                 read_write: options.read_write,
                 choices: choices.cloned().unwrap_or_default(),
                 pipelines: Pipelines::new(device, options.checked.unwrap_or_else(variable), options.pipeline_cache),
+                scopes: Scopes::new(device),
             }),
         }
     }
@@ -136,6 +141,7 @@ impl Engine {
                 read_write: false,
                 // SAFETY: the caller says so.
                 pipelines: unsafe { pipelines.translated(translate) },
+                scopes: Scopes::new(device),
             }),
         }
     }
@@ -170,6 +176,29 @@ impl Engine {
         self.shared.pipelines.forget();
     }
 
+    /// Waits for what the device says about all that this engine and its networks have made since the last call, and
+    /// returns the first error. It is the same for clones of the engine.
+    ///
+    /// Natively errors come from the functions that make things, and this returns at once. A browser reports them later:
+    /// there, await this after [`Engine::compile`], [`Engine::pack`], [`Engine::bind`], `Model::compile` and what binds
+    /// textures. After an error, what was made since the last call is of no use, and all pipelines are forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gpu`] with the browser's message, for example about a shader that it refuses; [`Error::OutOfMemory`].
+    pub async fn settled(&self) -> Result<(), Error> {
+        let settled = self.shared.scopes.settled().await;
+        if settled.is_err() {
+            self.forget_pipelines();
+        }
+        settled
+    }
+
+    /// Runs `create`, and returns the error that wgpu raised meanwhile, if it is known by now. See [`Engine::settled`].
+    pub(crate) fn scoped<T>(&self, operation: &str, create: impl FnOnce() -> T) -> Result<T, Error> {
+        self.shared.scopes.scoped(operation, create)
+    }
+
     /// The tuned variants for this device.
     pub fn choices(&self) -> &Choices {
         &self.shared.choices
@@ -197,8 +226,9 @@ impl Engine {
     pub fn compile(&self, plan: &Plan) -> Result<(), Error> {
         self.check_fits(plan)?;
         plan.steps.iter().try_for_each(|step| {
-            let kernel = if self.shared.read_write { self.sharing(step, |_| true) } else { step.kernel.clone() };
-            self.shared.pipelines.pipeline(&kernel).map(drop)
+            let buffers: Vec<Option<u32>> = vec![None; step.tensors.len()];
+            let kernel = step.kernel_in(&buffers, self.shared.read_write);
+            self.shared.pipelines.pipeline(&kernel, &self.shared.scopes).map(drop)
         })
     }
 
@@ -354,14 +384,8 @@ impl Engine {
     fn scratch(&self, size: u64) -> Result<wgpu::Buffer, Error> {
         let (label, usage) = (Some("octconv scratch"), wgpu::BufferUsages::STORAGE);
         let descriptor = wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false };
-        let device = &self.shared.device;
-        scoped(device, &format!("creating scratch of {size} bytes"), || device.create_buffer(&descriptor))
-    }
-
-    /// The kernel of a step, with those of its tensors bound as if it wrote them for which `shared` is true, counted from 0.
-    /// Not its weights, which drivers load faster if they know that nobody writes them.
-    fn sharing(&self, step: &Step, shared: impl Fn(usize) -> bool) -> Kernel {
-        step.kernel.sharing(|i| step.tensors[i] != TensorId::Weights && shared(i))
+        let operation = format!("creating scratch of {size} bytes");
+        self.scoped(&operation, || self.shared.device.create_buffer(&descriptor))
     }
 
     /// Binds a step to its uniform and to the buffers that `bind` gives for its tensors. What the step reads may lie in one
@@ -392,24 +416,18 @@ impl Engine {
             wgpu::BindingResource::Buffer(binding) => Some(binding.buffer),
             _ => None,
         };
-        let written: Vec<_> = step.kernel.accesses().iter().map(|&access| access == Access::Write).collect();
-        let with_written = |i: usize| {
-            self.shared.read_write
-                || (0..bound.len()).any(|other| written[other] && buffer(other).is_some() && buffer(other) == buffer(i))
-        };
-        let shares = (0..bound.len()).any(|i| !written[i] && with_written(i));
-        let kernel = if shares { &self.sharing(step, with_written) } else { &step.kernel };
+        let buffers: Vec<_> = (0..bound.len()).map(buffer).collect();
+        let kernel = &step.kernel_in(&buffers, self.shared.read_write);
 
-        let Pipeline { pipeline, layout } = self.shared.pipelines.pipeline(kernel)?;
+        let Pipeline { pipeline, layout } = self.shared.pipelines.pipeline(kernel, &self.shared.scopes)?;
         let uniform = wgpu::BindingResource::Buffer(uniform);
         let entry = |(binding, resource)| wgpu::BindGroupEntry { binding, resource };
         let entries: Vec<_> = (0..).zip(std::iter::once(uniform).chain(bound)).map(entry).collect();
         let name = step.kernel.name();
         let label = format!("octconv {name}");
         let descriptor = wgpu::BindGroupDescriptor { label: Some(&label), layout: &layout, entries: &entries };
-        let bind_group = scoped(&self.shared.device, &format!("binding {name}"), || {
-            self.shared.device.create_bind_group(&descriptor)
-        })?;
+        let operation = format!("binding {name}");
+        let bind_group = self.scoped(&operation, || self.shared.device.create_bind_group(&descriptor))?;
         Ok(Dispatch { pipeline, bind_group, grid: [step.grid.x, step.grid.y] })
     }
 
@@ -427,7 +445,7 @@ impl Engine {
             mapped_at_creation: true,
         };
         let operation = format!("creating {label} of {} bytes", bytes.len());
-        let buffer = scoped(&self.shared.device, &operation, || self.shared.device.create_buffer(&descriptor))?;
+        let buffer = self.scoped(&operation, || self.shared.device.create_buffer(&descriptor))?;
         let mut view = buffer.slice(..).get_mapped_range_mut().map_err(|error| not_mapped(&operation, error))?;
         view.slice(..bytes.len()).copy_from_slice(bytes);
         drop(view);

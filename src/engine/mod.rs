@@ -18,7 +18,7 @@ pub use layer::{Layer, PackedWeights};
 #[cfg(feature = "network")]
 pub(crate) use marks::Marker;
 pub use marks::Marks;
-#[cfg(any(feature = "context", feature = "network"))]
-pub(crate) use scope::scoped;
+#[cfg(all(feature = "context", not(target_arch = "wasm32")))]
+pub(crate) use scope::Scopes;
 pub use tensors::{TensorBinding, TensorView, Tensors};
 pub use textures::{TextureDispatch, TexturePlace};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::scope::scoped;
+use super::scope::Scopes;
 use crate::error::Error;
 use crate::kernels::{Access, Kernel};
 
@@ -53,18 +53,18 @@ impl Pipelines {
     }
 
     /// The pipeline of a kernel, which is made if it does not exist yet.
-    pub(super) fn pipeline(&self, kernel: &Kernel) -> Result<Pipeline, Error> {
+    pub(super) fn pipeline(&self, kernel: &Kernel, scopes: &Scopes) -> Result<Pipeline, Error> {
         let lock = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipeline) = lock().get(kernel) {
             return Ok(pipeline.clone());
         }
         // Compiled outside of the lock, so that threads can compile at the same time. If two make the same pipeline,
         // both use the first one.
-        let pipeline = self.create_pipeline(kernel)?;
+        let pipeline = self.create_pipeline(kernel, scopes)?;
         Ok(lock().entry(kernel.clone()).or_insert(pipeline).clone())
     }
 
-    fn create_pipeline(&self, kernel: &Kernel) -> Result<Pipeline, Error> {
+    fn create_pipeline(&self, kernel: &Kernel, scopes: &Scopes) -> Result<Pipeline, Error> {
         let device = &self.device;
         let name = kernel.name();
         let label = format!("octconv {name}");
@@ -78,7 +78,7 @@ impl Pipelines {
         let uniform = buffer(wgpu::BufferBindingType::Uniform);
         let bound = std::iter::once(uniform).chain(kernel.accesses().into_iter().map(binding_type));
         let entries: Vec<_> = (0..).zip(bound).map(entry).collect();
-        scoped(&self.device, &format!("compiling {name}"), || {
+        scopes.scoped_with_shader(&format!("compiling {name}"), || {
             let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
             let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label,
@@ -97,7 +97,7 @@ impl Pipelines {
                 },
                 cache: self.cache.as_ref(),
             });
-            Pipeline { pipeline, layout }
+            (Pipeline { pipeline, layout }, Some(module))
         })
     }
 

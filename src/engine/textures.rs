@@ -4,7 +4,6 @@ use std::num::NonZeroU64;
 
 use super::engine::Engine;
 use super::layer::Dispatch;
-use super::scope::scoped;
 use super::tensors::{TensorView, check_place};
 use crate::device::check_size;
 use crate::error::Error;
@@ -173,7 +172,7 @@ impl Engine {
             array_layer_count: Some(1),
             ..Default::default()
         };
-        let view = scoped(self.device(), "viewing a texture", || texture.texture.create_view(&descriptor))?;
+        let view = self.scoped("viewing a texture", || texture.texture.create_view(&descriptor))?;
         let view = wgpu::BindingResource::TextureView(&view);
         let TensorView { buffer, offset, .. } = tensor;
         let binding = wgpu::BufferBinding { buffer, offset, size: NonZeroU64::new(tensor.bytes()) };

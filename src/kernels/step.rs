@@ -1,5 +1,8 @@
 //! One dispatch, ready to be bound.
 
+use std::borrow::Cow;
+
+use super::access::Access;
 use super::job::TensorId;
 pub(crate) use super::kernel::Kernel;
 use super::packing::Packing;
@@ -62,5 +65,19 @@ impl Step {
     pub(crate) fn new(kernel: Kernel, shape: &impl bytemuck::NoUninit, tensors: Vec<TensorId>, grid: Grid) -> Self {
         let shape = bytemuck::bytes_of(shape).to_vec();
         Self { grid, shape, tensors, packing: None, f16_terms: 0, work: Work::default(), kernel }
+    }
+    /// Its kernel if its tensors lie in these buffers, in the order of their bindings: what it reads may lie in one with what
+    /// it writes, and is then bound as if it were written. With `read_write` everything is, whatever its buffer. But not the
+    /// weights, which drivers load faster if they know that nobody writes them.
+    pub(crate) fn kernel_in<B: PartialEq>(&self, buffers: &[Option<B>], read_write: bool) -> Cow<'_, Kernel> {
+        let written: Vec<_> = self.kernel.accesses().iter().map(|&access| access == Access::Write).collect();
+        let with_written = |i: usize| {
+            let same = |other: usize| written[other] && buffers[other].is_some() && buffers[other] == buffers[i];
+            read_write || (0..buffers.len()).any(same)
+        };
+        if !(0..buffers.len()).any(|i| !written[i] && with_written(i)) {
+            return Cow::Borrowed(&self.kernel);
+        }
+        Cow::Owned(self.kernel.sharing(|i| self.tensors[i] != TensorId::Weights && with_written(i)))
     }
 }

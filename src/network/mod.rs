@@ -7,6 +7,7 @@ mod checkpoint;
 mod description;
 mod graph;
 mod model;
+mod pack;
 mod plan;
 #[cfg(feature = "context")]
 mod run;
@@ -20,4 +21,8 @@ pub(crate) use graph::Scale;
 pub use graph::{Graph, NetworkCost, Role, TensorSpec, ValueShape};
 pub(crate) use graph::{GraphNode, Task, ValueId};
 pub use model::{Inference, Model, Progress, ValueView};
+#[cfg(feature = "export")]
+pub(crate) use pack::pack;
 pub use plan::{NetworkLayer, NetworkOptions, NetworkPlan, Stage};
+#[cfg(feature = "export")]
+pub(crate) use plan::{Params, Part};

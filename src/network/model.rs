@@ -3,15 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::checkpoint::Checkpoint;
-use super::graph::{Graph, GraphNode, INPUT_ID, Kind, Task, ValueId};
+use super::graph::{Graph, INPUT_ID, ValueId};
+use super::pack::pack;
 use super::plan::{NetworkOptions, NetworkPlan, Params, Part, PlannedStep};
 use crate::dims::InputSize;
-use crate::engine::{Dispatch, Engine, Marker, Marks, TensorBinding, TensorView, scoped};
+use crate::engine::{Dispatch, Engine, Marker, Marks, TensorBinding, TensorView};
 use crate::error::Error;
 use crate::kernels::job::TensorId;
-use crate::kernels::packing::check_range;
-use crate::kernels::{excite, linear, scale};
-use crate::layer::{Path, Weights};
 use crate::precision::Dtype;
 
 /// A network with its weights on a device. Inferences of all sizes share weights and pipelines.
@@ -112,7 +110,7 @@ impl Model {
             let label = format!("octconv activations {i}");
             let descriptor = wgpu::BufferDescriptor { label: Some(&label), size, usage, mapped_at_creation: false };
             let operation = format!("creating buffer {} of {count} for activations, of {size} bytes", i + 1);
-            scoped(device, &operation, || device.create_buffer(&descriptor))
+            self.engine.scoped(&operation, || device.create_buffer(&descriptor))
         });
         plan.check_fits(&self.graph, self.engine.facts())?;
         let buffers = buffers.collect::<Result<Vec<_>, Error>>()?;
@@ -203,60 +201,11 @@ impl Model {
         if let Some((.., buffer)) = lock().iter().find(known) {
             return Ok(buffer.clone());
         }
-        let bytes = self.pack(&self.graph.nodes[node], params)?;
+        let bytes = pack(&self.graph, &self.checkpoint, node, params)?;
         let label = format!("octconv weights {}", self.graph.nodes[node].name);
         let buffer = self.engine.buffer_with(&label, wgpu::BufferUsages::STORAGE, &bytes)?;
         lock().push((node, params.clone(), buffer.clone()));
         Ok(buffer)
-    }
-
-    fn pack(&self, node: &GraphNode, params: &Params) -> Result<Vec<u8>, Error> {
-        let eps = self.graph.network.norm_eps;
-        match (params, &node.task) {
-            (Params::Conv(packing), Task::Conv { spec, .. }) => {
-                let weights = self.checkpoint.conv_weights(&node.name, eps);
-                weights.validate(spec)?;
-                packing.pack(spec, &weights)
-            }
-            (Params::Doubled(packing, spec, low), Task::Conv { spec: plain, .. }) => {
-                let weights = self.checkpoint.conv_weights(&node.name, eps);
-                let (high, low) = weights.apart(plain, low);
-                let weights = Weights { w_hh: spec.has(Path::HH).then_some(&high), w_lh: Some(&low), ..weights };
-                weights.validate(spec)?;
-                packing.pack(spec, &weights).map_err(|error| match error {
-                    // What the checkpoint calls it.
-                    Error::Argument { name: "w_lh", value, allowed } => {
-                        Error::Argument { name: "w_hh", value, allowed }
-                    }
-                    error => error,
-                })
-            }
-            (Params::Norm(frequency), _) => {
-                let pairs = self.checkpoint.factors(&node.name, *frequency, eps)?.unwrap_or_default();
-                for (channel, &(factor, shift)) in pairs.iter().enumerate() {
-                    check_range("factor", channel, factor, Dtype::F32)?;
-                    check_range("shift", channel, shift, Dtype::F32)?;
-                }
-                Ok(scale::pack(pairs.into_iter().map(|(factor, shift)| (factor as f32, shift as f32))))
-            }
-            (Params::Excite, _) => {
-                let tensor = |name: &str| self.checkpoint.get(&format!("{}.{name}", node.name)).unwrap_or_default();
-                let affine = |part: &str| (tensor(&format!("{part}.weight")), tensor(&format!("{part}.bias")));
-                Ok(excite::pack(affine("squeeze"), &["excite_h", "excite_l"].map(affine)))
-            }
-            (Params::Linear(dtype), _) => {
-                let Kind::Vector(outputs) = node.kind else { return Ok(Vec::new()) };
-                let Kind::Vector(inputs) = self.graph.kind(node.inputs[0]) else { return Ok(Vec::new()) };
-                let weight = self.checkpoint.get(&format!("{}.weight", node.name)).unwrap_or_default();
-                let bias = self.checkpoint.get(&format!("{}.bias", node.name));
-                for (channel, row) in weight.chunks(inputs.max(1) as usize).enumerate() {
-                    let largest = row.iter().fold(0.0, |most: f32, w| most.max(w.abs()));
-                    check_range("weight", channel, largest.into(), *dtype)?;
-                }
-                linear::pack(weight, bias, outputs as usize, inputs as usize, *dtype)
-            }
-            (Params::Conv(_) | Params::Doubled(..), _) => Ok(Vec::new()),
-        }
     }
 }
 

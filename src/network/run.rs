@@ -8,16 +8,25 @@ use crate::error::Error;
 impl Inference {
     /// Writes the input `[n, c, t, h, w]`, runs the network in one submission, waits, and returns the answer.
     ///
-    /// The answer is that of [`ValueView::read`].
+    /// The answer is that of [`ValueView::read_async`].
     ///
     /// # Errors
     ///
     /// [`Error::Length`] if `input` has another length; [`Error::Gpu`] if the device refuses something;
     /// [`Error::OutOfMemory`] and [`Error::DeviceLost`].
-    pub fn run(&self, context: &Context, input: &[f32]) -> Result<Vec<f32>, Error> {
+    pub async fn run_async(&self, context: &Context, input: &[f32]) -> Result<Vec<f32>, Error> {
         self.write_input(context, input)?;
-        context.run_pass(|pass| self.record(pass))?;
-        self.output().map_or(Ok(Vec::new()), |value| value.read(context))
+        context.run_pass_async(|pass| self.record(pass)).await?;
+        match self.output() {
+            Some(value) => value.read_async(context).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// [`Inference::run_async`], which it blocks on.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn run(&self, context: &Context, input: &[f32]) -> Result<Vec<f32>, Error> {
+        pollster::block_on(self.run_async(context, input))
     }
 
     /// Writes the input `[n, c, t, h, w]` for all following submissions.
@@ -39,13 +48,23 @@ impl Inference {
 impl ValueView<'_> {
     /// Reads the elements of the vectors; or those of the map's high frequency, then those of its low frequency. Waits
     /// for the device.
-    pub fn read(&self, context: &Context) -> Result<Vec<f32>, Error> {
+    pub async fn read_async(&self, context: &Context) -> Result<Vec<f32>, Error> {
         let views = match *self {
             Self::Map { high, low } => [high, low],
             Self::Vector(vector) => [Some(vector), None],
         };
-        let read = |view: TensorView| context.read(view.buffer, view.offset, view.dims.elements(), view.dtype);
-        let parts = views.into_iter().flatten().map(read).collect::<Result<Vec<_>, Error>>()?;
-        Ok(parts.concat())
+        let mut values = Vec::new();
+        for TensorView { buffer, offset, dims, dtype, .. } in views.into_iter().flatten() {
+            let part = context.read_async(buffer, offset, dims.elements(), dtype).await?;
+            // The first part becomes the answer, which often has no other.
+            values = if values.is_empty() { part } else { [values, part].concat() };
+        }
+        Ok(values)
+    }
+
+    /// [`ValueView::read_async`], which it blocks on.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read(&self, context: &Context) -> Result<Vec<f32>, Error> {
+        pollster::block_on(self.read_async(context))
     }
 }

@@ -1,8 +1,8 @@
 //! Measuring which variant of a layer is the fastest on the device at hand.
 //!
-//! The planner only estimates. [`tune`] takes the best few of its candidates, runs them on the same random data,
+//! The planner only estimates. [`tune_async`] takes the best few of its candidates, runs them on the same random data,
 //! compares their outputs, and times them one after another. What it finds goes into a [`Tuned`](crate::Tuned), which
-//! planners follow. Times are those of [`Context::time`]: on the device if it has timestamp queries, or else on the
+//! planners follow. Times are those of [`Context::time_async`]: on the device if it has timestamp queries, or else on the
 //! host.
 
 use super::random_layer::RandomLayer;
@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::layer::Spec;
 use crate::plan::{Options, Plan, Strategy};
 
-/// How many candidates [`tune`] tries, and how long.
+/// How many candidates [`tune_async`] tries, and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
     /// The most candidates. The best of each family is tried in addition, even if that makes more.
@@ -46,7 +46,7 @@ const WORTH_CONFIRMING: f64 = 1.1;
 /// The planner's choice stays unless another takes at most this part of its time. A smaller difference is noise.
 const WORTH_CHANGING: f64 = 0.98;
 
-/// How far [`tune`] has come. A step is a candidate that has run, then a round, and last the second race.
+/// How far [`tune_async`] has come. A step is a candidate that has run, then a round, and last the second race.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
@@ -92,7 +92,7 @@ pub struct Trial {
     pub relative: f64,
 }
 
-/// The result of [`tune`].
+/// The result of [`tune_async`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TuneOutcome {
@@ -134,7 +134,7 @@ impl TuneOutcome {
 /// - The error of the planner's choice, if the device refuses every candidate.
 /// - [`Error::Tune`] if no candidate gives usable numbers.
 /// - [`Error::DeviceLost`].
-pub fn tune(
+pub async fn tune_async(
     context: &Context,
     spec: &Spec,
     size: InputSize,
@@ -148,13 +148,14 @@ pub fn tune(
     let mut layers = Vec::new();
     let mut outputs = Vec::new();
     for (i, plan) in plans.iter().enumerate() {
-        let run = |data: &RandomLayer| {
+        let run = async |data: &RandomLayer| {
             let layer = data.bind(context, plan)?;
+            context.engine().settled().await?;
             data.poison(context)?;
-            context.run(&[&layer])?;
-            Ok::<_, Error>((layer, data.outputs(context)?))
+            context.run_async(&[&layer]).await?;
+            Ok::<_, Error>((layer, data.outputs(context).await?))
         };
-        match run(&data) {
+        match run(&data).await {
             Ok((layer, found)) => {
                 layers.push(Ok(layer));
                 outputs.push(Some(found));
@@ -173,7 +174,8 @@ pub fn tune(
     }
     drop(outputs);
     let running: Vec<Option<&Layer>> = layers.iter().map(|layer| layer.as_ref().ok()).collect();
-    let mut samples = race(context, &running, effort, |round| progress(Progress { done: plans.len() + round, of }))?;
+    let mut samples =
+        race(context, &running, effort, |round| progress(Progress { done: plans.len() + round, of })).await?;
 
     let pivot = running.iter().position(Option::is_some);
     let mut ratios: Vec<Vec<f64>> = samples.iter().map(|t| ratios(t, pivot.map_or(&[], |i| &samples[i]))).collect();
@@ -189,7 +191,7 @@ pub fn tune(
             // The pivot is the first candidate that runs, so it is also the first finalist.
             let finalists: Vec<usize> = all.into_iter().filter(|&i| i == pivot || relative[i] <= close).collect();
             let again: Vec<Option<&Layer>> = finalists.iter().map(|&i| running[i]).collect();
-            let again = race(context, &again, effort, |_| {})?;
+            let again = race(context, &again, effort, |_| {}).await?;
             let first = again[0].clone();
             for (&i, times) in finalists.iter().zip(again) {
                 ratios[i].extend(self::ratios(&times, &first));
@@ -212,6 +214,19 @@ pub fn tune(
         Err(Dropped::Refused(error)) => Err(error.clone()),
         Err(Dropped::Wrong(difference)) => Err(Error::Tune { problem: difference.to_string() }),
     }
+}
+
+/// [`tune_async`], which it blocks on.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn tune(
+    context: &Context,
+    spec: &Spec,
+    size: InputSize,
+    options: &Options,
+    effort: &Effort,
+    progress: impl FnMut(Progress),
+) -> Result<TuneOutcome, Error> {
+    pollster::block_on(tune_async(context, spec, size, options, effort, progress))
 }
 
 /// `times` divided by those of the pivot, round by round, for the rounds that both have.
@@ -267,7 +282,7 @@ fn contenders(
 }
 
 /// Seconds of each layer in each round. Empty for a layer that does not run.
-fn race(
+async fn race(
     context: &Context,
     layers: &[Option<&Layer>],
     effort: &Effort,
@@ -278,7 +293,7 @@ fn race(
     for layer in layers {
         let once = match layer {
             // All layers have run before, so kernels are compiled. This run only raises the clock.
-            Some(layer) => context.time(&[layer])?.device_or_host(),
+            Some(layer) => context.time_async(&[layer]).await?.device_or_host(),
             None => least,
         };
         repeats.push(((least / once.max(1e-9)).ceil() as usize).clamp(1, MOST_REPEATS));
@@ -292,7 +307,7 @@ fn race(
             let &Some(layer) = layer else { continue };
             // The pivot is timed in every round, because the times of the others are divided by its times.
             if round < ROUNDS_OF_GRACE || i == pivot || relative[i] <= HOPELESS * least {
-                let seconds = context.time(&vec![layer; repeats[i]])?.device_or_host();
+                let seconds = context.time_async(&vec![layer; repeats[i]]).await?.device_or_host();
                 samples[i].push(seconds / repeats[i] as f64);
             }
         }

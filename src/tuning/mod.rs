@@ -5,6 +5,8 @@ mod measure;
 mod random_layer;
 mod referee;
 
-pub use measure::{Dropped, Effort, Progress, Trial, TuneOutcome, tune};
+#[cfg(not(target_arch = "wasm32"))]
+pub use measure::tune;
+pub use measure::{Dropped, Effort, Progress, Trial, TuneOutcome, tune_async};
 pub use random_layer::RandomLayer;
 pub use referee::Difference;

@@ -100,8 +100,12 @@ impl RandomLayer {
     }
 
     /// The outputs, in the order of the plan's tensors.
-    pub(super) fn outputs(&self, context: &Context) -> Result<Vec<Vec<f32>>, Error> {
-        self.written().map(|(_, dims, _, buffer)| context.read(buffer, 0, dims.elements(), self.dtype)).collect()
+    pub(super) async fn outputs(&self, context: &Context) -> Result<Vec<Vec<f32>>, Error> {
+        let mut outputs = Vec::new();
+        for (_, dims, _, buffer) in self.written() {
+            outputs.push(context.read_async(buffer, 0, dims.elements(), self.dtype).await?);
+        }
+        Ok(outputs)
     }
 
     /// Id and shape of each of [`Self::outputs`].

@@ -141,7 +141,7 @@ mod tests {
             let layer = data.bind(&context, plan).unwrap();
             data.poison(&context).unwrap();
             context.run(&[&layer]).unwrap();
-            Some(data.outputs(&context).unwrap())
+            Some(pollster::block_on(data.outputs(&context)).unwrap())
         };
         let outputs = plans.iter().map(run).collect();
         (plans, data, outputs)

@@ -20,7 +20,7 @@ impl Case {
     /// # Errors
     ///
     /// If the library or the device refuses the case. A wrong value is no error but [`Outcome::failure`].
-    pub fn run(&self, context: &Context) -> Result<Outcome, Error> {
+    pub async fn run_async(&self, context: &Context) -> Result<Outcome, Error> {
         let engine = context.engine();
         let plan = engine.plan(&self.spec, self.size, &self.options)?;
         let data = Data::new(self, &plan);
@@ -60,7 +60,8 @@ impl Case {
             scratch: binding(TensorId::Scratch(0)),
         };
         let layer = engine.bind(&plan, &packed, &tensors)?;
-        context.run(&[&layer])?;
+        engine.settled().await?;
+        context.run_async(&[&layer]).await?;
 
         let inputs = data.inputs();
         let expected = reference::octave_conv(&self.spec, self.size, &weights, &inputs)?;
@@ -75,7 +76,7 @@ impl Case {
         let mut outcome = Outcome { variant: plan.variant(), kernels: plan.kernels(), worst: 0.0, failure: None };
         for &(id, dims, written) in &interface {
             let Some((buffer, offset, before)) = memory.place(id) else { continue };
-            let after = context.read_bytes(buffer, offset, before.len() as u64)?;
+            let after = context.read_bytes_async(buffer, offset, before.len() as u64).await?;
             if !written {
                 if after != *before {
                     outcome.failure = Some(format!("{} is an input and has changed", id.name()));
@@ -118,13 +119,19 @@ impl Case {
             }
         }
         if let Some((buffer, offset, before)) = memory.place(TensorId::Scratch(0)) {
-            let after = context.read_bytes(buffer, offset, before.len() as u64)?;
+            let after = context.read_bytes_async(buffer, offset, before.len() as u64).await?;
             let guards = |bytes: &[u8]| [&bytes[..guard as usize], &bytes[bytes.len() - guard as usize..]].concat();
             if guards(&after) != guards(before) {
                 outcome.failure = Some("scratch: something wrote around it".into());
             }
         }
         Ok(outcome)
+    }
+
+    /// [`Case::run_async`], which it blocks on.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn run(&self, context: &Context) -> Result<Outcome, Error> {
+        pollster::block_on(self.run_async(context))
     }
 
     fn slice(&self, id: TensorId) -> Option<Slice> {

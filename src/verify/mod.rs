@@ -44,6 +44,7 @@ mod data;
 mod draw;
 #[cfg(feature = "network")]
 mod network;
+#[cfg(not(target_arch = "wasm32"))]
 mod soak;
 mod values;
 
@@ -52,8 +53,11 @@ use std::collections::HashSet;
 use crate::context::Context;
 use crate::error::Error;
 pub use case::{Case, Outcome};
+#[cfg(all(feature = "network", not(target_arch = "wasm32")))]
+pub use network::run_networks;
 #[cfg(feature = "network")]
-pub use network::{NetworkCase, NetworkOutcome, run_networks};
+pub use network::{NetworkCase, NetworkOutcome, run_networks_async};
+#[cfg(not(target_arch = "wasm32"))]
 pub use soak::{Growth, Objects, Soak, SoakRound, soak};
 pub use values::Values;
 
@@ -75,18 +79,41 @@ pub struct Ran<'a> {
 
 /// Runs a random layer per seed: a random case of it, and up to `alike` more that run the same kernels, because it is
 /// compiling that takes long. Calls `report` after each case, and stops if it returns false.
-pub fn run(
+pub async fn run_async(
     context: &Context,
     seeds: impl IntoIterator<Item = u64>,
     alike: usize,
     report: impl FnMut(&Ran<'_>) -> bool,
 ) {
     let cases = seeds.into_iter().map(|seed| Case::random(context, seed));
-    run_cases(context, cases, alike, report);
+    run_cases_async(context, cases, alike, report).await;
 }
 
-/// As [`run`], with the first case of each layer from the caller. [`Case::random_of`] draws one for a family of kernels.
+/// [`run_async`], which it blocks on.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn run(
+    context: &Context,
+    seeds: impl IntoIterator<Item = u64>,
+    alike: usize,
+    report: impl FnMut(&Ran<'_>) -> bool,
+) {
+    pollster::block_on(run_async(context, seeds, alike, report));
+}
+
+/// [`run_cases_async`], which it blocks on.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn run_cases(
+    context: &Context,
+    cases: impl IntoIterator<Item = Case>,
+    alike: usize,
+    report: impl FnMut(&Ran<'_>) -> bool,
+) {
+    pollster::block_on(run_cases_async(context, cases, alike, report));
+}
+
+/// As [`run_async`], with the first case of each layer from the caller. [`Case::random_of`] draws one for a family of
+/// kernels.
+pub async fn run_cases_async(
     context: &Context,
     cases: impl IntoIterator<Item = Case>,
     alike: usize,
@@ -99,7 +126,7 @@ pub fn run_cases(
         kernels.extend(plan.iter().flat_map(|plan| plan.sources()).map(|source| crc32fast::hash(source.as_bytes())));
         let others = first.alike(context, alike);
         for (index, case) in [first].iter().chain(&others).enumerate() {
-            let outcome = case.run(context);
+            let outcome = case.run_async(context).await;
             if !report(&Ran { seed, index, case, outcome: &outcome, kernels: kernels.len() }) {
                 return;
             }

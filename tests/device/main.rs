@@ -11,6 +11,7 @@ mod emulated;
 mod emulation;
 mod errors;
 mod exhausted;
+mod export;
 mod matrix;
 mod network_plan;
 mod networks;

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod cifar;
+mod export;
 mod networks_random;
 mod networks_reference;
 mod operations;

@@ -161,13 +161,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// What the JSON of a file describes.
-enum FileForm {
+pub enum FileForm {
     Network,
     Layer,
     List,
 }
 
-fn form(text: &str) -> Result<FileForm> {
+pub fn form(text: &str) -> Result<FileForm> {
     if text.trim_start().starts_with('[') {
         return Ok(FileForm::List);
     }

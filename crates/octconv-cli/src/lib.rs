@@ -16,6 +16,7 @@ mod cost;
 mod cost_network;
 mod device;
 mod evaluate;
+mod export;
 mod features;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -73,6 +74,7 @@ enum Command {
     Evaluate(evaluate::Args),
     Import(import::Args),
     Octave(octave::Args),
+    Export(export::Args),
     Run(run::Args),
     Info(info::Args),
     Verify(verify::Args),
@@ -115,6 +117,7 @@ fn start(command: &Command) -> Result<ExitCode> {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Import(args) => import::run(args),
         Command::Octave(args) => octave::run(args),
+        Command::Export(args) => export::run(args),
         Command::Run(args) => run::run(args),
         Command::Info(args) => info::run(args),
         Command::Verify(args) => verify::run(args),

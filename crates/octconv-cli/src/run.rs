@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// The input of a file, and its size.
-fn read_input(path: &Path, limits: Limits) -> Result<(InputSize, Vec<f32>)> {
+pub fn read_input(path: &Path, limits: Limits) -> Result<(InputSize, Vec<f32>)> {
     let tensors = weights::read(path, limits)?.checkpoint.tensors;
     input_of(tensors).with_context(|| format!("reading {}", shown_path(path)))
 }

@@ -56,6 +56,30 @@ fn every_file_validates_by_itself() {
     }
 }
 
+/// WGSL sets a variable without a value to zero each time that its declaration is reached. SwiftShader in Chromium 148 does
+/// that only the first time, if the variable is declared in a loop.
+#[test]
+fn variables_in_loops_have_a_value() {
+    // Browsers cannot run these, and matrices have no zero value.
+    for &(name, source) in FILES.iter().filter(|(name, _)| !name.starts_with("matrix/")) {
+        // For each open block, whether it is in a loop.
+        let mut blocks = vec![false];
+        for line in source.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
+            let in_loop = blocks.last() == Some(&true);
+            let bare = line.starts_with("var ") && !line.contains('=');
+            assert!(!(in_loop && bare), "shaders/{name}.wgsl: {line}");
+            let begins = ["for ", "while ", "loop "].iter().any(|word| line.starts_with(word));
+            for c in line.chars() {
+                match c {
+                    '{' => blocks.push(in_loop || begins),
+                    '}' => drop(blocks.pop()),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn renames_what_an_instance_declares() {
     let files = [

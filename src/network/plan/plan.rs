@@ -28,6 +28,9 @@ pub struct NetworkPlan {
     pub(crate) places: Vec<Place>,
     pub(crate) steps: Vec<PlannedStep>,
     layers: Vec<PlannedLayer>,
+    /// Bytes of each tensor.
+    #[cfg(feature = "export")]
+    pub(crate) tensor_bytes: Vec<u64>,
     /// Where each tensor lies, and the sizes of the buffers.
     pub(crate) memory: memory::Assignment,
     live_bytes: u64,
@@ -100,7 +103,20 @@ impl NetworkPlan {
         let live_bytes = memory::live_bytes(&lifetimes);
         let memory = memory::assign(&lifetimes, alignment, facts.limits.max_buffer_size, options.one_buffer);
         let (graph, options, facts) = (graph.clone(), options.clone(), facts.clone());
-        Ok(Self { graph, options, facts, size, shapes, places, steps, layers, memory, live_bytes })
+        Ok(Self {
+            graph,
+            options,
+            facts,
+            size,
+            shapes,
+            places,
+            steps,
+            layers,
+            #[cfg(feature = "export")]
+            tensor_bytes: tensors,
+            memory,
+            live_bytes,
+        })
     }
 
     /// Refuses a plan of another network or for a device with other facts. Its kernels check no bounds, and would read

@@ -45,12 +45,13 @@ impl NetworkCase {
     /// # Errors
     ///
     /// If the library or the device refuses the network. A wrong value is no error but [`NetworkOutcome::failure`].
-    pub fn run(&self, context: &Context) -> Result<NetworkOutcome, Error> {
+    pub async fn run_async(&self, context: &Context) -> Result<NetworkOutcome, Error> {
         let graph = Graph::new(&self.network)?;
         let checkpoint = Checkpoint::random(&graph, self.seed);
         let model = Model::new(context.engine(), graph, checkpoint)?;
         let plan = self.plan(model.graph(), context.engine().facts())?;
         let inference = model.compile(plan, |_| {})?;
+        context.engine().settled().await?;
         let dims =
             Dims { n: self.size.n, c: self.network.input.channels, t: self.size.t, h: self.size.h, w: self.size.w };
         let input = random_input(dims.elements() as usize, self.seed);
@@ -58,11 +59,10 @@ impl NetworkCase {
         for buffer in inference.activations() {
             context.write_bytes(buffer, 0, &vec![0xff; buffer.size() as usize])?;
         }
-        let answer = inference.run(context, &input)?;
+        let answer = inference.run_async(context, &input).await?;
 
-        let mut outcome = self.compare(context, &model, &inference, Tensor::new(dims, &input))?;
-        context.run_pass(|pass| inference.record(pass))?;
-        let again = inference.output().map_or(Ok(Vec::new()), |value| value.read(context))?;
+        let mut outcome = self.compare(context, &model, &inference, Tensor::new(dims, &input)).await?;
+        let again = inference.run_async(context, &input).await?;
         let same = answer.iter().zip(&again).all(|(a, b)| a.to_bits() == b.to_bits());
         if outcome.failure.is_none() && !same {
             outcome.failure = Some("the answer of a second run differs".into());
@@ -70,7 +70,13 @@ impl NetworkCase {
         Ok(outcome)
     }
 
-    fn compare(
+    /// [`NetworkCase::run_async`], which it blocks on.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn run(&self, context: &Context) -> Result<NetworkOutcome, Error> {
+        pollster::block_on(self.run_async(context))
+    }
+
+    async fn compare(
         &self,
         context: &Context,
         model: &Model,
@@ -93,7 +99,7 @@ impl NetworkCase {
                 errors.push(Some(bound));
                 continue;
             };
-            let found = view.read(context)?;
+            let found = view.read_async(context).await?;
             outcome.compare(&described.name, &found, &expected, &bound);
             let (value, exact) = of_device(plan.shapes()[index + 1], &found);
             values.push(Some(value));

@@ -71,17 +71,27 @@ pub struct NetworkOutcome {
 /// Runs one random network per seed, and calls `report(seed, case, outcome)` after each. Stops if `report` returns false.
 ///
 /// The outcome is an error if the library or the device refuses the case.
-pub fn run_networks(
+pub async fn run_networks_async(
     context: &Context,
     seeds: impl IntoIterator<Item = u64>,
     mut report: impl FnMut(u64, &NetworkCase, &Result<NetworkOutcome, Error>) -> bool,
 ) {
     for seed in seeds {
         let case = NetworkCase::random(seed);
-        let outcome = case.run(context);
+        let outcome = case.run_async(context).await;
         context.engine().forget_pipelines();
         if !report(seed, &case, &outcome) {
             return;
         }
     }
+}
+
+/// [`run_networks_async`], which it blocks on.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn run_networks(
+    context: &Context,
+    seeds: impl IntoIterator<Item = u64>,
+    report: impl FnMut(u64, &NetworkCase, &Result<NetworkOutcome, Error>) -> bool,
+) {
+    pollster::block_on(run_networks_async(context, seeds, report));
 }

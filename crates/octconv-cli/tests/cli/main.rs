@@ -3,6 +3,7 @@
 mod apply;
 mod convert;
 mod evaluate;
+mod export;
 mod files;
 mod full;
 mod hostile;

@@ -1,0 +1,467 @@
+// The page: draws, asks the network, times and checks. All computing is in octconv/, the package for npm.
+import init, { Engine, describe, version } from "./octconv/octconv.js";
+
+const $ = (id) => document.getElementById(id);
+const PICTURES = ["zero.png", "one.png", "two.png", "three.jpg", "four.png", "five.png", "six.png", "seven.png",
+  "eight.jpg", "nine.png"];
+const FIRST = "three.jpg";
+
+let engine, digits, network;
+
+// ---------------------------------------------------------------- messages
+
+function say(text, { again = false } = {}) {
+  $("message-text").textContent = text;
+  $("message").hidden = false;
+  $("again").hidden = !again;
+}
+
+// Shows what went wrong. A lost device can be opened again.
+function fail(error) {
+  console.warn(error);
+  const message = error?.message ?? String(error);
+  if (error?.name === "DeviceLostError") {
+    $("dot").className = "dot lost";
+    $("device").textContent = "The GPU is lost";
+    say(`The browser took the GPU away (${message}).`, { again: true });
+  } else {
+    say(message, { again: error?.name === "GpuError" || error?.name === "OutOfMemoryError" });
+  }
+}
+
+// ---------------------------------------------------------------- opening
+
+async function open() {
+  $("message").hidden = true;
+  engine = await Engine.open();
+  $("dot").className = `dot ${engine.kind}`;
+  $("device").textContent = engine.kind === "webgpu" ? `WebGPU: ${engine.device}` : "No WebGPU: running on the CPU";
+  if (engine.kind === "cpu") {
+    say(`There is no WebGPU here: ${engine.why}. So the CPU reference answers, in WebAssembly: as right, but slow. ` +
+      "Timing and checking need WebGPU.");
+  }
+  for (const id of ["bench", "verify"]) $(id).disabled = engine.kind === "cpu";
+  await makeNetwork();
+}
+
+async function makeNetwork() {
+  digits ??= await loadDigits();
+  const { description, weights } = digits;
+  // Those that are maps: the last end with vectors.
+  const vectors = ["global_pool", "linear", "softmax"];
+  const stages = description.stages.filter((name) =>
+    !vectors.includes(description.nodes.find((node) => node.name === name).op));
+  if (!$("stage").options.length) $("stage").append(...stages.map((name) => new Option(name, name)));
+  const made = await engine.network(description, weights, { keep: stages });
+  network?.free();
+  network = made;
+}
+
+async function loadDigits() {
+  const get = async (path) => {
+    const answer = await fetch(path);
+    if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+    return answer;
+  };
+  const [recipe, weights] = await Promise.all([
+    get("digits/digits.json").then((answer) => answer.json()),
+    get("digits/weights.safetensors").then((answer) => answer.arrayBuffer()),
+  ]);
+  const { picture, labels, alpha } = recipe;
+  const description = describe(recipe.network, { alpha, classes: labels.length, channels: picture.channels });
+  description.picture = picture;
+  return { description, labels, weights: new Uint8Array(weights) };
+}
+
+// ---------------------------------------------------------------- the paper
+
+const paper = $("paper");
+const ink = paper.getContext("2d", { willReadFrequently: true });
+let last = null, pen = { x: 140, y: 140, down: false };
+// A picture that was opened goes to the network as it is, and not as the paper shows it.
+let shown = null, blank = true;
+
+function clear() {
+  shown = null;
+  blank = true;
+  ink.fillStyle = "#fff";
+  ink.fillRect(0, 0, paper.width, paper.height);
+}
+
+function stroke(from, to) {
+  if (shown) clear();
+  blank = false;
+  ink.strokeStyle = "#111";
+  ink.lineWidth = 22;
+  ink.lineCap = ink.lineJoin = "round";
+  ink.beginPath();
+  ink.moveTo(from.x, from.y);
+  ink.lineTo(to.x + 0.01, to.y);
+  ink.stroke();
+  ask();
+}
+
+function place(event) {
+  const box = paper.getBoundingClientRect();
+  const scale = paper.width / box.width;
+  return { x: (event.clientX - box.left) * scale, y: (event.clientY - box.top) * scale };
+}
+
+paper.addEventListener("pointerdown", (event) => {
+  paper.setPointerCapture(event.pointerId);
+  last = place(event);
+  stroke(last, last);
+});
+paper.addEventListener("pointermove", (event) => {
+  if (!last) return;
+  for (const part of event.getCoalescedEvents?.() ?? [event]) {
+    const to = place(part);
+    stroke(last, to);
+    last = to;
+  }
+});
+for (const end of ["pointerup", "pointercancel"]) paper.addEventListener(end, () => { last = null; });
+
+paper.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: [-8, 0], ArrowRight: [8, 0], ArrowUp: [0, -8], ArrowDown: [0, 8] }[event.key];
+  if (step) {
+    const to = { x: Math.min(270, Math.max(10, pen.x + step[0])), y: Math.min(270, Math.max(10, pen.y + step[1])) };
+    if (pen.down) stroke(pen, to);
+    pen = { ...to, down: pen.down };
+  } else if (event.key === " ") {
+    pen.down = !pen.down;
+    if (pen.down) stroke(pen, pen);
+  } else if (event.key === "Delete" || event.key === "Backspace") {
+    clear();
+    ask();
+  } else {
+    return;
+  }
+  event.preventDefault();
+});
+
+$("clear").addEventListener("click", () => { clear(); ask(); });
+$("file").addEventListener("change", (event) => openPicture(event.target.files[0]));
+addEventListener("dragover", (event) => { event.preventDefault(); paper.classList.add("over"); });
+addEventListener("dragleave", () => paper.classList.remove("over"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  paper.classList.remove("over");
+  openPicture(event.dataTransfer.files[0]);
+});
+
+async function openPicture(file) {
+  if (!file) return;
+  try {
+    const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+    // Larger pictures tell no more, and would take long on this thread.
+    const scale = Math.min(1, 2048 / Math.max(bitmap.width, bitmap.height));
+    const [w, h] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+    const canvas = new OffscreenCanvas(w, h);
+    const pixels = canvas.getContext("2d");
+    pixels.drawImage(bitmap, 0, 0, w, h);
+    clear();
+    const fit = Math.min(paper.width / w, paper.height / h);
+    ink.drawImage(bitmap, (paper.width - w * fit) / 2, (paper.height - h * fit) / 2, w * fit, h * fit);
+    shown = pixels.getImageData(0, 0, w, h);
+    blank = false;
+    await ask();
+  } catch (error) {
+    say(`This is no picture that the browser can read: ${error.message}`);
+  }
+}
+
+async function showPicture(name) {
+  const answer = await fetch(`pictures/${name}`);
+  if (!answer.ok) throw new Error(`pictures/${name}: ${answer.status}`);
+  await openPicture(await answer.blob());
+}
+
+for (const name of PICTURES) {
+  const button = document.createElement("button");
+  button.type = "button";
+  const image = Object.assign(new Image(), { src: `pictures/${name}`, alt: `a handwritten ${name.split(".")[0]}` });
+  button.append(image);
+  button.addEventListener("click", () => showPicture(name).catch(fail));
+  $("pictures").append(button);
+}
+
+// ---------------------------------------------------------------- the answer
+
+let asking = null, again = false;
+
+// Answers the newest drawing. What is drawn meanwhile is answered next.
+function ask() {
+  if (asking) {
+    again = true;
+    return asking;
+  }
+  asking = (async () => {
+    document.documentElement.dataset.asking = "yes";
+    try {
+      do {
+        again = false;
+        await answer();
+      } while (again);
+    } catch (error) {
+      fail(error);
+    } finally {
+      asking = null;
+      delete document.documentElement.dataset.asking;
+    }
+  })();
+  return asking;
+}
+
+async function answer() {
+  if (!network) return;
+  if (blank) {
+    showBlank();
+    return;
+  }
+  const start = performance.now();
+  const { data, width, height } = shown ?? ink.getImageData(0, 0, paper.width, paper.height);
+  // The network ends with a softmax.
+  const shares = await network.run(network.picture(data, width, height));
+  showAnswer(Array.from(shares), performance.now() - start);
+  await showMaps();
+}
+
+let rate = "";
+
+function showBlank() {
+  for (const row of $("bars").children) {
+    row.className = "";
+    row.querySelector(".fill").style.width = "0";
+    row.querySelector(".percent").textContent = "";
+  }
+  $("answer").textContent = "–";
+  $("sure").textContent = "draw a digit";
+  delete document.documentElement.dataset.shares;
+}
+
+function showAnswer(shares, took) {
+  const best = shares.indexOf(Math.max(...shares));
+  const bars = $("bars");
+  if (!bars.children.length) {
+    bars.innerHTML = shares.map((_, i) =>
+      `<li><span>${digits.labels[i]}</span><span class="track"><span class="fill"></span></span><span class="percent"></span></li>`)
+      .join("");
+  }
+  shares.forEach((share, i) => {
+    const row = bars.children[i];
+    row.className = i === best ? "first" : "";
+    row.querySelector(".fill").style.width = `${100 * share}%`;
+    row.querySelector(".percent").textContent = `${(100 * share).toFixed(1)}%`;
+  });
+  const root = document.documentElement.dataset;
+  root.shares = JSON.stringify(shares);
+  root.firstAnswer ??= performance.now().toFixed(0);
+  $("answer").textContent = digits.labels[best];
+  $("sure").textContent = `${(100 * shares[best]).toFixed(1)}% sure`;
+  $("time").textContent = `${rate}${took.toFixed(1)} ms from the drawing to the answer.`;
+}
+
+async function timeInference() {
+  const { ms, device } = await network.time();
+  const where = engine.kind === "cpu" ? "on the CPU" : device ? "on this GPU, by its own clock" : "on this GPU, there and back";
+  rate = `${ms.toFixed(ms < 10 ? 2 : 0)} ms an inference ${where}; `;
+}
+
+// ---------------------------------------------------------------- the maps
+
+$("stage").addEventListener("change", () => showMaps().catch(fail));
+
+async function showMaps() {
+  const { high, low } = await network.maps($("stage").value);
+  drawMaps($("high"), $("high-size"), high, "high frequency");
+  drawMaps($("low"), $("low-size"), low, "low frequency, half of the rows and columns");
+}
+
+// A few colours from dark to light, the same in both themes.
+const RAMP = [[13, 17, 38], [45, 61, 138], [60, 122, 196], [120, 190, 205], [248, 244, 214]];
+
+function drawMaps(canvas, caption, map, name) {
+  canvas.parentElement.hidden = !map;
+  if (!map) return;
+  const { channels, height, width, values } = map;
+  // Whole rows, if that can be.
+  const columns = [8, 6, 5, 4].find((columns) => channels % columns === 0) ?? Math.min(channels, 8);
+  const rows = Math.ceil(channels / columns), gap = 1;
+  canvas.width = columns * (width + gap) - gap;
+  canvas.height = rows * (height + gap) - gap;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height);
+  const most = values.reduce((a, b) => Math.max(a, b), 1e-9);
+  for (let c = 0; c < channels; c++) {
+    const left = (c % columns) * (width + gap), top = Math.floor(c / columns) * (height + gap);
+    for (let i = 0; i < width * height; i++) {
+      const at = Math.sqrt(Math.max(0, values[c * width * height + i] / most)) * (RAMP.length - 1);
+      const below = Math.min(RAMP.length - 2, Math.floor(at));
+      const place = 4 * ((top + Math.floor(i / width)) * canvas.width + left + (i % width));
+      for (let k = 0; k < 3; k++) {
+        image.data[place + k] = RAMP[below][k] + (at - below) * (RAMP[below + 1][k] - RAMP[below][k]);
+      }
+      image.data[place + 3] = 255;
+    }
+  }
+  context.putImageData(image, 0, 0);
+  caption.textContent = `${channels} maps of ${height} × ${width}: ${name}`;
+}
+
+// ---------------------------------------------------------------- bench
+
+const median = (values) => {
+  const sorted = [...values].sort((a, b) => a - b);
+  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+};
+
+// A button that starts work, and one that stops it. `work` gets a function that says whether to go on.
+function work(start, stop, run) {
+  let stopped = false;
+  $(start).addEventListener("click", async () => {
+    stopped = false;
+    $(start).disabled = true;
+    $(stop).disabled = false;
+    try {
+      await run(() => !stopped);
+    } catch (error) {
+      fail(error);
+    } finally {
+      $(start).disabled = engine.kind === "cpu";
+      $(stop).disabled = true;
+    }
+  });
+  $(stop).addEventListener("click", () => { stopped = true; });
+}
+
+work("bench", "bench-stop", async (goesOn) => {
+  $("bench-said").textContent = "measuring how fast the GPU is …";
+  await engine.measure();
+  const [network, side] = [$("network").value, Number($("side").value)];
+  const last = await engine.bench({ network, side }, (benched) => {
+    showBench(benched);
+    return goesOn();
+  });
+  showBench(last);
+  showReport();
+});
+
+function showBench({ doing, round, rounds, parts, device }) {
+  $("bench-progress").value = parts.length ? (round + 0.5) / (rounds + 1) : 0.02;
+  // What comes behind the last stage is almost nothing.
+  const done = parts.filter(({ name, octaveMs, plainMs }) =>
+    name !== "end" && Math.min(octaveMs.length, plainMs.length) > 0);
+  let text = doing === "measuring" ? `round ${Math.min(round + 1, rounds)} of ${rounds}` : doing;
+  if (doing === "done" || doing === "stopped") {
+    $("bench-progress").value = 1;
+    const whole = done.at(-1);
+    text = whole?.name === "all" ? verdict(whole, device) : "stopped before there was a result";
+  }
+  $("bench-said").textContent = text;
+  if (done.length) plot(done);
+}
+
+function verdict({ octaveMs, plainMs, macsRatio }, device) {
+  const [octave, plain] = [median(octaveMs), median(plainMs)];
+  const clock = device ? "the GPU's own clock" : "the clock of this page";
+  return `With octaves it takes ${octave.toFixed(1)} ms and without ${plain.toFixed(1)} ms by ${clock}: ` +
+    `${(plain / octave).toFixed(2)} times as fast, where multiply-adds predict ${(1 / macsRatio).toFixed(2)}.`;
+}
+
+// Stages are named for their last nodes: "layer1.2.conv3".
+const title = ({ name }) => (name === "all" ? "whole" : name.split(".")[0]);
+
+function plot(parts) {
+  const ratios = parts.map(({ octaveMs, plainMs }) =>
+    octaveMs.slice(0, plainMs.length).map((ms, i) => plainMs[i] / ms));
+  const predicted = parts.map(({ macsRatio }) => 1 / macsRatio);
+  const top = Math.min(8, Math.ceil(2 * Math.max(2, ...predicted, ...ratios.flat()) + 0.4) / 2);
+  const [w, h, left, bottom] = [640, 260, 34, 34];
+  const x = (i) => left + ((i + 0.5) * (w - left)) / parts.length;
+  const y = (value) => 8 + (h - bottom - 8) * (1 - Math.min(value, top) / top);
+  const half = Math.min(34, (w - left) / parts.length / 2 - 4);
+  const out = [];
+  for (let tick = 0; tick <= top; tick += 0.5) {
+    out.push(`<line class="${tick === 1 ? "even" : "grid"}" x1="${left}" x2="${w}" y1="${y(tick)}" y2="${y(tick)}"/>`);
+    if (tick % 1 === 0) out.push(`<text x="${left - 8}" y="${y(tick) + 4}" text-anchor="end">${tick}×</text>`);
+  }
+  parts.forEach((part, i) => {
+    ratios[i].forEach((ratio, k) => {
+      const spread = ((k * 37) % 17) / 17 - 0.5;
+      out.push(`<circle class="point" cx="${(x(i) + spread * half).toFixed(1)}" cy="${y(ratio).toFixed(1)}" r="3.5"/>`);
+    });
+    const line = (name, value) =>
+      out.push(`<line class="${name}" x1="${x(i) - half}" x2="${x(i) + half}" y1="${y(value)}" y2="${y(value)}"/>`);
+    line("predicted", predicted[i]);
+    line("median", median(ratios[i]));
+    const whole = part.name === "all";
+    out.push(`<text x="${x(i)}" y="${h - 12}" text-anchor="middle" class="${whole ? "whole" : ""}">${title(part)}</text>`);
+  });
+  const label = parts.map((part, i) => `${title(part)} ${median(ratios[i]).toFixed(2)}`).join(", ");
+  $("plot").innerHTML = `<p class="key"><span class="key-median"></span> times as fast as plain, the median of the points` +
+    ` <span class="key-predicted"></span> predicted</p>` +
+    `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="How many times as fast octave is: ${label}">${out.join("")}</svg>`;
+  const cell = (value) => `<td>${value}</td>`;
+  $("bench-table").hidden = false;
+  $("bench-table").tBodies[0].innerHTML = parts.map((part, i) =>
+    `<tr><td>${title(part)}</td>` +
+    [median(part.octaveMs).toFixed(2), median(part.plainMs).toFixed(2), median(ratios[i]).toFixed(2), predicted[i].toFixed(2)]
+      .map(cell).join("") + "</tr>").join("");
+}
+
+// ---------------------------------------------------------------- verify
+
+work("verify", "verify-stop", async (goesOn) => {
+  $("verify-said").className = "verdict";
+  const show = ({ cases, wrong, kernels, seconds, refused }, done) => {
+    $("verify-progress").value = done ? 10 : seconds;
+    $("verify-said").textContent = `${cases} random layers with ${kernels} different kernels: ` +
+      (wrong ? `${wrong} are wrong` : done ? "all are right" : "all right so far") +
+      (refused ? `; ${refused} do not fit this device` : "") + (done ? "." : " …");
+  };
+  const seed = 1 + Math.floor(Math.random() * 1e9);
+  const found = await engine.verify({ seconds: 10, seed }, (verified) => {
+    show(verified, false);
+    return goesOn();
+  });
+  show(found, true);
+  $("verify-said").className = `verdict ${found.wrong ? "wrong" : "right"}`;
+  if (found.wrong) $("verify-said").textContent += ` The first: ${found.examples[0]}`;
+  showReport();
+});
+
+function showReport() {
+  $("report").hidden = false;
+}
+
+$("save").addEventListener("click", () => {
+  const url = URL.createObjectURL(new Blob([`${engine.report()}\n`], { type: "application/json" }));
+  Object.assign(document.createElement("a"), { href: url, download: "report.json" }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+});
+$("copy").addEventListener("click", async () => {
+  try {
+    await navigator.clipboard.writeText(engine.report());
+    $("copied").textContent = "Copied.";
+  } catch (error) {
+    $("copied").textContent = `The browser does not let this page copy: ${error.message}`;
+  }
+});
+
+// ---------------------------------------------------------------- start
+
+$("again").addEventListener("click", () => open().then(ask).catch(fail));
+
+clear();
+try {
+  await init();
+  $("version").textContent = version();
+  await open();
+  await showPicture(FIRST);
+  await timeInference();
+  await ask();
+} catch (error) {
+  fail(error);
+}
+document.documentElement.dataset.ready = "yes";

@@ -1,0 +1,289 @@
+//! An engine: this browser's GPU, or the CPU reference in WebAssembly.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use octconv::network::zoo;
+use octconv::roofline::{Effort, Roofline};
+use octconv::{Context, ContextOptions, DeviceIdentity, Dtype, Error, Tuned};
+use serde::Deserialize;
+use wasm_bindgen::prelude::*;
+
+use crate::js::{failure, from_js, goes_on, options, refusal, to_js};
+use crate::report::Report;
+use crate::{bench, kept, layer, network, verify};
+
+/// This browser's GPU, or the CPU reference in WebAssembly if the browser has no WebGPU.
+#[wasm_bindgen]
+pub struct Engine {
+    pub(crate) shared: Rc<Shared>,
+}
+
+pub(crate) struct Shared {
+    /// `None`: the CPU reference. Measuring the device opens it again, and what was made before keeps its own.
+    context: RefCell<Option<Rc<Context>>>,
+    measured: Cell<bool>,
+    /// Why it is the CPU.
+    why: Option<String>,
+    /// What the browser says about the device.
+    pub(crate) about: String,
+    pub(crate) report: RefCell<Report>,
+}
+
+impl Shared {
+    pub(crate) fn context(&self) -> Option<Rc<Context>> {
+        self.context.borrow().clone()
+    }
+
+    /// The device, for what the reference cannot do.
+    pub(crate) fn device(&self, what: &str) -> Result<Rc<Context>, JsValue> {
+        let why = || self.why.clone().unwrap_or_else(|| "as asked".to_owned());
+        self.context().ok_or_else(|| refusal(format!("{what} needs WebGPU, and this engine is the CPU ({})", why())))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct OpenOptions {
+    cpu: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ZooSettings {
+    alpha: f64,
+    width: f64,
+    classes: Option<u32>,
+    channels: Option<u32>,
+    stem: Option<String>,
+}
+
+impl Default for ZooSettings {
+    fn default() -> Self {
+        Self { alpha: 0.5, width: 1.0, classes: None, channels: None, stem: None }
+    }
+}
+
+/// Panics go to the browser's console with their message.
+#[wasm_bindgen(start)]
+pub fn start() {
+    console_error_panic_hook::set_once();
+}
+
+/// The version of octconv.
+#[wasm_bindgen]
+pub fn version() -> String {
+    env!("CARGO_PKG_VERSION").into()
+}
+
+/// The description of a built-in network, such as `resnet50` or `mobilenet-v2`: docs/networks.md lists them.
+#[wasm_bindgen(unchecked_return_type = "NetworkDescription")]
+pub fn describe(
+    name: &str,
+    #[wasm_bindgen(unchecked_optional_param_type = "ZooSettings")] settings: JsValue,
+) -> Result<JsValue, JsValue> {
+    let settings: ZooSettings = options(&settings, "settings")?;
+    let stem = settings.stem.map(|stem| stem.parse()).transpose().map_err(failure)?;
+    let settings = zoo::Settings {
+        alpha: settings.alpha,
+        width: settings.width,
+        stem,
+        input_channels: settings.channels,
+        classes: settings.classes,
+    };
+    to_js(&zoo::build(name, &settings).map_err(failure)?)
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Opens this browser's GPU. Without WebGPU, or with `{cpu: true}`, the engine is the CPU reference, which gives the same
+    /// answers slowly: `kind` and `why` say so.
+    pub async fn open(
+        #[wasm_bindgen(unchecked_optional_param_type = "EngineOptions")] options: JsValue,
+    ) -> Result<Engine, JsValue> {
+        let OpenOptions { cpu } = crate::js::options(&options, "options")?;
+        let about = kept::about_device().await;
+        let (context, why) = match cpu {
+            true => (None, Some("as asked".to_owned())),
+            false => match Context::open(&ContextOptions::default()).await {
+                Ok(context) => (Some(Rc::new(context)), None),
+                Err(error @ Error::NoAdapter { .. }) => (None, Some(error.to_string())),
+                // Without WebGPU, wgpu has no instance to ask.
+                Err(error) if about.is_none() => (None, Some(error.to_string())),
+                Err(error) => return Err(failure(error)),
+            },
+        };
+        let about =
+            about.filter(|about| !about.is_empty()).unwrap_or_else(|| "a GPU that the browser does not name".into());
+        let software = context.as_ref().is_some_and(|context| context.engine().facts().software);
+        let about = if software { format!("{about}, which is software") } else { about };
+        let report = Report::new(&about, context.as_deref());
+        let shared = Shared {
+            context: RefCell::new(context),
+            measured: Cell::new(false),
+            why,
+            about,
+            report: RefCell::new(report),
+        };
+        Ok(Self { shared: Rc::new(shared) })
+    }
+
+    /// `webgpu` or `cpu`.
+    #[wasm_bindgen(getter, unchecked_return_type = "\"webgpu\" | \"cpu\"")]
+    pub fn kind(&self) -> String {
+        if self.shared.context.borrow().is_some() { "webgpu" } else { "cpu" }.into()
+    }
+
+    /// Why the engine is the CPU; undefined on a GPU.
+    #[wasm_bindgen(getter)]
+    pub fn why(&self) -> Option<String> {
+        self.shared.why.clone()
+    }
+
+    /// What the browser says about the GPU: often its vendor and its architecture.
+    #[wasm_bindgen(getter)]
+    pub fn device(&self) -> String {
+        match self.shared.context.borrow().is_some() {
+            true => self.shared.about.clone(),
+            false => "the CPU, in WebAssembly".into(),
+        }
+    }
+
+    /// Whether the GPU computes in f16.
+    #[wasm_bindgen(getter, js_name = hasF16)]
+    pub fn has_f16(&self) -> bool {
+        let f16 = octconv::wgpu::Features::SHADER_F16;
+        self.shared.context().is_some_and(|context| context.device().features().contains(f16))
+    }
+
+    /// Makes an octave layer of this size, with its weights.
+    pub async fn layer(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "LayerDescription")] description: JsValue,
+        #[wasm_bindgen(unchecked_param_type = "Size")] size: JsValue,
+        #[wasm_bindgen(unchecked_param_type = "Record<string, Float32Array>")] weights: js_sys::Object,
+    ) -> Result<layer::Layer, JsValue> {
+        let (description, size) = (from_js(&description, "description")?, from_js(&size, "size")?);
+        layer::Layer::new(self.shared.context(), description, size, &weights).await
+    }
+
+    /// Makes a network from its description and the bytes of a safetensors file with its weights; without them, with
+    /// random ones.
+    pub async fn network(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "NetworkDescription")] description: JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "Uint8Array")] weights: Option<Vec<u8>>,
+        #[wasm_bindgen(unchecked_optional_param_type = "NetworkOptions")] options: JsValue,
+    ) -> Result<network::Network, JsValue> {
+        let (description, options) = (from_js(&description, "description")?, crate::js::options(&options, "options")?);
+        network::Network::new(self.shared.context(), description, weights, options).await
+    }
+
+    /// Compares random layers on this GPU with the reference. `progress` is called after each, and stops the work if it
+    /// returns false.
+    #[wasm_bindgen(unchecked_return_type = "Verified")]
+    pub async fn verify(
+        &self,
+        #[wasm_bindgen(unchecked_optional_param_type = "VerifyOptions")] options: JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "((progress: Verified) => boolean | void)")] progress: Option<
+            js_sys::Function,
+        >,
+    ) -> Result<JsValue, JsValue> {
+        let options = crate::js::options(&options, "options")?;
+        to_js(&verify::run(&self.shared, &options, progress.as_ref()).await?)
+    }
+
+    /// Times a built-in network with random weights against the network without octaves, whole and stage by stage.
+    /// `progress` is called often, and stops the work if it returns false.
+    #[wasm_bindgen(unchecked_return_type = "Benched")]
+    pub async fn bench(
+        &self,
+        #[wasm_bindgen(unchecked_optional_param_type = "BenchOptions")] options: JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "((progress: Benched) => boolean | void)")] progress: Option<
+            js_sys::Function,
+        >,
+    ) -> Result<JsValue, JsValue> {
+        let options = crate::js::options(&options, "options")?;
+        to_js(&bench::run(&self.shared, &options, progress.as_ref()).await?)
+    }
+
+    /// Measures how fast the GPU is, in a second or two. The planner then chooses kernels for this GPU, and for layers and
+    /// networks that are made afterwards, what `tune` found here is known again: browsers do not say which GPU they run on,
+    /// so speed, limits and features tell it from others.
+    pub async fn measure(&self) -> Result<(), JsValue> {
+        let context = self.shared.device("measuring")?;
+        let effort = Effort::Brief { factors: Dtype::F32, sums: Dtype::F32 };
+        let measured = self.shared.report.borrow_mut().start("roofline");
+        let roofline = Roofline::measure_async(&context, effort).await.map_err(failure)?;
+        self.shared.report.borrow_mut().add_roofline(&roofline, measured);
+        let facts = context.engine().facts();
+        let rates = roofline.rates(&facts.rates, facts.matrix);
+        let measured = octconv::DeviceFacts { rates, ..facts.clone() };
+        let named = DeviceIdentity::of(&context.device().adapter_info());
+        let identity = named.unwrap_or_else(|| DeviceIdentity::of_measured(&measured, &kept::browser()));
+        let tuned = kept::tuned(&identity);
+        self.reopen(ContextOptions {
+            rates: Some(rates),
+            identity: Some(identity),
+            tuned: Some(Arc::new(tuned)),
+            ..ContextOptions::default()
+        })
+        .await?;
+        self.shared.measured.set(true);
+        Ok(())
+    }
+
+    /// Finds the fastest kernels for the layers of a network, and keeps them for this origin in the browser's local storage.
+    /// Networks that are made afterwards have them. Measures the GPU first if that was not done. Returns how many layers
+    /// were tuned.
+    pub async fn tune(
+        &self,
+        network: &network::Network,
+        #[wasm_bindgen(unchecked_optional_param_type = "((progress: {done: number; of: number}) => boolean | void)")]
+        progress: Option<js_sys::Function>,
+    ) -> Result<usize, JsValue> {
+        self.shared.device("tuning")?;
+        if !self.shared.measured.get() {
+            self.measure().await?;
+        }
+        let context = self.shared.device("tuning")?;
+        let identity = context.identity().ok_or_else(|| refusal("the device has no identity"))?;
+        let mut tuned = Tuned::default();
+        let layers = network.tunable(&context)?;
+        let of = layers.len();
+        for (done, (spec, size, options)) in layers.iter().enumerate() {
+            if !goes_on(progress.as_ref(), &serde_json::json!({ "done": done, "of": of }))? {
+                break;
+            }
+            let effort = octconv::tuning::Effort::default();
+            let outcome = octconv::tuning::tune_async(&context, spec, *size, options, &effort, |_| ()).await;
+            tuned.insert(&identity, &outcome.map_err(failure)?.winner().plan);
+            context.engine().forget_pipelines();
+        }
+        let found = tuned.len();
+        let mut all = kept::tuned(&identity);
+        all.merge(tuned);
+        kept::keep_tuned(&identity, &all);
+        let rates = context.engine().facts().rates;
+        self.reopen(ContextOptions {
+            rates: Some(rates),
+            identity: Some(identity),
+            tuned: Some(Arc::new(all)),
+            ..ContextOptions::default()
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// What was verified, measured and timed so far, as `octconv report` writes it: the text of a report.json.
+    pub fn report(&self) -> Result<String, JsValue> {
+        serde_json::to_string_pretty(&*self.shared.report.borrow()).map_err(refusal)
+    }
+
+    async fn reopen(&self, options: ContextOptions) -> Result<(), JsValue> {
+        let context = Context::open(&options).await.map_err(failure)?;
+        *self.shared.context.borrow_mut() = Some(Rc::new(context));
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! A layer with its weights, on the GPU or on the reference.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use js_sys::{Float32Array, Object, Reflect};
+use octconv::reference::{self, Inputs};
+use octconv::{
+    BatchNorm, Context, Dims, Dtype, Frequency, InputSize, LayerDescription, Options, Path, Spec, Tensors, Weights,
+    wgpu,
+};
+use serde_json::json;
+use wasm_bindgen::prelude::*;
+
+use crate::js::{Size, failure, refusal, to_js};
+
+const BIASES: [&str; 2] = ["bias_h", "bias_l"];
+const NORMS: [[&str; 4]; 2] = [["gamma_h", "beta_h", "mean_h", "var_h"], ["gamma_l", "beta_l", "mean_l", "var_l"]];
+
+/// An octave layer of one size, with its weights.
+#[wasm_bindgen]
+pub struct Layer {
+    spec: Spec,
+    size: InputSize,
+    weights: Owned,
+    device: Option<OnDevice>,
+}
+
+struct OnDevice {
+    context: Rc<Context>,
+    layer: octconv::Layer,
+    /// Name, shape, whether the layer writes it, and its buffer.
+    tensors: Vec<(&'static str, Dims, bool, wgpu::Buffer)>,
+}
+
+/// Weights by their names.
+struct Owned {
+    tensors: BTreeMap<&'static str, Vec<f32>>,
+    norm_eps: f32,
+}
+
+impl Owned {
+    /// Takes what has a name of the layer's, and refuses other names.
+    fn of(object: &Object, norm_eps: f32) -> Result<Self, JsValue> {
+        let names: Vec<&'static str> =
+            Path::ALL.map(Path::weight_name).into_iter().chain(BIASES).chain(NORMS.into_iter().flatten()).collect();
+        let mut tensors = BTreeMap::new();
+        for given in Object::keys(object).iter().filter_map(|name| name.as_string()) {
+            let Some(name) = names.iter().find(|name| **name == given) else {
+                return Err(refusal(format!("weights.{given}: must be one of {}", names.join(", "))));
+            };
+            tensors.insert(*name, floats(object, name, "weights")?);
+        }
+        Ok(Self { tensors, norm_eps })
+    }
+
+    fn get(&self, name: &str) -> Option<&[f32]> {
+        self.tensors.get(name).map(Vec::as_slice)
+    }
+
+    fn weights(&self) -> Weights<'_> {
+        let [w_hh, w_hl, w_lh, w_ll] = Path::ALL.map(|path| self.get(path.weight_name()));
+        let [bias_h, bias_l] = BIASES.map(|name| self.get(name));
+        let [norm_h, norm_l] = NORMS.map(|[gamma, beta, mean, var]| {
+            let [gamma, beta, mean, var] = [gamma, beta, mean, var].map(|name| self.get(name));
+            Some(BatchNorm { gamma: gamma?, beta: beta?, mean: mean?, var: var?, eps: self.norm_eps })
+        });
+        Weights { w_hh, w_hl, w_lh, w_ll, bias_h, bias_l, norm_h, norm_l }
+    }
+}
+
+/// The numbers of an object's member.
+fn floats(object: &Object, name: &str, what: &str) -> Result<Vec<f32>, JsValue> {
+    let value = Reflect::get(object, &name.into())?;
+    let array =
+        value.dyn_into::<Float32Array>().map_err(|_| refusal(format!("{what}.{name} must be a Float32Array")))?;
+    Ok(array.to_vec())
+}
+
+impl Layer {
+    pub(crate) async fn new(
+        context: Option<Rc<Context>>,
+        description: LayerDescription,
+        size: Size,
+        weights: &Object,
+    ) -> Result<Self, JsValue> {
+        let weights = Owned::of(weights, description.norm_eps)?;
+        let bias = BIASES.iter().any(|name| weights.get(name).is_some());
+        let output = description.spec().map_err(failure)?.output();
+        let residual = |frequency| description.fields.residual && output.of(frequency) > 0;
+        let builder = description.builder().map_err(failure)?.bias(description.fields.bias || bias);
+        let builder = builder.residual(residual(Frequency::High), residual(Frequency::Low));
+        let spec = builder.build().map_err(failure)?;
+        let size = InputSize::from(size);
+        // What the reference would refuse later is refused here.
+        spec.shapes(size).map_err(failure)?;
+        weights.weights().validate(&spec).map_err(failure)?;
+        let device = match context {
+            Some(context) => Some(OnDevice::new(context, &spec, size, &weights).await.map_err(failure)?),
+            None => None,
+        };
+        Ok(Self { spec, size, weights, device })
+    }
+}
+
+impl OnDevice {
+    async fn new(context: Rc<Context>, spec: &Spec, size: InputSize, weights: &Owned) -> Result<Self, octconv::Error> {
+        let engine = context.engine();
+        let plan = engine.plan(spec, size, &Options::default())?;
+        let packed = engine.pack(&plan, &weights.weights())?;
+        let mut tensors = Vec::new();
+        for tensor in plan.tensors() {
+            let buffer = context.tensor(tensor.dims.elements(), Dtype::F32)?;
+            tensors.push((tensor.name, tensor.dims, tensor.written, buffer));
+        }
+        let mut bound = Tensors::default();
+        for (name, _, _, buffer) in &tensors {
+            bound.set(name, buffer.into())?;
+        }
+        let layer = engine.bind(&plan, &packed, &bound)?;
+        engine.settled().await?;
+        Ok(Self { context, layer, tensors })
+    }
+
+    async fn run(&self, inputs: &BTreeMap<&str, Vec<f32>>) -> Result<Vec<(&'static str, Vec<f32>)>, octconv::Error> {
+        for (name, dims, _, buffer) in self.tensors.iter().filter(|(_, _, written, _)| !written) {
+            let values = inputs.get(name).map(Vec::as_slice).unwrap_or_default();
+            if values.len() as u64 != dims.elements() {
+                return Err(octconv::Error::Length { tensor: name, found: values.len() as u64, shape: *dims });
+            }
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            self.context.queue().write_buffer(buffer, 0, &bytes);
+        }
+        self.context.run_async(&[&self.layer]).await?;
+        let mut outputs = Vec::new();
+        for (name, dims, _, buffer) in self.tensors.iter().filter(|(_, _, written, _)| *written) {
+            outputs.push((*name, self.context.read_async(buffer, 0, dims.elements(), Dtype::F32).await?));
+        }
+        Ok(outputs)
+    }
+}
+
+const INPUTS: [&str; 4] = ["x_h", "x_l", "residual_h", "residual_l"];
+
+#[wasm_bindgen]
+impl Layer {
+    /// The shapes of its tensors by name, as [batch, channels, frames, rows, columns].
+    #[wasm_bindgen(getter, unchecked_return_type = "Record<string, number[]>")]
+    pub fn shapes(&self) -> Result<JsValue, JsValue> {
+        let shapes = self.spec.shapes(self.size).map_err(failure)?;
+        let residual = |frequency, dims: Option<Dims>| dims.filter(|_| self.spec.has_residual(frequency));
+        let named = [
+            ("x_h", shapes.x_h),
+            ("x_l", shapes.x_l),
+            ("residual_h", residual(Frequency::High, shapes.y_h)),
+            ("residual_l", residual(Frequency::Low, shapes.y_l)),
+            ("y_h", shapes.y_h),
+            ("y_l", shapes.y_l),
+        ];
+        let shape = |dims: Dims| json!([dims.n, dims.c, dims.t, dims.h, dims.w]);
+        let all = named.into_iter().filter_map(|(name, dims)| Some((name.to_owned(), shape(dims?))));
+        to_js(&serde_json::Value::Object(all.collect()))
+    }
+
+    /// Runs it once: `{x_h, x_l}`, those that it reads, and residuals if it has them. Gives `{y_h, y_l}`.
+    #[wasm_bindgen(unchecked_return_type = "Record<string, Float32Array>")]
+    pub async fn run(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "Record<string, Float32Array>")] inputs: Object,
+    ) -> Result<JsValue, JsValue> {
+        let mut given = BTreeMap::new();
+        for name in INPUTS.into_iter().filter(|name| Object::has_own(&inputs, &(*name).into())) {
+            given.insert(name, floats(&inputs, name, "inputs")?);
+        }
+        let outputs = match &self.device {
+            Some(device) => device.run(&given).await.map_err(failure)?,
+            None => {
+                let [x_h, x_l, residual_h, residual_l] = INPUTS.map(|name| given.get(name).map(Vec::as_slice));
+                let inputs = Inputs { x_h, x_l, x_p: None, residual_h, residual_l };
+                let outputs = reference::octave_conv(&self.spec, self.size, &self.weights.weights(), &inputs);
+                let outputs = outputs.map_err(failure)?;
+                let named = [("y_h", outputs.y_h), ("y_l", outputs.y_l)];
+                named.into_iter().filter_map(|(name, tensor)| Some((name, tensor?.to_f32()))).collect()
+            }
+        };
+        let object = Object::new();
+        for (name, values) in outputs {
+            Reflect::set(&object, &name.into(), &Float32Array::from(values.as_slice()))?;
+        }
+        Ok(object.into())
+    }
+}

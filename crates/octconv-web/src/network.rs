@@ -1,0 +1,238 @@
+//! A network with its weights, on the GPU or on the reference.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::{Float32Array, Object, Reflect};
+use octconv::network::{
+    Checkpoint, Graph, Inference, Model, Network as Description, NetworkOptions, NetworkPlan, ValueShape, ValueView,
+    random_input,
+};
+use octconv::reference::network::{self as reference, Value};
+use octconv::{Accuracy, Context, DeviceFacts, Dims, InputSize, Options, Spec};
+use serde::Deserialize;
+use wasm_bindgen::prelude::*;
+use web_time::Instant;
+
+use crate::js::{Size, failure, refusal, to_js};
+
+/// How a network is made.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MakeOptions {
+    size: Option<Size>,
+    keep: Vec<String>,
+    fast: bool,
+    seed: u64,
+}
+
+/// A network of one size, with its weights.
+#[wasm_bindgen]
+pub struct Network {
+    graph: Graph,
+    size: InputSize,
+    shapes: Vec<ValueShape>,
+    stages: Vec<String>,
+    options: NetworkOptions,
+    form: Form,
+}
+
+/// The high and the low part of a map, with their shapes.
+type Parts = [Option<(Dims, Vec<f32>)>; 2];
+
+enum Form {
+    Device {
+        context: Rc<Context>,
+        inference: Box<Inference>,
+    },
+    /// With the values of the nodes that are kept, after each run.
+    Reference {
+        checkpoint: Checkpoint,
+        kept: RefCell<Vec<(String, Parts)>>,
+    },
+}
+
+impl Network {
+    pub(crate) async fn new(
+        context: Option<Rc<Context>>,
+        description: Description,
+        weights: Option<Vec<u8>>,
+        options: MakeOptions,
+    ) -> Result<Self, JsValue> {
+        let (h, w) = description.picture.as_ref().map_or((224, 224), |picture| (picture.height, picture.width));
+        let size = options.size.map_or(InputSize::image(1, h, w), InputSize::from);
+        let graph = Graph::new(&description).map_err(failure)?;
+        let checkpoint = match weights {
+            Some(bytes) => Checkpoint::from_safetensors(&bytes).map_err(failure)?,
+            None => Checkpoint::random(&graph, options.seed),
+        };
+        let shapes = graph.shapes(size).map_err(failure)?;
+        let accuracy = if options.fast { Accuracy::Fast } else { Accuracy::Exact };
+        let own = NetworkOptions { accuracy, keep: options.keep, ..NetworkOptions::default() };
+        // Stages have names on the reference too.
+        let facts = context.as_ref().map_or_else(DeviceFacts::default, |context| context.engine().facts().clone());
+        let stages = NetworkPlan::new(&graph, size, &own, &facts).map_err(failure)?.stages();
+        let is_map = |name: &str| {
+            let at = description.nodes.iter().position(|node| node.name == name);
+            at.is_some_and(|at| matches!(shapes[at + 1], ValueShape::Map { .. }))
+        };
+        let stages = stages.into_iter().map(|stage| stage.name).filter(|name| is_map(name)).collect();
+        let form = match context {
+            Some(context) => {
+                let model = Model::new(context.engine(), graph.clone(), checkpoint).map_err(failure)?;
+                let plan = model.plan(size, &own).map_err(failure)?;
+                let compiled = model.compile(plan, |_| ());
+                // The browser's message says more than an error that follows from it.
+                context.engine().settled().await.map_err(failure)?;
+                Form::Device { inference: Box::new(compiled.map_err(failure)?), context }
+            }
+            None => {
+                let checkpoint = checkpoint.fit(&graph).map_err(failure)?;
+                Form::Reference { checkpoint, kept: RefCell::default() }
+            }
+        };
+        Ok(Self { graph, size, shapes, stages, options: own, form })
+    }
+
+    /// The different layers, with their sizes and options.
+    pub(crate) fn tunable(&self, context: &Context) -> Result<Vec<(Spec, InputSize, Options)>, JsValue> {
+        let facts = context.engine().facts();
+        let plan = NetworkPlan::new(&self.graph, self.size, &self.options, facts).map_err(failure)?;
+        let mut layers: Vec<(Spec, InputSize, Options)> = Vec::new();
+        for layer in plan.layers() {
+            let layer = (layer.spec.clone(), layer.size, layer.options);
+            if !layers.contains(&layer) {
+                layers.push(layer);
+            }
+        }
+        Ok(layers)
+    }
+}
+
+/// The two parts of a map.
+fn parts(value: &Value) -> Parts {
+    match value {
+        Value::Map { high, low } => [high, low].map(|part| part.as_ref().map(|tensor| (tensor.dims, tensor.to_f32()))),
+        _ => [None, None],
+    }
+}
+
+#[wasm_bindgen]
+impl Network {
+    /// Its name.
+    #[wasm_bindgen(getter)]
+    pub fn name(&self) -> String {
+        self.graph.network().name.clone()
+    }
+
+    /// The shape of its input, as [batch, channels, frames, rows, columns].
+    #[wasm_bindgen(getter, js_name = inputShape, unchecked_return_type = "number[]")]
+    pub fn input_shape(&self) -> Result<JsValue, JsValue> {
+        let InputSize { n, t, h, w } = self.size;
+        to_js(&[n, self.graph.network().input.channels, t, h, w])
+    }
+
+    /// The names of the nodes that end its stages.
+    #[wasm_bindgen(getter)]
+    pub fn stages(&self) -> Vec<String> {
+        self.stages.clone()
+    }
+
+    /// The input that the network's description makes of a picture: its pixels as `ImageData` has them.
+    pub fn picture(&self, rgba: &[u8], width: u32, height: u32) -> Result<Float32Array, JsValue> {
+        let rule = self.graph.network().picture.as_ref();
+        let rule = rule.ok_or_else(|| refusal("the network does not say how a picture becomes its input"))?;
+        let input = crate::to_input(rgba, width, height, rule);
+        let input =
+            input.ok_or_else(|| refusal(format!("the picture must have {width}x{height} pixels of 4 bytes")))?;
+        Ok(Float32Array::from(input.as_slice()))
+    }
+
+    /// An input of random numbers.
+    #[wasm_bindgen(js_name = randomInput)]
+    pub fn random_input(&self, seed: u32) -> Float32Array {
+        Float32Array::from(random_input(self.shapes[0].elements() as usize, seed.into()).as_slice())
+    }
+
+    /// Runs it once, and gives its answer.
+    pub async fn run(&self, input: &[f32]) -> Result<Float32Array, JsValue> {
+        let answer = match &self.form {
+            Form::Device { context, inference } => inference.run_async(context, input).await.map_err(failure)?,
+            Form::Reference { checkpoint, kept } => {
+                let mut seen = Vec::new();
+                let answer = reference::run(&self.graph, checkpoint, self.size, input, &mut |name, value| {
+                    if self.options.keep.iter().any(|kept| kept == name) {
+                        seen.push((name.to_owned(), parts(value)));
+                    }
+                });
+                *kept.borrow_mut() = seen;
+                answer.map_err(failure)?.to_f32()
+            }
+        };
+        Ok(Float32Array::from(answer.as_slice()))
+    }
+
+    /// The maps of a node after a run. The option `keep` must have named the node when the network was made.
+    #[wasm_bindgen(unchecked_return_type = "{ high?: FeatureMap; low?: FeatureMap }")]
+    pub async fn maps(&self, node: String) -> Result<JsValue, JsValue> {
+        let unknown = || refusal(format!("node is {node}: must be a map that the option keep names"));
+        let mut found: Parts = [None, None];
+        match &self.form {
+            Form::Device { context, inference } => {
+                let Some(ValueView::Map { high, low }) = inference.value(&node) else { return Err(unknown()) };
+                for (part, view) in found.iter_mut().zip([high, low]) {
+                    let Some(view) = view else { continue };
+                    let read = context.read_async(view.buffer, view.offset, view.dims.elements(), view.dtype);
+                    *part = Some((view.dims, read.await.map_err(failure)?));
+                }
+            }
+            Form::Reference { kept, .. } => {
+                let kept = kept.borrow();
+                found = kept.iter().find(|(name, _)| *name == node).ok_or_else(unknown)?.1.clone();
+            }
+        }
+        let object = Object::new();
+        for (name, part) in ["high", "low"].into_iter().zip(found) {
+            let Some((dims, values)) = part else { continue };
+            let map = Object::new();
+            for (name, value) in [("channels", dims.c), ("height", dims.h), ("width", dims.w)] {
+                Reflect::set(&map, &name.into(), &value.into())?;
+            }
+            Reflect::set(&map, &"values".into(), &Float32Array::from(values.as_slice()))?;
+            Reflect::set(&object, &name.into(), &map)?;
+        }
+        Ok(object.into())
+    }
+
+    /// Milliseconds of a run on the device, the median of some. `device` says whether the device's own clock measured
+    /// them; if not, they include the way there and back.
+    #[wasm_bindgen(unchecked_return_type = "{ ms: number; device: boolean }")]
+    pub async fn time(&self) -> Result<JsValue, JsValue> {
+        let (mut times, mut device) = (Vec::new(), false);
+        match &self.form {
+            Form::Device { context, inference } => {
+                // Some browsers' clocks go in steps of a tenth of a millisecond, so a pass has several runs.
+                let pass = async |runs: usize| {
+                    let timing = context.time_pass_async(|pass| (0..runs).for_each(|_| inference.record(pass))).await?;
+                    let known = timing.device.filter(|seconds| *seconds > 0.0);
+                    Ok((known.is_some(), known.unwrap_or(timing.host) / runs as f64))
+                };
+                let (_, once) = pass(1).await.map_err(failure)?;
+                let runs = (0.01 / once.max(1e-6)).ceil().clamp(1.0, 32.0) as usize;
+                for _ in 0..5 {
+                    let (own, seconds) = pass(runs).await.map_err(failure)?;
+                    device = own;
+                    times.push(1e3 * seconds);
+                }
+            }
+            Form::Reference { .. } => {
+                let input = random_input(self.shapes[0].elements() as usize, 1);
+                let start = Instant::now();
+                self.run(&input).await?;
+                times.push(1e3 * start.elapsed().as_secs_f64());
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        to_js(&serde_json::json!({ "ms": times[times.len() / 2], "device": device }))
+    }
+}

@@ -1,0 +1,331 @@
+// Drives the page in headless Chromium: `node page.js PAGE REPOSITORY RESULTS`. PAGE is the folder that scripts/web builds.
+// RESULTS gets screenshots, a report.json and the classes that the page read from pictures.
+import assert from "node:assert/strict";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+import { serve } from "./serve.js";
+
+const [folder, repository, results] = process.argv.slice(2);
+const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const PICTURES = ["zero.png", "one.png", "two.png", "three.jpg", "four.png", "five.png", "six.png", "seven.png", "eight.jpg",
+  "nine.png"];
+const FIXTURES = ["cifar-resnet20-a0.25-32x32", "se-resnet50-a0.5-64x64", "mobilenet-v2-a0.375-64x64"];
+// How far a network's answers may be from PyTorch's, of about 1.
+const CLOSE = 1e-4;
+
+mkdirSync(results, { recursive: true });
+const { server, port } = await serve(folder);
+const url = `http://localhost:${port}/`;
+const GPU = ["--headless", "--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+const browser = await chromium.launch({ executablePath, args: GPU });
+
+let failed = 0;
+async function test(name, run) {
+  const start = performance.now();
+  try {
+    const said = await run();
+    console.log(`ok: ${name}${said ? `: ${said}` : ""} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
+  } catch (error) {
+    failed += 1;
+    console.error(`FAILED: ${name}\n${error.stack}`);
+  }
+}
+
+// Opens the page, and waits until it has answered for the first time or has said why not.
+async function open(options = {}, before) {
+  const context = await browser.newContext({ viewport: { width: 1100, height: 900 }, ...options });
+  const page = await context.newPage();
+  page.on("pageerror", (error) => console.error(`in the page: ${error.message}`));
+  if (before) await page.addInitScript(before);
+  await page.goto(url);
+  await page.waitForSelector("html[data-ready]", { timeout: 120_000 });
+  return page;
+}
+
+const text = (page, id) => page.locator(`#${id}`).textContent();
+const shares = (page) => page.evaluate(() => JSON.parse(document.documentElement.dataset.shares));
+
+// Waits until nothing is left to answer.
+async function answered(page) {
+  await page.waitForTimeout(100);
+  await page.waitForFunction(() => !document.documentElement.dataset.asking);
+}
+
+// Draws lines through points, as a mouse does.
+async function draw(page, points) {
+  const box = await page.locator("#paper").boundingBox();
+  const at = ([x, y]) => [box.x + (x * box.width) / 100, box.y + (y * box.height) / 100];
+  await page.mouse.move(...at(points[0]));
+  await page.mouse.down();
+  for (const point of points.slice(1)) await page.mouse.move(...at(point), { steps: 8 });
+  await page.mouse.up();
+  await answered(page);
+}
+
+const page = await open();
+
+await test("WebGPU answers", async () => {
+  assert.match(await text(page, "device"), /^WebGPU: /);
+  assert.equal(await page.locator("#message").isHidden(), true);
+  const first = await page.evaluate(() => document.documentElement.dataset.firstAnswer);
+  return `first answer after ${first} ms; ${await text(page, "time")}`;
+});
+
+await test("a digit drawn with the mouse", async () => {
+  const said = [];
+  for (const [digit, points] of [
+    ["7", [[28, 25], [72, 25], [45, 80]]],
+    ["1", [[50, 18], [50, 82]]],
+    ["2", [[30, 35], [38, 22], [55, 20], [67, 30], [64, 44], [45, 62], [29, 78], [72, 78]]],
+  ]) {
+    await page.click("#clear");
+    await draw(page, points);
+    assert.equal(await text(page, "answer"), digit);
+    said.push(`${digit} ${await text(page, "sure")}`);
+  }
+  await page.click("#clear");
+  return said.join(", ");
+});
+
+await test("a digit drawn with the keyboard", async () => {
+  await page.focus("#paper");
+  for (let i = 0; i < 11; i++) await page.keyboard.press("ArrowUp");
+  await page.keyboard.press(" ");
+  for (let i = 0; i < 22; i++) await page.keyboard.press("ArrowDown");
+  await page.keyboard.press(" ");
+  await page.waitForFunction(() => document.getElementById("answer").textContent === "1");
+});
+
+const read = {};
+await test("the ten shipped pictures", async () => {
+  for (const [digit, name] of PICTURES.entries()) {
+    await page.evaluate(() => delete document.documentElement.dataset.shares);
+    await page.locator("#pictures button").nth(digit).click();
+    await page.waitForFunction(() => document.documentElement.dataset.shares);
+    await answered(page);
+    read[name] = await shares(page);
+    assert.equal(await text(page, "answer"), String(digit), name);
+  }
+  writeFileSync(join(results, "pictures.json"), JSON.stringify(read));
+});
+
+await test("the maps of every stage", async () => {
+  const stages = await page.locator("#stage option").allTextContents();
+  assert.ok(stages.length >= 3, stages.join());
+  for (const stage of stages) {
+    await page.selectOption("#stage", stage);
+    await page.waitForTimeout(200);
+    const caption = await text(page, "high-size");
+    const colours = await page.evaluate(() => {
+      const canvas = document.getElementById("high");
+      return new Set(new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size;
+    });
+    assert.match(caption, /^\d+ maps of \d+ × \d+: high/);
+    assert.ok(colours > 8, `${stage}: ${colours} colours`);
+  }
+  await page.selectOption("#stage", stages[0]);
+  assert.match(await text(page, "low-size"), /low frequency/);
+});
+
+await test("logits of networks", async () => {
+  const said = [];
+  for (const name of FIXTURES) {
+    const fixture = JSON.parse(readFileSync(join(repository, "tests/networks", `${name}.json`), "utf8"));
+    const most = await page.evaluate(async ({ network: name, alpha, width, stem, input, seed, logits }) => {
+      const { Engine, describe } = await import("./octconv/octconv.js");
+      const engine = await Engine.open();
+      const [n, , t, h, w] = input;
+      const settings = { alpha, width, ...(stem ? { stem } : {}) };
+      const description = describe(name, settings);
+      // Without the softmax at its end.
+      const { input: scores } = description.nodes.pop();
+      description.output = scores;
+      const network = await engine.network(description, undefined, { size: { n, t, h, w }, seed });
+      const found = await network.run(network.randomInput(seed));
+      if (found.length !== logits.length) throw new Error(`${found.length} logits, not ${logits.length}`);
+      return logits.reduce((most, logit, i) => Math.max(most, Math.abs(found[i] - logit)), 0);
+    }, fixture);
+    assert.ok(most <= CLOSE, `${name}: ${most}`);
+    said.push(`${name} ${most.toExponential(1)}`);
+  }
+  return said.join(", ");
+});
+
+await test("a layer on the GPU and on the reference", async () => {
+  const most = await page.evaluate(async () => {
+    const { Engine } = await import("./octconv/octconv.js");
+    const map = { channels: 12, alpha: 0.5 };
+    const description = { input: map, ...map, kernel: [3, 3], padding: "same", bias: true, residual: true, activation: "relu" };
+    const values = (count, seed) => Float32Array.from({ length: count }, (_, i) => Math.sin(i * 12.9898 + seed));
+    const weights = {};
+    for (const [i, name] of ["w_hh", "w_hl", "w_lh", "w_ll"].entries()) weights[name] = values(6 * 6 * 9, i);
+    for (const [i, name] of ["bias_h", "bias_l"].entries()) weights[name] = values(6, 7 + i);
+    const inputs = { x_h: values(6 * 15 * 13, 1), x_l: values(6 * 8 * 7, 2) };
+    Object.assign(inputs, { residual_h: values(6 * 15 * 13, 3), residual_l: values(6 * 8 * 7, 4) });
+    const outputs = [];
+    for (const cpu of [false, true]) {
+      const engine = await Engine.open({ cpu });
+      const layer = await engine.layer(description, { h: 15, w: 13 }, weights);
+      if (layer.shapes.y_l.join() !== "1,6,1,8,7") throw new Error(JSON.stringify(layer.shapes));
+      outputs.push(await layer.run(inputs));
+    }
+    let most = 0, count = 0;
+    for (const name of ["y_h", "y_l"]) {
+      outputs[0][name].forEach((value, i) => { most = Math.max(most, Math.abs(value - outputs[1][name][i])); count += value > 0; });
+    }
+    return count > 100 ? most : NaN;
+  });
+  assert.ok(most <= CLOSE, `${most}`);
+});
+
+await test("200 random layers", async () => {
+  const found = await page.evaluate(async () => {
+    const { Engine } = await import("./octconv/octconv.js");
+    return (await Engine.open()).verify({ cases: 200, seed: 4000 });
+  });
+  assert.equal(found.wrong, 0, found.examples.join("; "));
+  assert.ok(found.cases >= 190 && found.worst > 0 && found.worst <= 1, JSON.stringify(found));
+  return `${found.cases} cases, ${found.kernels} kernels, worst ${found.worst.toFixed(3)} of the bound`;
+});
+
+await test("what was tuned is known after measuring", async () => {
+  const counts = await page.evaluate(async () => {
+    const { Engine, describe } = await import("./octconv/octconv.js");
+    const engine = await Engine.open();
+    const description = describe("cifar-resnet20", { alpha: 0.25, channels: 1 });
+    const options = { size: { h: 16, w: 16 } };
+    const network = await engine.network(description, undefined, options);
+    let calls = 0;
+    const tuned = await engine.tune(network, () => ++calls <= 2);
+    const kept = Object.keys(localStorage).filter((key) => key.startsWith("octconv tuned "));
+    const answer = await (await engine.network(description, undefined, options)).run(network.randomInput(1));
+    return { tuned, kept: kept.length, classes: answer.length };
+  });
+  assert.deepEqual(counts, { tuned: 2, kept: 1, classes: 10 });
+});
+
+await test("the bench's plot", async () => {
+  // Smaller than the page offers, because this device is a processor.
+  await page.evaluate(() => {
+    document.getElementById("side").append(new Option("32 × 32", "32"));
+    document.getElementById("network").append(new Option("ResNet-20", "cifar-resnet20"));
+  });
+  await page.selectOption("#network", "cifar-resnet20");
+  await page.selectOption("#side", "32");
+  await page.click("#bench");
+  await page.waitForSelector("#plot .point", { timeout: 200_000 });
+  await page.waitForFunction(() => document.querySelectorAll("#plot .point").length >= 12, null, { timeout: 200_000 });
+  await page.click("#bench-stop");
+  await page.waitForFunction(() => !document.getElementById("bench").disabled, null, { timeout: 60_000 });
+  const points = await page.locator("#plot .point").count();
+  const lines = await page.locator("#plot .predicted").count();
+  assert.ok(points >= 2 * lines && lines >= 4, `${points} points, ${lines} lines`);
+  return `${points} points; ${await text(page, "bench-said")}`;
+});
+
+await test("the check and its report", async () => {
+  await page.click("#verify");
+  await page.waitForSelector("#verify-said.verdict.right", { timeout: 120_000 });
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
+  await download.saveAs(join(results, "report.json"));
+  const report = JSON.parse(readFileSync(join(results, "report.json"), "utf8"));
+  assert.equal(report.octconv_report, 2);
+  assert.ok(report.verify.reduce((sum, row) => sum + row.cases, 0) > 0);
+  assert.equal(report.networks.length, 1);
+  return text(page, "verify-said");
+});
+
+for (const [name, options] of Object.entries({
+  wide: {}, dark: { colorScheme: "dark" },
+  narrow: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true },
+  "narrow-dark": { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, colorScheme: "dark" },
+})) {
+  await test(`screenshot: ${name}`, async () => {
+    // The first page has results to show.
+    const shown = options.viewport ? await open(options) : page;
+    await shown.emulateMedia({ colorScheme: options.colorScheme ?? "light" });
+    await shown.locator("#pictures button").nth(3).click();
+    await answered(shown);
+    await shown.mouse.move(0, 0);
+    const wide = await shown.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `${wide} pixels too wide`);
+    await shown.screenshot({ path: join(results, `${name}.png`), fullPage: true });
+    if (shown !== page) await shown.context().close();
+  });
+}
+
+await test("a finger draws", async () => {
+  const touched = await open({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  await touched.click("#clear");
+  await touched.waitForFunction(() => !document.documentElement.dataset.shares);
+  const box = await touched.locator("#paper").boundingBox();
+  await touched.touchscreen.tap(box.x + box.width / 2, box.y + box.height / 2);
+  await touched.waitForFunction(() => document.documentElement.dataset.shares);
+  await touched.context().close();
+});
+
+await test("a lost device", async () => {
+  const lost = await open({}, () => {
+    const request = GPUAdapter.prototype.requestDevice;
+    globalThis.devices = [];
+    GPUAdapter.prototype.requestDevice = async function (...options) {
+      const device = await request.apply(this, options);
+      devices.push(device);
+      return device;
+    };
+  });
+  await lost.evaluate(() => devices.forEach((device) => device.destroy()));
+  await lost.locator("#pictures button").nth(4).click();
+  await lost.waitForSelector("#message:not([hidden])");
+  assert.match(await text(lost, "message-text"), /took the GPU away .*the device is lost/);
+  await lost.click("#again");
+  await lost.waitForSelector("#message[hidden]", { state: "attached" });
+  await lost.locator("#pictures button").nth(5).click();
+  await lost.waitForFunction(() => document.getElementById("answer").textContent === "5");
+  await lost.context().close();
+});
+
+await test("a refused shader", async () => {
+  const refused = await open({}, () => {
+    const create = GPUDevice.prototype.createShaderModule;
+    GPUDevice.prototype.createShaderModule = function (descriptor) {
+      return create.call(this, { ...descriptor, code: `const BROKEN: u32 = nothing_here;\n${descriptor.code}` });
+    };
+  });
+  assert.match(await text(refused, "message-text"), /compiling .* failed: .*unresolved value 'nothing_here'/);
+  await refused.context().close();
+});
+
+await test("no WebGPU", async () => {
+  const plain = await open({}, () => delete Navigator.prototype.gpu);
+  assert.match(await text(plain, "message-text"), /^There is no WebGPU here: .* the CPU reference answers, in WebAssembly/);
+  assert.match(await text(plain, "device"), /CPU/);
+  assert.equal(await plain.locator("#bench").isDisabled(), true);
+  for (const digit of [3, 8]) {
+    await plain.evaluate(() => delete document.documentElement.dataset.shares);
+    await plain.locator("#pictures button").nth(digit).click();
+    await plain.waitForFunction(() => document.documentElement.dataset.shares);
+    assert.equal(await text(plain, "answer"), String(digit));
+    const found = await shares(plain);
+    found.forEach((share, i) => assert.ok(Math.abs(share - read[PICTURES[digit]][i]) < 1e-3));
+  }
+  await plain.screenshot({ path: join(results, "no-webgpu.png"), fullPage: true });
+  const said = await text(plain, "time");
+  await plain.context().close();
+  return said;
+});
+
+await test("the package's example", async () => {
+  const example = await (await browser.newContext()).newPage();
+  const npm = await serve(join(folder, "../npm"));
+  await example.goto(`http://localhost:${npm.port}/example.html`);
+  await example.waitForFunction(() => document.getElementById("out").textContent.length > 3, null, { timeout: 60_000 });
+  assert.match(await text(example, "out"), /: 8192\+2048 numbers, 10 classes$/);
+  npm.server.close();
+  await example.context().close();
+});
+
+await browser.close();
+server.close();
+process.exit(failed ? 1 : 0);

@@ -1,0 +1,394 @@
+/* Plays a bundle of `octconv export --to spirv` with Vulkan 1.1, and compares its example if it has one.
+ *
+ *     cc -O2 -o play play.c -lvulkan -lcjson -lm && ./play FOLDER
+ *
+ * It keeps to what is simple: host-visible memory for all buffers, and a full barrier between dispatches. */
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+#include <vulkan/vulkan.h>
+
+static void fail(const char *what, const char *which) {
+    fprintf(stderr, "error: %s%s%s\n", what, which ? ": " : "", which ? which : "");
+    exit(1);
+}
+
+/* Ends with another status, for those who try several devices. */
+static void lacks(const char *what) {
+    fprintf(stderr, "the device lacks %s\n", what);
+    exit(3);
+}
+
+static void check(VkResult result, const char *what) {
+    char number[32];
+    snprintf(number, sizeof number, "VkResult %d", (int)result);
+    if (result != VK_SUCCESS) fail(what, number);
+}
+
+/* Memory for `count` things, at least one. */
+static void *room(size_t count, size_t size) {
+    void *memory = calloc(count ? count : 1, size);
+    if (!memory) fail("out of memory", NULL);
+    return memory;
+}
+
+/* ---- the bundle ---- */
+
+static const char *folder;
+static cJSON *manifest;
+
+static const cJSON *get(const cJSON *object, const char *name) {
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, name);
+    if (!value) fail("manifest.json lacks", name);
+    return value;
+}
+
+static uint64_t number(const cJSON *object, const char *name) { return (uint64_t)get(object, name)->valuedouble; }
+
+static const char *text(const cJSON *object, const char *name) {
+    const cJSON *value = get(object, name);
+    if (!cJSON_IsString(value)) fail("not a text", name);
+    return value->valuestring;
+}
+
+/* A whole file of the bundle, with a zero behind it. */
+static char *read_file(const char *name, size_t *bytes) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "rb");
+    if (!file || fseek(file, 0, SEEK_END)) fail("cannot read", path);
+    long length = ftell(file);
+    if (length < 0) fail("cannot read", path);
+    char *data = room((size_t)length + 1, 1);
+    rewind(file);
+    if (fread(data, 1, (size_t)length, file) != (size_t)length) fail("cannot read", path);
+    fclose(file);
+    *bytes = (size_t)length;
+    return data;
+}
+
+static int requires(const char *feature) {
+    const cJSON *name;
+    cJSON_ArrayForEach(name, get(get(manifest, "requires"), "features")) {
+        if (strcmp(name->valuestring, feature) == 0) return 1;
+    }
+    return 0;
+}
+
+/* ---- the device ---- */
+
+static VkPhysicalDevice physical;
+static VkDevice device;
+static VkQueue queue;
+static uint32_t family;
+
+static void check_limits(const VkPhysicalDeviceLimits *has) {
+    const cJSON *limits = get(get(manifest, "requires"), "limits");
+    uint64_t alignment = number(limits, "offset_alignment");
+    if (number(limits, "max_storage_buffer_binding_size") > has->maxStorageBufferRange ||
+        number(limits, "max_uniform_buffer_binding_size") > has->maxUniformBufferRange ||
+        number(limits, "max_storage_buffers_per_shader_stage") > has->maxPerStageDescriptorStorageBuffers ||
+        number(limits, "max_compute_workgroup_storage_size") > has->maxComputeSharedMemorySize ||
+        number(limits, "max_compute_invocations_per_workgroup") > has->maxComputeWorkGroupInvocations ||
+        number(limits, "max_compute_workgroups_per_dimension") > has->maxComputeWorkGroupCount[0] ||
+        alignment % has->minStorageBufferOffsetAlignment || alignment % has->minUniformBufferOffsetAlignment)
+        lacks("limits that the bundle requires");
+}
+
+static void open_device(void) {
+    VkApplicationInfo application = {.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .apiVersion = VK_API_VERSION_1_1};
+    VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &application};
+    VkInstance instance;
+    check(vkCreateInstance(&info, NULL, &instance), "no Vulkan");
+    uint32_t count = 1;
+    VkResult found = vkEnumeratePhysicalDevices(instance, &count, &physical);
+    if ((found != VK_SUCCESS && found != VK_INCOMPLETE) || count == 0) fail("no Vulkan device", NULL);
+    VkPhysicalDeviceProperties properties;
+    vkGetPhysicalDeviceProperties(physical, &properties);
+    printf("on %s\n", properties.deviceName);
+    check_limits(&properties.limits);
+
+    uint32_t families = 16;
+    VkQueueFamilyProperties queues[16];
+    vkGetPhysicalDeviceQueueFamilyProperties(physical, &families, queues);
+    while (family < families && !(queues[family].queueFlags & VK_QUEUE_COMPUTE_BIT)) family++;
+    if (family == families) fail("the device does not compute", NULL);
+
+    /* What shader_f16 is in Vulkan. */
+    VkPhysicalDevice16BitStorageFeatures storage = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES};
+    VkPhysicalDeviceShaderFloat16Int8Features halves = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES, .pNext = &storage};
+    VkPhysicalDeviceFeatures2 has = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &halves};
+    vkGetPhysicalDeviceFeatures2(physical, &has);
+    VkPhysicalDeviceFeatures2 wanted = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &halves};
+    const char *extensions[] = {VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME};
+    int f16 = requires("shader_f16");
+    if (f16 && !(halves.shaderFloat16 && storage.storageBuffer16BitAccess)) lacks("shader_f16");
+    wanted.features.shaderInt64 = requires("shader_int64");
+    if (wanted.features.shaderInt64 && !has.features.shaderInt64) lacks("shader_int64");
+    if (requires("cooperative_matrix")) lacks("a use for matrix units in this player");
+    halves.shaderInt8 = VK_FALSE;
+    storage.storageInputOutput16 = storage.storagePushConstant16 = VK_FALSE;
+
+    float priority = 1;
+    VkDeviceQueueCreateInfo queue_info = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+                                          .queueFamilyIndex = family, .queueCount = 1, .pQueuePriorities = &priority};
+    VkDeviceCreateInfo device_info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .pNext = f16 ? &wanted : NULL,
+                                      .queueCreateInfoCount = 1, .pQueueCreateInfos = &queue_info,
+                                      .enabledExtensionCount = f16 ? 1 : 0, .ppEnabledExtensionNames = extensions,
+                                      .pEnabledFeatures = f16 ? NULL : &wanted.features};
+    check(vkCreateDevice(physical, &device_info, NULL, &device), "cannot open the device");
+    vkGetDeviceQueue(device, family, 0, &queue);
+}
+
+/* ---- buffers ---- */
+
+typedef struct {
+    VkBuffer buffer;
+    uint8_t *bytes;
+} Buffer;
+
+static Buffer make_buffer(const cJSON *described) {
+    Buffer made;
+    int uniform = strcmp(text(described, "usage"), "uniform") == 0;
+    VkBufferCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = number(described, "bytes"),
+                               .usage = uniform ? VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT : VK_BUFFER_USAGE_STORAGE_BUFFER_BIT};
+    check(vkCreateBuffer(device, &info, NULL, &made.buffer), "cannot make a buffer");
+    VkMemoryRequirements needs;
+    vkGetBufferMemoryRequirements(device, made.buffer, &needs);
+    VkPhysicalDeviceMemoryProperties types;
+    vkGetPhysicalDeviceMemoryProperties(physical, &types);
+    VkMemoryPropertyFlags want = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+    uint32_t type = 0;
+    while (type < types.memoryTypeCount &&
+           !((needs.memoryTypeBits >> type & 1) && (types.memoryTypes[type].propertyFlags & want) == want))
+        type++;
+    VkMemoryAllocateInfo allocation = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .allocationSize = needs.size,
+                                       .memoryTypeIndex = type};
+    VkDeviceMemory memory;
+    check(vkAllocateMemory(device, &allocation, NULL, &memory), "cannot take memory");
+    check(vkBindBufferMemory(device, made.buffer, memory, 0), "cannot bind memory");
+    check(vkMapMemory(device, memory, 0, VK_WHOLE_SIZE, 0, (void **)&made.bytes), "cannot map memory");
+    const cJSON *file = cJSON_GetObjectItemCaseSensitive(described, "file");
+    if (file) {
+        size_t bytes;
+        char *data = read_file(file->valuestring, &bytes);
+        if (bytes != info.size) fail("another size than its buffer has", file->valuestring);
+        memcpy(made.bytes, data, bytes);
+        free(data);
+    }
+    return made;
+}
+
+/* ---- kernels ---- */
+
+typedef struct {
+    VkDescriptorSetLayout set_layout;
+    VkPipelineLayout layout;
+    VkPipeline pipeline;
+} Kernel;
+
+static VkDescriptorType type_of(const cJSON *binding) {
+    return strcmp(text(binding, "access"), "uniform") == 0 ? VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER
+                                                           : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+}
+
+static Kernel make_kernel(const cJSON *described) {
+    Kernel made;
+    VkDescriptorSetLayoutBinding bindings[32] = {0};
+    uint32_t count = 0;
+    const cJSON *binding;
+    cJSON_ArrayForEach(binding, get(described, "bindings")) {
+        if (count == 32) fail("too many bindings", text(described, "name"));
+        bindings[count++] = (VkDescriptorSetLayoutBinding){.binding = (uint32_t)number(binding, "binding"),
+                                                           .descriptorType = type_of(binding), .descriptorCount = 1,
+                                                           .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
+    }
+    VkDescriptorSetLayoutCreateInfo set_info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
+                                                .bindingCount = count, .pBindings = bindings};
+    check(vkCreateDescriptorSetLayout(device, &set_info, NULL, &made.set_layout), "cannot make a layout");
+    VkPipelineLayoutCreateInfo layout_info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+                                              .setLayoutCount = 1, .pSetLayouts = &made.set_layout};
+    check(vkCreatePipelineLayout(device, &layout_info, NULL, &made.layout), "cannot make a layout");
+    size_t bytes;
+    char *code = read_file(text(described, "file"), &bytes);
+    VkShaderModuleCreateInfo module_info = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = bytes,
+                                            .pCode = (const uint32_t *)code};
+    VkShaderModule module;
+    check(vkCreateShaderModule(device, &module_info, NULL, &module), "cannot make a shader");
+    VkComputePipelineCreateInfo info = {.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+                                        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                                                  .stage = VK_SHADER_STAGE_COMPUTE_BIT, .module = module,
+                                                  .pName = text(described, "entry_point")},
+                                        .layout = made.layout};
+    check(vkCreateComputePipelines(device, VK_NULL_HANDLE, 1, &info, NULL, &made.pipeline), "cannot compile");
+    vkDestroyShaderModule(device, module, NULL);
+    free(code);
+    return made;
+}
+
+/* ---- dispatches ---- */
+
+static VkDescriptorPool make_pool(uint32_t dispatches) {
+    uint32_t uniforms = 0, storages = 0;
+    const cJSON *dispatch;
+    cJSON_ArrayForEach(dispatch, get(manifest, "dispatches")) {
+        uniforms += 1;
+        storages += (uint32_t)cJSON_GetArraySize(get(dispatch, "bindings")) - 1;
+    }
+    VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER, uniforms},
+                                    {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, storages}};
+    VkDescriptorPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, .maxSets = dispatches,
+                                       .poolSizeCount = 2, .pPoolSizes = sizes};
+    VkDescriptorPool pool;
+    check(vkCreateDescriptorPool(device, &info, NULL, &pool), "cannot make descriptors");
+    return pool;
+}
+
+static void record(VkCommandBuffer commands, VkDescriptorPool pool, const cJSON *dispatch, const Kernel *kernel,
+                   const cJSON *kernel_bindings, const Buffer *buffers) {
+    VkDescriptorSetAllocateInfo allocation = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
+                                              .descriptorPool = pool, .descriptorSetCount = 1,
+                                              .pSetLayouts = &kernel->set_layout};
+    VkDescriptorSet set;
+    check(vkAllocateDescriptorSets(device, &allocation, &set), "cannot make descriptors");
+    const cJSON *range, *binding = kernel_bindings->child;
+    cJSON_ArrayForEach(range, get(dispatch, "bindings")) {
+        VkDescriptorBufferInfo bound = {buffers[number(range, "buffer")].buffer, number(range, "offset"),
+                                        number(range, "bytes")};
+        VkWriteDescriptorSet write = {.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, .dstSet = set,
+                                      .dstBinding = (uint32_t)number(range, "binding"), .descriptorCount = 1,
+                                      .descriptorType = type_of(binding), .pBufferInfo = &bound};
+        vkUpdateDescriptorSets(device, 1, &write, 0, NULL);
+        binding = binding->next;
+    }
+    VkMemoryBarrier barrier = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
+                               .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
+    VkPipelineStageFlags compute = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT;
+    vkCmdPipelineBarrier(commands, compute, compute, 0, 1, &barrier, 0, NULL, 0, NULL);
+    vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, kernel->pipeline);
+    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, kernel->layout, 0, 1, &set, 0, NULL);
+    const cJSON *x = get(dispatch, "workgroups")->child;
+    vkCmdDispatch(commands, (uint32_t)x->valuedouble, (uint32_t)x->next->valuedouble,
+                  (uint32_t)x->next->next->valuedouble);
+}
+
+static void run(const Buffer *buffers) {
+    const cJSON *kernels = get(manifest, "kernels"), *dispatches = get(manifest, "dispatches"), *item;
+    Kernel *made = room((size_t)cJSON_GetArraySize(kernels), sizeof *made);
+    const cJSON **bindings = room((size_t)cJSON_GetArraySize(kernels), sizeof *bindings);
+    size_t count = 0;
+    cJSON_ArrayForEach(item, kernels) {
+        bindings[count] = get(item, "bindings");
+        made[count++] = make_kernel(item);
+    }
+    VkDescriptorPool pool = make_pool((uint32_t)cJSON_GetArraySize(dispatches));
+
+    VkCommandPoolCreateInfo pool_info = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, .queueFamilyIndex = family};
+    VkCommandPool command_pool;
+    check(vkCreateCommandPool(device, &pool_info, NULL, &command_pool), "cannot make commands");
+    VkCommandBufferAllocateInfo allocation = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+                                              .commandPool = command_pool, .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+                                              .commandBufferCount = 1};
+    VkCommandBuffer commands;
+    check(vkAllocateCommandBuffers(device, &allocation, &commands), "cannot make commands");
+    VkCommandBufferBeginInfo begin = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
+    check(vkBeginCommandBuffer(commands, &begin), "cannot record");
+    cJSON_ArrayForEach(item, dispatches) {
+        uint64_t kernel = number(item, "kernel");
+        record(commands, pool, item, &made[kernel], bindings[kernel], buffers);
+    }
+    /* What the host reads. */
+    VkMemoryBarrier barrier = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
+                               .dstAccessMask = VK_ACCESS_HOST_READ_BIT};
+    vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier, 0,
+                         NULL, 0, NULL);
+    check(vkEndCommandBuffer(commands), "cannot record");
+    VkSubmitInfo submit = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1, .pCommandBuffers = &commands};
+    check(vkQueueSubmit(queue, 1, &submit, VK_NULL_HANDLE), "cannot submit");
+    check(vkQueueWaitIdle(queue), "it did not run");
+    free(made);
+    free(bindings);
+}
+
+/* ---- the example ---- */
+
+static float half_to_float(uint16_t half) {
+    int exponent = half >> 10 & 31, fraction = half & 1023;
+    float magnitude = exponent == 31 ? (fraction ? NAN : INFINITY)
+                      : exponent     ? ldexpf((float)(fraction + 1024), exponent - 25)
+                                     : ldexpf((float)fraction, -24);
+    return half >> 15 ? -magnitude : magnitude;
+}
+
+static double worst_difference(const cJSON *output, const cJSON *right, const Buffer *buffers) {
+    const uint8_t *found = buffers[number(output, "buffer")].bytes + number(output, "offset");
+    int f16 = strcmp(text(output, "dtype"), "f16") == 0;
+    size_t bytes;
+    char *data = read_file(text(right, "file"), &bytes);
+    double worst = 0;
+    for (uint64_t i = 0; i < number(right, "bytes") / 4; i++) {
+        float wanted, value;
+        uint16_t half;
+        memcpy(&wanted, data + number(right, "offset") + 4 * i, 4);
+        if (f16) {
+            memcpy(&half, found + 2 * i, 2);
+            value = half_to_float(half);
+        } else {
+            memcpy(&value, found + 4 * i, 4);
+        }
+        double difference = fabs((double)value - wanted);
+        /* A NaN is not below anything. */
+        if (!(difference <= worst)) worst = difference;
+    }
+    free(data);
+    return worst;
+}
+
+int main(int count, char **arguments) {
+    if (count != 2) fail("usage: play FOLDER", NULL);
+    folder = arguments[1];
+    size_t bytes;
+    char *json = read_file("manifest.json", &bytes);
+    manifest = cJSON_Parse(json);
+    if (!manifest) fail("manifest.json is no JSON", NULL);
+    if (number(manifest, "octconv_bundle") != 1 || strcmp(text(manifest, "language"), "spirv") != 0)
+        fail("not a bundle of version 1 in SPIR-V", NULL);
+    open_device();
+
+    const cJSON *described = get(manifest, "buffers"), *item;
+    Buffer *buffers = room((size_t)cJSON_GetArraySize(described), sizeof *buffers);
+    size_t made = 0;
+    cJSON_ArrayForEach(item, described) buffers[made++] = make_buffer(item);
+
+    const cJSON *example = cJSON_GetObjectItemCaseSensitive(manifest, "example");
+    if (example) {
+        const cJSON *given = get(example, "inputs")->child;
+        cJSON_ArrayForEach(item, get(manifest, "inputs")) {
+            char *data = read_file(text(given, "file"), &bytes);
+            memcpy(buffers[number(item, "buffer")].bytes + number(item, "offset"), data + number(given, "offset"),
+                   number(item, "bytes"));
+            free(data);
+            given = given->next;
+        }
+    }
+    run(buffers);
+    if (!example) {
+        printf("%s: it ran, and has no example to compare with\n", text(manifest, "name"));
+        return 0;
+    }
+    double worst = 0, allowed = get(example, "tolerance")->valuedouble;
+    const cJSON *right = get(example, "outputs")->child;
+    cJSON_ArrayForEach(item, get(manifest, "outputs")) {
+        double difference = worst_difference(item, right, buffers);
+        if (!(difference <= worst)) worst = difference;
+        right = right->next;
+    }
+    printf("%s: differs by %.3g, and %.3g is allowed\n", text(manifest, "name"), worst, allowed);
+    return worst <= allowed ? 0 : 1;
+}

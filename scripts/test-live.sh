@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Checks and tests the application in examples/live, without a screen. Needs Rust. On Debian and Ubuntu it installs what
+# is missing: a C compiler, and a software Vulkan driver if there is no device. It compiles hundreds of crates.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib.sh
+. scripts/lib.sh
+
+# Whether this machine has a Vulkan device, or a software one could be installed.
+find_vulkan() {
+    local name=(sh -c 'ls /usr/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json 2>/dev/null | grep -q .')
+    "${name[@]}" || [[ -n ${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-} ]] || install libvulkan1 mesa-vulkan-drivers
+}
+
+install_tools
+set_environment
+find_vulkan || fail "no Vulkan device, and none could be installed: install mesa-vulkan-drivers"
+
+cd examples/live
+say "formatting and lints of the application"
+cargo fmt --check
+cargo clippy --locked --all-targets -- -D warnings
+say "tests of the application"
+cargo test --locked
+doing=

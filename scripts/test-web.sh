@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Tests what runs in browsers, in headless Chromium with its software GPU: builds the page and the package for npm, drives
+# the page, and gives every kernel that can run in a browser to Tint, Chromium's compiler. Needs Rust and Node 20 or later.
+# On Debian and Ubuntu it installs what is missing. Screenshots and a report stay in target/web-results.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export CARGO_INCREMENTAL=0
+# shellcheck source=scripts/lib.sh
+. scripts/lib.sh
+
+readonly tests=crates/octconv-web/tests results=$target/web-results
+
+install_browser_and_node() {
+    local least=20 major
+    command -v node >/dev/null && command -v npm >/dev/null || install nodejs npm || fail "node or npm is missing: install Node $least"
+    major=$(node -p 'process.versions.node.split(".")[0]')
+    [[ $major -ge $least ]] || fail "node is version $major: must be $least or later"
+    for CHROMIUM in "${CHROMIUM:-}" chromium chromium-browser google-chrome; do
+        CHROMIUM=$(command -v "$CHROMIUM") && break
+    done || { install chromium && CHROMIUM=$(command -v chromium); } || fail "Chromium is missing: set CHROMIUM to its program"
+    export CHROMIUM
+    # The lock file has the versions and their checksums.
+    (cd "$tests" && npm ci --no-audit --no-fund --silent)
+}
+
+# The page's answers to the shipped pictures must be those of the native program, which also reads the page's report.
+compare_with_native() {
+    say "the native program on the shipped pictures, and on the page's report"
+    "$octconv" classify --reference --json assets/digits/pictures >"$results/native.json"
+    node "$tests/compare.js" "$results/native.json" "$results/pictures.json"
+    "$octconv" report --merge "$results/report.json" "$results/report.json"
+}
+
+install_tools
+install_browser_and_node
+mkdir -p "$results"
+say "building the native program"
+cargo build "${everything[@]}" --bin octconv --example shaders
+scripts/web build
+say "types for TypeScript"
+(cd "$tests" && npx tsc -p .)
+say "the page in $("$CHROMIUM" --version 2>/dev/null | tail -n 1)"
+node "$tests/page.js" "$target/web/page" . "$results"
+compare_with_native
+say "kernels in Tint"
+rm -rf "$results/kernels"
+"$target/debug/examples/shaders" "$results/kernels"
+node "$tests/tint.js" "$results/kernels"
+say "packing for npm"
+(cd "$target/web" && npm pack ./npm --silent)
+say "done"
+doing=

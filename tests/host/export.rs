@@ -1,0 +1,213 @@
+//! Bundles, without a device: a manifest says what is true, and kernels are written in every language.
+
+use std::collections::HashSet;
+
+use octconv::export::{Access, Bundle, BundleOptions, Feature, Manifest, ShaderLanguage, Usage};
+use octconv::network::{Checkpoint, Graph, NetworkOptions, NetworkPlan, zoo};
+use octconv::{DeviceFacts, Dtype, Error, InputSize, Options, Plan, Precision, Spec, Weights, wgpu};
+
+fn plan(name: &str, side: u32, options: &NetworkOptions, facts: &DeviceFacts) -> NetworkPlan {
+    let network = zoo::build(name, &zoo::Settings { alpha: 0.5, ..Default::default() }).unwrap();
+    NetworkPlan::new(&Graph::new(&network).unwrap(), InputSize::image(1, side, side), options, facts).unwrap()
+}
+
+fn bundle(plan: &NetworkPlan, language: ShaderLanguage) -> Result<Bundle, Error> {
+    let options = BundleOptions { language, ..BundleOptions::default() };
+    Bundle::of_network(plan, &Checkpoint::random(plan.graph(), 1), options)
+}
+
+fn with_f16() -> (DeviceFacts, NetworkOptions) {
+    let facts = DeviceFacts { features: wgpu::Features::SHADER_F16, ..DeviceFacts::default() };
+    (facts, NetworkOptions { precision: Precision::of(Dtype::F16), ..NetworkOptions::default() })
+}
+
+/// Fails if a player that does what the manifest says would leave a buffer, a limit or an order.
+fn check(bundle: &Bundle) {
+    let Manifest { buffers, kernels, dispatches, regions, requires, files, inputs, outputs, .. } = bundle.manifest();
+    let written: Vec<(&str, u64)> = bundle.files().map(|(path, bytes)| (path, bytes.len() as u64)).collect();
+    let listed = files.iter().map(|file| (file.path.as_str(), file.bytes));
+    assert!(listed.eq(written[..files.len()].iter().copied()));
+    assert_eq!(written[files.len()..].iter().map(|file| file.0).collect::<Vec<_>>(), [Bundle::MANIFEST]);
+    for buffer in buffers {
+        assert!(buffer.bytes.is_multiple_of(4) && buffer.bytes <= requires.limits.max_buffer_size);
+        assert_eq!(buffer.file.is_some(), buffer.usage != Usage::Storage, "{}", buffer.name);
+        let of_file = |name: &String| files.iter().find(|file| file.path == *name).unwrap().bytes;
+        assert_eq!(buffer.file.as_ref().map_or(buffer.bytes, of_file), buffer.bytes, "{}", buffer.name);
+    }
+    for (i, dispatch) in dispatches.iter().enumerate() {
+        let kernel = &kernels[dispatch.kernel];
+        assert_eq!(kernel.bindings.len(), dispatch.bindings.len());
+        for (binding, at) in kernel.bindings.iter().zip(&dispatch.bindings) {
+            assert_eq!((binding.group, binding.binding), (0, at.binding));
+            assert!(at.offset.is_multiple_of(requires.limits.offset_alignment.into()));
+            assert!(at.offset + at.bytes <= buffers[at.buffer].bytes, "dispatch {i}");
+            let usages = match binding.access {
+                Access::Uniform => [Usage::Uniform].as_slice(),
+                Access::Read => &[Usage::Constant, Usage::Storage],
+                Access::ReadWrite => &[Usage::Storage],
+            };
+            assert!(usages.contains(&buffers[at.buffer].usage), "dispatch {i}");
+            // WebGPU takes a buffer in one way alone.
+            let same = kernel.bindings.iter().zip(&dispatch.bindings).filter(|(_, other)| other.buffer == at.buffer);
+            assert!(same.into_iter().all(|(other, _)| other.access == binding.access), "dispatch {i}");
+            if buffers[at.buffer].usage == Usage::Storage {
+                let holds = |region: &&octconv::export::Region| {
+                    let end = region.offset + region.bytes;
+                    region.buffer == at.buffer
+                        && (region.first..=region.last).contains(&i)
+                        && at.offset + at.bytes <= end
+                        && region.offset <= at.offset
+                };
+                assert!(regions.iter().any(|region| holds(&region)), "dispatch {i} binds what no region has then");
+            }
+        }
+    }
+    for (i, a) in regions.iter().enumerate() {
+        for b in &regions[..i] {
+            let apart = a.buffer != b.buffer || a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset;
+            assert!(apart || a.last < b.first || b.last < a.first, "{a:?} {b:?}");
+        }
+    }
+    for tensor in inputs.iter().chain(outputs) {
+        assert!(tensor.offset + tensor.bytes <= buffers[tensor.buffer].bytes);
+    }
+}
+
+#[test]
+fn a_manifest_is_true() {
+    let (facts, half) = with_f16();
+    for name in ["resnet50", "mobilenet-v2", "se-resnet50", "densenet121"] {
+        let one_buffer = NetworkOptions { one_buffer: true, ..NetworkOptions::default() };
+        for (options, facts) in
+            [(&half, &facts), (&NetworkOptions::default(), &DeviceFacts::default()), (&one_buffer, &facts)]
+        {
+            let plan = plan(name, 64, options, facts);
+            let bundle = bundle(&plan, ShaderLanguage::Wgsl).unwrap();
+            check(&bundle);
+            let manifest = bundle.manifest();
+            assert_eq!(manifest.dispatches.len(), plan.dispatches());
+            let kernels: HashSet<String> = plan.sources().into_iter().map(|(_, source)| source).collect();
+            // With one buffer some are bound in other ways.
+            assert!(options.one_buffer || manifest.kernels.len() == kernels.len());
+            let activations = manifest.buffers.iter().filter(|buffer| buffer.usage == Usage::Storage);
+            assert_eq!(activations.map(|buffer| buffer.bytes).collect::<Vec<_>>(), plan.buffer_bytes());
+            let [input] = manifest.inputs.as_slice() else { panic!("{:?}", manifest.inputs) };
+            assert_eq!((input.name.as_str(), input.shape.as_slice()), ("input", [1, 3, 64, 64].as_slice()));
+            assert_eq!(manifest.outputs[0].shape, [1, 1000]);
+            let f16 = options.precision.activations == Dtype::F16;
+            assert_eq!(manifest.requires.features, [Feature::ShaderF16][..f16.into()]);
+            let limits = manifest.requires.limits;
+            let usual = wgpu::Limits::default();
+            assert!(limits.max_storage_buffers_per_shader_stage <= usual.max_storage_buffers_per_shader_stage);
+            assert!(limits.max_storage_buffer_binding_size <= usual.max_storage_buffer_binding_size);
+            assert!(limits.max_compute_workgroup_storage_size <= usual.max_compute_workgroup_storage_size);
+            assert!(limits.max_compute_invocations_per_workgroup <= usual.max_compute_invocations_per_workgroup);
+            assert!(limits.offset_alignment == 256 && limits.max_buffer_size <= usual.max_buffer_size);
+        }
+    }
+}
+
+#[test]
+fn weights_take_several_buffers_if_one_is_too_small() {
+    let limits = wgpu::Limits { max_buffer_size: 16 << 20, ..wgpu::Limits::default() };
+    let plan = plan("resnet50", 64, &NetworkOptions::default(), &DeviceFacts { limits, ..DeviceFacts::default() });
+    let bundle = bundle(&plan, ShaderLanguage::Wgsl).unwrap();
+    check(&bundle);
+    let manifest = bundle.manifest();
+    assert!(manifest.requires.limits.max_buffer_size <= 16 << 20);
+    assert!(manifest.buffers.iter().filter(|buffer| buffer.usage == Usage::Constant).count() >= 7);
+}
+
+#[test]
+fn every_language_has_the_kernels() {
+    let (facts, half) = with_f16();
+    for (options, facts) in [(&half, &facts), (&NetworkOptions::default(), &DeviceFacts::default())] {
+        let plan = plan("mobilenet-v2", 64, options, facts);
+        for name in ["wgsl", "spirv", "msl", "hlsl", "glsl"] {
+            let language: ShaderLanguage = name.parse().unwrap();
+            let found = bundle(&plan, language);
+            if language == ShaderLanguage::Glsl && options.precision.activations == Dtype::F16 {
+                let refusal = found.unwrap_err().to_string();
+                assert!(refusal.contains(" cannot be written in glsl: "), "{refusal}");
+                continue;
+            }
+            let bundle = found.unwrap();
+            check(&bundle);
+            for kernel in &bundle.manifest().kernels {
+                let code = bundle.files().find(|(path, _)| *path == kernel.file).unwrap().1;
+                if language == ShaderLanguage::Spirv {
+                    // The magic number, and version 1.3.
+                    assert_eq!(code[..8], [3, 2, 0x23, 7, 0, 3, 1, 0]);
+                    continue;
+                }
+                let code = std::str::from_utf8(code).unwrap();
+                assert!(code.contains(&format!("{}(", kernel.entry_point)), "{code}");
+                for binding in &kernel.bindings {
+                    let text = match (binding.index, &binding.register) {
+                        (Some(index), _) => format!("[[buffer({index})]]"),
+                        (None, Some(register)) => format!("register({register})"),
+                        (None, None) if language == ShaderLanguage::Glsl => format!("binding = {}", binding.binding),
+                        (None, None) => format!("@binding({})", binding.binding),
+                    };
+                    assert!(code.contains(&text), "{text}: {code}");
+                }
+                if language == ShaderLanguage::Hlsl {
+                    let defined: Vec<_> =
+                        code.lines().filter(|line| line.contains(" ZeroValue") && line.ends_with("() {")).collect();
+                    assert_eq!(defined.iter().collect::<HashSet<_>>().len(), defined.len(), "{code}");
+                }
+            }
+        }
+    }
+    assert!("dxil".parse::<ShaderLanguage>().is_err());
+}
+
+#[test]
+fn a_layer_is_a_bundle_too() {
+    let spec = Spec::builder(6, 4).alpha(0.5, 0.5).kernel([3, 3]).same_padding().build().unwrap();
+    let facts = DeviceFacts::default();
+    let [w, short] = [vec![0.5; 54], vec![0.5; 53]];
+    let weights = Weights { w_hh: Some(&w), w_hl: Some(&w), w_lh: Some(&w), w_ll: Some(&w), ..Weights::default() };
+    // Also with scratch, and several dispatches.
+    for variant in [None, Some("unfused/direct".parse().unwrap())] {
+        let options = Options { variant, ..Options::default() };
+        let plan = Plan::new(&spec, InputSize::image(2, 9, 7), &options, &facts).unwrap();
+        let mut bundle = Bundle::of_layer(&plan, &weights, &facts, BundleOptions::default()).unwrap();
+        check(&bundle);
+        let manifest = bundle.manifest();
+        let names = |list: &[octconv::export::Tensor]| {
+            list.iter().map(|t| (t.name.clone(), t.shape.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&manifest.inputs), [("x_h".into(), vec![2, 3, 9, 7]), ("x_l".into(), vec![2, 3, 5, 4])]);
+        assert_eq!(names(&manifest.outputs), [("y_h".into(), vec![2, 2, 9, 7]), ("y_l".into(), vec![2, 2, 5, 4])]);
+
+        let [x_h, x_l, y_h, y_l] = [378, 120, 252, 80].map(|count| vec![1.0; count]);
+        bundle.add_example(&[&x_h, &x_l], &[&y_h, &y_l], 0.5).unwrap();
+        check(&bundle);
+        let refusal = bundle.add_example(&[&x_h], &[&y_h, &y_l], 0.5).unwrap_err().to_string();
+        assert_eq!(refusal, "inputs is lists of [378] numbers: must be lists of [378, 120]");
+
+        let other = DeviceFacts { software: true, ..facts.clone() };
+        assert!(matches!(Bundle::of_layer(&plan, &weights, &other, BundleOptions::default()), Err(Error::Plan { .. })));
+        let few = Weights { w_ll: Some(&short), ..weights };
+        assert!(matches!(Bundle::of_layer(&plan, &few, &facts, BundleOptions::default()), Err(Error::Length { .. })));
+    }
+}
+
+#[test]
+fn a_manifest_is_read_as_it_was_written() {
+    let plan = plan("mobilenet-v1", 32, &NetworkOptions::default(), &DeviceFacts::default());
+    let bundle = bundle(&plan, ShaderLanguage::Msl).unwrap();
+    let (_, json) = bundle.files().last().unwrap();
+    let read: Manifest = serde_json::from_slice(json).unwrap();
+    assert_eq!(read, *bundle.manifest());
+}
+
+#[test]
+fn weights_that_do_not_fit_are_refused() {
+    let plan = plan("mobilenet-v1", 32, &NetworkOptions::default(), &DeviceFacts::default());
+    let mut checkpoint = Checkpoint::random(plan.graph(), 1);
+    checkpoint.tensors.pop_first();
+    let refusal = Bundle::of_network(&plan, &checkpoint, BundleOptions::default()).unwrap_err();
+    assert!(matches!(refusal, Error::Checkpoint { .. }), "{refusal}");
+}
