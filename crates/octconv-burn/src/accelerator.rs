@@ -63,7 +63,8 @@ pub fn init(kind: DeviceKind) -> Result<Device, Error> {
 ///
 /// # Errors
 ///
-/// If `device` is not one of Burn's wgpu devices, or `setup` is that of another device.
+/// If `device` is not one of Burn's wgpu devices, or `setup` is that of another device of the same instance. That of another instance
+/// wgpu cannot tell, and it may panic.
 pub fn accelerate(device: &Device, setup: &WgpuSetup) -> Result<(), Error> {
     accelerate_with(device, setup, EngineOptions::default())
 }
