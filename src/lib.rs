@@ -62,6 +62,11 @@ pub use wgpu;
 pub mod shaders {
     pub use crate::kernels::source::{Alone, Place, Wrong};
 
+    /// A source as Direct3D gets it.
+    pub fn without_aliases(source: &str) -> String {
+        crate::kernels::source::without_aliases(source)
+    }
+
     /// The sources of all kernels between textures and tensors.
     pub fn textures() -> Vec<String> {
         let kernels = crate::kernels::texture_input::kernels().chain(crate::kernels::texture_output::kernels());

@@ -38,3 +38,19 @@ impl Context {
         block_on(self.time_pass_async(record))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compiles: executors that move work between threads take what waits.
+    #[expect(dead_code, reason = "it is enough that it compiles")]
+    fn what_waits_may_move_between_threads(context: &Context, layer: &Layer, buffer: &wgpu::Buffer) {
+        fn moves<T: Send>(_: T) {}
+        moves(Context::open(&crate::context::ContextOptions::default()));
+        moves(context.run_async(&[layer]));
+        moves(context.time_async(&[layer]));
+        moves(context.read_async(buffer, 0, 1, Dtype::F32));
+        moves(context.engine().settled());
+    }
+}

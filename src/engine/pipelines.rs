@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::scope::Scopes;
 use crate::error::Error;
+use crate::kernels::source::without_aliases;
 use crate::kernels::{Access, Kernel};
 
 /// The pipelines of a device, each made when it is first needed.
@@ -13,6 +14,8 @@ pub(super) struct Pipelines {
     device: wgpu::Device,
     checked: bool,
     cache: Option<wgpu::PipelineCache>,
+    /// Direct3D's compilers refuse what naga makes of aliases.
+    without_aliases: bool,
     /// Makes what the device gets out of a kernel's source.
     translate: fn(String) -> String,
     made: Mutex<HashMap<Kernel, Pipeline>>,
@@ -27,7 +30,9 @@ pub(super) struct Pipeline {
 impl Pipelines {
     /// Starts without pipelines. Kernels keep wgpu's bounds checks if `checked`.
     pub(super) fn new(device: &wgpu::Device, checked: bool, cache: Option<wgpu::PipelineCache>) -> Self {
-        Self { device: device.clone(), checked, cache, translate: |source| source, made: Mutex::default() }
+        let without_aliases = device.adapter_info().backend == wgpu::Backend::Dx12;
+        let device = device.clone();
+        Self { device, checked, cache, without_aliases, translate: |source| source, made: Mutex::default() }
     }
 
     /// Gives the device what `translate` makes of each source.
@@ -85,7 +90,8 @@ impl Pipelines {
                 bind_group_layouts: &[Some(&layout)],
                 ..Default::default()
             });
-            let module = self.create_module(label, (self.translate)(kernel.source()));
+            let source = if self.without_aliases { without_aliases(&kernel.source()) } else { kernel.source() };
+            let module = self.create_module(label, (self.translate)(source));
             let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label,
                 layout: Some(&pipeline_layout),

@@ -1,6 +1,7 @@
 //! Kernels in all languages, through naga's writers.
 
-use std::collections::{BTreeMap, HashSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use naga::back::{glsl, hlsl, msl, spv};
@@ -11,6 +12,7 @@ use naga::{AddressSpace, Module, ResourceBinding, ShaderStage};
 use super::language::ShaderLanguage;
 use super::manifest::Feature;
 use crate::error::Error;
+use crate::kernels::source::without_aliases;
 
 /// A kernel in a language.
 pub(super) struct Shader {
@@ -36,6 +38,10 @@ const MARKS: [(&str, &[Feature], Capabilities); 3] = [
 
 /// Writes the WGSL of a kernel in another language. Like the library's own, the code checks no bounds.
 pub(super) fn write(name: &str, source: &str, language: ShaderLanguage) -> Result<Shader, Error> {
+    let source = &*match language {
+        ShaderLanguage::Hlsl => Cow::Owned(without_aliases(source)),
+        _ => Cow::Borrowed(source),
+    };
     let refuse = |problem: String| Error::Shader { kernel: name.to_owned(), language: language.name(), problem };
     let marks = MARKS.iter().filter(|(mark, ..)| source.contains(mark));
     // Halves as bits need no feature.
@@ -143,16 +149,7 @@ fn hlsl(module: &Module, info: &ModuleInfo, shader_model: hlsl::ShaderModel) -> 
     let mut text = String::new();
     let written = hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default()).write(module, info, None);
     let name = entry_point(written.map_err(|error| error.to_string())?.entry_point_names)?;
-    Ok((without_repeats(&text), name))
-}
-
-/// HLSL without functions that are there already. If two aliases name one type, naga writes its zero value for each of them,
-/// under one name, and compilers refuse that.
-fn without_repeats(text: &str) -> String {
-    let mut written = HashSet::new();
-    let mut parts: Vec<&str> = text.split("\n\n").collect();
-    parts.retain(|part| !(part.starts_with("typedef ") && part.contains(" ZeroValue")) || written.insert(*part));
-    parts.join("\n\n")
+    Ok((text, name))
 }
 
 /// The name that a writer has given the entry point.

@@ -367,16 +367,21 @@ fn writes_msl() {
 #[test]
 fn writes_hlsl() {
     let others = shaders().par_iter().filter(|shader| !shader.source.contains(MATRICES));
-    others.for_each(|Shader { source, module, info }| {
+    others.for_each(|Shader { source, .. }| {
         // The shader model of Direct3D's own compiler. For halves, that of DXC.
         let f16 = source.starts_with("enable f16;");
         let shader_model = if f16 { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V5_1 };
         let options = hlsl::Options { shader_model, ..hlsl::Options::default() };
+        let Shader { module, info, .. } = &parse(octconv::shaders::without_aliases(source));
         let mut text = String::new();
         let written =
             hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default()).write(module, info, None);
         let reflection = written.unwrap_or_else(|error| panic!("{error}\n{source}"));
         let entry = reflection.entry_point_names[0].as_ref().unwrap_or_else(|error| panic!("{error}\n{source}"));
         assert!(text.contains(&format!("void {entry}(")), "{text}");
+        let is_definition = |line: &&str| line.ends_with("() {") && line.contains(" ZeroValue");
+        let defined: Vec<&str> = text.lines().filter(is_definition).collect();
+        let twice = defined.len() - defined.iter().collect::<BTreeSet<_>>().len();
+        assert_eq!(twice, 0, "functions are defined twice in {text}");
     });
 }

@@ -43,7 +43,7 @@ struct Entry {
 pub struct About {
     /// Its name, as the driver gives it.
     pub name: String,
-    /// vulkan, metal, dx12 or gl.
+    /// vulkan, metal, dx12 or gl; webgpu in a browser.
     pub backend: String,
     /// DiscreteGpu, IntegratedGpu, VirtualGpu, Cpu or Other.
     pub device_type: String,

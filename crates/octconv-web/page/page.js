@@ -57,16 +57,21 @@ async function makeNetwork() {
   network = made;
 }
 
+async function get(path) {
+  const answer = await fetch(path);
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer;
+}
+
+// They come while the GPU is opened.
+const files = Promise.all([
+  get("digits/digits.json").then((answer) => answer.json()),
+  get("digits/weights.safetensors").then((answer) => answer.arrayBuffer()),
+]);
+files.catch(() => {});
+
 async function loadDigits() {
-  const get = async (path) => {
-    const answer = await fetch(path);
-    if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-    return answer;
-  };
-  const [recipe, weights] = await Promise.all([
-    get("digits/digits.json").then((answer) => answer.json()),
-    get("digits/weights.safetensors").then((answer) => answer.arrayBuffer()),
-  ]);
+  const [recipe, weights] = await files;
   const { picture, labels, alpha } = recipe;
   const description = describe(recipe.network, { alpha, classes: labels.length, channels: picture.channels });
   description.picture = picture;
@@ -172,9 +177,7 @@ async function openPicture(file) {
 }
 
 async function showPicture(name) {
-  const answer = await fetch(`pictures/${name}`);
-  if (!answer.ok) throw new Error(`pictures/${name}: ${answer.status}`);
-  await openPicture(await answer.blob());
+  await openPicture(await (await get(`pictures/${name}`)).blob());
 }
 
 for (const name of PICTURES) {

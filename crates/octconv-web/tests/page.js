@@ -312,8 +312,9 @@ await test("no WebGPU", async () => {
   }
   await plain.screenshot({ path: join(results, "no-webgpu.png"), fullPage: true });
   const said = await text(plain, "time");
+  const first = await plain.evaluate(() => document.documentElement.dataset.firstAnswer);
   await plain.context().close();
-  return said;
+  return `first answer after ${first} ms; ${said}`;
 });
 
 await test("the package's example", async () => {

@@ -56,6 +56,7 @@
 //!   If only a replaced alias uses `f16`, `enable f16;` is added.
 //! - Comments, blank lines, and declarations that no entry point needs are left out. Bindings stay.
 
+mod aliases;
 mod alone;
 mod assemble;
 mod error;
@@ -67,6 +68,7 @@ mod tensors;
 mod tests;
 mod tokens;
 
+pub(crate) use aliases::without_aliases;
 pub use alone::{Alone, Place, Wrong};
 pub(crate) use assemble::assemble;
 pub(crate) use recipe::Recipe;

@@ -68,6 +68,11 @@ fn parse(text: &str, matrices: bool) -> Result<DeviceFacts> {
     ensure!(count <= 1, "it lists {count} adapters: must be one");
     let Described { device_type, limits, features, .. } = described.adapters.pop().unwrap_or(described);
 
+    let alignment = limits.min_storage_buffer_offset_alignment.unwrap_or(ALIGNMENT);
+    ensure!(
+        alignment.is_power_of_two() && alignment <= 4096,
+        "min_storage_buffer_offset_alignment is {alignment}: must be a power of two up to 4096"
+    );
     let usual = DeviceLimits::default();
     let invocations =
         limits.max_compute_invocations_per_workgroup.unwrap_or(usual.max_compute_invocations_per_workgroup);
@@ -87,7 +92,7 @@ fn parse(text: &str, matrices: bool) -> Result<DeviceFacts> {
         max_compute_workgroups_per_dimension: limits
             .max_compute_workgroups_per_dimension
             .unwrap_or(usual.max_compute_workgroups_per_dimension),
-        min_storage_buffer_offset_alignment: limits.min_storage_buffer_offset_alignment.unwrap_or(0).max(ALIGNMENT),
+        min_storage_buffer_offset_alignment: alignment.max(ALIGNMENT),
         ..usual
     };
     let side = |matrix: &Matrix| {
@@ -104,12 +109,17 @@ fn parse(text: &str, matrices: bool) -> Result<DeviceFacts> {
     ];
     let usual = DeviceFacts::default();
     let sizes = [features.subgroup_min_size, features.subgroup_max_size];
+    let subgroup_sizes @ [least, most] = [0, 1].map(|i: usize| sizes[i].unwrap_or(usual.subgroup_sizes[i]));
+    ensure!(
+        least.is_power_of_two() && most.is_power_of_two() && least <= most && most <= 1024,
+        "subgroups have {least} to {most} threads: must be powers of two up to 1024, the smaller first"
+    );
     Ok(DeviceFacts {
         limits,
         features: all.into_iter().filter(|(has, _)| *has).fold(Features::empty(), |all, (_, feature)| all | feature),
         software: device_type == "Cpu",
         matrix,
-        subgroup_sizes: [0, 1].map(|i| sizes[i].unwrap_or(usual.subgroup_sizes[i])),
+        subgroup_sizes,
         ..usual
     })
 }
@@ -146,6 +156,8 @@ mod tests {
         for (text, wanted) in [
             (r#"{"features": {"f16": true}}"#, "unknown field `f16`"),
             (r#"{"limits": {"max_buffers": 1}}"#, "unknown field `max_buffers`"),
+            (r#"{"limits": {"min_storage_buffer_offset_alignment": 48}}"#, "is 48: must be a power of two up to 4096"),
+            (r#"{"features": {"subgroup_min_size": 0}}"#, "subgroups have 0 to 128 threads"),
             (r#"{"adapters": [{}, {}]}"#, "it lists 2 adapters: must be one"),
         ] {
             let refusal = format!("{:#}", parse(text, true).unwrap_err());
