@@ -155,7 +155,7 @@ fn refuses_what_has_no_module() {
         other => panic!("{name}: {other:?}"),
     };
     let wanted =
-        "node conv1: a convolution with a time axis cannot be a module here: use octconv's own network on the device";
+        "node maxpool: a pool with a time axis cannot be a module here: use octconv's own network on the device";
     assert_eq!(refused("c2d-resnet50"), wanted);
     let mut wrong = network("cifar-resnet20", 0.25);
     wrong.output = "nothing".into();
