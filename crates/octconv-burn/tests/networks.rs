@@ -51,20 +51,38 @@ impl Case {
     }
 }
 
+/// On the device and folded.
+#[track_caller]
+fn computes_what_the_reference_does(name: &str, alpha: f64, size: [u32; 3]) {
+    let case = Case::new(network(name, alpha), size);
+    let module = case.module(&device());
+    case.check("on the device", &module, &device());
+    case.check("folded", &module.folded(&device()).unwrap(), &device());
+}
+
 #[test]
-fn networks_compute_what_the_reference_does() {
-    for (name, alpha, size) in [
-        ("cifar-resnet20", 0.5, [2, 16, 18]),
-        ("resnet50", 0.5, [1, 33, 35]),
-        ("mobilenet-v1", 0.5, [1, 32, 32]),
-        ("densenet121", 0.25, [1, 32, 32]),
-        ("se-resnet50", 0.25, [1, 32, 32]),
-    ] {
-        let case = Case::new(network(name, alpha), size);
-        let module = case.module(&device());
-        case.check("on the device", &module, &device());
-        case.check("folded", &module.folded(&device()).unwrap(), &device());
-    }
+fn cifar_resnet20_computes_what_the_reference_does() {
+    computes_what_the_reference_does("cifar-resnet20", 0.5, [2, 16, 18]);
+}
+
+#[test]
+fn resnet50_computes_what_the_reference_does() {
+    computes_what_the_reference_does("resnet50", 0.5, [1, 33, 35]);
+}
+
+#[test]
+fn mobilenet_v1_computes_what_the_reference_does() {
+    computes_what_the_reference_does("mobilenet-v1", 0.5, [1, 32, 32]);
+}
+
+#[test]
+fn densenet121_computes_what_the_reference_does() {
+    computes_what_the_reference_does("densenet121", 0.25, [1, 32, 32]);
+}
+
+#[test]
+fn se_resnet50_computes_what_the_reference_does() {
+    computes_what_the_reference_does("se-resnet50", 0.25, [1, 32, 32]);
 }
 
 #[test]
