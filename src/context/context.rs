@@ -118,6 +118,38 @@ impl KeptPipelines {
     }
 }
 
+/// Bytes on their way to the host.
+struct Copied {
+    staging: wgpu::Buffer,
+    /// Whether they can be read.
+    mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
+}
+
+/// The bytes of so many elements, if a buffer has them.
+fn tensor_bytes(buffer: &wgpu::Buffer, elements: u64, dtype: Dtype) -> Result<u64, Error> {
+    elements.checked_mul(dtype.bytes()).filter(|&bytes| bytes <= buffer.size()).ok_or_else(|| {
+        let most = buffer.size() / dtype.bytes();
+        Error::argument("elements", elements, format!("must be at most {most}, as many {dtype} as the buffer holds"))
+    })
+}
+
+/// Refuses what cannot be copied from a buffer.
+fn check_range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> Result<(), Error> {
+    for (name, value) in [("offset", offset), ("size", size)] {
+        if value % wgpu::COPY_BUFFER_ALIGNMENT != 0 {
+            return Err(Error::argument(name, value, "must be a multiple of 4"));
+        }
+    }
+    let left = buffer.size().checked_sub(offset).ok_or_else(|| {
+        Error::argument("offset", offset, format!("must be at most {}, the size of the buffer", buffer.size()))
+    })?;
+    if size > left {
+        let allowed = format!("must be at most {left}, the bytes of the buffer from offset {offset} on");
+        return Err(Error::argument("size", size, allowed));
+    }
+    Ok(())
+}
+
 /// What [`Context::read`] does, for errors.
 const READING: &str = "reading back";
 
@@ -325,14 +357,7 @@ impl Context {
         elements: u64,
         dtype: Dtype,
     ) -> Result<Vec<f32>, Error> {
-        let bytes = elements.checked_mul(dtype.bytes()).filter(|&bytes| bytes <= buffer.size()).ok_or_else(|| {
-            let most = buffer.size() / dtype.bytes();
-            Error::argument(
-                "elements",
-                elements,
-                format!("must be at most {most}, as many {dtype} as the buffer holds"),
-            )
-        })?;
+        let bytes = tensor_bytes(buffer, elements, dtype)?;
         self.read_mapped(buffer, offset, bytes.next_multiple_of(4), |read| {
             let mut values = with_room(elements, READING)?;
             decode_into(&read[..bytes as usize], dtype, &mut values);
@@ -365,37 +390,85 @@ impl Context {
         size: u64,
         take: impl FnOnce(&[u8]) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        for (name, value) in [("offset", offset), ("size", size)] {
-            if value % wgpu::COPY_BUFFER_ALIGNMENT != 0 {
-                return Err(Error::argument(name, value, "must be a multiple of 4"));
-            }
-        }
-        let left = buffer.size().checked_sub(offset).ok_or_else(|| {
-            Error::argument("offset", offset, format!("must be at most {}, the size of the buffer", buffer.size()))
-        })?;
-        if size > left {
-            let allowed = format!("must be at most {left}, the bytes of the buffer from offset {offset} on");
-            return Err(Error::argument("size", size, allowed));
-        }
+        check_range(buffer, offset, size)?;
         if size == 0 {
             return take(&[]);
         }
+        let copied = self.copy_out(buffer, offset, size)?;
+        self.wait().await?;
+        self.take_copied(copied, take).await
+    }
+
+    /// Submits a copy of bytes of a buffer to where the host can read them.
+    fn copy_out(&self, buffer: &wgpu::Buffer, offset: u64, size: u64) -> Result<Copied, Error> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.buffer("octconv staging", size, usage)?;
-        let (sender, receiver) = oneshot::channel();
+        let (sender, mapped) = oneshot::channel();
         self.scoped(READING, || {
             let mut encoder = self.encoder();
             encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, size);
             self.queue.submit([encoder.finish()]);
             staging.map_async(wgpu::MapMode::Read, .., move |outcome| drop(sender.send(outcome)));
         })?;
-        self.wait().await?;
+        Ok(Copied { staging, mapped })
+    }
+
+    /// What `take` makes of the bytes of a copy. Call it when the device has been waited for.
+    async fn take_copied<T>(
+        &self,
+        Copied { staging, mapped }: Copied,
+        take: impl FnOnce(&[u8]) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let failed = |message: String| Error::Gpu { operation: READING.into(), message };
-        let mapped = receiver.await;
+        let mapped = mapped.await;
         self.check_lost(READING)?;
         mapped.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
         let view = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
-        take(&view)
+        let taken = take(&view);
+        drop(view);
+        // A browser would free it when it collects garbage, and does not count a GPU's memory.
+        staging.destroy();
+        taken
+    }
+
+    /// Submits what `record` records in one compute pass, then reads tensors, each from a byte offset of a buffer on, and
+    /// waits. All is submitted before this waits for the first time: nothing else that is submitted meanwhile comes between.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::read_async`].
+    pub async fn run_and_read_async(
+        &self,
+        record: impl FnOnce(&mut wgpu::ComputePass<'_>),
+        reads: &[(&wgpu::Buffer, u64, u64, Dtype)],
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let mut sizes = Vec::with_capacity(reads.len());
+        for &(buffer, offset, elements, dtype) in reads {
+            let bytes = tensor_bytes(buffer, elements, dtype)?;
+            check_range(buffer, offset, bytes.next_multiple_of(4))?;
+            sizes.push(bytes);
+        }
+        self.submit(record, None)?;
+        let mut copies = Vec::with_capacity(reads.len());
+        for (&(buffer, offset, elements, dtype), bytes) in reads.iter().zip(sizes) {
+            let size = bytes.next_multiple_of(4);
+            let copied = if size > 0 { Some(self.copy_out(buffer, offset, size)?) } else { None };
+            copies.push((copied, bytes, elements, dtype));
+        }
+        self.wait().await?;
+        let mut all = Vec::with_capacity(copies.len());
+        for (copied, bytes, elements, dtype) in copies {
+            let mut values = with_room(elements, READING)?;
+            if let Some(copied) = copied {
+                self.take_copied(copied, |read| {
+                    decode_into(&read[..bytes as usize], dtype, &mut values);
+                    Ok(())
+                })
+                .await?;
+            }
+            all.push(values);
+        }
+        Ok(all)
     }
 
     /// Runs the layers once, in one pass, and measures the time. Waits for the device.
@@ -431,6 +504,8 @@ impl Context {
             self.queue.submit([encoder.finish()]);
         })?;
         let bytes = self.read_bytes_async(&resolved, 0, 16).await?;
+        resolved.destroy();
+        queries.destroy();
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
         Ok(ticks[1].saturating_sub(ticks[0]) as f64 * f64::from(self.queue.get_timestamp_period()) * 1e-9)
     }

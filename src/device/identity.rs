@@ -11,10 +11,12 @@ pub struct DeviceIdentity(pub(crate) String);
 
 impl DeviceIdentity {
     /// The identity for the information of an adapter, or of a device (`device.adapter_info()`). `None` if that says neither
-    /// name nor number of the device, as in many browsers: what is measured on one device would be taken for all others.
+    /// name nor number of the device, and for all of a browser's, which at most tells a family of devices: what is measured on
+    /// one device would be taken for others. [`DeviceIdentity::of_measured`] is for them.
     pub fn of(info: &wgpu::AdapterInfo) -> Option<Self> {
         let wgpu::AdapterInfo { name, vendor, device, driver, driver_info, backend, .. } = info;
-        if name.trim().is_empty() && (*vendor, *device) == (0, 0) {
+        let says_nothing = name.trim().is_empty() && (*vendor, *device) == (0, 0);
+        if says_nothing || *backend == wgpu::Backend::BrowserWebGpu {
             return None;
         }
         let text = format!("{name}; {vendor:x}:{device:x}; {driver}; {driver_info}; {backend:?}");
@@ -60,12 +62,14 @@ mod tests {
 
     #[test]
     fn a_device_that_says_nothing_has_no_identity() {
-        let info = wgpu::AdapterInfo::new(wgpu::DeviceType::Other, wgpu::Backend::BrowserWebGpu);
+        let info = wgpu::AdapterInfo::new(wgpu::DeviceType::Other, wgpu::Backend::Vulkan);
         assert_eq!(DeviceIdentity::of(&info), None);
         assert_eq!(DeviceIdentity::of(&wgpu::AdapterInfo { name: " ".into(), ..info.clone() }), None);
         let named = DeviceIdentity::of(&wgpu::AdapterInfo { name: "A".into(), ..info.clone() });
         let numbered = DeviceIdentity::of(&wgpu::AdapterInfo { vendor: 0x10de, device: 1, ..info });
         assert!(named.is_some() && numbered.is_some() && named != numbered);
+        let browser = wgpu::AdapterInfo::new(wgpu::DeviceType::Other, wgpu::Backend::BrowserWebGpu);
+        assert_eq!(DeviceIdentity::of(&wgpu::AdapterInfo { name: "A".into(), ..browser }), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::plan::{Choices, Options, Plan, Tuned, one_after_the_other};
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The environment variable that keeps bounds checks, if it is set and neither empty nor `0`.
 const CHECKED_VARIABLE: &str = "OCTCONV_CHECKED";
@@ -86,6 +87,7 @@ struct Shared {
     read_write: bool,
     pipelines: Pipelines,
     scopes: Scopes,
+    failures: AtomicUsize,
 }
 
 impl Engine {
@@ -111,6 +113,7 @@ impl Engine {
                 choices: choices.cloned().unwrap_or_default(),
                 pipelines: Pipelines::new(device, options.checked.unwrap_or_else(variable), options.pipeline_cache),
                 scopes: Scopes::new(device),
+                failures: AtomicUsize::default(),
             }),
         }
     }
@@ -142,6 +145,7 @@ impl Engine {
                 // SAFETY: the caller says so.
                 pipelines: unsafe { pipelines.translated(translate) },
                 scopes: Scopes::new(device),
+                failures: AtomicUsize::default(),
             }),
         }
     }
@@ -189,9 +193,16 @@ impl Engine {
     pub async fn settled(&self) -> Result<(), Error> {
         let settled = self.shared.scopes.settled().await;
         if settled.is_err() {
+            self.shared.failures.fetch_add(1, Ordering::Relaxed);
             self.forget_pipelines();
         }
         settled
+    }
+
+    /// How often [`Engine::settled`] has returned an error. What was made before the last one may be of no use.
+    #[cfg(feature = "network")]
+    pub(crate) fn failures(&self) -> usize {
+        self.shared.failures.load(Ordering::Relaxed)
     }
 
     /// Runs `create`, and returns the error that wgpu raised meanwhile, if it is known by now. See [`Engine::settled`].

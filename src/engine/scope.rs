@@ -2,18 +2,56 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
-use std::task::{Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 use crate::error::Error;
 
 /// What a device says about what is made on it.
 ///
 /// Natively the answer is there at once. A browser gives it later, and nothing here waits for it unless asked to: the
-/// answers that are not there yet are kept until [`Scopes::settled`] waits for them.
+/// answers that are not there yet are kept until they are, and then the first error until [`Scopes::settled`] returns it.
 pub(crate) struct Scopes {
     device: wgpu::Device,
-    unanswered: Mutex<Vec<Answer>>,
+    state: Mutex<State>,
+    waiting: Arc<Waiting>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The number of the next answer.
+    next: u64,
+    /// With their numbers, which rise.
+    unanswered: Vec<(u64, Answer)>,
+    /// The first error that nobody was told, and its number.
+    failure: Option<(u64, Error)>,
+}
+
+/// Those who wait for answers. Whoever polls an answer, all of them are woken when it is there.
+#[derive(Default)]
+struct Waiting(Mutex<Vec<Waker>>);
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        all.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl State {
+    /// Forgets the answers that are there, and keeps the first error.
+    fn poll(&mut self, waiting: &Arc<Waiting>) {
+        let waker = Waker::from(waiting.clone());
+        let mut context = Context::from_waker(&waker);
+        let failure = &mut self.failure;
+        self.unanswered.retain_mut(|(number, answer)| match answer.as_mut().poll(&mut context) {
+            Poll::Ready(error) => {
+                *failure = failure.take().or(error.map(|error| (*number, error)));
+                false
+            }
+            Poll::Pending => true,
+        });
+    }
 }
 
 /// What was wrong with something, once the device has said so.
@@ -25,7 +63,11 @@ type Answer = Pin<Box<dyn Future<Output = Option<Error>>>>;
 
 impl Scopes {
     pub(crate) fn new(device: &wgpu::Device) -> Self {
-        Self { device: device.clone(), unanswered: Mutex::default() }
+        Self { device: device.clone(), state: Mutex::default(), waiting: Arc::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `create` and returns the error that wgpu raised meanwhile, if it is known by now.
@@ -54,24 +96,42 @@ impl Scopes {
                 error => Error::Gpu { operation, message: explained(one_line(error), module).await },
             })
         });
-        match answer.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())) {
+        match answer.as_mut().poll(&mut Context::from_waker(&Waker::from(self.waiting.clone()))) {
             Poll::Ready(Some(error)) => return Err(error),
             Poll::Ready(None) => {}
-            Poll::Pending => self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).push(answer),
+            Poll::Pending => {
+                let mut state = self.state();
+                // So that what is there by now does not pile up in a program that never asks.
+                state.poll(&self.waiting);
+                let number = state.next;
+                state.next += 1;
+                state.unanswered.push((number, answer));
+            }
         }
         Ok(created)
     }
 
-    /// Waits for all answers that are not there yet, and returns the first error.
+    /// Waits for the answers about all that was made before this is first polled, and returns the first error that nobody
+    /// was told. If the future is dropped, the next one waits for them.
     pub(crate) async fn settled(&self) -> Result<(), Error> {
-        let unanswered = std::mem::take(&mut *self.unanswered.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut first = Ok(());
-        for answer in unanswered {
-            if let (Some(error), Ok(())) = (answer.await, &first) {
-                first = Err(error);
+        let end = self.state().next;
+        std::future::poll_fn(|context| {
+            let mut waiting = self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                waiting.push(context.waker().clone());
             }
-        }
-        first
+            drop(waiting);
+            let mut state = self.state();
+            state.poll(&self.waiting);
+            if state.unanswered.first().is_some_and(|(number, _)| *number < end) {
+                return Poll::Pending;
+            }
+            Poll::Ready(match state.failure.take_if(|(number, _)| *number < end) {
+                Some((_, error)) => Err(error),
+                None => Ok(()),
+            })
+        })
+        .await
     }
 }
 

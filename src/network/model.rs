@@ -1,5 +1,6 @@
 //! A network on a device. Its weights are packed once; its inferences are bound to buffers.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::checkpoint::Checkpoint;
@@ -20,6 +21,8 @@ pub struct Model {
     checkpoint: Arc<Checkpoint>,
     /// The weights that are packed so far, with the index of their node.
     params: Mutex<Vec<(usize, Params, wgpu::Buffer)>>,
+    /// What [`Engine::failures`] was when they were made.
+    failures: AtomicUsize,
 }
 
 /// How far [`Model::compile`] has come.
@@ -65,7 +68,13 @@ impl Model {
     /// [`Error::Checkpoint`] with every tensor that is missing, surplus or of another shape.
     pub fn new(engine: &Engine, graph: Graph, checkpoint: Checkpoint) -> Result<Self, Error> {
         let checkpoint = Arc::new(checkpoint.fit(&graph)?);
-        Ok(Self { engine: engine.clone(), graph, checkpoint, params: Mutex::default() })
+        Ok(Self {
+            engine: engine.clone(),
+            graph,
+            checkpoint,
+            params: Mutex::default(),
+            failures: AtomicUsize::new(engine.failures()),
+        })
     }
 
     /// The network.
@@ -194,10 +203,19 @@ impl Model {
         })
     }
 
+    /// Forgets all buffers if the device has refused something since they were made, which may be one of them.
+    fn forget_unusable(&self) {
+        let failures = self.engine.failures();
+        if self.failures.swap(failures, Ordering::Relaxed) != failures {
+            self.params.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
     /// The packed weights that a node's steps read. Packs them if they are not packed yet.
     fn params(&self, node: usize, params: &Params) -> Result<wgpu::Buffer, Error> {
         let lock = || self.params.lock().unwrap_or_else(PoisonError::into_inner);
         let known = |entry: &&(usize, Params, wgpu::Buffer)| entry.0 == node && entry.1 == *params;
+        self.forget_unusable();
         if let Some((.., buffer)) = lock().iter().find(known) {
             return Ok(buffer.clone());
         }

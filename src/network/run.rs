@@ -16,11 +16,11 @@ impl Inference {
     /// [`Error::OutOfMemory`] and [`Error::DeviceLost`].
     pub async fn run_async(&self, context: &Context, input: &[f32]) -> Result<Vec<f32>, Error> {
         self.write_input(context, input)?;
-        context.run_pass_async(|pass| self.record(pass)).await?;
-        match self.output() {
-            Some(value) => value.read_async(context).await,
-            None => Ok(Vec::new()),
-        }
+        let views = self.output().map(|value| value.views()).unwrap_or_default();
+        let views = views.iter().flatten();
+        let reads: Vec<_> = views.map(|view| (view.buffer, view.offset, view.dims.elements(), view.dtype)).collect();
+        // All in one go: a second run that is begun before this one is awaited gets its own answer.
+        Ok(context.run_and_read_async(|pass| self.record(pass), &reads).await?.concat())
     }
 
     /// [`Inference::run_async`], which it blocks on.
@@ -45,21 +45,25 @@ impl Inference {
     }
 }
 
-impl ValueView<'_> {
+impl<'a> ValueView<'a> {
     /// Reads the elements of the vectors; or those of the map's high frequency, then those of its low frequency. Waits
     /// for the device.
     pub async fn read_async(&self, context: &Context) -> Result<Vec<f32>, Error> {
-        let views = match *self {
-            Self::Map { high, low } => [high, low],
-            Self::Vector(vector) => [Some(vector), None],
-        };
         let mut values = Vec::new();
-        for TensorView { buffer, offset, dims, dtype, .. } in views.into_iter().flatten() {
+        for TensorView { buffer, offset, dims, dtype, .. } in self.views().into_iter().flatten() {
             let part = context.read_async(buffer, offset, dims.elements(), dtype).await?;
             // The first part becomes the answer, which often has no other.
             values = if values.is_empty() { part } else { [values, part].concat() };
         }
         Ok(values)
+    }
+
+    /// Its tensors.
+    fn views(self) -> [Option<TensorView<'a>>; 2] {
+        match self {
+            Self::Map { high, low } => [high, low],
+            Self::Vector(vector) => [Some(vector), None],
+        }
     }
 
     /// [`ValueView::read_async`], which it blocks on.

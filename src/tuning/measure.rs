@@ -149,8 +149,9 @@ pub async fn tune_async(
     let mut outputs = Vec::new();
     for (i, plan) in plans.iter().enumerate() {
         let run = async |data: &RandomLayer| {
-            let layer = data.bind(context, plan)?;
+            let bound = data.bind(context, plan);
             context.engine().settled().await?;
+            let layer = bound?;
             data.poison(context)?;
             context.run_async(&[&layer]).await?;
             Ok::<_, Error>((layer, data.outputs(context).await?))

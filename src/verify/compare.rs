@@ -59,8 +59,9 @@ impl Case {
             y_p: binding(TensorId::YP),
             scratch: binding(TensorId::Scratch(0)),
         };
-        let layer = engine.bind(&plan, &packed, &tensors)?;
+        let bound = engine.bind(&plan, &packed, &tensors);
         engine.settled().await?;
+        let layer = bound?;
         context.run_async(&[&layer]).await?;
 
         let inputs = data.inputs();

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use octconv::network::{Checkpoint, Graph, Inference, Model, Network, NetworkOptions, random_input, zoo};
-use octconv::{Accuracy, Context, Error, InputSize};
+use octconv::{Accuracy, Context, Error, InputSize, Timing};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use web_time::Instant;
@@ -77,8 +77,9 @@ impl Form {
         let start = Instant::now();
         let plan = model.plan(size, &NetworkOptions { accuracy, ..NetworkOptions::default() })?;
         let planned = start.elapsed().as_secs_f64();
-        let inference = model.compile(plan, |_| ())?;
+        let made = model.compile(plan, |_| ());
         context.engine().settled().await?;
+        let inference = made?;
         let compiled = start.elapsed().as_secs_f64();
         let elements = inference.input().map_or(0, |view| view.dims.elements());
         inference.write_input(context, &random_input(elements as usize, 1))?;
@@ -88,12 +89,28 @@ impl Form {
         Ok(Self { context: context.clone(), weight_bytes: model.weight_bytes(), inference, macs, ready })
     }
 
-    /// Seconds of a range of its dispatches, and whether the device's clock measured them.
-    async fn time(&self, steps: Range<usize>) -> Result<(f64, bool), Error> {
-        let timing = self.context.time_pass_async(|pass| self.inference.record_range(pass, steps)).await?;
-        let device = timing.device.filter(|seconds| *seconds > 0.0);
-        Ok((device.unwrap_or(timing.host), device.is_some()))
+    /// How long a range of its dispatches takes, again and again in one pass.
+    async fn time(&self, steps: &Range<usize>, repeats: usize) -> Result<Timing, Error> {
+        let record = |pass: &mut octconv::wgpu::ComputePass<'_>| {
+            (0..repeats).for_each(|_| self.inference.record_range(pass, steps.clone()));
+        };
+        self.context.time_pass_async(record).await
     }
+}
+
+/// What a pass that is timed takes at least: clocks of browsers have steps of a tenth of a millisecond, some of a whole one.
+const LEAST_SECONDS: f64 = 0.02;
+/// The most runs of a part in a pass.
+const MOST_REPEATS: usize = 100;
+
+/// Seconds of each form by one clock, and whether it is the device's. `None` if the clock did not move.
+fn seconds(forms: &[Timing; 2], repeats: usize) -> Option<([f64; 2], bool)> {
+    let by = |clock: fn(&Timing) -> Option<f64>| {
+        let [octave, plain] = forms.each_ref().map(|form| clock(form).filter(|seconds| *seconds > 0.0));
+        Some([octave? / repeats as f64, plain? / repeats as f64])
+    };
+    let device = by(|timing| timing.device).map(|seconds| (seconds, true));
+    device.or_else(|| by(|timing| Some(timing.host)).map(|seconds| (seconds, false)))
 }
 
 /// A part of both forms: nodes and dispatches of each.
@@ -125,10 +142,21 @@ pub async fn run(
     if options.rounds == 0 {
         return Err(refusal("rounds is 0: must be at least 1"));
     }
+    let step = shared.report.borrow_mut().start(&format!("network {}", options.network));
+    let benched = measure(shared, &context, options, progress).await;
+    shared.report.borrow_mut().end(step, benched.as_ref().err());
+    benched
+}
+
+async fn measure(
+    shared: &Shared,
+    context: &Rc<Context>,
+    options: &BenchOptions,
+    progress: Option<&js_sys::Function>,
+) -> Result<Benched, JsValue> {
     let settings = zoo::Settings { alpha: options.alpha, ..zoo::Settings::default() };
     let octave = zoo::build(&options.network, &settings).map_err(failure)?;
     let size = InputSize::image(1, options.side, options.side);
-    let step = shared.report.borrow_mut().start(&format!("network {}", options.network));
     let mut benched =
         Benched { doing: String::new(), round: 0, rounds: options.rounds, device: true, parts: Vec::new() };
     let mut forms = Vec::new();
@@ -139,7 +167,7 @@ pub async fn run(
         }
         // The page shows it before the thread is busy.
         crate::js::next_frame().await;
-        forms.push(Form::new(&context, network, size, options.fast).await.map_err(failure)?);
+        forms.push(Form::new(context, network, size, options.fast).await.map_err(failure)?);
     }
     let Ok(forms) = <[Form; 2]>::try_from(forms) else { return Ok(benched) };
     let parts = parts(&forms);
@@ -157,18 +185,24 @@ pub async fn run(
         })
         .collect();
     benched.doing = "measuring".into();
+    let mut repeats = vec![1; parts.len()];
     'rounds: for round in 0..=options.rounds {
-        for (i, (_, ranges)) in parts.iter().enumerate() {
-            let mut ms = [0.0; 2];
-            for (form, ms) in [0, 1].into_iter().zip(&mut ms) {
-                let (seconds, device) = forms[form].time(ranges[form].1.clone()).await.map_err(failure)?;
-                *ms = 1e3 * seconds;
-                benched.device &= device;
-            }
-            // The first round warms up.
-            if round > 0 {
-                benched.parts[i].octave_ms.push(ms[0]);
-                benched.parts[i].plain_ms.push(ms[1]);
+        for (i, (_, [octave, plain])) in parts.iter().enumerate() {
+            let octave = forms[0].time(&octave.1, repeats[i]).await.map_err(failure)?;
+            let plain = forms[1].time(&plain.1, repeats[i]).await.map_err(failure)?;
+            let found = seconds(&[octave, plain], repeats[i]);
+            match found {
+                // The first round warms up, and tells how often a part runs in a pass.
+                _ if round == 0 => {
+                    let least = found.map_or(0.0, |([octave, plain], _)| octave.min(plain));
+                    repeats[i] = ((LEAST_SECONDS / least).ceil() as usize).clamp(1, MOST_REPEATS);
+                }
+                Some((seconds, device)) => {
+                    benched.parts[i].octave_ms.push(1e3 * seconds[0]);
+                    benched.parts[i].plain_ms.push(1e3 * seconds[1]);
+                    benched.device &= device;
+                }
+                None => {}
             }
             if !goes_on(progress, &benched)? {
                 break 'rounds;
@@ -191,8 +225,6 @@ pub async fn run(
     };
     let report =
         NetworkReport { name: octave.name.clone(), side: options.side, fast: options.fast, forms: [form(0), form(1)] };
-    let mut reports = shared.report.borrow_mut();
-    reports.add_network(&report, &benched);
-    reports.end(step);
+    shared.report.borrow_mut().add_network(&report, &benched);
     Ok(benched)
 }

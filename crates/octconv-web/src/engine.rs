@@ -215,13 +215,19 @@ impl Engine {
         let context = self.shared.device("measuring")?;
         let effort = Effort::Brief { factors: Dtype::F32, sums: Dtype::F32 };
         let measured = self.shared.report.borrow_mut().start("roofline");
-        let roofline = Roofline::measure_async(&context, effort).await.map_err(failure)?;
+        let roofline = match Roofline::measure_async(&context, effort).await.map_err(failure) {
+            Ok(roofline) => roofline,
+            Err(error) => {
+                self.shared.report.borrow_mut().end(measured, Some(&error));
+                return Err(error);
+            }
+        };
         self.shared.report.borrow_mut().add_roofline(&roofline, measured);
         let facts = context.engine().facts();
         let rates = roofline.rates(&facts.rates, facts.matrix);
         let measured = octconv::DeviceFacts { rates, ..facts.clone() };
-        let named = DeviceIdentity::of(&context.device().adapter_info());
-        let identity = named.unwrap_or_else(|| DeviceIdentity::of_measured(&measured, &kept::browser()));
+        let also = format!("{}; {}", self.shared.about, kept::browser());
+        let identity = DeviceIdentity::of_measured(&measured, &also);
         let tuned = kept::tuned(&identity);
         self.reopen(ContextOptions {
             rates: Some(rates),
@@ -249,7 +255,7 @@ impl Engine {
         }
         let context = self.shared.device("tuning")?;
         let identity = context.identity().ok_or_else(|| refusal("the device has no identity"))?;
-        let mut tuned = Tuned::default();
+        let (mut tuned, mut failed) = (Tuned::default(), None);
         let layers = network.tunable(&context)?;
         let of = layers.len();
         for (done, (spec, size, options)) in layers.iter().enumerate() {
@@ -257,14 +263,25 @@ impl Engine {
                 break;
             }
             let effort = octconv::tuning::Effort::default();
-            let outcome = octconv::tuning::tune_async(&context, spec, *size, options, &effort, |_| ()).await;
-            tuned.insert(&identity, &outcome.map_err(failure)?.winner().plan);
+            match octconv::tuning::tune_async(&context, spec, *size, options, &effort, |_| ()).await {
+                Ok(outcome) => tuned.insert(&identity, &outcome.winner().plan),
+                // No candidate of this layer runs here. The others may.
+                Err(Error::Tune { .. } | Error::OutOfMemory { .. }) => {}
+                // What was found is kept all the same.
+                Err(error) => {
+                    failed = Some(failure(error));
+                    break;
+                }
+            }
             context.engine().forget_pipelines();
         }
         let found = tuned.len();
         let mut all = kept::tuned(&identity);
         all.merge(tuned);
         kept::keep_tuned(&identity, &all);
+        if let Some(error) = failed {
+            return Err(error);
+        }
         let rates = context.engine().facts().rates;
         self.reopen(ContextOptions {
             rates: Some(rates),

@@ -117,8 +117,10 @@ impl OnDevice {
         for (name, _, _, buffer) in &tensors {
             bound.set(name, buffer.into())?;
         }
-        let layer = engine.bind(&plan, &packed, &bound)?;
+        let layer = engine.bind(&plan, &packed, &bound);
+        // The browser's message says more than an error that follows from it.
         engine.settled().await?;
+        let layer = layer?;
         Ok(Self { context, layer, tensors })
     }
 
@@ -131,12 +133,11 @@ impl OnDevice {
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
             self.context.queue().write_buffer(buffer, 0, &bytes);
         }
-        self.context.run_async(&[&self.layer]).await?;
-        let mut outputs = Vec::new();
-        for (name, dims, _, buffer) in self.tensors.iter().filter(|(_, _, written, _)| *written) {
-            outputs.push((*name, self.context.read_async(buffer, 0, dims.elements(), Dtype::F32).await?));
-        }
-        Ok(outputs)
+        let outputs: Vec<_> = self.tensors.iter().filter(|(_, _, written, _)| *written).collect();
+        let reads: Vec<_> =
+            outputs.iter().map(|(_, dims, _, buffer)| (buffer, 0, dims.elements(), Dtype::F32)).collect();
+        let values = self.context.run_and_read_async(|pass| self.layer.record(pass), &reads).await?;
+        Ok(outputs.iter().map(|(name, ..)| *name).zip(values).collect())
     }
 }
 

@@ -188,7 +188,12 @@ impl Network {
             }
             Form::Reference { kept, .. } => {
                 let kept = kept.borrow();
-                found = kept.iter().find(|(name, _)| *name == node).ok_or_else(unknown)?.1.clone();
+                // Nothing is kept before the first run.
+                match kept.iter().find(|(name, _)| *name == node) {
+                    Some((_, parts)) => found = parts.clone(),
+                    None if self.options.keep.contains(&node) => {}
+                    None => return Err(unknown()),
+                }
             }
         }
         let object = Object::new();

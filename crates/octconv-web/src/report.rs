@@ -5,6 +5,7 @@ use octconv::roofline::{Rate, Roofline};
 use octconv::{Context, Variant, wgpu};
 use serde::Serialize;
 use serde_json::{Value, json};
+use wasm_bindgen::JsValue;
 use web_time::Instant;
 
 use crate::bench::Benched;
@@ -137,8 +138,13 @@ impl Report {
         Step { name: name.to_owned(), start: Instant::now() }
     }
 
-    pub fn end(&mut self, step: Step) {
+    /// Ends a step, which may have failed.
+    pub fn end(&mut self, step: Step, error: Option<&JsValue>) {
         self.begun = None;
+        if let Some(error) = error {
+            let problem = js_sys::Reflect::get(error, &"message".into()).ok().and_then(|message| message.as_string());
+            self.problems.push(json!({ "step": step.name, "problem": problem.unwrap_or_else(|| "it failed".into()) }));
+        }
         self.done.push(json!({ "step": step.name, "seconds": step.start.elapsed().as_secs_f64() }));
     }
 
@@ -203,7 +209,7 @@ impl Report {
             "launch_us": roofline.launch * 1e6,
             "fabric": null,
         }));
-        self.end(step);
+        self.end(step, None);
     }
 
     /// A network that was timed, unless it was stopped before the first round was over.
@@ -250,7 +256,7 @@ impl Report {
             "network": network.name,
             "size": { "batch": 1, "frames": 1, "height": network.side, "width": network.side },
             "dtype": "f32",
-            "tuned": false,
+            "tuned": network.forms.iter().any(|form| form.as_wanted > 0),
             "rounds": rounds,
             "octave": form(&network.forms[0], &whole.octave_ms),
             "plain": form(&network.forms[1], &whole.plain_ms),

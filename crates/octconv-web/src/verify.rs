@@ -92,7 +92,7 @@ pub async fn run(
         problem.is_none() && told && verified.cases + verified.refused < cases && verified.seconds < most
     })
     .await;
-    shared.report.borrow_mut().end(step);
+    shared.report.borrow_mut().end(step, problem.as_ref());
     match problem {
         Some(error) => Err(error),
         None => Ok(verified),
