@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Tests what runs in browsers, in headless Chromium with its software GPU: builds the page and the package for npm, drives
 # the page, and gives every kernel that can run in a browser to Tint, Chromium's compiler. Needs Rust and Node 20 or later.
-# On Debian and Ubuntu it installs what is missing. Screenshots and a report stay in target/web-results.
+# On Debian it installs what is missing. Ubuntu has Chromium only as a snap: there Chromium or Chrome must be installed
+# before, or CHROMIUM must name its program. Screenshots and a report stay in target/web-results.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_INCREMENTAL=0
@@ -17,10 +18,25 @@ install_browser_and_node() {
     [[ $major -ge $least ]] || fail "node is version $major: must be $least or later"
     for CHROMIUM in "${CHROMIUM:-}" chromium chromium-browser google-chrome; do
         CHROMIUM=$(command -v "$CHROMIUM") && break
-    done || { install chromium && CHROMIUM=$(command -v chromium); } || fail "Chromium is missing: set CHROMIUM to its program"
+    done || { install chromium && CHROMIUM=$(command -v chromium); } ||
+        fail "Chromium is missing, and apt cannot install it here: install it or Chrome, or set CHROMIUM to its program"
     export CHROMIUM
     # The lock file has the versions and their checksums.
     (cd "$tests" && npm ci --no-audit --no-fund --silent)
+}
+
+# The package may lie elsewhere than the tests' own tsconfig.json says, which is there for editors.
+check_types() {
+    local own=$PWD/$tests package
+    package=$(cd "$target/web/npm" && pwd)
+    cat >"$results/tsconfig.json" <<CONFIG
+{
+  "extends": "$own/tsconfig.json",
+  "compilerOptions": { "paths": { "octconv": ["$package/octconv.d.ts"] } },
+  "files": ["$own/types.ts"]
+}
+CONFIG
+    "$tests/node_modules/.bin/tsc" -p "$results/tsconfig.json"
 }
 
 # The page's answers to the shipped pictures must be those of the native program, which also reads the page's report.
@@ -38,7 +54,7 @@ say "building the native program"
 cargo build "${everything[@]}" --bin octconv --example shaders
 scripts/web build
 say "types for TypeScript"
-(cd "$tests" && npx tsc -p .)
+check_types
 say "the page in $("$CHROMIUM" --version 2>/dev/null | tail -n 1)"
 node "$tests/page.js" "$target/web/page" . "$results"
 compare_with_native

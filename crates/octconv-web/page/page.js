@@ -7,6 +7,8 @@ const PICTURES = ["zero.png", "one.png", "two.png", "three.jpg", "four.png", "fi
 const FIRST = "three.jpg";
 
 let engine, digits, network;
+// A measurement or a check that is under way.
+let working = null;
 
 // ---------------------------------------------------------------- messages
 
@@ -29,19 +31,59 @@ function fail(error) {
   }
 }
 
+// After what nothing catches, such as a panic in WebAssembly, some promises never settle. Only loading the page again helps.
+let broken = false;
+function breakDown(error, message) {
+  if (broken) return;
+  broken = true;
+  // A message that is there may say why.
+  const before = $("message").hidden ? "" : `${$("message-text").textContent} `;
+  const what = error?.message || message || error;
+  say(`${before}This page has failed (${what}). Please reload it. The browser's console may say more.`,
+    { again: before !== "" && !$("again").hidden });
+}
+addEventListener("error", (event) => breakDown(event.error, event.message));
+addEventListener("unhandledrejection", (event) => breakDown(event.reason));
+
+// Has screen readers say it.
+function speak(text) {
+  $("spoken").textContent = text;
+}
+
 // ---------------------------------------------------------------- opening
+
+// Frees an engine or a network once no answer and no work uses it.
+function release(old) {
+  if (old) Promise.allSettled([asking, working]).then(() => old.free()).catch(console.warn);
+}
 
 async function open() {
   $("message").hidden = true;
-  engine = await Engine.open();
+  $("again").disabled = true;
+  try {
+    // The old network would only fail again meanwhile.
+    const old = { engine, network };
+    network = undefined;
+    release(old.network);
+    engine = await Engine.open();
+    release(old.engine);
+    // The new engine knows nothing of what the old one found.
+    $("report").hidden = true;
+    showEngine();
+    await makeNetwork();
+  } finally {
+    $("again").disabled = false;
+  }
+}
+
+function showEngine() {
   $("dot").className = `dot ${engine.kind}`;
   $("device").textContent = engine.kind === "webgpu" ? `WebGPU: ${engine.device}` : "No WebGPU: running on the CPU";
   if (engine.kind === "cpu") {
-    say(`There is no WebGPU here: ${engine.why}. So the CPU reference answers, in WebAssembly: as right, but slow. ` +
-      "Timing and checking need WebGPU.");
+    say(`There is no WebGPU here: ${engine.why}. So the CPU reference answers, in WebAssembly. It gives the same answers, ` +
+      "but slowly. Timing and checking need WebGPU.");
   }
-  for (const id of ["bench", "verify"]) $(id).disabled = engine.kind === "cpu";
-  await makeNetwork();
+  enableStarts();
 }
 
 async function makeNetwork() {
@@ -52,9 +94,7 @@ async function makeNetwork() {
   const stages = description.stages.filter((name) =>
     !vectors.includes(description.nodes.find((node) => node.name === name).op));
   if (!$("stage").options.length) $("stage").append(...stages.map((name) => new Option(name, name)));
-  const made = await engine.network(description, weights, { keep: stages });
-  network?.free();
-  network = made;
+  network = await engine.network(description, weights, { keep: stages });
 }
 
 async function get(path) {
@@ -82,11 +122,15 @@ async function loadDigits() {
 
 const paper = $("paper");
 const ink = paper.getContext("2d", { willReadFrequently: true });
-let last = null, pen = { x: 140, y: 140, down: false };
+// `pointer` is the mouse, pen or finger that draws: others do not disturb it.
+let last = null, pointer = null, pen = { x: 140, y: 140, down: false };
 // A picture that was opened goes to the network as it is, and not as the paper shows it.
 let shown = null, blank = true;
+// Counts what changes the paper, so that a picture that loads slowly does not replace what came after it.
+let changes = 0;
 
 function clear() {
+  changes += 1;
   shown = null;
   blank = true;
   ink.fillStyle = "#fff";
@@ -95,6 +139,7 @@ function clear() {
 
 function stroke(from, to) {
   if (shown) clear();
+  changes += 1;
   blank = false;
   ink.strokeStyle = "#111";
   ink.lineWidth = 22;
@@ -113,19 +158,34 @@ function place(event) {
 }
 
 paper.addEventListener("pointerdown", (event) => {
+  if (!event.isPrimary || event.button !== 0) return;
+  pointer = event.pointerId;
   paper.setPointerCapture(event.pointerId);
   last = place(event);
   stroke(last, last);
 });
 paper.addEventListener("pointermove", (event) => {
-  if (!last) return;
+  if (!last || event.pointerId !== pointer) return;
   for (const part of event.getCoalescedEvents?.() ?? [event]) {
     const to = place(part);
     stroke(last, to);
     last = to;
   }
 });
-for (const end of ["pointerup", "pointercancel"]) paper.addEventListener(end, () => { last = null; });
+for (const end of ["pointerup", "pointercancel"]) {
+  paper.addEventListener(end, (event) => {
+    if (event.pointerId === pointer) last = null;
+  });
+}
+
+// Shows where the keyboard's pen is.
+function showPen() {
+  $("pen").hidden = false;
+  $("pen").className = pen.down ? "pen down" : "pen";
+  $("pen").style.left = `${(100 * pen.x) / paper.width}%`;
+  $("pen").style.top = `${(100 * pen.y) / paper.height}%`;
+}
+paper.addEventListener("blur", () => { $("pen").hidden = true; });
 
 paper.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: [-8, 0], ArrowRight: [8, 0], ArrowUp: [0, -8], ArrowDown: [0, 8] }[event.key];
@@ -136,17 +196,24 @@ paper.addEventListener("keydown", (event) => {
   } else if (event.key === " ") {
     pen.down = !pen.down;
     if (pen.down) stroke(pen, pen);
+    const [x, y] = [pen.x / paper.width, pen.y / paper.height].map((share) => Math.round(100 * share));
+    $("pen-said").textContent = `The pen is ${pen.down ? "down" : "up"}, ${x}% from the left and ${y}% from the top.`;
   } else if (event.key === "Delete" || event.key === "Backspace") {
     clear();
     ask();
   } else {
     return;
   }
+  showPen();
   event.preventDefault();
 });
 
 $("clear").addEventListener("click", () => { clear(); ask(); });
-$("file").addEventListener("change", (event) => openPicture(event.target.files[0]));
+$("file").addEventListener("change", (event) => {
+  openPicture(event.target.files[0]);
+  // Or else the same file could not be opened again.
+  event.target.value = "";
+});
 addEventListener("dragover", (event) => { event.preventDefault(); paper.classList.add("over"); });
 addEventListener("dragleave", () => paper.classList.remove("over"));
 addEventListener("drop", (event) => {
@@ -155,10 +222,13 @@ addEventListener("drop", (event) => {
   openPicture(event.dataTransfer.files[0]);
 });
 
-async function openPicture(file) {
+// Does nothing if the paper changes after the change of number `change`, before the picture is read.
+async function openPicture(file, change = ++changes) {
   if (!file) return;
+  let bitmap;
   try {
-    const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+    bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+    if (change !== changes) return;
     // Larger pictures tell no more, and would take long on this thread.
     const scale = Math.min(1, 2048 / Math.max(bitmap.width, bitmap.height));
     const [w, h] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
@@ -173,11 +243,14 @@ async function openPicture(file) {
     await ask();
   } catch (error) {
     say(`This is no picture that the browser can read: ${error.message}`);
+  } finally {
+    bitmap?.close();
   }
 }
 
 async function showPicture(name) {
-  await openPicture(await (await get(`pictures/${name}`)).blob());
+  const change = ++changes;
+  await openPicture(await (await get(`pictures/${name}`)).blob(), change);
 }
 
 for (const name of PICTURES) {
@@ -191,7 +264,9 @@ for (const name of PICTURES) {
 
 // ---------------------------------------------------------------- the answer
 
-let asking = null, again = false;
+// Milliseconds without a new answer after which screen readers say the last one.
+const QUIET = 800;
+let asking = null, again = false, quiet;
 
 // Answers the newest drawing. What is drawn meanwhile is answered next.
 function ask() {
@@ -199,6 +274,7 @@ function ask() {
     again = true;
     return asking;
   }
+  clearTimeout(quiet);
   asking = (async () => {
     document.documentElement.dataset.asking = "yes";
     try {
@@ -206,6 +282,8 @@ function ask() {
         again = false;
         await answer();
       } while (again);
+      const spoken = `${$("answer").textContent}, ${$("sure").textContent}`;
+      if (network && !blank) quiet = setTimeout(() => speak(spoken), QUIET);
     } catch (error) {
       fail(error);
     } finally {
@@ -217,17 +295,24 @@ function ask() {
 }
 
 async function answer() {
-  if (!network) return;
+  const asked = network;
+  if (!asked) return;
   if (blank) {
     showBlank();
     return;
   }
   const start = performance.now();
   const { data, width, height } = shown ?? ink.getImageData(0, 0, paper.width, paper.height);
-  // The network ends with a softmax.
-  const shares = await network.run(network.picture(data, width, height));
-  showAnswer(Array.from(shares), performance.now() - start);
-  await showMaps();
+  try {
+    // The network ends with a softmax.
+    const shares = await asked.run(asked.picture(data, width, height));
+    // The GPU may have been opened again meanwhile. What the old one says no longer counts.
+    if (asked !== network) return;
+    showAnswer(Array.from(shares), performance.now() - start);
+    await showMaps();
+  } catch (error) {
+    if (asked === network) throw error;
+  }
 }
 
 let rate = "";
@@ -266,6 +351,7 @@ function showAnswer(shares, took) {
 }
 
 async function timeInference() {
+  if (!network) return;
   const { ms, device } = await network.time();
   const where = engine.kind === "cpu" ? "on the CPU" : device ? "on this GPU, by its own clock" : "on this GPU, there and back";
   rate = `${ms.toFixed(ms < 10 ? 2 : 0)} ms an inference ${where}; `;
@@ -276,6 +362,7 @@ async function timeInference() {
 $("stage").addEventListener("change", () => showMaps().catch(fail));
 
 async function showMaps() {
+  if (!network) return;
   const { high, low } = await network.maps($("stage").value);
   drawMaps($("high"), $("high-size"), high, "high frequency");
   drawMaps($("low"), $("low-size"), low, "low frequency, half of the rows and columns");
@@ -314,31 +401,49 @@ function drawMaps(canvas, caption, map, name) {
 
 // ---------------------------------------------------------------- bench
 
+// Shows a number. There is none if nothing was measured, or if a clock was too coarse.
+const number = (value, digits = 2) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
+
 const median = (values) => {
   const sorted = [...values].sort((a, b) => a - b);
   return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 };
 
-// A button that starts work, and one that stops it. `work` gets a function that says whether to go on.
-function work(start, stop, run) {
-  let stopped = false;
-  $(start).addEventListener("click", async () => {
-    stopped = false;
-    $(start).disabled = true;
-    $(stop).disabled = false;
-    try {
-      await run(() => !stopped);
-    } catch (error) {
-      fail(error);
-    } finally {
-      $(start).disabled = engine.kind === "cpu";
-      $(stop).disabled = true;
-    }
-  });
-  $(stop).addEventListener("click", () => { stopped = true; });
+// One at a time: a check would disturb the times of a measurement.
+function enableStarts() {
+  for (const id of ["bench", "verify"]) $(id).disabled = Boolean(working) || engine?.kind !== "webgpu";
 }
 
-work("bench", "bench-stop", async (goesOn) => {
+// Buttons that start and stop work: their ids are `name` and `name`-stop. `run` gets a function that says whether to go on.
+function work(name, begins, run) {
+  let stopped = false;
+  const start = async () => {
+    const used = engine;
+    try {
+      await run(() => !stopped);
+      speak($(`${name}-said`).textContent);
+    } catch (error) {
+      $(`${name}-said`).textContent = "failed";
+      fail(error);
+    } finally {
+      working = null;
+      $(`${name}-stop`).disabled = true;
+      enableStarts();
+      // It is wanted most after a failure.
+      if (used === engine) showReport();
+    }
+  };
+  $(name).addEventListener("click", () => {
+    stopped = false;
+    speak(begins);
+    working = start();
+    $(`${name}-stop`).disabled = false;
+    enableStarts();
+  });
+  $(`${name}-stop`).addEventListener("click", () => { stopped = true; });
+}
+
+work("bench", "Measuring.", async (goesOn) => {
   $("bench-said").textContent = "measuring how fast the GPU is …";
   await engine.measure();
   const [network, side] = [$("network").value, Number($("side").value)];
@@ -347,7 +452,6 @@ work("bench", "bench-stop", async (goesOn) => {
     return goesOn();
   });
   showBench(last);
-  showReport();
 });
 
 function showBench({ doing, round, rounds, parts, device }) {
@@ -368,8 +472,8 @@ function showBench({ doing, round, rounds, parts, device }) {
 function verdict({ octaveMs, plainMs, macsRatio }, device) {
   const [octave, plain] = [median(octaveMs), median(plainMs)];
   const clock = device ? "the GPU's own clock" : "the clock of this page";
-  return `With octaves it takes ${octave.toFixed(1)} ms and without ${plain.toFixed(1)} ms by ${clock}: ` +
-    `${(plain / octave).toFixed(2)} times as fast, where multiply-adds predict ${(1 / macsRatio).toFixed(2)}.`;
+  return `With octaves it takes ${number(octave, 1)} ms and without ${number(plain, 1)} ms by ${clock}: ` +
+    `${number(plain / octave)} times as fast, where multiply-adds predict ${number(1 / macsRatio)}.`;
 }
 
 // Stages are named for their last nodes: "layer1.2.conv3".
@@ -377,9 +481,9 @@ const title = ({ name }) => (name === "all" ? "whole" : name.split(".")[0]);
 
 function plot(parts) {
   const ratios = parts.map(({ octaveMs, plainMs }) =>
-    octaveMs.slice(0, plainMs.length).map((ms, i) => plainMs[i] / ms));
+    octaveMs.slice(0, plainMs.length).map((ms, i) => plainMs[i] / ms).filter((ratio) => Number.isFinite(ratio) && ratio > 0));
   const predicted = parts.map(({ macsRatio }) => 1 / macsRatio);
-  const top = Math.min(8, Math.ceil(2 * Math.max(2, ...predicted, ...ratios.flat()) + 0.4) / 2);
+  const top = Math.min(8, Math.ceil(2 * Math.max(2, ...predicted.filter(Number.isFinite), ...ratios.flat()) + 0.4) / 2);
   const [w, h, left, bottom] = [640, 260, 34, 34];
   const x = (i) => left + ((i + 0.5) * (w - left)) / parts.length;
   const y = (value) => 8 + (h - bottom - 8) * (1 - Math.min(value, top) / top);
@@ -394,14 +498,14 @@ function plot(parts) {
       const spread = ((k * 37) % 17) / 17 - 0.5;
       out.push(`<circle class="point" cx="${(x(i) + spread * half).toFixed(1)}" cy="${y(ratio).toFixed(1)}" r="3.5"/>`);
     });
-    const line = (name, value) =>
+    const line = (name, value) => Number.isFinite(value) &&
       out.push(`<line class="${name}" x1="${x(i) - half}" x2="${x(i) + half}" y1="${y(value)}" y2="${y(value)}"/>`);
     line("predicted", predicted[i]);
     line("median", median(ratios[i]));
     const whole = part.name === "all";
     out.push(`<text x="${x(i)}" y="${h - 12}" text-anchor="middle" class="${whole ? "whole" : ""}">${title(part)}</text>`);
   });
-  const label = parts.map((part, i) => `${title(part)} ${median(ratios[i]).toFixed(2)}`).join(", ");
+  const label = parts.map((part, i) => `${title(part)} ${number(median(ratios[i]))}`).join(", ");
   $("plot").innerHTML = `<p class="key"><span class="key-median"></span> times as fast as plain, the median of the points` +
     ` <span class="key-predicted"></span> predicted</p>` +
     `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="How many times as fast octave is: ${label}">${out.join("")}</svg>`;
@@ -409,13 +513,13 @@ function plot(parts) {
   $("bench-table").hidden = false;
   $("bench-table").tBodies[0].innerHTML = parts.map((part, i) =>
     `<tr><td>${title(part)}</td>` +
-    [median(part.octaveMs).toFixed(2), median(part.plainMs).toFixed(2), median(ratios[i]).toFixed(2), predicted[i].toFixed(2)]
-      .map(cell).join("") + "</tr>").join("");
+    [median(part.octaveMs), median(part.plainMs), median(ratios[i]), predicted[i]]
+      .map((value) => cell(number(value))).join("") + "</tr>").join("");
 }
 
 // ---------------------------------------------------------------- verify
 
-work("verify", "verify-stop", async (goesOn) => {
+work("verify", "Checking.", async (goesOn) => {
   $("verify-said").className = "verdict";
   const show = ({ cases, wrong, kernels, seconds, refused }, done) => {
     $("verify-progress").value = done ? 10 : seconds;
@@ -429,9 +533,13 @@ work("verify", "verify-stop", async (goesOn) => {
     return goesOn();
   });
   show(found, true);
+  if (found.cases === 0) {
+    $("verify-said").textContent = found.refused ?
+      `nothing could be compared: ${found.refused} random layers do not fit this device.` : "nothing was compared.";
+    return;
+  }
   $("verify-said").className = `verdict ${found.wrong ? "wrong" : "right"}`;
   if (found.wrong) $("verify-said").textContent += ` The first: ${found.examples[0]}`;
-  showReport();
 });
 
 function showReport() {
@@ -457,11 +565,14 @@ $("copy").addEventListener("click", async () => {
 $("again").addEventListener("click", () => open().then(ask).catch(fail));
 
 clear();
+const untouched = changes;
 try {
   await init();
   $("version").textContent = version();
   await open();
-  await showPicture(FIRST);
+  // One may have drawn or opened a picture meanwhile.
+  if (changes === untouched) await showPicture(FIRST);
+  else await ask();
   await timeInference();
   await ask();
 } catch (error) {

@@ -12,9 +12,10 @@ const TYPES = {
 /** Serves `folder` on a port (0: any that is free). */
 export function serve(folder, port = 0) {
   const server = createServer((request, response) => {
-    const path = normalize(decodeURIComponent(new URL(request.url, "http://localhost").pathname));
-    let file = join(folder, path);
     try {
+      // Both throw if the address is malformed.
+      const path = normalize(decodeURIComponent(new URL(request.url, "http://localhost").pathname));
+      let file = join(folder, path);
       if (path.split(sep).includes("..")) throw new Error("outside");
       if (statSync(file).isDirectory()) file = join(file, "index.html");
       const { size } = statSync(file);
