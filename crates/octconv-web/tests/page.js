@@ -184,6 +184,11 @@ await test("logits of networks", async () => {
       const network = await engine.network(description, undefined, { size: { n, t, h, w }, seed });
       const found = await network.run(network.randomInput(seed));
       if (found.length !== logits.length) throw new Error(`${found.length} logits, not ${logits.length}`);
+      // Runs that overlap get their own answers.
+      const inputs = [network.randomInput(seed + 1), network.randomInput(seed)];
+      const [other, again] = await Promise.all(inputs.map((input) => network.run(input)));
+      if (other.every((value, i) => value === found[i])) throw new Error("another input has the same answer");
+      if (!again.every((value, i) => value === found[i])) throw new Error("runs that overlap get wrong answers");
       return logits.reduce((most, logit, i) => Math.max(most, Math.abs(found[i] - logit)), 0);
     }, fixture);
     assert.ok(most <= CLOSE, `${name}: ${most}`);
