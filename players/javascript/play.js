@@ -24,8 +24,25 @@ export function requirements({ requires }) {
   return {
     requiredFeatures: requires.features.map((name) => name.replaceAll("_", "-")),
     // A limit below the default asks for the default.
-    requiredLimits: Object.fromEntries(Object.entries(limits).map(([name, value]) => [camel(name), value])),
+    requiredLimits: {
+      ...Object.fromEntries(Object.entries(limits).map(([name, value]) => [camel(name), value])),
+      minStorageBufferOffsetAlignment: offset_alignment,
+      minUniformBufferOffsetAlignment: offset_alignment,
+    },
   };
+}
+
+/** The names of the features and limits that an adapter lacks. */
+export function missing(adapter, manifest) {
+  const { requiredFeatures, requiredLimits } = requirements(manifest);
+  const lacks = ([name, value]) => {
+    const has = adapter.limits[name];
+    return name.startsWith("min") ? value % has !== 0 : value > has;
+  };
+  return [
+    ...requiredFeatures.filter((name) => !adapter.features.has(name)),
+    ...Object.entries(requiredLimits).filter(lacks).map(([name]) => name),
+  ];
 }
 
 /** Makes buffers, pipelines and bind groups. */
@@ -109,11 +126,8 @@ export async function check(device, folder, manifest) {
   for (const [i, output] of manifest.outputs.entries()) {
     const right = new Float32Array(await contents(outputs[i]));
     const values = output.dtype === "f16" ? new Float16Array(found[i]) : new Float32Array(found[i]);
-    // A NaN is not below anything.
-    right.forEach((wanted, at) => {
-      const difference = Math.abs(values[at] - wanted);
-      if (!(difference <= worst)) worst = difference;
-    });
+    // Math.max keeps a NaN, which is not below anything.
+    right.forEach((wanted, at) => (worst = Math.max(worst, Math.abs(values[at] - wanted))));
     if (i === 0 && manifest.labels) answer = manifest.labels[values.indexOf(values.reduce((a, b) => Math.max(a, b)))];
   }
   return { worst, tolerance, answer };

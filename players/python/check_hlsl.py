@@ -2,7 +2,9 @@
 
 It stands in for Direct3D's own compilers, DXC and FXC, which no package for Linux has.
 
-    python check-hlsl.py ENTRY_POINT FILE...
+It reads a cast of 0 to an array as the empty initialiser, and compiles every file as shader model 6.2.
+
+    python check_hlsl.py ENTRY_POINT FILE...
 """
 
 import ctypes

@@ -6,6 +6,7 @@ use super::bundle::{Bundle, BundleOptions, json};
 use super::language::ShaderLanguage;
 use super::manifest::*;
 use super::shader;
+use crate::device::DeviceFacts;
 use crate::dims::Dims;
 use crate::error::{Error, Presence};
 use crate::kernels;
@@ -14,7 +15,7 @@ use crate::kernels::job::TensorId;
 use crate::memory;
 use crate::precision::Dtype;
 
-/// Offsets of uniforms and weights: a multiple that every device takes.
+/// The least alignment of uniforms and weights: every WebGPU device takes its multiples.
 const ALIGNMENT: u64 = 256;
 /// The buffer of uniforms.
 const UNIFORMS: usize = 0;
@@ -32,6 +33,8 @@ pub(super) struct Spot {
 /// A bundle that is being made.
 pub(super) struct Builder {
     language: ShaderLanguage,
+    /// Offsets of uniforms and weights are multiples of it.
+    alignment: u64,
     max_buffer_size: u64,
     subgroup_sizes: [u32; 2],
     features: Vec<Feature>,
@@ -49,13 +52,14 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new(language: ShaderLanguage, max_buffer_size: u64, subgroup_sizes: [u32; 2]) -> Self {
+    pub(super) fn new(language: ShaderLanguage, facts: &DeviceFacts) -> Self {
         let uniforms =
             Buffer { name: "uniforms".into(), bytes: 0, usage: Usage::Uniform, file: Some("uniforms.bin".into()) };
         Self {
             language,
-            max_buffer_size,
-            subgroup_sizes,
+            alignment: ALIGNMENT.max(facts.limits.min_storage_buffer_offset_alignment.into()),
+            max_buffer_size: facts.limits.max_buffer_size,
+            subgroup_sizes: facts.subgroup_sizes,
             features: Vec::new(),
             buffers: vec![uniforms],
             regions: Vec::new(),
@@ -84,8 +88,9 @@ impl Builder {
     /// A place for weights.
     pub(super) fn weights(&mut self, bytes: &[u8]) -> Result<Spot, Error> {
         let size = (bytes.len() as u64).next_multiple_of(4);
-        let end = |held: &Vec<u8>| (held.len() as u64).next_multiple_of(ALIGNMENT);
-        let full = |(_, held): &(usize, Vec<u8>)| end(held) + size > self.max_buffer_size;
+        let (alignment, most) = (self.alignment, self.max_buffer_size);
+        let end = |held: &Vec<u8>| (held.len() as u64).next_multiple_of(alignment);
+        let full = |(_, held): &(usize, Vec<u8>)| end(held) + size > most;
         if self.weights.last().is_none_or(full) {
             let name = format!("weights-{}", self.weights.len());
             let file = Some(format!("{name}.bin"));
@@ -122,8 +127,18 @@ impl Builder {
             (region.first, region.last) = (region.first.min(at), at);
         }
         let buffers: Vec<_> = spots.iter().map(|spot| Some(spot.buffer)).collect();
-        let kernel = self.kernel(&step.kernel_in(&buffers, false))?;
-        let offset = (self.uniforms.len() as u64).next_multiple_of(ALIGNMENT);
+        let kernel = step.kernel_in(&buffers, false);
+        // Other languages allow it.
+        if self.language == ShaderLanguage::Wgsl
+            && let Some([a, b]) = overlap(&step.tensors, &spots, &kernel.accesses())
+        {
+            let [a, b] = [a.name(), b.name()];
+            let why =
+                format!("must be false in WGSL: {a} and {b} share bytes, which WebGPU forbids if one is read_write");
+            return Err(Error::argument("one_buffer", true, why));
+        }
+        let kernel = self.kernel(&kernel)?;
+        let offset = (self.uniforms.len() as u64).next_multiple_of(self.alignment);
         self.uniforms.resize(offset as usize, 0);
         self.uniforms.extend_from_slice(&step.shape);
         let uniform = Spot { buffer: UNIFORMS, offset, bytes: step.shape.len() as u64, region: None };
@@ -205,7 +220,10 @@ impl Builder {
                 region.first = 0;
             }
         }
-        self.buffers[UNIFORMS].bytes = self.uniforms.len() as u64;
+        // Some devices bind uniforms in multiples of the alignment.
+        let bytes = (self.uniforms.len() as u64).next_multiple_of(self.alignment);
+        self.uniforms.resize(bytes as usize, 0);
+        self.buffers[UNIFORMS].bytes = bytes;
         let uniforms = std::mem::take(&mut self.uniforms);
         self.file("uniforms.bin".into(), uniforms);
         for (buffer, bytes) in std::mem::take(&mut self.weights) {
@@ -263,17 +281,36 @@ impl Builder {
             max_uniform_buffer_binding_size: ranges(true),
             // All bindings but the uniform.
             max_storage_buffers_per_shader_stage: kernels(&|kernel| kernel.bindings.len() as u32 - 1),
-            max_compute_workgroup_storage_size: kernels(&|kernel| kernel.workgroup_memory.iter().sum()),
+            max_compute_workgroup_storage_size: kernels(&|kernel| {
+                // WebGPU counts each variable in multiples of 16.
+                kernel.workgroup_memory.iter().map(|bytes| bytes.next_multiple_of(16)).sum()
+            }),
             max_compute_invocations_per_workgroup: kernels(&|kernel| kernel.workgroup_size.iter().product()),
+            max_compute_workgroup_size_x: kernels(&|kernel| kernel.workgroup_size[0]),
             max_compute_workgroups_per_dimension: self
                 .dispatches
                 .iter()
                 .flat_map(|dispatch| dispatch.workgroups)
                 .max()
                 .unwrap_or(0),
-            offset_alignment: 1 << offsets.trailing_zeros().min(ALIGNMENT.trailing_zeros()),
+            offset_alignment: 1 << offsets.trailing_zeros().min(self.alignment.trailing_zeros()),
         }
     }
+}
+
+/// Two tensors of a dispatch that share bytes, if one of them is bound as if it were written.
+fn overlap(tensors: &[TensorId], spots: &[Spot], accesses: &[kernels::Access]) -> Option<[TensorId; 2]> {
+    let bound: Vec<_> = tensors.iter().zip(spots).zip(accesses).collect();
+    for (i, ((a, at), access)) in bound.iter().enumerate() {
+        for ((b, other), of_other) in &bound[..i] {
+            let apart = at.offset + at.bytes <= other.offset || other.offset + other.bytes <= at.offset;
+            let read = [*access, *of_other].iter().all(|access| **access == kernels::Access::Read);
+            if at.buffer == other.buffer && !apart && !read {
+                return Some([**b, **a]);
+            }
+        }
+    }
+    None
 }
 
 /// A tensor as the manifest lists it. `clip`: whether it has an axis of frames.

@@ -19,7 +19,7 @@ pub enum ShaderLanguage {
     Spirv,
     /// Metal's.
     Msl,
-    /// Direct3D's: shader model 5.1, or 6.2 for f16.
+    /// Direct3D's: shader model 5.1, or 6.2 for f16 and integers of 64 bits.
     Hlsl,
     /// OpenGL's and Godot's, of version 450. It has no f16.
     Glsl,

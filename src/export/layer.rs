@@ -25,7 +25,7 @@ impl Bundle {
         if own.steps != plan.steps || own.scratch != plan.scratch {
             return Err(Error::Plan { problem: PlanMismatch::Dispatches });
         }
-        let mut builder = Builder::new(options.language, facts.limits.max_buffer_size, facts.subgroup_sizes);
+        let mut builder = Builder::new(options.language, facts);
         let mut own_buffer = |name: String, bytes: u64| {
             let buffer = builder.buffer(name, bytes);
             builder.region(buffer, 0, bytes)

@@ -96,8 +96,10 @@ pub struct Limits {
     pub max_storage_buffers_per_shader_stage: u32,
     /// The most bytes of workgroup memory of a kernel.
     pub max_compute_workgroup_storage_size: u32,
-    /// The most threads of a workgroup. All lie along x.
+    /// The most threads of a workgroup.
     pub max_compute_invocations_per_workgroup: u32,
+    /// The most threads of a workgroup along x.
+    pub max_compute_workgroup_size_x: u32,
     /// The most workgroups of a dispatch, in x or in y.
     pub max_compute_workgroups_per_dimension: u32,
     /// All offsets of bindings are multiples of this: the device's own alignment must divide it.
@@ -193,8 +195,8 @@ pub struct Kernel {
     pub workgroup_size: [u32; 3],
     /// Bytes of each variable in workgroup memory, in order. Metal needs them: the nth is the length of threadgroup memory n.
     pub workgroup_memory: Vec<u32>,
-    /// The index of one more buffer in MSL. It has, as 32-bit numbers, the bytes of each binding with access read or read_write,
-    /// in order. Absent in other languages.
+    /// The index of one more buffer in MSL. It has 4 bytes for each binding with access read or read_write, and no kernel reads
+    /// them. Absent in other languages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sizes_index: Option<u32>,
     /// What it binds, in order.

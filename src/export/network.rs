@@ -14,12 +14,13 @@ impl Bundle {
     ///
     /// # Errors
     ///
-    /// [`Error::Checkpoint`] for weights that do not fit; [`Error::Node`] for those that cannot be folded; [`Error::Shader`] if
-    /// the language lacks something; [`Error::OutOfMemory`].
+    /// [`Error::Checkpoint`] for weights that do not fit; [`Error::Node`] for those that cannot be folded, for kernels that the
+    /// language cannot express, and in WGSL with [`NetworkOptions::one_buffer`](crate::network::NetworkOptions::one_buffer) if a
+    /// node reads one map twice; [`Error::OutOfMemory`].
     pub fn of_network(plan: &NetworkPlan, checkpoint: &Checkpoint, options: BundleOptions) -> Result<Self, Error> {
         checkpoint.check(&plan.graph)?;
         let (graph, facts) = (&plan.graph, &plan.facts);
-        let mut builder = Builder::new(options.language, facts.limits.max_buffer_size, facts.subgroup_sizes);
+        let mut builder = Builder::new(options.language, facts);
         let bytes = plan.memory.bytes.iter().enumerate();
         let buffers: Vec<usize> = bytes.map(|(i, &bytes)| builder.buffer(format!("activations-{i}"), bytes)).collect();
         let tensors = plan.memory.spots.iter().zip(&plan.tensor_bytes);

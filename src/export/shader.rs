@@ -98,6 +98,8 @@ fn spirv(module: &Module, info: &ModuleInfo) -> Result<Vec<u8>, String> {
         zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
         force_loop_bounding: false,
         emit_int_div_checks: false,
+        // Kernels have no inputs and outputs between stages, and many devices lack the feature.
+        use_storage_input_output_16: false,
         ..spv::Options::default()
     };
     let words = spv::write_vec(module, info, &options, None).map_err(|error| error.to_string())?;

@@ -109,7 +109,9 @@ const NETWORK: &str = r#"{
 
 fn compare(options: &NetworkOptions) {
     let context = context_as(false, options.precision.activations);
-    let graph = Graph::new(&serde_json::from_str(NETWORK).unwrap()).unwrap();
+    // WebGPU forbids a node that reads one map twice in one buffer.
+    let network = if options.one_buffer { NETWORK.replace(r#""residual": "a", "#, "") } else { NETWORK.to_owned() };
+    let graph = Graph::new(&serde_json::from_str(&network).unwrap()).unwrap();
     let checkpoint = Checkpoint::random(&graph, 3);
     let model = Model::new(context.engine(), graph, checkpoint.clone()).unwrap();
     let plan = model.plan(InputSize::image(1, 16, 16), options).unwrap();
@@ -121,8 +123,11 @@ fn compare(options: &NetworkOptions) {
     assert_eq!(found.len(), right.len());
     // Other checks in the shaders let a driver round otherwise.
     let allowed = largest * if options.precision.activations == Dtype::F16 { 1e-2 } else { 1e-5 };
-    let worst = found.iter().zip(&right).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
-    assert!(largest > 0.0 && worst <= allowed, "{worst} of {largest}");
+    assert!(largest > 0.0);
+    for (found, right) in found.iter().zip(&right) {
+        // Each by itself: the largest of several differences leaves out NaNs.
+        assert!((found - right).abs() <= allowed, "{found} is not {right}: of {largest}");
+    }
 }
 
 #[test]

@@ -50,6 +50,14 @@ fn check(bundle: &Bundle) {
             // WebGPU takes a buffer in one way alone.
             let same = kernel.bindings.iter().zip(&dispatch.bindings).filter(|(_, other)| other.buffer == at.buffer);
             assert!(same.into_iter().all(|(other, _)| other.access == binding.access), "dispatch {i}");
+            // Nor bytes twice that a kernel may write.
+            if bundle.manifest().language == ShaderLanguage::Wgsl && binding.access == Access::ReadWrite {
+                let shares = |other: &&octconv::export::Range| {
+                    let apart = at.offset + at.bytes <= other.offset || other.offset + other.bytes <= at.offset;
+                    other.buffer == at.buffer && !apart
+                };
+                assert_eq!(dispatch.bindings.iter().filter(shares).count(), 1, "dispatch {i}");
+            }
             if buffers[at.buffer].usage == Usage::Storage {
                 let holds = |region: &&octconv::export::Region| {
                     let end = region.offset + region.bytes;
@@ -102,6 +110,7 @@ fn a_manifest_is_true() {
             assert!(limits.max_storage_buffer_binding_size <= usual.max_storage_buffer_binding_size);
             assert!(limits.max_compute_workgroup_storage_size <= usual.max_compute_workgroup_storage_size);
             assert!(limits.max_compute_invocations_per_workgroup <= usual.max_compute_invocations_per_workgroup);
+            assert!(limits.max_compute_workgroup_size_x <= usual.max_compute_workgroup_size_x);
             assert!(limits.offset_alignment == 256 && limits.max_buffer_size <= usual.max_buffer_size);
         }
     }
@@ -116,6 +125,33 @@ fn weights_take_several_buffers_if_one_is_too_small() {
     let manifest = bundle.manifest();
     assert!(manifest.requires.limits.max_buffer_size <= 16 << 20);
     assert!(manifest.buffers.iter().filter(|buffer| buffer.usage == Usage::Constant).count() >= 7);
+}
+
+#[test]
+fn weights_and_uniforms_lie_as_the_device_wants() {
+    let limits = wgpu::Limits { min_storage_buffer_offset_alignment: 1024, ..wgpu::Limits::default() };
+    let facts = DeviceFacts { limits, ..DeviceFacts::default() };
+    let plan = plan("mobilenet-v2", 64, &NetworkOptions::default(), &facts);
+    let bundle = bundle(&plan, ShaderLanguage::Wgsl).unwrap();
+    check(&bundle);
+    assert_eq!(bundle.manifest().requires.limits.offset_alignment, 1024);
+}
+
+#[test]
+fn a_map_that_a_kernel_reads_twice_is_refused_in_one_buffer() {
+    let network = r#"{"name": "twice", "input": {"channels": 8}, "output": "b", "nodes": [
+        {"name": "a", "op": "conv", "input": "input", "channels": 8, "kernel": [1, 1]},
+        {"name": "b", "op": "conv", "input": "a", "channels": 8, "kernel": [1, 1], "residual": "a"}]}"#;
+    let graph = Graph::new(&serde_json::from_str(network).unwrap()).unwrap();
+    let plan = |one_buffer| {
+        let options = NetworkOptions { one_buffer, ..NetworkOptions::default() };
+        NetworkPlan::new(&graph, InputSize::image(1, 8, 8), &options, &DeviceFacts::default()).unwrap()
+    };
+    let refusal = bundle(&plan(true), ShaderLanguage::Wgsl).unwrap_err().to_string();
+    assert!(refusal.contains("one_buffer is true: must be false in WGSL: "), "{refusal}");
+    // Other languages allow it.
+    check(&bundle(&plan(true), ShaderLanguage::Spirv).unwrap());
+    check(&bundle(&plan(false), ShaderLanguage::Wgsl).unwrap());
 }
 
 #[test]
@@ -138,6 +174,9 @@ fn every_language_has_the_kernels() {
                 if language == ShaderLanguage::Spirv {
                     // The magic number, and version 1.3.
                     assert_eq!(code[..8], [3, 2, 0x23, 7, 0, 3, 1, 0]);
+                    // OpCapability StorageInputOutput16, which needs a feature that the kernels do not.
+                    let words = code.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap()));
+                    assert!(!words.collect::<Vec<_>>().windows(2).any(|pair| pair == [0x0002_0011, 4436]));
                     continue;
                 }
                 let code = std::str::from_utf8(code).unwrap();

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use octconv::DeviceFacts;
 use octconv::wgpu::{Features, Limits as DeviceLimits};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::info::Matrix;
 use crate::limits::Limits;
@@ -19,12 +20,20 @@ const ALIGNMENT: u32 = 256;
 
 /// What `octconv info --json` prints, or one adapter of it. What is left out is WebGPU's default.
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 struct Described {
-    adapters: Vec<Described>,
+    adapters: Option<Vec<Described>>,
     device_type: String,
     limits: Allowed,
     features: Abilities,
+    #[serde(rename = "name")]
+    _name: IgnoredAny,
+    #[serde(rename = "backend")]
+    _backend: IgnoredAny,
+    #[serde(rename = "driver")]
+    _driver: IgnoredAny,
+    #[serde(rename = "layers")]
+    _layers: IgnoredAny,
 }
 
 #[derive(Default, Deserialize)]
@@ -64,14 +73,17 @@ pub fn facts(device: &str, matrices: bool, limits: Limits) -> Result<DeviceFacts
 
 fn parse(text: &str, matrices: bool) -> Result<DeviceFacts> {
     let mut described: Described = serde_json::from_str(text)?;
-    let count = described.adapters.len();
-    ensure!(count <= 1, "it lists {count} adapters: must be one");
-    let Described { device_type, limits, features, .. } = described.adapters.pop().unwrap_or(described);
+    if let Some(mut adapters) = described.adapters.take() {
+        let count = adapters.len();
+        ensure!(count == 1, "it lists {count} adapters: must be one");
+        described = adapters.pop().unwrap_or_default();
+    }
+    let Described { device_type, limits, features, .. } = described;
 
     let alignment = limits.min_storage_buffer_offset_alignment.unwrap_or(ALIGNMENT);
     ensure!(
-        alignment.is_power_of_two() && alignment <= 4096,
-        "min_storage_buffer_offset_alignment is {alignment}: must be a power of two up to 4096"
+        alignment.is_power_of_two() && alignment <= ALIGNMENT,
+        "min_storage_buffer_offset_alignment is {alignment}: must be a power of two up to {ALIGNMENT}"
     );
     let usual = DeviceLimits::default();
     let invocations =
@@ -92,7 +104,8 @@ fn parse(text: &str, matrices: bool) -> Result<DeviceFacts> {
         max_compute_workgroups_per_dimension: limits
             .max_compute_workgroups_per_dimension
             .unwrap_or(usual.max_compute_workgroups_per_dimension),
-        min_storage_buffer_offset_alignment: alignment.max(ALIGNMENT),
+        // Bundles move to devices that want more than this one.
+        min_storage_buffer_offset_alignment: ALIGNMENT,
         ..usual
     };
     let side = |matrix: &Matrix| {
@@ -156,9 +169,12 @@ mod tests {
         for (text, wanted) in [
             (r#"{"features": {"f16": true}}"#, "unknown field `f16`"),
             (r#"{"limits": {"max_buffers": 1}}"#, "unknown field `max_buffers`"),
-            (r#"{"limits": {"min_storage_buffer_offset_alignment": 48}}"#, "is 48: must be a power of two up to 4096"),
+            (r#"{"limits": {"min_storage_buffer_offset_alignment": 48}}"#, "is 48: must be a power of two up to 256"),
+            (r#"{"limits": {"min_storage_buffer_offset_alignment": 512}}"#, "is 512: must be a power of two up to 256"),
+            (r#"{"feature": {"shader_f16": true}}"#, "unknown field `feature`"),
             (r#"{"features": {"subgroup_min_size": 0}}"#, "subgroups have 0 to 128 threads"),
             (r#"{"adapters": [{}, {}]}"#, "it lists 2 adapters: must be one"),
+            (r#"{"adapters": []}"#, "it lists 0 adapters: must be one"),
         ] {
             let refusal = format!("{:#}", parse(text, true).unwrap_err());
             assert!(refusal.contains(wanted), "{refusal}");

@@ -1,4 +1,4 @@
-//! The folder of a bundle: written whole or not at all, and never in place of anything else.
+//! The folder of a bundle: never one that is half written, and never in place of anything else.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,7 +27,8 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Writes the files into a new folder beside it, which then takes its place.
+    /// Writes the files into a new folder beside it, which then takes its place. A program that is killed just then may leave
+    /// no folder, and the old bundle in a temporary one.
     pub fn write(&self, bundle: &Bundle) -> Result<()> {
         // Something else may have come to be there.
         self.check()?;
@@ -61,8 +62,11 @@ impl Folder {
             fs::rename(&self.path, &old)?;
         }
         if let Err(error) = fs::rename(&new, &self.path) {
-            if is_there {
-                fs::rename(&old, &self.path)?;
+            if is_there && let Err(back) = fs::rename(&old, &self.path) {
+                // It is removed otherwise.
+                let kept = room.keep().join("old");
+                return Err(error)
+                    .with_context(|| format!("the bundle that was there is now {} ({back})", shown_path(&kept)));
             }
             return Err(error.into());
         }
@@ -82,40 +86,47 @@ impl Folder {
             return Ok(());
         }
         ensure!(self.path.is_dir(), "it is a file: name a folder");
-        let found = files_in(&self.path)?;
-        if found.is_empty() {
+        if fs::read_dir(&self.path)?.next().is_none() {
             return Ok(());
         }
         let own = self.files_of_bundle().context("it exists and is not a bundle: name another folder, or remove it")?;
-        match found.iter().find(|file| !own.contains(*file)) {
-            Some(other) => bail!("it has {}, which is not of its bundle: name another folder", shown(other)),
+        match stranger(&self.path, &own)? {
+            Some(other) => bail!("it has {}, which is not of its bundle: name another folder", shown(&other)),
             None => Ok(()),
         }
     }
 
-    /// The files of the bundle that is there.
+    /// The files of the bundle that is there, and their folders, whose names end in `/`.
     fn files_of_bundle(&self) -> Result<BTreeSet<String>> {
         let text = self.limits.read_text(&self.path.join(Bundle::MANIFEST))?;
         let manifest: Manifest = serde_json::from_str(&text).context("its manifest.json is not a bundle's")?;
-        let files = manifest.files.into_iter().map(|file| file.path);
-        Ok(files.chain([Bundle::MANIFEST.to_owned()]).collect())
+        let mut own = BTreeSet::from([Bundle::MANIFEST.to_owned()]);
+        for file in manifest.files {
+            own.extend(file.path.match_indices('/').map(|(end, slash)| file.path[..end].to_owned() + slash));
+            own.insert(file.path);
+        }
+        Ok(own)
     }
 }
 
-/// The paths of all files in a folder, with `/` between names.
-fn files_in(folder: &Path) -> Result<Vec<String>> {
-    let mut found = Vec::new();
+/// A file or a folder that is not among `own`, with `/` between names. Only folders of `own` are searched.
+fn stranger(folder: &Path, own: &BTreeSet<String>) -> Result<Option<String>> {
     let mut folders = vec![(folder.to_path_buf(), String::new())];
     while let Some((folder, name)) = folders.pop() {
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
-            let name = format!("{name}{}", entry.file_name().to_string_lossy());
-            match entry.file_type()?.is_dir() {
-                true => folders.push((entry.path(), name + "/")),
-                false => found.push(name),
+            let mut name = format!("{name}{}", entry.file_name().to_string_lossy());
+            let is_folder = entry.file_type()?.is_dir();
+            if is_folder {
+                name.push('/');
+            }
+            if !own.contains(&name) {
+                return Ok(Some(name));
+            }
+            if is_folder {
+                folders.push((entry.path(), name));
             }
         }
     }
-    found.sort();
-    Ok(found)
+    Ok(None)
 }

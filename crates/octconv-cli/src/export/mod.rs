@@ -27,7 +27,7 @@ use crate::{layer_file, network_source};
 /// read them. The manifest says which buffers to make, what to write into them, and which dispatches to run: docs/bundle.md
 /// explains it, and players/ has programs that run it. No GPU is needed here. A bundle is for one size and one batch.
 ///
-/// FOLDER is written whole or not at all. A bundle that is there is replaced; any other folder that is not empty is refused.
+/// FOLDER is never half written. A bundle that is there is replaced; any other folder that is not empty is refused.
 #[derive(clap::Args)]
 #[command(after_long_help = layer_file::help())]
 pub struct Args {
@@ -65,7 +65,8 @@ pub struct Args {
     /// {"shader_f16": true}}
     #[arg(long, value_name = "default|FILE", default_value = device::DEFAULT)]
     device: String,
-    /// Put all maps of a network into one buffer, and bind what kernels read there as if they wrote it
+    /// Put all maps of a network into one buffer, or as few as the device's max_buffer_size allows, and bind what kernels read
+    /// there as if they wrote it
     #[arg(long)]
     one_buffer: bool,
     /// Also write an input and the CPU reference's answer to it, to test a player with: "random", a tensor as "octconv run"

@@ -145,12 +145,21 @@ fn other_folders_stay() {
     place.refuse(&["digits"], &["it is a file: name a folder"]);
     fs::remove_file(&bundle).unwrap();
 
+    // A folder of empty folders is not empty.
+    fs::create_dir_all(bundle.join("pictures")).unwrap();
+    place.refuse(&["digits"], &["it exists and is not a bundle: name another folder, or remove it"]);
+    fs::remove_dir(bundle.join("pictures")).unwrap();
+    fs::remove_dir(&bundle).unwrap();
+
     // An empty folder is taken, and what is put beside a bundle's files stays.
     fs::create_dir(&bundle).unwrap();
     place.export(&["digits"]);
     fs::write(bundle.join("shaders").join("notes.txt"), "notes").unwrap();
     place.refuse(&["digits"], &["it has shaders/notes.txt, which is not of its bundle: name another folder"]);
     assert_eq!(fs::read_to_string(bundle.join("shaders").join("notes.txt")).unwrap(), "notes");
+    fs::remove_file(bundle.join("shaders").join("notes.txt")).unwrap();
+    fs::create_dir(bundle.join("pictures")).unwrap();
+    place.refuse(&["digits"], &["it has pictures/, which is not of its bundle: name another folder"]);
     assert_eq!(place.names(), ["bundle"]);
     refused(&["export", "digits", "--out", &place.path("no/bundle")], &["there is no folder "]);
 }
