@@ -16,7 +16,7 @@ readonly special=(f16 "64-bit words" "matrix units" "emulated matrix units")
 readonly checked_tests=(table::direct::pools table::direct::upsamples table::direct::adds embedding)
 # The device tests that run on a software driver of this machine if all of them run on the newest one: those that compile
 # little, three networks, and three themes of the table.
-readonly brief_tests=(activations:: embedding:: errors:: networks_random:: pools:: promised:: reduce:: small_kernels::
+readonly brief_tests=(activations:: embedding:: errors:: exhausted:: networks_random:: pools:: promised:: reduce:: small_kernels::
     tune:: ::alpha ::one_pixel ::types networks::cifar_resnet44 networks::se_resnet50 networks::mobilenet_v2)
 
 say() {

@@ -283,10 +283,7 @@ mod memory {
             "creating octconv weights of ",
         );
         works();
-        refused(
-            with_full_blocks(&context, 50 * MIB, || engine.bind(&wide, &packed, &tensors)),
-            "creating a scratch map",
-        );
+        refused(with_full_blocks(&context, 50 * MIB, || engine.bind(&wide, &packed, &tensors)), "creating scratch of ");
         works();
         refused(
             with_full_blocks(&context, 60 * MIB, || context.read(&large, 0, 25 * MIB, Dtype::F32)),
