@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 
 # Whether this machine has a Vulkan device, or a software one could be installed.
 find_vulkan() {
-    local name=(sh -c 'ls /usr/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json 2>/dev/null | grep -q .')
-    "${name[@]}" || [[ -n ${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-} ]] || install libvulkan1 mesa-vulkan-drivers
+    [[ -n ${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-} ]] || compgen -G "/usr/share/vulkan/icd.d/*.json" >/dev/null ||
+        compgen -G "/etc/vulkan/icd.d/*.json" >/dev/null || install libvulkan1 mesa-vulkan-drivers
 }
 
 install_tools

@@ -23,9 +23,12 @@ struct State {
     next: u64,
     /// With their numbers, which rise.
     unanswered: Vec<(u64, Answer)>,
-    /// The first error that nobody was told, and its number.
-    failure: Option<(u64, Error)>,
+    /// Errors that nobody was told, with their numbers. Answers do not come in the order of their numbers.
+    failures: Vec<(u64, Error)>,
 }
+
+/// The most errors that are kept for a program that never asks.
+const MOST_FAILURES: usize = 64;
 
 /// Those who wait for answers. Whoever polls an answer, all of them are woken when it is there.
 #[derive(Default)]
@@ -39,18 +42,28 @@ impl Wake for Waiting {
 }
 
 impl State {
-    /// Forgets the answers that are there, and keeps the first error.
+    /// Forgets the answers that are there, and keeps their errors.
     fn poll(&mut self, waiting: &Arc<Waiting>) {
         let waker = Waker::from(waiting.clone());
         let mut context = Context::from_waker(&waker);
-        let failure = &mut self.failure;
+        let failures = &mut self.failures;
         self.unanswered.retain_mut(|(number, answer)| match answer.as_mut().poll(&mut context) {
             Poll::Ready(error) => {
-                *failure = failure.take().or(error.map(|error| (*number, error)));
+                failures.extend(error.filter(|_| failures.len() < MOST_FAILURES).map(|error| (*number, error)));
                 false
             }
             Poll::Pending => true,
         });
+    }
+
+    /// Takes the errors about what was made before the number `end`, and returns the first. `None` if an answer about that
+    /// is not there yet.
+    fn settle(&mut self, end: u64) -> Option<Result<(), Error>> {
+        if self.unanswered.first().is_some_and(|(number, _)| *number < end) {
+            return None;
+        }
+        let found = self.failures.extract_if(.., |(number, _)| *number < end);
+        Some(found.min_by_key(|(number, _)| *number).map_or(Ok(()), |(_, error)| Err(error)))
     }
 }
 
@@ -123,13 +136,7 @@ impl Scopes {
             drop(waiting);
             let mut state = self.state();
             state.poll(&self.waiting);
-            if state.unanswered.first().is_some_and(|(number, _)| *number < end) {
-                return Poll::Pending;
-            }
-            Poll::Ready(match state.failure.take_if(|(number, _)| *number < end) {
-                Some((_, error)) => Err(error),
-                None => Ok(()),
-            })
+            state.settle(end).map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
@@ -169,4 +176,57 @@ pub(super) fn not_mapped(operation: &str, error: impl fmt::Display) -> Error {
 /// wgpu's message in one line. wgpu writes a paragraph per cause.
 fn one_line(error: impl fmt::Display) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(operation: &str) -> Error {
+        Error::OutOfMemory { operation: operation.into() }
+    }
+
+    fn operation(settled: Option<Result<(), Error>>) -> String {
+        match settled {
+            None => "waits".into(),
+            Some(Ok(())) => "fine".into(),
+            Some(Err(error)) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn an_error_reaches_who_waits_for_it() {
+        let waiting = Arc::default();
+        let mut state = State { next: 4, ..State::default() };
+        let (sender, late) = std::sync::mpsc::channel::<Error>();
+        let late: Answer = Box::pin(std::future::poll_fn(move |_| match late.try_recv() {
+            Ok(error) => Poll::Ready(Some(error)),
+            Err(_) => Poll::Pending,
+        }));
+        let ready = |error: Option<Error>| -> Answer { Box::pin(std::future::ready(error)) };
+        state.unanswered =
+            vec![(0, ready(None)), (1, late), (2, ready(Some(error("two")))), (3, ready(Some(error("three"))))];
+        state.poll(&waiting);
+        assert_eq!(state.unanswered.len(), 1);
+        assert_eq!(operation(state.settle(1)), "fine");
+        assert_eq!(operation(state.settle(2)), "waits");
+        sender.send(error("one")).unwrap();
+        state.poll(&waiting);
+        // Later errors were there first, and stay for those who wait for them.
+        assert_eq!(operation(state.settle(2)), "one failed: out of memory");
+        assert_eq!(operation(state.settle(2)), "fine");
+        assert_eq!(operation(state.settle(4)), "two failed: out of memory");
+        assert_eq!(operation(state.settle(4)), "fine");
+    }
+
+    #[test]
+    fn errors_that_nobody_asks_for_do_not_pile_up() {
+        let waiting = Arc::default();
+        let mut state = State::default();
+        for number in 0..1000 {
+            state.unanswered.push((number, Box::pin(std::future::ready(Some(error("all"))))));
+            state.poll(&waiting);
+        }
+        assert_eq!((state.unanswered.len(), state.failures.len()), (0, MOST_FAILURES));
+    }
 }

@@ -107,6 +107,14 @@ pub struct Matrix {
     pub c: String,
 }
 
+impl Matrix {
+    /// The side of the matrices, if kernels can use them: square, of 8 or 16, with f16 factors and f32 sums.
+    pub fn side(&self) -> Option<u32> {
+        let square = self.m == self.n && self.n == self.k && matches!(self.m, 8 | 16);
+        (square && self.ab == "f16" && self.c == "f32").then_some(self.m)
+    }
+}
+
 /// What a layer gets.
 #[derive(Serialize)]
 struct Choice {

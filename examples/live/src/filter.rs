@@ -60,7 +60,7 @@ impl Filter {
 
     /// Nodes that have times.
     pub fn nodes(&self) -> usize {
-        self.model.graph().tensors().len().max(1)
+        self.model.graph().network().nodes.len()
     }
 
     pub fn model(&self) -> &Model {

@@ -108,11 +108,7 @@ fn parse(text: &str, matrices: bool) -> Result<DeviceFacts> {
         min_storage_buffer_offset_alignment: ALIGNMENT,
         ..usual
     };
-    let side = |matrix: &Matrix| {
-        let square = matrix.m == matrix.n && matrix.n == matrix.k && matches!(matrix.m, 8 | 16);
-        (square && matrix.ab == "f16" && matrix.c == "f32").then_some(matrix.m)
-    };
-    let matrix = features.cooperative_matrices.iter().filter_map(side).max();
+    let matrix = features.cooperative_matrices.iter().filter_map(Matrix::side).max();
     let matrix = matrix.filter(|_| matrices && features.shader_f16 && features.subgroups);
     let all = [
         (features.shader_f16, Features::SHADER_F16),

@@ -7,7 +7,7 @@ use octconv::{DeviceFacts, Dtype, InputSize, Plan, Spec};
 
 use super::data::{self, Report};
 use super::subjects::Subjects;
-use crate::info::About;
+use crate::info::{About, Matrix};
 
 /// The facts of a device, as far as a report has them. So the checksum of a report can be made again without the device.
 fn facts(adapter: &About) -> DeviceFacts {
@@ -25,10 +25,7 @@ fn facts(adapter: &About) -> DeviceFacts {
     if abilities.subgroups {
         facts.subgroup_sizes = [abilities.subgroup_min_size, abilities.subgroup_max_size];
     }
-    let square = abilities.cooperative_matrices.iter().filter(|matrix| {
-        (matrix.m, matrix.n) == (matrix.k, matrix.k) && (matrix.ab.as_str(), matrix.c.as_str()) == ("f16", "f32")
-    });
-    facts.matrix = square.map(|matrix| matrix.k).filter(|side| [8, 16].contains(side)).max();
+    facts.matrix = abilities.cooperative_matrices.iter().filter_map(Matrix::side).max();
     facts.features.set(Features::EXPERIMENTAL_COOPERATIVE_MATRIX, facts.matrix.is_some());
     facts
 }

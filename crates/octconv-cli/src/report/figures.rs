@@ -11,6 +11,7 @@ use octconv::{DeviceFacts, InputSize};
 use serde::Deserialize;
 
 use super::data::{Layer, Network, Quartiles, Report};
+use super::page::several;
 use super::plots::figure;
 use super::subjects::Subjects;
 use super::{code, folder, page};
@@ -129,7 +130,7 @@ impl Block {
 
     fn text(self, known: &[Known]) -> Result<String> {
         match self {
-            Self::Headline => Ok(known.iter().map(|device| device.headline(DOCS)).collect()),
+            Self::Headline => Ok(known.iter().map(|device| device.headline()).collect()),
             Self::Devices => Ok(devices(known)),
             Self::Memory => memory(),
             Self::Reports => known.iter().map(Known::section).collect(),
@@ -137,9 +138,6 @@ impl Block {
         }
     }
 }
-
-/// The path of the reports' folder from the README.
-const DOCS: &str = FOLDER;
 
 impl Known {
     /// The device and its driver.
@@ -149,8 +147,8 @@ impl Known {
     }
 
     /// A line for the README.
-    fn headline(&self, folder: &str) -> String {
-        let mut text = format!("- [{}]({folder}/{}.html): ", self.title(), self.name);
+    fn headline(&self) -> String {
+        let mut text = format!("- [{}]({FOLDER}/{}.html): ", self.title(), self.name);
         let mut facts = vec![format!("right on {} random cases", thousands(self.report.cases().ran.into()))];
         if self.report.has_faults() {
             facts[0] = "**faulty: see its page**".into();
@@ -202,7 +200,8 @@ impl Known {
             let count = self.outdated.len();
             writeln!(
                 text,
-                "\nFigures of {count} rows are of other kernels than today's: {}.",
+                "\nFigures of {} are of other kernels than today's: {}.",
+                several(count, "row"),
                 self.outdated.join("; ")
             )?;
         }
@@ -210,7 +209,8 @@ impl Known {
             0 => (),
             count => writeln!(
                 text,
-                "\nFigures of {count} rows may be of other kernels than today's: the build that timed them does not say."
+                "\nFigures of {} may be of other kernels than today's: the build that timed them does not say.",
+                several(count, "row")
             )?,
         }
         self.write_networks(&mut text)?;
@@ -578,34 +578,28 @@ mod tests {
     fn a_section_names_what_is_of_other_kernels() {
         let mut known = known();
         let section = known.section().unwrap();
-        assert!(section.contains("\nFigures of 1 rows are of other kernels than today's: res2.conv1."), "{section}");
+        assert!(section.contains("\nFigures of 1 row are of other kernels than today's: res2.conv1."), "{section}");
         known.outdated.clear();
         known.report.layers.iter_mut().for_each(|row| row.code = Some("0".into()));
         known.report.networks.iter_mut().for_each(|row| row.code = Some("0".into()));
         assert!(!known.section().unwrap().contains("other kernels"));
         known.report.layers[0].code = None;
-        assert!(known.section().unwrap().contains("\nFigures of 1 rows may be of other kernels"));
+        assert!(known.section().unwrap().contains("\nFigures of 1 row may be of other kernels"));
     }
 
     #[test]
     fn faults_come_first() {
         let mut known = known();
         known.report.verify[0].wrong = 1;
-        assert!(known.headline(DOCS).contains(": **faulty: see its page**; "));
+        assert!(known.headline().contains(": **faulty: see its page**; "));
     }
 
     #[test]
     fn names_of_devices_are_text() {
         let mut known = known();
         known.report.adapter.name = "a|b](http://c)\n<img>".into();
-        let [line, section] = [pages(&[known]), String::new()];
-        assert!(
-            section.is_empty()
-                && line.lines().count() == 3
-                && !line.contains("<img>")
-                && line.contains("a b (http://c)"),
-            "{line}"
-        );
+        let table = pages(&[known]);
+        assert!(table.lines().count() == 3 && !table.contains("<img>") && table.contains("a b (http://c)"), "{table}");
     }
 
     #[test]

@@ -247,7 +247,7 @@ fn heading(head: &str) -> Markup {
 }
 
 /// A number of things.
-fn several(count: usize, thing: &str) -> String {
+pub fn several(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
