@@ -8,6 +8,7 @@
 //! as any other test. `CONTRIBUTING.md` says how to add one.
 
 mod apply;
+mod bundle;
 mod checkpoint;
 mod fit;
 mod foreign;
@@ -30,6 +31,7 @@ mod facts;
 mod file;
 
 pub use self::apply::apply;
+pub use self::bundle::bundle;
 pub use self::checkpoint::checkpoint;
 pub use self::fit::fit;
 pub use self::foreign::foreign;
@@ -56,6 +58,7 @@ pub type Target = fn(&[u8]);
 /// Every target with its name, which is that of its corpus.
 pub const TARGETS: &[(&str, Target)] = named![
     apply,
+    bundle,
     checkpoint,
     fit,
     foreign,

@@ -8,14 +8,14 @@ use std::sync::LazyLock;
 use anyhow::Result;
 use clap::Parser;
 use octconv::network::{Network, Picture};
-use octconv::{Dtype, LayerDescription, ListedLayer};
+use octconv::{DeviceFacts, Dtype, LayerDescription, ListedLayer};
 use safetensors::tensor::TensorView;
 
 use crate::limits::{Bytes, Limits};
 use crate::network_source::described;
 use crate::size::Size;
 use crate::tensor_file::{self, Named};
-use crate::{Cli, Command, apply, layer_file, output, picture, report};
+use crate::{Cli, Command, apply, export, layer_file, output, picture, report};
 
 /// The name of a file, in errors.
 const FILE: &str = "FILE";
@@ -68,6 +68,11 @@ pub fn apply(spec: &str, tensors: &[u8]) -> Result<(), String> {
 /// The page of the report in the text of a report.json, or of a page. Also puts the report beside itself.
 pub fn report(text: &str) -> Result<String, String> {
     line(report::repeated(text))
+}
+
+/// The device in the text of a `--device FILE`. `matrices`: whether its matrix units may be used.
+pub fn device(text: &str, matrices: bool) -> Result<DeviceFacts, String> {
+    line(export::described(text, matrices))
 }
 
 /// Height and width in the text of an argument.

@@ -71,7 +71,8 @@ pub fn facts(device: &str, matrices: bool, limits: Limits) -> Result<DeviceFacts
     parse(&text, matrices).with_context(|| format!("reading {}", shown_path(path)))
 }
 
-fn parse(text: &str, matrices: bool) -> Result<DeviceFacts> {
+/// The facts in the text of a file.
+pub fn parse(text: &str, matrices: bool) -> Result<DeviceFacts> {
     let mut described: Described = serde_json::from_str(text)?;
     if let Some(mut adapters) = described.adapters.take() {
         let count = adapters.len();

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use octconv::export::{Bundle, BundleOptions, ShaderLanguage};
 use octconv::{Accuracy, Dtype, InputSize};
 
+pub use self::device::parse as described;
 use self::folder::Folder;
 use crate::cost::{FileForm, form};
 use crate::limits::Limits;
