@@ -115,13 +115,13 @@ impl fmt::Display for Bound {
 
 impl Roofline {
     /// Measures the context's device. Submits and waits, for one to fifteen seconds. Uses at most 512 MiB of its
-    /// memory.
+    /// memory; in browsers, which run on phones too, 128 MiB with [`Effort::Brief`].
     ///
     /// # Errors
     ///
     /// [`Error::Gpu`] if the device refuses something; [`Error::OutOfMemory`] and [`Error::DeviceLost`].
     pub async fn measure_async(context: &Context, effort: Effort) -> Result<Self, Error> {
-        let prober = Prober { context, effort };
+        let prober = Prober::new(context, effort).await?;
         let mut arithmetic = vec![prober.multiply_adds(Dtype::F32).await?];
         let facts = context.engine().facts();
         let half = |wanted| wanted == Dtype::F16;
@@ -261,12 +261,38 @@ const ELEMENT: u64 = 16;
 /// Seconds that a timed pass should take: much longer than the clock's steps and a launch.
 const PASS: f64 = 0.008;
 
+/// How many times the way there and back a pass should take, if the host's clock times it; and the most seconds of that.
+const WAYS: f64 = 10.0;
+const MOST_SECONDS: f64 = 0.5;
+
+/// Empty passes that are timed to know that way. The first ones wake the device.
+const EMPTY_PASSES: usize = 5;
+
 struct Prober<'a> {
     context: &'a Context,
     effort: Effort,
+    /// Seconds from submitting a pass to hearing that it is done, which the host's clock adds to each. It may be a tenth of a
+    /// second in a browser.
+    way: f64,
 }
 
-impl Prober<'_> {
+impl<'a> Prober<'a> {
+    async fn new(context: &'a Context, effort: Effort) -> Result<Self, Error> {
+        let mut way = f64::INFINITY;
+        for _ in 0..EMPTY_PASSES {
+            way = way.min(context.time_pass_async(|_| ()).await?.host);
+        }
+        Ok(Self { context, effort, way })
+    }
+
+    /// Seconds that a timed pass should take.
+    fn pass(&self) -> f64 {
+        match self.context.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            true => PASS,
+            false => (WAYS * self.way).clamp(PASS, MOST_SECONDS),
+        }
+    }
+
     fn facts(&self) -> &DeviceFacts {
         self.context.engine().facts()
     }
@@ -332,9 +358,16 @@ impl Prober<'_> {
     }
 
     async fn memory(&self) -> Result<(Rate, Rate, u64), Error> {
-        let [x, y] = self.buffers()?;
+        let [x, y] = self.buffers().await?;
+        let measured = self.memory_of(&x, &y).await;
+        // A browser would free them when it collects garbage, and does not count a GPU's memory.
+        [x, y].iter().for_each(wgpu::Buffer::destroy);
+        measured
+    }
+
+    async fn memory_of(&self, x: &wgpu::Buffer, y: &wgpu::Buffer) -> Result<(Rate, Rate, u64), Error> {
         let bytes = x.size();
-        let tensors = [(TensorId::XH, &x), (TensorId::YH, &y)];
+        let tensors = [(TensorId::XH, x), (TensorId::YH, y)];
         // A GPU fetches for neighbouring threads at once. The core of a processor is fastest with long runs.
         let (rounds, forms): (&[u32], &[Form]) = match (self.facts().software, self.effort) {
             (true, Effort::Brief { .. }) => (&[64], &[Form::Runs]),
@@ -348,24 +381,34 @@ impl Prober<'_> {
                 let Some((walk, workgroups)) = form.walk(bytes, rounds) else { continue };
                 let name = || format!("{}, {} x 16 bytes a thread", form.name(), rounds * ELEMENTS_A_ROUND);
                 let dispatch = |probe| self.dispatch(probe, walk, workgroups, &tensors);
-                read.offer(bytes as f64 / self.fastest(&dispatch(Probe::Read)?, 1).await?, name);
-                copy.offer(2.0 * bytes as f64 / self.fastest(&dispatch(Probe::Copy)?, 1).await?, name);
+                read.offer(bytes as f64 / self.fastest_of_many(&dispatch(Probe::Read)?, 1).await?, name);
+                copy.offer(2.0 * bytes as f64 / self.fastest_of_many(&dispatch(Probe::Copy)?, 1).await?, name);
             }
         }
         Ok((read.rate, copy.rate, bytes))
     }
 
     /// Two buffers of the same size, a power of two. They are larger than caches, unless the device lacks the memory.
-    fn buffers(&self) -> Result<[wgpu::Buffer; 2], Error> {
+    async fn buffers(&self) -> Result<[wgpu::Buffer; 2], Error> {
         let limits = &self.facts().limits;
         let allowed = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
-        let wanted = if self.facts().software { 64 << 20 } else { 256 << 20 };
+        let small = self.facts().software || (cfg!(target_arch = "wasm32") && self.effort != Effort::Full);
+        let wanted = if small { 64 << 20 } else { 256 << 20 };
         let mut bytes = 1u64 << wanted.min(allowed).max(SMALLEST).ilog2();
         loop {
-            let buffer = || self.context.tensor(bytes / 4, Dtype::F32);
-            match buffer().and_then(|x| Ok([x, buffer()?])) {
-                Err(_) if bytes > SMALLEST => bytes /= 2,
-                buffers => return buffers,
+            let made = [(); 2].map(|()| self.context.tensor(bytes / 4, Dtype::F32));
+            // A browser says only now whether there is room for them.
+            let settled = self.context.engine().settled().await;
+            let failed = match (made, settled) {
+                ([Ok(x), Ok(y)], Ok(())) => return Ok([x, y]),
+                (made, settled) => {
+                    made.iter().flatten().for_each(wgpu::Buffer::destroy);
+                    settled.and(made.into_iter().try_for_each(|made| made.map(drop)))
+                }
+            };
+            match failed {
+                Err(error) if bytes <= SMALLEST => return Err(error),
+                _ => bytes /= 2,
             }
         }
     }
@@ -429,7 +472,7 @@ impl Prober<'_> {
     async fn launch(&self) -> Result<f64, Error> {
         let y = self.context.tensor(u64::from(WORKGROUP), Dtype::F32)?;
         let probe = Probe::MultiplyAdd { dtype: Dtype::F32, chains: 10 };
-        self.fastest(&self.dispatch(probe, Walk::default(), 1, &[(TensorId::YH, &y)])?, 256).await
+        self.fastest_of_many(&self.dispatch(probe, Walk::default(), 1, &[(TensorId::YH, &y)])?, 256).await
     }
 
     fn dispatch(
@@ -453,14 +496,34 @@ impl Prober<'_> {
         loop {
             let probe = dispatch(rounds)?;
             let seconds = self.seconds(&probe, 1).await?.min(self.seconds(&probe, 1).await?);
-            // Half of the wanted time is enough, so that noise does not cause more passes.
-            if seconds >= PASS / 2.0 || rounds >= MOST_ROUNDS {
-                return Ok(f64::from(rounds) / self.fastest(&probe, 1).await?);
+            match self.more(rounds, seconds, MOST_ROUNDS) {
+                Some(more) => rounds = more,
+                None => return Ok(f64::from(rounds) / self.fastest(&probe, 1).await?),
             }
-            // The factor is limited, because the first passes also compile and wake the device.
-            let wanted = f64::from(rounds) * (PASS / seconds).min(64.0);
-            rounds = (wanted.ceil() as u32).clamp(rounds + 1, MOST_ROUNDS);
         }
+    }
+
+    /// The least seconds per dispatch, with at least `repeats` of them in a pass, and as many as make it long.
+    async fn fastest_of_many(&self, dispatch: &Dispatch, mut repeats: u32) -> Result<f64, Error> {
+        loop {
+            let seconds = self.seconds(dispatch, repeats).await?.min(self.seconds(dispatch, repeats).await?);
+            match self.more(repeats, seconds * f64::from(repeats), MOST_REPEATS) {
+                Some(more) => repeats = more,
+                None => return self.fastest(dispatch, repeats).await,
+            }
+        }
+    }
+
+    /// How many to put into a pass that took `seconds` with `count`. `None` if that is enough, or the most.
+    fn more(&self, count: u32, seconds: f64, most: u32) -> Option<u32> {
+        let pass = self.pass();
+        // Half of the wanted time is enough, so that noise does not cause more passes.
+        if seconds >= pass / 2.0 || count >= most {
+            return None;
+        }
+        // The factor is limited, because the first passes also compile and wake the device.
+        let wanted = f64::from(count) * (pass / seconds).min(64.0);
+        Some((wanted.ceil() as u32).clamp(count + 1, most))
     }
 
     /// The least seconds per dispatch over several passes, or over two passes if they take long. A pass has `repeats`
@@ -483,7 +546,8 @@ impl Prober<'_> {
     async fn seconds(&self, dispatch: &Dispatch, repeats: u32) -> Result<f64, Error> {
         let timing = self.context.time_pass_async(|pass| (0..repeats).for_each(|_| dispatch.record(pass))).await?;
         // If the device's clock did not move, only the host's time is known.
-        Ok(timing.device.filter(|&seconds| seconds > 0.0).unwrap_or(timing.host) / f64::from(repeats))
+        let host = (timing.host - self.way).max(SHORTEST);
+        Ok(timing.device.filter(|&seconds| seconds > 0.0).unwrap_or(host) / f64::from(repeats))
     }
 }
 
@@ -505,6 +569,12 @@ const SMALLEST: u64 = 2 << 20;
 
 /// The most sums that multiply_matrices.wgsl may store.
 const MOST_SUMS: u64 = 16 << 20;
+
+/// What a pass takes at least, if the host's clock shows no time besides the way there and back.
+const SHORTEST: f64 = 1e-6;
+
+/// The most dispatches of a pass: they are recorded one by one.
+const MOST_REPEATS: u32 = 4096;
 
 /// The most rounds of a dispatch: enough for any device, and far below the largest u32.
 const MOST_ROUNDS: u32 = 1 << 22;
@@ -576,7 +646,8 @@ mod tests {
     }
 
     fn run(context: &Context, probe: Probe, walk: Walk, workgroups: u32, tensors: &[(TensorId, &wgpu::Buffer)]) {
-        let dispatch = Prober { context, effort: Effort::Full }.dispatch(probe, walk, workgroups, tensors).unwrap();
+        let prober = Prober { context, effort: Effort::Full, way: 0.0 };
+        let dispatch = prober.dispatch(probe, walk, workgroups, tensors).unwrap();
         context.run_pass(|pass| dispatch.record(pass)).unwrap();
     }
 

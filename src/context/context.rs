@@ -158,9 +158,12 @@ const WAITING: &str = "waiting";
 
 /// What to do if no adapter is found.
 const INSTALL_HINT: &str = if cfg!(target_arch = "wasm32") {
-    "this browser has no WebGPU, or has it switched off, or does not allow it for this graphics card"
-} else {
+    "this browser has no WebGPU, or has it switched off, or does not allow it for this graphics card or this page, which \
+     must come from https or localhost"
+} else if cfg!(target_os = "linux") {
     "install a Vulkan driver (the software one: apt-get install mesa-vulkan-drivers), or see WGPU_BACKEND"
+} else {
+    "install the driver of the graphics card, or see WGPU_BACKEND"
 };
 
 /// The wgpu instance that the environment asks for, with `WGPU_BACKEND` and wgpu's other variables.
@@ -391,26 +394,37 @@ impl Context {
         take: impl FnOnce(&[u8]) -> Result<T, Error>,
     ) -> Result<T, Error> {
         check_range(buffer, offset, size)?;
-        if size == 0 {
-            return take(&[]);
-        }
-        let copied = self.copy_out(buffer, offset, size)?;
+        let copied = self.copy_out(&[(buffer, offset, size)])?;
         self.wait().await?;
-        self.take_copied(copied, take).await
+        match copied.into_iter().next().flatten() {
+            Some(copied) => self.take_copied(copied, take).await,
+            None => take(&[]),
+        }
     }
 
-    /// Submits a copy of bytes of a buffer to where the host can read them.
-    fn copy_out(&self, buffer: &wgpu::Buffer, offset: u64, size: u64) -> Result<Copied, Error> {
+    /// Submits copies of parts of buffers to where the host can read them: buffers, offsets and sizes. Of a part without bytes
+    /// there is no copy.
+    fn copy_out(&self, parts: &[(&wgpu::Buffer, u64, u64)]) -> Result<Vec<Option<Copied>>, Error> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = self.buffer("octconv staging", size, usage)?;
-        let (sender, mapped) = oneshot::channel();
+        let mut copies = Vec::with_capacity(parts.len());
+        for &(.., size) in parts {
+            copies.push(if size > 0 { Some(self.buffer("octconv staging", size, usage)?) } else { None });
+        }
         self.scoped(READING, || {
             let mut encoder = self.encoder();
-            encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, size);
+            for (&(buffer, offset, size), staging) in parts.iter().zip(&copies) {
+                if let Some(staging) = staging {
+                    encoder.copy_buffer_to_buffer(buffer, offset, staging, 0, size);
+                }
+            }
             self.queue.submit([encoder.finish()]);
-            staging.map_async(wgpu::MapMode::Read, .., move |outcome| drop(sender.send(outcome)));
-        })?;
-        Ok(Copied { staging, mapped })
+            let map = |staging: wgpu::Buffer| {
+                let (sender, mapped) = oneshot::channel();
+                staging.map_async(wgpu::MapMode::Read, .., move |outcome| drop(sender.send(outcome)));
+                Copied { staging, mapped }
+            };
+            copies.into_iter().map(|staging| staging.map(map)).collect()
+        })
     }
 
     /// What `take` makes of the bytes of a copy. Call it when the device has been waited for.
@@ -448,25 +462,52 @@ impl Context {
             check_range(buffer, offset, bytes.next_multiple_of(4))?;
             sizes.push(bytes);
         }
+        let parts = reads.iter().zip(&sizes).map(|(&(buffer, offset, ..), bytes)| {
+            // Copies are of whole words.
+            (buffer, offset, bytes.next_multiple_of(4))
+        });
+        let parts: Vec<_> = parts.collect();
+        self.run_and_take(record, &parts, |i, read| {
+            let (.., elements, dtype) = reads[i];
+            let mut values = with_room(elements, READING)?;
+            decode_into(&read[..sizes[i] as usize], dtype, &mut values);
+            Ok(values)
+        })
+        .await
+    }
+
+    /// Submits what `record` records in one compute pass, then reads parts of buffers, and waits once: buffers, offsets and sizes.
+    #[cfg(feature = "verify")]
+    pub(crate) async fn run_and_read_bytes_async(
+        &self,
+        record: impl FnOnce(&mut wgpu::ComputePass<'_>),
+        parts: &[(&wgpu::Buffer, u64, u64)],
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        parts.iter().try_for_each(|&(buffer, offset, size)| check_range(buffer, offset, size))?;
+        self.run_and_take(record, parts, |_, read| {
+            let mut bytes = with_room(read.len() as u64, READING)?;
+            bytes.extend_from_slice(read);
+            Ok(bytes)
+        })
+        .await
+    }
+
+    /// The same, and returns what `take` makes of the bytes of each part.
+    async fn run_and_take<T>(
+        &self,
+        record: impl FnOnce(&mut wgpu::ComputePass<'_>),
+        parts: &[(&wgpu::Buffer, u64, u64)],
+        mut take: impl FnMut(usize, &[u8]) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
         self.submit(record, None)?;
-        let mut copies = Vec::with_capacity(reads.len());
-        for (&(buffer, offset, elements, dtype), bytes) in reads.iter().zip(sizes) {
-            let size = bytes.next_multiple_of(4);
-            let copied = if size > 0 { Some(self.copy_out(buffer, offset, size)?) } else { None };
-            copies.push((copied, bytes, elements, dtype));
-        }
+        let copies = self.copy_out(parts)?;
         self.wait().await?;
         let mut all = Vec::with_capacity(copies.len());
-        for (copied, bytes, elements, dtype) in copies {
-            let mut values = with_room(elements, READING)?;
-            if let Some(copied) = copied {
-                self.take_copied(copied, |read| {
-                    decode_into(&read[..bytes as usize], dtype, &mut values);
-                    Ok(())
-                })
-                .await?;
-            }
-            all.push(values);
+        for (i, copied) in copies.into_iter().enumerate() {
+            all.push(match copied {
+                Some(copied) => self.take_copied(copied, |read| take(i, read)).await?,
+                None => take(i, &[])?,
+            });
         }
         Ok(all)
     }

@@ -105,6 +105,11 @@ impl Scopes {
                 failure = outcome.await.or(failure);
             }
             Some(match failure? {
+                // WebKit says so of whatever its compiler refuses.
+                wgpu::Error::OutOfMemory { .. } if cfg!(target_arch = "wasm32") && module.is_some() => {
+                    let message = "the browser says out of memory, which may be its compiler".into();
+                    Error::Gpu { operation, message: explained(message, module).await }
+                }
                 wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { operation },
                 error => Error::Gpu { operation, message: explained(one_line(error), module).await },
             })

@@ -44,6 +44,14 @@ pub struct Inference {
     dispatches: Vec<Dispatch>,
 }
 
+/// An inference some of whose dispatches are ready.
+struct Unfinished {
+    inference: Inference,
+    /// The uniforms of all dispatches, and where each begins.
+    shapes: wgpu::Buffer,
+    offsets: Vec<u64>,
+}
+
 /// Where a value of an inference lies.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -112,6 +120,12 @@ impl Model {
     ///   weight is larger than its type holds; or if the device refuses something for a node.
     /// - [`Error::Gpu`] if the device refuses a buffer, [`Error::OutOfMemory`] and [`Error::DeviceLost`].
     pub fn compile(&self, plan: NetworkPlan, progress: impl FnMut(Progress)) -> Result<Inference, Error> {
+        let buffers = self.activations(&plan)?;
+        self.bind(plan, buffers, progress)
+    }
+
+    /// Makes the buffers of a plan, if it is this network's and this device's.
+    fn activations(&self, plan: &NetworkPlan) -> Result<Vec<(wgpu::Buffer, u64)>, Error> {
         let device = self.engine.device();
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let count = plan.memory.bytes.len();
@@ -119,11 +133,31 @@ impl Model {
             let label = format!("octconv activations {i}");
             let descriptor = wgpu::BufferDescriptor { label: Some(&label), size, usage, mapped_at_creation: false };
             let operation = format!("creating buffer {} of {count} for activations, of {size} bytes", i + 1);
-            self.engine.scoped(&operation, || device.create_buffer(&descriptor))
+            self.engine.scoped(&operation, || device.create_buffer(&descriptor)).map(|buffer| (buffer, 0))
         });
         plan.check_fits(&self.graph, self.engine.facts())?;
-        let buffers = buffers.collect::<Result<Vec<_>, Error>>()?;
-        self.bind(plan, buffers.into_iter().map(|buffer| (buffer, 0)).collect(), progress)
+        buffers.collect()
+    }
+
+    /// As [`Model::compile`], and awaits `progress` after every dispatch, which can let others run meanwhile. If it returns
+    /// false, there is no inference; what was packed and compiled so far stays.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Model::compile`]. In a browser, await [`Engine::settled`] too.
+    pub async fn compile_async(
+        &self,
+        plan: NetworkPlan,
+        mut progress: impl AsyncFnMut(Progress) -> bool,
+    ) -> Result<Option<Inference>, Error> {
+        let buffers = self.activations(&plan)?;
+        let mut unfinished = self.begin(plan, buffers)?;
+        while let Some(done) = self.bind_next(&mut unfinished)? {
+            if !progress(done).await {
+                return Ok(None);
+            }
+        }
+        Ok(Some(unfinished.inference))
     }
 
     /// As [`Model::compile`], with activations where the caller wants them: a place for each buffer of
@@ -160,22 +194,34 @@ impl Model {
         buffers: Vec<(wgpu::Buffer, u64)>,
         mut progress: impl FnMut(Progress),
     ) -> Result<Inference, Error> {
-        let (shapes, offsets) = self.engine.uniforms(plan.steps.iter().map(|planned| &planned.step))?;
-
-        let mut dispatches = Vec::with_capacity(plan.steps.len());
-        for (planned, &offset) in plan.steps.iter().zip(&offsets) {
-            let at = |index: usize| {
-                let node = self.graph.nodes[index].name.clone();
-                move |error| Error::Node { node, error: Box::new(error) }
-            };
-            // One node may do the work of another, whose weights they are.
-            let params = planned.params.as_ref().map(|params| self.params(planned.params_of, params));
-            let params = params.transpose().map_err(at(planned.params_of))?;
-            let dispatch = self.dispatch(&plan, planned, params.as_ref(), &buffers, &shapes, offset);
-            dispatches.push(dispatch.map_err(at(planned.node))?);
-            progress(Progress { done: dispatches.len(), of: plan.steps.len() });
+        let mut unfinished = self.begin(plan, buffers)?;
+        while let Some(done) = self.bind_next(&mut unfinished)? {
+            progress(done);
         }
-        Ok(Inference { plan, buffers, dispatches })
+        Ok(unfinished.inference)
+    }
+
+    fn begin(&self, plan: NetworkPlan, buffers: Vec<(wgpu::Buffer, u64)>) -> Result<Unfinished, Error> {
+        let (shapes, offsets) = self.engine.uniforms(plan.steps.iter().map(|planned| &planned.step))?;
+        let dispatches = Vec::with_capacity(plan.steps.len());
+        Ok(Unfinished { inference: Inference { plan, buffers, dispatches }, shapes, offsets })
+    }
+
+    /// Makes the next dispatch. `None` if all are there.
+    fn bind_next(&self, unfinished: &mut Unfinished) -> Result<Option<Progress>, Error> {
+        let Unfinished { inference: Inference { plan, buffers, dispatches }, shapes, offsets } = unfinished;
+        let next = dispatches.len();
+        let (Some(planned), Some(&offset)) = (plan.steps.get(next), offsets.get(next)) else { return Ok(None) };
+        let at = |index: usize| {
+            let node = self.graph.nodes[index].name.clone();
+            move |error| Error::Node { node, error: Box::new(error) }
+        };
+        // One node may do the work of another, whose weights they are.
+        let params = planned.params.as_ref().map(|params| self.params(planned.params_of, params));
+        let params = params.transpose().map_err(at(planned.params_of))?;
+        let dispatch = self.dispatch(plan, planned, params.as_ref(), buffers, shapes, offset);
+        dispatches.push(dispatch.map_err(at(planned.node))?);
+        Ok(Some(Progress { done: dispatches.len(), of: plan.steps.len() }))
     }
 
     fn dispatch(

@@ -47,7 +47,7 @@ impl Case {
         // Scratch is poisoned too.
         let scratch = vec![0xff; (plan.scratch_bytes() + 2 * guard) as usize];
         let memory = Memory::new(context, places, scratch, self.one_buffer, guard)?;
-        let binding = |id| memory.place(id).map(|(buffer, offset, _)| TensorBinding { buffer, offset: offset + guard });
+        let binding = |id| memory.place(id).map(|(buffer, offset)| TensorBinding { buffer, offset: offset + guard });
         let tensors = Tensors {
             x_h: binding(TensorId::XH),
             x_l: binding(TensorId::XL),
@@ -62,7 +62,8 @@ impl Case {
         let bound = engine.bind(&plan, &packed, &tensors);
         engine.settled().await?;
         let layer = bound?;
-        context.run_async(&[&layer]).await?;
+        // Together with the run, because some browsers answer slowly.
+        let after = context.run_and_read_bytes_async(|pass| layer.record(pass), &memory.parts()).await?;
 
         let inputs = data.inputs();
         let expected = reference::octave_conv(&self.spec, self.size, &weights, &inputs)?;
@@ -76,10 +77,9 @@ impl Case {
 
         let mut outcome = Outcome { variant: plan.variant(), kernels: plan.kernels(), worst: 0.0, failure: None };
         for &(id, dims, written) in &interface {
-            let Some((buffer, offset, before)) = memory.place(id) else { continue };
-            let after = context.read_bytes_async(buffer, offset, before.len() as u64).await?;
+            let Some((before, after)) = memory.contents(id, &after) else { continue };
             if !written {
-                if after != *before {
+                if after != before {
                     outcome.failure = Some(format!("{} is an input and has changed", id.name()));
                 }
                 continue;
@@ -119,10 +119,9 @@ impl Case {
                 }
             }
         }
-        if let Some((buffer, offset, before)) = memory.place(TensorId::Scratch(0)) {
-            let after = context.read_bytes_async(buffer, offset, before.len() as u64).await?;
+        if let Some((before, after)) = memory.contents(TensorId::Scratch(0), &after) {
             let guards = |bytes: &[u8]| [&bytes[..guard as usize], &bytes[bytes.len() - guard as usize..]].concat();
-            if guards(&after) != guards(before) {
+            if guards(after) != guards(before) {
                 outcome.failure = Some("scratch: something wrote around it".into());
             }
         }
@@ -212,10 +211,23 @@ impl Memory {
         Ok(Self { buffers, places })
     }
 
-    /// The buffer of a tensor, where its guard band begins there, and what was written from there on.
-    fn place(&self, id: TensorId) -> Option<(&wgpu::Buffer, u64, &Vec<u8>)> {
-        let (_, index, start, bytes) = self.places.iter().find(|(other, ..)| *other == id)?;
-        Some((&self.buffers[*index], *start, bytes))
+    /// The buffer of a tensor, and where its guard band begins there.
+    fn place(&self, id: TensorId) -> Option<(&wgpu::Buffer, u64)> {
+        let (_, index, start, _) = self.places.iter().find(|(other, ..)| *other == id)?;
+        Some((&self.buffers[*index], *start))
+    }
+
+    /// The buffers, offsets and sizes of all tensors with their guard bands.
+    fn parts(&self) -> Vec<(&wgpu::Buffer, u64, u64)> {
+        let part =
+            |(_, index, start, bytes): &(_, usize, u64, Vec<u8>)| (&self.buffers[*index], *start, bytes.len() as u64);
+        self.places.iter().map(part).collect()
+    }
+
+    /// What was written to a tensor with its guard bands, and what is there now by `after`, which has the bytes of all parts.
+    fn contents<'a>(&'a self, id: TensorId, after: &'a [Vec<u8>]) -> Option<(&'a [u8], &'a [u8])> {
+        let ((.., before), after) = self.places.iter().zip(after).find(|((other, ..), _)| *other == id)?;
+        Some((before, after))
     }
 }
 

@@ -922,6 +922,18 @@ fn sizes_share_weights_and_pipelines() {
         assert!(inference.value("a").is_none());
     }
     let plan = model.plan(InputSize::image(1, 8, 8), &Default::default()).unwrap();
+    // Both forms make the same. Half of it is nothing.
+    let input = vec![0.5; 3 * 8 * 8];
+    let right = model.compile(plan.clone(), |_| {}).unwrap().run(context, &input).unwrap();
+    let awaited = |most: usize| {
+        let compiled = model.compile_async(plan.clone(), async |progress| {
+            assert_eq!(progress.of, plan.dispatches());
+            progress.done <= most
+        });
+        pollster::block_on(compiled).unwrap()
+    };
+    assert_eq!(awaited(plan.dispatches()).unwrap().run(context, &input).unwrap(), right);
+    assert!(awaited(plan.dispatches() / 2).is_none());
     let short = model.compile(plan, |_| {}).unwrap().run(context, &[0.0; 5]);
     assert_eq!(refusal(short), "tensor input has 5 elements, but its shape 1x3x8x8 has 192");
     let [first, other, again] = made[..] else { panic!("{made:?}") };

@@ -1,12 +1,19 @@
 // The page: draws, asks the network, times and checks. All computing is in octconv/, the package for npm.
-import init, { Engine, describe, version } from "./octconv/octconv.js";
+import init, { Engine, describe, version } from "./octconv/octconv.js?v=0";
+
+// What went wrong before this line, index.html says.
+document.documentElement.dataset.begun = "yes";
+
+// That of this file, in the form "?v=1": what is fetched belongs to the same build.
+const VERSION = new URL(import.meta.url).search;
 
 const $ = (id) => document.getElementById(id);
 const PICTURES = ["zero.png", "one.png", "two.png", "three.jpg", "four.png", "five.png", "six.png", "seven.png",
   "eight.jpg", "nine.png"];
 const FIRST = "three.jpg";
 
-let engine, digits, network;
+// `engine` measures and checks. The network is the GPU's if that could make it, else the reference's.
+let engine, digits, network, onGpu = false;
 // A measurement or a check that is under way.
 let working = null;
 
@@ -27,7 +34,7 @@ function fail(error) {
     $("device").textContent = "The GPU is lost";
     say(`The browser took the GPU away (${message}).`, { again: true });
   } else {
-    say(message, { again: error?.name === "GpuError" || error?.name === "OutOfMemoryError" });
+    say(message, { again: ["GpuError", "OutOfMemoryError", "FetchError"].includes(error?.name) });
   }
 }
 
@@ -70,6 +77,7 @@ async function open() {
     // The new engine knows nothing of what the old one found.
     $("report").hidden = true;
     showEngine();
+    await loadDigits();
     await makeNetwork();
   } finally {
     $("again").disabled = false;
@@ -81,41 +89,58 @@ function showEngine() {
   $("device").textContent = engine.kind === "webgpu" ? `WebGPU: ${engine.device}` : "No WebGPU: running on the CPU";
   if (engine.kind === "cpu") {
     say(`There is no WebGPU here: ${engine.why}. So the CPU reference answers, in WebAssembly. It gives the same answers, ` +
-      "but slowly. Timing and checking need WebGPU.");
+      "but slowly. Timing and checking need WebGPU.", { again: Boolean(navigator.gpu) });
   }
   enableStarts();
 }
 
 async function makeNetwork() {
-  digits ??= await loadDigits();
   const { description, weights } = digits;
   // Those that are maps: the last end with vectors.
   const vectors = ["global_pool", "linear", "softmax"];
-  const stages = description.stages.filter((name) =>
+  const keep = description.stages.filter((name) =>
     !vectors.includes(description.nodes.find((node) => node.name === name).op));
-  if (!$("stage").options.length) $("stage").append(...stages.map((name) => new Option(name, name)));
-  network = await engine.network(description, weights, { keep: stages });
+  if (!$("stage").options.length) $("stage").append(...keep.map((name) => new Option(name, name)));
+  onGpu = engine.kind === "webgpu";
+  try {
+    network = await engine.network(description, weights, { keep });
+  } catch (error) {
+    if (!onGpu || error?.name === "DeviceLostError") throw error;
+    console.warn(error);
+    onGpu = false;
+    const reference = await Engine.open({ cpu: true });
+    network = await reference.network(description, weights, { keep });
+    // The network keeps what it needs of it.
+    reference.free();
+    say(`This GPU does not make the network: ${error.message}. So the CPU reference reads digits, in WebAssembly. The check ` +
+      "below says what else this GPU does not run.", { again: true });
+  }
 }
 
 async function get(path) {
-  const answer = await fetch(path);
-  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-  return answer;
+  const answer = await fetch(path).catch((error) => error);
+  if (answer.ok) return answer;
+  throw Object.assign(new Error(`${path} could not be loaded: ${answer.message ?? answer.status}`), { name: "FetchError" });
 }
 
-// They come while the GPU is opened.
-const files = Promise.all([
-  get("digits/digits.json").then((answer) => answer.json()),
-  get("digits/weights.safetensors").then((answer) => answer.arrayBuffer()),
+const getFiles = () => Promise.all([
+  get(`digits/digits.json${VERSION}`).then((answer) => answer.json()),
+  get(`digits/weights.safetensors${VERSION}`).then((answer) => answer.arrayBuffer()),
 ]);
+// They come while the GPU is opened.
+let files = getFiles();
 files.catch(() => {});
 
 async function loadDigits() {
-  const [recipe, weights] = await files;
+  if (digits) return;
+  // Those that could not be loaded are asked for again the next time.
+  const loaded = files ?? getFiles();
+  files = null;
+  const [recipe, weights] = await loaded;
   const { picture, labels, alpha } = recipe;
   const description = describe(recipe.network, { alpha, classes: labels.length, channels: picture.channels });
   description.picture = picture;
-  return { description, labels, weights: new Uint8Array(weights) };
+  digits = { description, labels, weights: new Uint8Array(weights) };
 }
 
 // ---------------------------------------------------------------- the paper
@@ -353,7 +378,7 @@ function showAnswer(shares, took) {
 async function timeInference() {
   if (!network) return;
   const { ms, device } = await network.time();
-  const where = engine.kind === "cpu" ? "on the CPU" : device ? "on this GPU, by its own clock" : "on this GPU, there and back";
+  const where = !onGpu ? "on the CPU" : device ? "on this GPU, by its own clock" : "on this GPU, there and back";
   rate = `${ms.toFixed(ms < 10 ? 2 : 0)} ms an inference ${where}; `;
 }
 
@@ -521,11 +546,11 @@ function plot(parts) {
 
 work("verify", "Checking.", async (goesOn) => {
   $("verify-said").className = "verdict";
-  const show = ({ cases, wrong, kernels, seconds, refused }, done) => {
+  const show = ({ cases, wrong, kernels, seconds, refused, failed }, done) => {
     $("verify-progress").value = done ? 10 : seconds;
     $("verify-said").textContent = `${cases} random layers with ${kernels} different kernels: ` +
-      (wrong ? `${wrong} are wrong` : done ? "all are right" : "all right so far") +
-      (refused ? `; ${refused} do not fit this device` : "") + (done ? "." : " …");
+      (wrong ? `${wrong} are wrong` : !cases ? "none ran" : failed ? "these are right" : done ? "all are right" : "all right so far") +
+      (failed ? `; ${failed} others failed` : "") + (refused ? `; ${refused} do not fit this device` : "") + (done ? "." : " …");
   };
   const seed = 1 + Math.floor(Math.random() * 1e9);
   const found = await engine.verify({ seconds: 10, seed }, (verified) => {
@@ -533,27 +558,31 @@ work("verify", "Checking.", async (goesOn) => {
     return goesOn();
   });
   show(found, true);
-  if (found.cases === 0) {
+  if (found.cases + found.failed === 0) {
     $("verify-said").textContent = found.refused ?
       `nothing could be compared: ${found.refused} random layers do not fit this device.` : "nothing was compared.";
     return;
   }
-  $("verify-said").className = `verdict ${found.wrong ? "wrong" : "right"}`;
+  $("verify-said").className = `verdict ${found.wrong || found.failed ? "wrong" : "right"}`;
   if (found.wrong) $("verify-said").textContent += ` The first: ${found.examples[0]}`;
+  if (found.failed) $("verify-said").textContent += ` What failed first: ${found.failures[0]}`;
 });
 
 function showReport() {
   $("report").hidden = false;
 }
 
+const report = () => engine.report($("card").value);
+
 $("save").addEventListener("click", () => {
-  const url = URL.createObjectURL(new Blob([`${engine.report()}\n`], { type: "application/json" }));
+  const url = URL.createObjectURL(new Blob([`${report()}\n`], { type: "application/json" }));
   Object.assign(document.createElement("a"), { href: url, download: "report.json" }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 1000);
+  // Some browsers ask first whether to save it.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 });
 $("copy").addEventListener("click", async () => {
   try {
-    await navigator.clipboard.writeText(engine.report());
+    await navigator.clipboard.writeText(report());
     $("copied").textContent = "Copied.";
   } catch (error) {
     $("copied").textContent = `The browser does not let this page copy: ${error.message}`;
@@ -567,7 +596,7 @@ $("again").addEventListener("click", () => open().then(ask).catch(fail));
 clear();
 const untouched = changes;
 try {
-  await init();
+  await init({ module_or_path: `octconv/octconv_bg.wasm${VERSION}` });
   $("version").textContent = version();
   await open();
   // One may have drawn or opened a picture meanwhile.
@@ -576,6 +605,7 @@ try {
   await timeInference();
   await ask();
 } catch (error) {
+  if (!engine) $("device").textContent = "The page did not start";
   fail(error);
 }
 document.documentElement.dataset.ready = "yes";

@@ -4,13 +4,14 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use octconv::network::{Checkpoint, Graph, Inference, Model, Network, NetworkOptions, random_input, zoo};
-use octconv::{Accuracy, Context, Error, InputSize, Timing};
+use octconv::{Accuracy, Error, InputSize, Timing};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use web_time::Instant;
 
-use crate::engine::Shared;
-use crate::js::{failure, goes_on, refusal};
+use crate::clock::Clock;
+use crate::engine::{Device, Shared};
+use crate::js::{failure, goes_on, next_frame, refusal};
 use crate::report::{FormReport, NetworkReport};
 
 /// What is timed.
@@ -58,7 +59,7 @@ pub struct Part {
 
 /// A network that is compiled, with random weights.
 struct Form {
-    context: Rc<Context>,
+    context: Rc<Device>,
     inference: Inference,
     /// Multiply-adds of each node.
     macs: Vec<u64>,
@@ -68,7 +69,14 @@ struct Form {
 }
 
 impl Form {
-    async fn new(context: &Rc<Context>, network: &Network, size: InputSize, fast: bool) -> Result<Self, Error> {
+    /// `goes_on` is told how many dispatches of how many are compiled, and may end it: then there is none.
+    async fn new(
+        context: &Rc<Device>,
+        network: &Network,
+        size: InputSize,
+        fast: bool,
+        mut goes_on: impl FnMut(usize, usize) -> bool,
+    ) -> Result<Option<Self>, Error> {
         let graph = Graph::new(network)?;
         let macs = graph.macs(size)?;
         let checkpoint = Checkpoint::random(&graph, 1);
@@ -77,16 +85,31 @@ impl Form {
         let start = Instant::now();
         let plan = model.plan(size, &NetworkOptions { accuracy, ..NetworkOptions::default() })?;
         let planned = start.elapsed().as_secs_f64();
-        let made = model.compile(plan, |_| ());
-        context.engine().settled().await?;
-        let inference = made?;
+        let (mut shown, mut refused) = (Instant::now(), None);
+        let made = model.compile_async(plan, async |progress| {
+            if shown.elapsed().as_secs_f64() < BUSY_SECONDS {
+                return true;
+            }
+            // What the browser's compiler is still at is not ready.
+            refused = context.engine().settled().await.err();
+            let goes_on = refused.is_none() && goes_on(progress.done, progress.of);
+            next_frame().await;
+            shown = Instant::now();
+            goes_on
+        });
+        let made = made.await;
+        // The browser's message says more than an error that follows from it.
+        if let Some(error) = refused.or(context.engine().settled().await.err()) {
+            return Err(error);
+        }
+        let Some(inference) = made? else { return Ok(None) };
         let compiled = start.elapsed().as_secs_f64();
         let elements = inference.input().map_or(0, |view| view.dims.elements());
         inference.write_input(context, &random_input(elements as usize, 1))?;
         let first = Instant::now();
         context.run_pass_async(|pass| inference.record(pass)).await?;
         let ready = [planned, compiled - planned, first.elapsed().as_secs_f64()];
-        Ok(Self { context: context.clone(), weight_bytes: model.weight_bytes(), inference, macs, ready })
+        Ok(Some(Self { context: context.clone(), weight_bytes: model.weight_bytes(), inference, macs, ready }))
     }
 
     /// How long a range of its dispatches takes, again and again in one pass.
@@ -98,20 +121,11 @@ impl Form {
     }
 }
 
-/// What a pass that is timed takes at least: clocks of browsers have steps of a tenth of a millisecond, some of a whole one.
-const LEAST_SECONDS: f64 = 0.02;
-/// The most runs of a part in a pass.
-const MOST_REPEATS: usize = 100;
+/// How long compiling keeps the page waiting at a time.
+const BUSY_SECONDS: f64 = 0.1;
 
-/// Seconds of each form by one clock, and whether it is the device's. `None` if the clock did not move.
-fn seconds(forms: &[Timing; 2], repeats: usize) -> Option<([f64; 2], bool)> {
-    let by = |clock: fn(&Timing) -> Option<f64>| {
-        let [octave, plain] = forms.each_ref().map(|form| clock(form).filter(|seconds| *seconds > 0.0));
-        Some([octave? / repeats as f64, plain? / repeats as f64])
-    };
-    let device = by(|timing| timing.device).map(|seconds| (seconds, true));
-    device.or_else(|| by(|timing| Some(timing.host)).map(|seconds| (seconds, false)))
-}
+/// The most runs of a part in a pass.
+const MOST_REPEATS: usize = 1000;
 
 /// A part of both forms: nodes and dispatches of each.
 type Ranges = [(Range<usize>, Range<usize>); 2];
@@ -138,19 +152,23 @@ pub async fn run(
     options: &BenchOptions,
     progress: Option<&js_sys::Function>,
 ) -> Result<Benched, JsValue> {
-    let context = shared.device("measuring")?;
+    shared.device("measuring")?;
     if options.rounds == 0 {
         return Err(refusal("rounds is 0: must be at least 1"));
     }
     let step = shared.report.borrow_mut().start(&format!("network {}", options.network));
-    let benched = measure(shared, &context, options, progress).await;
+    // The memory of both networks goes with it.
+    let benched = match shared.another_device().await {
+        Ok(context) => measure(shared, &context, options, progress).await,
+        Err(error) => Err(failure(error)),
+    };
     shared.report.borrow_mut().end(step, benched.as_ref().err());
     benched
 }
 
 async fn measure(
     shared: &Shared,
-    context: &Rc<Context>,
+    context: &Rc<Device>,
     options: &BenchOptions,
     progress: Option<&js_sys::Function>,
 ) -> Result<Benched, JsValue> {
@@ -161,13 +179,30 @@ async fn measure(
         Benched { doing: String::new(), round: 0, rounds: options.rounds, device: true, parts: Vec::new() };
     let mut forms = Vec::new();
     for (name, network) in [("with octaves", &octave), ("without octaves", &octave.plain())] {
-        benched.doing = format!("compiling {} {name}", options.network);
-        if !goes_on(progress, &benched)? {
-            return Ok(benched);
+        let begins = format!("compiling {} {name}", options.network);
+        let mut broken = None;
+        let mut tell = |doing: String| {
+            benched.doing = doing;
+            goes_on(progress, &benched).unwrap_or_else(|error| {
+                broken = Some(error);
+                false
+            })
+        };
+        let mut form = None;
+        if tell(begins.clone()) {
+            // The page shows it before the thread is busy.
+            next_frame().await;
+            let each = |done, of| tell(format!("{begins}: {done} of {of} kernels"));
+            form = Form::new(context, network, size, options.fast, each).await.map_err(failure)?;
         }
-        // The page shows it before the thread is busy.
-        crate::js::next_frame().await;
-        forms.push(Form::new(context, network, size, options.fast).await.map_err(failure)?);
+        if let Some(error) = broken {
+            return Err(error);
+        }
+        let Some(form) = form else {
+            benched.doing = "stopped".into();
+            return Ok(benched);
+        };
+        forms.push(form);
     }
     let Ok(forms) = <[Form; 2]>::try_from(forms) else { return Ok(benched) };
     let parts = parts(&forms);
@@ -185,21 +220,22 @@ async fn measure(
         })
         .collect();
     benched.doing = "measuring".into();
+    let clock = Clock::new(context).await.map_err(failure)?;
     let mut repeats = vec![1; parts.len()];
     'rounds: for round in 0..=options.rounds {
         for (i, (_, [octave, plain])) in parts.iter().enumerate() {
             let octave = forms[0].time(&octave.1, repeats[i]).await.map_err(failure)?;
             let plain = forms[1].time(&plain.1, repeats[i]).await.map_err(failure)?;
-            let found = seconds(&[octave, plain], repeats[i]);
-            match found {
+            match clock.seconds(&[octave, plain]) {
                 // The first round warms up, and tells how often a part runs in a pass.
-                _ if round == 0 => {
-                    let least = found.map_or(0.0, |([octave, plain], _)| octave.min(plain));
-                    repeats[i] = ((LEAST_SECONDS / least).ceil() as usize).clamp(1, MOST_REPEATS);
+                Some(([octave, plain], device)) if round == 0 => {
+                    repeats[i] = clock.repeats(octave.min(plain), device, MOST_REPEATS);
                 }
+                None if round == 0 => repeats[i] = MOST_REPEATS,
                 Some((seconds, device)) => {
-                    benched.parts[i].octave_ms.push(1e3 * seconds[0]);
-                    benched.parts[i].plain_ms.push(1e3 * seconds[1]);
+                    let [octave, plain] = seconds.map(|seconds| 1e3 * seconds / repeats[i] as f64);
+                    benched.parts[i].octave_ms.push(octave);
+                    benched.parts[i].plain_ms.push(plain);
                     benched.device &= device;
                 }
                 None => {}

@@ -1,6 +1,7 @@
 //! An engine: this browser's GPU, or the CPU reference in WebAssembly.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::js::{failure, from_js, goes_on, options, refusal, to_js};
 use crate::report::Report;
+use crate::shim::mend_webgpu;
 use crate::{bench, kept, layer, network, verify};
 
 /// This browser's GPU, or the CPU reference in WebAssembly if the browser has no WebGPU.
@@ -20,9 +22,35 @@ pub struct Engine {
     pub(crate) shared: Rc<Shared>,
 }
 
+/// A device that goes with its last user. Browsers free what is on a GPU when they collect garbage, and do not count its
+/// memory as such.
+pub(crate) struct Device(Context);
+
+impl Device {
+    async fn open(options: &ContextOptions) -> Result<Rc<Self>, Error> {
+        Ok(Rc::new(Self(Context::open(options).await?)))
+    }
+}
+
+impl Deref for Device {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.0
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.0.device().destroy();
+    }
+}
+
 pub(crate) struct Shared {
     /// `None`: the CPU reference. Measuring the device opens it again, and what was made before keeps its own.
-    context: RefCell<Option<Rc<Context>>>,
+    context: RefCell<Option<Rc<Device>>>,
+    /// How it was opened.
+    options: RefCell<ContextOptions>,
     measured: Cell<bool>,
     /// Why it is the CPU.
     why: Option<String>,
@@ -32,14 +60,20 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn context(&self) -> Option<Rc<Context>> {
+    pub(crate) fn context(&self) -> Option<Rc<Device>> {
         self.context.borrow().clone()
     }
 
     /// The device, for what the reference cannot do.
-    pub(crate) fn device(&self, what: &str) -> Result<Rc<Context>, JsValue> {
+    pub(crate) fn device(&self, what: &str) -> Result<Rc<Device>, JsValue> {
         let why = || self.why.clone().unwrap_or_else(|| "as asked".to_owned());
         self.context().ok_or_else(|| refusal(format!("{what} needs WebGPU, and this engine is the CPU ({})", why())))
+    }
+
+    /// Another device with the same options, for what takes much of its memory for a while.
+    pub(crate) async fn another_device(&self) -> Result<Rc<Device>, Error> {
+        let options = self.options.borrow().clone();
+        Device::open(&options).await
     }
 }
 
@@ -64,6 +98,9 @@ impl Default for ZooSettings {
         Self { alpha: 0.5, width: 1.0, classes: None, channels: None, stem: None }
     }
 }
+
+/// Microseconds that a sample takes at least when layers are tuned: clocks of browsers have steps of a tenth of a millisecond.
+const SAMPLE_US: u32 = 20_000;
 
 /// Panics go to the browser's console with their message.
 #[wasm_bindgen(start)]
@@ -97,30 +134,33 @@ pub fn describe(
 
 #[wasm_bindgen]
 impl Engine {
-    /// Opens this browser's GPU. Without WebGPU, or with `{cpu: true}`, the engine is the CPU reference, which gives the same
+    /// Opens this browser's GPU. If that cannot be, or with `{cpu: true}`, the engine is the CPU reference, which gives the same
     /// answers slowly: `kind` and `why` say so.
     pub async fn open(
         #[wasm_bindgen(unchecked_optional_param_type = "EngineOptions")] options: JsValue,
     ) -> Result<Engine, JsValue> {
         let OpenOptions { cpu } = crate::js::options(&options, "options")?;
+        mend_webgpu();
         let about = kept::about_device().await;
         let (context, why) = match cpu {
             true => (None, Some("as asked".to_owned())),
-            false => match Context::open(&ContextOptions::default()).await {
-                Ok(context) => (Some(Rc::new(context)), None),
-                Err(error @ Error::NoAdapter { .. }) => (None, Some(error.to_string())),
-                // Without WebGPU, wgpu has no instance to ask.
-                Err(error) if about.is_none() => (None, Some(error.to_string())),
-                Err(error) => return Err(failure(error)),
+            false => match Device::open(&ContextOptions::default()).await {
+                Ok(context) => (Some(context), None),
+                Err(_) if kept::is_insecure() => (
+                    None,
+                    Some("this page is not from https or localhost, and browsers have WebGPU only there".to_owned()),
+                ),
+                Err(error) => (None, Some(error.to_string())),
             },
         };
         let about =
             about.filter(|about| !about.is_empty()).unwrap_or_else(|| "a GPU that the browser does not name".into());
         let software = context.as_ref().is_some_and(|context| context.engine().facts().software);
         let about = if software { format!("{about}, which is software") } else { about };
-        let report = Report::new(&about, context.as_deref());
+        let report = Report::new(&about, context.as_deref().map(Deref::deref));
         let shared = Shared {
             context: RefCell::new(context),
+            options: RefCell::default(),
             measured: Cell::new(false),
             why,
             about,
@@ -258,11 +298,11 @@ impl Engine {
         let (mut tuned, mut failed) = (Tuned::default(), None);
         let layers = network.tunable(&context)?;
         let of = layers.len();
+        let effort = octconv::tuning::Effort { sample_us: SAMPLE_US, ..Default::default() };
         for (done, (spec, size, options)) in layers.iter().enumerate() {
             if !goes_on(progress.as_ref(), &serde_json::json!({ "done": done, "of": of }))? {
                 break;
             }
-            let effort = octconv::tuning::Effort::default();
             match octconv::tuning::tune_async(&context, spec, *size, options, &effort, |_| ()).await {
                 Ok(outcome) => tuned.insert(&identity, &outcome.winner().plan),
                 // No candidate of this layer runs here. The others may.
@@ -293,14 +333,18 @@ impl Engine {
         Ok(found)
     }
 
-    /// What was verified, measured and timed so far, as `octconv report` writes it: the text of a report.json.
-    pub fn report(&self) -> Result<String, JsValue> {
-        serde_json::to_string_pretty(&*self.shared.report.borrow()).map_err(refusal)
+    /// What was verified, measured and timed so far, as `octconv report` writes it: the text of a report.json. `device` is
+    /// what the user calls the device, because browsers say little about it.
+    pub fn report(&self, device: Option<String>) -> Result<String, JsValue> {
+        let mut report = self.shared.report.borrow_mut();
+        report.name(device.as_deref().unwrap_or_default());
+        serde_json::to_string_pretty(&*report).map_err(refusal)
     }
 
     async fn reopen(&self, options: ContextOptions) -> Result<(), JsValue> {
-        let context = Context::open(&options).await.map_err(failure)?;
-        *self.shared.context.borrow_mut() = Some(Rc::new(context));
+        let context = Device::open(&options).await.map_err(failure)?;
+        *self.shared.context.borrow_mut() = Some(context);
+        *self.shared.options.borrow_mut() = options;
         Ok(())
     }
 }

@@ -28,6 +28,11 @@ pub async fn about_device() -> Option<String> {
     Some(words.join(" "))
 }
 
+/// Whether the page came in a way in which browsers offer no WebGPU.
+pub fn is_insecure() -> bool {
+    Reflect::get(&js_sys::global(), &"isSecureContext".into()).is_ok_and(|secure| secure == JsValue::FALSE)
+}
+
 /// The browser and its version, which decide how fast a device is.
 pub fn browser() -> String {
     let navigator = Reflect::get(&js_sys::global(), &"navigator".into()).unwrap_or(JsValue::UNDEFINED);

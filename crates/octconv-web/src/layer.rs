@@ -6,12 +6,12 @@ use std::rc::Rc;
 use js_sys::{Float32Array, Object, Reflect};
 use octconv::reference::{self, Inputs};
 use octconv::{
-    BatchNorm, Context, Dims, Dtype, Frequency, InputSize, LayerDescription, Options, Path, Spec, Tensors, Weights,
-    wgpu,
+    BatchNorm, Dims, Dtype, Frequency, InputSize, LayerDescription, Options, Path, Spec, Tensors, Weights, wgpu,
 };
 use serde_json::json;
 use wasm_bindgen::prelude::*;
 
+use crate::engine::Device;
 use crate::js::{Size, failure, refusal, to_js};
 
 const BIASES: [&str; 2] = ["bias_h", "bias_l"];
@@ -27,7 +27,7 @@ pub struct Layer {
 }
 
 struct OnDevice {
-    context: Rc<Context>,
+    context: Rc<Device>,
     layer: octconv::Layer,
     /// Name, shape, whether the layer writes it, and its buffer.
     tensors: Vec<(&'static str, Dims, bool, wgpu::Buffer)>,
@@ -79,7 +79,7 @@ fn floats(object: &Object, name: &str, what: &str) -> Result<Vec<f32>, JsValue> 
 
 impl Layer {
     pub(crate) async fn new(
-        context: Option<Rc<Context>>,
+        context: Option<Rc<Device>>,
         description: LayerDescription,
         size: Size,
         weights: &Object,
@@ -104,7 +104,7 @@ impl Layer {
 }
 
 impl OnDevice {
-    async fn new(context: Rc<Context>, spec: &Spec, size: InputSize, weights: &Owned) -> Result<Self, octconv::Error> {
+    async fn new(context: Rc<Device>, spec: &Spec, size: InputSize, weights: &Owned) -> Result<Self, octconv::Error> {
         let engine = context.engine();
         let plan = engine.plan(spec, size, &Options::default())?;
         let packed = engine.pack(&plan, &weights.weights())?;

@@ -8,6 +8,8 @@ mod picture;
 #[cfg(target_arch = "wasm32")]
 mod bench;
 #[cfg(target_arch = "wasm32")]
+mod clock;
+#[cfg(target_arch = "wasm32")]
 mod engine;
 #[cfg(target_arch = "wasm32")]
 mod js;
@@ -19,6 +21,8 @@ mod layer;
 mod network;
 #[cfg(target_arch = "wasm32")]
 mod report;
+#[cfg(target_arch = "wasm32")]
+mod shim;
 #[cfg(target_arch = "wasm32")]
 mod types;
 #[cfg(target_arch = "wasm32")]

@@ -9,11 +9,13 @@ use octconv::network::{
     random_input,
 };
 use octconv::reference::network::{self as reference, Value};
-use octconv::{Accuracy, Context, DeviceFacts, Dims, InputSize, Options, Spec};
+use octconv::{Accuracy, Context, DeviceFacts, Dims, InputSize, Options, Spec, wgpu};
 use serde::Deserialize;
 use wasm_bindgen::prelude::*;
 use web_time::Instant;
 
+use crate::clock::Clock;
+use crate::engine::Device;
 use crate::js::{Size, failure, refusal, to_js};
 
 /// How a network is made.
@@ -42,7 +44,7 @@ type Parts = [Option<(Dims, Vec<f32>)>; 2];
 
 enum Form {
     Device {
-        context: Rc<Context>,
+        context: Rc<Device>,
         inference: Box<Inference>,
     },
     /// With the values of the nodes that are kept, after each run.
@@ -54,7 +56,7 @@ enum Form {
 
 impl Network {
     pub(crate) async fn new(
-        context: Option<Rc<Context>>,
+        context: Option<Rc<Device>>,
         description: Description,
         weights: Option<Vec<u8>>,
         options: MakeOptions,
@@ -108,6 +110,9 @@ impl Network {
         Ok(layers)
     }
 }
+
+/// The most runs in a pass that is timed.
+const MOST_RUNS: usize = 100;
 
 /// The two parts of a map.
 fn parts(value: &Value) -> Parts {
@@ -180,11 +185,16 @@ impl Network {
         match &self.form {
             Form::Device { context, inference } => {
                 let Some(ValueView::Map { high, low }) = inference.value(&node) else { return Err(unknown()) };
-                for (part, view) in found.iter_mut().zip([high, low]) {
-                    let Some(view) = view else { continue };
-                    let read = context.read_async(view.buffer, view.offset, view.dims.elements(), view.dtype);
-                    *part = Some((view.dims, read.await.map_err(failure)?));
-                }
+                let views = [high, low];
+                let reads: Vec<_> = views
+                    .iter()
+                    .flatten()
+                    .map(|view| (view.buffer, view.offset, view.dims.elements(), view.dtype))
+                    .collect();
+                // Both in one go, because some browsers answer slowly.
+                let read = context.run_and_read_async(|_| (), &reads).await.map_err(failure)?;
+                let mut read = read.into_iter();
+                found = views.map(|view| Some((view?.dims, read.next()?)));
             }
             Form::Reference { kept, .. } => {
                 let kept = kept.borrow();
@@ -210,24 +220,27 @@ impl Network {
     }
 
     /// Milliseconds of a run on the device, the median of some. `device` says whether the device's own clock measured
-    /// them; if not, they include the way there and back.
+    /// them; if not, the way there and back is measured by itself and taken off.
     #[wasm_bindgen(unchecked_return_type = "{ ms: number; device: boolean }")]
     pub async fn time(&self) -> Result<JsValue, JsValue> {
         let (mut times, mut device) = (Vec::new(), false);
         match &self.form {
             Form::Device { context, inference } => {
-                // Some browsers' clocks go in steps of a tenth of a millisecond, so a pass has several runs.
+                let clock = Clock::new(context).await.map_err(failure)?;
                 let pass = async |runs: usize| {
-                    let timing = context.time_pass_async(|pass| (0..runs).for_each(|_| inference.record(pass))).await?;
-                    let known = timing.device.filter(|seconds| *seconds > 0.0);
-                    Ok((known.is_some(), known.unwrap_or(timing.host) / runs as f64))
+                    let record = |pass: &mut wgpu::ComputePass<'_>| (0..runs).for_each(|_| inference.record(pass));
+                    let timing = context.time_pass_async(record).await.map_err(failure)?;
+                    Ok::<_, JsValue>(clock.seconds(&[timing]).map(|([seconds], own)| (seconds / runs as f64, own)))
                 };
-                let (_, once) = pass(1).await.map_err(failure)?;
-                let runs = (0.01 / once.max(1e-6)).ceil().clamp(1.0, 32.0) as usize;
+                let runs = match pass(1).await? {
+                    Some((seconds, own)) => clock.repeats(seconds, own, MOST_RUNS),
+                    None => MOST_RUNS,
+                };
                 for _ in 0..5 {
-                    let (own, seconds) = pass(runs).await.map_err(failure)?;
-                    device = own;
-                    times.push(1e3 * seconds);
+                    if let Some((seconds, own)) = pass(runs).await? {
+                        device = own;
+                        times.push(1e3 * seconds);
+                    }
                 }
             }
             Form::Reference { .. } => {
@@ -238,6 +251,7 @@ impl Network {
             }
         }
         times.sort_by(f64::total_cmp);
-        to_js(&serde_json::json!({ "ms": times[times.len() / 2], "device": device }))
+        let median = times.get(times.len() / 2).copied().unwrap_or(0.0);
+        to_js(&serde_json::json!({ "ms": median, "device": device }))
     }
 }

@@ -16,6 +16,9 @@ const VERSION: u32 = 2;
 /// All of `report.json`.
 #[derive(Serialize)]
 pub struct Report {
+    /// What the browser says about the device.
+    #[serde(skip)]
+    about: String,
     octconv_report: u32,
     started: String,
     build: Value,
@@ -87,8 +90,9 @@ impl Report {
         };
         let limits = &facts.limits;
         let features = |feature| facts.features.contains(feature);
+        let about = if context.is_some() { about } else { "the CPU reference" };
         let adapter = json!({
-            "name": if context.is_some() { about } else { "the CPU reference" },
+            "name": about,
             "backend": "webgpu",
             "device_type": format!("{device_type:?}"),
             "driver": crate::kept::browser(),
@@ -111,6 +115,7 @@ impl Report {
             },
         });
         Self {
+            about: about.to_owned(),
             octconv_report: VERSION,
             started: js_sys::Date::new_0().to_iso_string().into(),
             build: json!({
@@ -131,6 +136,12 @@ impl Report {
             refused: Vec::new(),
             problems: Vec::new(),
         }
+    }
+
+    /// Names the device as the user does, if it does, beside what the browser says about it.
+    pub fn name(&mut self, device: &str) {
+        let (device, about) = (device.trim(), &self.about);
+        self.adapter["name"] = if device.is_empty() { json!(about) } else { json!(format!("{device} ({about})")) };
     }
 
     pub fn start(&mut self, name: &str) -> Step {
@@ -182,6 +193,11 @@ impl Report {
                 }
             }
         }
+    }
+
+    /// Something failed that others may not need.
+    pub fn add_problem(&mut self, step: &Step, problem: &str) {
+        self.problems.push(json!({ "step": step.name, "problem": problem }));
     }
 
     pub fn add_refusal(&mut self) {

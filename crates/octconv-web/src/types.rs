@@ -98,6 +98,10 @@ export interface Verified {
   seconds: number;
   /** The first cases that disagree. */
   examples: string[];
+  /** Cases that could not run, because the browser or the device failed at something. */
+  failed: number;
+  /** The first different failures, with the browser's messages. */
+  failures: string[];
 }
 
 /** What is timed: Oct-ResNet-50 at 224x224, if nothing is said. */

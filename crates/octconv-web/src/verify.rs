@@ -32,6 +32,9 @@ const ALIKE: usize = 3;
 /// The most disagreements that are told.
 const EXAMPLES: usize = 3;
 
+/// The most different failures that are told, and put into the report.
+const FAILURES: usize = 20;
+
 /// What was compared so far.
 #[derive(Clone, Default, Serialize)]
 pub struct Verified {
@@ -43,6 +46,10 @@ pub struct Verified {
     pub kernels: usize,
     pub seconds: f64,
     pub examples: Vec<String>,
+    /// Those that could not run, because the browser or the device failed at something.
+    pub failed: u64,
+    /// The first different failures.
+    pub failures: Vec<String>,
 }
 
 pub async fn run(
@@ -80,6 +87,15 @@ pub async fn run(
                 verified.refused += 1;
                 report.add_refusal();
             }
+            // Others may run all the same. A kernel that is refused is told once.
+            Err(error @ octconv::Error::Gpu { .. }) => {
+                verified.failed += 1;
+                let text = error.to_string();
+                if verified.failures.len() < FAILURES && !verified.failures.contains(&text) {
+                    report.add_problem(&step, &text);
+                    verified.failures.push(text);
+                }
+            }
             Err(error) => problem = Some(failure(error.clone())),
         }
         drop(report);
@@ -89,7 +105,10 @@ pub async fn run(
             problem = Some(error);
             false
         });
-        problem.is_none() && told && verified.cases + verified.refused < cases && verified.seconds < most
+        problem.is_none()
+            && told
+            && verified.cases + verified.refused + verified.failed < cases
+            && verified.seconds < most
     })
     .await;
     shared.report.borrow_mut().end(step, problem.as_ref());

@@ -2,7 +2,7 @@
 // RESULTS gets screenshots, a report.json and the classes that the page read from pictures.
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
 import { serve } from "./serve.js";
 
@@ -33,11 +33,14 @@ async function test(name, run) {
 }
 
 // Opens the page, and waits until it has answered for the first time or has said why not.
-async function open(options = {}, before) {
+async function open(options = {}, before, prepare = async () => {}) {
   const context = await browser.newContext({ viewport: { width: 1100, height: 900 }, ...options });
   const page = await context.newPage();
   page.on("pageerror", (error) => console.error(`in the page: ${error.message}`));
+  // The module that the page has, which is initialised.
+  await page.addInitScript(() => { globalThis.octconv = () => import(document.querySelector("link[href*='octconv.js']").href); });
   if (before) await page.addInitScript(before);
+  await prepare(page);
   await page.goto(url);
   await page.waitForSelector("html[data-ready]", { timeout: 120_000 });
   return page;
@@ -89,7 +92,8 @@ await test("a digit drawn with the mouse", async () => {
 });
 
 await test("a digit drawn with the keyboard", async () => {
-  await page.focus("#paper");
+  // Screen readers then leave the arrows to the page.
+  await page.getByRole("application", { name: "Paper to draw a digit on" }).focus();
   for (let i = 0; i < 11; i++) await page.keyboard.press("ArrowUp");
   assert.equal(await page.locator("#pen").isVisible(), true);
   await page.keyboard.press(" ");
@@ -173,7 +177,7 @@ await test("logits of networks", async () => {
   for (const name of FIXTURES) {
     const fixture = JSON.parse(readFileSync(join(repository, "tests/networks", `${name}.json`), "utf8"));
     const most = await page.evaluate(async ({ network: name, alpha, width, stem, input, seed, logits }) => {
-      const { Engine, describe } = await import("./octconv/octconv.js");
+      const { Engine, describe } = await octconv();
       const engine = await Engine.open();
       const [n, , t, h, w] = input;
       const settings = { alpha, width, ...(stem ? { stem } : {}) };
@@ -199,7 +203,7 @@ await test("logits of networks", async () => {
 
 await test("a layer on the GPU and on the reference", async () => {
   const most = await page.evaluate(async () => {
-    const { Engine } = await import("./octconv/octconv.js");
+    const { Engine } = await octconv();
     const map = { channels: 12, alpha: 0.5 };
     const description = { input: map, ...map, kernel: [3, 3], padding: "same", bias: true, residual: true, activation: "relu" };
     const values = (count, seed) => Float32Array.from({ length: count }, (_, i) => Math.sin(i * 12.9898 + seed));
@@ -226,7 +230,7 @@ await test("a layer on the GPU and on the reference", async () => {
 
 await test("200 random layers", async () => {
   const found = await page.evaluate(async () => {
-    const { Engine } = await import("./octconv/octconv.js");
+    const { Engine } = await octconv();
     return (await Engine.open()).verify({ cases: 200, seed: 4000 });
   });
   assert.equal(found.wrong, 0, found.examples.join("; "));
@@ -236,7 +240,7 @@ await test("200 random layers", async () => {
 
 await test("what was tuned is known after measuring", async () => {
   const counts = await page.evaluate(async () => {
-    const { Engine, describe } = await import("./octconv/octconv.js");
+    const { Engine, describe } = await octconv();
     const engine = await Engine.open();
     const description = describe("cifar-resnet20", { alpha: 0.25, channels: 1 });
     const options = { size: { h: 16, w: 16 } };
@@ -274,12 +278,14 @@ await test("the bench's plot", async () => {
 await test("the check and its report", async () => {
   await page.click("#verify");
   await page.waitForSelector("#verify-said.verdict.right", { timeout: 120_000 });
+  await page.fill("#card", " My card 9000 ");
   const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
   await download.saveAs(join(results, "report.json"));
   const report = JSON.parse(readFileSync(join(results, "report.json"), "utf8"));
   assert.equal(report.octconv_report, 2);
   assert.ok(report.verify.reduce((sum, row) => sum + row.cases, 0) > 0);
   assert.equal(report.networks.length, 1);
+  assert.match(report.adapter.name, /^My card 9000 \(.+\)$/);
   return text(page, "verify-said");
 });
 
@@ -344,8 +350,294 @@ await test("a refused shader", async () => {
       return create.call(this, { ...descriptor, code: `const BROKEN: u32 = nothing_here;\n${descriptor.code}` });
     };
   });
-  assert.match(await text(refused, "message-text"), /compiling .* failed: .*unresolved value 'nothing_here'/);
+  // The reference reads digits then, each time.
+  for (const digit of [3, 8]) {
+    assert.match(await text(refused, "message-text"), /compiling .* failed: .*unresolved value 'nothing_here'.*CPU reference reads/);
+    assert.match(await text(refused, "time"), /from the drawing/);
+    await refused.evaluate(() => document.getElementById("message-text").replaceChildren());
+    await refused.click("#again");
+    await refused.waitForFunction(() => document.getElementById("message-text").textContent);
+    await refused.locator("#pictures button").nth(digit).click();
+    await refused.waitForFunction((digit) => document.getElementById("answer").textContent === String(digit), digit);
+  }
   await refused.context().close();
+});
+
+await test("a compiler that runs out of memory, as WebKit says of each error", async () => {
+  const refusing = await open({}, () => {
+    const create = GPUDevice.prototype.createComputePipeline;
+    const pop = GPUDevice.prototype.popErrorScope;
+    GPUDevice.prototype.createComputePipeline = function (descriptor) {
+      // About half of the kernels, once the page is open.
+      this.refuses = globalThis.refusing && descriptor.label.length % 2 === 1;
+      return create.call(this, descriptor);
+    };
+    GPUDevice.prototype.popErrorScope = async function () {
+      const { refuses } = this;
+      this.refuses = false;
+      const error = await pop.call(this);
+      return refuses ? new GPUOutOfMemoryError("") : error;
+    };
+  });
+  await refusing.evaluate(() => { globalThis.refusing = true; });
+  await refusing.click("#verify");
+  await refusing.waitForSelector("#verify-said.verdict.wrong", { timeout: 120_000 });
+  const said = await text(refusing, "verify-said");
+  assert.match(said, /^[1-9]\d* random layers .*: these are right; [1-9]\d* others failed.*compiling .*out of memory, which may be its compiler/);
+  const found = await refusing.evaluate(async () => {
+    const { Engine } = await octconv();
+    const engine = await Engine.open();
+    const { failures } = await engine.verify({ cases: 60, seed: 4000 });
+    return { failures, problems: JSON.parse(engine.report()).problems.map(({ problem }) => problem) };
+  });
+  assert.equal(new Set(found.failures).size, found.failures.length);
+  assert.deepEqual(found.problems, found.failures);
+  await refusing.context().close();
+  return said;
+});
+
+await test("errors that wgpu does not know", async () => {
+  const broken = await open({}, () => {
+    const create = GPUDevice.prototype.createComputePipeline;
+    const pop = GPUDevice.prototype.popErrorScope;
+    GPUDevice.prototype.createComputePipeline = function (descriptor) {
+      this.fails = true;
+      return create.call(this, descriptor);
+    };
+    GPUDevice.prototype.popErrorScope = async function () {
+      const { fails } = this;
+      this.fails = false;
+      const error = await pop.call(this);
+      return fails ? new GPUInternalError("the compiler fell over") : error;
+    };
+  });
+  assert.match(await text(broken, "message-text"), /compiling .* failed: .*the compiler fell over/);
+  assert.equal(await text(broken, "answer"), "3");
+  await broken.context().close();
+});
+
+await test("no memory to map a buffer", async () => {
+  const full = await open({}, () => {
+    const create = GPUDevice.prototype.createBuffer;
+    GPUDevice.prototype.createBuffer = function (descriptor) {
+      if (descriptor.mappedAtCreation) throw new RangeError("no memory to map");
+      return create.call(this, descriptor);
+    };
+  });
+  assert.match(await text(full, "message-text"), /creating octconv .* bytes failed: .*no memory to map/);
+  assert.equal(await text(full, "answer"), "3");
+  await full.context().close();
+});
+
+await test("a browser whose devices have no adapterInfo", async () => {
+  const silent = await open({}, () => delete GPUDevice.prototype.adapterInfo);
+  assert.match(await text(silent, "device"), /^WebGPU: /);
+  assert.equal(await silent.locator("#message").isHidden(), true);
+  assert.equal(await text(silent, "answer"), "3");
+  await silent.context().close();
+});
+
+await test("a browser that looks at the GPU only when something is submitted", async () => {
+  const slow = await open({ userAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:150.0) Gecko/20100101 Firefox/150.0" }, () => {
+    const { onSubmittedWorkDone: done, submit } = GPUQueue.prototype;
+    const finished = [];
+    globalThis.looks = 0;
+    GPUQueue.prototype.onSubmittedWorkDone = function () {
+      return new Promise((resolve) => { done.call(this).then(() => finished.push(resolve)); });
+    };
+    GPUQueue.prototype.submit = function (lists) {
+      submit.call(this, lists);
+      if (lists.length === 0) globalThis.looks += 1;
+      finished.splice(0).forEach((resolve) => resolve());
+    };
+  });
+  assert.equal(await text(slow, "answer"), "3");
+  assert.ok(await slow.evaluate(() => globalThis.looks) > 0);
+  // It looks no longer than something is waited for.
+  await answered(slow);
+  const looks = await slow.evaluate(() => globalThis.looks);
+  await slow.waitForTimeout(200);
+  assert.equal(await slow.evaluate(() => globalThis.looks), looks);
+  await slow.context().close();
+});
+
+await test("a GPU without a clock", async () => {
+  const timeless = await open({}, () => {
+    for (const { prototype } of [GPUAdapter, GPUDevice]) {
+      const { get } = Object.getOwnPropertyDescriptor(prototype, "features");
+      Object.defineProperty(prototype, "features", {
+        get() { return new Set([...get.call(this)].filter((name) => name !== "timestamp-query")); },
+      });
+    }
+    // The way there and back, far longer than what is timed.
+    globalThis.way = 0;
+    const done = GPUQueue.prototype.onSubmittedWorkDone;
+    GPUQueue.prototype.onSubmittedWorkDone = async function () {
+      await done.call(this);
+      await new Promise((resolve) => setTimeout(resolve, globalThis.way));
+    };
+  });
+  const { time, benched, features } = await timeless.evaluate(async () => {
+    const { Engine } = await octconv();
+    const engine = await Engine.open();
+    const options = { network: "cifar-resnet20", side: 32, rounds: 2 };
+    const benched = await engine.bench(options);
+    globalThis.way = 400;
+    const softmax = { name: "answer", op: "softmax", input: "input" };
+    const network = await engine.network({ name: "one", input: { channels: 8 }, output: "answer", nodes: [
+      { name: "pool", op: "global_pool", input: "input" }, { ...softmax, input: "pool" }] }, undefined, { size: { h: 8, w: 8 } });
+    return { time: await network.time(), benched, features: JSON.parse(engine.report()).adapter.features };
+  });
+  assert.equal(features.timestamp_query, false);
+  assert.equal(time.device, false);
+  assert.ok(time.ms < 200, `${time.ms} ms has the way in it`);
+  assert.equal(benched.device, false);
+  assert.ok(benched.parts.every(({ octaveMs, plainMs }) => octaveMs.length === 2 && plainMs.length === 2), JSON.stringify(benched));
+  await timeless.context().close();
+});
+
+await test("memory is given back", async () => {
+  const counted = await open({}, () => {
+    // As on a GPU.
+    Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });
+    const { createBuffer, popErrorScope } = GPUDevice.prototype;
+    const { destroy } = GPUBuffer.prototype;
+    const { requestDevice } = GPUAdapter.prototype;
+    globalThis.held = new Map();
+    globalThis.devices = [];
+    globalThis.most = 0;
+    globalThis.room = Infinity;
+    GPUDevice.prototype.createBuffer = function (descriptor) {
+      const buffer = createBuffer.call(this, descriptor);
+      held.set(buffer, descriptor.size);
+      const sum = [...held.values()].reduce((a, b) => a + b, 0);
+      globalThis.most = Math.max(globalThis.most, sum);
+      this.full = descriptor.size > globalThis.room;
+      return buffer;
+    };
+    GPUDevice.prototype.popErrorScope = async function () {
+      const { full } = this;
+      this.full = false;
+      const error = await popErrorScope.call(this);
+      return full ? new GPUOutOfMemoryError("") : error;
+    };
+    GPUBuffer.prototype.destroy = function () {
+      held.delete(this);
+      destroy.call(this);
+    };
+    GPUAdapter.prototype.requestDevice = async function (...options) {
+      const device = await requestDevice.apply(this, options);
+      devices.push({ gone: false });
+      const own = devices.at(-1);
+      device.lost.then(() => { own.gone = true; });
+      return device;
+    };
+  });
+  const MIB = 1 << 20;
+  const found = await counted.evaluate(async (MIB) => {
+    const { Engine } = await octconv();
+    const engine = await Engine.open();
+    globalThis.most = 0;
+    await engine.measure();
+    const { most } = globalThis;
+    const large = [...held.values()].filter((bytes) => bytes >= MIB).length;
+    globalThis.room = 40 * MIB;
+    await engine.measure();
+    const { roofline } = JSON.parse(engine.report());
+    const before = devices.length;
+    await engine.bench({ network: "cifar-resnet20", side: 32, rounds: 1 });
+    const after = devices.slice(before);
+    engine.free();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    return { most, large, bytes: roofline.buffer_bytes, opened: after.length, left: devices.filter(({ gone }) => !gone).length };
+  }, MIB);
+  assert.ok(found.most >= 128 * MIB && found.most < 144 * MIB, `${found.most / MIB} MiB`);
+  assert.equal(found.large, 0);
+  assert.equal(found.bytes, 32 * MIB);
+  assert.equal(found.opened, 1);
+  // The page's own.
+  assert.equal(found.left, 1);
+  await counted.context().close();
+});
+
+await test("compiling for the bench can be stopped", async () => {
+  const told = await page.evaluate(async () => {
+    const { Engine } = await octconv();
+    const engine = await Engine.open();
+    const told = [];
+    const { doing } = await engine.bench({ network: "resnet18", side: 64 }, (benched) => {
+      told.push(benched.doing);
+      return told.length < 3;
+    });
+    return { told, doing };
+  });
+  assert.match(told.told[2], /^compiling resnet18 with octaves: \d+ of \d+ kernels$/);
+  assert.equal(told.told.length, 3);
+  assert.equal(told.doing, "stopped");
+});
+
+await test("a device that cannot be had", async () => {
+  const refused = await open({}, () => {
+    const { requestDevice } = GPUAdapter.prototype;
+    globalThis.allow = () => { GPUAdapter.prototype.requestDevice = requestDevice; };
+    GPUAdapter.prototype.requestDevice = () => Promise.reject(new DOMException("no device today", "OperationError"));
+  });
+  assert.match(await text(refused, "message-text"), /no device today.*CPU reference answers/);
+  assert.equal(await text(refused, "answer"), "3");
+  await refused.evaluate(() => globalThis.allow());
+  await refused.click("#again");
+  await refused.waitForFunction(() => document.getElementById("device").textContent.startsWith("WebGPU: "));
+  await refused.waitForSelector("#message[hidden]", { state: "attached" });
+  await refused.context().close();
+});
+
+await test("files that cannot be loaded", async () => {
+  const digits = "**/digits.json*";
+  const partial = await open({}, undefined, (page) => page.route(digits, (route) => route.fulfill({ status: 503 })));
+  assert.match(await text(partial, "message-text"), /digits\/digits\.json.* could not be loaded: 503/);
+  await partial.unroute(digits);
+  await partial.click("#again");
+  await partial.waitForSelector("#message[hidden]", { state: "attached" });
+  await partial.locator("#pictures button").nth(4).click();
+  await partial.waitForFunction(() => document.getElementById("answer").textContent === "4");
+  await partial.context().close();
+});
+
+await test("a page that cannot begin", async () => {
+  const says = async (message, at, prepare = async () => {}) => {
+    const page = await (await browser.newContext()).newPage();
+    await prepare(page);
+    await page.goto(at);
+    await page.waitForSelector("#message:not([hidden])");
+    assert.match(await text(page, "message-text"), message);
+    assert.doesNotMatch(await text(page, "device"), /Opening/);
+    await page.context().close();
+  };
+  await says(/^Browsers do not run this page from a file/, `file://${resolve(folder, "index.html")}`);
+  await says(/^A part of this page could not be loaded/, url, (page) => page.route("**/octconv.js*", (route) => route.abort()));
+  const newer = { contentType: "text/javascript", body: "const x = await @new;" };
+  await says(/too old/, url, (page) => page.route("**/page.js*", (route) => route.fulfill(newer)));
+  await says(/WebAssembly is not defined/, url, (page) => page.addInitScript(() => delete globalThis.WebAssembly));
+});
+
+await test("parts of one version, each loaded once", async () => {
+  const asked = [];
+  const fresh = await open({}, undefined, async (page) => page.on("request", (request) => asked.push(new URL(request.url()))));
+  const parts = asked.filter(({ pathname }) => /\.(js|wasm|css|json|safetensors)$/.test(pathname));
+  assert.ok(parts.length >= 7, parts.join(" "));
+  assert.match(parts[0].search, /^\?v=[1-9]\d*$/);
+  for (const { search } of parts) assert.equal(search, parts[0].search, parts.join(" "));
+  assert.equal(new Set(parts.map(String)).size, parts.length, parts.join(" "));
+  await fresh.context().close();
+});
+
+await test("a page from elsewhere without https", async () => {
+  const insecure = await open({}, () => {
+    delete Navigator.prototype.gpu;
+    Object.defineProperty(globalThis, "isSecureContext", { get: () => false });
+  });
+  assert.match(await text(insecure, "message-text"), /not from https or localhost/);
+  await insecure.context().close();
 });
 
 await test("no WebGPU", async () => {

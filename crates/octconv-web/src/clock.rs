@@ -1,0 +1,48 @@
+//! Times of passes, by the GPU's clock if the browser has it, or else by its own.
+
+use octconv::{Context, Error, Timing};
+
+/// What a pass that is timed takes at least: clocks of browsers have steps of a tenth of a millisecond, some of a whole one.
+const LEAST_SECONDS: f64 = 0.02;
+
+/// How many times the way there and back a pass takes at least, if the browser's clock times it.
+const LEAST_WAYS: f64 = 10.0;
+
+/// The most of that: systems take a GPU away from who keeps it for some seconds.
+const MOST_SECONDS: f64 = 1.0;
+
+/// Empty passes that are timed. The first ones wake the device.
+const EMPTY_PASSES: usize = 5;
+
+/// What is known about the clocks of a device.
+pub struct Clock {
+    /// Seconds from submitting a pass to hearing that it is done, which the browser's clock adds to each.
+    way: f64,
+}
+
+impl Clock {
+    /// Times the way there and back.
+    pub async fn new(context: &Context) -> Result<Self, Error> {
+        let mut way = f64::INFINITY;
+        for _ in 0..EMPTY_PASSES {
+            way = way.min(context.time_pass_async(|_| ()).await?.host);
+        }
+        Ok(Self { way })
+    }
+
+    /// Seconds of both passes by one clock, and whether it is the GPU's. `None` if the clock did not move.
+    pub fn seconds<const N: usize>(&self, passes: &[Timing; N]) -> Option<([f64; N], bool)> {
+        let by = |clock: &dyn Fn(&Timing) -> f64| {
+            let seconds = passes.each_ref().map(clock);
+            seconds.iter().all(|seconds| *seconds > 0.0).then_some(seconds)
+        };
+        let device = by(&|timing| timing.device.unwrap_or(0.0)).map(|seconds| (seconds, true));
+        device.or_else(|| by(&|timing| timing.host - self.way).map(|seconds| (seconds, false)))
+    }
+
+    /// How often to run in a pass what takes these seconds by a clock, at most `most` times.
+    pub fn repeats(&self, seconds: f64, is_device: bool, most: usize) -> usize {
+        let least = if is_device { LEAST_SECONDS } else { (LEAST_WAYS * self.way).clamp(LEAST_SECONDS, MOST_SECONDS) };
+        ((least / seconds).ceil() as usize).clamp(1, most)
+    }
+}

@@ -1,0 +1,72 @@
+// Mends what wgpu 30 expects of WebGPU and some browsers do otherwise. wgpu would panic, which ends all of WebAssembly.
+
+const MENDED = Symbol.for("octconv: WebGPU is mended");
+
+// Does nothing the second time, also if another copy of this file did it.
+export function mendWebGPU() {
+  const device = globalThis.GPUDevice?.prototype;
+  if (!device || device[MENDED]) return;
+  Object.defineProperty(device, MENDED, { value: true });
+  nameDevices(device);
+  makeErrorsKnown(device);
+  createUnmapped(device);
+  if (/\bFirefox\//.test(globalThis.navigator?.userAgent)) hurryAnswers(globalThis.GPUQueue.prototype);
+}
+
+// What nothing is known about, in the words of the specification.
+const UNKNOWN = Object.freeze({
+  vendor: "", architecture: "", device: "", description: "", subgroupMinSize: 4, subgroupMaxSize: 128, isFallbackAdapter: false,
+});
+
+// wgpu reads members of both. Safari 26.0 has no `adapterInfo`; older browsers have neither.
+function nameDevices(device) {
+  for (const [prototype, name] of [[device, "adapterInfo"], [globalThis.GPUAdapter?.prototype, "info"]]) {
+    if (prototype && !(name in prototype)) Object.defineProperty(prototype, name, { get: () => UNKNOWN, configurable: true });
+  }
+}
+
+// wgpu knows two kinds of errors. The third, GPUInternalError, comes from compilers and drivers.
+function makeErrorsKnown(device) {
+  const pop = device.popErrorScope;
+  device.popErrorScope = async function () {
+    const error = await pop.call(this);
+    const known = !error || error instanceof GPUValidationError || error instanceof GPUOutOfMemoryError;
+    return known ? error : new GPUValidationError(error.message);
+  };
+}
+
+// A buffer that is mapped from the beginning needs memory of the browser's, and createBuffer throws if there is none. Then
+// the buffer is made without, and it is mapping that fails: wgpu has a way for that error.
+function createUnmapped(device) {
+  const create = device.createBuffer;
+  device.createBuffer = function (descriptor) {
+    try {
+      return create.call(this, descriptor);
+    } catch (error) {
+      if (!descriptor.mappedAtCreation) throw error;
+      const buffer = create.call(this, { ...descriptor, mappedAtCreation: false });
+      buffer.getMappedRange = () => { throw error; };
+      return buffer;
+    }
+  };
+}
+
+// Milliseconds between looks, and the most looks while something is waited for: about a minute.
+const PAUSE = 4, LOOKS = 15_000;
+
+// Firefox looks ten times a second whether the GPU has finished, and each time that something is submitted.
+function hurryAnswers(queue) {
+  const done = queue.onSubmittedWorkDone;
+  queue.onSubmittedWorkDone = function () {
+    const answer = done.call(this);
+    let left = LOOKS;
+    const timer = setInterval(() => {
+      this.submit([]);
+      left -= 1;
+      if (left === 0) clearInterval(timer);
+    }, PAUSE);
+    const stop = () => clearInterval(timer);
+    answer.then(stop, stop);
+    return answer;
+  };
+}
