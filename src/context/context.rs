@@ -13,7 +13,7 @@ use super::cache::Cache;
 use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity, Rates};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::engine::Scopes;
-use crate::engine::{Engine, EngineOptions, Layer};
+use crate::engine::{Engine, EngineOptions, Layer, one_line};
 use crate::error::Error;
 use crate::memory::with_room;
 use crate::plan::Tuned;
@@ -211,9 +211,8 @@ impl Context {
             experimental_features,
             ..Default::default()
         };
-        let failed = |message: String| Error::Gpu { operation: "opening the device".into(), message };
-        let opened = adapter.request_device(&descriptor).await;
-        let (device, queue) = opened.map_err(|error| failed(error.to_string()))?;
+        let failed = |error| Error::Gpu { operation: "opening the device".into(), message: one_line(error) };
+        let (device, queue) = adapter.request_device(&descriptor).await.map_err(failed)?;
         let identity = DeviceIdentity::of(&device.adapter_info()).or_else(|| options.identity.clone());
         let engine_options = EngineOptions {
             checked: options.checked,

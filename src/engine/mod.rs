@@ -20,5 +20,7 @@ pub(crate) use marks::Marker;
 pub use marks::Marks;
 #[cfg(all(feature = "context", not(target_arch = "wasm32")))]
 pub(crate) use scope::Scopes;
+#[cfg(feature = "context")]
+pub(crate) use scope::one_line;
 pub use tensors::{TensorBinding, TensorView, Tensors};
 pub use textures::{TextureDispatch, TexturePlace};

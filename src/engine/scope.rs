@@ -179,7 +179,7 @@ pub(super) fn not_mapped(operation: &str, error: impl fmt::Display) -> Error {
 }
 
 /// wgpu's message in one line. wgpu writes a paragraph per cause.
-fn one_line(error: impl fmt::Display) -> String {
+pub(crate) fn one_line(error: impl fmt::Display) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
