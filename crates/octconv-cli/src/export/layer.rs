@@ -18,7 +18,8 @@ type Tensors = BTreeMap<String, Vec<f32>>;
 pub fn bundle(args: &Args, description: &LayerDescription) -> Result<Bundle> {
     let size = args.size.context("a layer needs --size HxW")?;
     let size = args.size(InputSize::image(1, size.h, size.w));
-    ensure!(args.labels.is_none() && !args.one_buffer, "--labels and --one-buffer are for networks");
+    let is_layer = args.labels.is_none() && !args.one_buffer && args.keep.is_empty();
+    ensure!(is_layer, "--labels, --one-buffer and --keep are for networks");
     args.check_weights()?;
     let mut spec = description.spec()?;
     let tensors = match &args.weights {

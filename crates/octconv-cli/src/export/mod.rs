@@ -70,6 +70,9 @@ pub struct Args {
     /// there as if they wrote it
     #[arg(long)]
     one_buffer: bool,
+    /// Another output: the value of this node; may be given several times
+    #[arg(long, value_name = "NODE")]
+    keep: Vec<String>,
     /// Also write an input and the CPU reference's answer to it, to test a player with: "random", a tensor as "octconv run"
     /// takes it, or a PNG or JPEG if the network takes pictures
     #[arg(long, value_name = "random|FILE")]
