@@ -29,7 +29,7 @@ pub fn bundle(args: &Args, description: &LayerDescription) -> Result<Bundle> {
     if tensors.contains_key("bias_h") || tensors.contains_key("bias_l") {
         spec = description.builder()?.bias(true).build()?;
     }
-    let facts = device::facts(&args.device, args.to.has_matrices(), args.limits)?;
+    let facts = device::facts(&args.device, args.to.matrix_sides(), args.limits)?;
     let plan = Plan::new(&spec, size, &args.types.options(), &facts)?;
     let weights = of(&tensors, description.norm_eps);
     let mut bundle = Bundle::of_layer(&plan, &weights, &facts, args.options(Vec::new(), None))?;

@@ -22,7 +22,7 @@ pub fn bundle(args: &Args, source: Source) -> Result<Bundle> {
     let mut network = source.network;
     resize_pictures(args, &mut network, size);
     let graph = Graph::new(&network)?;
-    let facts = device::facts(&args.device, args.to.has_matrices(), args.limits)?;
+    let facts = device::facts(&args.device, args.to.matrix_sides(), args.limits)?;
     let keep = run::kept(&args.keep, &network)?;
     let options = NetworkOptions { one_buffer: args.one_buffer, ..args.types.network_options(keep.clone()) };
     let plan = NetworkPlan::new(&graph, size, &options, &facts)?;
