@@ -17,7 +17,7 @@ use self::folder::Folder;
 use crate::cost::{FileForm, form};
 use crate::limits::Limits;
 use crate::network_source::{Settings, Source};
-use crate::output::{print, shown, shown_path, thousands};
+use crate::output::{print, several, shown, shown_path, thousands};
 use crate::size::Size;
 use crate::types::TypeArgs;
 use crate::{layer_file, network_source};
@@ -178,10 +178,10 @@ fn summary(path: &Path, bundle: &Bundle) -> String {
         thousands(buffers.map(|buffer| u128::from(buffer.bytes)).sum())
     };
     format!(
-        "wrote {}: {} kernels, {} dispatches; {} bytes of weights and uniforms, {} bytes of other buffers\n",
+        "wrote {}: {}, {}; {} bytes of weights and uniforms, {} bytes of other buffers\n",
         shown_path(path),
-        manifest.kernels.len(),
-        manifest.dispatches.len(),
+        several(manifest.kernels.len(), "kernel"),
+        several(manifest.dispatches.len(), "dispatch"),
         bytes(true),
         bytes(false),
     )
