@@ -59,6 +59,9 @@ export_bundles() {
             export_bundle resnet50-f16 resnet50 "$language" --size 64 --random-weights --example random \
                 --dtype f16 --device players/f16.json
     done
+    # Where the newest software Vulkan has matrix units.
+    "$octconv" export resnet50 --to spirv --out "$out/resnet50-matrices" --size 64 --random-weights --example random \
+        --dtype f16 --device players/matrices.json
     say "manifests against docs/bundle.schema.json"
     for file in "$out"/*/manifest.json; do
         manifests+=(-i "$file")
@@ -96,8 +99,10 @@ play_in_python_and_c() {
         play "$newest_title" resnet50-f16-spirv "$newest" "$out/play" || not_done "the C player in f16: no device has it"
         play "$newest_title" resnet50-f16-wgsl "$newest" "$python" players/python/play.py ||
             not_done "the Python player in f16: no device has it"
+        play "$newest_title" resnet50-matrices "$newest" "$out/play" ||
+            not_done "the C player on matrix units: no device has them"
     else
-        not_done "f16 on $newest_title, which could not be fetched"
+        not_done "f16 and matrix units on $newest_title, which could not be fetched"
     fi
 }
 

@@ -12,8 +12,8 @@ use crate::layer_list::printed;
 /// The bytes are a device, or a manifest.json. A layer is exported for the device.
 pub fn bundle(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
-    for language in [ShaderLanguage::Wgsl, ShaderLanguage::Spirv] {
-        match fuzzing::device(text, language.has_matrices()) {
+    for language in [ShaderLanguage::Wgsl, ShaderLanguage::Spirv, ShaderLanguage::Msl] {
+        match fuzzing::device(text, language.matrix_sides()) {
             Ok(facts) => exported(language, &facts),
             Err(error) => printed(&error),
         }

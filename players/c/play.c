@@ -1,6 +1,7 @@
 /* Plays a bundle of `octconv export --to spirv` with Vulkan 1.1, and compares its example if it has one.
  *
  *     cc -O2 -o play play.c -lvulkan -lcjson -lm && ./play FOLDER
+ *     PLAY_DEVICE=1 ./play FOLDER     on the second device of several
  *
  * It keeps to what is simple: host-visible memory for all buffers, and a full barrier between dispatches. */
 
@@ -131,10 +132,47 @@ static int requires(const char *feature) {
 
 /* ---- the device ---- */
 
+static VkInstance instance;
 static VkPhysicalDevice physical;
 static VkDevice device;
 static VkQueue queue;
 static uint32_t family;
+
+/* What older headers lack. Names are shorter than Vulkan's, so that newer headers do not clash. */
+#define STRUCTURE_SUBGROUP_SIZES ((VkStructureType)1000225000)
+#define STRUCTURE_MATRIX_FEATURES ((VkStructureType)1000506000)
+#define STRUCTURE_MATRIX_SHAPE ((VkStructureType)1000506001)
+enum { F16 = 0, F32 = 1, SUBGROUP = 3 };
+
+typedef struct { /* VkPhysicalDeviceSubgroupSizeControlProperties */
+    VkStructureType sType;
+    void *pNext;
+    uint32_t fewest, most, most_subgroups;
+    VkShaderStageFlags stages;
+} SubgroupSizes;
+
+typedef struct { /* VkPhysicalDeviceCooperativeMatrixFeaturesKHR */
+    VkStructureType sType;
+    void *pNext;
+    VkBool32 matrices, robust;
+} MatrixFeatures;
+
+typedef struct { /* VkCooperativeMatrixPropertiesKHR */
+    VkStructureType sType;
+    void *pNext;
+    uint32_t m, n, k;
+    int32_t a, b, c, result;
+    VkBool32 saturates;
+    int32_t scope;
+} Shape;
+
+typedef VkResult(VKAPI_PTR *ListMatrices)(VkPhysicalDevice, uint32_t *, Shape *);
+
+static int named(const char *name, const VkExtensionProperties *all, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(all[i].extensionName, name) == 0) return 1;
+    return 0;
+}
 
 static void check_limits(const VkPhysicalDeviceLimits *has, VkDeviceSize largest_allocation) {
     const cJSON *limits = get(get(manifest, "requires"), "limits");
@@ -152,14 +190,97 @@ static void check_limits(const VkPhysicalDeviceLimits *has, VkDeviceSize largest
         lacks("limits that the bundle requires");
 }
 
-static void open_device(void) {
+static void open_instance(void) {
     VkApplicationInfo application = {.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .apiVersion = VK_API_VERSION_1_1};
     VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &application};
-    VkInstance instance;
+    uint32_t count = 0;
+    vkEnumerateInstanceExtensionProperties(NULL, &count, NULL);
+    VkExtensionProperties *all = room(count, sizeof *all);
+    check(vkEnumerateInstanceExtensionProperties(NULL, &count, all), "no Vulkan");
+    /* Without this, Vulkan on Metal does not list its devices. */
+    const char *portability = "VK_KHR_portability_enumeration";
+    if (named(portability, all, count)) {
+        info.flags = 1; /* VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR */
+        info.enabledExtensionCount = 1;
+        info.ppEnabledExtensionNames = &portability;
+    }
     check(vkCreateInstance(&info, NULL, &instance), "no Vulkan");
-    uint32_t count = 1;
-    VkResult found = vkEnumeratePhysicalDevices(instance, &count, &physical);
-    if ((found != VK_SUCCESS && found != VK_INCOMPLETE) || count == 0) fail("no Vulkan device", NULL);
+    free(all);
+}
+
+/* The device that the variable PLAY_DEVICE names by its number, from 0 on. Without it, the first of the fastest kind. */
+static void choose_device(void) {
+    static const int rank[] = {[VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU] = 4, [VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU] = 3,
+                               [VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU] = 2, [VK_PHYSICAL_DEVICE_TYPE_CPU] = 1};
+    uint32_t count = 0;
+    vkEnumeratePhysicalDevices(instance, &count, NULL);
+    if (count == 0) fail("no Vulkan device", NULL);
+    VkPhysicalDevice *all = room(count, sizeof *all);
+    check(vkEnumeratePhysicalDevices(instance, &count, all), "cannot list the devices");
+    const char *asked = getenv("PLAY_DEVICE");
+    int best = -1;
+    for (uint32_t i = 0; i < count; i++) {
+        VkPhysicalDeviceProperties properties;
+        vkGetPhysicalDeviceProperties(all[i], &properties);
+        unsigned type = properties.deviceType;
+        int of_this = type < sizeof rank / sizeof *rank ? rank[type] : 0;
+        char number[16];
+        snprintf(number, sizeof number, "%u", i);
+        if (asked ? strcmp(asked, number) == 0 : of_this > best) {
+            physical = all[i];
+            best = of_this;
+        }
+    }
+    if (best < 0) fail("PLAY_DEVICE is no device", asked);
+    free(all);
+}
+
+static int has_extension(const char *name) {
+    uint32_t count = 0;
+    vkEnumerateDeviceExtensionProperties(physical, NULL, &count, NULL);
+    VkExtensionProperties *all = room(count, sizeof *all);
+    check(vkEnumerateDeviceExtensionProperties(physical, NULL, &count, all), "cannot list the extensions");
+    int found = named(name, all, count);
+    free(all);
+    return found;
+}
+
+/* Fails unless subgroups are no larger than those that the kernels were made for, and multiply matrices as they do. */
+static void check_matrices(void) {
+    const cJSON *requirements = get(manifest, "requires");
+    VkPhysicalDeviceSubgroupProperties basic = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
+    SubgroupSizes sizes = {.sType = STRUCTURE_SUBGROUP_SIZES, .pNext = &basic};
+    VkPhysicalDeviceProperties2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &sizes};
+    vkGetPhysicalDeviceProperties2(physical, &all);
+    uint32_t largest = sizes.most ? sizes.most : basic.subgroupSize;
+    if (largest > whole(cJSON_GetArrayItem(list(requirements, "subgroup_sizes"), 1), "subgroup_sizes"))
+        lacks("subgroups as small as the bundle requires");
+    if (!(basic.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT)) lacks("subgroups in compute shaders");
+
+    const cJSON *matrix = get(requirements, "matrix");
+    uint32_t side = number32(matrix, "side");
+    if (strcmp(text(matrix, "factors"), "f16") || strcmp(text(matrix, "sums"), "f32"))
+        lacks("a type of matrices that this player does not know");
+    ListMatrices list_matrices =
+        (ListMatrices)(void (*)(void))vkGetInstanceProcAddr(instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
+    uint32_t count = 0;
+    if (!list_matrices || list_matrices(physical, &count, NULL) != VK_SUCCESS || count == 0) lacks("cooperative_matrix");
+    Shape *shapes = room(count, sizeof *shapes);
+    for (uint32_t i = 0; i < count; i++) shapes[i].sType = STRUCTURE_MATRIX_SHAPE;
+    check(list_matrices(physical, &count, shapes), "cannot list the matrices");
+    int found = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const Shape *s = &shapes[i];
+        found |= s->m == side && s->n == side && s->k == side && s->a == F16 && s->b == F16 && s->c == F32 &&
+                 s->result == F32 && s->scope == SUBGROUP;
+    }
+    free(shapes);
+    if (!found) lacks("matrices of the side that the bundle requires");
+}
+
+static void open_device(void) {
+    open_instance();
+    choose_device();
     VkPhysicalDeviceProperties properties;
     vkGetPhysicalDeviceProperties(physical, &properties);
     printf("on %s\n", properties.deviceName);
@@ -179,27 +300,51 @@ static void open_device(void) {
     VkPhysicalDevice16BitStorageFeatures storage = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES};
     VkPhysicalDeviceShaderFloat16Int8Features halves = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES, .pNext = &storage};
-    VkPhysicalDeviceFeatures2 has = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &halves};
+    /* What subgroups and cooperative_matrix are. */
+    VkPhysicalDeviceVulkanMemoryModelFeatures model = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES, .pNext = &halves};
+    MatrixFeatures units = {.sType = STRUCTURE_MATRIX_FEATURES, .pNext = &model};
+    int matrices = requires("cooperative_matrix");
+    if (matrices && !(has_extension("VK_KHR_cooperative_matrix") && has_extension("VK_KHR_vulkan_memory_model")))
+        lacks("cooperative_matrix");
+    void *features = matrices ? (void *)&units : (void *)&halves;
+    VkPhysicalDeviceFeatures2 has = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = features};
     vkGetPhysicalDeviceFeatures2(physical, &has);
-    VkPhysicalDeviceFeatures2 wanted = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &halves};
-    const char *extensions[] = {VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME};
+    VkPhysicalDeviceFeatures2 wanted = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = features};
+    const char *extensions[4];
+    uint32_t extension_count = 0;
     int f16 = requires("shader_f16");
     if (f16 && !(halves.shaderFloat16 && storage.storageBuffer16BitAccess && storage.uniformAndStorageBuffer16BitAccess))
         lacks("shader_f16");
     wanted.features.shaderInt64 = requires("shader_int64");
     if (wanted.features.shaderInt64 && !has.features.shaderInt64) lacks("shader_int64");
-    if (length(list(get(manifest, "requires"), "features")) != (uint64_t)(f16 + (int)wanted.features.shaderInt64))
+    if (matrices) {
+        if (!units.matrices || !model.vulkanMemoryModel) lacks("cooperative_matrix");
+        check_matrices();
+        units.robust = model.vulkanMemoryModelDeviceScope = model.vulkanMemoryModelAvailabilityVisibilityChains = VK_FALSE;
+    }
+    int subgroups = requires("subgroups");
+    if (subgroups && !matrices) lacks("subgroups without matrices, which this player does not know");
+    if (length(list(get(manifest, "requires"), "features")) !=
+        (uint64_t)(f16 + (int)wanted.features.shaderInt64 + subgroups + matrices))
         lacks("a feature that this player does not know");
+    if (f16) extensions[extension_count++] = VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME;
+    if (matrices) {
+        extensions[extension_count++] = "VK_KHR_cooperative_matrix";
+        extensions[extension_count++] = "VK_KHR_vulkan_memory_model";
+    }
+    /* Who has it must enable it. */
+    if (has_extension("VK_KHR_portability_subset")) extensions[extension_count++] = "VK_KHR_portability_subset";
     halves.shaderInt8 = VK_FALSE;
     storage.storageInputOutput16 = storage.storagePushConstant16 = VK_FALSE;
 
     float priority = 1;
     VkDeviceQueueCreateInfo queue_info = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                           .queueFamilyIndex = family, .queueCount = 1, .pQueuePriorities = &priority};
-    VkDeviceCreateInfo device_info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .pNext = f16 ? &wanted : NULL,
+    VkDeviceCreateInfo device_info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .pNext = f16 || matrices ? &wanted : NULL,
                                       .queueCreateInfoCount = 1, .pQueueCreateInfos = &queue_info,
-                                      .enabledExtensionCount = f16 ? 1 : 0, .ppEnabledExtensionNames = extensions,
-                                      .pEnabledFeatures = f16 ? NULL : &wanted.features};
+                                      .enabledExtensionCount = extension_count, .ppEnabledExtensionNames = extensions,
+                                      .pEnabledFeatures = f16 || matrices ? NULL : &wanted.features};
     check(vkCreateDevice(physical, &device_info, NULL, &device), "cannot open the device");
     vkGetDeviceQueue(device, family, 0, &queue);
 }

@@ -122,7 +122,7 @@ impl DeviceFacts {
             features,
             software: info.device_type == wgpu::DeviceType::Cpu,
             matrix: None,
-            subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
+            subgroup_sizes: subgroup_sizes(info),
             weight_by_weight: info.backend != wgpu::Backend::Gl
                 || mesa(&info.driver_info).is_none_or(|major| major >= 26),
             rates: Rates::of_class(info),
@@ -190,6 +190,15 @@ impl DeviceFacts {
     }
 }
 
+/// The fewest and the most threads of a subgroup. wgpu gives 4 and 64 for all of Metal, but Apple's own GPUs have 32
+/// (philipturner/metal-benchmarks on GitHub).
+fn subgroup_sizes(info: &wgpu::AdapterInfo) -> [u32; 2] {
+    match info.backend {
+        wgpu::Backend::Metal if info.name.starts_with("Apple ") => [32; 2],
+        _ => [info.subgroup_min_size, info.subgroup_max_size],
+    }
+}
+
 /// The number before the first point of the version of Mesa that a driver names, if it is Mesa.
 fn mesa(driver_info: &str) -> Option<u32> {
     let version = driver_info.split_once("Mesa ")?.1;
@@ -245,7 +254,19 @@ pub(crate) enum Words {
 
 #[cfg(test)]
 mod tests {
-    use super::mesa;
+    use super::{mesa, subgroup_sizes};
+
+    #[test]
+    fn subgroups_of_apples_gpus_have_32_threads() {
+        let of = |backend, name: &str| {
+            let info = wgpu::AdapterInfo::new(wgpu::DeviceType::IntegratedGpu, backend);
+            let (subgroup_min_size, subgroup_max_size) = (4, 64);
+            subgroup_sizes(&wgpu::AdapterInfo { name: name.into(), subgroup_min_size, subgroup_max_size, ..info })
+        };
+        assert_eq!(of(wgpu::Backend::Metal, "Apple M1 Pro"), [32; 2]);
+        assert_eq!(of(wgpu::Backend::Metal, "AMD Radeon Pro 5500M"), [4, 64]);
+        assert_eq!(of(wgpu::Backend::Vulkan, "Apple M1 Pro"), [4, 64]);
+    }
 
     #[test]
     fn versions_of_mesa() {

@@ -36,6 +36,8 @@ pub(super) struct Builder {
     /// Offsets of uniforms and weights are multiples of it.
     alignment: u64,
     max_buffer_size: u64,
+    /// The side of the matrices of kernels for matrix units.
+    matrix: Option<u32>,
     subgroup_sizes: [u32; 2],
     features: Vec<Feature>,
     buffers: Vec<Buffer>,
@@ -59,6 +61,7 @@ impl Builder {
             language,
             alignment: ALIGNMENT.max(facts.limits.min_storage_buffer_offset_alignment.into()),
             max_buffer_size: facts.limits.max_buffer_size,
+            matrix: facts.matrix,
             subgroup_sizes: facts.subgroup_sizes,
             features: Vec::new(),
             buffers: vec![uniforms],
@@ -246,6 +249,11 @@ impl Builder {
                 limits: self.limits(),
                 features: self.features,
                 subgroup_sizes: matrices.then_some(self.subgroup_sizes),
+                matrix: self.matrix.filter(|_| matrices).map(|side| Matrix {
+                    side,
+                    factors: ElementType::F16,
+                    sums: ElementType::F32,
+                }),
             },
             files: self.files,
             buffers: self.buffers,

@@ -49,9 +49,14 @@ impl ShaderLanguage {
         }
     }
 
-    /// Whether kernels for matrix units can be written in it.
-    pub fn has_matrices(self) -> bool {
-        matches!(self, Self::Spirv | Self::Msl)
+    /// The sides of the matrices that kernels for matrix units can have in it. Empty if such kernels cannot be written in it.
+    pub fn matrix_sides(self) -> &'static [u32] {
+        match self {
+            Self::Spirv => &[8, 16],
+            // Metal has no larger ones.
+            Self::Msl => &[8],
+            Self::Wgsl | Self::Hlsl | Self::Glsl => &[],
+        }
     }
 }
 

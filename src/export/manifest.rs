@@ -64,6 +64,22 @@ pub struct Requires {
     /// subgroups. Absent unless a feature is cooperative_matrix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subgroup_sizes: Option<[u32; 2]>,
+    /// The matrices that a subgroup must multiply. Absent unless a feature is cooperative_matrix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matrix: Option<Matrix>,
+}
+
+/// Square matrices of which a subgroup multiplies two, and adds a third one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Matrix {
+    /// Their rows and columns: 8 or 16.
+    pub side: u32,
+    /// The type of the elements that are multiplied.
+    pub factors: ElementType,
+    /// The type of the elements of sums.
+    pub sums: ElementType,
 }
 
 /// A feature of a device.
@@ -188,7 +204,7 @@ pub struct Kernel {
     pub file: String,
     /// The name of its entry point in the file.
     pub entry_point: String,
-    /// The version of the language that it needs: 1.3 for SPIR-V, 2.0 and so on for MSL, a shader model such as 5.1 for HLSL,
+    /// The version of the language that it needs: 1.3 for SPIR-V, 2.1 and so on for MSL, a shader model such as 5.1 for HLSL,
     /// 450 for GLSL. Empty for WGSL.
     pub language_version: String,
     /// Threads of a workgroup in x, y and z. SPIR-V, HLSL and GLSL have it in the code too; Metal needs it for each dispatch.

@@ -62,9 +62,14 @@ impl Bundle {
         let dtype = plan.options.precision.activations;
         let named = |name: String, part: &Part| tensor(name, part.dims, clip, dtype, within(part));
         let input = plan.places[0].high.iter().map(|part| named(crate::network::INPUT.into(), part)).collect();
-        let kept = plan.options.keep.iter().filter(|name| **name != graph.network.output);
         let mut outputs: Vec<(Tensor, Spot)> = Vec::new();
-        for name in std::iter::once(&graph.network.output).chain(kept) {
+        let mut names = vec![&graph.network.output];
+        for name in &plan.options.keep {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        for name in names {
             let Some(place) = graph.find(name).and_then(|id| plan.places.get(id)) else { continue };
             outputs.extend(place.high.iter().map(|part| named(format!("{name}.h"), part)));
             outputs.extend(place.low.iter().map(|part| named(format!("{name}.l"), part)));

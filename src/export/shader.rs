@@ -60,7 +60,11 @@ pub(super) fn write(name: &str, source: &str, language: ShaderLanguage) -> Resul
         ShaderLanguage::Wgsl => (source.as_bytes().to_vec(), entry.name.clone(), ""),
         ShaderLanguage::Spirv => (spirv(&module, &info).map_err(refuse)?, entry.name.clone(), "1.3"),
         ShaderLanguage::Msl => {
-            let (version, name) = if matrices { ((2, 3), "2.3") } else { ((2, 0), "2.0") };
+            if source.contains("coop_mat16x16") {
+                return Err(refuse("Metal multiplies matrices of 8x8 alone".into()));
+            }
+            // From 2.1 on, kernels say how many threads they need. Without that, Metal may not run them, and says nothing.
+            let (version, name) = if matrices { ((2, 3), "2.3") } else { ((2, 1), "2.1") };
             let (text, entry_point) = msl(&module, &info, version).map_err(refuse)?;
             (text.into_bytes(), entry_point, name)
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use octconv::export::{Access, Bundle, BundleOptions, Feature, Manifest, ShaderLanguage, Usage};
+use octconv::export::{Access, Bundle, BundleOptions, ElementType, Feature, Manifest, Matrix, ShaderLanguage, Usage};
 use octconv::network::{Checkpoint, Graph, NetworkOptions, NetworkPlan, zoo};
 use octconv::{DeviceFacts, Dtype, Error, InputSize, Options, Plan, Precision, Spec, Weights, wgpu};
 
@@ -180,6 +180,11 @@ fn every_language_has_the_kernels() {
                     continue;
                 }
                 let code = std::str::from_utf8(code).unwrap();
+                if language == ShaderLanguage::Msl {
+                    // Metal may leave out a dispatch of more threads than a kernel's pipeline allows, without an error.
+                    let [x, y, z] = kernel.workgroup_size;
+                    assert!(code.contains(&format!("max_total_threads_per_threadgroup({})", x * y * z)), "{code}");
+                }
                 assert!(code.contains(&format!("{}(", kernel.entry_point)), "{code}");
                 for binding in &kernel.bindings {
                     let text = match (binding.index, &binding.register) {
@@ -199,6 +204,39 @@ fn every_language_has_the_kernels() {
         }
     }
     assert!("dxil".parse::<ShaderLanguage>().is_err());
+}
+
+#[test]
+fn matrices_are_those_that_the_language_and_the_device_have() {
+    let features =
+        wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    let (_, half) = with_f16();
+    for (side, threads) in [(8, 8), (16, 32)] {
+        let facts =
+            DeviceFacts { features, matrix: Some(side), subgroup_sizes: [threads; 2], ..DeviceFacts::default() };
+        let plan = plan("resnet50", 64, &half, &facts);
+        let spirv = bundle(&plan, ShaderLanguage::Spirv).unwrap();
+        check(&spirv);
+        let requires = &spirv.manifest().requires;
+        assert_eq!(requires.features, [Feature::ShaderF16, Feature::Subgroups, Feature::CooperativeMatrix]);
+        assert_eq!(requires.subgroup_sizes, Some([threads; 2]));
+        let wanted = Matrix { side, factors: ElementType::F16, sums: ElementType::F32 };
+        assert_eq!(requires.matrix, Some(wanted));
+        assert!(ShaderLanguage::Spirv.matrix_sides().contains(&side));
+        match bundle(&plan, ShaderLanguage::Msl) {
+            Ok(msl) => {
+                assert!(ShaderLanguage::Msl.matrix_sides().contains(&side));
+                assert_eq!(msl.manifest().requires.matrix, Some(wanted));
+                assert!(msl.manifest().kernels.iter().any(|kernel| kernel.language_version == "2.3"));
+            }
+            Err(error) => {
+                assert!(!ShaderLanguage::Msl.matrix_sides().contains(&side));
+                assert!(error.to_string().ends_with("Metal multiplies matrices of 8x8 alone"), "{error}");
+            }
+        }
+    }
+    let without = bundle(&plan("resnet50", 64, &half, &with_f16().0), ShaderLanguage::Spirv).unwrap();
+    assert_eq!((without.manifest().requires.matrix, without.manifest().requires.subgroup_sizes), (None, None));
 }
 
 #[test]

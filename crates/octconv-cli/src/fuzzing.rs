@@ -70,9 +70,9 @@ pub fn report(text: &str) -> Result<String, String> {
     line(report::repeated(text))
 }
 
-/// The device in the text of a `--device FILE`. `matrices`: whether its matrix units may be used.
-pub fn device(text: &str, matrices: bool) -> Result<DeviceFacts, String> {
-    line(export::described(text, matrices))
+/// The device in the text of a `--device FILE`. `sides`: those of matrices that kernels may have.
+pub fn device(text: &str, sides: &[u32]) -> Result<DeviceFacts, String> {
+    line(export::described(text, sides))
 }
 
 /// Height and width in the text of an argument.

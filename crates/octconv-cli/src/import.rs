@@ -13,7 +13,7 @@ use octconv_import::{ImportOptions, Imported, Report, import_onnx};
 use crate::limits::{Holds, Limits};
 use crate::network_folder::NetworkFolder;
 use crate::network_source::before_crop;
-use crate::output::{self, shown, shown_path, thousands};
+use crate::output::{self, several, shown, shown_path, thousands};
 use crate::size::Size;
 
 /// Make a network of a file that another framework wrote
@@ -85,14 +85,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// What was found in the file, in a few lines.
 fn describe(report: &Report, nodes: usize, parameters: usize) -> String {
-    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let (octave, plain) = (report.octave_convs, report.plain_convs);
     let mut text = format!(
         "{} and {} from {} of the file: {} with {} parameters\n",
-        counted(octave, "octave convolution"),
-        counted(plain, "plain convolution"),
-        counted(report.file_nodes, "node"),
-        counted(nodes, "node"),
+        several(octave, "octave convolution"),
+        several(plain, "plain convolution"),
+        several(report.file_nodes, "node"),
+        several(nodes, "node"),
         thousands(parameters as u128)
     );
     let [t, h, w] = report.size;

@@ -233,6 +233,7 @@ impl Entry {
 impl About {
     pub fn of(adapter: &Adapter) -> Self {
         let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+        let [subgroup_min_size, subgroup_max_size] = DeviceFacts::of_adapter(adapter).subgroup_sizes;
         let mut matrices: Vec<Matrix> = Vec::new();
         for matrix in AdapterFacts::of(adapter).cooperative_matrices.iter().map(Matrix::of) {
             // Drivers list a shape several times, for properties that octconv ignores, such as saturation.
@@ -258,8 +259,8 @@ impl About {
                 shader_f16: features.contains(Features::SHADER_F16),
                 timestamp_query: features.contains(Features::TIMESTAMP_QUERY),
                 subgroups: features.contains(Features::SUBGROUP),
-                subgroup_min_size: info.subgroup_min_size,
-                subgroup_max_size: info.subgroup_max_size,
+                subgroup_min_size,
+                subgroup_max_size,
                 cooperative_matrices: matrices,
             },
         }

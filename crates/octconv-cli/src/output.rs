@@ -120,6 +120,16 @@ pub fn print_json(value: &impl Serialize) -> Result<()> {
     print(&format!("{}\n", escaped(&serde_json::to_string_pretty(value)?, in_json)))
 }
 
+/// A number of things: "1 kernel", "2 kernels", "2 dispatches".
+pub fn several(count: usize, thing: &str) -> String {
+    let end = match (count, thing.ends_with("ch")) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{count} {thing}{end}")
+}
+
 /// 1234567 as 1,234,567.
 pub fn thousands(value: u128) -> String {
     let digits = value.to_string();

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use octconv::network::{Graph, HostTensor};
+use octconv::network::{Graph, HostTensor, Network};
 use octconv::{Dtype, InputSize};
 
 use crate::limits::Limits;
 use crate::network_source::{self, Settings};
-use crate::output::{self, shown_path};
+use crate::output::{self, shown, shown_path};
 use crate::predictor::{Predictor, RunArgs};
 use crate::target::{Kind, Target};
 use crate::{tensor_file, weights};
@@ -53,14 +53,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let target = Target::new(&args.output, if array { Kind::Array } else { Kind::Tensors })?.apart_from(&read)?;
     let network = network_source::load(&args.network, &args.settings, args.limits)?.network;
     let graph = Graph::new(&network)?;
-    for name in &args.keep {
-        ensure!(network.nodes.iter().any(|node| node.name == *name), "--keep {name}: the network has no such node");
-    }
+    let keep = kept(&args.keep, &network)?;
     let checkpoint = weights::fit(&args.weights, weights::read(&args.weights, args.limits)?.checkpoint, &graph, None)?;
     let (size, input) = read_input(&args.input, args.limits)?;
-    let predictor = Predictor::new(&graph, checkpoint, size, &args.run, args.keep.clone())?;
+    let predictor = Predictor::new(&graph, checkpoint, size, &args.run, keep.clone())?;
     let mut names = vec![network.output.clone()];
-    names.extend(args.keep.iter().filter(|name| **name != network.output).cloned());
+    names.extend(keep);
     let values = predictor.values(&input, &names)?;
     let finite = values.iter().all(|value| value.values.iter().all(|v| v.is_finite()));
     let bytes = match (array, values.as_slice()) {
@@ -81,6 +79,19 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 pub fn read_input(path: &Path, limits: Limits) -> Result<(InputSize, Vec<f32>)> {
     let tensors = weights::read(path, limits)?.checkpoint.tensors;
     input_of(tensors).with_context(|| format!("reading {}", shown_path(path)))
+}
+
+/// The nodes that `--keep` names, each once, without that which the network answers with.
+pub fn kept(names: &[String], network: &Network) -> Result<Vec<String>> {
+    let mut kept: Vec<String> = Vec::new();
+    for name in names {
+        let is_node = network.nodes.iter().any(|node| node.name == *name);
+        ensure!(is_node, "--keep {}: the network has no such node", shown(name));
+        if *name != network.output && !kept.contains(name) {
+            kept.push(name.clone());
+        }
+    }
+    Ok(kept)
 }
 
 fn input_of(mut tensors: BTreeMap<String, HostTensor>) -> Result<(InputSize, Vec<f32>)> {

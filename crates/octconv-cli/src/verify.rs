@@ -12,7 +12,7 @@ use octconv::{ContextOptions, Error, Family};
 use serde::Serialize;
 
 use crate::device::{Device, describe};
-use crate::output::{one_line, print, print_json, progress};
+use crate::output::{one_line, print, print_json, progress, several};
 use crate::{verify_networks, verify_soak};
 
 /// Compare random layers on this machine's adapter with the CPU reference.
@@ -264,8 +264,11 @@ impl Report {
     fn summary(&self) -> String {
         let (cases, seed, failures) = (self.cases, self.seed, self.failures.len());
         let kernels = self.kernels;
-        let mut out =
-            format!("ran {} on {kernels} distinct kernels from seed {seed} in {:.1} s:\n", plural(cases), self.seconds);
+        let mut out = format!(
+            "ran {} on {kernels} distinct kernels from seed {seed} in {:.1} s:\n",
+            several(cases as usize, "case"),
+            self.seconds
+        );
         for (variant, count) in &self.variants {
             // Writing to a String cannot fail.
             let _ = writeln!(out, "  {variant:<24} {count}");
@@ -275,13 +278,9 @@ impl Report {
         }
         match failures {
             0 => out + "all agree with the reference\n",
-            _ => out + &format!("{failures} of {} DISAGREE with the reference\n", plural(cases)),
+            _ => out + &format!("{failures} of {} DISAGREE with the reference\n", several(cases as usize, "case")),
         }
     }
-}
-
-fn plural(cases: u64) -> String {
-    if cases == 1 { "1 case".into() } else { format!("{cases} cases") }
 }
 
 impl Failure {

@@ -35,6 +35,7 @@ pub enum NetworkError {
 
 /// The value of a node.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are few values, and a map is the usual one")]
 #[non_exhaustive]
 pub enum Value {
     /// A feature map.

@@ -40,6 +40,7 @@ impl Part {
         inner!(self, module => module.fork(device))
     }
 
+    #[expect(clippy::wrong_self_convention, reason = "the name is that of Burn's Module")]
     pub(super) fn to_device(self, device: &Device) -> Self {
         inner!(self, module => module.to_device(device))
     }

@@ -61,18 +61,18 @@ struct Abilities {
     _timestamp_query: bool,
 }
 
-/// The facts of a device. `matrices`: whether its matrix units may be used.
-pub fn facts(device: &str, matrices: bool, limits: Limits) -> Result<DeviceFacts> {
+/// The facts of a device. `sides`: those of matrices that kernels may have.
+pub fn facts(device: &str, sides: &[u32], limits: Limits) -> Result<DeviceFacts> {
     if device == DEFAULT {
         return Ok(DeviceFacts::default());
     }
     let path = Path::new(device);
     let text = limits.read_text(path).context("--device takes \"default\" or a file")?;
-    parse(&text, matrices).with_context(|| format!("reading {}", shown_path(path)))
+    parse(&text, sides).with_context(|| format!("reading {}", shown_path(path)))
 }
 
 /// The facts in the text of a file.
-pub fn parse(text: &str, matrices: bool) -> Result<DeviceFacts> {
+pub fn parse(text: &str, sides: &[u32]) -> Result<DeviceFacts> {
     let mut described: Described = serde_json::from_str(text)?;
     if let Some(mut adapters) = described.adapters.take() {
         let count = adapters.len();
@@ -109,8 +109,9 @@ pub fn parse(text: &str, matrices: bool) -> Result<DeviceFacts> {
         min_storage_buffer_offset_alignment: ALIGNMENT,
         ..usual
     };
-    let matrix = features.cooperative_matrices.iter().filter_map(Matrix::side).max();
-    let matrix = matrix.filter(|_| matrices && features.shader_f16 && features.subgroups);
+    let matrix =
+        features.cooperative_matrices.iter().filter_map(Matrix::side).filter(|side| sides.contains(side)).max();
+    let matrix = matrix.filter(|_| features.shader_f16 && features.subgroups);
     let all = [
         (features.shader_f16, Features::SHADER_F16),
         (features.shader_int64, Features::SHADER_INT64),
@@ -140,8 +141,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_webgpus_default() {
-        assert_eq!(parse("{}", true).unwrap(), DeviceFacts::default());
-        let facts = parse(r#"{"features": {"shader_f16": true}, "limits": {"max_buffer_size": 1024}}"#, true).unwrap();
+        assert_eq!(parse("{}", &[8]).unwrap(), DeviceFacts::default());
+        let facts = parse(r#"{"features": {"shader_f16": true}, "limits": {"max_buffer_size": 1024}}"#, &[8]).unwrap();
         assert_eq!((facts.features, facts.limits.max_buffer_size), (Features::SHADER_F16, 1024));
         assert_eq!(facts.limits, DeviceLimits { max_buffer_size: 1024, ..DeviceLimits::default() });
     }
@@ -152,13 +153,15 @@ mod tests {
             {"min_storage_buffer_offset_alignment": 16}, "features": {"shader_f16": true, "subgroups": true, "timestamp_query":
             true, "subgroup_min_size": 32, "subgroup_max_size": 32, "cooperative_matrices":
             [{"m": 16, "n": 16, "k": 16, "ab": "f16", "c": "f32"}, {"m": 16, "n": 8, "k": 16, "ab": "f16", "c": "f32"}]}, "layers": []}]}"#;
-        let with = parse(text, true).unwrap();
+        let with = parse(text, &[8, 16]).unwrap();
         assert_eq!((with.matrix, with.subgroup_sizes), (Some(16), [32, 32]));
         assert!(with.features.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX));
         // Bundles move to devices that want more.
         assert_eq!(with.limits.min_storage_buffer_offset_alignment, 256);
-        let without = parse(text, false).unwrap();
-        assert_eq!((without.matrix, without.features), (None, Features::SHADER_F16 | Features::SUBGROUP));
+        for sides in [[].as_slice(), &[8]] {
+            let without = parse(text, sides).unwrap();
+            assert_eq!((without.matrix, without.features), (None, Features::SHADER_F16 | Features::SUBGROUP));
+        }
     }
 
     #[test]
@@ -173,7 +176,7 @@ mod tests {
             (r#"{"adapters": [{}, {}]}"#, "it lists 2 adapters: must be one"),
             (r#"{"adapters": []}"#, "it lists 0 adapters: must be one"),
         ] {
-            let refusal = format!("{:#}", parse(text, true).unwrap_err());
+            let refusal = format!("{:#}", parse(text, &[]).unwrap_err());
             assert!(refusal.contains(wanted), "{refusal}");
         }
     }

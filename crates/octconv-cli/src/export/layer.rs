@@ -18,7 +18,8 @@ type Tensors = BTreeMap<String, Vec<f32>>;
 pub fn bundle(args: &Args, description: &LayerDescription) -> Result<Bundle> {
     let size = args.size.context("a layer needs --size HxW")?;
     let size = args.size(InputSize::image(1, size.h, size.w));
-    ensure!(args.labels.is_none() && !args.one_buffer, "--labels and --one-buffer are for networks");
+    let is_layer = args.labels.is_none() && !args.one_buffer && args.keep.is_empty();
+    ensure!(is_layer, "--labels, --one-buffer and --keep are for networks");
     args.check_weights()?;
     let mut spec = description.spec()?;
     let tensors = match &args.weights {
@@ -28,7 +29,7 @@ pub fn bundle(args: &Args, description: &LayerDescription) -> Result<Bundle> {
     if tensors.contains_key("bias_h") || tensors.contains_key("bias_l") {
         spec = description.builder()?.bias(true).build()?;
     }
-    let facts = device::facts(&args.device, args.to.has_matrices(), args.limits)?;
+    let facts = device::facts(&args.device, args.to.matrix_sides(), args.limits)?;
     let plan = Plan::new(&spec, size, &args.types.options(), &facts)?;
     let weights = of(&tensors, description.norm_eps);
     let mut bundle = Bundle::of_layer(&plan, &weights, &facts, args.options(Vec::new(), None))?;

@@ -17,7 +17,7 @@ use self::folder::Folder;
 use crate::cost::{FileForm, form};
 use crate::limits::Limits;
 use crate::network_source::{Settings, Source};
-use crate::output::{print, shown, shown_path, thousands};
+use crate::output::{print, several, shown, shown_path, thousands};
 use crate::size::Size;
 use crate::types::TypeArgs;
 use crate::{layer_file, network_source};
@@ -70,6 +70,9 @@ pub struct Args {
     /// there as if they wrote it
     #[arg(long)]
     one_buffer: bool,
+    /// Another output: the value of this node; may be given several times
+    #[arg(long, value_name = "NODE")]
+    keep: Vec<String>,
     /// Also write an input and the CPU reference's answer to it, to test a player with: "random", a tensor as "octconv run"
     /// takes it, or a PNG or JPEG if the network takes pictures
     #[arg(long, value_name = "random|FILE")]
@@ -175,10 +178,10 @@ fn summary(path: &Path, bundle: &Bundle) -> String {
         thousands(buffers.map(|buffer| u128::from(buffer.bytes)).sum())
     };
     format!(
-        "wrote {}: {} kernels, {} dispatches; {} bytes of weights and uniforms, {} bytes of other buffers\n",
+        "wrote {}: {}, {}; {} bytes of weights and uniforms, {} bytes of other buffers\n",
         shown_path(path),
-        manifest.kernels.len(),
-        manifest.dispatches.len(),
+        several(manifest.kernels.len(), "kernel"),
+        several(manifest.dispatches.len(), "dispatch"),
         bytes(true),
         bytes(false),
     )

@@ -1,5 +1,6 @@
 //! The bundle of a network.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,8 +22,9 @@ pub fn bundle(args: &Args, source: Source) -> Result<Bundle> {
     let mut network = source.network;
     resize_pictures(args, &mut network, size);
     let graph = Graph::new(&network)?;
-    let facts = device::facts(&args.device, args.to.has_matrices(), args.limits)?;
-    let options = NetworkOptions { one_buffer: args.one_buffer, ..args.types.network_options(Vec::new()) };
+    let facts = device::facts(&args.device, args.to.matrix_sides(), args.limits)?;
+    let keep = run::kept(&args.keep, &network)?;
+    let options = NetworkOptions { one_buffer: args.one_buffer, ..args.types.network_options(keep.clone()) };
     let plan = NetworkPlan::new(&graph, size, &options, &facts)?;
     let labels = labels(args, &graph)?;
     let is_own = args.subject == digits::NAME && args.weights.is_none() && !args.random_weights;
@@ -31,13 +33,33 @@ pub fn bundle(args: &Args, source: Source) -> Result<Bundle> {
     if let Some(example) = &args.example {
         let mut input = input(args, example, &graph, size)?;
         input.iter_mut().for_each(|value| *value = args.rounded(*value));
-        let right = match reference::run(&graph, &checkpoint, size, &input, &mut |_, _| {})? {
-            Value::Map { high, low } => [high, low].into_iter().flatten().map(|map| map.to_f32()).collect(),
-            vector => vec![vector.to_f32()],
-        };
+        let right = answers(&graph, &checkpoint, size, &input, &keep)?;
         args.add_example(&mut bundle, &[input], &right)?;
     }
     Ok(bundle)
+}
+
+/// The reference's answer, and the values of `keep`: a list for each output of the bundle, in their order.
+fn answers(
+    graph: &Graph,
+    checkpoint: &Checkpoint,
+    size: InputSize,
+    input: &[f32],
+    keep: &[String],
+) -> Result<Vec<Vec<f32>>> {
+    let lists = |value: &Value| match value {
+        Value::Map { high, low } => [high, low].into_iter().flatten().map(|map| map.to_f32()).collect(),
+        vector => vec![vector.to_f32()],
+    };
+    let mut kept = BTreeMap::new();
+    let answer = reference::run(graph, checkpoint, size, input, &mut |name, value| {
+        if keep.iter().any(|asked| asked == name) {
+            kept.insert(name.to_owned(), lists(value));
+        }
+    })?;
+    let mut all = lists(&answer);
+    all.extend(keep.iter().filter_map(|name| kept.remove(name)).flatten());
+    Ok(all)
 }
 
 /// A built-in network takes larger and smaller pictures in the same way. Files say for themselves what they want.

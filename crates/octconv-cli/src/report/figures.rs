@@ -11,12 +11,11 @@ use octconv::{DeviceFacts, InputSize};
 use serde::Deserialize;
 
 use super::data::{Layer, Network, Quartiles, Report};
-use super::page::several;
 use super::plots::figure;
 use super::subjects::Subjects;
 use super::{code, folder, page};
 use crate::limits::Limits;
-use crate::output::thousands;
+use crate::output::{several, thousands};
 use crate::timing::geometric_mean;
 
 /// Where reports lie: `NAME.json` of "octconv report", the page made from it, and `NAME.peers.jsonl` of

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::data::{Cases, Layer, Network, NetworkForm, Problem, Quartiles, Report, Verified};
 use super::plots::{self, figure};
-use crate::output::{one_line, thousands};
+use crate::output::{one_line, several, thousands};
 use crate::target::PAGE;
 use crate::timing::geometric_mean;
 
@@ -244,11 +244,6 @@ fn heading(head: &str) -> Markup {
         Some(head) => html! { th class="text" { (head) } },
         None => html! { th { (head) } },
     }
-}
-
-/// A number of things.
-pub fn several(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Milliseconds, with half of what lies between the quartiles.

@@ -113,6 +113,22 @@ fn layers_and_described_networks_are_exported() {
 }
 
 #[test]
+fn values_of_inner_nodes_are_outputs_too() {
+    let place = Place::new();
+    let keep = ["--keep", "layer1.0.conv1", "--keep", "prob", "--keep", "layer1.0.conv1"];
+    let arguments = ["cifar-resnet20", "--random-weights", "--alpha", "0.5", "--example", "random"];
+    let manifest = place.export(&[&arguments[..], &keep].concat());
+    let names: Vec<_> = manifest["outputs"].as_array().unwrap().iter().map(|output| &output["name"]).collect();
+    assert_eq!(names, ["prob", "layer1.0.conv1.h", "layer1.0.conv1.l"]);
+    let counts = manifest["outputs"].as_array().unwrap().iter().map(|output| {
+        let shape = output["shape"].as_array().unwrap();
+        json!(4 * shape.iter().map(|d| d.as_u64().unwrap()).product::<u64>())
+    });
+    let right = manifest["example"]["outputs"].as_array().unwrap().iter().map(|answer| answer["bytes"].clone());
+    assert!(right.eq(counts), "{manifest}");
+}
+
+#[test]
 fn a_device_in_a_file_has_features() {
     let place = Place::new();
     let device = place.path("device.json");
@@ -176,7 +192,10 @@ fn what_cannot_be_exported_is_refused() {
         (&["resnet50"][..], "resnet50 has no weights: give --weights FILE, or --random-weights"),
         (&["digits", "--dtype", "f16"], "f16 activations needs the device feature SHADER_F16"),
         (&[&spec, "--random-weights"], "a layer needs --size HxW"),
-        (&[&spec, "--size", "8", "--random-weights", "--one-buffer"], "--labels and --one-buffer are for networks"),
+        (
+            &[&spec, "--size", "8", "--random-weights", "--one-buffer"],
+            "--labels, --one-buffer and --keep are for networks",
+        ),
         (&[&spec, "--size", "8", "--random-weights", "--alpha", "0.5"], "are for built-in networks"),
         (&[&list, "--random-weights"], "is a list of layers"),
         (&["digits", "--labels", &text], "there are 2 labels, and 10 classes: must be one for each"),
