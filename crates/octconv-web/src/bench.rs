@@ -224,21 +224,23 @@ async fn measure(
     let mut repeats = vec![1; parts.len()];
     'rounds: for round in 0..=options.rounds {
         for (i, (_, [octave, plain])) in parts.iter().enumerate() {
-            let octave = forms[0].time(&octave.1, repeats[i]).await.map_err(failure)?;
-            let plain = forms[1].time(&plain.1, repeats[i]).await.map_err(failure)?;
-            match clock.seconds(&[octave, plain]) {
-                // The first round warms up, and tells how often a part runs in a pass.
-                Some(([octave, plain], device)) if round == 0 => {
-                    repeats[i] = clock.repeats(octave.min(plain), device, MOST_REPEATS);
+            let time = async |repeats| {
+                let octave = forms[0].time(&octave.1, repeats).await.map_err(failure)?;
+                let plain = forms[1].time(&plain.1, repeats).await.map_err(failure)?;
+                Ok::<_, JsValue>(clock.seconds(&[octave, plain]))
+            };
+            let mut found = time(repeats[i]).await?;
+            if round == 0 {
+                // It warms up, and finds how often a part runs in a pass.
+                while let Some(more) = clock.more(repeats[i], &found, MOST_REPEATS) {
+                    repeats[i] = more;
+                    found = time(more).await?;
                 }
-                None if round == 0 => repeats[i] = MOST_REPEATS,
-                Some((seconds, device)) => {
-                    let [octave, plain] = seconds.map(|seconds| 1e3 * seconds / repeats[i] as f64);
-                    benched.parts[i].octave_ms.push(octave);
-                    benched.parts[i].plain_ms.push(plain);
-                    benched.device &= device;
-                }
-                None => {}
+            } else if let Some((seconds, device)) = found {
+                let [octave, plain] = seconds.map(|seconds| 1e3 * seconds / repeats[i] as f64);
+                benched.parts[i].octave_ms.push(octave);
+                benched.parts[i].plain_ms.push(plain);
+                benched.device &= device;
             }
             if !goes_on(progress, &benched)? {
                 break 'rounds;

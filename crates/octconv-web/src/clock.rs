@@ -11,6 +11,9 @@ const LEAST_WAYS: f64 = 10.0;
 /// The most of that: systems take a GPU away from who keeps it for some seconds.
 const MOST_SECONDS: f64 = 1.0;
 
+/// How many times as often a pass runs something than the pass before.
+const MOST_TIMES: f64 = 16.0;
+
 /// Empty passes that are timed. The first ones wake the device.
 const EMPTY_PASSES: usize = 5;
 
@@ -40,9 +43,21 @@ impl Clock {
         device.or_else(|| by(&|timing| timing.host - self.way).map(|seconds| (seconds, false)))
     }
 
-    /// How often to run in a pass what takes these seconds by a clock, at most `most` times.
-    pub fn repeats(&self, seconds: f64, is_device: bool, most: usize) -> usize {
-        let least = if is_device { LEAST_SECONDS } else { (LEAST_WAYS * self.way).clamp(LEAST_SECONDS, MOST_SECONDS) };
-        ((least / seconds).ceil() as usize).clamp(1, most)
+    /// How often to run in a pass what was run `count` times: `found` are the seconds of those passes. `None` if they are long
+    /// enough. At most `most` times, and few at once more, because what takes no time by a coarse clock may take some.
+    pub fn more<const N: usize>(&self, count: usize, found: &Option<([f64; N], bool)>, most: usize) -> Option<usize> {
+        let least = match found {
+            Some((_, true)) => LEAST_SECONDS,
+            _ => (LEAST_WAYS * self.way).clamp(LEAST_SECONDS, MOST_SECONDS),
+        };
+        let seconds = found.as_ref().map_or([0.0; N], |(seconds, _)| *seconds);
+        let shortest = seconds.iter().copied().fold(f64::INFINITY, f64::min);
+        let longest = seconds.iter().copied().fold(0.0, f64::max);
+        // Half of the wanted time is enough, so that noise does not cause more passes.
+        if shortest >= least / 2.0 || longest >= MOST_SECONDS / 2.0 || count >= most {
+            return None;
+        }
+        let times = (least / shortest).min(MOST_SECONDS / longest).min(MOST_TIMES);
+        Some(((count as f64 * times).ceil() as usize).clamp(count + 1, most))
     }
 }

@@ -230,16 +230,16 @@ impl Network {
                 let pass = async |runs: usize| {
                     let record = |pass: &mut wgpu::ComputePass<'_>| (0..runs).for_each(|_| inference.record(pass));
                     let timing = context.time_pass_async(record).await.map_err(failure)?;
-                    Ok::<_, JsValue>(clock.seconds(&[timing]).map(|([seconds], own)| (seconds / runs as f64, own)))
+                    Ok::<_, JsValue>(clock.seconds(&[timing]))
                 };
-                let runs = match pass(1).await? {
-                    Some((seconds, own)) => clock.repeats(seconds, own, MOST_RUNS),
-                    None => MOST_RUNS,
-                };
+                let mut runs = 1;
+                while let Some(more) = clock.more(runs, &pass(runs).await?, MOST_RUNS) {
+                    runs = more;
+                }
                 for _ in 0..5 {
-                    if let Some((seconds, own)) = pass(runs).await? {
+                    if let Some(([seconds], own)) = pass(runs).await? {
                         device = own;
-                        times.push(1e3 * seconds);
+                        times.push(1e3 * seconds / runs as f64);
                     }
                 }
             }
