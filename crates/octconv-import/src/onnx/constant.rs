@@ -1,9 +1,11 @@
 //! Constants of a graph: its initializers, and what is computed from them.
 
+use std::borrow::Cow;
+
 use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
-use rten_onnx::onnx::{DataLocation, DataType, TensorProto};
 
+use super::proto::{EXTERNAL, TensorProto, data_type};
 use crate::External;
 
 /// A tensor whose values are known.
@@ -25,15 +27,14 @@ impl Constant {
     pub(super) fn read(tensor: &TensorProto, external: &mut External) -> Result<Self, String> {
         let shape = shape(&tensor.dims)?;
         let bytes = match (&tensor.raw_data, tensor.data_location) {
-            (_, Some(DataLocation::EXTERNAL)) => Some(read_external(tensor, external)?),
-            (Some(raw), _) => Some(raw.borrow().clone()),
+            (_, Some(EXTERNAL)) => Some(Cow::Owned(read_external(tensor, external)?)),
+            (Some(raw), _) => Some(Cow::Borrowed(raw.as_slice())),
             (None, _) => None,
         };
-        let kind = tensor.data_type.unwrap_or(DataType(0));
-        let kind_name = kind.name().map_or_else(|| kind.0.to_string(), str::to_lowercase);
+        let kind = tensor.data_type.unwrap_or_default();
         let ints = |each: usize, read: fn(&[u8]) -> i64| match &bytes {
             Some(bytes) => whole(bytes, each).map(|parts| parts.map(read).collect()),
-            None if kind == DataType::INT64 => Ok(tensor.int64_data.clone()),
+            None if kind == data_type::INT64 => Ok(tensor.int64_data.clone()),
             None => Ok(tensor.int32_data.iter().map(|&v| v.into()).collect()),
         };
         let floats = |each: usize, read: fn(&[u8]) -> f32, stored: &dyn Fn() -> Vec<f32>| match &bytes {
@@ -42,31 +43,34 @@ impl Constant {
         };
         let of_bits = |read: fn(u16) -> f32| tensor.int32_data.iter().map(move |&v| read(v as u16)).collect::<Vec<_>>();
         match kind {
-            DataType::FLOAT => {
+            data_type::FLOAT => {
                 let stored = || tensor.float_data.clone();
                 floats(4, |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]), &stored)
             }
-            DataType::DOUBLE => {
+            data_type::DOUBLE => {
                 let stored = || tensor.double_data.iter().map(|&v| v as f32).collect();
                 floats(8, |b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32, &stored)
             }
-            DataType::FLOAT16 => {
+            data_type::FLOAT16 => {
                 floats(2, |b| f16::from_le_bytes([b[0], b[1]]).to_f32(), &|| of_bits(|v| f16::from_bits(v).to_f32()))
             }
-            DataType::BFLOAT16 => {
+            data_type::BFLOAT16 => {
                 floats(2, |b| bf16::from_le_bytes([b[0], b[1]]).to_f32(), &|| of_bits(|v| bf16::from_bits(v).to_f32()))
             }
-            DataType::INT64 => {
+            data_type::INT64 => {
                 let values = ints(8, |b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))?;
                 return array(&shape, values).map(Self::Int);
             }
-            DataType::INT32 => {
+            data_type::INT32 => {
                 let values = ints(4, |b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]).into())?;
                 return array(&shape, values).map(Self::Int);
             }
-            DataType::BOOL | DataType::UINT8 => return array(&shape, ints(1, |b| b[0].into())?).map(Self::Int),
-            DataType::INT8 => return array(&shape, ints(1, |b| (b[0] as i8).into())?).map(Self::Int),
-            _ => Err(format!("its type is {kind_name}: must be float, float16, bfloat16, double or a whole number")),
+            data_type::BOOL | data_type::UINT8 => return array(&shape, ints(1, |b| b[0].into())?).map(Self::Int),
+            data_type::INT8 => return array(&shape, ints(1, |b| (b[0] as i8).into())?).map(Self::Int),
+            _ => Err(format!(
+                "its type is {}: must be float, float16, bfloat16, double or a whole number",
+                data_type::name(kind)
+            )),
         }
         .and_then(|values| array(&shape, values).map(Self::Float))
     }

@@ -1,56 +1,51 @@
 //! Parses an ONNX file.
 
-use rten_onnx::onnx::ModelProto;
+use prost::Message;
+use prost::encoding::decode_varint;
 
+use super::proto::ModelProto;
 use crate::ImportError;
 
-/// How deep graphs may lie in attributes of other graphs. Networks have none; the parser calls itself for each.
-const MOST_DEPTH: usize = 8;
+/// The most fields with a length in the graph of a file, and in its nodes, attributes and tensors. A field of two bytes
+/// may become a message of some hundred, so they are counted before memory is taken.
+const MOST_FIELDS: usize = 1 << 19;
 
-/// The messages that may hold themselves, by the number of the field in the message before: model, graph, node,
-/// attribute, graph, node, ...
+/// Messages that hold many others, by the number of their field in the message around them.
 const GRAPH_OF_MODEL: u64 = 7;
 const NODE_OF_GRAPH: u64 = 1;
+const TENSOR_OF_GRAPH: u64 = 5;
 const ATTRIBUTE_OF_NODE: u64 = 5;
-const GRAPH_OF_ATTRIBUTE: u64 = 6;
+const TENSOR_OF_ATTRIBUTE: u64 = 5;
+
+/// The ways from a graph to messages whose fields are counted.
+const COUNTED: [&[u64]; 5] = [
+    &[],
+    &[NODE_OF_GRAPH],
+    &[NODE_OF_GRAPH, ATTRIBUTE_OF_NODE],
+    &[NODE_OF_GRAPH, ATTRIBUTE_OF_NODE, TENSOR_OF_ATTRIBUTE],
+    &[TENSOR_OF_GRAPH],
+];
 
 pub(super) fn parse(bytes: &[u8]) -> Result<ModelProto, ImportError> {
     let damaged = |reason: String| ImportError::File { reason };
-    if !is_whole(bytes) {
-        return Err(damaged("it is not an ONNX file, or it is cut short".into()));
+    let count: usize = COUNTED.iter().map(|way| count(bytes, &[&[GRAPH_OF_MODEL], *way].concat())).sum();
+    if count > MOST_FIELDS {
+        return Err(damaged(format!("its graph has {count} fields: must have at most {MOST_FIELDS}")));
     }
-    check_depth(bytes).map_err(|reason| damaged(reason.into()))?;
-    let model = ModelProto::parse_buf(bytes).map_err(|error| damaged(format!("it is not an ONNX file: {error}")))?;
+    let refused = |error| damaged(format!("it is not an ONNX file, or it is cut short: {error}"));
+    let model = ModelProto::decode(bytes).map_err(refused)?;
     if model.graph.is_none() {
         return Err(damaged("it is not an ONNX file: it has no graph".into()));
     }
     Ok(model)
 }
 
-/// Refuses graphs in graphs in graphs, before the parser meets them.
-fn check_depth(bytes: &[u8]) -> Result<(), &'static str> {
-    let mut inside: Vec<(&[u8], usize)> = fields(bytes).filter(|f| f.0 == GRAPH_OF_MODEL).map(|f| (f.1, 1)).collect();
-    while let Some((graph, depth)) = inside.pop() {
-        if depth > MOST_DEPTH {
-            return Err("it is not a usable ONNX file: graphs lie in graphs more than 8 times");
-        }
-        for (_, node) in fields(graph).filter(|f| f.0 == NODE_OF_GRAPH) {
-            for (_, attribute) in fields(node).filter(|f| f.0 == ATTRIBUTE_OF_NODE) {
-                inside.extend(fields(attribute).filter(|f| f.0 == GRAPH_OF_ATTRIBUTE).map(|f| (f.1, depth + 1)));
-            }
-        }
+/// How many fields with a length the messages at the end of a way have.
+fn count(message: &[u8], way: &[u64]) -> usize {
+    match way {
+        [] => fields(message).count(),
+        [next, way @ ..] => fields(message).filter(|field| field.0 == *next).map(|(_, inner)| count(inner, way)).sum(),
     }
-    Ok(())
-}
-
-/// Whether the fields of the model fill the file. The parser does without what is cut off.
-fn is_whole(mut rest: &[u8]) -> bool {
-    while !rest.is_empty() {
-        if next(&mut rest).is_none() {
-            return false;
-        }
-    }
-    true
 }
 
 /// The fields of a protocol buffers message that have a length: number and bytes. Ends where the message is damaged,
@@ -62,16 +57,16 @@ fn fields(mut rest: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
 
 /// The next field of a message: its number, and its bytes if it has a length. `None` if it is damaged.
 fn next<'a>(rest: &mut &'a [u8]) -> Option<(u64, Option<&'a [u8]>)> {
-    let tag = varint(rest)?;
+    let tag = decode_varint(rest).ok()?;
     let skip = match tag & 7 {
         0 => {
-            varint(rest)?;
+            decode_varint(rest).ok()?;
             0
         }
         1 => 8,
         5 => 4,
         2 => {
-            let length = usize::try_from(varint(rest)?).ok()?;
+            let length = usize::try_from(decode_varint(rest).ok()?).ok()?;
             let (field, behind) = rest.split_at_checked(length)?;
             *rest = behind;
             return Some((tag >> 3, Some(field)));
@@ -82,57 +77,51 @@ fn next<'a>(rest: &mut &'a [u8]) -> Option<(u64, Option<&'a [u8]>)> {
     Some((tag >> 3, None))
 }
 
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, behind) = rest.split_first()?;
-        *rest = behind;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn message(field: u64, inner: &[u8]) -> Vec<u8> {
         let mut bytes = vec![(field << 3 | 2) as u8];
-        let mut length = inner.len();
-        while length >= 0x80 {
-            bytes.push(length as u8 | 0x80);
-            length >>= 7;
-        }
-        bytes.push(length as u8);
+        prost::encoding::encode_varint(inner.len() as u64, &mut bytes);
         bytes.extend(inner);
         bytes
     }
 
-    fn nested(depth: usize) -> Vec<u8> {
-        let mut graph = Vec::new();
-        for _ in 1..depth {
-            let attribute = message(ATTRIBUTE_OF_NODE, &message(GRAPH_OF_ATTRIBUTE, &graph));
-            graph = message(NODE_OF_GRAPH, &attribute);
-        }
-        message(GRAPH_OF_MODEL, &graph)
+    fn refusal(bytes: &[u8]) -> String {
+        parse(bytes).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]
-    fn graphs_in_graphs_have_a_limit() {
-        assert!(parse(&nested(MOST_DEPTH)).is_ok());
-        for depth in [MOST_DEPTH + 1, 2_000] {
-            assert!(parse(&nested(depth)).err().unwrap().to_string().contains("graphs lie in graphs"));
+    fn fields_are_counted_before_they_are_read() {
+        let empty_nodes = |count| message(GRAPH_OF_MODEL, &message(1, &[]).repeat(count));
+        assert_eq!(parse(&empty_nodes(1000)).unwrap().graph.unwrap().node.len(), 1000);
+        let file = empty_nodes(MOST_FIELDS + 1);
+        assert_eq!(refusal(&file), "its graph has 524289 fields: must have at most 524288");
+        // Also in nodes, and in their attributes.
+        for inner in [message(1, &[]).repeat(MOST_FIELDS), message(5, &message(8, &[]).repeat(MOST_FIELDS))] {
+            assert!(refusal(&message(GRAPH_OF_MODEL, &message(1, &inner))).starts_with("its graph has 5242"));
         }
+    }
+
+    #[test]
+    fn graphs_in_graphs_are_not_read() {
+        let mut graph = Vec::new();
+        for _ in 0..2000 {
+            graph = message(1, &message(5, &message(6, &graph)));
+        }
+        let model = parse(&message(GRAPH_OF_MODEL, &graph)).unwrap();
+        assert!(model.graph.unwrap().node[0].attribute[0].g.is_some());
     }
 
     #[test]
     fn other_files_are_refused() {
-        for bytes in [&b""[..], b"{\"name\": 1}", b"\x3a\xff\xff\xff\xff\x0f", b"\x08\x07"] {
-            let refusal = parse(bytes).err().map(|error| error.to_string()).unwrap_or_default();
-            assert!(refusal.starts_with("it is not an ONNX file"), "{bytes:?}: {refusal}");
+        // The last two have numbers and a length of more than 64 bits.
+        let endless = [0xff; 12];
+        let ints = message(GRAPH_OF_MODEL, &message(1, &message(5, &message(8, &endless))));
+        let length = [&message(GRAPH_OF_MODEL, &[])[..], &[0x12], &endless].concat();
+        for bytes in [&b""[..], b"{\"name\": 1}", b"\x3a\xff\xff\xff\xff\x0f", b"\x08\x07", &ints, &length] {
+            assert!(refusal(bytes).starts_with("it is not an ONNX file"), "{bytes:?}: {}", refusal(bytes));
         }
     }
 }

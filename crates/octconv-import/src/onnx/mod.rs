@@ -6,6 +6,7 @@ mod file;
 mod fold;
 mod node;
 mod operators;
+mod proto;
 mod read;
 mod resize;
 

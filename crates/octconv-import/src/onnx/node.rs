@@ -1,6 +1,6 @@
 //! A node of the file, with its attributes by name.
 
-use rten_onnx::onnx::{AttributeProto, NodeProto, TensorProto};
+use super::proto::{AttributeProto, NodeProto, TensorProto};
 
 /// A node as the file has it.
 pub(super) struct FileNode {
@@ -39,7 +39,7 @@ impl FileNode {
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.attribute(name)?.s.as_deref()
+        str::from_utf8(self.attribute(name)?.s.as_deref()?).ok()
     }
 
     pub(super) fn ints(&self, name: &str) -> Option<&[i64]> {
@@ -51,7 +51,7 @@ impl FileNode {
     }
 
     pub(super) fn tensor(&self, name: &str) -> Option<&TensorProto> {
-        self.attribute(name)?.t.as_ref()
+        self.attribute(name)?.t.as_deref()
     }
 
     /// Whether it holds graphs of its own, as branches and loops do.

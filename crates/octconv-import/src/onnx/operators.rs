@@ -2,11 +2,11 @@
 
 use octconv::Activation;
 use octconv::network::{Ends, PoolKind};
-use rten_onnx::onnx::DataType;
 
 use super::constant::{Constant, shape};
 use super::fold::{Cut, FRACTIONS, axis, common_shape, cuts, flatten_axis, reshape_sizes, squeezed, unsqueezed};
 use super::node::FileNode;
+use super::proto::data_type;
 use super::read::{MOST_SIZE, Reader, Slot, elements};
 use super::resize;
 use crate::plain::{Conv, Id, Op, Pool, Upsample};
@@ -164,8 +164,7 @@ impl Reading<'_> {
     fn cast(&mut self) -> Made {
         let to = self.node.int("to").unwrap_or(0);
         if !FRACTIONS.contains(&to) {
-            let kind = DataType(i32::try_from(to).unwrap_or(0));
-            let name = kind.name().map_or_else(|| to.to_string(), str::to_lowercase);
+            let name = i32::try_from(to).map_or_else(|_| to.to_string(), data_type::name);
             return Err(format!("it makes {name} of what runs through the network: must be a type with fractions"));
         }
         self.same()

@@ -3,11 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use rten_onnx::onnx::{GraphProto, ModelProto, ValueInfoProto};
-
 use super::constant::Constant;
 use super::fold::{evaluate, part_of_shape};
 use super::node::FileNode;
+use super::proto::{GraphProto, ModelProto, ValueInfoProto};
 use super::{file, operators};
 use crate::plain::{Id, Op, PlainGraph, Shape, Value};
 use crate::{External, ImportError, ImportOptions, Problem};
@@ -61,10 +60,10 @@ const MOST_VALUES: usize = 1 << 14;
 
 /// Reads an ONNX file. `external` gives the bytes of tensors that lie in other files.
 pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut External) -> Result<PlainGraph, ImportError> {
-    let ModelProto { graph, opset_import, .. } = file::parse(bytes)?;
+    let ModelProto { graph, opset_import } = file::parse(bytes)?;
     let opset = opset_import.iter().find(|o| matches!(o.domain.as_deref(), None | Some("" | "ai.onnx")));
     let opset = opset.and_then(|o| o.version).unwrap_or(1);
-    let GraphProto { node, initializer, input, output, .. } = graph.unwrap_or_default();
+    let GraphProto { node, initializer, input, output } = graph.unwrap_or_default();
     if node.len() > MOST_NODES {
         return Err(ImportError::File { reason: format!("it has {} nodes: must be at most {MOST_NODES}", node.len()) });
     }
