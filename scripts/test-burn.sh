@@ -19,7 +19,8 @@ use_device() {
     local runner
     runner=$(newest_software)
     if [[ -n $runner ]]; then
-        export "$runner_variable=$runner"
+        # It has f16: a test that needs it must run.
+        export "$runner_variable=$runner" OCTCONV_REQUIRE_F16=1
     elif [[ $(uname) == Linux ]] && ! compgen -G "/usr/share/vulkan/icd.d/*.json" >/dev/null; then
         install libvulkan1 mesa-vulkan-drivers || fail "no Vulkan device: install mesa-vulkan-drivers"
     fi
@@ -41,7 +42,15 @@ cd ../..
 say "$newest_title"
 use_device
 cd crates/octconv-burn
+OCTCONV_TEST_REPORT=$(mktemp)
+export OCTCONV_TEST_REPORT
 say "tests with operator fusion"
 cargo test --locked
 say "tests without operator fusion"
 cargo test --locked --no-default-features --features networks --test accelerated --test networks
+say "summary"
+# Lines of a feature, and whether a test that needs it ran.
+awk -F '\t' '$1 == "missing" && !seen[$2]++ { print "not run here: tests that need " $2; missing = 1 }
+    END { if (!missing) print "every test ran" }' "$OCTCONV_TEST_REPORT"
+rm -f "$OCTCONV_TEST_REPORT"
+doing=

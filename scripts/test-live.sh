@@ -6,10 +6,11 @@ cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib.sh
 . scripts/lib.sh
 
-# Whether this machine has a Vulkan device, or a software one could be installed.
+# Whether this machine has a Vulkan device, or a software one could be installed. Only Linux needs Vulkan.
 find_vulkan() {
-    [[ -n ${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-} ]] || compgen -G "/usr/share/vulkan/icd.d/*.json" >/dev/null ||
-        compgen -G "/etc/vulkan/icd.d/*.json" >/dev/null || install libvulkan1 mesa-vulkan-drivers
+    [[ $(uname) != Linux || -n ${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-} ]] ||
+        compgen -G "/usr/share/vulkan/icd.d/*.json" >/dev/null || compgen -G "/etc/vulkan/icd.d/*.json" >/dev/null ||
+        install libvulkan1 mesa-vulkan-drivers
 }
 
 install_tools

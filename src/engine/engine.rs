@@ -13,7 +13,7 @@ use crate::error::{Error, PlanMismatch, Presence};
 use crate::kernels::Step;
 use crate::kernels::job::TensorId;
 use crate::kernels::packing::Packing;
-use crate::layer::{Path, Spec, Weights};
+use crate::layer::{Spec, Weights};
 use crate::plan::{Choices, Options, Plan, Tuned, one_after_the_other};
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -314,15 +314,11 @@ impl Engine {
     /// [`Error::DeviceLost`].
     pub fn bind(&self, plan: &Plan, weights: &PackedWeights, tensors: &Tensors) -> Result<Layer, Error> {
         self.check_fits(plan)?;
-        let packings = plan.packings();
-        let same = weights.parts.len() == packings.len()
-            && weights.parts.iter().zip(&packings).all(|(part, wanted)| part.packing == **wanted)
-            && Some(&weights.spec).is_some_and(|spec| same_weights(spec, &plan.spec));
-        if !same {
+        if !weights.fits(plan) {
             let packed: Vec<_> = weights.parts.iter().map(|part| &part.packing).collect();
             return Err(Error::Packing {
                 packed: describe(&packed, &weights.spec),
-                plan: describe(&packings, &plan.spec),
+                plan: describe(&plan.packings(), &plan.spec),
             });
         }
         let alignment = self.alignment();
@@ -470,10 +466,4 @@ fn describe(packings: &[&Packing], spec: &Spec) -> String {
     let list: Vec<_> = packings.iter().map(ToString::to_string).collect();
     let bias = if spec.has_bias() { "with" } else { "without" };
     format!("{} {bias} bias", list.join(", "))
-}
-
-/// Whether both specifications have the same groups, the same paths with kernels of the same shapes, and biases or none.
-fn same_weights(a: &Spec, b: &Spec) -> bool {
-    let same_path = |path| a.has(path) == b.has(path) && a.weight_shape(path) == b.weight_shape(path);
-    Path::ALL.into_iter().all(same_path) && a.has_bias() == b.has_bias() && a.groups() == b.groups()
 }

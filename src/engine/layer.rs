@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::marks::{Marker, Marks};
 use crate::error::Error;
 use crate::kernels::packing::Packing;
-use crate::layer::Spec;
+use crate::layer::{Path, Spec};
+use crate::plan::Plan;
 
 /// Weights on the device, laid out as the kernels of a plan read them. Plans for other sizes can often use them too.
 #[derive(Clone, Debug)]
@@ -28,6 +29,22 @@ impl PackedWeights {
     pub fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).sum()
     }
+
+    /// Whether they are laid out as the kernels of this plan read them. [`Engine::bind`](crate::Engine::bind) refuses others.
+    ///
+    /// Values are not compared, so the plan must be for the same layer.
+    pub fn fits(&self, plan: &Plan) -> bool {
+        let packings = plan.packings();
+        self.parts.len() == packings.len()
+            && self.parts.iter().zip(packings).all(|(part, wanted)| part.packing == *wanted)
+            && same_weights(&self.spec, &plan.spec)
+    }
+}
+
+/// Whether both specifications have the same groups, the same paths with kernels of the same shapes, and biases or none.
+fn same_weights(a: &Spec, b: &Spec) -> bool {
+    let same_path = |path| a.has(path) == b.has(path) && a.weight_shape(path) == b.weight_shape(path);
+    Path::ALL.into_iter().all(same_path) && a.has_bias() == b.has_bias() && a.groups() == b.groups()
 }
 
 /// A layer bound to its tensors, ready to be recorded any number of times.

@@ -226,8 +226,14 @@ fn packed_weights_serve_other_sizes() {
             let [y_h, y_l] = ["y_h", "y_l"].map(|name| unwritten(context, &plan, name));
             let tensors = tensors(&[("x_h", &x_h), ("x_l", &x_l), ("y_h", &y_h), ("y_l", &y_l)]);
             let layer = match engine.bind(&plan, &packed, &tensors) {
-                Ok(layer) => layer,
-                Err(Error::Packing { .. }) if !all => continue,
+                Ok(layer) => {
+                    assert!(packed.fits(&plan));
+                    layer
+                }
+                Err(Error::Packing { .. }) if !all => {
+                    assert!(!packed.fits(&plan));
+                    continue;
+                }
                 Err(error) => panic!("{error}"),
             };
             context.run(&[&layer]).unwrap();
@@ -252,6 +258,7 @@ fn packed_weights_are_of_the_same_bias() {
         let (of_weights, other) = (plan(packed_bias), plan(!packed_bias));
         let host = HostWeights::new(of_weights.spec(), 5);
         let packed = engine.pack(&of_weights, &host.weights()).unwrap();
+        assert!(packed.fits(&of_weights) && !packed.fits(&other));
         let refused = engine.bind(&other, &packed, &Tensors::default());
         assert!(matches!(refused, Err(Error::Packing { .. })), "{refused:?}");
     }

@@ -57,7 +57,13 @@ fn path_of(spec: &Spec, path: Path, mut x: Tensor<4>, weight: Tensor<4>, bias: O
     }
     let [padding, dilation] = [spec.padding(), spec.dilation()].map(|axes| axes.map(|axis| axis as usize));
     let groups = spec.path_groups(path) as usize;
-    conv2d(x, weight, bias, ConvOptions::new([step; 2], padding, dilation, groups))
+    let y = conv2d(x, weight, bias, ConvOptions::new([step; 2], padding, dilation, groups));
+    match y.dims() {
+        // Burn 0.22.1 fuses an operator with a reduction, such as that of a loss, and then reads a convolution's output of one channel
+        // at wrong places, unless it was reshaped.
+        dims @ [_, 1, _, _] => y.flatten::<1>(0, 3).reshape(dims),
+        _ => y,
+    }
 }
 
 /// The means of 2x2 positions. At an odd edge that is rounded up, a mean is over the positions that exist.

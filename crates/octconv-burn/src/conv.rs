@@ -1,6 +1,7 @@
 //! The octave convolution as a module.
 
 use std::fmt;
+use std::sync::Arc;
 
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param};
@@ -115,8 +116,9 @@ impl OctConv2dConfig {
 /// On a device that is [accelerated](crate::accelerate), a forward pass runs octconv's kernels on Burn's own tensors, if they are
 /// f32 or f16 and autodiff is not on. Everywhere else it runs Burn's own operators. [`OctConv2d::acceleration`] tells which.
 ///
-/// The first accelerated pass reads the weights from the device and packs them, and so does the first for each other size of the
-/// input, and the first after parameters have changed. It also compiles kernels. The last four sizes are kept.
+/// The first accelerated pass reads the weights from the device and packs them, and so does the first after parameters have changed,
+/// or for a size whose kernels want them otherwise. The first for each size compiles kernels. The last 16 sizes are kept. If octconv
+/// refuses one, that is kept too, and Burn's operators run.
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct OctConv2d {
@@ -135,14 +137,14 @@ pub struct OctConv2d {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotAccelerated {
-    /// The input is on a device with autodiff.
-    #[error("the input is on a device with autodiff: use Module::valid and a device without")]
+    /// The input, or the residual, is on a device with autodiff.
+    #[error("the input, or the residual, is on a device with autodiff: use Module::valid and a device without")]
     Autodiff,
     /// The device is not accelerated.
     #[error("the device is not accelerated: call octconv_burn::accelerate")]
     Device,
-    /// A parameter is on another device, or has another type, than the input.
-    #[error("a parameter is on another device, or has another type, than the input")]
+    /// A parameter, or the residual, is on another device, or has another type, than the input.
+    #[error("a parameter, or the residual, is on another device, or has another type, than the input")]
     Parameters,
     /// octconv has no kernels for the type.
     #[error("the input is of type {0:?}: must be f32, or f16")]
@@ -256,8 +258,21 @@ impl OctConv2d {
     ///
     /// If the input does not fit the layer.
     pub fn acceleration(&self, input: &OctTensor) -> Result<String, NotAccelerated> {
+        self.acceleration_with(input, None)
+    }
+
+    pub(crate) fn acceleration_with(
+        &self,
+        input: &OctTensor,
+        residual: Option<&OctTensor>,
+    ) -> Result<String, NotAccelerated> {
         let (size, _) = self.check_input(input);
-        self.prepared(input, None, size).map(|layer| layer.plan().variant().to_string())
+        self.prepared(input, residual, size).map(|layer| layer.plan().variant().to_string())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn packed(&self) -> &Packed {
+        &self.packed
     }
 
     fn compose(&self, size: InputSize, shapes: &Shapes, input: OctTensor, residual: Option<OctTensor>) -> OctTensor {
@@ -348,7 +363,7 @@ impl OctConv2d {
         size: InputSize,
     ) -> Result<Prepared, NotAccelerated> {
         let (device, dtype) = (input.device(), input.dtype());
-        if device.is_autodiff() || residual.is_some_and(|residual| residual.device().is_autodiff()) {
+        if input.is_autodiff() || residual.is_some_and(OctTensor::is_autodiff) {
             return Err(NotAccelerated::Autodiff);
         }
         let accelerator = Accelerator::of(&device).ok_or(NotAccelerated::Device)?;
@@ -360,18 +375,28 @@ impl OctConv2d {
             DType::F16 => Precision::of(Dtype::F16),
             dtype => return Err(NotAccelerated::Dtype(dtype)),
         };
-        let key = Key { size, dtype, accelerator: accelerator.clone() };
-        self.packed.get(key, || {
-            let values = self.values();
-            if !values.are(&device, dtype) {
-                return Err(NotAccelerated::Parameters);
-            }
-            let engine = &accelerator.engine;
-            let plan = engine.plan(&self.spec, size, &Options { precision, ..Options::default() })?;
-            let weights = engine.pack(&plan, &values.read().borrow())?;
-            engine.compile(&plan)?;
-            Ok(Prepared::new(accelerator.clone(), plan, weights, dtype))
-        })
+        let key = Key { size, dtype, accelerator };
+        if let Some(answer) = self.packed.get(&key) {
+            return Ok(answer?);
+        }
+        let values = self.values();
+        if !values.are(&device, dtype) {
+            return Err(NotAccelerated::Parameters);
+        }
+        let answer = self.prepare(&key, precision, values);
+        Ok(self.packed.keep(key, answer)?)
+    }
+
+    fn prepare(&self, key: &Key, precision: Precision, values: Values) -> Result<Prepared, octconv::Error> {
+        let engine = &key.accelerator.engine;
+        let plan = engine.plan(&self.spec, key.size, &Options { precision, ..Options::default() })?;
+        // Before the weights are read, because it may fail, and reading them waits for the device.
+        engine.compile(&plan)?;
+        let weights = match self.packed.weights(key, &plan) {
+            Some(weights) => weights,
+            None => Arc::new(engine.pack(&plan, &values.read().borrow())?),
+        };
+        Ok(Prepared::new(key.accelerator.clone(), plan, weights, key.dtype, self.packed.last()))
     }
 }
 

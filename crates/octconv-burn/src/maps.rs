@@ -109,6 +109,11 @@ impl OctTensor {
         self.any().device()
     }
 
+    /// Whether a frequency takes part in autodiff. Burn's operators can make such a map of which the other does not.
+    pub(crate) fn is_autodiff(&self) -> bool {
+        [&self.high, &self.low].into_iter().flatten().any(|part| part.device().is_autodiff())
+    }
+
     /// The type of the elements.
     pub fn dtype(&self) -> DType {
         self.any().dtype()

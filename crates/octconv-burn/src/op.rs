@@ -3,7 +3,7 @@
 //! It is a backend extension: with Burn's operator fusion it runs when the fused stream comes to it, and without it at once.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension, tensor::FloatTensor};
 use burn::tensor::{DType, Shape, Tensor};
@@ -64,7 +64,7 @@ fn outputs(_input: &MapsMetadata, _residual: &MapsMetadata, layer: &Prepared) ->
 
 impl OctaveOps for CubeBackend {
     fn octave_layer(input: Maps<Self>, residual: Maps<Self>, layer: Prepared) -> Maps<Self> {
-        layer.0.run([input.high, input.low, residual.high, residual.low].map(Part::tensor))
+        layer.run([input.high, input.low, residual.high, residual.low].map(Part::tensor))
     }
 }
 
@@ -98,22 +98,25 @@ pub struct Prepared(Arc<Inner>);
 struct Inner {
     accelerator: Arc<Accelerator>,
     plan: Plan,
-    weights: PackedWeights,
+    weights: Arc<PackedWeights>,
     dtype: DType,
-    bound: Mutex<Vec<Bound>>,
+    last: LastBound,
 }
 
-/// The layer, bound to tensors in these places. The buffers are held, so that no other buffer has the same identity.
+/// The binding of a module's last pass, at whatever size. There is one alone, because it holds buffers of Burn's memory pool,
+/// which Burn could free otherwise.
+#[derive(Clone, Default)]
+pub(crate) struct LastBound(Arc<Mutex<Option<Bound>>>);
+
+/// A layer, bound to tensors in these places. The buffers are held, so that no other buffer has the same identity.
 struct Bound {
+    of: Weak<Inner>,
     places: Places,
     layer: Layer,
 }
 
 /// Buffer and offset of each tensor, by its name.
 type Places = Vec<(&'static str, wgpu::Buffer, u64)>;
-
-/// How many places of its tensors a layer remembers. Burn's memory gives them out in turn.
-const MOST_BOUND: usize = 4;
 
 impl fmt::Debug for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,12 +125,22 @@ impl fmt::Debug for Prepared {
 }
 
 impl Prepared {
-    pub(crate) fn new(accelerator: Arc<Accelerator>, plan: Plan, weights: PackedWeights, dtype: DType) -> Self {
-        Self(Arc::new(Inner { accelerator, plan, weights, dtype, bound: Mutex::default() }))
+    pub(crate) fn new(
+        accelerator: Arc<Accelerator>,
+        plan: Plan,
+        weights: Arc<PackedWeights>,
+        dtype: DType,
+        last: LastBound,
+    ) -> Self {
+        Self(Arc::new(Inner { accelerator, plan, weights, dtype, last }))
     }
 
     pub(crate) fn plan(&self) -> &Plan {
         &self.0.plan
+    }
+
+    pub(crate) fn weights(&self) -> &Arc<PackedWeights> {
+        &self.0.weights
     }
 }
 
@@ -157,7 +170,7 @@ impl Placed {
     }
 }
 
-impl Inner {
+impl Prepared {
     /// `reads` are X_H, X_L, and the residuals of Y_H and Y_L.
     fn run(&self, reads: [Option<CubeTensor>; 4]) -> Maps<CubeBackend> {
         let first = reads.iter().flatten().next().expect("a layer reads a map");
@@ -166,7 +179,7 @@ impl Inner {
 
         // What is read first: it is copied before the outputs take memory.
         let mut placed: Vec<Placed> = Vec::new();
-        let wanted = self.plan.tensors();
+        let wanted = self.0.plan.tensors();
         for tensor in wanted.iter().filter(|tensor| !tensor.written) {
             let read = reads.iter_mut().find(|(name, _)| *name == tensor.name);
             let read = read.and_then(|(_, read)| read.take()).expect("the caller has checked the inputs");
@@ -174,11 +187,11 @@ impl Inner {
         }
         for tensor in wanted.iter().filter(|tensor| tensor.written) {
             let (client, device) = (client.clone(), device.clone());
-            let output = empty_device_contiguous_dtype(client, device, shape(tensor.dims), self.dtype);
+            let output = empty_device_contiguous_dtype(client, device, shape(tensor.dims), self.0.dtype);
             placed.push(Placed::new(tensor.name, output, tensor.bytes));
         }
-        let scratch = (self.plan.scratch_bytes() > 0).then(|| {
-            let handle = client.empty(self.plan.scratch_bytes() as usize);
+        let scratch = (self.0.plan.scratch_bytes() > 0).then(|| {
+            let handle = client.empty(self.0.plan.scratch_bytes() as usize);
             Place::of(&client, handle).unwrap_or_else(|error| panic!("octave layer: Burn has no scratch: {error}"))
         });
         self.submit(&placed, scratch.as_ref());
@@ -193,7 +206,7 @@ impl Inner {
     /// The tensor, contiguous at a place that the device can bind, apart from `others`. It is copied only if it is not.
     fn readable(&self, name: &'static str, tensor: CubeTensor, bytes: u64, others: &[Placed]) -> Placed {
         let placed = Placed::new(name, into_contiguous(tensor), bytes);
-        let alignment = self.accelerator.engine.facts().limits.min_storage_buffer_offset_alignment;
+        let alignment = self.0.accelerator.engine.facts().limits.min_storage_buffer_offset_alignment;
         let Place { buffer, offset, .. } = &placed.place;
         let fits = offset.is_multiple_of(u64::from(alignment)) && offset + bytes <= buffer.size();
         if fits && !others.iter().any(|other| other.overlaps(&placed)) { placed } else { placed.copied() }
@@ -207,27 +220,23 @@ impl Inner {
             .map(|(name, place)| (name, place.buffer.clone(), place.offset))
             .collect();
         let layer = self.bound(places);
-        let device = self.accelerator.engine.device();
+        let device = self.0.accelerator.engine.device();
         let mut encoder =
             device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("octave layer") });
         layer.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
-        self.accelerator.queue.submit([encoder.finish()]);
+        self.0.accelerator.queue.submit([encoder.finish()]);
     }
 
-    /// The layer bound to these places: one that it remembers, or a new one.
+    /// The layer bound to these places: that of the last pass, if it is the same.
     fn bound(&self, places: Places) -> Layer {
-        let mut bound = self.bound.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(index) = bound.iter().position(|bound| bound.places == places) {
-            // The last one is that which was used last.
-            bound[index..].rotate_left(1);
-        } else {
-            if bound.len() == MOST_BOUND {
-                bound.remove(0);
-            }
-            let layer = self.bind(&places).unwrap_or_else(|error| panic!("octave layer: {error}"));
-            bound.push(Bound { places, layer });
+        let mut last = self.0.last.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let is_same = |bound: &&Bound| bound.of.as_ptr() == Arc::as_ptr(&self.0) && bound.places == places;
+        if let Some(bound) = last.as_ref().filter(is_same) {
+            return bound.layer.clone();
         }
-        bound.last().map(|bound| bound.layer.clone()).expect("one was moved there or pushed")
+        let layer = self.bind(&places).unwrap_or_else(|error| panic!("octave layer: {error}"));
+        *last = Some(Bound { of: Arc::downgrade(&self.0), places, layer: layer.clone() });
+        layer
     }
 
     fn bind(&self, places: &Places) -> Result<Layer, octconv::Error> {
@@ -239,7 +248,7 @@ impl Inner {
                 name => tensors.set(name, binding)?,
             }
         }
-        self.accelerator.engine.bind(&self.plan, &self.weights, &tensors)
+        self.0.accelerator.engine.bind(&self.0.plan, &self.0.weights, &tensors)
     }
 }
 

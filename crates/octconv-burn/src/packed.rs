@@ -1,21 +1,27 @@
 //! What a module keeps for its accelerated forward passes.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use burn::module::{Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor};
 use burn::tensor::{DType, Device};
-use octconv::InputSize;
+use octconv::{InputSize, PackedWeights, Plan};
 
 use crate::accelerator::Accelerator;
-use crate::op::Prepared;
+use crate::op::{LastBound, Prepared};
 
-/// Prepared layers of a module, by size, type and device of the input.
+/// Prepared layers of a module, by size, type and device of the input. Why octconv refuses one is kept too, so that no other pass
+/// tries it again.
 ///
 /// It is a module without parameters, so that it sees everything that changes a module's parameters: each of these gives the module
 /// an empty one. Weights that are stale cannot be kept. Clones share what they keep, because their parameters are equal.
 #[derive(Clone, Default)]
-pub(crate) struct Packed(Arc<Mutex<Vec<(Key, Prepared)>>>);
+pub(crate) struct Packed {
+    kept: Arc<Mutex<Vec<(Key, Answer)>>>,
+    last: LastBound,
+}
+
+type Answer = Result<Prepared, octconv::Error>;
 
 /// What a prepared layer is for.
 #[derive(Clone)]
@@ -31,25 +37,47 @@ impl PartialEq for Key {
     }
 }
 
-/// Each has weights of its own on the device.
-const MOST_SIZES: usize = 4;
+/// Most share their weights on the device.
+const MOST_SIZES: usize = 16;
 
 impl Packed {
-    /// The layer for this key. `prepare` makes it if it is not there.
-    pub(crate) fn get<E>(&self, key: Key, prepare: impl FnOnce() -> Result<Prepared, E>) -> Result<Prepared, E> {
-        let mut kept = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        match kept.iter().position(|(of, _)| *of == key) {
-            // The last one is that which was used last.
-            Some(index) => kept[index..].rotate_left(1),
-            None => {
-                let prepared = prepare()?;
-                if kept.len() == MOST_SIZES {
-                    kept.remove(0);
-                }
-                kept.push((key, prepared));
-            }
+    /// What is kept for this key.
+    pub(crate) fn get(&self, key: &Key) -> Option<Answer> {
+        let mut kept = self.kept();
+        let index = kept.iter().position(|(of, _)| of == key)?;
+        // The last one is that which was used last.
+        kept[index..].rotate_left(1);
+        kept.last().map(|(_, answer)| answer.clone())
+    }
+
+    /// Keeps an answer, unless another thread was faster. Returns what is kept.
+    pub(crate) fn keep(&self, key: Key, answer: Answer) -> Answer {
+        let mut kept = self.kept();
+        if let Some((_, other)) = kept.iter().find(|(of, _)| *of == key) {
+            return other.clone();
         }
-        Ok(kept.last().map(|(_, prepared)| prepared.clone()).expect("one was moved there or pushed"))
+        if kept.len() == MOST_SIZES {
+            drop(kept.remove(0));
+        }
+        kept.push((key, answer.clone()));
+        answer
+    }
+
+    /// Weights that were packed for another size, if they fit this plan.
+    pub(crate) fn weights(&self, key: &Key, plan: &Plan) -> Option<Arc<PackedWeights>> {
+        let kept = self.kept();
+        let like = |of: &Key| of.dtype == key.dtype && Arc::ptr_eq(&of.accelerator, &key.accelerator);
+        let layers = kept.iter().filter(|(of, _)| like(of)).filter_map(|(_, answer)| answer.as_ref().ok());
+        layers.map(Prepared::weights).find(|weights| weights.fits(plan)).cloned()
+    }
+
+    /// The binding of the module's last pass.
+    pub(crate) fn last(&self) -> LastBound {
+        self.last.clone()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<(Key, Answer)>> {
+        self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -98,3 +126,58 @@ impl ModuleDisplayDefault for Packed {
 }
 
 impl ModuleDisplay for Packed {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NotAccelerated, OctConv2d, OctConv2dConfig, OctTensor};
+    use burn::tensor::{DeviceKind, Distribution, Tensor};
+
+    fn layer(device: &Device) -> OctConv2d {
+        OctConv2dConfig::new([8, 8], [0.5, 0.5], [3, 3]).init(device)
+    }
+
+    fn input(h: usize, w: usize, device: &Device) -> OctTensor {
+        let part = |h, w| Tensor::<4>::random([1, 4, h, w], Distribution::Default, device);
+        OctTensor::new(part(h, w), part(h.div_ceil(2), w.div_ceil(2)))
+    }
+
+    /// A tensor of one element that looks as large as no binding may be.
+    fn huge(device: &Device) -> OctTensor {
+        let part = |n: usize| Tensor::<4>::zeros([1, 1, 1, 1], device).expand([1, 4, n, n]);
+        OctTensor::new(part(60_000), part(30_000))
+    }
+
+    #[test]
+    fn keeps_answers_and_shares_weights() {
+        let device = crate::init(DeviceKind::DefaultDevice).unwrap();
+        let layer = layer(&device);
+        let packed = layer.packed();
+        let sizes: Vec<_> = (4..4 + MOST_SIZES).collect();
+        for &h in &sizes {
+            layer.acceleration(&input(h, 6, &device)).unwrap();
+        }
+        let kept: Vec<_> = packed.kept().iter().map(|(_, answer)| answer.clone().unwrap()).collect();
+        assert_eq!(kept.iter().map(|layer| layer.plan().size().h as usize).collect::<Vec<_>>(), sizes);
+        // Each has the first weights that fit, and not all have their own.
+        let mut distinct = 0;
+        for (index, layer) in kept.iter().enumerate() {
+            let first = kept.iter().position(|other| other.weights().fits(layer.plan())).unwrap();
+            assert!(Arc::ptr_eq(kept[first].weights(), layer.weights()), "{layer:?}");
+            distinct += usize::from(first == index);
+        }
+        assert!(distinct <= 4, "{distinct} of {MOST_SIZES}");
+
+        // One more: the first goes.
+        let refused = layer.acceleration(&huge(&device)).unwrap_err();
+        assert!(matches!(refused, NotAccelerated::Refused(_)), "{refused}");
+        assert_eq!(packed.kept().len(), MOST_SIZES);
+        assert!(packed.kept().last().is_some_and(|(_, answer)| answer.is_err()));
+        let again = layer.acceleration(&huge(&device)).unwrap_err();
+        assert_eq!(again.to_string(), refused.to_string());
+        assert_eq!(packed.kept().iter().filter(|(_, answer)| answer.is_err()).count(), 1);
+        // What changes parameters forgets all of it.
+        assert!(layer.clone().fork(&device).packed().kept().is_empty());
+        assert_eq!(packed.kept().len(), MOST_SIZES);
+    }
+}

@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::PaddingConfig2d;
 use burn::store::ModuleRecord;
 use burn::tensor::{DType, Tensor};
-use common::{assert_close, device, random, random_map, values};
+use common::{assert_close, device, difference, random, random_map, values};
 use octconv_burn::octconv::{Activation, Downsample, Frequency, Path, Rounding, Spec};
 use octconv_burn::{NotAccelerated, OctConv2d, OctConv2dConfig, OctTensor};
 
@@ -237,14 +237,54 @@ fn says_why_not() {
     let autodiff = device().autodiff();
     assert!(matches!(why(&autodiff, &x(&autodiff)), NotAccelerated::Autodiff));
     assert!(matches!(why(&autodiff, &x(&device())), NotAccelerated::Parameters));
-    let bf16 = x(&flex).map(|x| x.cast(DType::BF16));
-    assert!(matches!(why(&flex, &bf16), NotAccelerated::Device));
+    // A type that Burn has, and octconv has no kernels for.
+    let bf16 = |h| Tensor::<4>::empty([1, 4, h, h], (&device(), DType::BF16));
+    assert!(matches!(why(&device(), &OctTensor::new(bf16(8), bf16(4))), NotAccelerated::Dtype(DType::BF16)));
+    // One element that looks as large as no binding may be.
+    let huge = |n| random([1, 1, 1, 1], &device()).expand([1, 4, n, n]);
+    let refused = why(&device(), &OctTensor::new(huge(60_000), huge(30_000)));
+    assert!(matches!(refused, NotAccelerated::Refused(_)), "{refused}");
+}
+
+/// The gradients of the tracked ones of high and low, for the sum of a layer's output.
+fn gradients(layer: &OctConv2d, x: &OctTensor, tracked: [bool; 2]) -> [Option<Vec<f32>>; 2] {
+    let [high, low] = [x.high(), x.low()].map(|part| part.unwrap().clone());
+    let track = |part: Tensor<4>, tracked| if tracked { part.autodiff().require_grad() } else { part };
+    let x = OctTensor::new(track(high, tracked[0]), track(low, tracked[1]));
+    assert!(matches!(layer.acceleration(&x), Err(NotAccelerated::Autodiff)), "{tracked:?}");
+    let (y_h, y_l) = layer.forward(x.clone()).into_parts();
+    let gradients = (y_h.unwrap().sum() + y_l.unwrap().sum()).backward();
+    let of =
+        |part: Option<&Tensor<4>>, tracked: bool| tracked.then(|| values(&part.unwrap().grad(&gradients).unwrap()));
+    [of(x.high(), tracked[0]), of(x.low(), tracked[1])]
+}
+
+#[test]
+fn one_frequency_may_be_tracked() {
+    let layer = OctConv2dConfig::new([8, 8], [0.5, 0.5], [3, 3]).init(&device());
+    let x = input(&layer, 1, [8, 6]);
+    let both = gradients(&layer, &x, [true, true]);
+    for (index, tracked) in [[true, false], [false, true]].into_iter().enumerate() {
+        let one = gradients(&layer, &x, tracked);
+        let [found, wanted] = [&one, &both].map(|gradients| gradients[index].as_ref().unwrap());
+        assert!(difference(found, wanted) < CLOSE, "{tracked:?}");
+    }
+
+    // And of a residual, whose map the input's kernels would read.
+    let spec = Spec::builder(8, 8).alpha(0.5, 0.5).kernel([3, 3]).same_padding().residual(true, true).build().unwrap();
+    let layer = OctConv2d::of_spec(spec, &OctConv2dConfig::new([1, 1], [0.0, 0.0], [1, 1]).initializer, &device());
+    let low = x.low().unwrap().clone().autodiff().require_grad();
+    let residual = OctTensor::new(x.high().unwrap().clone(), low.clone());
+    let (_, y_l) = layer.forward_with(x, Some(residual)).into_parts();
+    let gradient = values(&low.grad(&y_l.unwrap().sum().backward()).unwrap());
+    assert!(gradient.iter().all(|gradient| *gradient == 1.0), "{gradient:?}");
 }
 
 #[test]
 fn half_precision() {
-    if !device().supports_dtype(DType::F16) {
-        println!("not run here: the device has no f16");
+    let has_f16 = device().supports_dtype(DType::F16);
+    common::report(has_f16, "f16");
+    if !has_f16 {
         return;
     }
     struct ToF16;

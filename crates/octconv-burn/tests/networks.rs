@@ -12,9 +12,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use common::{device, difference, values};
 use octconv_burn::octconv;
 use octconv_burn::octconv::network::zoo::{self, Settings};
-use octconv_burn::octconv::network::{Checkpoint, Graph, Network, random_input};
+use octconv_burn::octconv::network::{Checkpoint, Graph, Network, Op, random_input};
 use octconv_burn::octconv::{InputSize, reference};
-use octconv_burn::{NetworkError, OctNetwork, Value};
+use octconv_burn::{NetworkError, NotAccelerated, OctNetwork, Value};
+use serde_json::json;
 
 fn network(name: &str, alpha: f64) -> Network {
     zoo::build(name, &Settings { alpha, ..Settings::default() }).unwrap()
@@ -51,13 +52,85 @@ impl Case {
     }
 }
 
-/// On the device and folded.
+/// On the device and folded, each convolution by octconv's kernels.
 #[track_caller]
 fn computes_what_the_reference_does(name: &str, alpha: f64, size: [u32; 3]) {
     let case = Case::new(network(name, alpha), size);
     let module = case.module(&device());
-    case.check("on the device", &module, &device());
-    case.check("folded", &module.folded(&device()).unwrap(), &device());
+    let input = Tensor::from_data(case.input.clone(), &device());
+    for (what, module) in [("on the device", &module), ("folded", &module.folded(&device()).unwrap())] {
+        case.check(what, module, &device());
+        let convolutions = module.network().nodes.iter().filter(|node| matches!(node.op, Op::Conv(_)));
+        let found = module.acceleration(&input);
+        assert!(found.iter().map(|(node, _)| node).eq(convolutions.map(|node| &node.name)), "{found:?}");
+        for (node, variant) in found {
+            variant.unwrap_or_else(|error| panic!("{name} {what}: {node}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn a_network_says_why_not() {
+    let network = network("cifar-resnet20", 0.5);
+    let flex = Device::flex();
+    let found = OctNetwork::new(&network, &flex).unwrap().acceleration(&Tensor::zeros([1, 3, 16, 16], &flex));
+    assert_eq!(found.len(), network.nodes.iter().filter(|node| matches!(node.op, Op::Conv(_))).count());
+    assert!(found.iter().all(|(_, why)| matches!(why, Err(NotAccelerated::Device))), "{found:?}");
+}
+
+/// A convolution into both frequencies, a pool with these fields, and a convolution out of both.
+fn pooled(pool: serde_json::Value) -> Network {
+    let mut pool = pool;
+    for (name, value) in [("name", "pool"), ("op", "pool"), ("input", "split")] {
+        pool[name] = value.into();
+    }
+    let network = json!({
+        "name": format!("pool {pool}"),
+        "input": { "channels": 3 },
+        "nodes": [
+            { "name": "split", "op": "conv", "input": "input", "channels": 8, "alpha": 0.5, "kernel": [3, 3], "padding": [1, 1] },
+            pool,
+            { "name": "join", "op": "conv", "input": "pool", "channels": 4, "alpha": 0.0, "kernel": [1, 1] },
+        ],
+        "output": "join"
+    });
+    serde_json::from_value(network).unwrap()
+}
+
+#[test]
+fn pools_compute_what_the_reference_does() {
+    let mut cases = Vec::new();
+    for mean in [
+        json!({ "kind": "average", "count_include_pad": true }),
+        json!({ "kind": "average" }),
+        json!({ "kind": "max" }),
+    ] {
+        for pool in [
+            json!({ "kernel": [2, 2], "stride": [2, 2] }),
+            json!({ "kernel": [3, 3], "stride": [2, 2], "padding": [1, 1] }),
+            json!({ "kernel": [3, 2], "stride": [2, 3], "padding": [[2, 1], [0, 1]] }),
+            json!({ "kernel": [3, 3], "stride": [1, 1], "padding": [[0, 2], [1, 1]] }),
+        ] {
+            for ceil in [false, true] {
+                let mut fields = mean.clone();
+                fields["ceil_mode"] = ceil.into();
+                fields.as_object_mut().unwrap().extend(pool.as_object().unwrap().clone());
+                cases.push(pooled(fields));
+            }
+        }
+    }
+    for network in cases {
+        for [h, w] in [[6, 6], [7, 9]] {
+            let case = Case::new(network.clone(), [2, h, w]);
+            for device in [Device::flex(), device()] {
+                let module = case.module(&device);
+                let x = Tensor::from_data(case.input.clone(), &device);
+                let Value::Map(answer) = module.forward_to(x, "join") else { panic!("the answer is a map") };
+                let difference = difference(&values(&answer.into_plain()), &case.answer);
+                assert!(difference < 1e-5, "{} at {h}x{w} on {device:?} differs by {difference}", network.name);
+            }
+        }
+    }
 }
 
 #[test]

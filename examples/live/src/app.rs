@@ -7,7 +7,7 @@ use eframe::egui_wgpu::{self, CallbackResources, CallbackTrait, RenderState, Scr
 use eframe::wgpu;
 use octconv::{AdapterFacts, Engine, EngineOptions, Marks};
 
-use crate::filter::{CHANNELS, Filter, Result, SIZE};
+use crate::filter::{self, CHANNELS, Filter, Result, SIZE};
 use crate::profiler::{Profiler, features};
 use crate::scene::Scene;
 
@@ -62,7 +62,7 @@ impl App {
             renderer.write().register_native_texture(device, &view, wgpu::FilterMode::Linear)
         });
         let low = CHANNELS / 2;
-        let plain_macs = Filter::new(&engine, 0.0, &textures[0], &textures[1])?.macs()?;
+        let plain_macs = filter::plain_macs()?;
         let filter = Filter::new(&engine, share(low), &textures[0], &textures[1])?;
         let profiler = Profiler::new(device, queue, filter.nodes() as u32);
         let work = Work { scene: Scene::new(device, &textures[0]), filter, profiler, problem: None };
@@ -106,7 +106,10 @@ impl App {
         }
         let [before, after] = &self.textures;
         match Filter::new(&self.engine, share(self.low), before, after) {
-            Ok(filter) => self.with_work(|work| work.filter = filter),
+            Ok(filter) => {
+                self.with_work(|work| work.filter = filter);
+                self.problem = None;
+            }
             Err(error) => self.problem = Some(error.to_string()),
         }
         self.compiled = self.low;
@@ -198,9 +201,7 @@ impl CallbackTrait for Frame {
     ) -> Vec<wgpu::CommandBuffer> {
         let mut work = self.work.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         work.scene.set_time(queue, self.seconds);
-        if let Err(error) = work.record(encoder) {
-            work.problem = Some(error.to_string());
-        }
+        work.problem = work.record(encoder).err().map(|error| error.to_string());
         Vec::new()
     }
 

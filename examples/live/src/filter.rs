@@ -26,7 +26,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The filter with this share of low-frequency channels: a whole number of [`CHANNELS`]. `from` and `to`: rgba8unorm.
+    /// The filter with this share of low-frequency channels: a whole number of `CHANNELS`. `from` and `to`: rgba8unorm.
     pub fn new(engine: &Engine, alpha: f64, from: &wgpu::Texture, to: &wgpu::Texture) -> Result<Self> {
         let graph = Graph::new(&description(alpha)?)?;
         let checkpoint = weights(&graph);
@@ -66,6 +66,11 @@ impl Filter {
     pub fn model(&self) -> &Model {
         &self.model
     }
+}
+
+/// Multiply-adds of a frame without octaves.
+pub fn plain_macs() -> Result<u64> {
+    Ok(Graph::new(&description(0.0)?)?.cost(InputSize::image(1, SIZE.h, SIZE.w))?.macs)
 }
 
 const NO_IMAGE: &str = "the filter takes or gives no image";

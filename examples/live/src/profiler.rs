@@ -1,7 +1,6 @@
 //! The application's profiler: how long each part of a frame takes on the device's clock.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 
 use eframe::wgpu;
 
@@ -12,12 +11,17 @@ pub struct Profiler {
     host: wgpu::Buffer,
     /// Nanoseconds of a tick.
     period: f32,
-    /// The parts whose times are on their way to the host.
-    awaited: Vec<String>,
-    /// Whether the host's buffer can be read.
-    mapped: Arc<AtomicBool>,
+    /// What is on its way to the host.
+    awaited: Option<Awaited>,
     /// Names and milliseconds.
     times: Vec<(String, f64)>,
+}
+
+/// The times of a frame that the host has not read yet.
+struct Awaited {
+    parts: Vec<String>,
+    /// Says when the host's buffer can be read. Its sender is gone if the frame was never submitted.
+    mapped: Receiver<Result<(), wgpu::BufferAsyncError>>,
 }
 
 impl Profiler {
@@ -40,8 +44,7 @@ impl Profiler {
             resolved: buffer("timestamps", wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
             host: buffer("timestamps of the host", wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
             period: queue.get_timestamp_period(),
-            awaited: Vec::new(),
-            mapped: Arc::default(),
+            awaited: None,
             times: Vec::new(),
         })
     }
@@ -53,32 +56,41 @@ impl Profiler {
 
     /// Call when the parts of a frame are recorded. A frame whose times the host has not read yet is the last that counts.
     pub fn resolve(&mut self, encoder: &mut wgpu::CommandEncoder, parts: &[&str]) {
-        if !self.awaited.is_empty() || parts.is_empty() {
+        if self.awaited.is_some() || parts.is_empty() {
             return;
         }
         encoder.resolve_query_set(&self.queries, 0..2 * parts.len() as u32, &self.resolved, 0);
         encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.host, 0, self.host.size());
-        self.awaited = parts.iter().map(|part| (*part).to_owned()).collect();
-        let mapped = self.mapped.clone();
-        encoder.map_buffer_on_submit(&self.host, wgpu::MapMode::Read, .., move |result| {
-            mapped.store(result.is_ok(), Ordering::Release);
-        });
+        let (sender, mapped) = mpsc::channel();
+        self.awaited = Some(Awaited { parts: parts.iter().map(|part| (*part).to_owned()).collect(), mapped });
+        // Nobody may wait for it any more.
+        encoder.map_buffer_on_submit(&self.host, wgpu::MapMode::Read, .., move |result| drop(sender.send(result)));
     }
 
     /// Names and milliseconds of the last frame that the host has.
     pub fn times(&mut self) -> &[(String, f64)] {
-        if self.mapped.swap(false, Ordering::Acquire) {
-            let ticks: Vec<u64> = match self.host.get_mapped_range(..) {
-                Ok(bytes) => {
-                    bytes.chunks_exact(8).map(|tick| u64::from_le_bytes(tick.try_into().unwrap_or_default())).collect()
-                }
-                Err(_) => Vec::new(),
-            };
-            self.host.unmap();
-            let ms = |span: &[u64]| f64::from(self.period) * span[1].saturating_sub(span[0]) as f64 / 1e6;
-            self.times = self.awaited.drain(..).zip(ticks.chunks_exact(2).map(ms)).collect();
+        if let Some(awaited) = self.awaited.take() {
+            match awaited.mapped.try_recv() {
+                Ok(Ok(())) => self.times = self.read(awaited.parts),
+                Err(TryRecvError::Empty) => self.awaited = Some(awaited),
+                // egui drops a frame if the window has nothing to draw it to. The next one is timed again.
+                Ok(Err(_)) | Err(TryRecvError::Disconnected) => {}
+            }
         }
         &self.times
+    }
+
+    /// The times in the host's buffer.
+    fn read(&self, parts: Vec<String>) -> Vec<(String, f64)> {
+        let ticks: Vec<u64> = match self.host.get_mapped_range(..) {
+            Ok(bytes) => {
+                bytes.chunks_exact(8).map(|tick| u64::from_le_bytes(tick.try_into().unwrap_or_default())).collect()
+            }
+            Err(_) => Vec::new(),
+        };
+        self.host.unmap();
+        let ms = |span: &[u64]| f64::from(self.period) * span[1].saturating_sub(span[0]) as f64 / 1e6;
+        parts.into_iter().zip(ticks.chunks_exact(2).map(ms)).collect()
     }
 }
 

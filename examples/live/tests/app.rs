@@ -2,7 +2,7 @@
 //! compared with octconv's reference.
 
 use eframe::egui::accesskit::Role;
-use eframe::egui_wgpu::{RenderState, RendererOptions, WgpuSetup};
+use eframe::egui_wgpu::{RenderState, RendererOptions, ScreenDescriptor, WgpuSetup};
 use eframe::wgpu;
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
@@ -44,6 +44,16 @@ fn frames(device: &RenderState, harness: &mut Harness<'_, App>, count: usize) ->
         window = harness.render().expect("the window cannot be drawn");
     }
     window
+}
+
+/// Records a frame that is never submitted, as egui does if the window has nothing to draw it to.
+fn drop_frame(device: &RenderState, harness: &mut Harness<'_, App>) {
+    harness.step();
+    let shapes = harness.ctx.tessellate(harness.output().shapes.clone(), 1.0);
+    let screen = ScreenDescriptor { size_in_pixels: [1000, 560], pixels_per_point: 1.0 };
+    let mut encoder = device.device.create_command_encoder(&Default::default());
+    device.renderer.write().update_buffers(&device.device, &device.queue, &mut encoder, &shapes, &screen);
+    device.queue.submit([]);
 }
 
 /// The texels of a texture, row by row.
@@ -140,4 +150,15 @@ fn the_picture_moves_only_if_it_shall() {
     harness.get_by_label("move").click();
     let (a, b) = (first(&mut harness), first(&mut harness));
     assert!(a == b);
+}
+
+#[test]
+fn a_frame_that_is_dropped_does_not_stop_the_times() {
+    let device = device();
+    let mut harness = harness(&device);
+    drop_frame(&device, &mut harness);
+    assert_eq!(harness.state().times(), []);
+    frames(&device, &mut harness, 2);
+    let timestamps = device.device.features().contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
+    assert_eq!(harness.state().times().is_empty(), !timestamps);
 }

@@ -14,6 +14,8 @@ use octconv::network::{Checkpoint, INPUT, Network};
 pub(crate) use self::checkpoint::loaded;
 use self::description::Description;
 use self::parts::Part;
+use self::run::Observer;
+use crate::conv::NotAccelerated;
 use crate::maps::OctTensor;
 
 /// Why a network cannot be a module, or a checkpoint not its parameters.
@@ -64,7 +66,8 @@ impl OctNetwork {
     ///
     /// # Errors
     ///
-    /// If octconv refuses the description, or if a node is for video, an attention or an upsampling.
+    /// If octconv refuses the description, or if a node has a time axis, is an attention or an upsampling, or has a batch norm while
+    /// the network's `norm_eps` is 0.
     pub fn new(network: &Network, device: &Device) -> Result<Self, NetworkError> {
         let description = Description::new(network)?;
         let parts = parts::build(&description, device);
@@ -100,8 +103,7 @@ impl OctNetwork {
     ///
     /// # Panics
     ///
-    /// If the input has another number of channels or is too small, or if the answer of the network is a map: see
-    /// [`OctNetwork::forward_to`].
+    /// Those of [`OctNetwork::forward_to`], and if the answer of the network is a map.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<2> {
         match self.forward_to(input, &self.network().output) {
             Value::Vector(answer) => answer,
@@ -113,11 +115,30 @@ impl OctNetwork {
     ///
     /// # Panics
     ///
-    /// If the input has another number of channels or is too small, or if there is no such node.
+    /// If there is no such node, or octconv refuses the shape of the input: one with no samples, with another number of channels, or
+    /// too small or too large for a node. Also if the input is on another device than the parameters, or has another type.
     pub fn forward_to(&self, input: Tensor<4>, node: &str) -> Value {
+        self.observed(input, node, &mut |_, _, _, _| {})
+    }
+
+    /// Whether a forward pass of this input would run octconv's kernels: the name of each convolution's node with the variant, or why
+    /// Burn's operators would run. It computes the answer, because a convolution's input is the value of other nodes.
+    ///
+    /// # Panics
+    ///
+    /// Those of [`OctNetwork::forward_to`], for the network's answer.
+    pub fn acceleration(&self, input: &Tensor<4>) -> Vec<(String, Result<String, NotAccelerated>)> {
+        let mut found = Vec::new();
+        self.observed(input.clone(), &self.network().output, &mut |name, conv, input, residual| {
+            found.push((name.to_owned(), conv.acceleration_with(input, residual)));
+        });
+        found
+    }
+
+    fn observed(&self, input: Tensor<4>, node: &str, observe: &mut Observer<'_>) -> Value {
         let index = self.network().nodes.iter().position(|other| other.name == node);
         let index = index.filter(|_| node != INPUT);
-        self.run(input, index.unwrap_or_else(|| panic!("OctNetwork: there is no node {node}")))
+        self.run(input, index.unwrap_or_else(|| panic!("OctNetwork: there is no node {node}")), observe)
     }
 }
 

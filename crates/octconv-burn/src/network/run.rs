@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::{relu, sigmoid, softmax};
 use burn::tensor::module::{avg_pool2d, max_pool2d};
-use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
+use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions, PadMode};
 use octconv::Rounding;
 use octconv::network::PoolKind;
 
@@ -11,16 +11,19 @@ use super::description::{Task, Window};
 use super::parts::Part;
 use super::{OctNetwork, Value};
 use crate::composed::{activate, finish};
+use crate::conv::OctConv2d;
 use crate::maps::OctTensor;
 
 impl OctNetwork {
-    /// The value of the node with this number. Nodes behind it are not run, and a value is dropped after its last reader.
-    pub(super) fn run(&self, input: Tensor<4>, to: usize) -> Value {
+    /// The value of the node with this number. Nodes behind it are not run, and a value is dropped after its last reader. `observe`
+    /// sees each convolution and what it reads.
+    pub(super) fn run(&self, input: Tensor<4>, to: usize, observe: &mut Observer<'_>) -> Value {
         let mut values: Vec<Option<Value>> = vec![None; to + 2];
         values[0] = Some(Value::Map(OctTensor::plain(input)));
         for index in 0..=to {
             let node = &self.network().nodes[index];
-            let value = Run { network: self, name: &node.name, values: &values }.task(&self.description.nodes[index]);
+            let run = Run { network: self, name: &node.name, values: &values };
+            let value = run.task(&self.description.nodes[index], observe);
             values[index + 1] = Some(value);
             for (value, _) in values[..=to].iter_mut().zip(&self.description.last_readers).filter(|(_, r)| **r == index)
             {
@@ -30,6 +33,9 @@ impl OctNetwork {
         values.pop().flatten().expect("the last value has been computed")
     }
 }
+
+/// Sees the name of a convolution's node, the convolution, its input, and the residual that it adds.
+pub(super) type Observer<'a> = dyn FnMut(&str, &OctConv2d, &OctTensor, Option<&OctTensor>) + 'a;
 
 /// A node, and the values that it may read.
 struct Run<'a> {
@@ -80,18 +86,19 @@ impl Run<'_> {
         }
     }
 
-    fn task(&self, task: &Task) -> Value {
+    fn task(&self, task: &Task, observe: &mut Observer<'_>) -> Value {
         let map = Value::Map;
         match task {
             Task::Conv { input, residual, norm, activation, .. } => {
-                let residual = residual.map(|id| self.map(id));
+                let (x, residual) = (self.map(*input), residual.map(|id| self.map(id)));
                 let Some(Part::Conv(conv)) = self.part("") else {
                     panic!("OctNetwork: {} has no convolution", self.name)
                 };
+                observe(self.name, conv, &x, residual.as_ref().filter(|_| !norm));
                 if !norm {
-                    return map(conv.forward_with(self.map(*input), residual));
+                    return map(conv.forward_with(x, residual));
                 }
-                let normed = self.norm(conv.forward(self.map(*input)));
+                let normed = self.norm(conv.forward(x));
                 map(both(normed, residual, |y, residual| finish(y, residual, *activation)))
             }
             Task::Pool { input, pool: window } => map(pool(self.map(*input), window, self.network.network().rounding)),
@@ -203,24 +210,32 @@ impl Window {
     }
 
     /// Pools a map into so many rows and columns.
-    fn pool(&self, x: Tensor<4>, to: [usize; 2]) -> Tensor<4> {
+    fn pool(&self, mut x: Tensor<4>, to: [usize; 2]) -> Tensor<4> {
         let [n, c, h, w] = x.dims();
-        let padding: [(usize, usize); 2] = std::array::from_fn(|axis| {
-            let before = self.padding[axis].before as usize;
-            let reach = (to[axis] - 1) * self.stride[axis] + self.kernel[axis];
-            (before, reach.saturating_sub(before + [h, w][axis]))
+        let before = self.padding.map(|ends| ends.before as usize);
+        let declared = self.padding.map(|ends| ends.behind as usize);
+        // How far the windows reach behind the map.
+        let reached: [usize; 2] = std::array::from_fn(|axis| {
+            let end = (to[axis] - 1) * self.stride[axis] + self.kernel[axis];
+            end.saturating_sub(before[axis] + [h, w][axis])
         });
-        let declared = self.padding.map(|ends| (ends.before as usize, ends.behind as usize));
+        // As declared, even if no window reaches it: Burn copies the map unless the padding is the same at both ends.
+        let mut padding = [0, 1].map(|axis| (before[axis], declared[axis].max(reached[axis])));
+        let mut counts_padding = self.counts_padding;
+        if counts_padding && (0..2).any(|axis| reached[axis] > declared[axis]) {
+            // The padding counts, and what lies behind it does not.
+            x = x.pad([0, 1].map(|axis| (before[axis], declared[axis])), PadMode::Constant(0.0));
+            padding = [0, 1].map(|axis| (0, reached[axis].saturating_sub(declared[axis])));
+            counts_padding = false;
+        }
         let y = match self.kind {
             PoolKind::Max => {
                 let options = MaxPoolOptions::new(self.kernel).with_stride(self.stride);
                 max_pool2d(x, options.with_padding_pairs(padding))
             }
             PoolKind::Average => {
-                let within = padding.iter().zip(declared).all(|(needed, (_, behind))| needed.1 <= behind);
-                assert!(!self.counts_padding || within, "OctNetwork: a mean counts positions behind the padding");
                 let options = AvgPoolOptions::new(self.kernel).with_stride(self.stride);
-                avg_pool2d(x, options.with_padding_pairs(padding).with_count_include_pad(self.counts_padding))
+                avg_pool2d(x, options.with_padding_pairs(padding).with_count_include_pad(counts_padding))
             }
             other => panic!("OctNetwork: no operator for the pool {other:?}"),
         };

@@ -1,6 +1,8 @@
 //! What the tests share.
 #![allow(dead_code, reason = "each program uses some of it")]
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::sync::LazyLock;
 
 use burn::tensor::{Device, DeviceKind, Distribution, Tensor};
@@ -12,6 +14,15 @@ static DEVICE: LazyLock<Device> =
 /// The accelerated device, which all tests of a program share.
 pub fn device() -> Device {
     DEVICE.clone()
+}
+
+/// Says in the file `OCTCONV_TEST_REPORT` whether a test could run that needs a feature of the device. Fails if it could not and
+/// must: with `OCTCONV_REQUIRE_F16`, on a device that has everything.
+pub fn report(ran: bool, feature: &str) {
+    assert!(ran || std::env::var_os("OCTCONV_REQUIRE_F16").is_none(), "the device has no {feature}");
+    let Some(path) = std::env::var_os("OCTCONV_TEST_REPORT") else { return };
+    let mut file = OpenOptions::new().append(true).create(true).open(path).expect("the report can be written");
+    writeln!(file, "{}\t{feature}\t1", if ran { "ran" } else { "missing" }).expect("the report can be written");
 }
 
 pub fn random(shape: [usize; 4], device: &Device) -> Tensor<4> {
