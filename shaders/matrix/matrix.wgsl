@@ -206,6 +206,7 @@ fn put(gathered: ptr<function, Gathered>, kept: u32, local: u32) {
     for (var i = 0u; i < THREAD_WORDS; i++) {
         let first = (i * WORKGROUP + local % WORDS) * WORD;
         for (var k = 0u; k < WORD; k++) {
+            // The column before the first one wraps, to the last cell: WINDOW is a power of two where pairs straddle.
             let column = first % (2u * WINDOW) + k - SHIFT;
             let phase = first / (2u * WINDOW) * 2u + column % 2u;
             let cell = column / 2u % WINDOW;

@@ -1,6 +1,8 @@
 //! A bundle in memory.
 
 use super::language::ShaderLanguage;
+#[cfg(feature = "verify")]
+use super::manifest::Buffer;
 use super::manifest::{Contents, ElementType, Example, File, Manifest, Tensor};
 use crate::error::Error;
 use crate::memory;
@@ -42,6 +44,17 @@ impl Bundle {
         files
             .map(|(file, bytes)| (file.path.as_str(), bytes.as_slice()))
             .chain([(Self::MANIFEST, self.json.as_slice())])
+    }
+
+    /// What each buffer holds before its player writes inputs: its file, or ones, which are a NaN in each type.
+    #[cfg(feature = "verify")]
+    pub(crate) fn buffers(&self) -> Vec<Vec<u8>> {
+        let file = |name: &String| self.files().find(|(path, _)| path == name).map(|(_, bytes)| bytes.to_vec());
+        let contents = |buffer: &Buffer| {
+            let bytes = buffer.file.as_ref().and_then(file);
+            bytes.unwrap_or_else(|| vec![0xff; buffer.bytes as usize])
+        };
+        self.manifest.buffers.iter().map(contents).collect()
     }
 
     /// Adds an input and the right answer, to test players with. There is a list for each input and each output of the

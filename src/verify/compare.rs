@@ -4,10 +4,14 @@ use super::case::{Case, Outcome};
 use super::data::{Data, guarded};
 use super::values::LARGEST_F16;
 use crate::context::{Context, decode};
+#[cfg(feature = "export")]
+use crate::device::DeviceFacts;
 use crate::dims::Dims;
 use crate::engine::{TensorBinding, Tensors};
 use crate::error::Error;
 use crate::error_bounds::Bounds;
+#[cfg(feature = "export")]
+use crate::export::{Bundle, BundleOptions};
 use crate::kernels::job::{Slice, TensorId};
 use crate::plan::Plan;
 use crate::precision::Dtype;
@@ -22,31 +26,14 @@ impl Case {
     /// If the library or the device refuses the case. A wrong value is no error but [`Outcome::failure`].
     pub async fn run_async(&self, context: &Context) -> Result<Outcome, Error> {
         let engine = context.engine();
-        let plan = engine.plan(&self.spec, self.size, &self.options)?;
-        let data = Data::new(self, &plan);
-        let weights = data.weights();
-        let packed = engine.pack(&plan, &weights)?;
-
-        let interface = plan.interface();
-        let dtype = self.options.precision.activations;
         let guard = u64::from(engine.facts().limits.min_storage_buffer_offset_alignment).max(256);
         // Tensors begin at different offsets.
         let guard = guard * (1 + self.seed % 3);
-        let mut places = Vec::new();
-        for &(id, dims, written) in &interface {
-            let mut bytes = guarded(data.tensor(id), dims, written, dtype, guard);
-            if let Some(slice) = self.slice(id) {
-                let own = self.channels(&plan, id);
-                let size = dtype.bytes() as usize;
-                for i in (0..dims.elements() as usize).filter(|&i| slice_index(dims, slice, own, i).is_none()) {
-                    bytes[guard as usize + i * size..][..size].fill(0xa5);
-                }
-            }
-            places.push((id, bytes));
-        }
+        let trial = Trial::new(self, engine.plan(&self.spec, self.size, &self.options)?, guard);
+        let packed = engine.pack(&trial.plan, &trial.data.weights())?;
         // Scratch is poisoned too.
-        let scratch = vec![0xff; (plan.scratch_bytes() + 2 * guard) as usize];
-        let memory = Memory::new(context, places, scratch, self.one_buffer, guard)?;
+        let scratch = vec![0xff; (trial.plan.scratch_bytes() + 2 * guard) as usize];
+        let memory = Memory::new(context, &trial.contents, &scratch, self.one_buffer, guard)?;
         let binding = |id| memory.place(id).map(|(buffer, offset)| TensorBinding { buffer, offset: offset + guard });
         let tensors = Tensors {
             x_h: binding(TensorId::XH),
@@ -59,69 +46,17 @@ impl Case {
             y_p: binding(TensorId::YP),
             scratch: binding(TensorId::Scratch(0)),
         };
-        let bound = engine.bind(&plan, &packed, &tensors);
+        let bound = engine.bind(&trial.plan, &packed, &tensors);
         engine.settled().await?;
         let layer = bound?;
         // Together with the run, because some browsers answer slowly.
         let after = context.run_and_read_bytes_async(|pass| layer.record(pass), &memory.parts()).await?;
 
-        let inputs = data.inputs();
-        let expected = reference::octave_conv(&self.spec, self.size, &weights, &inputs)?;
-        // A kernel that pools X_H itself errs by what it reads. A mean of X_H may cancel to a pool(X_H) that is far smaller.
-        let read = Inputs { x_p: inputs.x_p.filter(|_| plan.binds(TensorId::XP)), ..inputs };
-        let magnitude = match plan.variant().transformed_outputs() {
-            None => reference::magnitude(&self.spec, self.size, &weights, &read)?,
-            Some(m) => reference::magnitude_of_tiles(&self.spec, self.size, &weights, &read, Transform::of(m))?,
-        };
-        let bounds = self.bounds(&plan, &expected, &magnitude);
-
-        let mut outcome = Outcome { variant: plan.variant(), kernels: plan.kernels(), worst: 0.0, failure: None };
-        for &(id, dims, written) in &interface {
-            let Some((before, after)) = memory.contents(id, &after) else { continue };
-            if !written {
-                if after != before {
-                    outcome.failure = Some(format!("{} is an input and has changed", id.name()));
-                }
-                continue;
-            }
-            let body = guard as usize..guard as usize + (dims.elements() * dtype.bytes()) as usize;
-            if let Some(at) = (0..after.len()).find(|i| !body.contains(i) && after[*i] != before[*i]) {
-                let place = at as i64 - body.start as i64;
-                outcome.failure =
-                    Some(format!("{} wrote outside of itself, at byte {place} of {}", id.name(), body.len()));
-                continue;
-            }
-            let (Some(expected), Some(bound)) = (output(&expected, id), output(&bounds, id)) else { continue };
-            let size = dtype.bytes() as usize;
-            let (own, slice) = (expected.dims.c, self.slice(id).unwrap_or(Slice::whole(expected.dims.c)));
-            let found = decode(&after[body.clone()], dtype);
-            for (at, &found) in found.iter().enumerate() {
-                let bytes = body.start + at * size..body.start + (at + 1) * size;
-                let Some(i) = slice_index(dims, slice, own, at) else {
-                    if after[bytes.clone()] != before[bytes] {
-                        outcome.failure =
-                            Some(format!("{} wrote outside of its channels, at {}", id.name(), place(dims, at)));
-                    }
-                    continue;
-                };
-                let ratio = share_of_bound(found, expected.data[i], bound.data[i], dtype);
-                if ratio > outcome.worst {
-                    outcome.worst = ratio;
-                    if outcome.worst > 1.0 {
-                        outcome.failure = Some(format!(
-                            "{} is {found} at {}, the reference {}, more than {:.3e} apart",
-                            id.name(),
-                            place(dims, at),
-                            expected.data[i],
-                            bound.data[i],
-                        ));
-                    }
-                }
-            }
-        }
-        if let Some((before, after)) = memory.contents(TensorId::Scratch(0), &after) {
+        let mut outcome = trial.judge(&after)?;
+        // Scratch lies behind the caller's tensors, if it is not the engine's own.
+        if let Some(after) = after.get(trial.contents.len()) {
             let guards = |bytes: &[u8]| [&bytes[..guard as usize], &bytes[bytes.len() - guard as usize..]].concat();
-            if guards(after) != guards(before) {
+            if guards(after) != guards(&scratch) {
                 outcome.failure = Some("scratch: something wrote around it".into());
             }
         }
@@ -132,6 +67,32 @@ impl Case {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&self, context: &Context) -> Result<Outcome, Error> {
         pollster::block_on(self.run_async(context))
+    }
+
+    /// Runs the case without a device, and compares it with the reference. `play` is given its bundle for a device with these
+    /// facts, and what the bundle's buffers hold. It leaves there what the dispatches write. Not part of the public interface.
+    ///
+    /// # Errors
+    ///
+    /// If the library refuses the case.
+    #[cfg(feature = "export")]
+    #[doc(hidden)]
+    pub fn play(&self, facts: &DeviceFacts, play: impl FnOnce(&Bundle, &mut [Vec<u8>])) -> Result<Outcome, Error> {
+        let trial = Trial::new(self, Plan::new(&self.spec, self.size, &self.options, facts)?, 0);
+        let bundle = Bundle::of_layer(&trial.plan, &trial.data.weights(), facts, BundleOptions::default())?;
+        let mut buffers = bundle.buffers();
+        let manifest = bundle.manifest();
+        let listed = |id: TensorId| {
+            let mut tensors = manifest.inputs.iter().chain(&manifest.outputs);
+            tensors.find(|tensor| tensor.name == id.name()).map(|tensor| tensor.buffer)
+        };
+        for (id, bytes) in &trial.contents {
+            let buffer = listed(*id).and_then(|index| buffers.get_mut(index));
+            buffer.into_iter().for_each(|buffer| buffer.clone_from(bytes));
+        }
+        play(&bundle, &mut buffers);
+        let after = trial.contents.iter().filter_map(|(id, _)| buffers.get(listed(*id)?).cloned());
+        trial.judge(&after.collect::<Vec<_>>())
     }
 
     fn slice(&self, id: TensorId) -> Option<Slice> {
@@ -176,36 +137,128 @@ impl Case {
     }
 }
 
+/// A case with its plan and its data.
+struct Trial<'a> {
+    case: &'a Case,
+    plan: Plan,
+    data: Data,
+    /// Bytes before and behind each tensor.
+    guard: u64,
+    /// What the caller's tensors hold before the run, with their guard bands.
+    contents: Vec<(TensorId, Vec<u8>)>,
+}
+
+impl<'a> Trial<'a> {
+    fn new(case: &'a Case, plan: Plan, guard: u64) -> Self {
+        let data = Data::new(case, &plan);
+        let dtype = case.options.precision.activations;
+        let mut contents = Vec::new();
+        for (id, dims, written) in plan.interface() {
+            let mut bytes = guarded(data.tensor(id), dims, written, dtype, guard);
+            if let Some(slice) = case.slice(id) {
+                let own = case.channels(&plan, id);
+                let size = dtype.bytes() as usize;
+                for i in (0..dims.elements() as usize).filter(|&i| slice_index(dims, slice, own, i).is_none()) {
+                    bytes[guard as usize + i * size..][..size].fill(0xa5);
+                }
+            }
+            contents.push((id, bytes));
+        }
+        Self { case, plan, data, guard, contents }
+    }
+
+    /// Compares what the tensors hold after the run with the reference.
+    fn judge(&self, after: &[Vec<u8>]) -> Result<Outcome, Error> {
+        let Self { case, plan, guard, .. } = self;
+        let (weights, inputs) = (self.data.weights(), self.data.inputs());
+        let expected = reference::octave_conv(&case.spec, case.size, &weights, &inputs)?;
+        // A kernel that pools X_H itself errs by what it reads. A mean of X_H may cancel to a pool(X_H) that is far smaller.
+        let read = Inputs { x_p: inputs.x_p.filter(|_| plan.binds(TensorId::XP)), ..inputs };
+        let magnitude = match plan.variant().transformed_outputs() {
+            None => reference::magnitude(&case.spec, case.size, &weights, &read)?,
+            Some(m) => reference::magnitude_of_tiles(&case.spec, case.size, &weights, &read, Transform::of(m))?,
+        };
+        let bounds = case.bounds(plan, &expected, &magnitude);
+
+        let dtype = case.options.precision.activations;
+        let mut outcome = Outcome { variant: plan.variant(), kernels: plan.kernels(), worst: 0.0, failure: None };
+        for (((id, dims, written), (_, before)), after) in plan.interface().into_iter().zip(&self.contents).zip(after) {
+            if !written {
+                if after != before {
+                    outcome.failure = Some(format!("{} is an input and has changed", id.name()));
+                }
+                continue;
+            }
+            let body = *guard as usize..*guard as usize + (dims.elements() * dtype.bytes()) as usize;
+            if let Some(at) = (0..after.len()).find(|i| !body.contains(i) && after[*i] != before[*i]) {
+                let place = at as i64 - body.start as i64;
+                outcome.failure =
+                    Some(format!("{} wrote outside of itself, at byte {place} of {}", id.name(), body.len()));
+                continue;
+            }
+            let (Some(expected), Some(bound)) = (output(&expected, id), output(&bounds, id)) else { continue };
+            let size = dtype.bytes() as usize;
+            let (own, slice) = (expected.dims.c, case.slice(id).unwrap_or(Slice::whole(expected.dims.c)));
+            let found = decode(&after[body.clone()], dtype);
+            for (at, &found) in found.iter().enumerate() {
+                let bytes = body.start + at * size..body.start + (at + 1) * size;
+                let Some(i) = slice_index(dims, slice, own, at) else {
+                    if after[bytes.clone()] != before[bytes] {
+                        outcome.failure =
+                            Some(format!("{} wrote outside of its channels, at {}", id.name(), place(dims, at)));
+                    }
+                    continue;
+                };
+                let ratio = share_of_bound(found, expected.data[i], bound.data[i], dtype);
+                if ratio > outcome.worst {
+                    outcome.worst = ratio;
+                    if outcome.worst > 1.0 {
+                        outcome.failure = Some(format!(
+                            "{} is {found} at {}, the reference {}, more than {:.3e} apart",
+                            id.name(),
+                            place(dims, at),
+                            expected.data[i],
+                            bound.data[i],
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(outcome)
+    }
+}
+
 /// Where the tensors of a case lie, each between guard bands: in buffers of their own, or in one.
 struct Memory {
     buffers: Vec<wgpu::Buffer>,
-    /// The tensor, its buffer, where it begins there with its guard band, and what was written there.
-    places: Vec<(TensorId, usize, u64, Vec<u8>)>,
+    /// The tensor, its buffer, where it begins there with its guard band, and its bytes with that.
+    places: Vec<(TensorId, usize, u64, u64)>,
 }
 
 impl Memory {
     /// With `one_buffer`, scratch is a tensor too, under the id of its first map. If not, the engine makes it.
     fn new(
         context: &Context,
-        contents: Vec<(TensorId, Vec<u8>)>,
-        scratch: Vec<u8>,
+        contents: &[(TensorId, Vec<u8>)],
+        scratch: &[u8],
         one_buffer: bool,
         guard: u64,
     ) -> Result<Self, Error> {
         let (mut places, mut sizes) = (Vec::new(), Vec::new());
         let scratch = one_buffer.then_some((TensorId::Scratch(0), scratch));
-        for (id, bytes) in contents.into_iter().chain(scratch) {
+        let contents = contents.iter().map(|(id, bytes)| (*id, bytes.as_slice())).chain(scratch);
+        for (id, bytes) in contents.clone() {
             if !one_buffer || sizes.is_empty() {
                 sizes.push(0u64);
             }
             let index = sizes.len() - 1;
             let start = sizes[index].next_multiple_of(guard);
             sizes[index] = start + bytes.len() as u64;
-            places.push((id, index, start, bytes));
+            places.push((id, index, start, bytes.len() as u64));
         }
         let buffers = sizes.into_iter().map(|bytes| context.tensor(bytes.div_ceil(4), Dtype::F32));
         let buffers = buffers.collect::<Result<Vec<_>, Error>>()?;
-        for (_, index, start, bytes) in &places {
+        for ((_, index, start, _), (_, bytes)) in places.iter().zip(contents) {
             context.write_bytes(&buffers[*index], *start, bytes)?;
         }
         Ok(Self { buffers, places })
@@ -219,15 +272,7 @@ impl Memory {
 
     /// The buffers, offsets and sizes of all tensors with their guard bands.
     fn parts(&self) -> Vec<(&wgpu::Buffer, u64, u64)> {
-        let part =
-            |(_, index, start, bytes): &(_, usize, u64, Vec<u8>)| (&self.buffers[*index], *start, bytes.len() as u64);
-        self.places.iter().map(part).collect()
-    }
-
-    /// What was written to a tensor with its guard bands, and what is there now by `after`, which has the bytes of all parts.
-    fn contents<'a>(&'a self, id: TensorId, after: &'a [Vec<u8>]) -> Option<(&'a [u8], &'a [u8])> {
-        let ((.., before), after) = self.places.iter().zip(after).find(|((other, ..), _)| *other == id)?;
-        Some((before, after))
+        self.places.iter().map(|&(_, index, start, bytes)| (&self.buffers[index], start, bytes)).collect()
     }
 }
 

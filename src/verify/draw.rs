@@ -6,6 +6,7 @@ use rand_pcg::Pcg64Mcg;
 use super::case::Case;
 use super::values::Values;
 use crate::context::Context;
+use crate::device::DeviceFacts;
 use crate::dims::InputSize;
 use crate::kernels::job::Slice;
 use crate::layer::{Activation, Downsample, Frequency, Rounding, Spec, Split, TimeAxis};
@@ -21,14 +22,20 @@ const TRIES: usize = 1000;
 impl Case {
     /// A random case that the context's device can run. `seed` determines it, for a given device.
     pub fn random(context: &Context, seed: u64) -> Self {
+        Self::random_on(context.engine().facts(), seed, MOST)
+    }
+
+    /// A random case for a device with these facts, with at most so many multiply-adds, elements of its tensors, and weights.
+    /// Not part of the public interface.
+    #[doc(hidden)]
+    pub fn random_on(facts: &DeviceFacts, seed: u64, most: [u64; 3]) -> Self {
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
-        let f16 = context.engine().facts().features.contains(wgpu::Features::SHADER_F16);
+        let f16 = facts.features.contains(wgpu::Features::SHADER_F16);
         loop {
             let mut case = draw(&mut rng, f16, seed);
-            if !case.is_small() {
+            if !case.has_at_most(most) {
                 continue;
             }
-            let facts = context.engine().facts();
             let candidates = Plan::candidates(&case.spec, case.size, &case.options, facts);
             if candidates.is_empty() {
                 // The options do not fit, such as a pooled input for a layer that does not pool.
@@ -46,12 +53,24 @@ impl Case {
     /// context's device cannot run it, or if a thousand layers do not suit it. `seed` determines the case, for a given
     /// device.
     pub fn random_of(context: &Context, family: Family, tile: Option<&'static str>, seed: u64) -> Option<Self> {
+        Self::random_of_on(context.engine().facts(), family, tile, seed, MOST)
+    }
+
+    /// The same for a device with these facts, with at most so many multiply-adds, elements of its tensors, and weights. Not
+    /// part of the public interface.
+    #[doc(hidden)]
+    pub fn random_of_on(
+        facts: &DeviceFacts,
+        family: Family,
+        tile: Option<&'static str>,
+        seed: u64,
+        most: [u64; 3],
+    ) -> Option<Self> {
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
-        let facts = context.engine().facts();
         let f16 = facts.features.contains(wgpu::Features::SHADER_F16);
         for _ in 0..TRIES {
             let mut case = draw(&mut rng, f16, seed);
-            if !case.is_small() {
+            if !case.has_at_most(most) {
                 continue;
             }
             let plan = |strategy| {
@@ -87,7 +106,7 @@ impl Case {
                 slice.of = slice.first + channels;
             }
             let same = |plan: Plan| plan.sources().iter().all(|source| kernels.contains(source));
-            if case.is_small() && plan(&case).is_some_and(same) {
+            if case.has_at_most(MOST) && plan(&case).is_some_and(same) {
                 cases.push(case);
                 if cases.len() == count {
                     break;
@@ -97,10 +116,10 @@ impl Case {
         cases
     }
 
-    fn is_small(&self) -> bool {
+    fn has_at_most(&self, most: [u64; 3]) -> bool {
         let Ok(cost) = self.spec.cost(self.size) else { return false };
         let has = [cost.macs, cost.input_elements + cost.output_elements, cost.params];
-        has.iter().zip(MOST).all(|(&has, most)| has <= most)
+        has.iter().zip(most).all(|(&has, most)| has <= most)
     }
 }
 

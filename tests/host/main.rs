@@ -3,9 +3,11 @@
 mod checkpoint;
 mod cifar;
 mod export;
+mod interpreter;
 mod networks_random;
 mod networks_reference;
 mod operations;
+mod races;
 mod reference;
 mod snapshots;
 mod spec;

@@ -6,12 +6,18 @@ use rand_pcg::Pcg64Mcg;
 use super::bounds::NodeBounds;
 use super::{NetworkCase, NetworkOutcome};
 use crate::context::Context;
+#[cfg(feature = "export")]
+use crate::context::{decode, encode};
 use crate::device::{DeviceFacts, DeviceIdentity};
-use crate::dims::Dims;
+use crate::dims::{Dims, InputSize};
 use crate::error::Error;
-use crate::network::{Checkpoint, Graph, Inference, Model, NetworkOptions, NetworkPlan, ValueShape, random_input};
+#[cfg(feature = "export")]
+use crate::export::{Bundle, BundleOptions, ElementType};
+use crate::network::{Checkpoint, Graph, Model, NetworkOptions, NetworkPlan, ValueShape, random_input};
 use crate::plan::{Plan, Tuned};
 use crate::precision::Accuracy;
+#[cfg(feature = "export")]
+use crate::precision::Dtype;
 use crate::reference::Tensor;
 use crate::reference::network::{Value, node};
 
@@ -53,16 +59,22 @@ impl NetworkCase {
         let compiled = model.compile(plan, |_| {});
         context.engine().settled().await?;
         let inference = compiled?;
-        let dims =
-            Dims { n: self.size.n, c: self.network.input.channels, t: self.size.t, h: self.size.h, w: self.size.w };
-        let input = random_input(dims.elements() as usize, self.seed);
+        let (dims, input) = self.input();
         // All ones is a NaN in either type.
         for buffer in inference.activations() {
             context.write_bytes(buffer, 0, &vec![0xff; buffer.size() as usize])?;
         }
         let answer = inference.run_async(context, &input).await?;
 
-        let mut outcome = self.compare(context, &model, &inference, Tensor::new(dims, &input)).await?;
+        let mut kept = Vec::new();
+        for node in &self.network.nodes {
+            kept.push(match inference.value(&node.name) {
+                Some(view) => Some(view.read_async(context).await?),
+                None => None,
+            });
+        }
+        let (checkpoint, plan) = (model.checkpoint(), inference.plan());
+        let mut outcome = self.compare(model.graph(), checkpoint, plan, &kept, Tensor::new(dims, &input))?;
         // The input is not written again: a kernel may have overwritten it.
         context.run_pass_async(|pass| inference.record(pass)).await?;
         let again = match inference.output() {
@@ -82,32 +94,80 @@ impl NetworkCase {
         pollster::block_on(self.run_async(context))
     }
 
-    async fn compare(
+    /// Runs the network without a device, and compares it with the reference. `play` is given its bundle for a device with
+    /// these facts, and what the bundle's buffers hold. It leaves there what the dispatches write. Not part of the public
+    /// interface.
+    ///
+    /// # Errors
+    ///
+    /// If the library refuses the network.
+    #[cfg(feature = "export")]
+    #[doc(hidden)]
+    pub fn play(
         &self,
-        context: &Context,
-        model: &Model,
-        inference: &Inference,
+        facts: &DeviceFacts,
+        play: impl FnOnce(&Bundle, &mut [Vec<u8>]),
+    ) -> Result<NetworkOutcome, Error> {
+        let graph = Graph::new(&self.network)?;
+        let checkpoint = Checkpoint::random(&graph, self.seed);
+        let plan = self.plan(&graph, facts)?;
+        let bundle = Bundle::of_network(&plan, &checkpoint, BundleOptions::default())?;
+        let mut buffers = bundle.buffers();
+        let manifest = bundle.manifest();
+        let dtype = plan.options.precision.activations;
+        let (dims, input) = self.input();
+        for tensor in &manifest.inputs {
+            buffers[tensor.buffer][tensor.offset as usize..][..tensor.bytes as usize]
+                .copy_from_slice(&encode(&input, dtype));
+        }
+        play(&bundle, &mut buffers);
+        let part = |name: &str| {
+            let tensor = manifest.outputs.iter().find(|tensor| tensor.name == name)?;
+            let bytes = &buffers[tensor.buffer][tensor.offset as usize..][..tensor.bytes as usize];
+            let mut values = decode(bytes, if tensor.dtype == ElementType::F16 { Dtype::F16 } else { Dtype::F32 });
+            values.truncate(tensor.shape.iter().product::<u32>() as usize);
+            Some(values)
+        };
+        let kept = self.network.nodes.iter().map(|node| {
+            let name = &node.name;
+            let parts = [name.clone(), format!("{name}.h"), format!("{name}.l")];
+            parts.iter().filter_map(|name| part(name)).reduce(|high, low| [high, low].concat())
+        });
+        self.compare(&graph, &checkpoint, &plan, &kept.collect::<Vec<_>>(), Tensor::new(dims, &input))
+    }
+
+    fn input(&self) -> (Dims, Vec<f32>) {
+        let InputSize { n, t, h, w } = self.size;
+        let dims = Dims { n, c: self.network.input.channels, t, h, w };
+        (dims, random_input(dims.elements() as usize, self.seed))
+    }
+
+    /// Compares the values that were kept, of each node in order, with the reference.
+    fn compare(
+        &self,
+        graph: &Graph,
+        checkpoint: &Checkpoint,
+        plan: &NetworkPlan,
+        kept: &[Option<Vec<f32>>],
         input: Tensor,
     ) -> Result<NetworkOutcome, Error> {
-        let (graph, plan, facts) = (model.graph(), inference.plan(), context.engine().facts());
+        let facts = &plan.facts;
         let dispatches = plan.trace().into_iter().map(|(node, kernel)| (node.to_owned(), kernel)).collect();
         let mut outcome = NetworkOutcome { dispatches, worst: 0.0, failure: None };
         let exact = Value::Map { high: Some(Tensor { data: vec![0.0; input.data.len()], ..input }), low: None };
         let mut values = vec![Some(Value::Map { high: Some(input), low: None })];
         let mut errors = vec![Some(exact)];
         for (index, described) in self.network.nodes.iter().enumerate() {
-            let checkpoint = model.checkpoint();
             let expected = node(graph, checkpoint, plan.shapes(), &values, index)?;
             let bounds = NodeBounds { graph, checkpoint, plan, facts, values: &values, errors: &errors };
             let bound = bounds.of(index, &expected)?;
-            let Some(view) = inference.value(&described.name) else {
+            let Some(found) = &kept[index] else {
                 values.push(Some(expected));
                 errors.push(Some(bound));
                 continue;
             };
-            let found = view.read_async(context).await?;
-            outcome.compare(&described.name, &found, &expected, &bound);
-            let (value, exact) = of_device(plan.shapes()[index + 1], &found);
+            outcome.compare(&described.name, found, &expected, &bound);
+            let (value, exact) = of_device(plan.shapes()[index + 1], found);
             values.push(Some(value));
             errors.push(Some(exact));
         }
