@@ -114,8 +114,9 @@ impl fmt::Display for Bound {
 }
 
 impl Roofline {
-    /// Measures the context's device. Submits and waits, for one to fifteen seconds. Uses at most 512 MiB of its
-    /// memory; in browsers, which run on phones too, 128 MiB with [`Effort::Brief`].
+    /// Measures the context's device. Submits and waits, for one to fifteen seconds; without timestamps for up to half
+    /// a minute. Uses at most 512 MiB of its
+    /// memory; in browsers, which run on phones too, 256 MiB.
     ///
     /// # Errors
     ///
@@ -265,9 +266,6 @@ const PASS: f64 = 0.008;
 const WAYS: f64 = 10.0;
 const MOST_SECONDS: f64 = 0.5;
 
-/// Empty passes that are timed to know that way. The first ones wake the device.
-const EMPTY_PASSES: usize = 5;
-
 struct Prober<'a> {
     context: &'a Context,
     effort: Effort,
@@ -278,11 +276,7 @@ struct Prober<'a> {
 
 impl<'a> Prober<'a> {
     async fn new(context: &'a Context, effort: Effort) -> Result<Self, Error> {
-        let mut way = f64::INFINITY;
-        for _ in 0..EMPTY_PASSES {
-            way = way.min(context.time_pass_async(|_| ()).await?.host);
-        }
-        Ok(Self { context, effort, way })
+        Ok(Self { context, effort, way: context.way_async().await? })
     }
 
     /// Seconds that a timed pass should take.
@@ -392,8 +386,12 @@ impl<'a> Prober<'a> {
     async fn buffers(&self) -> Result<[wgpu::Buffer; 2], Error> {
         let limits = &self.facts().limits;
         let allowed = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
-        let small = self.facts().software || (cfg!(target_arch = "wasm32") && self.effort != Effort::Full);
-        let wanted = if small { 64 << 20 } else { 256 << 20 };
+        let wanted = match self.facts().software {
+            true => 64 << 20,
+            // Phones end pages that take much.
+            false if cfg!(target_arch = "wasm32") => 128 << 20,
+            false => 256 << 20,
+        };
         let mut bytes = 1u64 << wanted.min(allowed).max(SMALLEST).ilog2();
         loop {
             let made = [(); 2].map(|()| self.context.tensor(bytes / 4, Dtype::F32));
@@ -521,8 +519,10 @@ impl<'a> Prober<'a> {
         if seconds >= pass / 2.0 || count >= most {
             return None;
         }
-        // The factor is limited, because the first passes also compile and wake the device.
-        let wanted = f64::from(count) * (pass / seconds).min(64.0);
+        // The factor is limited, because the first passes also compile and wake the device, and because little is known of what
+        // takes less than the way there and back.
+        let most_times = if pass > PASS { 16.0 } else { 64.0 };
+        let wanted = f64::from(count) * (pass / seconds).min(most_times);
         Some((wanted.ceil() as u32).clamp(count + 1, most))
     }
 
@@ -545,9 +545,7 @@ impl<'a> Prober<'a> {
 
     async fn seconds(&self, dispatch: &Dispatch, repeats: u32) -> Result<f64, Error> {
         let timing = self.context.time_pass_async(|pass| (0..repeats).for_each(|_| dispatch.record(pass))).await?;
-        // If the device's clock did not move, only the host's time is known.
-        let host = (timing.host - self.way).max(SHORTEST);
-        Ok(timing.device.filter(|&seconds| seconds > 0.0).unwrap_or(host) / f64::from(repeats))
+        Ok(timing.without_way(self.way).max(SHORTEST) / f64::from(repeats))
     }
 }
 

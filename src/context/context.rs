@@ -401,8 +401,8 @@ impl Context {
         }
     }
 
-    /// Submits copies of parts of buffers to where the host can read them: buffers, offsets and sizes. Of a part without bytes
-    /// there is no copy.
+    /// Submits copies of parts of buffers to where the host can read them: buffers, offsets and sizes. `None` for a part without
+    /// bytes.
     fn copy_out(&self, parts: &[(&wgpu::Buffer, u64, u64)]) -> Result<Vec<Option<Copied>>, Error> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let mut copies = Vec::with_capacity(parts.len());
@@ -535,6 +535,22 @@ impl Context {
         Ok(Timing { device, host })
     }
 
+    /// Seconds from submitting a pass to hearing that it is done: the least of a few empty passes. [`Timing::host`] has them in
+    /// each pass. In a browser it may be a tenth of a second.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::time_pass_async`].
+    pub async fn way_async(&self) -> Result<f64, Error> {
+        // The first ones wake the device.
+        const EMPTY_PASSES: usize = 5;
+        let mut way = f64::INFINITY;
+        for _ in 0..EMPTY_PASSES {
+            way = way.min(self.time_pass_async(|_| ()).await?.host);
+        }
+        Ok(way)
+    }
+
     async fn resolve(&self, queries: &wgpu::QuerySet) -> Result<f64, Error> {
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
         let resolved = self.buffer("octconv timestamps", 16, usage)?;
@@ -634,6 +650,12 @@ impl Timing {
     /// Device time, or host time if there is none.
     pub fn device_or_host(&self) -> f64 {
         self.device.unwrap_or(self.host)
+    }
+
+    /// Device time, if the device's clock moved. If not, host time without `way`, which [`Context::way_async`] has measured,
+    /// or a tenth of `way`: less than that cannot be told from noise.
+    pub fn without_way(&self, way: f64) -> f64 {
+        self.device.filter(|&seconds| seconds > 0.0).unwrap_or((self.host - way).max(0.1 * way))
     }
 }
 

@@ -168,7 +168,8 @@ pub enum Usage {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Tensor {
-    /// Its name. A map with two frequencies is two tensors, NODE.h and NODE.l.
+    /// Its name. A map of a network is NODE.h and NODE.l, or one of them; its input is `input`. A layer has x_h, x_l, x_p,
+    /// residual_h, residual_l, y_h and y_l.
     pub name: String,
     /// The type of its elements.
     pub dtype: ElementType,
@@ -328,7 +329,7 @@ pub struct PictureRule {
 pub enum ResizeRule {
     /// The whole picture is scaled.
     Fit,
-    /// It is scaled evenly until it covers 256/224 of the input's rows and columns, and the middle is taken.
+    /// "crop" in a description. It is scaled evenly until it covers 256/224 of the input's rows and columns, and the middle is taken.
     Cover,
     /// It is scaled evenly until its shorter side has so many pixels, and the middle is taken.
     Shorter(u32),

@@ -290,11 +290,15 @@ async fn race(
     mut progress: impl FnMut(usize),
 ) -> Result<Vec<Vec<f64>>, Error> {
     let least = f64::from(effort.sample_us) * 1e-6;
+    let way = match context.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+        true => 0.0,
+        false => context.way_async().await?,
+    };
     let mut repeats = Vec::new();
     for layer in layers {
         let once = match layer {
             // All layers have run before, so kernels are compiled. This run only raises the clock.
-            Some(layer) => context.time_async(&[layer]).await?.device_or_host(),
+            Some(layer) => context.time_async(&[layer]).await?.without_way(way),
             None => least,
         };
         repeats.push(((least / once.max(1e-9)).ceil() as usize).clamp(1, MOST_REPEATS));
@@ -308,7 +312,7 @@ async fn race(
             let &Some(layer) = layer else { continue };
             // The pivot is timed in every round, because the times of the others are divided by its times.
             if round < ROUNDS_OF_GRACE || i == pivot || relative[i] <= HOPELESS * least {
-                let seconds = context.time_async(&vec![layer; repeats[i]]).await?.device_or_host();
+                let seconds = context.time_async(&vec![layer; repeats[i]]).await?.without_way(way);
                 samples[i].push(seconds / repeats[i] as f64);
             }
         }

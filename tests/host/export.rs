@@ -70,6 +70,18 @@ fn check(bundle: &Bundle) {
             }
         }
     }
+    // Ranges of one region are the same or apart, so that an engine may give each a buffer of its own.
+    for region in regions {
+        let bound = dispatches[region.first..=region.last.min(dispatches.len() - 1)].iter().flat_map(|d| &d.bindings);
+        let within = |at: &&octconv::export::Range| {
+            let end = region.offset + region.bytes;
+            at.buffer == region.buffer && region.offset <= at.offset && at.offset + at.bytes <= end
+        };
+        let ranges: HashSet<_> = bound.filter(within).map(|at| (at.offset, at.bytes)).collect();
+        let mut ranges: Vec<_> = ranges.into_iter().collect();
+        ranges.sort_unstable();
+        assert!(ranges.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0), "{region:?}: {ranges:?}");
+    }
     for (i, a) in regions.iter().enumerate() {
         for b in &regions[..i] {
             let apart = a.buffer != b.buffer || a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset;

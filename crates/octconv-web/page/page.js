@@ -71,6 +71,7 @@ async function open() {
     // The old network would only fail again meanwhile.
     const old = { engine, network };
     network = undefined;
+    rate = "";
     release(old.network);
     engine = await Engine.open();
     release(old.engine);
@@ -378,8 +379,8 @@ function showAnswer(shares, took) {
 async function timeInference() {
   if (!network) return;
   const { ms, device } = await network.time();
-  const where = !onGpu ? "on the CPU" : device ? "on this GPU, by its own clock" : "on this GPU, there and back";
-  rate = `${ms.toFixed(ms < 10 ? 2 : 0)} ms an inference ${where}; `;
+  const where = !onGpu ? "on the CPU" : device ? "on this GPU, by its own clock" : "on this GPU, by the clock of this page";
+  rate = ms === null ? "" : `${ms.toFixed(ms < 10 ? 2 : 0)} ms an inference ${where}; `;
 }
 
 // ---------------------------------------------------------------- the maps
@@ -469,10 +470,15 @@ function work(name, begins, run) {
 }
 
 work("bench", "Measuring.", async (goesOn) => {
+  const used = engine;
   $("bench-said").textContent = "measuring how fast the GPU is …";
-  await engine.measure();
+  await used.measure();
+  if (!goesOn()) {
+    $("bench-said").textContent = "stopped before there was a result";
+    return;
+  }
   const [network, side] = [$("network").value, Number($("side").value)];
-  const last = await engine.bench({ network, side }, (benched) => {
+  const last = await used.bench({ network, side }, (benched) => {
     showBench(benched);
     return goesOn();
   });
@@ -591,7 +597,7 @@ $("copy").addEventListener("click", async () => {
 
 // ---------------------------------------------------------------- start
 
-$("again").addEventListener("click", () => open().then(ask).catch(fail));
+$("again").addEventListener("click", () => open().then(ask).then(timeInference).then(ask).catch(fail));
 
 clear();
 const untouched = changes;

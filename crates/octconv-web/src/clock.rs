@@ -14,9 +14,6 @@ const MOST_SECONDS: f64 = 1.0;
 /// How many times as often a pass runs something than the pass before.
 const MOST_TIMES: f64 = 16.0;
 
-/// Empty passes that are timed. The first ones wake the device.
-const EMPTY_PASSES: usize = 5;
-
 /// What is known about the clocks of a device.
 pub struct Clock {
     /// Seconds from submitting a pass to hearing that it is done, which the browser's clock adds to each.
@@ -26,11 +23,7 @@ pub struct Clock {
 impl Clock {
     /// Times the way there and back.
     pub async fn new(context: &Context) -> Result<Self, Error> {
-        let mut way = f64::INFINITY;
-        for _ in 0..EMPTY_PASSES {
-            way = way.min(context.time_pass_async(|_| ()).await?.host);
-        }
-        Ok(Self { way })
+        Ok(Self { way: context.way_async().await? })
     }
 
     /// Seconds of both passes by one clock, and whether it is the GPU's. `None` if the clock did not move.
@@ -44,7 +37,7 @@ impl Clock {
     }
 
     /// How often to run in a pass what was run `count` times: `found` are the seconds of those passes. `None` if they are long
-    /// enough. At most `most` times, and few at once more, because what takes no time by a coarse clock may take some.
+    /// enough. At most `most` times. It grows in steps, because a pass that seems to take no time may take some.
     pub fn more<const N: usize>(&self, count: usize, found: &Option<([f64; N], bool)>, most: usize) -> Option<usize> {
         let least = match found {
             Some((_, true)) => LEAST_SECONDS,

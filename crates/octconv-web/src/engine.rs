@@ -140,7 +140,9 @@ impl Engine {
         #[wasm_bindgen(unchecked_optional_param_type = "EngineOptions")] options: JsValue,
     ) -> Result<Engine, JsValue> {
         let OpenOptions { cpu } = crate::js::options(&options, "options")?;
-        mend_webgpu();
+        if !cpu {
+            mend_webgpu();
+        }
         let about = kept::about_device().await;
         let (context, why) = match cpu {
             true => (None, Some("as asked".to_owned())),
@@ -248,7 +250,7 @@ impl Engine {
         to_js(&bench::run(&self.shared, &options, progress.as_ref()).await?)
     }
 
-    /// Measures how fast the GPU is, in a second or two. The planner then chooses kernels for this GPU, and for layers and
+    /// Measures how fast the GPU is, in a second or two; where the GPU has no clock, in up to half a minute. The planner then chooses kernels for this GPU, and for layers and
     /// networks that are made afterwards, what `tune` found here is known again: browsers do not say which GPU they run on,
     /// so speed, limits and features tell it from others.
     pub async fn measure(&self) -> Result<(), JsValue> {
@@ -306,7 +308,7 @@ impl Engine {
             match octconv::tuning::tune_async(&context, spec, *size, options, &effort, |_| ()).await {
                 Ok(outcome) => tuned.insert(&identity, &outcome.winner().plan),
                 // No candidate of this layer runs here. The others may.
-                Err(Error::Tune { .. } | Error::OutOfMemory { .. }) => {}
+                Err(Error::Tune { .. } | Error::OutOfMemory { .. } | Error::Gpu { .. }) => {}
                 // What was found is kept all the same.
                 Err(error) => {
                     failed = Some(failure(error));

@@ -7,7 +7,12 @@ use wasm_bindgen::prelude::*;
 
 /// The error that JavaScript catches. Its `name` says what a program may do about it.
 pub fn failure(error: Error) -> JsValue {
-    let name = match error {
+    // Where it happened does not matter here.
+    let mut cause = &error;
+    while let Error::Node { error, .. } = cause {
+        cause = error;
+    }
+    let name = match cause {
         Error::DeviceLost { .. } => "DeviceLostError",
         Error::OutOfMemory { .. } => "OutOfMemoryError",
         Error::Gpu { .. } => "GpuError",

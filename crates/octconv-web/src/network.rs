@@ -219,9 +219,9 @@ impl Network {
         Ok(object.into())
     }
 
-    /// Milliseconds of a run on the device, the median of some. `device` says whether the device's own clock measured
+    /// Milliseconds of a run on the device, the median of some; null if no clock here shows any. `device` says whether the device's own clock measured
     /// them; if not, the way there and back is measured by itself and taken off.
-    #[wasm_bindgen(unchecked_return_type = "{ ms: number; device: boolean }")]
+    #[wasm_bindgen(unchecked_return_type = "{ ms: number | null; device: boolean }")]
     pub async fn time(&self) -> Result<JsValue, JsValue> {
         let (mut times, mut device) = (Vec::new(), false);
         match &self.form {
@@ -251,7 +251,7 @@ impl Network {
             }
         }
         times.sort_by(f64::total_cmp);
-        let median = times.get(times.len() / 2).copied().unwrap_or(0.0);
+        let median = times.get(times.len() / 2).copied();
         to_js(&serde_json::json!({ "ms": median, "device": device }))
     }
 }

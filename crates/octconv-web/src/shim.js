@@ -1,4 +1,5 @@
 // Mends what wgpu 30 expects of WebGPU and some browsers do otherwise. wgpu would panic, which ends all of WebAssembly.
+// Devices of others on the page stay as they are.
 
 const MENDED = Symbol.for("octconv: WebGPU is mended");
 
@@ -10,8 +11,11 @@ export function mendWebGPU() {
   nameDevices(device);
   makeErrorsKnown(device);
   createUnmapped(device);
-  if (/\bFirefox\//.test(globalThis.navigator?.userAgent)) hurryAnswers(globalThis.GPUQueue.prototype);
+  if (/\bFirefox\//.test(globalThis.navigator?.userAgent)) hurryAnswers(globalThis.GPUAdapter.prototype);
 }
+
+// The label that octconv gives its devices.
+const OWN = "octconv";
 
 // What nothing is known about, in the words of the specification.
 const UNKNOWN = Object.freeze({
@@ -30,6 +34,7 @@ function makeErrorsKnown(device) {
   const pop = device.popErrorScope;
   device.popErrorScope = async function () {
     const error = await pop.call(this);
+    if (this.label !== OWN) return error;
     const known = !error || error instanceof GPUValidationError || error instanceof GPUOutOfMemoryError;
     return known ? error : new GPUValidationError(error.message);
   };
@@ -43,7 +48,7 @@ function createUnmapped(device) {
     try {
       return create.call(this, descriptor);
     } catch (error) {
-      if (!descriptor.mappedAtCreation) throw error;
+      if (this.label !== OWN || !descriptor.mappedAtCreation) throw error;
       const buffer = create.call(this, { ...descriptor, mappedAtCreation: false });
       buffer.getMappedRange = () => { throw error; };
       return buffer;
@@ -51,21 +56,35 @@ function createUnmapped(device) {
   };
 }
 
-// Milliseconds between looks, and the most looks while something is waited for: about a minute.
-const PAUSE = 4, LOOKS = 15_000;
+// Milliseconds between looks, and how long they go on.
+const PAUSE = 4, MOST = 60_000;
 
 // Firefox looks ten times a second whether the GPU has finished, and each time that something is submitted.
-function hurryAnswers(queue) {
-  const done = queue.onSubmittedWorkDone;
+function hurryAnswers(adapter) {
+  const open = adapter.requestDevice;
+  adapter.requestDevice = async function (descriptor) {
+    const device = await open.call(this, descriptor);
+    if (device.label === OWN) hurry(device.queue);
+    return device;
+  };
+}
+
+function hurry(queue) {
+  let waiting = 0, timer, end;
+  const stop = () => {
+    waiting -= 1;
+    if (waiting === 0) clearInterval(timer);
+  };
   queue.onSubmittedWorkDone = function () {
-    const answer = done.call(this);
-    let left = LOOKS;
-    const timer = setInterval(() => {
-      this.submit([]);
-      left -= 1;
-      if (left === 0) clearInterval(timer);
-    }, PAUSE);
-    const stop = () => clearInterval(timer);
+    const answer = GPUQueue.prototype.onSubmittedWorkDone.call(queue);
+    end = performance.now() + MOST;
+    waiting += 1;
+    if (waiting === 1) {
+      timer = setInterval(() => {
+        if (performance.now() > end) clearInterval(timer);
+        else queue.submit([]);
+      }, PAUSE);
+    }
     answer.then(stop, stop);
     return answer;
   };

@@ -57,8 +57,17 @@ pub async fn run(
     options: &VerifyOptions,
     progress: Option<&js_sys::Function>,
 ) -> Result<Verified, JsValue> {
-    let context = shared.device("verifying")?;
+    shared.device("verifying")?;
     let step = shared.report.borrow_mut().start("verify");
+    // A device of its own: what is on it goes with it, and a case that ends it ends nothing else.
+    let context = match shared.another_device().await {
+        Ok(context) => context,
+        Err(error) => {
+            let error = failure(error);
+            shared.report.borrow_mut().end(step, Some(&error));
+            return Err(error);
+        }
+    };
     let start = Instant::now();
     let most = options.seconds.or(options.cases.is_none().then_some(SECONDS)).unwrap_or(f64::INFINITY);
     let cases = options.cases.unwrap_or(u64::MAX);
