@@ -40,12 +40,24 @@ async function open(options = {}, before, prepare = async () => {}) {
   const page = await context.newPage();
   page.on("pageerror", (error) => console.error(`in the page: ${error.message}`));
   // The module that the page has, which is initialised.
-  await page.addInitScript(() => { globalThis.octconv = () => import(document.querySelector("link[href*='octconv.js']").href); });
+  await page.addInitScript(() => {
+    globalThis.octconv = async () => {
+      const module = await import(document.querySelector("link[href*='octconv.js']").href);
+      await module.default();
+      return module;
+    };
+  });
   if (before) await page.addInitScript(before);
   await prepare(page);
   await page.goto(url);
   await page.waitForSelector("html[data-ready]", { timeout: 120_000 });
   return page;
+}
+
+// Opens the page without its script, which takes seconds to run a network: for tests of the package alone.
+async function openWithoutScript(before) {
+  return open({}, before, (page) => page.route(/\/page\.js/, (route) =>
+    route.fulfill({ contentType: "text/javascript", body: "document.documentElement.dataset.ready = 'yes';" })));
 }
 
 const text = (page, id) => page.locator(`#${id}`).textContent();
@@ -389,7 +401,7 @@ await test("a compiler that runs out of memory, as WebKit says of each error", a
   const found = await refusing.evaluate(async () => {
     const { Engine } = await octconv();
     const engine = await Engine.open();
-    const { failures } = await engine.verify({ cases: 60, seed: 4000 });
+    const { failures } = await engine.verify({ cases: 24, seed: 4000 });
     return { failures, problems: JSON.parse(engine.report()).problems.map(({ problem }) => problem) };
   });
   assert.equal(new Set(found.failures).size, found.failures.length);
@@ -467,7 +479,7 @@ await test("a browser that looks at the GPU only when something is submitted", a
 });
 
 await test("a GPU without a clock", async () => {
-  const timeless = await open({}, () => {
+  const timeless = await openWithoutScript(() => {
     for (const { prototype } of [GPUAdapter, GPUDevice]) {
       const { get } = Object.getOwnPropertyDescriptor(prototype, "features");
       Object.defineProperty(prototype, "features", {
@@ -502,7 +514,7 @@ await test("a GPU without a clock", async () => {
 });
 
 await test("memory is given back", async () => {
-  const counted = await open({}, () => {
+  const counted = await openWithoutScript(() => {
     globalThis.software = true;
     Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => globalThis.software });
     const { createBuffer, popErrorScope } = GPUDevice.prototype;
@@ -563,8 +575,7 @@ await test("memory is given back", async () => {
   assert.equal(found.large, 0);
   assert.equal(found.bytes, 32 * MIB);
   assert.equal(found.opened, 1);
-  // The page's own.
-  assert.equal(found.left, 1);
+  assert.equal(found.left, 0);
   await counted.context().close();
 });
 
