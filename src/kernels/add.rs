@@ -43,7 +43,7 @@ pub(crate) fn step(
     y: Operand,
 ) -> Result<Step, Error> {
     let threads = y.dims.elements() as u32;
-    let grid = Grid::fold(u64::from(threads.div_ceil(ELEMENTWISE_WORKGROUP)), facts)?;
+    let grid = Grid::of_threads(u64::from(threads), facts)?;
     let shape = Shape { threads, grid_x: grid.x, slope: activation.slope(), unused: 0 };
     let recipe = recipe(activations, b.is_some(), residual.is_some(), activation);
     let sources = 1 + u64::from(b.is_some()) + u64::from(residual.is_some());

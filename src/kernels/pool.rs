@@ -44,7 +44,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, x: Operand, y: Operand) ->
     let means = if facts.software { 8 } else { 2 };
     let (rows, cols) = (y.dims.h.div_ceil(means), y.dims.w.div_ceil(COLS));
     let threads = Dims { h: rows, w: cols, ..y.dims }.elements();
-    let grid = Grid::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)?;
+    let grid = Grid::of_threads(threads, facts)?;
     let shape = Shape {
         threads: threads as u32,
         grid_x: grid.x,

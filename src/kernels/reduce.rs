@@ -89,7 +89,7 @@ pub(crate) fn step(
         bytes: present().fold(offsets.bytes, |sum, output| sum.saturating_add(bytes(types, slices, output))),
     };
     let threads = work.parts.iter().map(|part| part.threads).sum::<u64>();
-    let grid = Grid::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)?;
+    let grid = Grid::of_threads(threads, facts)?;
     let activation = spec.activation();
     let shape = Shape { high, low, grid_x: grid.x, slices, slope: activation.slope(), unused: 0 };
     let residuals = outputs.each_ref().map(|output| output.as_ref().map(|output| output.residual.is_some()));

@@ -72,7 +72,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job, x: Operand, y: 
     let paired = types.paired(y_dims);
     let threads_w = y_dims.w.div_ceil(cols);
     let threads = Dims { w: threads_w, ..y_dims }.elements();
-    let grid = Grid::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)?;
+    let grid = Grid::of_threads(threads, facts)?;
     let shape = Shape {
         threads: threads as u32,
         grid_x: grid.x,

@@ -164,7 +164,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job) -> Result<Step,
     let Job { dims, x, y, factors, activation, pooled, .. } = *job;
     let cut = job.cut(facts, types);
     let threads = job.threads(cut);
-    let grid = Grid::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)?;
+    let grid = Grid::of_threads(threads, facts)?;
     let shape = Shape {
         threads: threads as u32,
         grid_x: grid.x,

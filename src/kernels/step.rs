@@ -6,6 +6,7 @@ use super::access::Access;
 use super::job::TensorId;
 pub(crate) use super::kernel::Kernel;
 use super::packing::Packing;
+use super::types::ELEMENTWISE_WORKGROUP;
 use crate::device::{DeviceFacts, Work};
 use crate::error::Error;
 
@@ -25,8 +26,10 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// There are more workgroups than the device or the kernels can number.
+    /// The device has no compute shaders, or there are more workgroups than the device or the kernels can number.
     pub(crate) fn fold(workgroups: u64, facts: &DeviceFacts) -> Result<Self, Error> {
+        // A device without compute shaders, such as WebGL's, allows no thread.
+        within_workgroup("a workgroup, in threads,", 1, facts)?;
         let most = u64::from(facts.limits.max_compute_workgroups_per_dimension.max(1));
         let y = workgroups.div_ceil(most).max(1);
         let x = workgroups.div_ceil(y).max(1);
@@ -39,6 +42,31 @@ impl Grid {
             return Err(Error::Limit { what, needs: workgroups, limit, allowed });
         }
         Ok(Self { x: x as u32, y: y as u32 })
+    }
+
+    /// The same for so many threads in workgroups of [`ELEMENTWISE_WORKGROUP`].
+    ///
+    /// # Errors
+    ///
+    /// The device allows no such workgroups, or not so many.
+    pub(crate) fn of_threads(threads: u64, facts: &DeviceFacts) -> Result<Self, Error> {
+        within_workgroup("a workgroup, in threads,", ELEMENTWISE_WORKGROUP, facts)?;
+        Self::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)
+    }
+}
+
+/// Refuses a workgroup of so many threads along x unless the device allows it. `what` is the subject of the error.
+pub(super) fn within_workgroup(what: &str, threads: u32, facts: &DeviceFacts) -> Result<(), Error> {
+    let limits = &facts.limits;
+    within(what, threads, "max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup)?;
+    within(what, threads, "max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x)
+}
+
+/// What a workgroup needs of a limit of the device.
+pub(super) fn within(what: &str, needs: u32, limit: &'static str, allowed: u32) -> Result<(), Error> {
+    match needs <= allowed {
+        true => Ok(()),
+        false => Err(Error::Limit { what: what.into(), needs: needs.into(), limit, allowed: allowed.into() }),
     }
 }
 
@@ -79,5 +107,25 @@ impl Step {
             return Cow::Borrowed(&self.kernel);
         }
         Cow::Owned(self.kernel.sharing(|i| self.tensors[i] != TensorId::Weights && with_written(i)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workgroups_that_a_device_does_not_allow_are_refused() {
+        let with = |threads| {
+            let limits = wgpu::Limits { max_compute_invocations_per_workgroup: threads, ..wgpu::Limits::default() };
+            DeviceFacts { limits, ..DeviceFacts::default() }
+        };
+        assert_eq!(Grid::of_threads(65, &with(64)).unwrap(), Grid { x: 2, y: 1 });
+        assert_eq!(
+            Grid::of_threads(1, &with(32)).unwrap_err().to_string(),
+            "a workgroup, in threads, needs 64, but max_compute_invocations_per_workgroup is 32"
+        );
+        assert_eq!(Grid::fold(3, &with(1)).unwrap(), Grid { x: 3, y: 1 });
+        assert!(Grid::fold(3, &with(0)).is_err());
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn step(
 ) -> Result<Step, Error> {
     let bilinear = input.filter == wgpu::FilterMode::Linear;
     let frame = dims.h * dims.w;
-    let grid = Grid::fold(u64::from(frame.div_ceil(ELEMENTWISE_WORKGROUP)), facts)?;
+    let grid = Grid::of_threads(u64::from(frame), facts)?;
     let axis = |name, from, to| Axis::new(name, [from, to], [from, to], bilinear);
     let shape = Shape {
         threads: frame,

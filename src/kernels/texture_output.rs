@@ -72,7 +72,7 @@ pub(crate) fn step(
     let bilinear = output.filter == wgpu::FilterMode::Linear;
     let frame = dims.h * dims.w;
     let threads = region.h * region.w;
-    let grid = Grid::fold(u64::from(threads.div_ceil(ELEMENTWISE_WORKGROUP)), facts)?;
+    let grid = Grid::of_threads(u64::from(threads), facts)?;
     let axis = |name, from, to| Axis::new(name, [from, to], [from, to], bilinear);
     let shape = Shape {
         threads,

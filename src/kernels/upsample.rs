@@ -33,7 +33,7 @@ fn recipe(activations: Dtype) -> Recipe {
 /// Replicates `x` into `y`.
 pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Operand, y: Operand) -> Result<Step, Error> {
     let threads = y.dims.elements() as u32;
-    let grid = Grid::fold(u64::from(threads.div_ceil(ELEMENTWISE_WORKGROUP)), facts)?;
+    let grid = Grid::of_threads(u64::from(threads), facts)?;
     let shape = Shape {
         threads,
         grid_x: grid.x,

@@ -159,7 +159,7 @@ pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job, x: Operand, y: 
     let [threads_h, threads_w] = [rows.count, y.dims.w].map(|size| size.div_ceil(constants.side()));
     let planes = u64::from(y.dims.n) * u64::from(y.dims.c) * u64::from(y.dims.t);
     let threads = planes * u64::from(threads_h) * u64::from(threads_w);
-    let grid = Grid::fold(threads.div_ceil(u64::from(ELEMENTWISE_WORKGROUP)), facts)?;
+    let grid = Grid::of_threads(threads, facts)?;
     let common = Shape { threads: threads as u32, grid_x: grid.x, threads_h, threads_w, ..Shape::default() };
     let shape = shape(common, job, x.dims, y.dims);
     Ok(Step::new(Kernel::recipe(constants.name(), constants.recipe(types)), &shape, vec![x.id, y.id], grid))

@@ -3,6 +3,7 @@
 use super::tile::Tile;
 use crate::device::DeviceFacts;
 use crate::error::Error;
+use crate::kernels::step::within_workgroup;
 
 /// Why the device cannot run this family, or nothing.
 pub(super) fn device_refusal(facts: &DeviceFacts) -> Option<&'static str> {
@@ -19,19 +20,6 @@ pub(super) fn device_refusal(facts: &DeviceFacts) -> Option<&'static str> {
 pub(super) fn workgroup(facts: &DeviceFacts, tile: Tile, side: u32) -> Result<u32, Error> {
     // At least `side`, because SIDE adjacent threads finish the cells of a row of a matrix.
     let threads = tile.pieces().saturating_mul(facts.subgroup_sizes[1]).max(side);
-    let limits = &facts.limits;
-    for (name, allowed) in [
-        ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup),
-        ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x),
-    ] {
-        within("the matrix kernel's workgroup, in threads,", threads, name, allowed)?;
-    }
+    within_workgroup("the matrix kernel's workgroup, in threads,", threads, facts)?;
     Ok(threads)
-}
-
-pub(super) fn within(what: &str, needs: u32, limit: &'static str, allowed: u32) -> Result<(), Error> {
-    match needs <= allowed {
-        true => Ok(()),
-        false => Err(Error::Limit { what: what.into(), needs: needs.into(), limit, allowed: allowed.into() }),
-    }
 }

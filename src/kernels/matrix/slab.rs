@@ -1,11 +1,11 @@
 //! What an iteration takes: a slab of channels, and one tap or a window of all taps.
 
-use super::limits::within;
 use super::tile::Tile;
 use crate::device::DeviceFacts;
 use crate::dims::Dims;
 use crate::error::Error;
 use crate::kernels::job::{Job, OutputJob, PathJob};
+use crate::kernels::step::within;
 use crate::layer::{Path, Spec};
 
 /// The most elements that a thread gathers for an iteration of one tap, and for an iteration of all taps. It keeps them

@@ -4,27 +4,15 @@ use super::tile::{LANES, Tile};
 use crate::device::{DeviceFacts, Part};
 use crate::error::Error;
 use crate::kernels::job::PathJob;
+use crate::kernels::step::{within, within_workgroup};
 use crate::precision::Dtype;
 
 /// Checks that a tile is within the limits of the device.
 pub(super) fn check_limits(facts: &DeviceFacts, tile: Tile, products: Dtype) -> Result<(), Error> {
-    let limits = &facts.limits;
-    let within = |unit: &str, needs: u32, limit: &'static str, allowed: u32| match needs <= allowed {
-        true => Ok(()),
-        false => {
-            let what = format!("the tile {tile}, in {unit},");
-            Err(Error::Limit { what, needs: needs.into(), limit, allowed: allowed.into() })
-        }
-    };
-    let threads = tile.workgroup();
-    for (limit, allowed) in [
-        ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup),
-        ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x),
-    ] {
-        within("threads", threads, limit, allowed)?;
-    }
-    let allowed = limits.max_compute_workgroup_storage_size;
-    within("bytes of workgroup memory", storage(tile, products), "max_compute_workgroup_storage_size", allowed)
+    within_workgroup(&format!("the tile {tile}, in threads,"), tile.workgroup(), facts)?;
+    let what = format!("the tile {tile}, in bytes of workgroup memory,");
+    let allowed = facts.limits.max_compute_workgroup_storage_size;
+    within(&what, storage(tile, products), "max_compute_workgroup_storage_size", allowed)
 }
 
 /// Bytes of workgroup memory: two slabs of weights and inputs.

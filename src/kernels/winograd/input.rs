@@ -108,8 +108,8 @@ pub(super) fn step(request: &Request, layout: &Layout) -> Result<Step, Error> {
     let [padding_h, padding_w] = request.spec.padding();
     let odd = padding_w % 2 != 0;
     let feeds = Feeds::new(request, layout, odd);
-    let workgroups = feeds.shapes.iter().map(|feed| u64::from(feed.workgroups)).sum();
-    let grid = Grid::fold(workgroups, request.facts)?;
+    let workgroups: u64 = feeds.shapes.iter().map(|feed| u64::from(feed.workgroups)).sum();
+    let grid = Grid::of_threads(workgroups * u64::from(ELEMENTWISE_WORKGROUP), request.facts)?;
     let [hh, hl, lh, ll] = feeds.shapes;
     let shape = InputShape { hh, hl, lh, ll, grid_x: grid.x, padding_h, padding_w, unused: 0 };
     let constants =

@@ -115,7 +115,8 @@ pub(super) fn step(request: &Request, layout: &Layout) -> Result<Step, Error> {
     let Request { facts, spec, types, job, .. } = *request;
     let packing = packing(job);
     let ([high, low], parts) = outputs(request, layout, &packing.offsets(spec).biases);
-    let grid = Grid::fold(u64::from(high.workgroups) + u64::from(low.workgroups), facts)?;
+    let workgroups = u64::from(high.workgroups) + u64::from(low.workgroups);
+    let grid = Grid::of_threads(workgroups * u64::from(ELEMENTWISE_WORKGROUP), facts)?;
     let pooled = job.high.and_then(|output| output.pooled);
     let shape = OutputShape {
         high,
