@@ -70,22 +70,25 @@ function hurryAnswers(adapter) {
 }
 
 function hurry(queue) {
-  let waiting = 0, timer, end;
-  const stop = () => {
+  let waiting = 0, timer = null, end;
+  const rest = () => {
+    clearInterval(timer);
+    timer = null;
+  };
+  const look = () => {
+    if (performance.now() > end) rest();
+    else queue.submit([]);
+  };
+  const answered = () => {
     waiting -= 1;
-    if (waiting === 0) clearInterval(timer);
+    if (waiting === 0) rest();
   };
   queue.onSubmittedWorkDone = function () {
     const answer = GPUQueue.prototype.onSubmittedWorkDone.call(queue);
-    end = performance.now() + MOST;
     waiting += 1;
-    if (waiting === 1) {
-      timer = setInterval(() => {
-        if (performance.now() > end) clearInterval(timer);
-        else queue.submit([]);
-      }, PAUSE);
-    }
-    answer.then(stop, stop);
+    end = performance.now() + MOST;
+    timer ??= setInterval(look, PAUSE);
+    answer.then(answered, answered);
     return answer;
   };
 }
