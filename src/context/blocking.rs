@@ -37,6 +37,11 @@ impl Context {
     pub fn time_pass(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<Timing, Error> {
         block_on(self.time_pass_async(record))
     }
+
+    /// [`Context::way_async`], which it blocks on.
+    pub fn way(&self) -> Result<f64, Error> {
+        block_on(self.way_async())
+    }
 }
 
 #[cfg(test)]

@@ -704,3 +704,19 @@ fn decode_into(bytes: &[u8], dtype: Dtype, values: &mut Vec<f32>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_is_taken_off_the_clock_of_the_host_alone() {
+        let timing = |device, host| Timing { device, host };
+        assert_eq!(timing(Some(0.25), 9.0).without_way(1.0), 0.25);
+        assert_eq!(timing(None, 3.0).without_way(1.0), 2.0);
+        // A clock of the device that did not move is none.
+        assert_eq!(timing(Some(0.0), 3.0).without_way(1.0), 2.0);
+        // What is shorter than noise.
+        assert_eq!(timing(None, 0.5).without_way(1.0), 0.1);
+    }
+}

@@ -46,9 +46,11 @@ impl Bundle {
             .chain([(Self::MANIFEST, self.json.as_slice())])
     }
 
-    /// What each buffer holds before its player writes inputs: its file, or ones, which are a NaN in each type.
+    /// What each buffer holds before its player writes inputs: its file, or ones, which are a NaN in each type. Not part of the
+    /// public interface.
     #[cfg(feature = "verify")]
-    pub(crate) fn buffers(&self) -> Vec<Vec<u8>> {
+    #[doc(hidden)]
+    pub fn buffers(&self) -> Vec<Vec<u8>> {
         let file = |name: &String| self.files().find(|(path, _)| path == name).map(|(_, bytes)| bytes.to_vec());
         let contents = |buffer: &Buffer| {
             let bytes = buffer.file.as_ref().and_then(file);

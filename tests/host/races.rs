@@ -282,7 +282,7 @@ fn run_network(mut case: NetworkCase, device: &Device) -> Vec<String> {
         let plan = NetworkPlan::new(&graph, case.size, &options, &device.facts).unwrap();
         let checkpoint = Checkpoint::random(&graph, case.seed);
         let bundle = Bundle::of_network(&plan, &checkpoint, BundleOptions::default()).unwrap();
-        let faults = play_unchanged(&bundle, &mut contents(&bundle), device);
+        let faults = play_unchanged(&bundle, &mut bundle.buffers(), device);
         assert!(faults.is_empty(), "{faults:#?} of {case:?} in f16 on {}", device.name);
     }
     outcome.dispatches.iter().map(|(_, kernel)| first_word(kernel)).collect()
@@ -290,15 +290,6 @@ fn run_network(mut case: NetworkCase, device: &Device) -> Vec<String> {
 
 const NETWORKS: u64 = 72;
 const MOST_OF_NETWORK: u64 = 100_000;
-
-/// What the buffers of a bundle hold at first: ones in those without a file, which are a NaN in each type.
-fn contents(bundle: &Bundle) -> Vec<Vec<u8>> {
-    let of = |buffer: &octconv::export::Buffer| match &buffer.file {
-        Some(name) => bundle.files().find(|(path, _)| path == name).expect("its file").1.to_vec(),
-        None => vec![0xff; buffer.bytes as usize],
-    };
-    bundle.manifest().buffers.iter().map(of).collect()
-}
 
 /// Every barrier is needed: without it, some layer or network has a race. So races in what runs here would show.
 #[test]
@@ -323,13 +314,13 @@ fn every_barrier_is_needed() {
     let weights = vec![0.25; 40 * 20 * 9];
     let weights = Weights { w_hh: Some(&weights), ..Weights::default() };
     let bundle = Bundle::of_layer(&plan, &weights, &device.facts, BundleOptions::default()).unwrap();
-    barriers.remove_each(&bundle, &contents(&bundle), device);
+    barriers.remove_each(&bundle, &bundle.buffers(), device);
     let network = serde_json::from_str(SMALL_KERNELS).unwrap();
     let graph = Graph::new(&network).unwrap();
     let size = InputSize::image(1, 8, 8);
     let plan = NetworkPlan::new(&graph, size, &NetworkOptions::default(), &device.facts).unwrap();
     let bundle = Bundle::of_network(&plan, &Checkpoint::random(&graph, 1), BundleOptions::default()).unwrap();
-    barriers.remove_each(&bundle, &contents(&bundle), device);
+    barriers.remove_each(&bundle, &bundle.buffers(), device);
 
     let found = barriers.0.into_inner().unwrap();
     let spare: Vec<_> = found.iter().filter(|(_, needed)| !**needed).collect();
