@@ -13,6 +13,7 @@ use crate::device::DeviceFacts;
 use crate::engine::Layer;
 use crate::kernels::Step;
 use crate::kernels::job::TensorId;
+use crate::kernels::types::ELEMENTWISE_WORKGROUP;
 use crate::noise::Noise;
 use crate::precision::Dtype;
 
@@ -34,7 +35,7 @@ pub(crate) fn contexts() -> &'static [Context; 2] {
 pub(crate) fn facts(context: &Context) -> [DeviceFacts; 3] {
     let [gpu, software] = [false, true].map(|software| DeviceFacts { software, ..context.engine().facts().clone() });
     let mut small = gpu.clone();
-    small.limits.max_compute_invocations_per_workgroup = 32;
+    small.limits.max_compute_invocations_per_workgroup = ELEMENTWISE_WORKGROUP;
     small.limits.max_compute_workgroup_storage_size = 2048;
     small.limits.max_compute_workgroups_per_dimension = 61;
     [gpu, software, small]

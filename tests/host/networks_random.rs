@@ -46,8 +46,9 @@ fn small_devices() -> Vec<DeviceFacts> {
         with(&|limits| limits.max_storage_buffers_per_shader_stage = 4),
         with(&|limits| limits.max_storage_buffer_binding_size = 2000),
         with(&|limits| limits.max_buffer_size = 4096),
+        with(&|limits| limits.max_compute_invocations_per_workgroup = 32),
         with(&|limits| {
-            limits.max_compute_invocations_per_workgroup = 32;
+            limits.max_compute_invocations_per_workgroup = 64;
             limits.max_compute_workgroup_storage_size = 512;
             limits.max_compute_workgroups_per_dimension = 3;
         }),
