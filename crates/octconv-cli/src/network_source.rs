@@ -245,7 +245,7 @@ impl TrainedArgs {
                 picture.resize = Resize::Shorter(before_crop(h.max(w)));
             }
         }
-        check_picture(network, &picture).with_context(|| format!("picture of {}", network.name))?;
+        check_picture(network, &picture)?;
         let values = u64::from(picture.channels) * u64::from(picture.height) * u64::from(picture.width);
         self.limits.check(&format!("an input of {} takes", network.name), 4 * values, Holds::Picture)?;
         Ok(picture)
@@ -278,7 +278,11 @@ pub fn before_crop(side: u32) -> u32 {
 }
 
 /// Refuses what cannot make the input of the network.
-fn check_picture(network: &Network, picture: &Picture) -> Result<()> {
+pub fn check_picture(network: &Network, picture: &Picture) -> Result<()> {
+    makes_input(network, picture).with_context(|| format!("picture of {}", network.name))
+}
+
+fn makes_input(network: &Network, picture: &Picture) -> Result<()> {
     let &Picture { channels, height, width, ref mean, ref std, .. } = picture;
     if let Some(std) = std.iter().find(|std| !(**std > 0.0 && std.is_finite())) {
         bail!("std is {std}: must be a number above 0, because it divides");

@@ -10,7 +10,7 @@ use octconv::reference::network as reference;
 use octconv::{InputSize, reference::network::Value};
 
 use super::{Args, RANDOM, SEED, device};
-use crate::network_source::{Source, before_crop, digits, is_file};
+use crate::network_source::{Source, before_crop, check_picture, digits, is_file};
 use crate::output::shown;
 use crate::{picture, run, weights};
 
@@ -21,6 +21,10 @@ pub fn bundle(args: &Args, source: Source) -> Result<Bundle> {
     let size = args.size(source.size);
     let mut network = source.network;
     resize_pictures(args, &mut network, size);
+    if let Some(picture) = &network.picture {
+        // The bundle has it too.
+        check_picture(&network, picture)?;
+    }
     let graph = Graph::new(&network)?;
     let facts = device::facts(&args.device, args.to.matrix_sides(), args.limits)?;
     let keep = run::kept(&args.keep, &network)?;

@@ -208,6 +208,34 @@ fn what_cannot_be_exported_is_refused() {
 }
 
 #[test]
+fn what_makes_no_input_of_a_picture_is_refused() {
+    let place = Place::new();
+    let (network, picture) = (place.path("net.json"), repository("assets/digits/pictures/eight.jpg"));
+    for (field, value, size, wanted) in [
+        ("mean", json!([0.5]), "32", "channels, mean and std must agree with the input's 3 channels"),
+        ("channels", json!(4), "32", "channels, mean and std must agree with the input's 3 channels"),
+        ("resize", json!({"shorter": 256}), "300", "shorter is 256: must be 1 to 16384, and no less than height and"),
+    ] {
+        let mut described = json!({
+            "name": "n",
+            "input": {"channels": 3},
+            "nodes": [{"name": "gap", "op": "global_pool", "input": "input"}],
+            "output": "gap",
+            "picture": {
+                "height": 32, "width": 32, "channels": 3, "resize": "crop", "mean": [0, 0, 0], "std": [1, 1, 1]
+            },
+        });
+        described["picture"][field] = value;
+        fs::write(&network, described.to_string()).unwrap();
+        let arguments = [&network, "--random-weights", "--size", size];
+        place.refuse(&[&arguments[..], &["--example", &picture]].concat(), &["picture of n: ", wanted]);
+        // The bundle would say it to others.
+        place.refuse(&arguments, &["picture of n: ", wanted]);
+    }
+    assert_eq!(place.names(), ["net.json"]);
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_leaves_nothing() {
     use std::process::Command;
