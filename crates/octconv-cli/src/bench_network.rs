@@ -57,7 +57,7 @@ pub fn run(name: &str, args: &Args, common: &Common) -> Result<()> {
     let (device, roofline) = common.open()?;
     let context = &device.context;
     let options = NetworkOptions { one_buffer: args.one_buffer, ..types.network_options(Vec::new()) };
-    let prepare = |network: &Network| Form::new(context, network, size, &options, compile);
+    let prepare = |network: &Network| Form::new(context, network, size, &options, common.limits, compile);
     let forms = [prepare(&source.network)?, prepare(&source.network.plain())?];
     device.keep_pipelines();
 

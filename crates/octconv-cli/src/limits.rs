@@ -14,8 +14,9 @@ use crate::output::{progress, shown_path, thousands};
 /// An argument of every command that reads files.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// The most bytes of a file, of a picture when it is decoded, and of an output of "apply", such as 500M or 2G
-    /// (default: 4M for JSON, labels and headers of safetensors, 256M for pictures, 1G for tensors, also as f32, and models)
+    /// The most bytes of a file, of a picture when it is decoded, of random numbers, and of an output of "apply", such as
+    /// 500M or 2G (default: 4M for JSON, labels and headers of safetensors, 256M for pictures, 1G for tensors, also as f32,
+    /// and models)
     #[arg(long, value_name = "N")]
     max_bytes: Option<Bytes>,
 }

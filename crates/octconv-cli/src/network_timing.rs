@@ -4,14 +4,14 @@ use std::ops::Range;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use octconv::network::{
-    Checkpoint, Graph, Inference, Model, Network, NetworkOptions, NetworkPlan, Stage, random_input,
-};
+use octconv::network::{Graph, Inference, Model, Network, NetworkOptions, NetworkPlan, Stage, random_input};
 use octconv::roofline::{Bound, Roofline};
 use octconv::{Context, Error, InputSize};
 
+use crate::limits::Limits;
 use crate::timing::{Clock, Clocks};
 use crate::types::TypeArgs;
+use crate::weights;
 
 /// A network, compiled, with random weights.
 pub struct Form<'a> {
@@ -28,22 +28,25 @@ pub struct Form<'a> {
 }
 
 impl<'a> Form<'a> {
-    /// `compile`: [`Model::compile`], with the progress that the command shows.
+    /// `compile`: [`Model::compile`], with the progress that the command shows. `limits`: those of its weights.
     pub fn new(
         context: &'a Context,
         network: &Network,
         size: InputSize,
         options: &NetworkOptions,
+        limits: Limits,
         compile: impl FnOnce(&Model, NetworkPlan) -> Result<Inference>,
     ) -> Result<Self> {
         let graph = Graph::new(network)?;
         let [stored, weights] = [options.precision.activations, options.precision.weights].map(|dtype| dtype.bytes());
         let (macs, bytes) = (graph.macs(size)?, graph.min_bytes(size, stored, weights)?);
-        let checkpoint = Checkpoint::random(&graph, 1);
-        let model = Model::new(context.engine(), graph, checkpoint)?;
+        let engine = context.engine();
         let start = Instant::now();
-        let plan = model.plan(size, options)?;
+        let plan = NetworkPlan::with_choices(&graph, size, options, engine.facts(), engine.choices())?;
         let planned = start.elapsed();
+        let checkpoint = weights::random(&graph, 1, limits)?;
+        let model = Model::new(engine, graph, checkpoint)?;
+        let start = Instant::now();
         let inference = compile(&model, plan)?;
         let compiled = start.elapsed();
         let elements = inference.input().map_or(0, |view| view.dims.elements());
@@ -51,7 +54,7 @@ impl<'a> Form<'a> {
         let start = Instant::now();
         // Run everything once: a stage that is timed alone reads what the stage before has left.
         context.run_pass(|pass| inference.record(pass))?;
-        let ready = [planned, compiled - planned, start.elapsed()].map(|time| time.as_secs_f64());
+        let ready = [planned, compiled, start.elapsed()].map(|time| time.as_secs_f64());
         Ok(Self { context, macs, bytes, weight_bytes: model.weight_bytes(), ready, inference })
     }
 

@@ -5,12 +5,12 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use octconv::network::{Checkpoint, Graph};
+use octconv::network::{Checkpoint, Graph, TensorSpec};
 use octconv::{Error, Misfit, MisfitKind};
 use octconv_import::tensors::{self, Tensors};
 
 use crate::limits::{Holds, Limits};
-use crate::output::shown_path;
+use crate::output::{shown, shown_path};
 
 /// The tensors of a file.
 pub fn read(path: &Path, limits: Limits) -> Result<Tensors> {
@@ -29,6 +29,19 @@ pub fn fit(path: &Path, checkpoint: Checkpoint, graph: &Graph, eps: Option<f64>)
         error => anyhow::Error::from(error),
     };
     fitted.map_err(told).with_context(|| shown_path(path))
+}
+
+/// Random weights for a network.
+pub fn random(graph: &Graph, seed: u64, limits: Limits) -> Result<Checkpoint> {
+    let elements = graph.tensors().iter().map(TensorSpec::elements).fold(0, u64::saturating_add);
+    check_random(&graph.network().name, elements, limits)?;
+    Ok(Checkpoint::try_random(graph, seed)?)
+}
+
+/// Refuses so many numbers as random weights.
+pub fn check_random(name: &str, elements: u64, limits: Limits) -> Result<()> {
+    let bytes = elements.saturating_mul(size_of::<f32>() as u64);
+    limits.check(&format!("random weights of {} take", shown(name)), bytes, Holds::Tensors)
 }
 
 /// Tensors that do not fit a network.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use octconv::network::{Checkpoint, Graph, Inference, Model, Network, NetworkOptions, random_input, zoo};
+use octconv::network::{Checkpoint, Graph, Inference, Model, Network, NetworkOptions, NetworkPlan, random_input, zoo};
 use octconv::{Accuracy, Error, InputSize, Timing};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
@@ -79,12 +79,15 @@ impl Form {
     ) -> Result<Option<Self>, Error> {
         let graph = Graph::new(network)?;
         let macs = graph.macs(size)?;
-        let checkpoint = Checkpoint::random(&graph, 1);
-        let model = Model::new(context.engine(), graph, checkpoint)?;
         let accuracy = if fast { Accuracy::Fast } else { Accuracy::Exact };
+        let (engine, options) = (context.engine(), NetworkOptions { accuracy, ..NetworkOptions::default() });
         let start = Instant::now();
-        let plan = model.plan(size, &NetworkOptions { accuracy, ..NetworkOptions::default() })?;
+        let plan = NetworkPlan::with_choices(&graph, size, &options, engine.facts(), engine.choices())?;
         let planned = start.elapsed().as_secs_f64();
+        // What cannot be planned may be too large to have weights.
+        let checkpoint = Checkpoint::try_random(&graph, 1)?;
+        let model = Model::new(engine, graph, checkpoint)?;
+        let start = Instant::now();
         let (mut shown, mut refused) = (Instant::now(), None);
         let made = model.compile_async(plan, async |progress| {
             if shown.elapsed().as_secs_f64() < BUSY_SECONDS {
@@ -108,7 +111,7 @@ impl Form {
         inference.write_input(context, &random_input(elements as usize, 1))?;
         let first = Instant::now();
         context.run_pass_async(|pass| inference.record(pass)).await?;
-        let ready = [planned, compiled - planned, first.elapsed().as_secs_f64()];
+        let ready = [planned, compiled, first.elapsed().as_secs_f64()];
         Ok(Some(Self { context: context.clone(), weight_bytes: model.weight_bytes(), inference, macs, ready }))
     }
 

@@ -64,16 +64,18 @@ impl Network {
         let (h, w) = description.picture.as_ref().map_or((224, 224), |picture| (picture.height, picture.width));
         let size = options.size.map_or(InputSize::image(1, h, w), InputSize::from);
         let graph = Graph::new(&description).map_err(failure)?;
-        let checkpoint = match weights {
-            Some(bytes) => Checkpoint::from_safetensors(&bytes).map_err(failure)?,
-            None => Checkpoint::random(&graph, options.seed),
-        };
         let shapes = graph.shapes(size).map_err(failure)?;
         let accuracy = if options.fast { Accuracy::Fast } else { Accuracy::Exact };
         let own = NetworkOptions { accuracy, keep: options.keep, ..NetworkOptions::default() };
         // Stages have names on the reference too.
         let facts = context.as_ref().map_or_else(DeviceFacts::default, |context| context.engine().facts().clone());
         let stages = NetworkPlan::new(&graph, size, &own, &facts).map_err(failure)?.stages();
+        // What cannot be planned may be too large to have weights.
+        let checkpoint = match weights {
+            Some(bytes) => Checkpoint::from_safetensors(&bytes),
+            None => Checkpoint::try_random(&graph, options.seed),
+        };
+        let checkpoint = checkpoint.map_err(failure)?;
         let is_map = |name: &str| {
             let at = description.nodes.iter().position(|node| node.name == name);
             at.is_some_and(|at| matches!(shapes[at + 1], ValueShape::Map { .. }))

@@ -84,8 +84,9 @@ impl Graph {
     pub fn cost(&self, size: InputSize) -> Result<NetworkCost, Error> {
         let macs = self.macs(size)?.into_iter().fold(0, u64::saturating_add);
         let trained = |spec: &TensorSpec| !matches!(spec.role, Role::Mean | Role::Var);
-        let elements = |spec: &TensorSpec| spec.shape.iter().fold(1u64, |all, &d| all.saturating_mul(d as u64));
-        let params = self.tensors().iter().filter(|spec| trained(spec)).map(elements).fold(0, u64::saturating_add);
+        let tensors = self.tensors();
+        let elements = tensors.iter().filter(|spec| trained(spec)).map(TensorSpec::elements);
+        let params = elements.fold(0, u64::saturating_add);
         Ok(NetworkCost { macs, params })
     }
 }

@@ -44,6 +44,13 @@ pub struct TensorSpec {
     pub role: Role,
 }
 
+impl TensorSpec {
+    /// Number of elements. It saturates.
+    pub fn elements(&self) -> u64 {
+        self.shape.iter().fold(1, |all: u64, &d| all.saturating_mul(d as u64))
+    }
+}
+
 /// The role of a matrix with `fan_in` columns.
 fn matrix(fan_in: u32) -> Role {
     Role::Weight { fan_in, residual: false }

@@ -9,6 +9,7 @@ use octconv::reference::{self, Inputs};
 use octconv::{BatchNorm, InputSize, LayerDescription, Path, Plan, Spec, Weights};
 
 use super::{Args, RANDOM, SEED, device};
+use crate::limits::Limits;
 use crate::output::{shown, shown_path};
 use crate::weights;
 
@@ -22,22 +23,26 @@ pub fn bundle(args: &Args, description: &LayerDescription) -> Result<Bundle> {
     ensure!(is_layer, "--labels, --one-buffer and --keep are for networks");
     args.check_weights()?;
     let mut spec = description.spec()?;
-    let tensors = match &args.weights {
-        Some(_) => read(args)?,
-        None => random(&spec, description.fields.norm),
-    };
-    if tensors.contains_key("bias_h") || tensors.contains_key("bias_l") {
+    let given = args.weights.as_deref().map(|path| read(path, args.limits)).transpose()?;
+    if given.as_ref().is_some_and(|tensors| tensors.contains_key("bias_h") || tensors.contains_key("bias_l")) {
         spec = description.builder()?.bias(true).build()?;
     }
     let facts = device::facts(&args.device, args.to.matrix_sides(), args.limits)?;
     let plan = Plan::new(&spec, size, &args.types.options(), &facts)?;
+    let tensors = match given {
+        Some(tensors) => tensors,
+        None => random(&spec, size, description.fields.norm, args)?,
+    };
     let weights = of(&tensors, description.norm_eps);
     let mut bundle = Bundle::of_layer(&plan, &weights, &facts, args.options(Vec::new(), None))?;
     if let Some(example) = &args.example {
         ensure!(example == RANDOM, "--example is {}: must be \"random\" for a layer", shown(example));
+        for input in &bundle.manifest().inputs {
+            args.check_input(elements(&input.shape))?;
+        }
         let inputs = (SEED..).zip(&bundle.manifest().inputs).map(|(seed, input)| {
-            let elements: u64 = input.shape.iter().map(|&d| u64::from(d)).product();
-            let values = random_input(elements as usize, seed).into_iter().map(|value| args.rounded(value)).collect();
+            let values = random_input(elements(&input.shape) as usize, seed);
+            let values = values.into_iter().map(|value| args.rounded(value)).collect();
             (input.name.clone(), values)
         });
         let inputs: Tensors = inputs.collect();
@@ -52,10 +57,14 @@ pub fn bundle(args: &Args, description: &LayerDescription) -> Result<Bundle> {
     Ok(bundle)
 }
 
+/// The elements of a shape.
+fn elements(shape: &[u32]) -> u64 {
+    shape.iter().fold(1, |all: u64, &d| all.saturating_mul(d.into()))
+}
+
 /// The tensors of a file.
-fn read(args: &Args) -> Result<Tensors> {
-    let path = args.weights.as_deref().context("--weights is missing")?;
-    let tensors = weights::read(path, args.limits)?.checkpoint.tensors;
+fn read(path: &std::path::Path, limits: Limits) -> Result<Tensors> {
+    let tensors = weights::read(path, limits)?.checkpoint.tensors;
     // A file of "octconv apply" has inputs too.
     let is_input = |name: &str| name.starts_with("x_") || name.starts_with("residual_");
     let known = |name: &str| NAMES.contains(&name) || is_input(name);
@@ -76,7 +85,9 @@ const NAMES: [&str; 14] = [
 ];
 
 /// Random numbers for all tensors of a layer.
-fn random(spec: &Spec, norm: bool) -> Tensors {
+fn random(spec: &Spec, size: InputSize, norm: bool, args: &Args) -> Result<Tensors> {
+    let norms = if norm { 4 * u64::from(spec.output().channels()) } else { 0 };
+    weights::check_random(&args.subject, spec.cost(size)?.params.saturating_add(norms), args.limits)?;
     let mut tensors = Tensors::new();
     for path in Path::ALL.into_iter().filter(|&path| spec.has(path)) {
         let shape = spec.weight_shape(path).map(|d| d as usize);
@@ -99,7 +110,7 @@ fn random(spec: &Spec, norm: bool) -> Tensors {
             }
         }
     }
-    tensors
+    Ok(tensors)
 }
 
 fn of(tensors: &Tensors, eps: f32) -> Weights<'_> {

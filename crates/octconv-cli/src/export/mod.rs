@@ -15,7 +15,7 @@ use octconv::{Accuracy, Dtype, InputSize};
 pub use self::device::parse as described;
 use self::folder::Folder;
 use crate::cost::{FileForm, form};
-use crate::limits::Limits;
+use crate::limits::{Holds, Limits};
 use crate::network_source::{Settings, Source};
 use crate::output::{print, several, shown, shown_path, thousands};
 use crate::size::Size;
@@ -136,6 +136,12 @@ impl Args {
         let given = self.weights.is_some() || self.random_weights;
         ensure!(given, "{} has no weights: give --weights FILE, or --random-weights", shown(&self.subject));
         Ok(())
+    }
+
+    /// Refuses so many numbers as a random input of the example.
+    fn check_input(&self, elements: u64) -> Result<()> {
+        let bytes = elements.saturating_mul(size_of::<f32>() as u64);
+        self.limits.check("a random input takes", bytes, Holds::Tensors)
     }
 
     fn options(&self, labels: Vec<String>, licence: Option<&str>) -> BundleOptions {

@@ -83,7 +83,7 @@ fn checkpoint(args: &Args, graph: &Graph, is_own: bool) -> Result<Checkpoint> {
     args.check_weights()?;
     match &args.weights {
         Some(path) => weights::fit(path, weights::read(path, args.limits)?.checkpoint, graph, None),
-        None => Ok(Checkpoint::random(graph, SEED)),
+        None => weights::random(graph, SEED, args.limits),
     }
 }
 
@@ -105,6 +105,7 @@ fn labels(args: &Args, graph: &Graph) -> Result<Vec<String>> {
 fn input(args: &Args, example: &str, graph: &Graph, size: InputSize) -> Result<Vec<f32>> {
     let elements = graph.shapes(size)?[0].elements() as usize;
     if example == RANDOM {
+        args.check_input(elements as u64)?;
         return Ok(random_input(elements, SEED));
     }
     let path = Path::new(example);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
-use octconv::network::{Graph, NetworkPlan};
+use octconv::network::{Graph, Model, NetworkPlan};
 use octconv::roofline::{Effort, Roofline};
 use octconv::tuning;
 use octconv::verify::{self, Case};
@@ -20,7 +20,7 @@ use super::unit::{Mode, Unit, filling_batch};
 use crate::bench::least_bytes;
 use crate::device::{Device, identity};
 use crate::info::About;
-use crate::limits::Holds;
+use crate::limits::{Holds, Limits};
 use crate::network_source::Source;
 use crate::network_timing::{self, Form, Part};
 use crate::output::one_line;
@@ -283,8 +283,8 @@ fn time_network(
         false => None,
     };
     let context = tuned_device.as_ref().map_or(context, |device| &device.context);
-    let prepare =
-        |context, network| Form::new(context, network, size, &options, |model, plan| Ok(model.compile(plan, |_| ())?));
+    let compile = |model: &Model, plan| Ok(model.compile(plan, |_| ())?);
+    let prepare = |context, network| Form::new(context, network, size, &options, Limits::default(), compile);
     let plain = network.plain();
     let mut forms = vec![prepare(context, network)?, prepare(context, &plain)?];
     if let Some(device) = &unfused_device {

@@ -236,6 +236,33 @@ fn what_makes_no_input_of_a_picture_is_refused() {
 }
 
 #[test]
+fn a_description_does_not_decide_how_much_memory_random_numbers_take() {
+    let place = Place::new();
+    let (spec, network) = (place.path("spec.json"), place.path("net.json"));
+    let describe = |channels: u32| {
+        fs::write(&spec, json!({"input": {"channels": channels}, "channels": channels}).to_string()).unwrap();
+        let conv = json!({"name": "conv", "op": "conv", "input": "input", "channels": channels});
+        let described = json!({"name": "n", "input": {"channels": channels}, "nodes": [conv], "output": "conv"});
+        fs::write(&network, described.to_string()).unwrap();
+    };
+    // 4 TiB.
+    describe(1 << 20);
+    for subject in [&spec, &network] {
+        place.refuse(&[subject, "--random-weights", "--size", "1"], &["weights needs ", ", but "]);
+    }
+    describe(16);
+    for (subject, name) in [(&spec, "spec.json"), (&network, "n")] {
+        let arguments = [subject, "--random-weights", "--size", "100", "--example", "random", "--max-bytes"];
+        let with = |most| [&arguments[..], &[most]].concat();
+        let wanted = format!("{name} take 1,024 bytes, and 1,000 are allowed; --max-bytes allows more");
+        place.refuse(&with("1000"), &["random weights of ", &wanted]);
+        place.refuse(&with("600K"), &["a random input takes 640,000 bytes, and 614,400 are allowed"]);
+        place.export(&with("1M"));
+        fs::remove_dir_all(place.path("bundle")).unwrap();
+    }
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_leaves_nothing() {
     use std::process::Command;

@@ -52,6 +52,19 @@ fn costs_are_counted() {
 }
 
 #[test]
+fn a_network_without_a_plan_gets_no_weights() {
+    // Weights of 4 TiB.
+    let conv = json!({"name": "conv", "op": "conv", "input": "input", "channels": 1 << 20});
+    let network = json!({"name": "n", "input": {"channels": 1 << 20}, "nodes": [conv], "output": "conv"});
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("net.json");
+    fs::write(&file, network.to_string()).unwrap();
+    Outcome::of(octconv().arg("bench").arg(&file).args(["--size", "1"])).assert_refused("error: node conv: ");
+    let few = ["bench", "cifar-resnet20", "--max-bytes", "1K"];
+    Outcome::with(&few).assert_refused("random weights of cifar-resnet20 take ");
+}
+
+#[test]
 fn verify_reports_what_ran() {
     let report = json_of(&["verify", "--cases", "3", "--seed", "5", "--json"]);
     assert_eq!((&report["cases"], &report["seed"], &report["failures"]), (&json!(3), &json!(5), &json!([])));
