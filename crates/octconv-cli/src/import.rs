@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long, value_name = "HxW")]
     size: Option<Size>,
     /// Frames of the input, if the file leaves them open (default: 8)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     frames: Option<u32>,
     /// The value that is the answer: an output of the file, or any other name in it (default: its only output)
     #[arg(long, value_name = "NAME")]
@@ -56,8 +56,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     options.size = args.size.map(|size| [size.h, size.w]);
     options.frames = args.frames;
     options.output = args.output.clone();
+    options.max_bytes = Some(args.limits.most(Holds::Tensors));
+    let mut read = vec![args.model.clone()];
     let Imported { mut network, checkpoint, report, .. } = {
-        let mut external = |location: &str, offset: u64, length: Option<u64>| {
+        let mut external = |location: &str, offset: u64, length: u64| {
+            read.push(args.model.with_file_name(location));
             read_beside(&args.model, location, offset, length, args.limits).map_err(|error| format!("{error:#}"))
         };
         import_onnx(&bytes, &options, &mut external)
@@ -76,7 +79,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     graph.shapes(InputSize::video(1, t, height, width))?;
 
     let parameters: usize = checkpoint.tensors.values().map(|tensor| tensor.data.len()).sum();
-    let written = NetworkFolder::new(&folder)?.write(&network, Some(checkpoint))?;
+    let written = NetworkFolder::new(&folder, &read)?.write(&network, Some(checkpoint))?;
     let mut text = describe(&report, network.nodes.len(), parameters);
     text.push_str(&written);
     output::print(&text)?;
@@ -112,7 +115,7 @@ fn describe(report: &Report, nodes: usize, parameters: usize) -> String {
 const MOST_LINES: usize = 10;
 
 /// Reads bytes of a file in the folder of the model, where exporters put large weights.
-fn read_beside(model: &Path, location: &str, offset: u64, length: Option<u64>, limits: Limits) -> Result<Vec<u8>> {
+fn read_beside(model: &Path, location: &str, offset: u64, length: u64, limits: Limits) -> Result<Vec<u8>> {
     let path = Path::new(location);
     let named = shown(location);
     let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
@@ -121,7 +124,6 @@ fn read_beside(model: &Path, location: &str, offset: u64, length: Option<u64>, l
     let mut file = File::open(model.parent().unwrap_or(Path::new("")).join(path)).with_context(reading)?;
     let has = file.metadata().with_context(reading)?.len();
     let rest = has.saturating_sub(offset);
-    let length = length.unwrap_or(rest);
     ensure!(length <= rest, "{named} has {} bytes, and {} are wanted behind {}", has, length, offset);
     limits.check(&format!("a tensor in {named} has"), length, Holds::Tensors)?;
     let mut bytes = Vec::new();

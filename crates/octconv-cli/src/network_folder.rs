@@ -1,14 +1,14 @@
 //! A folder with a network: its description and its weights.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use octconv::Dtype;
-use octconv::network::{Checkpoint, Network};
+use octconv::network::{Checkpoint, HostTensor, Network};
 
 use crate::output::shown_path;
-use crate::target::{Kind, Target};
+use crate::target::{Kind, Target, write_together};
 use crate::tensor_file::{self, Named};
 
 /// The files of a folder that a network will be written to.
@@ -18,33 +18,43 @@ pub struct NetworkFolder {
 }
 
 impl NetworkFolder {
-    /// Makes the folder if it is not there. Refuses one whose files are of another kind.
-    pub fn new(folder: &Path) -> Result<Self> {
+    /// Makes the folder if it is not there. Refuses one whose files are of another kind, or are `read` by the command.
+    pub fn new(folder: &Path, read: &[PathBuf]) -> Result<Self> {
         ensure!(!folder.is_file(), "{} is a file: name another folder", shown_path(folder));
         if !folder.exists() {
             fs::create_dir(folder).with_context(|| format!("making the folder {}", shown_path(folder)))?;
         }
         Ok(Self {
-            description: Target::new(&folder.join("network.json"), Kind::Network)?,
-            weights: Target::new(&folder.join("weights.safetensors"), Kind::Tensors)?,
+            description: Target::new(&folder.join("network.json"), Kind::Network)?.apart_from(read)?,
+            weights: Target::new(&folder.join("weights.safetensors"), Kind::Tensors)?.apart_from(read)?,
         })
     }
 
     /// Writes the network. Returns a line for each file.
     pub fn write(&self, network: &Network, checkpoint: Option<Checkpoint>) -> Result<String> {
-        let mut written = String::new();
-        if let Some(checkpoint) = checkpoint {
-            let named = |(name, tensor): (String, octconv::network::HostTensor)| Named {
-                name,
-                shape: tensor.shape,
-                values: tensor.data,
-            };
-            let tensors: Vec<Named> = checkpoint.tensors.into_iter().map(named).collect();
-            self.weights.write(&tensor_file::serialize(&tensors, Dtype::F32)?)?;
-            written.push_str(&format!("wrote {}\n", shown_path(self.weights.path())));
-        }
-        self.description.write(format!("{}\n", serde_json::to_string_pretty(network)?).as_bytes())?;
-        written.push_str(&format!("wrote {}\n", shown_path(self.description.path())));
-        Ok(written)
+        let weights = match checkpoint {
+            Some(checkpoint) => Some(serialized(checkpoint)?),
+            None => {
+                let path = self.weights.path();
+                ensure!(
+                    !path.exists(),
+                    "{} would stay beside another network: give --weights, or name another folder",
+                    shown_path(path)
+                );
+                None
+            }
+        };
+        let description = format!("{}\n", serde_json::to_string_pretty(network)?);
+        let mut files: Vec<(&Target, &[u8])> = Vec::new();
+        files.extend(weights.as_ref().map(|bytes| (&self.weights, &bytes[..])));
+        files.push((&self.description, description.as_bytes()));
+        write_together(&files)?;
+        Ok(files.iter().map(|(target, _)| format!("wrote {}\n", shown_path(target.path()))).collect())
     }
+}
+
+fn serialized(checkpoint: Checkpoint) -> Result<Vec<u8>> {
+    let named = |(name, HostTensor { shape, data }): (String, HostTensor)| Named { name, shape, values: data };
+    let tensors: Vec<Named> = checkpoint.tensors.into_iter().map(named).collect();
+    tensor_file::serialize(&tensors, Dtype::F32)
 }

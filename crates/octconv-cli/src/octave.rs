@@ -20,7 +20,8 @@ use crate::weights;
 /// Replaces the convolutions of a plain network by octave convolutions, as the paper does it: the first convolution stays
 /// plain if it strides, and so does the last stage; in between, a share of the channels becomes low frequency. With
 /// --weights, the weights are split by channel. The answers differ from those of the plain network: train it from there.
-/// Writes FOLDER/network.json, and with --weights FOLDER/weights.safetensors.
+/// Writes FOLDER/network.json, and with --weights FOLDER/weights.safetensors. FOLDER is another one than that of the plain
+/// network.
 #[derive(clap::Args)]
 pub struct Args {
     /// A built-in network, or FILE.json with a description, such as "octconv import" writes
@@ -69,7 +70,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         .with_context(|| format!("making an octave network of {}", source.network.name))?;
     octave.network.name = format!("{}-octave", source.network.name);
     let text = [costs("before", &source.network, size)?, costs("after", &octave.network, size)?].concat();
-    let written = NetworkFolder::new(&args.folder)?.write(&octave.network, octave.checkpoint)?;
+    let described = network_source::is_file(&args.network).then(|| args.network.clone().into());
+    let read: Vec<PathBuf> = described.into_iter().chain(args.weights.clone()).collect();
+    let written = NetworkFolder::new(&args.folder, &read)?.write(&octave.network, octave.checkpoint)?;
     output::print(&(text + &written))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
+use tempfile::NamedTempFile;
 
 use crate::output::shown_path;
 
@@ -120,9 +121,12 @@ impl Target {
 
     /// Writes a file under another name in its folder, and renames it when it is whole.
     pub fn write(&self, bytes: &[u8]) -> Result<()> {
-        // Something else may have taken the name since.
-        self.check()?;
-        write(&self.path, bytes).with_context(|| self.writing())
+        write_together(&[(self, bytes)])
+    }
+
+    /// Whether it is a device or a pipe, which holds nothing and takes bytes as they are.
+    fn is_device(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|metadata| !metadata.is_file())
     }
 
     fn check(&self) -> Result<()> {
@@ -141,14 +145,13 @@ impl Target {
         if !folder.is_dir() {
             bail!("there is no folder {}", shown_path(&folder));
         }
-        let metadata = fs::metadata(&self.path).ok();
-        // A device or a pipe holds nothing, and takes bytes as they are.
-        if metadata.as_ref().is_some_and(|metadata| !metadata.is_file()) {
+        if self.is_device() {
             return Ok(());
         }
         // The folder must take a new file. This one has no name, or none for long.
         tempfile::tempfile_in(&folder)?;
-        let Some(metadata) = metadata.filter(|metadata| metadata.len() > 0) else { return Ok(()) };
+        let metadata = fs::metadata(&self.path).ok().filter(|metadata| metadata.len() > 0);
+        let Some(metadata) = metadata else { return Ok(()) };
         let mut start = Vec::new();
         fs::File::open(&self.path)?.take(Kind::START).read_to_end(&mut start)?;
         if !self.kind.is_start(&start, metadata.len()) {
@@ -158,30 +161,40 @@ impl Target {
     }
 }
 
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match fs::metadata(path) {
-        // A device or a pipe takes the bytes; it must not be replaced by a file.
-        Ok(existing) if !existing.is_file() => fs::OpenOptions::new().write(true).open(path)?.write_all(bytes),
-        Ok(existing) => without_interruption(|| replace(&followed(path)?, bytes, Some(existing.permissions()))),
-        Err(_) => without_interruption(|| replace(&followed(path)?, bytes, None)),
+/// Writes files that belong together: each under another name in its folder, and when all are whole, they are renamed.
+pub fn write_together(files: &[(&Target, &[u8])]) -> Result<()> {
+    // Something else may have taken a name since.
+    files.iter().try_for_each(|(target, _)| target.check())?;
+    let (devices, files): (Vec<_>, Vec<_>) = files.iter().partition(|(target, _)| target.is_device());
+    for (target, bytes) in devices {
+        let write = || fs::OpenOptions::new().write(true).open(&target.path)?.write_all(bytes);
+        write().with_context(|| target.writing())?;
     }
+    without_interruption(|| {
+        let beside = |(target, bytes): &(&Target, &[u8])| beside(&target.path, bytes).with_context(|| target.writing());
+        let whole = files.iter().map(beside).collect::<Result<Vec<_>>>()?;
+        for ((target, _), (file, path)) in files.iter().zip(whole) {
+            file.persist(path).map_err(|error| error.error).with_context(|| target.writing())?;
+        }
+        Ok(())
+    })
 }
 
-/// `permissions`: those of the file that is replaced.
-fn replace(target: &Path, bytes: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
+/// A file with these bytes in the folder of another one, and the path for which it takes the place of that.
+fn beside(path: &Path, bytes: &[u8]) -> io::Result<(NamedTempFile, PathBuf)> {
+    let target = followed(path)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".octconv-");
     if let Some(permissions) = new_file_permissions() {
         builder.permissions(permissions);
     }
-    let mut file = builder.tempfile_in(folder_of(target))?;
+    let mut file = builder.tempfile_in(folder_of(&target))?;
     // The error then has no path: it would be the temporary one.
     file.as_file_mut().write_all(bytes)?;
-    if let Some(permissions) = permissions {
-        file.as_file().set_permissions(permissions)?;
+    if let Ok(existing) = fs::metadata(path) {
+        file.as_file().set_permissions(existing.permissions())?;
     }
-    file.persist(target)?;
-    Ok(())
+    Ok((file, target))
 }
 
 /// The file that a link names, which need not exist. The link stays when that file is replaced.

@@ -15,7 +15,7 @@ use octconv::network::{Checkpoint, Network};
 pub use error::{ImportError, Problem};
 pub use octave::{OctaveNetwork, to_octave};
 
-/// What a file leaves open.
+/// What a file leaves open, and how much of it is taken.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ImportOptions {
@@ -27,6 +27,9 @@ pub struct ImportOptions {
     pub frames: Option<u32>,
     /// The name that the file gives the answer: an output, or any other value. Needed if the file has several outputs.
     pub output: Option<String>,
+    /// The most bytes of all tensors, also of those in other files: 4 for each real number, 8 for each whole one. The
+    /// default is 2^30.
+    pub max_bytes: Option<u64>,
 }
 
 /// An imported network.
@@ -60,8 +63,8 @@ pub struct Report {
 }
 
 /// Gives the bytes of a tensor that lies in another file: it gets the name of the file, the first byte, and how many
-/// bytes there are. `None`: all that follow.
-pub type External<'a> = dyn FnMut(&str, u64, Option<u64>) -> Result<Vec<u8>, String> + 'a;
+/// bytes are wanted.
+pub type External<'a> = dyn FnMut(&str, u64, u64) -> Result<Vec<u8>, String> + 'a;
 
 /// Imports an ONNX file.
 ///

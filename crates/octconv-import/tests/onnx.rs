@@ -1,5 +1,6 @@
 //! Networks of every dialect, as PyTorch's exporters write them, against ONNX Runtime's answers.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use octconv::InputSize;
@@ -7,8 +8,8 @@ use octconv::network::{Checkpoint, Graph};
 use octconv::reference;
 use octconv_import::{ImportOptions, Imported, import_onnx};
 use rten_onnx::onnx::{
-    AttributeProto, DataType, Dimension, GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, TypeProto,
-    TypeProtoTensor, ValueInfoProto,
+    AttributeProto, DataLocation, DataType, Dimension, GraphProto, ModelProto, NodeProto, StringStringEntryProto,
+    TensorProto, TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
 };
 
 fn folder() -> PathBuf {
@@ -151,13 +152,6 @@ fn model(nodes: &[FileNode]) -> ModelProto {
         attribute: attributes.iter().map(attribute).collect(),
         ..NodeProto::default()
     };
-    let dim = |size| Dimension { dim_value: Some(size), ..Dimension::default() };
-    let shape = Some(TensorShapeProto { dim: [1, 4, 8, 8].map(dim).to_vec() });
-    let tensor = TypeProtoTensor { elem_type: Some(DataType::FLOAT), shape };
-    let input = ValueInfoProto {
-        name: Some("x".into()),
-        r#type: Some(TypeProto { tensor_type: Some(tensor), ..TypeProto::default() }),
-    };
     let weights = TensorProto {
         name: Some("w".into()),
         dims: vec![4, 4, 3, 3],
@@ -168,11 +162,100 @@ fn model(nodes: &[FileNode]) -> ModelProto {
     let graph = GraphProto {
         node: nodes.iter().map(node).collect(),
         initializer: vec![weights],
-        input: vec![input],
+        input: vec![input(&[1, 4, 8, 8])],
         output: vec![ValueInfoProto { name: Some("y".into()), ..ValueInfoProto::default() }],
         ..GraphProto::default()
     };
     ModelProto { graph: Some(graph), ..ModelProto::default() }
+}
+
+/// The input `x`. Sizes of -1 are open.
+fn input(sizes: &[i64]) -> ValueInfoProto {
+    let dim = |&size: &i64| Dimension { dim_value: Some(size), ..Dimension::default() };
+    let shape = Some(TensorShapeProto { dim: sizes.iter().map(dim).collect() });
+    let tensor = TypeProtoTensor { elem_type: Some(DataType::FLOAT), shape };
+    let r#type = Some(TypeProto { tensor_type: Some(tensor), ..TypeProto::default() });
+    ValueInfoProto { name: Some("x".into()), r#type }
+}
+
+#[test]
+fn an_input_of_nothing_is_refused() {
+    // Its windows start one before the end, and its resizing drops the last row.
+    let padded: FileNode = ("MaxPool", &["x"], "p", &[("kernel_shape", &[2, 2]), ("strides", &[2, 2])]);
+    let every: FileNode =
+        ("Slice", &["p"], "y", &[("starts", &[0, 0]), ("ends", &[8, 8]), ("axes", &[2, 3]), ("steps", &[2, 2])]);
+    let import = |sizes: &[i64], size, frames| {
+        let mut model = model(&[padded, every]);
+        model.graph.as_mut().unwrap().input = vec![input(sizes)];
+        let mut options = ImportOptions::default();
+        (options.size, options.frames) = (size, frames);
+        let imported = import_onnx(&model.write_buf().unwrap(), &options, &mut |_, _, _| Err("none".into()));
+        imported.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let must = "all sizes must be 1 to 1048576";
+    assert_eq!(import(&[1, 4, -1, -1], Some([0, 0]), None), Err(format!("its input x is [1, 4, 0, 0]: {must}")));
+    assert_eq!(import(&[-1, 4, 8, 0], None, None), Err(format!("its input x is [1, 4, 8, 0]: {must}")));
+    assert_eq!(import(&[1, 0, 8, 8], None, None), Err(format!("its input x is [1, 0, 8, 8]: {must}")));
+    assert_eq!(import(&[1, 4, -1, 8, 8], None, Some(0)), Err(format!("its input x is [1, 4, 0, 8, 8]: {must}")));
+}
+
+/// Tensors count as what they become: 8 bytes for each whole number, of which a file has one.
+#[test]
+fn tensors_are_bounded_together() {
+    const COUNT: usize = 1000;
+    let tensor = |name: &str, outside: bool| {
+        let entry =
+            |key: &str, value: &str| StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) };
+        TensorProto {
+            name: Some(name.into()),
+            dims: vec![COUNT as i64],
+            data_type: Some(DataType::UINT8),
+            raw_data: (!outside).then(|| RefCell::new(vec![1; COUNT])),
+            data_location: outside.then_some(DataLocation::EXTERNAL),
+            external_data: if outside { vec![entry("location", "w.bin")] } else { Vec::new() },
+            ..TensorProto::default()
+        }
+    };
+    for outside in [true, false] {
+        let mut model = model(&[("Foo", &["x", "a", "b", "c", "d"], "y", &[])]);
+        let tensors = ["a", "b", "c", "d"].map(|name| tensor(name, outside));
+        model.graph.as_mut().unwrap().initializer = tensors.into();
+        let bytes = model.write_buf().unwrap();
+        let mut read = 0;
+        let mut import = |most: usize| {
+            let mut options = ImportOptions::default();
+            options.max_bytes = Some(most as u64);
+            let mut external = |_: &str, _, length: u64| {
+                read += length as usize;
+                Ok(vec![1; length as usize])
+            };
+            import_onnx(&bytes, &options, &mut external).unwrap_err().to_string()
+        };
+        let refusal = import(2 * 8 * COUNT);
+        for (name, taken) in [("c", 24_000), ("d", 32_000)] {
+            let wanted =
+                format!("{name} (initializer): with those before it, it takes {taken} bytes, and 16000 are allowed");
+            assert!(refusal.contains(&wanted), "{refusal}");
+        }
+        assert!(refusal.starts_with("2 nodes cannot be expressed:"), "{refusal}");
+        // All of them.
+        assert!(import(4 * 8 * COUNT).starts_with("1 node cannot be expressed:"));
+        assert_eq!(read, if outside { (2 + 4) * COUNT } else { 0 });
+    }
+    // More than the shape says is not read.
+    let import = |tensor: TensorProto| {
+        let mut model = model(&[("Foo", &["x", "a"], "y", &[])]);
+        model.graph.as_mut().unwrap().initializer = vec![tensor];
+        let bytes = model.write_buf().unwrap();
+        let mut external = |_: &str, _, length: u64| Err(format!("{length} bytes are asked for"));
+        import_onnx(&bytes, &ImportOptions::default(), &mut external).unwrap_err().to_string()
+    };
+    let one = |outside| TensorProto { dims: vec![1], ..tensor("a", outside) };
+    assert!(import(one(true)).contains("a (initializer): 1 bytes are asked for"));
+    let mut long = one(true);
+    long.external_data.push(StringStringEntryProto { key: Some("length".into()), value: Some("1000".into()) });
+    assert!(import(long).contains("it has 1000 bytes in another file, and its 1 elements 1"));
+    assert!(import(one(false)).contains("it has 1000 elements, and the shape [1]"));
 }
 
 #[test]

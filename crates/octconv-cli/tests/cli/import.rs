@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use safetensors::Dtype;
 use serde_json::{Value, json};
 
-use crate::files::{assert_close, read};
+use crate::files::{assert_close, read, serialize};
 use crate::run::{NO_ADAPTER, Outcome, octconv};
 
 /// What f32 sums in another order may differ by.
@@ -98,6 +99,53 @@ fn what_is_no_model_is_refused() {
     assert!(!other.join("weights.safetensors").exists());
 }
 
+/// A field of a protocol buffers message that holds another one, or a text.
+fn field(number: u8, inner: impl AsRef<[u8]>) -> Vec<u8> {
+    let inner = inner.as_ref();
+    assert!(inner.len() < 1 << 14);
+    let length = [(inner.len() & 127) as u8 | 128, (inner.len() >> 7) as u8];
+    [&[number << 3 | 2][..], &length, inner].concat()
+}
+
+/// A model of a node that nobody knows. It reads an input of open rows and columns, and 1000 bytes in w.bin.
+fn model_with_another_file() -> Vec<u8> {
+    let node = [field(1, "x"), field(1, "w"), field(2, "y"), field(4, "Foo")].concat();
+    let entry = [field(1, "location"), field(2, "w.bin")].concat();
+    // One axis of 1000, of type uint8; in another file.
+    let numbers = [&[0x08, 0xe8, 0x07, 0x10, 2][..], &[0x70, 1]].concat();
+    let tensor = [numbers, field(8, "w"), field(13, entry)].concat();
+    let sizes = [&[0x08, 1][..], &[0x08, 3], &[], &[]].map(|size| field(1, size)).concat();
+    let input = [field(1, "x"), field(2, field(1, field(2, sizes)))].concat();
+    field(7, [field(1, node), field(5, tensor), field(11, input), field(12, field(1, "y"))].concat())
+}
+
+#[test]
+fn a_model_does_not_decide_how_much_memory_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.onnx");
+    fs::write(&model, model_with_another_file()).unwrap();
+    fs::write(folder.path().join("w.bin"), [1; 1000]).unwrap();
+    let refused = |arguments: &[&str]| {
+        let outcome = Outcome::of(octconv().arg("import").arg(&model).args(arguments));
+        outcome.assert_refused("");
+        outcome.error().to_owned()
+    };
+    // Each byte becomes a whole number of 8 bytes.
+    let refusal = refused(&["--max-bytes", "7999"]);
+    let wanted = "w (initializer): with those before it, it takes 8000 bytes, and 7999 are allowed (--max-bytes)";
+    assert!(refusal.contains(wanted), "{refusal}");
+    let refusal = refused(&["--max-bytes", "8000"]);
+    assert!(refusal.contains("(Foo)") && !refusal.contains("initializer"), "{refusal}");
+    let refusal = refused(&["--size", "0"]);
+    assert!(refusal.ends_with("its input x is [1, 3, 0, 0]: all sizes must be 1 to 1048576"), "{refusal}");
+    let outcome = Outcome::of(octconv().arg("import").arg(&model).args(["--frames", "0"]));
+    assert_eq!(outcome.code, 2, "{}", outcome.stderr);
+    // The file ends before the tensor.
+    fs::write(folder.path().join("w.bin"), [1; 999]).unwrap();
+    let refusal = refused(&[]);
+    assert!(refusal.contains("w.bin has 999 bytes, and 1000 are wanted behind 0"), "{refusal}");
+}
+
 #[test]
 fn inputs_that_do_not_fit_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -176,6 +224,67 @@ fn a_plain_network_becomes_an_octave_network() {
     assert_eq!(Outcome::of(command.arg("--reference")).code, 0);
     let outcome = make("1.5");
     assert!(outcome.error().contains("alpha is 1.5: must be in [0, 1]"), "{}", outcome.stderr);
+}
+
+#[test]
+fn octave_takes_no_network_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let [plain, octave] = ["plain", "octave"].map(|name| folder.path().join(name));
+    import(&networks("plain_resnet_old.onnx"), &plain).succeeded();
+    let [network, weights] = ["network.json", "weights.safetensors"].map(|name| plain.join(name));
+    let before = [&network, &weights].map(|path| fs::read(path).unwrap());
+    let make = |network: &Path, out: &Path, weights: Option<&Path>| {
+        let mut command = octconv();
+        command.arg("octave").arg(network).arg(out).args(["--alpha", "0.5"]);
+        Outcome::of(command.args(weights.iter().flat_map(|path| [Path::new("--weights"), path])))
+    };
+    // Over what it reads, also by another way.
+    let round = octave.join("..").join("plain");
+    fs::create_dir(&octave).unwrap();
+    for out in [&plain, &round] {
+        make(&network, out, Some(&weights)).assert_refused("network.json: it is read too: name another file");
+    }
+    let copy = folder.path().join("copy.json");
+    fs::copy(&network, &copy).unwrap();
+    make(&copy, &plain, Some(&weights)).assert_refused("weights.safetensors: it is read too: name another file");
+    // Beside weights of another network.
+    make(&copy, &plain, None).assert_refused("would stay beside another network: give --weights, or name another");
+    assert_eq!([&network, &weights].map(|path| fs::read(path).unwrap()), before);
+    make(&network, &octave, None).succeeded();
+    make(&network, &octave, Some(&weights)).succeeded();
+}
+
+/// A description that fits on no disk leaves the weights that were there.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_network_is_written_whole_or_not_at_all() {
+    use std::process::Command;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let nodes = (0..20).map(|i| {
+        let input = if i == 0 { "input".into() } else { format!("c{}", i - 1) };
+        json!({"name": format!("c{i}"), "op": "conv", "input": input, "channels": 2})
+    });
+    let described = json!({"name": "n", "input": {"channels": 2}, "nodes": nodes.collect::<Vec<_>>(), "output": "c19"});
+    fs::write(path("plain.json"), described.to_string()).unwrap();
+    let tensors = (0..20).map(|i| (format!("c{i}.w_hh"), (vec![2, 2, 1, 1], vec![1.0; 4])));
+    fs::write(path("plain.safetensors"), serialize(&tensors.collect(), Dtype::F32)).unwrap();
+    let program = octconv();
+    let make = |alpha: &str, blocks: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -f {blocks}; exec \"$@\""), "sh"]).arg(program.get_program());
+        command.args(program.get_args()).arg("octave").arg(path("plain.json")).arg(path("octave"));
+        Outcome::of(command.args(["--alpha", alpha, "--weights"]).arg(path("plain.safetensors")))
+    };
+    make("0.5", "unlimited").succeeded();
+    let files = || ["network.json", "weights.safetensors"].map(|name| fs::read(path("octave").join(name)).unwrap());
+    let before = files();
+    // Blocks of 512 bytes: weights fit, and the description does not.
+    let blocks = before[1].len() / 512 + 1;
+    assert!(before[0].len() > 512 * blocks, "{}", before[0].len());
+    make("0", &blocks.to_string()).assert_refused("network.json: File too large");
+    assert_eq!(files(), before);
+    assert_eq!(fs::read_dir(path("octave")).unwrap().count(), 2);
 }
 
 /// A side of 33 is that of the middle of a picture whose shorter side has 38 pixels, as 224 is of 256.

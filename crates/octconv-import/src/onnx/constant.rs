@@ -6,6 +6,7 @@ use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
 
 use super::proto::{EXTERNAL, TensorProto, data_type};
+use super::read::elements;
 use crate::External;
 
 /// A tensor whose values are known.
@@ -22,57 +23,130 @@ pub(super) const MOST_ELEMENTS: usize = 1 << 26;
 /// The most axes of a constant.
 pub(super) const MOST_AXES: usize = 64;
 
+/// Where constants come from, and how many bytes all of them may take.
+pub(super) struct Source<'a, 'b> {
+    external: &'a mut External<'b>,
+    most: u64,
+    taken: u64,
+    /// Elements that came from other files.
+    pub(super) outside: usize,
+}
+
+impl<'a, 'b> Source<'a, 'b> {
+    pub(super) fn new(external: &'a mut External<'b>, most: u64) -> Self {
+        Self { external, most, taken: 0, outside: 0 }
+    }
+
+    /// Takes room for the elements of a tensor, before there is memory for them.
+    fn take(&mut self, count: usize, each: usize) -> Result<(), String> {
+        self.taken = self.taken.saturating_add((count as u64).saturating_mul(each as u64));
+        let (taken, most) = (self.taken, self.most);
+        if taken > most {
+            return Err(format!("with those before it, it takes {taken} bytes, and {most} are allowed (--max-bytes)"));
+        }
+        Ok(())
+    }
+
+    /// So many elements of a tensor that lies in another file.
+    fn read(&mut self, tensor: &TensorProto, count: usize, each: usize) -> Result<Vec<u8>, String> {
+        let get = |wanted: &str| {
+            let entry = tensor.external_data.iter().find(|entry| entry.key.as_deref() == Some(wanted));
+            entry.and_then(|entry| entry.value.as_deref())
+        };
+        let number = |wanted: &str| match get(wanted) {
+            None => Ok(None),
+            Some(text) => text.parse().map(Some).map_err(|_| format!("its {wanted} in another file is {text:?}")),
+        };
+        let location = get("location").ok_or("it lies in another file, and the name of the file is missing")?;
+        let wanted = (count as u64).saturating_mul(each as u64);
+        match number("length")? {
+            Some(length) if length != wanted => {
+                return Err(format!("it has {length} bytes in another file, and its {count} elements {wanted}"));
+            }
+            _ => {}
+        }
+        self.outside = self.outside.saturating_add(count);
+        (self.external)(location, number("offset")?.unwrap_or(0), wanted)
+    }
+}
+
+/// The bytes of an element in a file, and of what it becomes.
+fn element_bytes(kind: i32) -> Result<[usize; 2], String> {
+    const REAL: usize = size_of::<f32>();
+    const WHOLE: usize = size_of::<i64>();
+    match kind {
+        data_type::FLOAT => Ok([4, REAL]),
+        data_type::DOUBLE => Ok([8, REAL]),
+        data_type::FLOAT16 | data_type::BFLOAT16 => Ok([2, REAL]),
+        data_type::INT64 => Ok([8, WHOLE]),
+        data_type::INT32 => Ok([4, WHOLE]),
+        data_type::BOOL | data_type::UINT8 | data_type::INT8 => Ok([1, WHOLE]),
+        _ => Err(format!(
+            "its type is {}: must be float, float16, bfloat16, double or a whole number",
+            data_type::name(kind)
+        )),
+    }
+}
+
 impl Constant {
-    /// Reads a tensor of the file. `external` gives the bytes of a tensor that lies in another file.
-    pub(super) fn read(tensor: &TensorProto, external: &mut External) -> Result<Self, String> {
+    /// Reads a tensor of the file, or of another one.
+    pub(super) fn read(tensor: &TensorProto, source: &mut Source) -> Result<Self, String> {
         let shape = shape(&tensor.dims)?;
+        let (count, kind) = (elements(&shape), tensor.data_type.unwrap_or_default());
+        let [each, kept] = element_bytes(kind)?;
+        source.take(count, kept)?;
         let bytes = match (&tensor.raw_data, tensor.data_location) {
-            (_, Some(EXTERNAL)) => Some(Cow::Owned(read_external(tensor, external)?)),
+            (_, Some(EXTERNAL)) => Some(Cow::Owned(source.read(tensor, count, each)?)),
             (Some(raw), _) => Some(Cow::Borrowed(raw.as_slice())),
             (None, _) => None,
         };
-        let kind = tensor.data_type.unwrap_or_default();
-        let ints = |each: usize, read: fn(&[u8]) -> i64| match &bytes {
-            Some(bytes) => whole(bytes, each).map(|parts| parts.map(read).collect()),
-            None if kind == data_type::INT64 => Ok(tensor.int64_data.clone()),
-            None => Ok(tensor.int32_data.iter().map(|&v| v.into()).collect()),
+        let found = match &bytes {
+            Some(bytes) if bytes.len() % each != 0 => return Err(format!("it has {} bytes", bytes.len())),
+            Some(bytes) => bytes.len() / each,
+            None => listed(tensor, kind),
         };
-        let floats = |each: usize, read: fn(&[u8]) -> f32, stored: &dyn Fn() -> Vec<f32>| match &bytes {
-            Some(bytes) => whole(bytes, each).map(|parts| parts.map(read).collect()),
-            None => Ok(stored()),
+        if found != count {
+            return Err(format!("it has {found} elements, and the shape {shape:?}"));
+        }
+        let bytes = bytes.as_deref().map(|bytes| bytes.chunks_exact(each));
+        let ints = |read: fn(&[u8]) -> i64| match bytes.clone() {
+            Some(parts) => parts.map(read).collect(),
+            None if kind == data_type::INT64 => tensor.int64_data.clone(),
+            None => tensor.int32_data.iter().map(|&v| v.into()).collect(),
+        };
+        let floats = |read: fn(&[u8]) -> f32, stored: &dyn Fn() -> Vec<f32>| match bytes.clone() {
+            Some(parts) => parts.map(read).collect(),
+            None => stored(),
         };
         let of_bits = |read: fn(u16) -> f32| tensor.int32_data.iter().map(move |&v| read(v as u16)).collect::<Vec<_>>();
-        match kind {
+        let values = match kind {
             data_type::FLOAT => {
                 let stored = || tensor.float_data.clone();
-                floats(4, |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]), &stored)
+                floats(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]), &stored)
             }
             data_type::DOUBLE => {
                 let stored = || tensor.double_data.iter().map(|&v| v as f32).collect();
-                floats(8, |b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32, &stored)
+                floats(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32, &stored)
             }
             data_type::FLOAT16 => {
-                floats(2, |b| f16::from_le_bytes([b[0], b[1]]).to_f32(), &|| of_bits(|v| f16::from_bits(v).to_f32()))
+                floats(|b| f16::from_le_bytes([b[0], b[1]]).to_f32(), &|| of_bits(|v| f16::from_bits(v).to_f32()))
             }
             data_type::BFLOAT16 => {
-                floats(2, |b| bf16::from_le_bytes([b[0], b[1]]).to_f32(), &|| of_bits(|v| bf16::from_bits(v).to_f32()))
+                floats(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32(), &|| of_bits(|v| bf16::from_bits(v).to_f32()))
             }
             data_type::INT64 => {
-                let values = ints(8, |b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))?;
+                let values = ints(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]));
                 return array(&shape, values).map(Self::Int);
             }
             data_type::INT32 => {
-                let values = ints(4, |b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]).into())?;
+                let values = ints(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]).into());
                 return array(&shape, values).map(Self::Int);
             }
-            data_type::BOOL | data_type::UINT8 => return array(&shape, ints(1, |b| b[0].into())?).map(Self::Int),
-            data_type::INT8 => return array(&shape, ints(1, |b| (b[0] as i8).into())?).map(Self::Int),
-            _ => Err(format!(
-                "its type is {}: must be float, float16, bfloat16, double or a whole number",
-                data_type::name(kind)
-            )),
-        }
-        .and_then(|values| array(&shape, values).map(Self::Float))
+            data_type::INT8 => return array(&shape, ints(|b| (b[0] as i8).into())).map(Self::Int),
+            // BOOL and UINT8.
+            _ => return array(&shape, ints(|b| b[0].into())).map(Self::Int),
+        };
+        array(&shape, values).map(Self::Float)
     }
 
     pub(super) fn shape(&self) -> &[usize] {
@@ -108,10 +182,14 @@ impl Constant {
     }
 }
 
-/// The parts of `each` bytes. An error if bytes are left over.
-fn whole(bytes: &[u8], each: usize) -> Result<std::slice::ChunksExact<'_, u8>, String> {
-    let parts = bytes.chunks_exact(each);
-    if parts.remainder().is_empty() { Ok(parts) } else { Err(format!("it has {} bytes", bytes.len())) }
+/// How many elements a tensor has in the list for its type.
+fn listed(tensor: &TensorProto, kind: i32) -> usize {
+    match kind {
+        data_type::FLOAT => tensor.float_data.len(),
+        data_type::DOUBLE => tensor.double_data.len(),
+        data_type::INT64 => tensor.int64_data.len(),
+        _ => tensor.int32_data.len(),
+    }
 }
 
 fn array<T>(shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, String> {
@@ -129,17 +207,4 @@ pub(super) fn shape(dims: &[i64]) -> Result<Vec<usize>, String> {
         _ if dims.len() > MOST_AXES => Err(format!("it has {} axes: must have at most {MOST_AXES}", dims.len())),
         _ => Err(format!("its shape is {dims:?}")),
     }
-}
-
-fn read_external(tensor: &TensorProto, external: &mut External) -> Result<Vec<u8>, String> {
-    let get = |wanted: &str| {
-        let entry = tensor.external_data.iter().find(|entry| entry.key.as_deref() == Some(wanted));
-        entry.and_then(|entry| entry.value.as_deref())
-    };
-    let number = |wanted: &str| match get(wanted) {
-        None => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| format!("its {wanted} in another file is {text:?}")),
-    };
-    let location = get("location").ok_or("it lies in another file, and the name of the file is missing")?;
-    external(location, number("offset")?.unwrap_or(0), number("length")?)
 }

@@ -3,7 +3,7 @@
 
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, concatenate};
 
-use super::constant::{Constant, MOST_AXES, MOST_ELEMENTS, shape};
+use super::constant::{Constant, MOST_AXES, MOST_ELEMENTS, Source, shape};
 use super::node::FileNode;
 use super::read::elements;
 
@@ -116,10 +116,10 @@ fn compute(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<
         "ConstantOfShape" => {
             let sizes = shape(&ints(0)?)?;
             bounded(&sizes)?;
-            let value = node
-                .tensor("value")
-                .map(|tensor| Constant::read(tensor, &mut |_, _, _| Err("it lies in another file".into())));
-            match value.transpose()? {
+            let mut nowhere = |_: &str, _, _| Err("it lies in another file".into());
+            // It is one number.
+            let mut source = Source::new(&mut nowhere, size_of::<i64>() as u64);
+            match node.tensor("value").map(|tensor| Constant::read(tensor, &mut source)).transpose()? {
                 None => Ok(Constant::Float(ArrayD::zeros(IxDyn(&sizes)))),
                 Some(Constant::Float(v)) => {
                     Ok(Constant::Float(ArrayD::from_elem(IxDyn(&sizes), v.first().copied().unwrap_or(0.0))))

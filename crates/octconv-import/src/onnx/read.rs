@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use super::constant::Constant;
+use super::constant::{Constant, Source};
 use super::fold::{evaluate, part_of_shape};
 use super::node::FileNode;
 use super::proto::{GraphProto, ModelProto, ValueInfoProto};
@@ -49,6 +49,9 @@ pub(super) struct Reader {
 /// The longest axis of a map behind its channels. What a file says must not decide how much memory is taken.
 pub(super) const MOST_SIZE: usize = 1 << 20;
 
+/// The most bytes of tensors, as they are kept here, if nothing else is asked for.
+const MOST_BYTES: u64 = 1 << 30;
+
 /// The numbers that are taken beyond those of a file: constants that are computed, and weights that several nodes read.
 const MORE: usize = 1 << 27;
 
@@ -72,20 +75,14 @@ pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut Externa
     let Needed { nodes: needed, names: wanted } = needed(&nodes, &name);
     let mut reader = Reader { graph: PlainGraph::default(), opset, slots: HashMap::new(), at: Default::default() };
     let mut problems = Vec::new();
-    // What other files hold may be taken once more, as what this one holds.
-    let mut outside = 0usize;
+    let mut source = Source::new(external, options.max_bytes.unwrap_or(MOST_BYTES));
     let given: HashSet<&str> = initializer.iter().filter_map(|tensor| tensor.name.as_deref()).collect();
     for tensor in &initializer {
         let name = tensor.name.clone().unwrap_or_default();
         if !wanted.contains(&name) {
             continue;
         }
-        let mut counted = |location: &str, offset, length| {
-            let bytes = external(location, offset, length)?;
-            outside = outside.saturating_add(bytes.len());
-            Ok(bytes)
-        };
-        match Constant::read(tensor, &mut counted) {
+        match Constant::read(tensor, &mut source) {
             Ok(constant) => drop(reader.slots.insert(name, Slot::Constant(Rc::new(constant)))),
             Err(reason) => {
                 // Nodes that read it have no problem of their own.
@@ -96,7 +93,7 @@ pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut Externa
         }
     }
     // What is computed from the numbers of a file has about as many, and so has what weights become.
-    reader.graph.left.set(bytes.len().saturating_add(outside).saturating_mul(2).saturating_add(MORE));
+    reader.graph.left.set(bytes.len().saturating_add(source.outside).saturating_mul(2).saturating_add(MORE));
     let name_of = |input: &ValueInfoProto| input.name.clone().unwrap_or_default();
     let open: Vec<&ValueInfoProto> = input.iter().filter(|&i| !given.contains(name_of(i).as_str())).collect();
     let read: Vec<&ValueInfoProto> = open.iter().copied().filter(|&i| wanted.contains(&name_of(i))).collect();
@@ -105,7 +102,7 @@ pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut Externa
     }
     reader.add_input(&read, options)?;
     for (node, _) in nodes.into_iter().zip(needed).filter(|(_, needed)| *needed) {
-        reader.read_node(node, external, &mut problems);
+        reader.read_node(node, &mut source, &mut problems);
         if reader.graph.values.len() > MOST_VALUES {
             let reason = format!("its nodes make more than {MOST_VALUES} values");
             return Err(ImportError::File { reason });
@@ -181,11 +178,12 @@ impl Reader {
             ));
         }
         // Sizes that the file leaves open are negative, or have a name only.
-        let given = |axis: usize| sizes[axis].and_then(|d| usize::try_from(d).ok()).filter(|&d| d > 0);
+        let given = |axis: usize| sizes[axis].and_then(|d| usize::try_from(d).ok());
         let Some(c) = given(1) else { return refuse(format!("the channels of its input {name} are not given")) };
         let [h, w] = options.size.map_or([None; 2], |size| size.map(|d| Some(d as usize)));
         let last = sizes.len() - 1;
-        let mut raw = vec![given(0).unwrap_or(1), c];
+        // Some exporters write 0 for an open batch.
+        let mut raw = vec![given(0).filter(|&n| n > 0).unwrap_or(1), c];
         if last == 4 {
             raw.push(given(2).or(options.frames.map(|t| t as usize)).unwrap_or(8));
         }
@@ -199,8 +197,8 @@ impl Reader {
                 (size, asked) => raw.push(size.or(asked).unwrap_or(224)),
             }
         }
-        if raw.iter().any(|&d| d > MOST_SIZE) {
-            return refuse(format!("its input {name} is {raw:?}"));
+        if !raw.iter().all(|d| (1..=MOST_SIZE).contains(d)) {
+            return refuse(format!("its input {name} is {raw:?}: all sizes must be 1 to {MOST_SIZE}"));
         }
         self.graph.video = last == 4;
         self.at = (name.clone(), "input".into());
@@ -209,7 +207,7 @@ impl Reader {
         Ok(())
     }
 
-    fn read_node(&mut self, node: FileNode, external: &mut External, problems: &mut Vec<Problem>) {
+    fn read_node(&mut self, node: FileNode, source: &mut Source, problems: &mut Vec<Problem>) {
         self.at = (node.name.clone(), node.operator.clone());
         let missing = node.inputs.iter().find(|name| !name.is_empty() && !self.slots.contains_key(*name)).cloned();
         let slots: Vec<Option<Slot>> = node.inputs.iter().map(|name| self.slots.get(name).cloned()).collect();
@@ -223,7 +221,7 @@ impl Reader {
             None if follows && operators::no_counterpart(&node.operator).is_none() => {
                 Ok(node.outputs.iter().map(|_| self.unknown()).collect())
             }
-            None => self.results(&node, &slots, external),
+            None => self.results(&node, &slots, source),
         };
         let made = result.unwrap_or_else(|reason| {
             problems.push(Problem { node: node.name.clone(), operator: node.operator.clone(), reason });
@@ -239,17 +237,12 @@ impl Reader {
     }
 
     /// What a node makes: its first output alone, or all of them.
-    fn results(
-        &mut self,
-        node: &FileNode,
-        slots: &[Option<Slot>],
-        external: &mut External,
-    ) -> Result<Vec<Slot>, String> {
+    fn results(&mut self, node: &FileNode, slots: &[Option<Slot>], source: &mut Source) -> Result<Vec<Slot>, String> {
         if node.has_graphs() {
             return Err("it has graphs of its own: branches and loops cannot be imported".into());
         }
         if node.operator == "Constant" {
-            return self.computed(constant(node, external)).map(|slot| vec![slot]);
+            return self.computed(constant(node, source)).map(|slot| vec![slot]);
         }
         if let ("Shape", Some(Some(Slot::Value(_, raw)))) = (node.operator.as_str(), slots.first()) {
             let sizes: Vec<i64> = raw.iter().map(|&d| d as i64).collect();
@@ -328,10 +321,10 @@ pub(super) fn elements(sizes: &[usize]) -> usize {
     sizes.iter().fold(1, |all, &d| all.saturating_mul(d))
 }
 
-fn constant(node: &FileNode, external: &mut External) -> Result<Constant, String> {
+fn constant(node: &FileNode, source: &mut Source) -> Result<Constant, String> {
     use ndarray::{Array1, arr0};
     if let Some(tensor) = node.tensor("value") {
-        return Constant::read(tensor, external);
+        return Constant::read(tensor, source);
     }
     if let Some(value) = node.float("value_float") {
         return Ok(Constant::Float(arr0(value).into_dyn()));
