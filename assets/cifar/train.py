@@ -277,12 +277,13 @@ def write_answers(test_pictures, labels):
         top, answers = logits.topk(2, 1).values, logits.argmax(1).numpy()
         accuracies[name] = float((answers == labels).mean())
         margins = (top[:, 0] - top[:, 1]).sort().values
+        print(f"{name}: the smallest margins are {margins[:5].tolist()}")
         write_json(
             WORK / f"{name}.json",
             {
                 "network": f"cifar-{name}", "alpha": alpha, "picture": PICTURE,
                 "sheets": sheets, "columns": COLUMNS, "rows": ROWS,
-                "accuracy": accuracies[name], "smallest_margins": margins[:5].tolist(),
+                "accuracy": accuracies[name],
                 "labels": labels.tolist(), "answers": answers.tolist(),
             },
         )

@@ -172,6 +172,7 @@ impl Labelled {
 
 /// Sheets of pictures. docs/networks.md has every field.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sheets {
     /// What the network must be.
     network: Option<String>,
@@ -214,8 +215,8 @@ impl Sheets {
             let [asked, given] = [picture, &trained.picture].map(serde_json::to_string);
             bail!("picture is {}: must be that of the network, {}", asked?, given?);
         }
-        let (labels, pictures) =
-            (self.labels.len(), self.sheets.len() as u64 * u64::from(self.columns) * u64::from(self.rows));
+        let labels = self.labels.len();
+        let pictures = (u64::from(self.columns) * u64::from(self.rows)).saturating_mul(self.sheets.len() as u64);
         ensure!(labels > 0, "there are no labels: nothing can be compared");
         ensure!(labels as u64 <= pictures, "there are {labels} labels, but only {pictures} pictures");
         check(&self.labels, count)?;

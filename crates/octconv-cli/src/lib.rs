@@ -1,9 +1,12 @@
 //! The command `octconv`: one module per subcommand, and what they share. `src/main.rs` only calls [`run`].
 
+use std::env;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand};
+use clap::builder::Styles;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod apply;
 mod bench;
@@ -92,10 +95,7 @@ pub fn run() -> ExitCode {
     target::outlive_full_files();
     let outcome = match Cli::try_parse() {
         Ok(cli) => start(&cli.command),
-        // Help goes to standard output, all else to standard error.
-        Err(error) => {
-            error.print().context("writing to standard output").map(|()| ExitCode::from(error.exit_code() as u8))
-        }
+        Err(error) => refuse(&error),
     };
     match outcome {
         Ok(code) => code,
@@ -109,6 +109,23 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what clap says instead of running a command, and gives the exit code.
+fn refuse(error: &clap::Error) -> Result<ExitCode> {
+    let code = ExitCode::from(error.exit_code() as u8);
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            error.print().context("writing to standard output")?;
+        }
+        // It has arguments, which may be names of files. Without colours, all control characters are theirs.
+        _ => {
+            let plain = Cli::command().styles(Styles::plain()).try_get_matches_from(env::args_os());
+            let text = plain.err().as_ref().unwrap_or(error).render().ansi().to_string();
+            output::tell_lines(&text);
+        }
+    }
+    Ok(code)
 }
 
 fn start(command: &Command) -> Result<ExitCode> {

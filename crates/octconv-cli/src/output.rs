@@ -30,10 +30,19 @@ pub fn shown_path(path: &Path) -> String {
 
 /// `text` as one line that may be printed.
 pub fn one_line(text: &str) -> String {
-    let line = text.split_whitespace().map(shown).collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(LINE) {
-        Some((end, _)) => format!("{} ... and {} bytes more", &line[..end], line.len() - end),
-        None => line,
+    short(text.split_whitespace().map(shown).collect::<Vec<_>>().join(" "))
+}
+
+/// `text` as lines that may be printed, with their spaces.
+fn lines(text: &str) -> String {
+    let line = |line: &str| line.split(' ').map(shown).collect::<Vec<_>>().join(" ");
+    short(text.trim_end().split('\n').map(line).collect::<Vec<_>>().join("\n"))
+}
+
+fn short(text: String) -> String {
+    match text.char_indices().nth(LINE) {
+        Some((end, _)) => format!("{} ... and {} bytes more", &text[..end], text.len() - end),
+        None => text,
     }
 }
 
@@ -98,6 +107,11 @@ pub fn tell(text: &str) {
     let _ = writeln!(io::stderr(), "{}", one_line(text));
 }
 
+/// Writes lines to standard error, as [`tell`] does.
+pub fn tell_lines(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", lines(text));
+}
+
 /// A bar on standard error.
 pub fn progress(length: u64, template: &str) -> Result<ProgressBar> {
     let bar = ProgressBar::new(length);
@@ -158,6 +172,14 @@ mod tests {
         assert_eq!(one_line("a\nb\t\u{1b}[1m  c\r\n"), r"a b \u{1b}[1m c");
         let long = one_line(&"word ".repeat(9999));
         assert!(long.len() < LINE + 100 && long.ends_with(" ... and 41994 bytes more"), "{long}");
+    }
+
+    #[test]
+    fn lines_keep_their_spaces() {
+        assert_eq!(lines("error: a\r\u{1b}[1m\n\n  tip: b  c\n"), "error: a\\r\\u{1b}[1m\n\n  tip: b  c");
+        let long = lines(&format!("error: '{}'\n\nUsage", "x".repeat(100_000)));
+        assert!(long.len() < 250 && long.ends_with("xx'\n\nUsage"), "{long}");
+        assert!(lines(&"word\n".repeat(9999)).len() < LINE + 100);
     }
 
     #[test]

@@ -260,10 +260,8 @@ def main():
             "mean": [MEAN], "std": [STD], "invert": "auto",
         },
         "accuracy": accuracy,
-        "smallest_margin": margin,
         "labels": test_labels.tolist(),
         "answers": answers.tolist(),
-        "logits_of_first": logits[:20].tolist(),
     }
     lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in record.items()]
     (HERE / "answers.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -164,6 +164,13 @@ fn sheets_that_are_about_another_network_are_refused() {
     refusal(&|sheets| sheets["picture"]["invert"] = json!("never"), "\"invert\":\"auto\"}");
     refusal(&|sheets| sheets["accuracy"] = json!(0.5), "accuracy is that of answers, which are missing");
     refusal(&|sheets| sheets["answers"] = json!([3, 3]), "there are 1 labels, but 2 answers");
+    refusal(&|sheets| sheets["anwers"] = json!([3]), "unknown field `anwers`, expected one of `network`, ");
+    // Their product is more than 64 bits count.
+    let most = |sheets: &mut Value| {
+        (sheets["columns"], sheets["rows"]) = (json!(u32::MAX), json!(u32::MAX));
+        sheets["sheets"] = json!(["sheet.png", "sheet.png"]);
+    };
+    refusal(&most, "sheet.png is 28x28, which is not 4294967295 columns by 4294967295 rows of pictures");
     refusal(&|sheets| sheets["columns"] = json!(0), "there are 1 labels, but only 0 pictures");
     refusal(&|sheets| sheets["columns"] = json!(3), "sheet.png is 28x28, which is not 3 columns by 1 rows of pictures");
     evaluate(&|_| {}, &["--size", "32"]).assert_refused("picture is {\"height\":28,");

@@ -396,6 +396,31 @@ fn names_do_not_reach_the_terminal_as_they_are() {
     assert!(harmless(&outcome.stderr) && outcome.stderr.len() < 1000, "{} bytes", outcome.stderr.len());
 }
 
+/// Names of files that begin with a dash, as a shell writes them for "*", are options to clap.
+#[test]
+fn wrong_arguments_do_not_reach_the_terminal_as_they_are() {
+    let harmless = |text: &str| text.chars().all(|c| c == '\n' || !c.is_control());
+    let refused = |arguments: &[&str]| {
+        let outcome = Outcome::with(arguments);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(harmless(&outcome.stderr) && outcome.stderr.len() < 2000, "{:?}", outcome.stderr);
+        outcome.stderr
+    };
+    let told = refused(&["classify", "--\u{1b}]0;x\u{7}"]);
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[0], r"error: unexpected argument '--\u{1b}]0;x\u{7}' found");
+    let last = ["", "Usage: octconv classify [OPTIONS] <PICTURE>...", "", "For more information, try '--help'."];
+    assert!(lines.ends_with(&last), "{told}");
+    // Without its end, such a sequence swallows what follows.
+    assert!(refused(&["classify", "a.png", "--\u{1b}]0;x"]).ends_with("\nFor more information, try '--help'.\n"));
+    let long = "x".repeat(100_000);
+    for arguments in [&["classify", &format!("--{long}")][..], &["classify", "a", "--top", &long], &[&long]] {
+        assert!(refused(arguments).starts_with("error: "));
+    }
+    let rename = refused(&["convert", "a", "b", "--rename", "(\u{1b}[2J\u{9b}2J=x"]);
+    assert!(rename.contains("regex parse error"), "{rename}");
+}
+
 #[test]
 fn numbers_are_called_what_they_are() {
     let colours = Colours::new(IDENTITY);

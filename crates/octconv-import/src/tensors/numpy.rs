@@ -64,7 +64,8 @@ pub(super) fn read_npy(kind: Kind, name: &str, bytes: &[u8], budget: &mut Budget
         return Err(Error::unsupported(kind, problem));
     };
     if header.shape.len() > MOST_DIMENSIONS {
-        return Err(Error::damaged(kind, format!("{name} has {} dimensions: must be at most 64", header.shape.len())));
+        let problem = format!("{name} has more than {MOST_DIMENSIONS} dimensions");
+        return Err(Error::damaged(kind, problem));
     }
     let elements = header.shape.iter().fold(1u64, |all, &size| all.saturating_mul(size));
     let data = bytes.take(elements.saturating_mul(element.size() as u64), name)?;
@@ -154,16 +155,30 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// A tuple of numbers. Python 2 wrote an L behind long ones.
+/// A tuple of numbers, up to one more than an array can have. Python 2 wrote an L behind long ones.
 fn tuple(text: &str) -> Option<Vec<u64>> {
     let inner = text.strip_prefix('(')?.strip_suffix(')')?.trim().trim_end_matches(',');
     let number = |text: &str| text.trim().trim_end_matches('L').parse().ok();
-    if inner.is_empty() { Some(Vec::new()) } else { inner.split(',').map(number).collect() }
+    if inner.is_empty() { Some(Vec::new()) } else { inner.split(',').take(MOST_DIMENSIONS + 1).map(number).collect() }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::Limits;
     use super::*;
+
+    /// A header may be as long as the file.
+    #[test]
+    fn a_shape_without_an_end_takes_no_memory() {
+        assert_eq!(tuple(&format!("({})", "1,".repeat(MOST_DIMENSIONS))), Some(vec![1; MOST_DIMENSIONS]));
+        let shape = tuple(&format!("({})", "1,".repeat(1_000_000))).unwrap();
+        assert_eq!(shape.len(), MOST_DIMENSIONS + 1);
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", "1,".repeat(1000));
+        let start = [&b"\x93NUMPY\x02\0"[..], &(header.len() as u32).to_le_bytes()].concat();
+        let bytes = [&start, header.as_bytes(), &[0; 4]].concat();
+        let refusal = read_npy(Kind::Npy, "x", &bytes, &mut Budget::new(Limits::default())).unwrap_err();
+        assert!(refusal.to_string().ends_with("x has more than 64 dimensions"), "{refusal}");
+    }
 
     #[test]
     fn headers_are_read() {

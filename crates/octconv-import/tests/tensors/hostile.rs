@@ -116,7 +116,7 @@ fn headers_of_arrays_are_checked() {
         (shaped("(4294967296, 4294967296)"), "array needs 18446744073709551615 bytes, and 16 are left"),
         (shaped("(5,)"), "array needs 20 bytes, and 16 are left"),
         (shaped("(3,)"), "4 bytes stand behind the elements of array"),
-        (shaped(&format!("({})", "1, ".repeat(100))), "array has 100 dimensions: must be at most 64"),
+        (shaped(&format!("({})", "1, ".repeat(100))), "array has more than 64 dimensions"),
         (shaped(&format!("({})", "(".repeat(10_000))), "the header of array is damaged"),
         (array("{}", &[]), "the header of array is damaged"),
         (b"\x93NUMPY\x02\0\xff\xff\xff\xff{".to_vec(), "the header of array needs 4294967295 bytes"),
