@@ -2,7 +2,7 @@ use std::str;
 
 use octconv_cli::fuzzing;
 
-/// A file of a command that holds JSON: a list of layers, a layer, the description of a network, or answers.
+/// A file of a command that holds JSON: a list of layers, a layer, or the description of a network.
 pub fn layer_list(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     match fuzzing::layers(text) {

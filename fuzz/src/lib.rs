@@ -13,6 +13,7 @@ mod checkpoint;
 mod fit;
 mod foreign;
 mod grammar;
+mod labelled;
 mod layer;
 mod layer_json;
 mod layer_list;
@@ -36,6 +37,7 @@ pub use self::checkpoint::checkpoint;
 pub use self::fit::fit;
 pub use self::foreign::foreign;
 pub use self::grammar::grammar;
+pub use self::labelled::labelled;
 pub use self::layer::layer;
 pub use self::layer_json::layer_json;
 pub use self::layer_list::layer_list;
@@ -63,6 +65,7 @@ pub const TARGETS: &[(&str, Target)] = named![
     fit,
     foreign,
     grammar,
+    labelled,
     layer,
     layer_json,
     layer_list,

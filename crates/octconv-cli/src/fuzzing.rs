@@ -7,12 +7,13 @@ use std::sync::LazyLock;
 
 use anyhow::Result;
 use clap::Parser;
-use octconv::network::{Network, Picture};
+use octconv::network::{Graph, Network, Picture};
 use octconv::{DeviceFacts, Dtype, LayerDescription, ListedLayer};
 use safetensors::tensor::TensorView;
 
+use crate::labelled::Labelled;
 use crate::limits::{Bytes, Limits};
-use crate::network_source::described;
+use crate::network_source::{Trained, described, digits};
 use crate::size::Size;
 use crate::tensor_file::{self, Named};
 use crate::{Cli, Command, apply, export, layer_file, output, picture, report};
@@ -73,6 +74,20 @@ pub fn report(text: &str) -> Result<String, String> {
 /// The device in the text of a `--device FILE`. `sides`: those of matrices that kernels may have.
 pub fn device(text: &str, sides: &[u32]) -> Result<DeviceFacts, String> {
     line(export::described(text, sides))
+}
+
+/// The labels in the text of a list in CSV, and those in the text of a JSON about sheets, for a network of ten classes.
+pub fn labelled(text: &str) -> [Result<Vec<usize>, String>; 2] {
+    static TRAINED: LazyLock<Result<Trained, String>> = LazyLock::new(|| {
+        let (network, labels) = (line(digits::network())?, digits::LABELS.lines().map(Into::into).collect());
+        let picture = network.picture.clone().ok_or("it takes no pictures")?;
+        let graph = Graph::new(&network).map_err(|error| error.to_string())?;
+        Ok(Trained { graph, labels, picture })
+    });
+    [Labelled::of_list, Labelled::of_sheets].map(|read| {
+        let trained = TRAINED.as_ref().map_err(Clone::clone)?;
+        line(read(Path::new(FILE), text, trained).map(|read| read.labels))
+    })
 }
 
 /// Height and width in the text of an argument.

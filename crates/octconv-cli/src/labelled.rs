@@ -42,23 +42,31 @@ enum Source {
 impl Labelled {
     /// The pictures that a path names, or those that the program contains.
     pub fn read(path: Option<&Path>, trained: &Trained, limits: Limits) -> Result<Self> {
-        let count = trained.graph.classes().context("the network answers with a map, and not with classes")? as usize;
+        let count = trained.classes()?;
         let Some(path) = path else {
             return sheets(None, digits::ANSWERS, trained, count).context("the shipped digits");
         };
         let extension = path.extension().map(|end| end.to_string_lossy().to_lowercase());
         let read = match extension.as_deref() {
             _ if path.is_dir() => folders(path, &trained.labels, count),
-            Some("csv") => list(path, &limits.read_text(path)?, &trained.labels, count),
-            Some("json") => sheets(path.parent(), &limits.read_text(path)?, trained, count),
+            Some("csv") => Self::of_list(path, &limits.read_text(path)?, trained),
+            Some("json") => Self::of_sheets(path, &limits.read_text(path)?, trained),
             _ => bail!(
                 "{} is neither a folder with a folder for each class, nor a .csv with the columns file and label, nor a .json about sheets",
                 shown_path(path)
             ),
         };
-        let read = read.with_context(|| shown_path(path))?;
-        ensure!(!read.labels.is_empty(), "{}: there are no labels: nothing can be compared", shown_path(path));
-        Ok(read)
+        read.with_context(|| shown_path(path))
+    }
+
+    /// The pictures in the text of a list in CSV.
+    pub fn of_list(path: &Path, text: &str, trained: &Trained) -> Result<Self> {
+        list(path, text, &trained.labels, trained.classes()?)
+    }
+
+    /// The pictures in the text of a JSON about sheets.
+    pub fn of_sheets(path: &Path, text: &str, trained: &Trained) -> Result<Self> {
+        sheets(path.parent(), text, trained, trained.classes()?)
     }
 
     /// The files that are read.
@@ -148,6 +156,7 @@ fn list(path: &Path, text: &str, labels: &[String], count: usize) -> Result<Labe
         files.push(folder.join(file));
         of_files.push(class);
     }
+    ensure!(!of_files.is_empty(), "there are no labels: nothing can be compared");
     check(&of_files, count)?;
     let classes = if labels.is_empty() { numbers(count) } else { labels.to_vec() };
     Ok(Labelled::of_files(files, of_files, classes))

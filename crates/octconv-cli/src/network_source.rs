@@ -164,6 +164,11 @@ pub struct Trained {
 }
 
 impl Trained {
+    /// How many classes it tells apart.
+    pub fn classes(&self) -> Result<usize> {
+        Ok(self.graph.classes().context("the network answers with a map, and not with classes")? as usize)
+    }
+
     /// Whether the answers are shares that sum to 1.
     pub fn has_probabilities(&self) -> bool {
         let Network { nodes, output, .. } = self.graph.network();
