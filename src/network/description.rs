@@ -450,19 +450,26 @@ impl Picture {
     ///
     /// [`Error::Argument`] if there are other channels than 1 or 3, or more or fewer numbers than channels.
     pub fn texture_input(&self, format: wgpu::TextureFormat) -> Result<TextureInput, Error> {
+        self.check_channels()?;
+        let mut input = TextureInput { encode_srgb: format.is_srgb(), ..TextureInput::default() };
+        for (list, numbers) in [(&self.mean, &mut input.mean), (&self.std, &mut input.std)] {
+            numbers[..list.len()].copy_from_slice(list);
+        }
+        Ok(input)
+    }
+
+    /// Refuses other channels than 1 or 3, and more or fewer numbers than channels.
+    pub(super) fn check_channels(&self) -> Result<(), Error> {
         if !matches!(self.channels, 1 | 3) {
             return Err(Error::argument("picture.channels", self.channels, "must be 1 or 3"));
         }
-        let mut input = TextureInput { encode_srgb: format.is_srgb(), ..TextureInput::default() };
-        let lists = [("picture.mean", &self.mean, &mut input.mean), ("picture.std", &self.std, &mut input.std)];
-        for (name, list, numbers) in lists {
+        for (name, list) in [("picture.mean", &self.mean), ("picture.std", &self.std)] {
             if list.len() != self.channels as usize {
                 let allowed = format!("must have a number for each of {} channels", self.channels);
                 return Err(Error::argument(name, format!("{list:?}"), allowed));
             }
-            numbers[..list.len()].copy_from_slice(list);
         }
-        Ok(input)
+        Ok(())
     }
 }
 

@@ -8,9 +8,11 @@ mod description;
 mod graph;
 mod model;
 mod pack;
+mod picture;
 mod plan;
 #[cfg(feature = "context")]
 mod run;
+mod scale;
 pub mod zoo;
 
 pub use crate::engine::TensorView;

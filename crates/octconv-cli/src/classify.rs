@@ -130,7 +130,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             match picture::read(file, args.trained.limits) {
                 Ok(picture) => {
                     names.push(file.to_string_lossy().into_owned());
-                    inputs.push(picture::to_input(picture, &rule));
+                    inputs.push(picture::to_input(picture, &rule)?);
                 }
                 Err(error) => broken.push(error),
             }

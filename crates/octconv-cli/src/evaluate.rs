@@ -158,7 +158,7 @@ fn answers(args: &Args, trained: &Trained, labelled: &Labelled, predictor: &Pred
     labelled.each(args.trained.limits, &mut |i, picture| {
         match picture {
             Ok(picture) => {
-                inputs.push(picture::to_input(picture, &trained.picture));
+                inputs.push(picture::to_input(picture, &trained.picture)?);
                 numbers.push(i);
             }
             Err(error) => found[i] = Some(Outcome::Unread(error)),

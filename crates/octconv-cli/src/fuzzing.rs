@@ -26,7 +26,7 @@ pub type Tensor = (Vec<usize>, Option<Vec<f32>>);
 
 /// The input that `rule` makes from the bytes of a PNG or JPEG, which may take `most` bytes when it is decoded.
 pub fn picture(bytes: &[u8], rule: &Picture, most: u64) -> Result<Vec<f32>, String> {
-    line(picture::decode(bytes, Limits::of(most)).map(|picture| picture::to_input(picture, rule)))
+    line(picture::decode(bytes, Limits::of(most)).and_then(|picture| picture::to_input(picture, rule)))
 }
 
 /// The layers in the text of a list.

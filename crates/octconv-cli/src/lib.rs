@@ -40,7 +40,6 @@ mod predictor;
 mod report;
 mod roofline;
 mod run;
-mod scale;
 mod size;
 mod target;
 mod tensor_file;

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use image::codecs::png::PngDecoder;
-use image::imageops;
 use image::metadata::Orientation;
-use image::{DynamicImage, GrayImage, ImageBuffer, ImageDecoder, ImageFormat, Pixel, Rgb, RgbImage};
-use octconv::network::{Invert, Picture, Resize};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, Rgb, RgbImage};
+use octconv::network::Picture;
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -17,7 +16,6 @@ use zune_jpeg::JpegDecoder;
 
 use crate::limits::{Holds, Limits};
 use crate::output::shown_path;
-use crate::scale::{Axis, scaled};
 
 /// Reads a PNG or JPEG, and turns it upright.
 pub fn read(path: &Path, limits: Limits) -> Result<DynamicImage> {
@@ -140,23 +138,9 @@ pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The input `[c, h, w]` that `rule` makes from a picture.
-pub fn to_input(picture: DynamicImage, rule: &Picture) -> Vec<f32> {
+pub fn to_input(picture: DynamicImage, rule: &Picture) -> Result<Vec<f32>> {
     let rgb = on_white(picture);
-    if rule.channels == 1 { input(imageops::grayscale(&rgb), rule) } else { input(rgb, rule) }
-}
-
-fn input<P: Pixel<Subpixel = u8> + 'static>(mut picture: ImageBuffer<P, Vec<u8>>, rule: &Picture) -> Vec<f32> {
-    if rule.invert == Invert::Auto && border_is_light(&picture) {
-        imageops::invert(&mut picture);
-    }
-    let picture = resized(picture, rule);
-    let channels = rule.channels as usize;
-    let mut input = Vec::with_capacity(picture.len());
-    for c in 0..channels {
-        let value = |pixel: &P| (f32::from(pixel.channels()[c]) / 255.0 - rule.mean[c]) / rule.std[c];
-        input.extend(picture.pixels().map(value));
-    }
-    input
+    Ok(rule.input(rgb.as_raw(), rgb.width(), rgb.height())?)
 }
 
 /// The picture on white paper, which shows through transparent pixels.
@@ -171,43 +155,16 @@ fn on_white(picture: DynamicImage) -> RgbImage {
     })
 }
 
-fn border_is_light<P: Pixel<Subpixel = u8>>(picture: &ImageBuffer<P, Vec<u8>>) -> bool {
-    let (w, h) = picture.dimensions();
-    let border = picture.enumerate_pixels().filter(|&(x, y, _)| x == 0 || y == 0 || x + 1 == w || y + 1 == h);
-    let (sum, count) = border
-        .flat_map(|(.., pixel)| pixel.channels())
-        .fold((0u64, 0u64), |(sum, count), &value| (sum + u64::from(value), count + 1));
-    sum > 127 * count
-}
-
-fn resized<P: Pixel<Subpixel = u8> + 'static>(
-    picture: ImageBuffer<P, Vec<u8>>,
-    rule: &Picture,
-) -> ImageBuffer<P, Vec<u8>> {
-    let (w, h) = picture.dimensions();
-    match rule.resize {
-        Resize::Fit | Resize::Crop if (w, h) == (rule.width, rule.height) => picture,
-        Resize::Fit => scaled(&picture, &Axis::whole(w, rule.width), &Axis::whole(h, rule.height)),
-        Resize::Crop => {
-            // With the larger of the two scales, only the other axis has more to crop.
-            let scale =
-                (f64::from(rule.width) / f64::from(w)).max(f64::from(rule.height) / f64::from(h)) * 256.0 / 224.0;
-            let middle = |size: u32, kept: u32| {
-                Axis::middle(size, ((f64::from(size) * scale).round() as u64).max(kept.into()), kept)
-            };
-            scaled(&picture, &middle(w, rule.width), &middle(h, rule.height))
-        }
-        Resize::Shorter(shorter) => {
-            let scaled_to = |size: u32| u64::from(shorter) * u64::from(size) / u64::from(w.min(h));
-            let middle = |size: u32, kept: u32| Axis::middle_to_even(size, scaled_to(size), kept);
-            scaled(&picture, &middle(w, rule.width), &middle(h, rule.height))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use image::imageops;
+    use octconv::network::{Invert, Resize};
+
     use super::*;
+
+    fn to_input(picture: DynamicImage, rule: &Picture) -> Vec<f32> {
+        super::to_input(picture, rule).unwrap()
+    }
 
     fn rule(channels: u32, resize: Resize, invert: Invert) -> Picture {
         let (mean, std) = (vec![0.5; channels as usize], vec![0.25; channels as usize]);
@@ -234,7 +191,8 @@ mod tests {
 
     #[test]
     fn a_crop_is_what_is_left_of_the_whole() {
-        let rule = Picture { height: 56, width: 84, ..rule(3, Resize::Crop, Invert::Never) };
+        let (mean, std) = (vec![0.0; 3], vec![1.0; 3]);
+        let rule = Picture { height: 56, width: 84, mean, std, ..rule(3, Resize::Crop, Invert::Never) };
         for (w, h) in [(640, 480), (480, 640), (90, 60), (31, 17), (84, 57)] {
             let picture =
                 RgbImage::from_fn(w, h, |x, y| Rgb([(x * 7 % 256) as u8, (y * 3 % 256) as u8, (x * y) as u8]));
@@ -242,7 +200,12 @@ mod tests {
             let [whole_w, whole_h] = [w, h].map(|size| (f64::from(size) * scale).round() as u32);
             let whole = imageops::resize(&picture, whole_w, whole_h, imageops::FilterType::Triangle);
             let whole = imageops::crop_imm(&whole, (whole_w - 84) / 2, (whole_h - 56) / 2, 84, 56).to_image();
-            let most = resized(picture, &rule).iter().zip(whole.iter()).map(|(a, b)| a.abs_diff(*b)).max();
+            let input = to_input(picture.into(), &rule);
+            let found = |x: u32, y: u32, c: u32| (input[((c * 56 + y) * 84 + x) as usize] * 255.0).round() as u8;
+            let differences = whole
+                .enumerate_pixels()
+                .flat_map(|(x, y, pixel)| [0, 1, 2].map(|c: u32| found(x, y, c).abs_diff(pixel.0[c as usize])));
+            let most = differences.max();
             // Two orders of adding up may round apart.
             assert!(most.unwrap() <= 1, "{w}x{h}: {most:?}");
         }

@@ -149,9 +149,11 @@ impl Network {
     pub fn picture(&self, rgba: &[u8], width: u32, height: u32) -> Result<Float32Array, JsValue> {
         let rule = self.graph.network().picture.as_ref();
         let rule = rule.ok_or_else(|| refusal("the network does not say how a picture becomes its input"))?;
-        let input = crate::to_input(rgba, width, height, rule);
-        let input =
-            input.ok_or_else(|| refusal(format!("the picture must have {width}x{height} pixels of 4 bytes")))?;
+        let (pixels, rest) = rgba.as_chunks();
+        if !rest.is_empty() || pixels.len() as u64 != u64::from(width) * u64::from(height) {
+            return Err(refusal(format!("the picture must have {width}x{height} pixels of 4 bytes")));
+        }
+        let input = crate::to_input(pixels, width, height, rule).map_err(failure)?;
         Ok(Float32Array::from(input.as_slice()))
     }
 

@@ -85,11 +85,11 @@ mod tests {
     fn too_little_memory_is_an_error() {
         let small = Graph::new(&zoo::build("cifar-resnet20", &zoo::Settings::default()).unwrap()).unwrap();
         assert_eq!(Checkpoint::try_random(&small, 7).unwrap(), Checkpoint::random(&small, 7));
-        // More weights than a usize counts, and 2^54, for which nobody has memory.
-        for (channels, bytes) in [(u32::MAX >> 1, u64::MAX), (1 << 25, 1 << 56)] {
+        // More weights than a usize counts, and 2^52, for which nobody has memory.
+        for (kernel, bytes) in [(4096, u64::MAX), (64, 1 << 54)] {
             let network = format!(
-                r#"{{"name": "n", "input": {{"channels": {channels}}}, "output": "conv", "nodes":
-                    [{{"name": "conv", "op": "conv", "input": "input", "channels": {channels}, "kernel": [4, 4]}}]}}"#
+                r#"{{"name": "n", "input": {{"channels": 1048576}}, "output": "conv", "nodes": [{{"name": "conv",
+                    "op": "conv", "input": "input", "channels": 1048576, "kernel": [{kernel}, {kernel}]}}]}}"#
             );
             let network: Network = serde_json::from_str(&network).unwrap();
             let error = Checkpoint::try_random(&Graph::new(&network).unwrap(), 1).unwrap_err();

@@ -123,7 +123,7 @@ fn input(args: &Args, example: &str, graph: &Graph, size: InputSize) -> Result<V
     let rule = graph.network().picture.as_ref();
     let rule =
         rule.with_context(|| format!("{} does not say how a picture becomes its input", graph.network().name))?;
-    let one = picture::to_input(picture::read(path, args.limits)?, rule);
+    let one = picture::to_input(picture::read(path, args.limits)?, rule)?;
     ensure!(size.t == 1, "a picture has no frames, and the input has {}", size.t);
     Ok(one.repeat(size.n as usize))
 }

@@ -1,34 +1,43 @@
 //! Scales pictures, and only the part of them that is kept.
 //!
-//! The result is that of image's `resize` with a triangle filter on the whole picture, cropped afterwards. That would
+//! The result is that of the crate image's `resize` with a triangle filter on the whole picture, cropped afterwards. That would
 //! make the whole picture first, which may be far larger than the part: a line of pixels, scaled to a network's height.
 
 use std::ops::Range;
 
-use image::{ImageBuffer, Pixel, imageops};
+use crate::error::Error;
+use crate::memory::with_room;
+
+/// A picture: `channels` values for each pixel, row by row.
+pub(super) struct Pixels<'a> {
+    pub(super) values: &'a [u8],
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) channels: usize,
+}
 
 /// One axis of a picture: its size, the size that it is scaled to, and the positions that are kept of that.
 #[derive(Clone, Debug)]
-pub struct Axis {
-    pub from: u32,
-    pub to: u64,
-    pub kept: Range<u64>,
+pub(super) struct Axis {
+    from: u32,
+    to: u64,
+    kept: Range<u64>,
 }
 
 impl Axis {
     /// All of an axis.
-    pub fn whole(from: u32, to: u32) -> Self {
+    pub(super) fn whole(from: u32, to: u32) -> Self {
         Self { from, to: to.into(), kept: 0..to.into() }
     }
 
     /// The middle of an axis.
-    pub fn middle(from: u32, to: u64, kept: u32) -> Self {
+    pub(super) fn middle(from: u32, to: u64, kept: u32) -> Self {
         let first = (to - u64::from(kept)) / 2;
         Self { from, to, kept: first..first + u64::from(kept) }
     }
 
     /// The middle of an axis. Half of an odd number is rounded to the even one, as Python rounds.
-    pub fn middle_to_even(from: u32, to: u64, kept: u32) -> Self {
+    pub(super) fn middle_to_even(from: u32, to: u64, kept: u32) -> Self {
         let around = to - u64::from(kept);
         let first = around / 2 + u64::from(around % 4 == 3);
         Self { from, to, kept: first..first + u64::from(kept) }
@@ -72,53 +81,61 @@ impl Axis {
 }
 
 /// The kept part of a picture that is scaled along both axes.
-pub fn scaled<P: Pixel<Subpixel = u8> + 'static>(
-    picture: &ImageBuffer<P, Vec<u8>>,
-    columns: &Axis,
-    rows: &Axis,
-) -> ImageBuffer<P, Vec<u8>> {
-    let (read_columns, read_rows) = (columns.read(), rows.read());
-    let (w, h) = (read_columns.len(), read_rows.len());
+pub(super) fn scaled(picture: &Pixels, columns: &Axis, rows: &Axis) -> Result<Vec<u8>, Error> {
+    let channels = picture.channels;
+    let part = part(picture, columns.read(), rows.read())?;
+    let [w, h] = [columns, rows].map(|axis| axis.read().len());
     let [kept_w, kept_h] = [columns, rows].map(Axis::len);
-    let part = imageops::crop_imm(picture, read_columns.start, read_rows.start, w as u32, h as u32).to_image();
-    let channels = usize::from(P::CHANNEL_COUNT);
     // The axis whose scaling leaves less goes first.
-    let values = if w * kept_h <= kept_w * h {
-        let lines = along(&part, 1, w * channels, rows);
-        along(&lines, kept_h, channels, columns)
+    let values = if w as u64 * kept_h as u64 <= kept_w as u64 * h as u64 {
+        let lines = along(&part, 1, w * channels, rows)?;
+        along(&lines, kept_h, channels, columns)?
     } else {
-        let lines = along(&part, h, channels, columns);
-        along(&lines, 1, kept_w * channels, rows)
+        let lines = along(&part, h, channels, columns)?;
+        along(&lines, 1, kept_w * channels, rows)?
     };
-    let mut values = values.into_iter();
-    ImageBuffer::from_fn(kept_w as u32, kept_h as u32, |_, _| {
-        let mut pixel = [0; 4];
-        for channel in &mut pixel[..channels] {
-            *channel = values.next().unwrap_or_default().round() as u8;
-        }
-        *P::from_slice(&pixel[..channels])
-    })
+    let mut rounded = with_room(values.len() as u64, OPERATION)?;
+    rounded.extend(values.into_iter().map(|value| value.round() as u8));
+    Ok(rounded)
+}
+
+/// What needs memory.
+const OPERATION: &str = "scaling a picture";
+
+/// Some columns of some rows.
+fn part(picture: &Pixels, columns: Range<u32>, rows: Range<u32>) -> Result<Vec<u8>, Error> {
+    debug_assert!(columns.end <= picture.width && rows.end <= picture.height);
+    let row = picture.width as usize * picture.channels;
+    let inside = columns.start as usize * picture.channels..columns.end as usize * picture.channels;
+    let mut part = with_room(rows.len() as u64 * inside.len() as u64, OPERATION)?;
+    for line in picture.values.chunks_exact(row).skip(rows.start as usize).take(rows.len()) {
+        part.extend_from_slice(&line[inside.clone()]);
+    }
+    Ok(part)
 }
 
 /// Scales one axis of values that lie as `[outer][axis][inner]`.
-fn along<T: Copy + Into<f32>>(values: &[T], outer: usize, inner: usize, axis: &Axis) -> Vec<f32> {
+fn along<T: Copy + Into<f32>>(values: &[T], outer: usize, inner: usize, axis: &Axis) -> Result<Vec<f32>, Error> {
     let (from, to) = (axis.read().len(), axis.len());
-    let mut scaled = vec![0.0; outer * to * inner];
+    let count = [outer, to, inner].iter().fold(1, |all: u64, &d| all.saturating_mul(d as u64));
+    let mut scaled = with_room(count, OPERATION)?;
+    // There is room for so many.
+    scaled.resize(count as usize, 0.0);
     for (position, (first, weights)) in axis.weights().enumerate() {
         for i in 0..outer {
             let sums = &mut scaled[(i * to + position) * inner..][..inner];
             let lines = values[(i * from + first) * inner..].chunks_exact(inner);
             for (line, weight) in lines.zip(&weights) {
-                sums.iter_mut().zip(line).for_each(|(sum, &value)| *sum += weight * value.into());
+                sums.iter_mut().zip(line).for_each(|(sum, &value): (&mut f32, _)| *sum += weight * value.into());
             }
         }
     }
-    scaled
+    Ok(scaled)
 }
 
 #[cfg(test)]
 mod tests {
-    use image::imageops::FilterType;
+    use image::imageops::{self, FilterType};
     use image::{Rgb, RgbImage};
 
     use super::*;
@@ -130,6 +147,13 @@ mod tests {
             let slope = u64::from(x) * 255 / u64::from(w);
             Rgb([noise as u8, if (x / 5 + y / 3) % 2 == 0 { 230 } else { 20 }, slope as u8])
         })
+    }
+
+    fn scaled(picture: &RgbImage, columns: &Axis, rows: &Axis) -> RgbImage {
+        let (width, height) = picture.dimensions();
+        let pixels = Pixels { values: picture.as_raw(), width, height, channels: 3 };
+        let values = super::scaled(&pixels, columns, rows).unwrap();
+        RgbImage::from_raw(columns.len() as u32, rows.len() as u32, values).unwrap()
     }
 
     /// The largest difference from the whole picture, scaled by the image crate and cropped.
