@@ -131,9 +131,11 @@ impl Builder {
         }
         let buffers: Vec<_> = spots.iter().map(|spot| Some(spot.buffer)).collect();
         let kernel = step.kernel_in(&buffers, false);
+        let places: Vec<_> =
+            spots.iter().map(|spot| Some((spot.buffer, spot.offset..spot.offset + spot.bytes))).collect();
         // Other languages allow it.
         if self.language == ShaderLanguage::Wgsl
-            && let Some([a, b]) = overlap(&step.tensors, &spots, &kernel.accesses())
+            && let Some([a, b]) = step.alias(&kernel, &places)
         {
             let [a, b] = [a.name(), b.name()];
             let why =
@@ -304,21 +306,6 @@ impl Builder {
             offset_alignment: 1 << offsets.trailing_zeros().min(self.alignment.trailing_zeros()),
         }
     }
-}
-
-/// Two tensors of a dispatch that share bytes, if one of them is bound as if it were written.
-fn overlap(tensors: &[TensorId], spots: &[Spot], accesses: &[kernels::Access]) -> Option<[TensorId; 2]> {
-    let bound: Vec<_> = tensors.iter().zip(spots).zip(accesses).collect();
-    for (i, ((a, at), access)) in bound.iter().enumerate() {
-        for ((b, other), of_other) in &bound[..i] {
-            let apart = at.offset + at.bytes <= other.offset || other.offset + other.bytes <= at.offset;
-            let read = [*access, *of_other].iter().all(|access| **access == kernels::Access::Read);
-            if at.buffer == other.buffer && !apart && !read {
-                return Some([**b, **a]);
-            }
-        }
-    }
-    None
 }
 
 /// A tensor as the manifest lists it. `clip`: whether it has an axis of frames.

@@ -493,10 +493,47 @@ mod binding {
         assert!(message.starts_with("tensor scratch: its offset is 8193, which must be a multiple of "), "{message}");
 
         let inside = fixture.engine.place_weights(&plan, TensorBinding { buffer: &large, offset: 8192 }).unwrap();
-        let message = "tensor weights: it shares a buffer with y_h, which is written: weights need another one";
+        let message =
+            "tensor weights: it shares a buffer with y_h, which is bound as written: weights need another one";
         assert_eq!(refusal(bind(&inside, None)), message);
         let message = refusal(fixture.engine.place_weights(&plan, TensorBinding { buffer: &large, offset: end }));
         assert!(message.starts_with("tensor weights: its "), "{message}");
+    }
+
+    /// Drivers load weights faster if they know that nobody writes them. So they are never bound as written, and wgpu refuses
+    /// a dispatch that binds a buffer in both ways.
+    #[test]
+    fn weights_may_lie_with_inputs_unless_these_are_bound_as_written() {
+        let fixture = Fixture::new();
+        let device = fixture.engine.device();
+        let read_write = Engine::new(device, EngineOptions { read_write: true, ..EngineOptions::default() });
+        let (bytes, options) = (fixture.plan.weights_bytes(), fixture.plan.options());
+        let arena = buffer(device, bytes.div_ceil(4) + 1024);
+        let scratch = buffer(device, 4096);
+        let bind = |engine: &Engine, variant: &str, tensors: Tensors| {
+            let options = Options { variant: Some(variant.parse().unwrap()), ..*options };
+            let plan = engine.plan(fixture.plan.spec(), SIZE, &options).unwrap();
+            let weights = engine.place_weights(&plan, TensorBinding { buffer: &arena, offset: 2048 }).unwrap();
+            engine.bind(&plan, &weights, &tensors)
+        };
+        let with = |x_h| Tensors { x_h: Some(x_h), scratch: Some((&scratch).into()), ..fixture.tensors() };
+        for variant in ["fused/direct", "pool-first/direct"] {
+            let message =
+                "tensor weights: it shares a buffer with x_h, which is bound as written: weights need another one";
+            assert_eq!(refusal(bind(&read_write, variant, with((&arena).into()))), message);
+            // What is bound is what wgpu takes.
+            for (engine, x_h) in [(&fixture.engine, &arena), (&read_write, &fixture.x_h)] {
+                let layer = bind(engine, variant, with(x_h.into())).unwrap();
+                let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+                let mut encoder = device.create_command_encoder(&Default::default());
+                layer.record(&mut encoder.begin_compute_pass(&Default::default()));
+                drop(encoder.finish());
+                assert!(pollster::block_on(scope.pop()).is_none());
+            }
+        }
+        let tensors = Tensors { scratch: Some((&arena).into()), ..fixture.tensors() };
+        let message = refusal(bind(&read_write, "pool-first/direct", tensors));
+        assert!(message.starts_with("tensor weights: it shares a buffer with scratch, "), "{message}");
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub struct NetworkCase {
     /// Whether each layer runs one of its legal variants by chance, as if that had been tuned. If not, the planner
     /// chooses.
     pub any_variant: bool,
-    /// Whether all maps and vectors lie in one buffer.
+    /// Whether all maps and vectors lie in one buffer. Browsers refuse that of a network with a node that reads one map twice.
     pub one_buffer: bool,
     /// The seed of weights, input and variants.
     pub seed: u64,
