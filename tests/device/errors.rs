@@ -307,6 +307,8 @@ mod binding {
 
     /// A layer of which all is well: X_H 1x4x8x6, X_L 1x2x4x3, Y_H and Y_L the same, and pool(Y_H) 1x4x4x3.
     struct Fixture {
+        /// wgpu makes no encoder without it.
+        _queue: wgpu::Queue,
         engine: Engine,
         plan: Plan,
         packed: PackedWeights,
@@ -319,14 +321,14 @@ mod binding {
 
     impl Fixture {
         fn new() -> Self {
-            let (device, _) = noop();
+            let (device, _queue) = noop();
             let engine = Engine::new(&device, EngineOptions::default());
             let options = Options { pooled_output: true, ..Options::default() };
             let plan = engine.plan(&k3().build().unwrap(), SIZE, &options).unwrap();
             let packed = engine.pack(&plan, &weights()).unwrap();
             let [x_h, y_h] = [0, 1].map(|_| buffer(&device, 4 * 48));
             let [x_l, y_l] = [0, 1].map(|_| buffer(&device, 2 * 12));
-            Self { y_p: buffer(&device, 4 * 12), engine, plan, packed, x_h, x_l, y_h, y_l }
+            Self { y_p: buffer(&device, 4 * 12), _queue, engine, plan, packed, x_h, x_l, y_h, y_l }
         }
 
         fn tensors(&self) -> Tensors<'_> {
