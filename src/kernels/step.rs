@@ -118,19 +118,16 @@ impl Step {
         kernel: &Kernel,
         places: &[Option<(B, Range<u64>)>],
     ) -> Option<[TensorId; 2]> {
-        let bound: Vec<_> = self.tensors.iter().zip(places).zip(kernel.accesses()).collect();
-        for (i, ((a, at), access)) in bound.iter().enumerate() {
-            let Some((buffer, bytes)) = at else { continue };
-            let shares = |((_, other), of_other): &&((&TensorId, &Option<(B, Range<u64>)>), Access)| {
-                let apart = |other: &Range<u64>| bytes.end <= other.start || other.end <= bytes.start;
-                let read = [access, of_other].into_iter().all(|access| *access == Access::Read);
-                !read && other.as_ref().is_some_and(|(of, other)| of == buffer && !apart(other))
-            };
-            if let Some(((b, _), _)) = bound[..i].iter().find(shares) {
-                return Some([**b, **a]);
-            }
-        }
-        None
+        let accesses = kernel.accesses();
+        let share = |i: usize, other: usize| {
+            let read = [i, other].into_iter().all(|i| accesses[i] == Access::Read);
+            let both = places[i].as_ref().zip(places[other].as_ref());
+            !read && both.is_some_and(|((a, x), (b, y))| a == b && x.start < y.end && y.start < x.end)
+        };
+        (0..places.len()).find_map(|i| {
+            let other = (0..i).find(|&other| share(i, other))?;
+            Some([self.tensors[other], self.tensors[i]])
+        })
     }
 }
 
