@@ -22,7 +22,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // experimental, and enables it only in unsafe code.
     let useful = DeviceFacts::of_adapter(&adapter).features;
     let required_features = useful - wgpu::Features::all_experimental_mask();
-    let descriptor = wgpu::DeviceDescriptor { required_features, ..Default::default() };
+    // Nor does it need more than wgpu's default limits. An adapter may have less of what no kernel uses, such as textures.
+    let required_limits = wgpu::Limits::default().or_worse_values_from(&adapter.limits());
+    let descriptor = wgpu::DeviceDescriptor { required_features, required_limits, ..Default::default() };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))?;
     let x = vec![0.5f32; 64 * 56 * 56];
     let (contents, usage) = (bytemuck::cast_slice(&x), wgpu::BufferUsages::STORAGE);

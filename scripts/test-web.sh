@@ -25,10 +25,18 @@ install_browser_and_node() {
     (cd "$tests" && npm ci --no-audit --no-fund --silent)
 }
 
+# Packs the package, and unpacks it as npm does.
+pack() {
+    local packed
+    packed=$(cd "$target/web" && npm pack ./npm --silent)
+    rm -rf "$results/package"
+    tar -xzf "$target/web/$packed" -C "$results"
+}
+
 # The package may lie elsewhere than the tests' own tsconfig.json says, which is there for editors.
 check_types() {
     local own=$PWD/$tests package
-    package=$(cd "$target/web/npm" && pwd)
+    package=$(cd "$results/package" && pwd)
     cat >"$results/tsconfig.json" <<CONFIG
 {
   "extends": "$own/tsconfig.json",
@@ -53,16 +61,16 @@ mkdir -p "$results"
 say "building the native program"
 cargo build "${everything[@]}" --bin octconv --example shaders
 scripts/web build
+say "packing for npm"
+pack
 say "types for TypeScript"
 check_types
 say "the page in $("$CHROMIUM" --version 2>/dev/null | tail -n 1)"
-node "$tests/page.js" "$target/web/page" . "$results"
+PACKAGE=$results/package node "$tests/page.js" "$target/web/page" . "$results"
 compare_with_native
 say "kernels in Tint"
 rm -rf "$results/kernels"
 "$target/debug/examples/shaders" "$results/kernels"
 node "$tests/tint.js" "$results/kernels"
-say "packing for npm"
-(cd "$target/web" && npm pack ./npm --silent)
 say "done"
 doing=

@@ -328,12 +328,18 @@ pub enum BindingProblem {
         /// Bytes of the buffer.
         size: u64,
     },
-    /// Weights are in the same buffer as something that is written.
-    #[error("it shares a buffer with {0}, which is written: weights need another one")]
+    /// Weights are in the same buffer as something that is written, or bound as written.
+    #[error("it shares a buffer with {0}, which is bound as written: weights need another one")]
     Shared(&'static str),
     /// It overlaps another tensor, and something of their buffer is written.
     #[error("it overlaps with {0} in their buffer")]
     Overlap(&'static str),
+    /// A dispatch binds bytes as written that it binds as another tensor too. Only browsers refuse that.
+    #[error(
+        "it has bytes of {0}, and both are bound as written, which browsers forbid: bind other bytes, or do without \
+         read_write and one_buffer"
+    )]
+    Alias(&'static str),
 }
 
 /// How a network's plan differs from a model.

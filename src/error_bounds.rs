@@ -66,8 +66,12 @@ impl Bounds {
     /// between dispatches that f16 may not hold.
     pub(crate) fn of_output(&self, y: f64, magnitude: f64) -> f64 {
         if !magnitude.is_finite() {
-            // An infinite sum is exact, and so is a NaN.
-            return if self.by_tiles { f64::INFINITY } else { self.activation.own_error(1.0, y) + unit(126) };
+            // What f16 may not hold may turn an infinity into another or into a NaN, but leaves a NaN as it is.
+            if self.by_tiles || (self.f16_between && !y.is_nan()) {
+                return f64::INFINITY;
+            }
+            // An infinite sum is exact, and so is a NaN. An activation may make a number of an infinity.
+            return if y.is_finite() { self.activation.own_error(1.0, y) + unit(126) } else { 0.0 };
         }
         if self.f16_between && magnitude > 65504.0 {
             return f64::INFINITY;
@@ -78,6 +82,10 @@ impl Bounds {
 
     /// The bound for a stored `y` whose error before storing is at most `bound`.
     pub(crate) fn stored(&self, y: f64, bound: f64) -> f64 {
+        // It must stay what it is: an infinite bound would allow anything.
+        if !y.is_finite() {
+            return bound;
+        }
         match self.stored {
             Dtype::F16 => bound + unit(10) * y.abs() + unit(14),
             Dtype::F32 => bound + 4.0 * unit(24) * y.abs(),

@@ -186,7 +186,7 @@ static void check_limits(const VkPhysicalDeviceLimits *has, VkDeviceSize largest
         number(limits, "max_compute_workgroup_size_x") > has->maxComputeWorkGroupSize[0] ||
         number(limits, "max_compute_workgroups_per_dimension") > has->maxComputeWorkGroupCount[0] ||
         number(limits, "max_compute_workgroups_per_dimension") > has->maxComputeWorkGroupCount[1] ||
-        alignment % has->minStorageBufferOffsetAlignment || alignment % has->minUniformBufferOffsetAlignment)
+        alignment % has->minStorageBufferOffsetAlignment) /* Uniforms lie at multiples of 256, the most that Vulkan allows. */
         lacks("limits that the bundle requires");
 }
 

@@ -23,11 +23,10 @@ export function requirements({ requires }) {
   const camel = (name) => name.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
   return {
     requiredFeatures: requires.features.map((name) => name.replaceAll("_", "-")),
-    // A limit below the default asks for the default.
+    // A limit below the default asks for the default. Uniforms lie at multiples of 256, which is the default.
     requiredLimits: {
       ...Object.fromEntries(Object.entries(limits).map(([name, value]) => [camel(name), value])),
       minStorageBufferOffsetAlignment: offset_alignment,
-      minUniformBufferOffsetAlignment: offset_alignment,
     },
   };
 }

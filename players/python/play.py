@@ -93,21 +93,21 @@ def open_device(requires):
     missing = [name for name in features if name not in adapter.features]
     limits = {name.replace("_", "-"): value for name, value in requires["limits"].items() if name != "offset_alignment"}
     missing += [name for name, value in limits.items() if value > adapter.limits[name]]
-    # All offsets are multiples of it. More than the default is no request.
+    # All offsets are multiples of it. Those of uniforms are multiples of 256, the default, which every device takes.
     alignment = requires["limits"]["offset_alignment"]
-    missing += [name for name in ALIGNMENTS if alignment % adapter.limits[name]]
+    missing += [ALIGNMENT] if alignment % adapter.limits[ALIGNMENT] else []
     if missing:
         print(f"the device lacks {', '.join(missing)}", file=sys.stderr)
         # Another status, for those who try several devices.
         sys.exit(3)
-    # A limit below the default is no request.
-    limits = {name: max(value, DEFAULTS.get(name, 0)) for name, value in limits.items()}
-    limits |= {name: min(alignment, 256) for name in ALIGNMENTS}
+    # A limit below the default is no request, unless the adapter has less than the default. Nor is an alignment above 256.
+    limits = {name: min(max(value, DEFAULTS.get(name, 0)), adapter.limits[name]) for name, value in limits.items()}
+    limits[ALIGNMENT] = min(alignment, 256)
     print(f"on {adapter.info['device']} ({adapter.info['backend_type']})")
     return adapter.request_device_sync(required_features=features, required_limits=limits)
 
 
-ALIGNMENTS = ("min-storage-buffer-offset-alignment", "min-uniform-buffer-offset-alignment")
+ALIGNMENT = "min-storage-buffer-offset-alignment"
 DEFAULTS = {
     "max-buffer-size": 256 << 20,
     "max-storage-buffer-binding-size": 128 << 20,

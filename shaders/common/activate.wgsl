@@ -6,13 +6,21 @@
 // 10 hard-sigmoid.
 const ACTIVATION: u32 = 0u;
 
+// A NaN stays one, also where its comparisons or its exponential make a number of it.
 fn activate(x: f32, slope: f32) -> f32 {
+    if ACTIVATION == 0u {
+        return x;
+    }
+    return select(activated(x, slope), x, is_nan(x));
+}
+
+fn activated(x: f32, slope: f32) -> f32 {
     switch ACTIVATION {
         case 1u: {
-            return at_least(x, 0.0);
+            return max(x, 0.0);
         }
         case 2u: {
-            return between(x, 0.0, 6.0);
+            return clamp(x, 0.0, 6.0);
         }
         case 3u: {
             return x / (1.0 + exp(-x));
@@ -48,7 +56,7 @@ fn activate(x: f32, slope: f32) -> f32 {
             return x * select(1.0 / (1.0 + exp(-2.0 * a)), 0.0, a <= -40.0);
         }
         case 10u: {
-            return between(x + 3.0, 0.0, 6.0) / 6.0;
+            return clamp(x + 3.0, 0.0, 6.0) / 6.0;
         }
         default: {
             return x;

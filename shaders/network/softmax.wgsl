@@ -11,6 +11,7 @@
 
 #import tensors/input as x
 #import tensors/output as y
+#import common/nan
 
 const WORKGROUP: u32 = 256u;
 
@@ -43,13 +44,13 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
 
     var sum = 0.0;
     for (var i = local; i < shape.length; i += WORKGROUP) {
-        sum += exp(x_load(row + i) - largest);
+        sum += exp_or_nan(x_load(row + i) - largest);
     }
     sum = sum_of_all(sum, local);
 
     if workgroup < shape.n {
         for (var i = local; i < shape.length; i += WORKGROUP) {
-            y_store(row + i, exp(x_load(row + i) - largest) / sum);
+            y_store(row + i, exp_or_nan(x_load(row + i) - largest) / sum);
         }
     }
 }

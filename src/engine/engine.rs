@@ -7,9 +7,7 @@ use super::scope::{Scopes, not_mapped};
 use super::tensors::{TensorBinding, Tensors, check_place, validate_tensors};
 use crate::device::{AdapterFacts, DeviceFacts, DeviceIdentity, Rates};
 use crate::dims::{Dims, InputSize};
-#[cfg(feature = "network")]
-use crate::error::BindingProblem;
-use crate::error::{Error, PlanMismatch, Presence};
+use crate::error::{BindingProblem, Error, PlanMismatch, Presence};
 use crate::kernels::Step;
 use crate::kernels::job::TensorId;
 use crate::kernels::packing::Packing;
@@ -50,7 +48,12 @@ pub struct EngineOptions {
     /// other layers.
     pub tuned: Option<Arc<Tuned>>,
     /// Binds all tensors as if kernels wrote them, for engines that keep track of their buffers in that way. Without it only
-    /// those are bound so that lie in one buffer with something that their dispatch writes.
+    /// those are bound so that lie in one buffer with something that their dispatch writes. Weights never are, so with it no
+    /// tensor may lie in a buffer of weights.
+    ///
+    /// WebGPU forbids that a dispatch binds the same bytes twice if it binds them as written, and browsers check that. So
+    /// there a layer whose inputs overlap, or a network with a node that reads one map twice, such as a sum of a map and
+    /// itself, is [`BindingProblem::Alias`](crate::BindingProblem::Alias). Native devices take it.
     pub read_write: bool,
     /// A pipeline cache of the device, which lets some drivers compile faster what they have compiled before.
     pub pipeline_cache: Option<wgpu::PipelineCache>,
@@ -85,6 +88,8 @@ struct Shared {
     adapter: AdapterFacts,
     choices: Choices,
     read_write: bool,
+    /// Whether the device refuses what [`Step::alias`] finds.
+    forbids_aliases: bool,
     pipelines: Pipelines,
     scopes: Scopes,
     failures: AtomicUsize,
@@ -110,6 +115,7 @@ impl Engine {
                 },
                 adapter: options.adapter,
                 read_write: options.read_write,
+                forbids_aliases: is_of_browser(device),
                 choices: choices.cloned().unwrap_or_default(),
                 pipelines: Pipelines::new(device, options.checked.unwrap_or_else(variable), options.pipeline_cache),
                 scopes: Scopes::new(device),
@@ -142,6 +148,7 @@ impl Engine {
                 adapter: AdapterFacts::default(),
                 choices: Choices::default(),
                 read_write: false,
+                forbids_aliases: is_of_browser(device),
                 // SAFETY: the caller says so.
                 pipelines: unsafe { pipelines.translated(translate) },
                 scopes: Scopes::new(device),
@@ -261,8 +268,9 @@ impl Engine {
     }
 
     /// Weights that the caller puts on the device: the bytes of [`Plan::pack`], at a place of a buffer. The buffer must not
-    /// hold anything that is written by the layers that read them. If other bytes lie there, the layer's results are wrong,
-    /// but it reads nothing else.
+    /// hold anything that is written by the layers that read them, and with [`EngineOptions::read_write`] none of their
+    /// tensors: [`Engine::bind`] refuses that. If other bytes lie there, the layer's results are wrong, but it reads nothing
+    /// else.
     ///
     /// # Errors
     ///
@@ -322,7 +330,7 @@ impl Engine {
             });
         }
         let alignment = self.alignment();
-        validate_tensors(plan, weights, tensors, alignment)?;
+        validate_tensors(plan, weights, tensors, alignment, self.shared.read_write)?;
 
         let places = plan.scratch_places();
         // In buffers of their own no dispatch writes to one that it reads.
@@ -419,12 +427,22 @@ impl Engine {
         uniform: wgpu::BufferBinding<'a>,
         bound: Vec<wgpu::BindingResource<'a>>,
     ) -> Result<Dispatch, Error> {
-        let buffer = |i: usize| match &bound[i] {
-            wgpu::BindingResource::Buffer(binding) => Some(binding.buffer),
+        let place = |resource: &wgpu::BindingResource<'a>| match resource {
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size }) => {
+                let end = size.map_or(buffer.size(), |size| offset + size.get());
+                Some((*buffer, *offset..end))
+            }
             _ => None,
         };
-        let buffers: Vec<_> = (0..bound.len()).map(buffer).collect();
+        let places: Vec<_> = bound.iter().map(place).collect();
+        let buffers: Vec<_> = places.iter().map(|place| place.as_ref().map(|(buffer, _)| *buffer)).collect();
         let kernel = &step.kernel_in(&buffers, self.shared.read_write);
+        if self.shared.forbids_aliases
+            && let Some([first, second]) = step.alias(kernel, &places)
+        {
+            let problem = BindingProblem::Alias(first.name());
+            return Err(Error::Binding { tensor: second.name(), problem });
+        }
 
         let Pipeline { pipeline, layout } = self.shared.pipelines.pipeline(kernel, &self.shared.scopes)?;
         let uniform = wgpu::BindingResource::Buffer(uniform);
@@ -461,9 +479,85 @@ impl Engine {
     }
 }
 
+/// Whether a browser checks what the device is given.
+fn is_of_browser(device: &wgpu::Device) -> bool {
+    device.adapter_info().backend == wgpu::Backend::BrowserWebGpu
+}
+
 /// Packings in words, and what else decides whether weights can be shared.
 fn describe(packings: &[&Packing], spec: &Spec) -> String {
     let list: Vec<_> = packings.iter().map(ToString::to_string).collect();
     let bias = if spec.has_bias() { "with" } else { "without" };
     format!("{} {bias} bias", list.join(", "))
+}
+
+#[cfg(all(test, feature = "context", feature = "network"))]
+mod tests {
+    use super::*;
+    use crate::context::Context;
+    use crate::kernels::testing::contexts;
+    use crate::network::{Checkpoint, Graph, Model, NetworkOptions};
+    use crate::precision::Dtype;
+
+    /// An engine that refuses what browsers refuse, if `browser` is true.
+    fn engine(context: &Context, browser: bool, read_write: bool) -> Engine {
+        let mut engine = Engine::new(context.device(), EngineOptions { read_write, ..EngineOptions::default() });
+        Arc::get_mut(&mut engine.shared).unwrap().forbids_aliases = browser;
+        engine
+    }
+
+    #[test]
+    fn browsers_refuse_inputs_that_overlap_and_are_bound_as_written() {
+        let context = &contexts()[0];
+        let spec = Spec::builder(4, 4).kernel([1, 1]).residual(true, false).build().unwrap();
+        let [x, y] = [0, 1].map(|_| context.tensor(64, Dtype::F32).unwrap());
+        let bind = |browser, read_write| {
+            let engine = engine(context, browser, read_write);
+            let plan = engine.plan(&spec, InputSize::image(1, 4, 4), &Options::default()).unwrap();
+            let weights = engine.pack(&plan, &Weights { w_hh: Some(&[1.0; 16]), ..Weights::default() }).unwrap();
+            let x = Some(TensorBinding::from(&x));
+            let tensors = Tensors { x_h: x, residual_h: x, y_h: Some((&y).into()), ..Tensors::default() };
+            engine.bind(&plan, &weights, &tensors).map(drop)
+        };
+        assert_eq!([bind(false, false), bind(true, false), bind(false, true)], [Ok(()), Ok(()), Ok(())]);
+        let refused = bind(true, true).unwrap_err();
+        assert!(matches!(refused, Error::Binding { problem: BindingProblem::Alias(_), .. }), "{refused}");
+        let refused = refused.to_string();
+        assert!(refused.contains("x_h") && refused.contains("residual_h"), "{refused}");
+    }
+
+    #[test]
+    fn browsers_refuse_a_map_that_is_read_twice_and_bound_as_written() {
+        const CONV: &str = r#""op": "conv", "input": "a", "channels": 4, "kernel": [1, 1]"#;
+        let context = &contexts()[0];
+        let compile = |node: &str, browser, read_write, one_buffer| {
+            let network = format!(
+                r#"{{"name": "twice", "input": {{"channels": 4}}, "output": "b", "nodes": [
+                    {{"name": "a", {}}}, {{"name": "b", {node}}}]}}"#,
+                CONV.replace(r#""a""#, r#""input""#)
+            );
+            let graph = Graph::new(&serde_json::from_str(&network).unwrap()).unwrap();
+            let checkpoint = Checkpoint::random(&graph, 1);
+            let model = Model::new(&engine(context, browser, read_write), graph, checkpoint).unwrap();
+            let options = NetworkOptions { one_buffer, ..NetworkOptions::default() };
+            let plan = model.plan(InputSize::image(1, 4, 4), &options).unwrap();
+            model.compile(plan, |_| {}).map(drop)
+        };
+        let twice = [
+            format!(r#"{CONV}, "residual": "a""#),
+            r#""op": "add", "inputs": ["a", "a"]"#.to_owned(),
+            r#""op": "attention", "queries": "a", "keys": "a", "values": "a""#.to_owned(),
+        ];
+        for node in &twice {
+            assert_eq!(compile(node, false, true, true), Ok(()), "{node}");
+            assert_eq!(compile(node, true, false, false), Ok(()), "{node}");
+            for (read_write, one_buffer) in [(true, false), (false, true)] {
+                let refused = compile(node, true, read_write, one_buffer).unwrap_err();
+                let Error::Node { node: name, error } = &refused else { panic!("{refused}") };
+                let is_alias = matches!(**error, Error::Binding { problem: BindingProblem::Alias(_), .. });
+                assert!(name == "b" && is_alias, "{node}: {refused}");
+            }
+        }
+        assert_eq!(compile(CONV, true, true, true), Ok(()));
+    }
 }

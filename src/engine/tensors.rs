@@ -60,7 +60,8 @@ impl<'a> TensorView<'a> {
 /// The caller's tensors: exactly those that [`Plan::tensors`](crate::Plan::tensors) lists, in its shapes.
 ///
 /// Several of them may lie in one buffer, also inputs and outputs. Nothing may overlap what the layer writes, and inputs may
-/// overlap each other only if their buffer has nothing that it writes.
+/// overlap each other only if their buffer has nothing that it writes. In browsers they must not with
+/// [`EngineOptions::read_write`](crate::EngineOptions::read_write) either.
 ///
 /// WebGPU tracks whole buffers. So if a dispatch reads and writes parts of one buffer, it runs a kernel that binds both as
 /// written, which is a pipeline of its own, and which a driver may load from more slowly.
@@ -140,12 +141,13 @@ pub(super) const CALLERS_TENSORS: [TensorId; 8] = [
 ];
 
 /// Checks the caller's tensors against a plan: presence, usage, alignment, size, overlaps. `alignment` is the device's
-/// `min_storage_buffer_offset_alignment`.
+/// `min_storage_buffer_offset_alignment`. With `read_write` all but the weights is bound as written.
 pub(super) fn validate_tensors(
     plan: &Plan,
     weights: &PackedWeights,
     tensors: &Tensors,
     alignment: u64,
+    read_write: bool,
 ) -> Result<(), Error> {
     let interface = plan.interface();
     for id in CALLERS_TENSORS {
@@ -184,9 +186,8 @@ pub(super) fn validate_tensors(
         }
     }
     // Weights are bound twice, as elements of two types, and so only as what nobody writes.
-    let shared =
-        bound.iter().find(|bound| bound.written && weights.parts.iter().any(|part| part.buffer == *bound.buffer));
-    match shared {
+    let with_weights = |bound: &&Bound| weights.parts.iter().any(|part| part.buffer == *bound.buffer);
+    match bound.iter().filter(|bound| bound.written || read_write).find(with_weights) {
         Some(bound) => Err(Error::Binding { tensor: "weights", problem: BindingProblem::Shared(bound.name) }),
         None => Ok(()),
     }

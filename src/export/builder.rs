@@ -131,9 +131,11 @@ impl Builder {
         }
         let buffers: Vec<_> = spots.iter().map(|spot| Some(spot.buffer)).collect();
         let kernel = step.kernel_in(&buffers, false);
+        let places: Vec<_> =
+            spots.iter().map(|spot| Some((spot.buffer, spot.offset..spot.offset + spot.bytes))).collect();
         // Other languages allow it.
         if self.language == ShaderLanguage::Wgsl
-            && let Some([a, b]) = overlap(&step.tensors, &spots, &kernel.accesses())
+            && let Some([a, b]) = step.alias(&kernel, &places)
         {
             let [a, b] = [a.name(), b.name()];
             let why =
@@ -145,8 +147,14 @@ impl Builder {
         self.uniforms.resize(offset as usize, 0);
         self.uniforms.extend_from_slice(&step.shape);
         let uniform = Spot { buffer: UNIFORMS, offset, bytes: step.shape.len() as u64, region: None };
-        let range = |(binding, Spot { buffer, offset, bytes, .. })| Range { binding, buffer, offset, bytes };
-        let bindings = (0..).zip([uniform].into_iter().chain(spots)).map(range).collect();
+        let range = |(at, Spot { buffer, offset, bytes, .. }): (&Binding, _)| Range {
+            binding: at.binding,
+            buffer,
+            offset,
+            bytes,
+        };
+        let bindings =
+            self.kernels[kernel].bindings.iter().zip([uniform].into_iter().chain(spots)).map(range).collect();
         let workgroups = [step.grid.x, step.grid.y, 1];
         self.dispatches.push(Dispatch { node: node.to_owned(), kernel, workgroups, bindings });
         Ok(())
@@ -159,7 +167,6 @@ impl Builder {
         }
         let index = self.kernels.len();
         let name = kernel.name();
-        let shader = shader::write(&name, &kernel.source(), self.language)?;
         let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let file = format!("shaders/{index:03}-{plain}.{}", self.language.extension());
         let accesses = kernel.accesses().into_iter().map(|access| match access {
@@ -170,17 +177,20 @@ impl Builder {
             }
         });
         let accesses = [Ok(Access::Uniform)].into_iter().chain(accesses).collect::<Result<Vec<_>, _>>()?;
-        let binding = |(binding, access): (u32, Access)| {
+        let numbers = shader::numbers(&accesses, self.language);
+        let shader = shader::write(&name, &kernel.source(), &numbers, self.language)?;
+        let binding = |(i, (access, number)): (u32, (Access, u32))| {
             let letter = match access {
                 Access::Uniform => 'b',
                 Access::Read => 't',
                 Access::ReadWrite => 'u',
             };
-            let register = (self.language == ShaderLanguage::Hlsl).then(|| format!("{letter}{binding}"));
-            let index = (self.language == ShaderLanguage::Msl).then_some(binding);
+            let register = (self.language == ShaderLanguage::Hlsl).then(|| format!("{letter}{number}"));
+            let index = (self.language == ShaderLanguage::Msl).then_some(number);
+            let binding = if self.language == ShaderLanguage::Glsl { number } else { i };
             Binding { group: 0, binding, access, register, index }
         };
-        let bindings: Vec<_> = (0..).zip(accesses).map(binding).collect();
+        let bindings: Vec<_> = (0..).zip(accesses.into_iter().zip(numbers)).map(binding).collect();
         let sizes_index = (self.language == ShaderLanguage::Msl).then_some(bindings.len() as u32);
         self.features.extend(shader.features);
         self.kernels.push(Kernel {
@@ -304,21 +314,6 @@ impl Builder {
             offset_alignment: 1 << offsets.trailing_zeros().min(self.alignment.trailing_zeros()),
         }
     }
-}
-
-/// Two tensors of a dispatch that share bytes, if one of them is bound as if it were written.
-fn overlap(tensors: &[TensorId], spots: &[Spot], accesses: &[kernels::Access]) -> Option<[TensorId; 2]> {
-    let bound: Vec<_> = tensors.iter().zip(spots).zip(accesses).collect();
-    for (i, ((a, at), access)) in bound.iter().enumerate() {
-        for ((b, other), of_other) in &bound[..i] {
-            let apart = at.offset + at.bytes <= other.offset || other.offset + other.bytes <= at.offset;
-            let read = [*access, *of_other].iter().all(|access| **access == kernels::Access::Read);
-            if at.buffer == other.buffer && !apart && !read {
-                return Some([**b, **a]);
-            }
-        }
-    }
-    None
 }
 
 /// A tensor as the manifest lists it. `clip`: whether it has an axis of frames.

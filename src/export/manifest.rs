@@ -118,7 +118,8 @@ pub struct Limits {
     pub max_compute_workgroup_size_x: u32,
     /// The most workgroups of a dispatch, in x or in y.
     pub max_compute_workgroups_per_dimension: u32,
-    /// All offsets of bindings are multiples of this: the device's own alignment must divide it.
+    /// All offsets of bindings are multiples of this: the device's own alignment of storage buffers must divide it. Those of
+    /// uniform buffers are multiples of 256 too, which every device takes.
     pub offset_alignment: u32,
 }
 
@@ -227,11 +228,12 @@ pub struct Kernel {
 pub struct Binding {
     /// The bind group of WGSL, descriptor set of SPIR-V, and register space of HLSL: 0.
     pub group: u32,
-    /// The binding of WGSL, SPIR-V and GLSL.
+    /// The binding of WGSL, SPIR-V and GLSL. In GLSL storage buffers are numbered from 0 on, and the uniform buffer behind them;
+    /// in other languages the uniform buffer is 0.
     pub binding: u32,
     /// How the kernel uses it.
     pub access: Access,
-    /// The register of HLSL, such as b0, t1 or u2. Absent in other languages.
+    /// The register of HLSL, such as b0, t1 or u0: each letter is numbered from 0 on. Absent in other languages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register: Option<String>,
     /// The index of MSL, as in `[[buffer(2)]]`. Absent in other languages.
@@ -276,7 +278,7 @@ pub struct Range {
     pub binding: u32,
     /// The buffer.
     pub buffer: usize,
-    /// Its first byte: a multiple of the limit offset_alignment.
+    /// Its first byte: a multiple of the limit offset_alignment, and in a uniform buffer of 256 too.
     pub offset: u64,
     /// Its bytes. A kernel stays within them.
     pub bytes: u64,

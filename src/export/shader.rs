@@ -10,7 +10,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ResourceBinding, ShaderStage};
 
 use super::language::ShaderLanguage;
-use super::manifest::Feature;
+use super::manifest::{Access, Feature};
 use crate::error::Error;
 use crate::kernels::source::without_aliases;
 
@@ -36,8 +36,27 @@ const MARKS: [(&str, &[Feature], Capabilities); 3] = [
     ),
 ];
 
-/// Writes the WGSL of a kernel in another language. Like the library's own, the code checks no bounds.
-pub(super) fn write(name: &str, source: &str, language: ShaderLanguage) -> Result<Shader, Error> {
+/// The number that each binding of a kernel has in a language, in the order of the bindings of WGSL.
+pub(super) fn numbers(accesses: &[Access], language: ShaderLanguage) -> Vec<u32> {
+    let is_uniform = |access: &&Access| **access == Access::Uniform;
+    let uniforms = |list: &[Access]| list.iter().filter(is_uniform).count();
+    let number = |(i, access): (usize, &Access)| match language {
+        ShaderLanguage::Wgsl | ShaderLanguage::Spirv | ShaderLanguage::Msl => i,
+        // Each letter by itself: Direct3D 11.0 has only u0 to u7.
+        ShaderLanguage::Hlsl => accesses[..i].iter().filter(|other| *other == access).count(),
+        // OpenGL may have only 8 bindings of storage buffers, so these are the first ones. The uniform does not begin at 0
+        // too, because Vulkan and Godot number all buffers together.
+        ShaderLanguage::Glsl if *access == Access::Uniform => {
+            accesses.len() - uniforms(accesses) + uniforms(&accesses[..i])
+        }
+        ShaderLanguage::Glsl => i - uniforms(&accesses[..i]),
+    };
+    accesses.iter().enumerate().map(number).map(|number| number as u32).collect()
+}
+
+/// Writes the WGSL of a kernel in another language, with these [`numbers`]. Like the library's own, the code checks no
+/// bounds.
+pub(super) fn write(name: &str, source: &str, numbers: &[u32], language: ShaderLanguage) -> Result<Shader, Error> {
     let source = &*match language {
         ShaderLanguage::Hlsl => Cow::Owned(without_aliases(source)),
         _ => Cow::Borrowed(source),
@@ -65,17 +84,19 @@ pub(super) fn write(name: &str, source: &str, language: ShaderLanguage) -> Resul
             }
             // From 2.1 on, kernels say how many threads they need. Without that, Metal may not run them, and says nothing.
             let (version, name) = if matrices { ((2, 3), "2.3") } else { ((2, 1), "2.1") };
-            let (text, entry_point) = msl(&module, &info, version).map_err(refuse)?;
+            let (text, entry_point) = msl(&module, &info, numbers, version).map_err(refuse)?;
             (text.into_bytes(), entry_point, name)
         }
         ShaderLanguage::Hlsl => {
             // Direct3D's older compiler, which Unity has, ends at 5.1.
             let wide = features.iter().any(|feature| matches!(feature, Feature::ShaderF16 | Feature::ShaderInt64));
             let (model, name) = if wide { (hlsl::ShaderModel::V6_2, "6.2") } else { (hlsl::ShaderModel::V5_1, "5.1") };
-            let (text, entry_point) = hlsl(&module, &info, model).map_err(refuse)?;
+            let (text, entry_point) = hlsl(&module, &info, numbers, model).map_err(refuse)?;
             (text.into_bytes(), entry_point, name)
         }
-        ShaderLanguage::Glsl => (glsl(&module, &info, &entry.name).map_err(refuse)?.into_bytes(), "main".into(), "450"),
+        ShaderLanguage::Glsl => {
+            (glsl(&module, &info, numbers, &entry.name).map_err(refuse)?.into_bytes(), "main".into(), "450")
+        }
     };
     Ok(Shader {
         code,
@@ -110,17 +131,25 @@ fn spirv(module: &Module, info: &ModuleInfo) -> Result<Vec<u8>, String> {
     Ok(words.into_iter().flat_map(u32::to_le_bytes).collect())
 }
 
-/// The bindings of a kernel, all of them in group 0.
-fn bound(module: &Module) -> impl Iterator<Item = (ResourceBinding, AddressSpace)> {
-    module.global_variables.iter().filter_map(|(_, variable)| Some((variable.binding?, variable.space)))
+/// The bindings of a kernel, all of them in group 0, with their numbers in the language.
+fn bound(module: &Module, numbers: &[u32]) -> impl Iterator<Item = (ResourceBinding, AddressSpace, u32)> {
+    module.global_variables.iter().filter_map(|(_, variable)| {
+        let binding = variable.binding?;
+        Some((binding, variable.space, *numbers.get(binding.binding as usize)?))
+    })
 }
 
-fn msl(module: &Module, info: &ModuleInfo, lang_version: (u8, u8)) -> Result<(String, String), String> {
-    let target = |(binding, space): (ResourceBinding, AddressSpace)| {
-        let buffer = Some(binding.binding as u8);
+fn msl(
+    module: &Module,
+    info: &ModuleInfo,
+    numbers: &[u32],
+    lang_version: (u8, u8),
+) -> Result<(String, String), String> {
+    let target = |(binding, space, number): (ResourceBinding, AddressSpace, u32)| {
+        let buffer = Some(number as u8);
         (binding, msl::BindTarget { buffer, mutable: writes(space), ..msl::BindTarget::default() })
     };
-    let resources: msl::BindingMap = bound(module).map(target).collect();
+    let resources: msl::BindingMap = bound(module, numbers).map(target).collect();
     // naga wants it for each array without a length, although nothing reads it.
     let sizes_buffer = Some(resources.len() as u8);
     let resources = msl::EntryPointResources { resources, sizes_buffer, ..Default::default() };
@@ -139,13 +168,18 @@ fn msl(module: &Module, info: &ModuleInfo, lang_version: (u8, u8)) -> Result<(St
     Ok((text, entry_point(translation.entry_point_names)?))
 }
 
-fn hlsl(module: &Module, info: &ModuleInfo, shader_model: hlsl::ShaderModel) -> Result<(String, String), String> {
-    let target = |(binding, _): (ResourceBinding, AddressSpace)| {
-        (binding, hlsl::BindTarget { space: 0, register: binding.binding, ..hlsl::BindTarget::default() })
+fn hlsl(
+    module: &Module,
+    info: &ModuleInfo,
+    numbers: &[u32],
+    shader_model: hlsl::ShaderModel,
+) -> Result<(String, String), String> {
+    let target = |(binding, _, register): (ResourceBinding, AddressSpace, u32)| {
+        (binding, hlsl::BindTarget { space: 0, register, ..hlsl::BindTarget::default() })
     };
     let options = hlsl::Options {
         shader_model,
-        binding_map: bound(module).map(target).collect(),
+        binding_map: bound(module, numbers).map(target).collect(),
         fake_missing_bindings: false,
         zero_initialize_workgroup_memory: false,
         restrict_indexing: false,
@@ -163,11 +197,13 @@ fn entry_point<E: fmt::Display>(names: Vec<Result<String, E>>) -> Result<String,
     names.into_iter().next().ok_or("it has no entry point")?.map_err(|error| error.to_string())
 }
 
-fn glsl(module: &Module, info: &ModuleInfo, entry_point: &str) -> Result<String, String> {
+fn glsl(module: &Module, info: &ModuleInfo, numbers: &[u32], entry_point: &str) -> Result<String, String> {
     let options = glsl::Options {
         version: glsl::Version::Desktop(450),
         writer_flags: glsl::WriterFlags::empty(),
-        binding_map: bound(module).map(|(binding, _)| (binding, binding.binding as u8)).collect::<BTreeMap<_, _>>(),
+        binding_map: bound(module, numbers)
+            .map(|(binding, _, number)| (binding, number as u8))
+            .collect::<BTreeMap<_, _>>(),
         zero_initialize_workgroup_memory: false,
     };
     let (shader_stage, entry_point) = (ShaderStage::Compute, entry_point.to_owned());

@@ -222,7 +222,11 @@ mod tests {
         let Job { dims, x, y, form, factors, residual, activation, pooled, from_sums, to_sums } = *job;
         let [x_type, y_type] = [from_sums, to_sums].map(|sums| if sums { Dtype::F32 } else { activations });
         let plane = u64::from(dims.t * dims.h * dims.w);
-        let x_values = values(1, dims.with_channels(x.of).elements(), x_type);
+        let mut x_values = values(1, dims.with_channels(x.of).elements(), x_type);
+        if residual {
+            let strange = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+            x_values.iter_mut().skip(1).step_by(7).zip(strange).for_each(|(x, strange)| *x = strange);
+        }
         let residuals = values(2, dims.elements(), activations);
         let params = values(3, 2 * u64::from(dims.c), Dtype::F32);
         let excitation = values(4, u64::from(dims.n * factors.of), Dtype::F32);

@@ -1,6 +1,7 @@
 //! One dispatch, ready to be bound.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::access::Access;
 use super::job::TensorId;
@@ -108,11 +109,34 @@ impl Step {
         }
         Cow::Owned(self.kernel.sharing(|i| self.tensors[i] != TensorId::Weights && with_written(i)))
     }
+
+    /// Two of its tensors that share bytes, of which this kernel, one of [`Step::kernel_in`], binds at least one as written.
+    /// `places` are the buffers and their bytes, in the order of the bindings. WebGPU refuses to dispatch that, even if nothing
+    /// writes those bytes. wgpu's own backends and other languages than WGSL take it.
+    pub(crate) fn alias<B: PartialEq>(
+        &self,
+        kernel: &Kernel,
+        places: &[Option<(B, Range<u64>)>],
+    ) -> Option<[TensorId; 2]> {
+        let accesses = kernel.accesses();
+        let share = |i: usize, other: usize| {
+            let read = [i, other].into_iter().all(|i| accesses[i] == Access::Read);
+            let both = places[i].as_ref().zip(places[other].as_ref());
+            !read && both.is_some_and(|((a, x), (b, y))| a == b && x.start < y.end && y.start < x.end)
+        };
+        (0..places.len()).find_map(|i| {
+            let other = (0..i).find(|&other| share(i, other))?;
+            Some([self.tensors[other], self.tensors[i]])
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dims::InputSize;
+    use crate::layer::Spec;
+    use crate::plan::{Options, Plan};
 
     #[test]
     fn workgroups_that_a_device_does_not_allow_are_refused() {
@@ -127,5 +151,38 @@ mod tests {
         );
         assert_eq!(Grid::fold(3, &with(1)).unwrap(), Grid { x: 3, y: 1 });
         assert!(Grid::fold(3, &with(0)).is_err());
+    }
+
+    #[test]
+    fn an_alias_is_bytes_that_are_bound_twice_and_once_as_written() {
+        let spec = Spec::builder(4, 4).kernel([1, 1]).residual(true, false).build().unwrap();
+        let options = Options { variant: Some("fused/direct".parse().unwrap()), ..Options::default() };
+        let plan = Plan::new(&spec, InputSize::image(1, 4, 4), &options, &DeviceFacts::default()).unwrap();
+        let [step] = plan.steps.as_slice() else { panic!("{:?}", plan.steps) };
+        let alias = |of: &dyn Fn(TensorId) -> Option<(u32, Range<u64>)>, read_write| {
+            let places: Vec<_> = step.tensors.iter().map(|&id| of(id)).collect();
+            let buffers: Vec<_> = places.iter().map(|place| place.as_ref().map(|(buffer, _)| buffer)).collect();
+            step.alias(&step.kernel_in(&buffers, read_write), &places)
+        };
+        // A residual from a byte of buffer 0 on, an input of 256 bytes there, and an output.
+        let place = |residual: u64, y: u32| {
+            move |id| match id {
+                TensorId::XH => Some((0, 0..256)),
+                TensorId::ResidualH => Some((0, residual..residual + 256)),
+                TensorId::YH => Some((y, 512..768)),
+                // Bound twice, but only to be read.
+                TensorId::Weights => Some((2, 0..64)),
+                _ => None,
+            }
+        };
+        let mut both = alias(&place(0, 0), false).unwrap();
+        both.sort_unstable();
+        assert_eq!(both, [TensorId::XH, TensorId::ResidualH]);
+        for residual in [0, 252] {
+            assert!(alias(&place(residual, 0), false).is_some() && alias(&place(residual, 1), true).is_some());
+            assert_eq!(alias(&place(residual, 1), false), None);
+        }
+        assert_eq!(alias(&place(256, 0), false), None);
+        assert_eq!(alias(&place(256, 1), true), None);
     }
 }

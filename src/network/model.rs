@@ -117,7 +117,9 @@ impl Model {
     /// - [`Error::Plan`] for a plan of another network or for a device with other facts. [`Model::plan`] makes a
     ///   right one.
     /// - [`Error::Node`] if weights cannot be folded, for example if the variance of a batch norm is negative; if a
-    ///   weight is larger than its type holds; or if the device refuses something for a node.
+    ///   weight is larger than its type holds; or if the device refuses something for a node. In browsers also for a node that
+    ///   reads one map twice, with [`NetworkOptions::one_buffer`] or
+    ///   [`EngineOptions::read_write`](crate::EngineOptions::read_write).
     /// - [`Error::Gpu`] if the device refuses a buffer, [`Error::OutOfMemory`] and [`Error::DeviceLost`].
     pub fn compile(&self, plan: NetworkPlan, progress: impl FnMut(Progress)) -> Result<Inference, Error> {
         let buffers = self.activations(&plan)?;

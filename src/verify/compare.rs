@@ -126,7 +126,8 @@ impl Case {
         // The mean of four errors, each at most its bound, and then that of storing. The bound of an error includes its
         // storing, because the unfused strategy pools stored values.
         // Where a stored value may be infinite, its mean may be too.
-        let overflows = |y: f64, bound: f64| self.options.precision.activations == Dtype::F16 && may_overflow(y, bound);
+        let f16 = self.options.precision.activations == Dtype::F16;
+        let overflows = |y: f64, bound: f64| f16 && y.is_finite() && may_overflow(y, bound);
         let pooled = y_h.as_ref().zip(expected.y_h.as_ref()).map(|(bounds, y)| {
             let values = bounds.data.iter().zip(&y.data);
             let data = values.map(|(&bound, &y)| if overflows(y, bound) { f64::INFINITY } else { bound }).collect();
@@ -326,6 +327,43 @@ fn place(dims: Dims, i: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(not(feature = "export"))]
+    use crate::device::DeviceFacts;
+    use crate::dims::InputSize;
+    use crate::layer::{Activation, Spec};
+    use crate::plan::Options;
+    use crate::precision::Precision;
+
+    /// The bounds of a plan do not allow another value where the reference has a NaN or an infinity.
+    #[test]
+    fn bounds_of_what_is_not_finite_are_finite() {
+        for activation in Activation::all() {
+            for dtype in [Dtype::F32, Dtype::F16] {
+                let spec = Spec::builder(8, 8).alpha(0.5, 0.5).activation(activation).build().unwrap();
+                let variant = Some("fused/direct/t4c2h2w".parse().unwrap());
+                let options = Options { precision: Precision::of(dtype), variant, ..Options::default() };
+                let features = wgpu::Features::SHADER_F16;
+                let facts = DeviceFacts { features, ..DeviceFacts::default() };
+                let plan = Plan::new(&spec, InputSize::image(1, 8, 8), &options, &facts).unwrap();
+                let bounds = Bounds::new(&plan, 1.0);
+                for (y, others) in [
+                    (f64::NAN, [0.0, f32::INFINITY, 1.0]),
+                    (f64::INFINITY, [f32::NAN, f32::NEG_INFINITY, f32::MAX]),
+                    (f64::NEG_INFINITY, [f32::NAN, f32::INFINITY, 0.0]),
+                ] {
+                    let bound = bounds.stored(y, bounds.of_output(y, y.abs()));
+                    assert_eq!(share_of_bound(y as f32, y, bound, dtype), 0.0);
+                    for other in others {
+                        assert_eq!(
+                            share_of_bound(other, y, bound, dtype),
+                            f64::INFINITY,
+                            "{other} for {y}, {activation:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn what_is_not_a_number_must_be_the_same() {

@@ -307,6 +307,8 @@ mod binding {
 
     /// A layer of which all is well: X_H 1x4x8x6, X_L 1x2x4x3, Y_H and Y_L the same, and pool(Y_H) 1x4x4x3.
     struct Fixture {
+        /// wgpu makes no encoder without it.
+        _queue: wgpu::Queue,
         engine: Engine,
         plan: Plan,
         packed: PackedWeights,
@@ -319,14 +321,14 @@ mod binding {
 
     impl Fixture {
         fn new() -> Self {
-            let (device, _) = noop();
+            let (device, _queue) = noop();
             let engine = Engine::new(&device, EngineOptions::default());
             let options = Options { pooled_output: true, ..Options::default() };
             let plan = engine.plan(&k3().build().unwrap(), SIZE, &options).unwrap();
             let packed = engine.pack(&plan, &weights()).unwrap();
             let [x_h, y_h] = [0, 1].map(|_| buffer(&device, 4 * 48));
             let [x_l, y_l] = [0, 1].map(|_| buffer(&device, 2 * 12));
-            Self { y_p: buffer(&device, 4 * 12), engine, plan, packed, x_h, x_l, y_h, y_l }
+            Self { y_p: buffer(&device, 4 * 12), _queue, engine, plan, packed, x_h, x_l, y_h, y_l }
         }
 
         fn tensors(&self) -> Tensors<'_> {
@@ -493,10 +495,47 @@ mod binding {
         assert!(message.starts_with("tensor scratch: its offset is 8193, which must be a multiple of "), "{message}");
 
         let inside = fixture.engine.place_weights(&plan, TensorBinding { buffer: &large, offset: 8192 }).unwrap();
-        let message = "tensor weights: it shares a buffer with y_h, which is written: weights need another one";
+        let message =
+            "tensor weights: it shares a buffer with y_h, which is bound as written: weights need another one";
         assert_eq!(refusal(bind(&inside, None)), message);
         let message = refusal(fixture.engine.place_weights(&plan, TensorBinding { buffer: &large, offset: end }));
         assert!(message.starts_with("tensor weights: its "), "{message}");
+    }
+
+    /// Drivers load weights faster if they know that nobody writes them. So they are never bound as written, and wgpu refuses
+    /// a dispatch that binds a buffer in both ways.
+    #[test]
+    fn weights_may_lie_with_inputs_unless_these_are_bound_as_written() {
+        let fixture = Fixture::new();
+        let device = fixture.engine.device();
+        let read_write = Engine::new(device, EngineOptions { read_write: true, ..EngineOptions::default() });
+        let (bytes, options) = (fixture.plan.weights_bytes(), fixture.plan.options());
+        let arena = buffer(device, bytes.div_ceil(4) + 1024);
+        let scratch = buffer(device, 4096);
+        let bind = |engine: &Engine, variant: &str, tensors: Tensors| {
+            let options = Options { variant: Some(variant.parse().unwrap()), ..*options };
+            let plan = engine.plan(fixture.plan.spec(), SIZE, &options).unwrap();
+            let weights = engine.place_weights(&plan, TensorBinding { buffer: &arena, offset: 2048 }).unwrap();
+            engine.bind(&plan, &weights, &tensors)
+        };
+        let with = |x_h| Tensors { x_h: Some(x_h), scratch: Some((&scratch).into()), ..fixture.tensors() };
+        for variant in ["fused/direct", "pool-first/direct"] {
+            let message =
+                "tensor weights: it shares a buffer with x_h, which is bound as written: weights need another one";
+            assert_eq!(refusal(bind(&read_write, variant, with((&arena).into()))), message);
+            // What is bound is what wgpu takes.
+            for (engine, x_h) in [(&fixture.engine, &arena), (&read_write, &fixture.x_h)] {
+                let layer = bind(engine, variant, with(x_h.into())).unwrap();
+                let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+                let mut encoder = device.create_command_encoder(&Default::default());
+                layer.record(&mut encoder.begin_compute_pass(&Default::default()));
+                drop(encoder.finish());
+                assert!(pollster::block_on(scope.pop()).is_none());
+            }
+        }
+        let tensors = Tensors { scratch: Some((&arena).into()), ..fixture.tensors() };
+        let message = refusal(bind(&read_write, "pool-first/direct", tensors));
+        assert!(message.starts_with("tensor weights: it shares a buffer with scratch, "), "{message}");
     }
 
     #[test]

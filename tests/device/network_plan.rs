@@ -870,6 +870,35 @@ fn variances_without_a_root_are_refused() {
     }
 }
 
+/// A NaN among the weights reaches the answer through an excitation, a pool and the softmax, with the kernels of either kind of device.
+#[test]
+fn a_weight_that_is_no_number_reaches_the_answer() {
+    let excite = Excite { input: "b".into(), reduced: 2, residual: None, activation: Activation::Relu };
+    let nodes = vec![
+        octave("a", "input", 8),
+        octave("b", "a", 8),
+        Node { name: "c".into(), op: Op::Excite(excite) },
+        Node { name: "d".into(), op: Op::GlobalPool { input: "c".into() } },
+        linear("e", "d", 10, true),
+        Node { name: "f".into(), op: Op::Softmax { input: "e".into() } },
+    ];
+    let network = network(nodes);
+    let graph = Graph::new(&network).unwrap();
+    let size = InputSize::image(1, 8, 8);
+    let input = random_input(3 * 8 * 8, 1);
+    let mut checkpoint = Checkpoint::random(&graph, 1);
+    checkpoint.tensors.get_mut("a.w_hh").unwrap().data[7] = f32::NAN;
+    let expected = reference::run(&graph, &checkpoint, size, &input, &mut |_, _| {}).unwrap().to_f32();
+    assert!(expected.iter().all(|value| value.is_nan()));
+    for gpu in [false, true] {
+        let context = context_as(gpu, Dtype::F32);
+        let model = Model::new(context.engine(), graph.clone(), checkpoint.clone()).unwrap();
+        let inference = model.compile(model.plan(size, &NetworkOptions::default()).unwrap(), |_| {}).unwrap();
+        let found = inference.run(context, &input).unwrap();
+        assert!(found.len() == expected.len() && found.iter().all(|value| value.is_nan()), "{gpu}: {found:?}");
+    }
+}
+
 /// A small network with every way to connect nodes: two sizes share weights and pipelines, and each, recorded twice,
 /// gives what the reference gives, in kept values too.
 #[test]

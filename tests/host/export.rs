@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use octconv::export::{Access, Bundle, BundleOptions, ElementType, Feature, Manifest, Matrix, ShaderLanguage, Usage};
+use octconv::export::{
+    Access, Binding, Bundle, BundleOptions, ElementType, Feature, Manifest, Matrix, ShaderLanguage, Usage,
+};
 use octconv::network::{Checkpoint, Graph, NetworkOptions, NetworkPlan, zoo};
 use octconv::{DeviceFacts, Dtype, Error, InputSize, Options, Plan, Precision, Spec, Weights, wgpu};
 
@@ -40,6 +42,7 @@ fn check(bundle: &Bundle) {
         for (binding, at) in kernel.bindings.iter().zip(&dispatch.bindings) {
             assert_eq!((binding.group, binding.binding), (0, at.binding));
             assert!(at.offset.is_multiple_of(requires.limits.offset_alignment.into()));
+            assert!(binding.access != Access::Uniform || at.offset.is_multiple_of(256));
             assert!(at.offset + at.bytes <= buffers[at.buffer].bytes, "dispatch {i}");
             let usages = match binding.access {
                 Access::Uniform => [Usage::Uniform].as_slice(),
@@ -166,6 +169,46 @@ fn a_map_that_a_kernel_reads_twice_is_refused_in_one_buffer() {
     check(&bundle(&plan(false), ShaderLanguage::Wgsl).unwrap());
 }
 
+/// Direct3D 11.0 has the registers u0 to u7, and OpenGL may have 8 bindings of storage buffers.
+fn are_numbered_from_0(language: ShaderLanguage, bindings: &[Binding]) {
+    let count = |access| bindings.iter().filter(|binding| binding.access == access).count();
+    let wanted = |letter, access| (0..count(access)).map(move |i| format!("{letter}{i}"));
+    if language == ShaderLanguage::Hlsl {
+        let registers: HashSet<_> = bindings.iter().filter_map(|binding| binding.register.clone()).collect();
+        let all = wanted('b', Access::Uniform).chain(wanted('t', Access::Read)).chain(wanted('u', Access::ReadWrite));
+        assert_eq!(registers, all.collect());
+    }
+    let last = bindings.len() as u32 - 1;
+    let numbers: Vec<_> = bindings.iter().map(|binding| binding.binding).collect();
+    let uniform_first = language != ShaderLanguage::Glsl;
+    let wanted: Vec<_> = if uniform_first { (0..=last).collect() } else { [last].into_iter().chain(0..last).collect() };
+    assert_eq!((numbers, bindings[0].access), (wanted, Access::Uniform));
+}
+
+/// The largest kernels for WebGPU's default limits bind 8 storage buffers.
+#[test]
+fn opengl_and_direct3d_11_have_the_numbers_of_all_bindings() {
+    let one_buffer = NetworkOptions { one_buffer: true, ..NetworkOptions::default() };
+    for options in [NetworkOptions::default(), one_buffer] {
+        let plan = plan("resnet50", 64, &options, &DeviceFacts::default());
+        let mut most = 0;
+        for language in [ShaderLanguage::Glsl, ShaderLanguage::Hlsl] {
+            let bundle = bundle(&plan, language).unwrap();
+            check(&bundle);
+            for kernel in &bundle.manifest().kernels {
+                are_numbered_from_0(language, &kernel.bindings);
+                let storage = kernel.bindings.iter().filter(|binding| binding.access != Access::Uniform);
+                for binding in storage {
+                    let number = binding.register.as_ref().map_or(binding.binding, |r| r[1..].parse().unwrap());
+                    assert!(number < 8, "{binding:?}");
+                }
+                most = most.max(kernel.bindings.len() - 1);
+            }
+        }
+        assert_eq!(most, 8);
+    }
+}
+
 #[test]
 fn every_language_has_the_kernels() {
     let (facts, half) = with_f16();
@@ -202,11 +245,15 @@ fn every_language_has_the_kernels() {
                     let text = match (binding.index, &binding.register) {
                         (Some(index), _) => format!("[[buffer({index})]]"),
                         (None, Some(register)) => format!("register({register})"),
-                        (None, None) if language == ShaderLanguage::Glsl => format!("binding = {}", binding.binding),
+                        (None, None) if language == ShaderLanguage::Glsl => {
+                            let kind = if binding.access == Access::Uniform { "140" } else { "430" };
+                            format!("layout(std{kind}, binding = {})", binding.binding)
+                        }
                         (None, None) => format!("@binding({})", binding.binding),
                     };
-                    assert!(code.contains(&text), "{text}: {code}");
+                    assert_eq!(code.matches(&text).count(), 1, "{text}: {code}");
                 }
+                are_numbered_from_0(language, &kernel.bindings);
                 if language == ShaderLanguage::Hlsl {
                     let defined: Vec<_> =
                         code.lines().filter(|line| line.contains(" ZeroValue") && line.ends_with("() {")).collect();

@@ -213,6 +213,7 @@ fn chosen(device: &Device) -> Vec<Case> {
 fn networks() {
     let devices = devices();
     let described = || NetworkCase {
+        strange: false,
         network: serde_json::from_str(SMALL_KERNELS).unwrap(),
         size: InputSize::image(2, 6, 7),
         keep: Vec::new(),

@@ -30,9 +30,9 @@ fn software() -> DeviceFacts {
     DeviceFacts { features: wgpu::Features::SHADER_INT64, software: true, ..DeviceFacts::default() }
 }
 
-/// Without the function `activate`, so that a new activation does not change every snapshot.
+/// Without the list of activations, so that a new one does not change every snapshot.
 fn snapshot(name: &str, source: &str) {
-    let shown = match source.split_once("fn activate(") {
+    let shown = match source.split_once("fn activated(") {
         Some((before, rest)) => format!("{before}{}", rest.split_once("\n}\n").unwrap().1),
         None => source.to_string(),
     };

@@ -118,7 +118,8 @@ impl OctConv2dConfig {
 ///
 /// The first accelerated pass reads the weights from the device and packs them, and so does the first after parameters have changed,
 /// or for a size whose kernels want them otherwise. The first for each size compiles kernels. The last 16 sizes are kept. If octconv
-/// refuses one, that is kept too, and Burn's operators run.
+/// refuses one, that is kept too, and Burn's operators run. They also run if the device fails then, for example for want of memory,
+/// and the next pass tries octconv's kernels again.
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct OctConv2d {
@@ -219,7 +220,9 @@ impl OctConv2d {
     ///
     /// # Panics
     ///
-    /// If the input does not fit the layer, or the layer adds a residual.
+    /// If the input does not fit the layer, or the layer adds a residual. Also if Burn has no memory for the outputs, or if the
+    /// device fails where the layer is bound to its tensors: it is lost, or has too little memory. With Burn's operator fusion that is
+    /// when the fused stream comes to the layer.
     pub fn forward(&self, input: OctTensor) -> OctTensor {
         self.forward_with(input, None)
     }
@@ -228,7 +231,7 @@ impl OctConv2d {
     ///
     /// # Panics
     ///
-    /// If the input or the residual does not fit the layer.
+    /// As [`OctConv2d::forward`], and if the residual does not fit the layer.
     pub fn forward_with(&self, input: OctTensor, residual: Option<OctTensor>) -> OctTensor {
         let (size, shapes) = self.check(&input, residual.as_ref());
         match self.prepared(&input, residual.as_ref(), size) {

@@ -11,7 +11,7 @@ use crate::accelerator::Accelerator;
 use crate::op::{LastBound, Prepared};
 
 /// Prepared layers of a module, by size, type and device of the input. Why octconv refuses one is kept too, so that no other pass
-/// tries it again.
+/// tries it again. But what the device refuses may pass, and is not kept.
 ///
 /// It is a module without parameters, so that it sees everything that changes a module's parameters: each of these gives the module
 /// an empty one. Weights that are stale cannot be kept. Clones share what they keep, because their parameters are equal.
@@ -50,11 +50,14 @@ impl Packed {
         kept.last().map(|(_, answer)| answer.clone())
     }
 
-    /// Keeps an answer, unless another thread was faster. Returns what is kept.
+    /// Keeps an answer, unless another thread was faster. Returns what is kept. An error that may pass is returned alone.
     pub(crate) fn keep(&self, key: Key, answer: Answer) -> Answer {
         let mut kept = self.kept();
         if let Some((_, other)) = kept.iter().find(|(of, _)| *of == key) {
             return other.clone();
+        }
+        if answer.as_ref().is_err_and(may_pass) {
+            return answer;
         }
         if kept.len() == MOST_SIZES {
             drop(kept.remove(0));
@@ -79,6 +82,12 @@ impl Packed {
     fn kept(&self) -> MutexGuard<'_, Vec<(Key, Answer)>> {
         self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+/// Whether the next try may succeed: the device is at fault, and not the layer, its size or its type.
+fn may_pass(error: &octconv::Error) -> bool {
+    use octconv::Error::{DeviceLost, Gpu, OutOfMemory};
+    matches!(error, Gpu { .. } | OutOfMemory { .. } | DeviceLost { .. })
 }
 
 impl fmt::Debug for Packed {
@@ -146,6 +155,27 @@ mod tests {
     fn huge(device: &Device) -> OctTensor {
         let part = |n: usize| Tensor::<4>::zeros([1, 1, 1, 1], device).expand([1, 4, n, n]);
         OctTensor::new(part(60_000), part(30_000))
+    }
+
+    #[test]
+    fn forgets_errors_that_may_pass() {
+        let device = crate::init(DeviceKind::DefaultDevice).unwrap();
+        let accelerator = Accelerator::of(&device).unwrap();
+        let key = |h| Key { size: InputSize::image(1, h, 6), dtype: DType::F32, accelerator: accelerator.clone() };
+        let packed = Packed::default();
+        let operation = || "packing".to_owned();
+        let message = String::new;
+        for error in [
+            octconv::Error::OutOfMemory { operation: operation() },
+            octconv::Error::Gpu { operation: operation(), message: message() },
+            octconv::Error::DeviceLost { operation: operation(), message: message() },
+        ] {
+            assert_eq!(packed.keep(key(4), Err(error.clone())).err(), Some(error));
+            assert!(packed.get(&key(4)).is_none());
+        }
+        let refused = octconv::Error::Limit { what: "a tensor".into(), needs: 2, limit: "max_buffer_size", allowed: 1 };
+        assert_eq!(packed.keep(key(4), Err(refused.clone())).err(), Some(refused.clone()));
+        assert_eq!(packed.get(&key(4)).unwrap().err(), Some(refused));
     }
 
     #[test]

@@ -14,8 +14,8 @@ const FIRST = "three.jpg";
 
 // `engine` measures and checks. The network is the GPU's if that could make it, else the reference's.
 let engine, digits, network, onGpu = false;
-// A measurement or a check that is under way.
-let working = null;
+// Whether the engine is being opened, and a measurement or a check that is under way.
+let opening = false, working = null;
 
 // ---------------------------------------------------------------- messages
 
@@ -52,6 +52,12 @@ function breakDown(error, message) {
 addEventListener("error", (event) => breakDown(event.error, event.message));
 addEventListener("unhandledrejection", (event) => breakDown(event.reason));
 
+// What went wrong with a picture stands beside the paper, until something else is on it.
+function sayOfPicture(text = "") {
+  $("picture-said").hidden = !text;
+  $("picture-said").textContent = text;
+}
+
 // Has screen readers say it.
 function speak(text) {
   $("spoken").textContent = text;
@@ -64,9 +70,12 @@ function release(old) {
   if (old) Promise.allSettled([asking, working]).then(() => old.free()).catch(console.warn);
 }
 
-async function open() {
+// Opens the engine and the network, has it answer by `answerFirst`, and times it. Measuring and checking would disturb that.
+async function open(answerFirst) {
   $("message").hidden = true;
   $("again").disabled = true;
+  opening = true;
+  enableStarts();
   try {
     // The old network would only fail again meanwhile.
     const old = { engine, network };
@@ -80,7 +89,12 @@ async function open() {
     showEngine();
     await loadDigits();
     await makeNetwork();
+    await answerFirst();
+    await timeInference();
+    await ask();
   } finally {
+    opening = false;
+    enableStarts();
     $("again").disabled = false;
   }
 }
@@ -92,7 +106,6 @@ function showEngine() {
     say(`There is no WebGPU here: ${engine.why}. So the CPU reference answers, in WebAssembly. It gives the same answers, ` +
       "but slowly. Timing and checking need WebGPU.", { again: Boolean(navigator.gpu) });
   }
-  enableStarts();
 }
 
 async function makeNetwork() {
@@ -157,6 +170,7 @@ let changes = 0;
 
 function clear() {
   changes += 1;
+  sayOfPicture();
   shown = null;
   blank = true;
   ink.fillStyle = "#fff";
@@ -166,6 +180,7 @@ function clear() {
 function stroke(from, to) {
   if (shown) clear();
   changes += 1;
+  sayOfPicture();
   blank = false;
   ink.strokeStyle = "#111";
   ink.lineWidth = 22;
@@ -251,6 +266,8 @@ addEventListener("drop", (event) => {
 // Does nothing if the paper changes after the change of number `change`, before the picture is read.
 async function openPicture(file, change = ++changes) {
   if (!file) return;
+  let own = change;
+  sayOfPicture();
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
@@ -262,13 +279,14 @@ async function openPicture(file, change = ++changes) {
     const pixels = canvas.getContext("2d");
     pixels.drawImage(bitmap, 0, 0, w, h);
     clear();
+    own = changes;
     const fit = Math.min(paper.width / w, paper.height / h);
     ink.drawImage(bitmap, (paper.width - w * fit) / 2, (paper.height - h * fit) / 2, w * fit, h * fit);
     shown = pixels.getImageData(0, 0, w, h);
     blank = false;
     await ask();
   } catch (error) {
-    say(`This is no picture that the browser can read: ${error.message}`);
+    if (own === changes) sayOfPicture(`This is no picture that the browser can read: ${error.message}`);
   } finally {
     bitmap?.close();
   }
@@ -276,7 +294,12 @@ async function openPicture(file, change = ++changes) {
 
 async function showPicture(name) {
   const change = ++changes;
-  await openPicture(await (await get(`pictures/${name}`)).blob(), change);
+  try {
+    const file = await (await get(`pictures/${name}`)).blob();
+    await openPicture(file, change);
+  } catch (error) {
+    if (change === changes) sayOfPicture(error.message);
+  }
 }
 
 for (const name of PICTURES) {
@@ -284,7 +307,7 @@ for (const name of PICTURES) {
   button.type = "button";
   const image = Object.assign(new Image(), { src: `pictures/${name}`, alt: `a handwritten ${name.split(".")[0]}` });
   button.append(image);
-  button.addEventListener("click", () => showPicture(name).catch(fail));
+  button.addEventListener("click", () => showPicture(name));
   $("pictures").append(button);
 }
 
@@ -351,6 +374,9 @@ function showBlank() {
   }
   $("answer").textContent = "–";
   $("sure").textContent = "draw a digit";
+  $("time").textContent = "";
+  // They keep their sizes, so that nothing moves.
+  for (const id of ["high", "low"]) $(id).getContext("2d").clearRect(0, 0, $(id).width, $(id).height);
   delete document.documentElement.dataset.shares;
 }
 
@@ -377,8 +403,9 @@ function showAnswer(shares, took) {
 }
 
 async function timeInference() {
-  if (!network) return;
-  const { ms, device } = await network.time();
+  const timed = network;
+  if (!timed) return;
+  const { ms, device } = await timed.time();
   const where = !onGpu ? "on the CPU" : device ? "on this GPU, by its own clock" : "on this GPU, by the clock of this page";
   rate = ms === null ? "" : `${ms.toFixed(ms < 10 ? 2 : 0)} ms an inference ${where}; `;
 }
@@ -388,8 +415,11 @@ async function timeInference() {
 $("stage").addEventListener("change", () => showMaps().catch(fail));
 
 async function showMaps() {
-  if (!network) return;
-  const { high, low } = await network.maps($("stage").value);
+  const asked = network, stage = $("stage").value;
+  if (!asked || blank) return;
+  const { high, low } = await asked.maps(stage);
+  // The network or the stage may be another meanwhile.
+  if (asked !== network || blank || stage !== $("stage").value) return;
   drawMaps($("high"), $("high-size"), high, "high frequency");
   drawMaps($("low"), $("low-size"), low, "low frequency, half of the rows and columns");
 }
@@ -437,7 +467,7 @@ const median = (values) => {
 
 // One at a time: a check would disturb the times of a measurement.
 function enableStarts() {
-  for (const id of ["bench", "verify"]) $(id).disabled = Boolean(working) || engine?.kind !== "webgpu";
+  for (const id of ["bench", "verify"]) $(id).disabled = opening || Boolean(working) || engine?.kind !== "webgpu";
 }
 
 // Buttons that start and stop work: their ids are `name` and `name`-stop. `run` gets a function that says whether to go on.
@@ -450,7 +480,10 @@ function work(name, begins, run) {
       speak($(`${name}-said`).textContent);
     } catch (error) {
       $(`${name}-said`).textContent = "failed";
-      fail(error);
+      $(`${name}-progress`).value = 0;
+      // Another engine knows nothing of it.
+      if (used === engine) fail(error);
+      else console.warn(error);
     } finally {
       working = null;
       $(`${name}-stop`).disabled = true;
@@ -466,15 +499,22 @@ function work(name, begins, run) {
     $(`${name}-stop`).disabled = false;
     enableStarts();
   });
-  $(`${name}-stop`).addEventListener("click", () => { stopped = true; });
+  $(`${name}-stop`).addEventListener("click", () => {
+    stopped = true;
+    $(`${name}-stop`).disabled = true;
+    $(`${name}-said`).textContent = "stopping …";
+  });
 }
 
 work("bench", "Measuring.", async (goesOn) => {
   const used = engine;
   $("bench-said").textContent = "measuring how fast the GPU is …";
+  // How long that takes is not known.
+  $("bench-progress").removeAttribute("value");
   await used.measure();
   if (!goesOn()) {
     $("bench-said").textContent = "stopped before there was a result";
+    $("bench-progress").value = 0;
     return;
   }
   const [network, side] = [$("network").value, Number($("side").value)];
@@ -597,19 +637,15 @@ $("copy").addEventListener("click", async () => {
 
 // ---------------------------------------------------------------- start
 
-$("again").addEventListener("click", () => open().then(ask).then(timeInference).then(ask).catch(fail));
+$("again").addEventListener("click", () => open(ask).catch(fail));
 
 clear();
 const untouched = changes;
 try {
   await init({ module_or_path: `octconv/octconv_bg.wasm${VERSION}` });
   $("version").textContent = version();
-  await open();
   // One may have drawn or opened a picture meanwhile.
-  if (changes === untouched) await showPicture(FIRST);
-  else await ask();
-  await timeInference();
-  await ask();
+  await open(() => (changes === untouched ? showPicture(FIRST) : ask()));
 } catch (error) {
   if (!engine) $("device").textContent = "The page did not start";
   fail(error);

@@ -115,7 +115,7 @@ pub fn version() -> String {
 }
 
 /// The description of a built-in network, such as `resnet50` or `mobilenet-v2`: docs/networks.md lists them.
-#[wasm_bindgen(unchecked_return_type = "NetworkDescription")]
+#[wasm_bindgen(unchecked_return_type = "Exclude<NetworkDescription, string>")]
 pub fn describe(
     name: &str,
     #[wasm_bindgen(unchecked_optional_param_type = "ZooSettings")] settings: JsValue,
@@ -250,11 +250,13 @@ impl Engine {
         to_js(&bench::run(&self.shared, &options, progress.as_ref()).await?)
     }
 
-    /// Measures how fast the GPU is, in a second or two; where the GPU has no clock, in up to half a minute. The planner then chooses kernels for this GPU, and for layers and
-    /// networks that are made afterwards, what `tune` found here is known again: browsers do not say which GPU they run on,
-    /// so speed, limits and features tell it from others.
+    /// Measures how fast the GPU is, in a second or two; where the GPU has no clock, in up to half a minute. The planner then
+    /// chooses kernels for this GPU, and for layers and networks that are made afterwards, what `tune` found here is known
+    /// again: browsers do not say which GPU they run on, so speed, limits and features tell it from others.
     pub async fn measure(&self) -> Result<(), JsValue> {
-        let context = self.shared.device("measuring")?;
+        self.shared.device("measuring")?;
+        // Another, so that no error of it meets what runs on that of the networks.
+        let context = self.shared.another_device().await.map_err(failure)?;
         let effort = Effort::Brief { factors: Dtype::F32, sums: Dtype::F32 };
         let measured = self.shared.report.borrow_mut().start("roofline");
         let roofline = match Roofline::measure_async(&context, effort).await.map_err(failure) {
@@ -302,10 +304,23 @@ impl Engine {
         let of = layers.len();
         let effort = octconv::tuning::Effort { sample_us: SAMPLE_US, ..Default::default() };
         for (done, (spec, size, options)) in layers.iter().enumerate() {
-            if !goes_on(progress.as_ref(), &serde_json::json!({ "done": done, "of": of }))? {
-                break;
+            match goes_on(progress.as_ref(), &serde_json::json!({ "done": done, "of": of })) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
             }
-            match octconv::tuning::tune_async(&context, spec, *size, options, &effort, |_| ()).await {
+            // One for each, because what a layer takes on the GPU goes with its device alone.
+            let own = match self.shared.another_device().await {
+                Ok(own) => own,
+                Err(error) => {
+                    failed = Some(failure(error));
+                    break;
+                }
+            };
+            match octconv::tuning::tune_async(&own, spec, *size, options, &effort, |_| ()).await {
                 Ok(outcome) => tuned.insert(&identity, &outcome.winner().plan),
                 // No candidate of this layer runs here. The others may.
                 Err(Error::Tune { .. } | Error::OutOfMemory { .. } | Error::Gpu { .. }) => {}
@@ -315,7 +330,6 @@ impl Engine {
                     break;
                 }
             }
-            context.engine().forget_pipelines();
         }
         let found = tuned.len();
         let mut all = kept::tuned(&identity);

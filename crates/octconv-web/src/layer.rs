@@ -12,7 +12,7 @@ use serde_json::json;
 use wasm_bindgen::prelude::*;
 
 use crate::engine::Device;
-use crate::js::{Size, failure, refusal, to_js};
+use crate::js::{Size, check_object, failure, refusal, to_js};
 
 const BIASES: [&str; 2] = ["bias_h", "bias_l"];
 const NORMS: [[&str; 4]; 2] = [["gamma_h", "beta_h", "mean_h", "var_h"], ["gamma_l", "beta_l", "mean_l", "var_l"]];
@@ -42,6 +42,7 @@ struct Owned {
 impl Owned {
     /// Takes what has a name of the layer's, and refuses other names.
     fn of(object: &Object, norm_eps: f32) -> Result<Self, JsValue> {
+        check_object(object, "weights")?;
         let names: Vec<&'static str> =
             Path::ALL.map(Path::weight_name).into_iter().chain(BIASES).chain(NORMS.into_iter().flatten()).collect();
         let mut tensors = BTreeMap::new();
@@ -169,6 +170,7 @@ impl Layer {
         &self,
         #[wasm_bindgen(unchecked_param_type = "Record<string, Float32Array>")] inputs: Object,
     ) -> Result<JsValue, JsValue> {
+        check_object(&inputs, "inputs")?;
         let mut given = BTreeMap::new();
         for name in INPUTS.into_iter().filter(|name| Object::has_own(&inputs, &(*name).into())) {
             given.insert(name, floats(&inputs, name, "inputs")?);

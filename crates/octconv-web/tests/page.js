@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { gzipSync } from "node:zlib";
 import { chromium } from "playwright-core";
 import { serve } from "./serve.js";
 
@@ -22,6 +23,8 @@ const GPU = ["--headless", "--no-sandbox", "--enable-unsafe-webgpu", "--use-webg
 const browser = await chromium.launch({ executablePath, args: GPU });
 
 let failed = 0;
+// What nothing in the page caught.
+const uncaught = [];
 async function test(name, run) {
   if (!new RegExp(names).test(name)) return;
   const start = performance.now();
@@ -38,7 +41,7 @@ async function test(name, run) {
 async function open(options = {}, before, prepare = async () => {}) {
   const context = await browser.newContext({ viewport: { width: 1100, height: 900 }, ...options });
   const page = await context.newPage();
-  page.on("pageerror", (error) => console.error(`in the page: ${error.message}`));
+  page.on("pageerror", (error) => uncaught.push(error.message));
   // The module that the page has, which is initialised.
   await page.addInitScript(() => {
     globalThis.octconv = async () => {
@@ -248,6 +251,9 @@ await test("200 random layers", async () => {
     return (await Engine.open()).verify({ cases: 200, seed: 4000 });
   });
   assert.equal(found.wrong, 0, found.examples.join("; "));
+  // Each of them ran, or was refused for what the device lacks.
+  assert.equal(found.failed, 0, found.failures.join("; "));
+  assert.equal(found.cases + found.refused, 200);
   assert.ok(found.cases >= 190 && found.worst > 0 && found.worst <= 1, JSON.stringify(found));
   return `${found.cases} cases, ${found.kernels} kernels, worst ${found.worst.toFixed(3)} of the bound`;
 });
@@ -326,9 +332,20 @@ await test("a finger draws", async () => {
   const touched = await open({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
   await touched.click("#clear");
   await touched.waitForFunction(() => !document.documentElement.dataset.shares);
-  const box = await touched.locator("#paper").boundingBox();
-  await touched.touchscreen.tap(box.x + box.width / 2, box.y + box.height / 2);
-  await touched.waitForFunction(() => document.documentElement.dataset.shares);
+  const paper = touched.locator("#paper");
+  await paper.scrollIntoViewIfNeeded();
+  const box = await paper.boundingBox();
+  const before = await touched.evaluate(() => scrollY);
+  const devtools = await touched.context().newCDPSession(touched);
+  const touch = (type, at) => devtools.send("Input.dispatchTouchEvent", {
+    type, touchPoints: at === undefined ? [] : [{ x: box.x + box.width / 2, y: box.y + (at * box.height) / 100 }],
+  });
+  await touch("touchStart", 20);
+  for (let at = 24; at <= 80; at += 4) await touch("touchMove", at);
+  await touch("touchEnd");
+  await touched.waitForFunction(() => document.getElementById("answer").textContent === "1");
+  // The page has not moved under the finger.
+  assert.equal(await touched.evaluate(() => scrollY), before);
   await touched.context().close();
 });
 
@@ -610,6 +627,54 @@ await test("a device that cannot be had", async () => {
   await refused.context().close();
 });
 
+await test("a picture that cannot be loaded or read", async () => {
+  await page.route("**/pictures/six.png", (route) => route.fulfill({ status: 404 }));
+  await page.locator("#pictures button").nth(6).click();
+  await page.waitForSelector("#picture-said:not([hidden])");
+  assert.match(await text(page, "picture-said"), /^pictures\/six\.png could not be loaded: 404/);
+  await page.unroute("**/pictures/six.png");
+  await page.setInputFiles("#file", join(folder, "page.css"));
+  await page.waitForFunction(() => document.getElementById("picture-said").textContent.startsWith("This is no picture"));
+  // Neither is about the engine, and the next picture takes it away.
+  assert.equal(await page.locator("#message").isHidden(), true);
+  await page.locator("#pictures button").nth(6).click();
+  await page.waitForSelector("#picture-said", { state: "hidden" });
+  await page.waitForFunction(() => document.getElementById("answer").textContent === "6");
+  await answered(page);
+});
+
+await test("arguments that are missing", async () => {
+  const said = await page.evaluate(async () => {
+    const { Engine } = await octconv();
+    const engine = await Engine.open({ cpu: true });
+    const description = { input: { channels: 4, alpha: 0 }, channels: 4, alpha: 0 };
+    const layer = await engine.layer(description, { h: 2, w: 2 }, { w_hh: new Float32Array(16) });
+    const calls = [() => engine.layer(description, { h: 2, w: 2 }), () => engine.layer(), () => layer.run(), () => layer.run(null),
+      () => engine.network()];
+    return Promise.all(calls.map((call) => call().then(() => "taken", ({ name, message }) => `${name}: ${message}`)));
+  });
+  for (const [i, message] of [/weights must be an object/, /description must be an object/, /inputs must be an object/,
+    /inputs must be an object/, /description must be an object/].entries()) {
+    assert.match(said[i], message);
+    assert.match(said[i], /^OctconvError: /);
+  }
+});
+
+await test("timing keeps the maps of the last run", async () => {
+  const same = await page.evaluate(async () => {
+    const { Engine, describe } = await octconv();
+    const engine = await Engine.open({ cpu: true });
+    const description = describe("cifar-resnet20", { alpha: 0.25, channels: 1 });
+    const network = await engine.network(description, undefined, { size: { h: 16, w: 16 }, keep: ["layer1.0.conv1"] });
+    await network.run(network.randomInput(5));
+    const { high: before } = await network.maps("layer1.0.conv1");
+    await network.time();
+    const { high: after } = await network.maps("layer1.0.conv1");
+    return before.values.length > 0 && before.values.every((value, i) => value === after.values[i]);
+  });
+  assert.equal(same, true);
+});
+
 await test("files that cannot be loaded", async () => {
   const digits = "**/digits.json*";
   const partial = await open({}, undefined, (page) => page.route(digits, (route) => route.fulfill({ status: 503 })));
@@ -684,13 +749,25 @@ await test("no WebGPU", async () => {
 
 await test("the package's example", async () => {
   const example = await (await browser.newContext()).newPage();
-  const npm = await serve(join(folder, "../npm"));
+  // As npm would install it.
+  const npm = await serve(process.env.PACKAGE ?? join(folder, "../npm"));
   await example.goto(`http://localhost:${npm.port}/example.html`);
   await example.waitForFunction(() => document.getElementById("out").textContent.length > 3, null, { timeout: 60_000 });
   assert.match(await text(example, "out"), /: 8192\+2048 numbers, 10 classes$/);
   npm.server.close();
   await example.context().close();
 });
+
+await test("small on the wire", async () => {
+  const { files } = JSON.parse(readFileSync(join(folder, "../npm/package.json"), "utf8"));
+  assert.ok(files.includes("snippets"));
+  const parts = ["octconv/octconv_bg.wasm", "octconv/octconv.js", "index.html", "page.css", "page.js"];
+  const bytes = parts.reduce((sum, part) => sum + gzipSync(readFileSync(join(folder, part))).length, 0);
+  assert.ok(bytes < 1 << 20, `${bytes} bytes`);
+  return `${bytes} bytes with gzip`;
+});
+
+await test("nothing is left uncaught", async () => assert.deepEqual(uncaught, []));
 
 await browser.close();
 server.close();

@@ -16,6 +16,11 @@ pub struct NetworkOptions {
     /// Whether all maps and vectors lie in one buffer, each at its own offset. They then take hardly more memory than is
     /// alive at once. But WebGPU tracks whole buffers, so kernels bind what they read as if they wrote it, and drivers may
     /// load it more slowly. A network that needs more than the device's `max_buffer_size` takes several buffers.
+    ///
+    /// In browsers it is not for networks with a node that reads one map twice, such as a layer whose residual is its own
+    /// input, a sum of a map and itself, or an attention whose keys are its values: they forbid that the same bytes are bound
+    /// twice and as written. `Model::compile` refuses that there as [`BindingProblem::Alias`](crate::BindingProblem::Alias).
+    /// Native devices take it.
     pub one_buffer: bool,
     /// The names of nodes whose values can be read after an inference. Each needs memory of its own.
     pub keep: Vec<String>,

@@ -15,11 +15,10 @@ use crate::error::Error;
 use crate::export::{Bundle, BundleOptions, ElementType};
 use crate::network::{Checkpoint, Graph, Model, NetworkOptions, NetworkPlan, ValueShape, random_input};
 use crate::plan::{Plan, Tuned};
-use crate::precision::Accuracy;
-#[cfg(feature = "export")]
-use crate::precision::Dtype;
+use crate::precision::{Accuracy, Dtype};
 use crate::reference::Tensor;
 use crate::reference::network::{Value, node};
+use crate::verify::Values;
 
 impl NetworkCase {
     /// Plans the network for a device with these facts. `graph` is that of its network.
@@ -29,7 +28,8 @@ impl NetworkCase {
     /// Those of [`NetworkPlan::new`].
     pub fn plan(&self, graph: &Graph, facts: &DeviceFacts) -> Result<NetworkPlan, Error> {
         let (keep, one_buffer) = (self.keep.clone(), self.one_buffer);
-        let options = NetworkOptions { accuracy: Accuracy::Fast, keep, one_buffer, ..NetworkOptions::default() };
+        let accuracy = if self.strange { Accuracy::Exact } else { Accuracy::Fast };
+        let options = NetworkOptions { accuracy, keep, one_buffer, ..NetworkOptions::default() };
         let planned = NetworkPlan::new(graph, self.size, &options, facts)?;
         if !self.any_variant {
             return Ok(planned);
@@ -38,6 +38,7 @@ impl NetworkCase {
         let (device, mut tuned) = (DeviceIdentity(String::new()), Tuned::default());
         for layer in planned.layers() {
             let mut candidates = Plan::candidates(layer.spec, layer.size, &layer.options, facts);
+            candidates.retain(|plan| !self.strange || plan.variant().transformed_outputs().is_none());
             if !candidates.is_empty() {
                 tuned.insert(&device, &candidates.swap_remove(rng.random_range(0..candidates.len())));
             }
@@ -139,7 +140,11 @@ impl NetworkCase {
     fn input(&self) -> (Dims, Vec<f32>) {
         let InputSize { n, t, h, w } = self.size;
         let dims = Dims { n, c: self.network.input.channels, t, h, w };
-        (dims, random_input(dims.elements() as usize, self.seed))
+        let input = match self.strange {
+            true => Values::Infinite.draw("input", self.seed, dims.elements(), Dtype::F32),
+            false => random_input(dims.elements() as usize, self.seed),
+        };
+        (dims, input)
     }
 
     /// Compares the values that were kept, of each node in order, with the reference.
@@ -184,9 +189,7 @@ impl NetworkOutcome {
             return;
         }
         for (i, &found) in found.iter().enumerate() {
-            let ratio = (f64::from(found) - expected[i]).abs() / bound[i].max(f64::MIN_POSITIVE);
-            // A NaN on either side counts as an infinite error.
-            let ratio = if ratio.is_nan() { f64::INFINITY } else { ratio };
+            let ratio = share_of_bound(f64::from(found), expected[i], bound[i]);
             self.worst = self.worst.max(ratio);
             if ratio > 1.0 && self.failure.is_none() {
                 let (expected, bound) = (expected[i], bound[i]);
@@ -196,6 +199,18 @@ impl NetworkOutcome {
             }
         }
     }
+}
+
+/// How much of its bound an error takes: more than 1 if `found` is wrong. What is not finite must be the same. There may be
+/// no finite bound of what a node makes of an infinity.
+fn share_of_bound(found: f64, expected: f64, bound: f64) -> f64 {
+    if found == expected || (found.is_nan() && expected.is_nan()) {
+        return 0.0;
+    }
+    let bound = if bound.is_finite() { bound } else { 1e-3 * (1.0 + expected.abs()) };
+    let ratio = (found - expected).abs() / bound.max(f64::MIN_POSITIVE);
+    // A NaN on either side counts as an infinite error.
+    if ratio.is_nan() { f64::INFINITY } else { ratio }
 }
 
 /// The elements of a vector; or those of a map's high frequency, then those of its low frequency.

@@ -47,8 +47,9 @@ impl NetworkCase {
         let names = network.nodes.iter().map(|node| node.name.clone());
         let keep = names.filter(|_| rng.random_bool(share)).collect();
         // Not drawn, so that a seed has the network that it had without this.
-        let one_buffer = seed % 8 == 3;
-        Self { network, size, keep, any_variant: rng.random_bool(0.4), one_buffer, seed }
+        let (one_buffer, strange) = (seed % 8 == 3, seed % 8 == 6);
+        let keep = if strange { network.nodes.iter().map(|node| node.name.clone()).collect() } else { keep };
+        Self { network, size, keep, any_variant: rng.random_bool(0.4), one_buffer, strange, seed }
     }
 }
 

@@ -29,6 +29,10 @@
 //! Scores that are off by E change a weight exp(s) and their sum by a factor of at most exp(E) each, and p by exp(2 E). So
 //! the bound is (exp(2 E) - 1) sum(p |v|), plus exp(2 E) sum(p e_v), plus the rounding of both sums. But no mean is beyond
 //! the largest of its values.
+//!
+//! In some cases the input has infinities and NaNs. What the reference makes of them, an infinity or a NaN, the device must
+//! make too. Where the reference has a number, as a sigmoid of an infinity has, and no bound can be said, the device's must
+//! be within 10^-3 (1 + |y|).
 
 mod bounds;
 mod compare;
@@ -51,8 +55,11 @@ pub struct NetworkCase {
     /// Whether each layer runs one of its legal variants by chance, as if that had been tuned. If not, the planner
     /// chooses.
     pub any_variant: bool,
-    /// Whether all maps and vectors lie in one buffer.
+    /// Whether all maps and vectors lie in one buffer. Browsers refuse that of a network with a node that reads one map twice.
     pub one_buffer: bool,
+    /// Whether the input has a few infinities and NaNs. Then every node is kept, and no layer runs a Winograd variant,
+    /// which would spread them.
+    pub strange: bool,
     /// The seed of weights, input and variants.
     pub seed: u64,
 }

@@ -116,7 +116,8 @@ impl OctNetwork {
     /// # Panics
     ///
     /// If there is no such node, or octconv refuses the shape of the input: one with no samples, with another number of channels, or
-    /// too small or too large for a node. Also if the input is on another device than the parameters, or has another type.
+    /// too small or too large for a node. Also if the input is on another device than the parameters, or has another type; and if
+    /// memory or the device fails, as [`OctConv2d::forward`](crate::OctConv2d::forward) says.
     pub fn forward_to(&self, input: Tensor<4>, node: &str) -> Value {
         self.observed(input, node, &mut |_, _, _, _| {})
     }
