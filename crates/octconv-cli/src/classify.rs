@@ -127,10 +127,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let mut names = Vec::new();
         let mut inputs = Vec::new();
         for file in files {
-            match picture::read(file, args.trained.limits) {
-                Ok(picture) => {
+            let input = |picture| picture::to_input(picture, &rule).with_context(|| shown_path(file));
+            match picture::read(file, args.trained.limits).and_then(input) {
+                Ok(input) => {
                     names.push(file.to_string_lossy().into_owned());
-                    inputs.push(picture::to_input(picture, &rule)?);
+                    inputs.push(input);
                 }
                 Err(error) => broken.push(error),
             }

@@ -156,9 +156,9 @@ fn answers(args: &Args, trained: &Trained, labelled: &Labelled, predictor: &Pred
     found.resize_with(count, || None);
     let (mut inputs, mut numbers) = (Vec::new(), Vec::new());
     labelled.each(args.trained.limits, &mut |i, picture| {
-        match picture {
-            Ok(picture) => {
-                inputs.push(picture::to_input(picture, &trained.picture)?);
+        match picture.and_then(|picture| picture::to_input(picture, &trained.picture)) {
+            Ok(input) => {
+                inputs.push(input);
                 numbers.push(i);
             }
             Err(error) => found[i] = Some(Outcome::Unread(error)),

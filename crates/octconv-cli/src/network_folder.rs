@@ -24,9 +24,14 @@ impl NetworkFolder {
         if !folder.exists() {
             fs::create_dir(folder).with_context(|| format!("making the folder {}", shown_path(folder)))?;
         }
+        let own = |name, kind| {
+            let target = Target::new(&folder.join(name), kind)?;
+            ensure!(!target.is_one_of(read), "{} is read too: name another folder", shown_path(target.path()));
+            Ok(target)
+        };
         Ok(Self {
-            description: Target::new(&folder.join("network.json"), Kind::Network)?.apart_from(read)?,
-            weights: Target::new(&folder.join("weights.safetensors"), Kind::Tensors)?.apart_from(read)?,
+            description: own("network.json", Kind::Network)?,
+            weights: own("weights.safetensors", Kind::Tensors)?,
         })
     }
 
@@ -37,7 +42,7 @@ impl NetworkFolder {
             None => {
                 let path = self.weights.path();
                 ensure!(
-                    !path.exists(),
+                    fs::metadata(path).map_or(0, |file| file.len()) == 0,
                     "{} would stay beside another network: give --weights, or name another folder",
                     shown_path(path)
                 );

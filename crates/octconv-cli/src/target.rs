@@ -109,10 +109,14 @@ impl Target {
 
     /// Refuses a file that the command reads.
     pub fn apart_from(self, inputs: &[PathBuf]) -> Result<Self> {
-        let file = fs::canonicalize(&self.path).ok();
-        let is_read = file.is_some() && inputs.iter().any(|input| fs::canonicalize(input).ok() == file);
-        ensure!(!is_read, "{}: it is read too: name another file", self.writing());
+        ensure!(!self.is_one_of(inputs), "{}: it is read too: name another file", self.writing());
         Ok(self)
+    }
+
+    /// Whether it is one of these files, by whatever path.
+    pub fn is_one_of(&self, inputs: &[PathBuf]) -> bool {
+        let file = fs::canonicalize(&self.path).ok();
+        file.is_some() && inputs.iter().any(|input| fs::canonicalize(input).ok() == file)
     }
 
     pub fn path(&self) -> &Path {

@@ -33,9 +33,14 @@ pub fn fit(path: &Path, checkpoint: Checkpoint, graph: &Graph, eps: Option<f64>)
 
 /// Random weights for a network.
 pub fn random(graph: &Graph, seed: u64, limits: Limits) -> Result<Checkpoint> {
-    let elements = graph.tensors().iter().map(TensorSpec::elements).fold(0, u64::saturating_add);
-    check_random(&graph.network().name, elements, limits)?;
+    check_random_of(graph, limits)?;
     Ok(Checkpoint::try_random(graph, seed)?)
+}
+
+/// Refuses a network whose random weights would take more than allowed.
+pub fn check_random_of(graph: &Graph, limits: Limits) -> Result<()> {
+    let elements = graph.tensors().iter().map(TensorSpec::elements).fold(0, u64::saturating_add);
+    check_random(&graph.network().name, elements, limits)
 }
 
 /// Refuses so many numbers as random weights.

@@ -20,13 +20,14 @@ use super::unit::{Mode, Unit, filling_batch};
 use crate::bench::least_bytes;
 use crate::device::{Device, identity};
 use crate::info::About;
-use crate::limits::{Holds, Limits};
+use crate::limits::Holds;
 use crate::network_source::Source;
 use crate::network_timing::{self, Form, Part};
 use crate::output::one_line;
 use crate::roofline::Measured;
 use crate::timing::{self, LayerTimes};
 use crate::tune::{Job, Tried};
+use crate::weights;
 
 /// Timed rounds of a layer, and of a network.
 const LAYER_ROUNDS: u32 = 11;
@@ -284,8 +285,12 @@ fn time_network(
     };
     let context = tuned_device.as_ref().map_or(context, |device| &device.context);
     let compile = |model: &Model, plan| Ok(model.compile(plan, |_| ())?);
-    let prepare = |context, network| Form::new(context, network, size, &options, Limits::default(), compile);
+    let prepare = |context, network| Form::new(context, network, size, &options, subjects.limits, compile);
     let plain = network.plain();
+    for network in [network, &plain] {
+        let allowed = weights::check_random_of(&Graph::new(network)?, subjects.limits);
+        allowed.map_err(|error| NoRoom(error.to_string()))?;
+    }
     let mut forms = vec![prepare(context, network)?, prepare(context, &plain)?];
     if let Some(device) = &unfused_device {
         forms.push(prepare(&device.context, network)?);

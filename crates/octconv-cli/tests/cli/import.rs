@@ -242,11 +242,11 @@ fn octave_takes_no_network_away() {
     let round = octave.join("..").join("plain");
     fs::create_dir(&octave).unwrap();
     for out in [&plain, &round] {
-        make(&network, out, Some(&weights)).assert_refused("network.json: it is read too: name another file");
+        make(&network, out, Some(&weights)).assert_refused("network.json is read too: name another folder");
     }
     let copy = folder.path().join("copy.json");
     fs::copy(&network, &copy).unwrap();
-    make(&copy, &plain, Some(&weights)).assert_refused("weights.safetensors: it is read too: name another file");
+    make(&copy, &plain, Some(&weights)).assert_refused("weights.safetensors is read too: name another folder");
     // Beside weights of another network.
     make(&copy, &plain, None).assert_refused("would stay beside another network: give --weights, or name another");
     assert_eq!([&network, &weights].map(|path| fs::read(path).unwrap()), before);

@@ -39,11 +39,12 @@ impl<'a, 'b> Source<'a, 'b> {
 
     /// Takes room for the elements of a tensor, before there is memory for them.
     fn take(&mut self, count: usize, each: usize) -> Result<(), String> {
-        self.taken = self.taken.saturating_add((count as u64).saturating_mul(each as u64));
-        let (taken, most) = (self.taken, self.most);
+        let taken = self.taken.saturating_add((count as u64).saturating_mul(each as u64));
+        let most = self.most;
         if taken > most {
             return Err(format!("with those before it, it takes {taken} bytes, and {most} are allowed (--max-bytes)"));
         }
+        self.taken = taken;
         Ok(())
     }
 

@@ -116,8 +116,10 @@ fn compute(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<
         "ConstantOfShape" => {
             let sizes = shape(&ints(0)?)?;
             bounded(&sizes)?;
+            if node.tensor("value").is_some_and(|value| value.dims.iter().any(|&size| size != 1)) {
+                return Err("its value must be one number".into());
+            }
             let mut nowhere = |_: &str, _, _| Err("it lies in another file".into());
-            // It is one number.
             let mut source = Source::new(&mut nowhere, size_of::<i64>() as u64);
             match node.tensor("value").map(|tensor| Constant::read(tensor, &mut source)).transpose()? {
                 None => Ok(Constant::Float(ArrayD::zeros(IxDyn(&sizes)))),

@@ -92,8 +92,9 @@ pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut Externa
             }
         }
     }
-    // What is computed from the numbers of a file has about as many, and so has what weights become.
-    reader.graph.left.set(bytes.len().saturating_add(source.outside).saturating_mul(2).saturating_add(MORE));
+    // What is computed from the numbers of a file has about as many, and so has what weights become, in a few steps.
+    let outside = source.outside.saturating_mul(2);
+    reader.graph.left.set(bytes.len().saturating_add(outside).saturating_mul(2).saturating_add(MORE));
     let name_of = |input: &ValueInfoProto| input.name.clone().unwrap_or_default();
     let open: Vec<&ValueInfoProto> = input.iter().filter(|&i| !given.contains(name_of(i).as_str())).collect();
     let read: Vec<&ValueInfoProto> = open.iter().copied().filter(|&i| wanted.contains(&name_of(i))).collect();
@@ -177,13 +178,12 @@ impl Reader {
                 sizes.len()
             ));
         }
-        // Sizes that the file leaves open are negative, or have a name only.
-        let given = |axis: usize| sizes[axis].and_then(|d| usize::try_from(d).ok());
+        // Sizes that the file leaves open are negative, or have a name only. Some exporters write 0.
+        let given = |axis: usize| sizes[axis].and_then(|d| usize::try_from(d).ok()).filter(|&d| d > 0);
         let Some(c) = given(1) else { return refuse(format!("the channels of its input {name} are not given")) };
         let [h, w] = options.size.map_or([None; 2], |size| size.map(|d| Some(d as usize)));
         let last = sizes.len() - 1;
-        // Some exporters write 0 for an open batch.
-        let mut raw = vec![given(0).filter(|&n| n > 0).unwrap_or(1), c];
+        let mut raw = vec![given(0).unwrap_or(1), c];
         if last == 4 {
             raw.push(given(2).or(options.frames.map(|t| t as usize)).unwrap_or(8));
         }
