@@ -118,8 +118,8 @@ pub struct Limits {
     pub max_compute_workgroup_size_x: u32,
     /// The most workgroups of a dispatch, in x or in y.
     pub max_compute_workgroups_per_dimension: u32,
-    /// All offsets of bindings are multiples of this: the device's own alignment of storage buffers must divide it. Those of
-    /// uniform buffers are multiples of 256 too, which every device takes.
+    /// All offsets of bindings are multiples of this: the device's own alignment of storage buffers must divide it. Offsets
+    /// in the uniform buffer are multiples of 256 too, which every device takes.
     pub offset_alignment: u32,
 }
 

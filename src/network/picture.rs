@@ -11,8 +11,8 @@ use crate::memory::with_room;
 const MOST_SIDE: u32 = 1 << 14;
 
 impl Picture {
-    /// The input, `[channels, height, width]`, that this makes of a picture: red, green and blue of each pixel, row by row.
-    /// Only what is kept of the picture is scaled.
+    /// Makes the input of a picture. `rgb` has 3 bytes for each pixel, row by row: upright and without transparency. The
+    /// result is `[channels, height, width]`. Only what is kept of the picture is scaled.
     ///
     /// # Errors
     ///
@@ -20,9 +20,14 @@ impl Picture {
     pub fn input(&self, rgb: &[u8], width: u32, height: u32) -> Result<Vec<f32>, Error> {
         self.check_channels()?;
         self.check_sizes()?;
-        let bytes = (u64::from(width) * u64::from(height)).saturating_mul(3);
-        if bytes == 0 || rgb.len() as u64 != bytes {
-            let allowed = format!("must be 3 bytes for each of {width}x{height} pixels, of which there is one");
+        self.check_values()?;
+        for (name, side) in [("width", width), ("height", height)] {
+            if side == 0 {
+                return Err(Error::argument(name, side, "must be above 0"));
+            }
+        }
+        if rgb.len() as u64 != (u64::from(width) * u64::from(height)).saturating_mul(3) {
+            let allowed = format!("must be 3 bytes for each of {width}x{height} pixels");
             return Err(Error::argument("rgb", format!("{} bytes", rgb.len()), allowed));
         }
         let mut values = Cow::Borrowed(rgb);
@@ -40,6 +45,16 @@ impl Picture {
             input.extend(of_channel.map(|&value| (f32::from(value) / 255.0 - mean) / std));
         }
         Ok(input)
+    }
+
+    fn check_values(&self) -> Result<(), Error> {
+        if let Some(mean) = self.mean.iter().find(|mean| !mean.is_finite()) {
+            return Err(Error::argument("picture.mean", mean, "must be finite"));
+        }
+        match self.std.iter().find(|std| !(std.is_finite() && **std > 0.0)) {
+            Some(std) => Err(Error::argument("picture.std", std, "must be finite and above 0")),
+            None => Ok(()),
+        }
     }
 
     fn check_sizes(&self) -> Result<(), Error> {

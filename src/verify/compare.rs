@@ -337,10 +337,13 @@ mod tests {
     /// The bounds of a plan do not allow another value where the reference has a NaN or an infinity.
     #[test]
     fn bounds_of_what_is_not_finite_are_finite() {
+        let kernels = ["fused/direct/t4c2h2w", "unfused/direct/t4c2h2w"];
         for activation in Activation::all() {
-            for dtype in [Dtype::F32, Dtype::F16] {
+            for (dtype, kernel) in
+                [Dtype::F32, Dtype::F16].into_iter().flat_map(|dtype| kernels.map(|kernel| (dtype, kernel)))
+            {
                 let spec = Spec::builder(8, 8).alpha(0.5, 0.5).activation(activation).build().unwrap();
-                let variant = Some("fused/direct/t4c2h2w".parse().unwrap());
+                let variant = Some(kernel.parse().unwrap());
                 let options = Options { precision: Precision::of(dtype), variant, ..Options::default() };
                 let features = wgpu::Features::SHADER_F16;
                 let facts = DeviceFacts { features, ..DeviceFacts::default() };

@@ -65,9 +65,9 @@ function speak(text) {
 
 // ---------------------------------------------------------------- opening
 
-// Frees an engine or a network once no answer and no work uses it.
+// Frees an engine or a network once no answer, no maps and no work use it.
 function release(old) {
-  if (old) Promise.allSettled([asking, working]).then(() => old.free()).catch(console.warn);
+  if (old) Promise.allSettled([asking, showing, working]).then(() => old.free()).catch(console.warn);
 }
 
 // Opens the engine and the network, has it answer by `answerFirst`, and times it. Measuring and checking would disturb that.
@@ -267,7 +267,7 @@ addEventListener("drop", (event) => {
 async function openPicture(file, change = ++changes) {
   if (!file) return;
   let own = change;
-  sayOfPicture();
+  if (change === changes) sayOfPicture();
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
@@ -412,7 +412,8 @@ async function timeInference() {
 
 // ---------------------------------------------------------------- the maps
 
-$("stage").addEventListener("change", () => showMaps().catch(fail));
+let showing = null;
+$("stage").addEventListener("change", () => { showing = showMaps().catch(fail); });
 
 async function showMaps() {
   const asked = network, stage = $("stage").value;

@@ -255,12 +255,15 @@ impl Engine {
     /// again: browsers do not say which GPU they run on, so speed, limits and features tell it from others.
     pub async fn measure(&self) -> Result<(), JsValue> {
         self.shared.device("measuring")?;
-        // Another, so that no error of it meets what runs on that of the networks.
-        let context = self.shared.another_device().await.map_err(failure)?;
         let effort = Effort::Brief { factors: Dtype::F32, sums: Dtype::F32 };
         let measured = self.shared.report.borrow_mut().start("roofline");
-        let roofline = match Roofline::measure_async(&context, effort).await.map_err(failure) {
-            Ok(roofline) => roofline,
+        // On another device, so that no error of it meets what runs on that of the networks.
+        let probe = async || {
+            let context = self.shared.another_device().await?;
+            Ok::<_, Error>((Roofline::measure_async(&context, effort).await?, context))
+        };
+        let (roofline, context) = match probe().await.map_err(failure) {
+            Ok(found) => found,
             Err(error) => {
                 self.shared.report.borrow_mut().end(measured, Some(&error));
                 return Err(error);
@@ -322,8 +325,8 @@ impl Engine {
             };
             match octconv::tuning::tune_async(&own, spec, *size, options, &effort, |_| ()).await {
                 Ok(outcome) => tuned.insert(&identity, &outcome.winner().plan),
-                // No candidate of this layer runs here. The others may.
-                Err(Error::Tune { .. } | Error::OutOfMemory { .. } | Error::Gpu { .. }) => {}
+                // No candidate of this layer runs here, or its device is lost. The others may run.
+                Err(Error::Tune { .. } | Error::OutOfMemory { .. } | Error::Gpu { .. } | Error::DeviceLost { .. }) => {}
                 // What was found is kept all the same.
                 Err(error) => {
                     failed = Some(failure(error));

@@ -50,8 +50,7 @@ pub fn options<T: DeserializeOwned + Default>(value: &JsValue, what: &str) -> Re
     if value.is_undefined() || value.is_null() { Ok(T::default()) } else { from_js(value, what) }
 }
 
-/// Refuses what has no members. An exception about that would leave WebAssembly without an end, and its promise without an
-/// answer.
+/// Refuses what has no members. An exception there would stop the WebAssembly code, and its promise would never settle.
 pub fn check_object(value: &JsValue, what: &str) -> Result<(), JsValue> {
     if value.is_object() { Ok(()) } else { Err(refusal(format!("{what} must be an object"))) }
 }

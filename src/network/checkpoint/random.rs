@@ -12,7 +12,11 @@ use crate::noise::Noise;
 
 impl Checkpoint {
     /// Random values for every tensor of `graph`. They depend on `seed` and the tensor's name, as `docs/networks.md`
-    /// says. The program ends if there is no memory for them: [`Checkpoint::try_random`] is for graphs from others.
+    /// says. [`Checkpoint::try_random`] is for graphs from others.
+    ///
+    /// # Panics
+    ///
+    /// If a tensor is larger than any memory. The program ends if there is no memory for one.
     pub fn random(graph: &Graph, seed: u64) -> Self {
         let tensors = graph.tensors().into_iter().map(|spec| {
             let data = filled(&spec, seed, vec![0.0; spec.elements() as usize]);

@@ -380,8 +380,10 @@ fn attended(x: &[Tensor; 3], e: &[Tensor; 3], scale: f64, tiles: f64, y: &Tensor
             }
             let at = (sample * channels + c) * to + i;
             let bound = (factor - 1.0) * size + factor * (incoming + 2.0 * rounding * (size + incoming));
-            // A mean is not beyond the largest of its values, whatever their weights.
-            let bound = bound.min(y.data[at].abs() + most * (1.0 + 4.0 * rounding));
+            // A mean is not beyond the largest of its values, whatever their weights. But that says nothing of a score that
+            // is infinite.
+            let largest = y.data[at].abs() + most * (1.0 + 4.0 * rounding);
+            let bound = if range.is_finite() { bound.min(largest) } else { f64::INFINITY };
             // A weight may be subnormal, and flushed to zero.
             data[at] = stored(y.data[at], bound + from as f64 * most * 2f64.powi(-125) + 2f64.powi(-125));
         }

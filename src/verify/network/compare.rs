@@ -189,10 +189,11 @@ impl NetworkOutcome {
             return;
         }
         for (i, &found) in found.iter().enumerate() {
-            let ratio = share_of_bound(f64::from(found), expected[i], bound[i]);
+            let bound = allowed(expected[i], bound[i]);
+            let ratio = share_of_bound(f64::from(found), expected[i], bound);
             self.worst = self.worst.max(ratio);
             if ratio > 1.0 && self.failure.is_none() {
-                let (expected, bound) = (expected[i], bound[i]);
+                let expected = expected[i];
                 self.failure = Some(format!(
                     "{name} is {found} at element {i}, the reference {expected}, more than {bound:.3e} apart"
                 ));
@@ -201,13 +202,16 @@ impl NetworkOutcome {
     }
 }
 
-/// How much of its bound an error takes: more than 1 if `found` is wrong. What is not finite must be the same. There may be
-/// no finite bound of what a node makes of an infinity.
+/// The bound, or else one for what a node makes of an infinity, of which no finite bound is known.
+fn allowed(expected: f64, bound: f64) -> f64 {
+    if bound.is_finite() { bound } else { 1e-3 * (1.0 + expected.abs()) }
+}
+
+/// How much of its bound an error takes: more than 1 if `found` is wrong. What is not finite must be the same.
 fn share_of_bound(found: f64, expected: f64, bound: f64) -> f64 {
     if found == expected || (found.is_nan() && expected.is_nan()) {
         return 0.0;
     }
-    let bound = if bound.is_finite() { bound } else { 1e-3 * (1.0 + expected.abs()) };
     let ratio = (found - expected).abs() / bound.max(f64::MIN_POSITIVE);
     // A NaN on either side counts as an infinite error.
     if ratio.is_nan() { f64::INFINITY } else { ratio }

@@ -57,7 +57,7 @@ pub struct NetworkCase {
     pub any_variant: bool,
     /// Whether all maps and vectors lie in one buffer. Browsers refuse that of a network with a node that reads one map twice.
     pub one_buffer: bool,
-    /// Whether the input has a few infinities and NaNs. Then every node is kept, and no layer runs a Winograd variant,
+    /// Whether the input has a few infinities and NaNs. [`NetworkCase::random`] then keeps every node. No layer runs a Winograd variant,
     /// which would spread them.
     pub strange: bool,
     /// The seed of weights, input and variants.
