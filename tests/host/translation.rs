@@ -236,7 +236,7 @@ fn the_table_has_every_kernel_and_constant() {
         "sum += x_load(plane * shape.size + i)",
         "sum += hidden[k] * weights_load(e + k * shape.channels + c)",
         "fn partial_sums(column: u32, sample: u32, part: u32)",
-        "exp(x_load(row + i) - largest) / sum",
+        "exp_or_nan(x_load(row + i) - largest) / sum",
         "fn exp_or_nan(x: vec4<f32>) -> vec4<f32>",
         "fn partial_sum(is_high: bool, i: u32) -> f32",
         "textureLoad(texels, vec2(shape.left + col, shape.top + row), 0u)",
