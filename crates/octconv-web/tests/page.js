@@ -83,7 +83,11 @@ async function draw(page, points) {
   await answered(page);
 }
 
-const page = await open();
+// What the first page fetches until it is ready.
+const asked = [];
+const remember = (request) => asked.push(new URL(request.url()));
+const page = await open({}, undefined, async (page) => page.on("request", remember));
+page.off("request", remember);
 
 await test("WebGPU answers", async () => {
   assert.match(await text(page, "device"), /^WebGPU: /);
@@ -309,27 +313,8 @@ await test("the check and its report", async () => {
   return text(page, "verify-said");
 });
 
-for (const [name, options] of Object.entries({
-  wide: {}, dark: { colorScheme: "dark" },
-  narrow: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true },
-  "narrow-dark": { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, colorScheme: "dark" },
-})) {
-  await test(`screenshot: ${name}`, async () => {
-    // The first page has results to show.
-    const shown = options.viewport ? await open(options) : page;
-    await shown.emulateMedia({ colorScheme: options.colorScheme ?? "light" });
-    await shown.locator("#pictures button").nth(3).click();
-    await answered(shown);
-    await shown.mouse.move(0, 0);
-    const wide = await shown.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    assert.ok(wide <= 0, `${wide} pixels too wide`);
-    await shown.screenshot({ path: join(results, `${name}.png`), fullPage: true });
-    if (shown !== page) await shown.context().close();
-  });
-}
-
-await test("a finger draws", async () => {
-  const touched = await open({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+// A finger draws a line, and the page does not move under it.
+async function drawByFinger(touched) {
   await touched.click("#clear");
   await touched.waitForFunction(() => !document.documentElement.dataset.shares);
   const paper = touched.locator("#paper");
@@ -346,8 +331,27 @@ await test("a finger draws", async () => {
   await touched.waitForFunction(() => document.getElementById("answer").textContent === "1");
   // The page has not moved under the finger.
   assert.equal(await touched.evaluate(() => scrollY), before);
-  await touched.context().close();
-});
+}
+
+for (const [name, options] of Object.entries({
+  wide: {}, dark: { colorScheme: "dark" },
+  narrow: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true },
+  "narrow-dark": { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, colorScheme: "dark" },
+})) {
+  await test(`screenshot: ${name}`, async () => {
+    // The first page has results to show.
+    const shown = options.viewport ? await open(options) : page;
+    await shown.emulateMedia({ colorScheme: options.colorScheme ?? "light" });
+    await shown.locator("#pictures button").nth(3).click();
+    await answered(shown);
+    await shown.mouse.move(0, 0);
+    const wide = await shown.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `${wide} pixels too wide`);
+    await shown.screenshot({ path: join(results, `${name}.png`), fullPage: true });
+    if (options.hasTouch) await drawByFinger(shown);
+    if (shown !== page) await shown.context().close();
+  });
+}
 
 await test("a lost device", async () => {
   const lost = await open({}, () => {
@@ -705,14 +709,11 @@ await test("a page that cannot begin", async () => {
 });
 
 await test("parts of one version, each loaded once", async () => {
-  const asked = [];
-  const fresh = await open({}, undefined, async (page) => page.on("request", (request) => asked.push(new URL(request.url()))));
   const parts = asked.filter(({ pathname }) => /\.(js|wasm|css|json|safetensors)$/.test(pathname));
   assert.ok(parts.length >= 7, parts.join(" "));
   assert.match(parts[0].search, /^\?v=[1-9]\d*$/);
   for (const { search } of parts) assert.equal(search, parts[0].search, parts.join(" "));
   assert.equal(new Set(parts.map(String)).size, parts.length, parts.join(" "));
-  await fresh.context().close();
 });
 
 await test("a page from elsewhere without https", async () => {
