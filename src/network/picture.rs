@@ -18,9 +18,7 @@ impl Picture {
     ///
     /// [`Error::Argument`] if there are not `width` by `height` pixels, or if this cannot make an input; [`Error::OutOfMemory`].
     pub fn input(&self, rgb: &[u8], width: u32, height: u32) -> Result<Vec<f32>, Error> {
-        self.check_channels()?;
-        self.check_sizes()?;
-        self.check_values()?;
+        self.check()?;
         for (name, side) in [("width", width), ("height", height)] {
             if side == 0 {
                 return Err(Error::argument(name, side, "must be above 0"));
@@ -45,6 +43,17 @@ impl Picture {
             input.extend(of_channel.map(|&value| (f32::from(value) / 255.0 - mean) / std));
         }
         Ok(input)
+    }
+
+    /// Refuses what cannot make an input.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] with the name of the field.
+    pub fn check(&self) -> Result<(), Error> {
+        self.check_channels()?;
+        self.check_sizes()?;
+        self.check_values()
     }
 
     fn check_values(&self) -> Result<(), Error> {

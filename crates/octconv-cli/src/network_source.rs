@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use octconv::network::{Checkpoint, Graph, Network, Op, Picture, Resize, zoo};
 use octconv::{Error, InputSize};
 use serde::Deserialize;
@@ -284,32 +284,12 @@ pub fn before_crop(side: u32) -> u32 {
 
 /// Refuses what cannot make the input of the network.
 pub fn check_picture(network: &Network, picture: &Picture) -> Result<()> {
-    makes_input(network, picture).with_context(|| format!("picture of {}", network.name))
-}
-
-fn makes_input(network: &Network, picture: &Picture) -> Result<()> {
-    let &Picture { channels, height, width, ref mean, ref std, .. } = picture;
-    if let Some(std) = std.iter().find(|std| !(**std > 0.0 && std.is_finite())) {
-        bail!("std is {std}: must be a number above 0, because it divides");
-    }
-    let inputs = network.input.channels;
-    ensure!(
-        channels == inputs && mean.len() == std.len(),
-        "channels, mean and std must agree with the input's {inputs} channels"
-    );
-    ensure!(
-        matches!(channels, 1 | 3) && mean.len() == channels as usize,
-        "channels is {channels}: must be 1 or 3, with as many numbers in mean and std"
-    );
-    let allowed = 1..=1 << 14;
-    ensure!(allowed.contains(&height) && allowed.contains(&width), "height and width must be 1 to 16384");
-    if let Resize::Shorter(shorter) = picture.resize {
-        ensure!(
-            allowed.contains(&shorter) && height <= shorter && width <= shorter,
-            "shorter is {shorter}: must be 1 to 16384, and no less than height and width, which are {height} and {width}"
-        );
-    }
-    Ok(())
+    let (channels, inputs) = (picture.channels, network.input.channels);
+    let agrees = || {
+        ensure!(channels == inputs, "picture.channels is {channels}: must be {inputs}, as the input has");
+        Ok(picture.check()?)
+    };
+    agrees().with_context(|| shown(&network.name))
 }
 
 /// The trained network that the program contains: handwritten digits.

@@ -212,9 +212,14 @@ fn what_makes_no_input_of_a_picture_is_refused() {
     let place = Place::new();
     let (network, picture) = (place.path("net.json"), repository("assets/digits/pictures/eight.jpg"));
     for (field, value, size, wanted) in [
-        ("mean", json!([0.5]), "32", "channels, mean and std must agree with the input's 3 channels"),
-        ("channels", json!(4), "32", "channels, mean and std must agree with the input's 3 channels"),
-        ("resize", json!({"shorter": 256}), "300", "shorter is 256: must be 1 to 16384, and no less than height and"),
+        ("mean", json!([0.5]), "32", "n: picture.mean is [0.5]: must have a number for each of 3 channels"),
+        ("channels", json!(4), "32", "n: picture.channels is 4: must be 3, as the input has"),
+        (
+            "resize",
+            json!({"shorter": 256}),
+            "300",
+            "n: picture.resize.shorter is 256: must be 300, the longer side of the input, to 16384",
+        ),
     ] {
         let mut described = json!({
             "name": "n",
@@ -228,9 +233,9 @@ fn what_makes_no_input_of_a_picture_is_refused() {
         described["picture"][field] = value;
         fs::write(&network, described.to_string()).unwrap();
         let arguments = [&network, "--random-weights", "--size", size];
-        place.refuse(&[&arguments[..], &["--example", &picture]].concat(), &["picture of n: ", wanted]);
+        place.refuse(&[&arguments[..], &["--example", &picture]].concat(), &[wanted]);
         // The bundle would say it to others.
-        place.refuse(&arguments, &["picture of n: ", wanted]);
+        place.refuse(&arguments, &[wanted]);
     }
     assert_eq!(place.names(), ["net.json"]);
 }

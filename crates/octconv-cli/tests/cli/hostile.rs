@@ -478,7 +478,7 @@ fn a_picture_is_not_divided_by_zero() {
     let picture = colours.picture("a.png", 4, 4, |_, _| [9; 3]);
     for (std, shown) in [(json!([1, 0, 1]), "0"), (json!([1, 1, -0.5]), "-0.5"), (json!([1e-60, 1, 1]), "0")] {
         colours.describe(|network| network["picture"]["std"] = std.clone());
-        let refusal = format!("picture of mean-colour: std is {shown}: must be a number above 0, because it divides");
+        let refusal = format!("mean-colour: picture.std is {shown}: must be finite and above 0");
         colours.classify(&[&picture]).assert_refused(&refusal);
     }
 }

@@ -319,8 +319,7 @@ fn the_size_of_the_input_can_be_chosen() {
         answers.iter().find(|answer| answer["class"] == 0).unwrap()["score"].as_f64().unwrap()
     };
     assert_eq!((red("8x8"), red("8x6")), (0.0, 0.0));
-    let wanted =
-        "picture of means: shorter is 8: must be 1 to 16384, and no less than height and width, which are 8 and 10";
+    let wanted = "means: picture.resize.shorter is 8: must be 10, the longer side of the input, to 16384";
     means.run(&["classify", &path, "--size", "8x10"]).assert_refused(wanted);
     let means = Means::new(fitted());
     let path_of = |size: &str| means.run(&["classify", &path, "--size", size]).succeeded();
