@@ -141,6 +141,13 @@ mod tests {
     use super::*;
     use crate::{NotAccelerated, OctConv2d, OctConv2dConfig, OctTensor};
     use burn::tensor::{DeviceKind, Distribution, Tensor};
+    use std::sync::OnceLock;
+
+    /// Burn registers a device once.
+    fn device() -> Device {
+        static DEVICE: OnceLock<Device> = OnceLock::new();
+        DEVICE.get_or_init(|| crate::init(DeviceKind::DefaultDevice).unwrap()).clone()
+    }
 
     fn layer(device: &Device) -> OctConv2d {
         OctConv2dConfig::new([8, 8], [0.5, 0.5], [3, 3]).init(device)
@@ -159,7 +166,7 @@ mod tests {
 
     #[test]
     fn forgets_errors_that_may_pass() {
-        let device = crate::init(DeviceKind::DefaultDevice).unwrap();
+        let device = device();
         let accelerator = Accelerator::of(&device).unwrap();
         let key = |h| Key { size: InputSize::image(1, h, 6), dtype: DType::F32, accelerator: accelerator.clone() };
         let packed = Packed::default();
@@ -180,7 +187,7 @@ mod tests {
 
     #[test]
     fn keeps_answers_and_shares_weights() {
-        let device = crate::init(DeviceKind::DefaultDevice).unwrap();
+        let device = device();
         let layer = layer(&device);
         let packed = layer.packed();
         let sizes: Vec<_> = (4..4 + MOST_SIZES).collect();
