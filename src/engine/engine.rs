@@ -264,7 +264,8 @@ impl Engine {
             let buffer = self.buffer_with("octconv weights", wgpu::BufferUsages::STORAGE, &bytes)?;
             Ok(PackedPart { packing: packing.clone(), offset: 0, bytes: buffer.size(), buffer })
         });
-        Ok(PackedWeights { spec: plan.spec.clone(), parts: parts.collect::<Result<_, Error>>()? })
+        let parts = parts.collect::<Result<_, Error>>()?;
+        Ok(PackedWeights { spec: plan.spec.clone(), parts, own: true })
     }
 
     /// Weights that the caller puts on the device: the bytes of [`Plan::pack`], at a place of a buffer. The buffer must not
@@ -283,7 +284,7 @@ impl Engine {
             offset: at.offset + place.start,
             bytes: place.end - place.start,
         });
-        Ok(PackedWeights { spec: plan.spec.clone(), parts: parts.collect() })
+        Ok(PackedWeights { spec: plan.spec.clone(), parts: parts.collect(), own: false })
     }
 
     /// Refuses places without room for these numbers of bytes, or in parts of one buffer that overlap.

@@ -13,6 +13,8 @@ use crate::plan::Plan;
 pub struct PackedWeights {
     pub(super) spec: Spec,
     pub(super) parts: Vec<PackedPart>,
+    /// Whether the buffers are these weights' own.
+    pub(super) own: bool,
 }
 
 /// The weights of a dispatch, and where they lie.
@@ -28,6 +30,15 @@ impl PackedWeights {
     /// Bytes on the device.
     pub fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    /// Frees them on the device now, unless they are in the caller's buffer. Layers that are bound to them must not be submitted afterwards, and what was submitted
+    /// before is not disturbed. For browsers: there what is dropped keeps its memory until garbage is collected, and
+    /// elsewhere it does not.
+    pub fn destroy(&self) {
+        if self.own {
+            self.parts.iter().for_each(|part| part.buffer.destroy());
+        }
     }
 
     /// Whether they are laid out as the kernels of this plan read them. [`Engine::bind`](crate::Engine::bind) refuses others.

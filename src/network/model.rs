@@ -41,6 +41,8 @@ pub struct Inference {
     plan: NetworkPlan,
     /// Buffers, and where the inference's bytes begin in each.
     buffers: Vec<(wgpu::Buffer, u64)>,
+    /// Whether the buffers are the inference's own.
+    own: bool,
     dispatches: Vec<Dispatch>,
 }
 
@@ -100,6 +102,13 @@ impl Model {
         self.params.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(.., buffer)| buffer.size()).sum()
     }
 
+    /// Frees the packed weights on the device now. Its inferences must not be submitted afterwards; later ones pack again.
+    /// For browsers: there what is dropped keeps its memory until garbage is collected, and elsewhere it does not.
+    pub fn destroy(&self) {
+        let mut params = self.params.lock().unwrap_or_else(PoisonError::into_inner);
+        params.drain(..).for_each(|(.., buffer)| buffer.destroy());
+    }
+
     /// Plans an inference for this device, with the variants that are tuned for it. Creates nothing on the device.
     ///
     /// # Errors
@@ -123,7 +132,7 @@ impl Model {
     /// - [`Error::Gpu`] if the device refuses a buffer, [`Error::OutOfMemory`] and [`Error::DeviceLost`].
     pub fn compile(&self, plan: NetworkPlan, progress: impl FnMut(Progress)) -> Result<Inference, Error> {
         let buffers = self.activations(&plan)?;
-        self.bind(plan, buffers, progress)
+        self.bind(self.begin(plan, buffers, true)?, progress)
     }
 
     /// Makes the buffers of a plan, if it is this network's and this device's.
@@ -153,7 +162,7 @@ impl Model {
         mut progress: impl AsyncFnMut(Progress) -> bool,
     ) -> Result<Option<Inference>, Error> {
         let buffers = self.activations(&plan)?;
-        let mut unfinished = self.begin(plan, buffers)?;
+        let mut unfinished = self.begin(plan, buffers, true)?;
         while let Some(done) = self.bind_next(&mut unfinished)? {
             if !progress(done).await {
                 return Ok(None);
@@ -186,32 +195,26 @@ impl Model {
         }
         self.engine.check_places("activations", places, bytes)?;
         let buffers = places.iter().map(|place| (place.buffer.clone(), place.offset)).collect();
-        self.bind(plan, buffers, progress)
+        self.bind(self.begin(plan, buffers, false)?, progress)
     }
 
-    /// Binds a plan to its buffers, each from an offset on.
-    fn bind(
-        &self,
-        plan: NetworkPlan,
-        buffers: Vec<(wgpu::Buffer, u64)>,
-        mut progress: impl FnMut(Progress),
-    ) -> Result<Inference, Error> {
-        let mut unfinished = self.begin(plan, buffers)?;
+    fn bind(&self, mut unfinished: Unfinished, mut progress: impl FnMut(Progress)) -> Result<Inference, Error> {
         while let Some(done) = self.bind_next(&mut unfinished)? {
             progress(done);
         }
         Ok(unfinished.inference)
     }
 
-    fn begin(&self, plan: NetworkPlan, buffers: Vec<(wgpu::Buffer, u64)>) -> Result<Unfinished, Error> {
+    /// Begins to bind a plan to its buffers, each from an offset on. `own`: whether they are this inference's alone.
+    fn begin(&self, plan: NetworkPlan, buffers: Vec<(wgpu::Buffer, u64)>, own: bool) -> Result<Unfinished, Error> {
         let (shapes, offsets) = self.engine.uniforms(plan.steps.iter().map(|planned| &planned.step))?;
         let dispatches = Vec::with_capacity(plan.steps.len());
-        Ok(Unfinished { inference: Inference { plan, buffers, dispatches }, shapes, offsets })
+        Ok(Unfinished { inference: Inference { plan, buffers, own, dispatches }, shapes, offsets })
     }
 
     /// Makes the next dispatch. `None` if all are there.
     fn bind_next(&self, unfinished: &mut Unfinished) -> Result<Option<Progress>, Error> {
-        let Unfinished { inference: Inference { plan, buffers, dispatches }, shapes, offsets } = unfinished;
+        let Unfinished { inference: Inference { plan, buffers, dispatches, .. }, shapes, offsets } = unfinished;
         let next = dispatches.len();
         let (Some(planned), Some(&offset)) = (plan.steps.get(next), offsets.get(next)) else { return Ok(None) };
         let at = |index: usize| {
@@ -279,6 +282,15 @@ impl Inference {
     /// The plan it was compiled from.
     pub fn plan(&self) -> &NetworkPlan {
         &self.plan
+    }
+
+    /// Frees the activations on the device now, unless they are in the caller's buffers. It must not be submitted afterwards,
+    /// and what was submitted before is not disturbed. For browsers: there what is dropped keeps its memory until
+    /// garbage is collected, and elsewhere it does not.
+    pub fn destroy(&self) {
+        if self.own {
+            self.buffers.iter().for_each(|(buffer, _)| buffer.destroy());
+        }
     }
 
     /// The memory of all activations.

@@ -12,6 +12,7 @@ use web_time::Instant;
 use crate::clock::Clock;
 use crate::engine::{Device, Shared};
 use crate::js::{failure, goes_on, next_frame, refusal};
+use crate::network::compile;
 use crate::report::{FormReport, NetworkReport};
 
 /// What is timed.
@@ -75,7 +76,7 @@ impl Form {
         network: &Network,
         size: InputSize,
         fast: bool,
-        mut goes_on: impl FnMut(usize, usize) -> bool,
+        goes_on: impl FnMut(usize, usize) -> bool,
     ) -> Result<Option<Self>, Error> {
         let graph = Graph::new(network)?;
         let macs = graph.macs(size)?;
@@ -88,24 +89,8 @@ impl Form {
         let checkpoint = Checkpoint::try_random(&graph, 1)?;
         let model = Model::new(engine, graph, checkpoint)?;
         let start = Instant::now();
-        let (mut shown, mut refused) = (Instant::now(), None);
-        let made = model.compile_async(plan, async |progress| {
-            if shown.elapsed().as_secs_f64() < BUSY_SECONDS {
-                return true;
-            }
-            // What the browser's compiler is still at is not ready.
-            refused = context.engine().settled().await.err();
-            let goes_on = refused.is_none() && goes_on(progress.done, progress.of);
-            next_frame().await;
-            shown = Instant::now();
-            goes_on
-        });
-        let made = made.await;
-        // The browser's message says more than an error that follows from it.
-        if let Some(error) = refused.or(context.engine().settled().await.err()) {
-            return Err(error);
-        }
-        let Some(inference) = made? else { return Ok(None) };
+        let made = compile(engine, &model, plan, goes_on).await?;
+        let Some(inference) = made else { return Ok(None) };
         let compiled = start.elapsed().as_secs_f64();
         let elements = inference.input().map_or(0, |view| view.dims.elements());
         inference.write_input(context, &random_input(elements as usize, 1))?;
@@ -123,9 +108,6 @@ impl Form {
         self.context.time_pass_async(record).await
     }
 }
-
-/// How long compiling keeps the page waiting at a time.
-const BUSY_SECONDS: f64 = 0.1;
 
 /// The most runs of a part in a pass.
 const MOST_REPEATS: usize = 1000;

@@ -1,17 +1,22 @@
 //! An engine: this browser's GPU, or the CPU reference in WebAssembly.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::ops::Deref;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
+use js_sys::Promise;
 use octconv::network::zoo;
 use octconv::roofline::{Effort, Roofline};
-use octconv::{Context, ContextOptions, DeviceIdentity, Dtype, Error, Tuned};
+use octconv::{Context, ContextOptions, DeviceIdentity, Dtype, Error, LayerDescription, Tuned};
 use serde::Deserialize;
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
 
-use crate::js::{failure, from_js, goes_on, options, refusal, to_js};
+use crate::js::{bytes, failure, from_js, goes_on, next_frame, options, refusal, to_js};
 use crate::report::Report;
 use crate::shim::mend_webgpu;
 use crate::{bench, kept, layer, network, verify};
@@ -99,6 +104,29 @@ impl Default for ZooSettings {
     }
 }
 
+/// The result of `work`, or `None` if `progress` ends it before.
+async fn until_stopped<T>(
+    work: impl Future<Output = T>,
+    progress: Option<&js_sys::Function>,
+) -> Result<Option<T>, JsValue> {
+    let stopped = async {
+        loop {
+            next_frame().await;
+            match goes_on(progress, &()) {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let (mut work, mut stopped) = (pin!(work), pin!(stopped));
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(result) => Poll::Ready(Ok(Some(result))),
+        Poll::Pending => stopped.as_mut().poll(context),
+    })
+    .await
+}
+
 /// Microseconds that a sample takes at least when layers are tuned: clocks of browsers have steps of a tenth of a millisecond.
 const SAMPLE_US: u32 = 20_000;
 
@@ -143,7 +171,7 @@ impl Engine {
         if !cpu {
             mend_webgpu();
         }
-        let about = kept::about_device().await;
+        let about = if cpu { None } else { kept::about_device().await };
         let (context, why) = match cpu {
             true => (None, Some("as asked".to_owned())),
             false => match Device::open(&ContextOptions::default()).await {
@@ -199,27 +227,52 @@ impl Engine {
         self.shared.context().is_some_and(|context| context.device().features().contains(f16))
     }
 
-    /// Makes an octave layer of this size, with its weights.
-    pub async fn layer(
+    /// Whether `measure` has measured the GPU.
+    #[wasm_bindgen(getter)]
+    pub fn measured(&self) -> bool {
+        self.shared.measured.get()
+    }
+
+    /// Makes an octave layer of this size, with its weights, which it copies before it returns.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Layer>")]
+    pub fn layer(
         &self,
-        #[wasm_bindgen(unchecked_param_type = "LayerDescription")] description: JsValue,
-        #[wasm_bindgen(unchecked_param_type = "Size")] size: JsValue,
-        #[wasm_bindgen(unchecked_param_type = "Record<string, Float32Array>")] weights: js_sys::Object,
-    ) -> Result<layer::Layer, JsValue> {
-        let (description, size) = (from_js(&description, "description")?, from_js(&size, "size")?);
-        layer::Layer::new(self.shared.context(), description, size, &weights).await
+        #[wasm_bindgen(unchecked_param_type = "LayerDescription")] description: &JsValue,
+        #[wasm_bindgen(unchecked_param_type = "Size")] size: &JsValue,
+        #[wasm_bindgen(unchecked_param_type = "LayerWeights")] weights: &JsValue,
+    ) -> Promise {
+        let given = (|| {
+            let description: LayerDescription = from_js(description, "description")?;
+            let weights = layer::Owned::of(weights, description.norm_eps)?;
+            Ok::<_, JsValue>((description, from_js(size, "size")?, weights))
+        })();
+        let context = self.shared.context();
+        future_to_promise(async move {
+            let (description, size, weights) = given?;
+            Ok(layer::Layer::new(context, description, size, weights).await?.into())
+        })
     }
 
     /// Makes a network from its description and the bytes of a safetensors file with its weights; without them, with
-    /// random ones.
-    pub async fn network(
+    /// random ones. Copies them before it returns.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Network>")]
+    pub fn network(
         &self,
-        #[wasm_bindgen(unchecked_param_type = "NetworkDescription")] description: JsValue,
-        #[wasm_bindgen(unchecked_optional_param_type = "Uint8Array")] weights: Option<Vec<u8>>,
-        #[wasm_bindgen(unchecked_optional_param_type = "NetworkOptions")] options: JsValue,
-    ) -> Result<network::Network, JsValue> {
-        let (description, options) = (from_js(&description, "description")?, crate::js::options(&options, "options")?);
-        network::Network::new(self.shared.context(), description, weights, options).await
+        #[wasm_bindgen(unchecked_param_type = "NetworkDescription")] description: &JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "Uint8Array | ArrayBuffer")] weights: &JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "NetworkOptions")] options: &JsValue,
+    ) -> Promise {
+        let given = (|| {
+            let description = from_js(description, "description")?;
+            let none = weights.is_undefined() || weights.is_null();
+            let weights = if none { None } else { Some(bytes(weights, "weights")?) };
+            Ok::<_, JsValue>((description, weights, crate::js::options(options, "options")?))
+        })();
+        let context = self.shared.context();
+        future_to_promise(async move {
+            let (description, weights, options) = given?;
+            Ok(network::Network::new(context, description, weights, options).await?.into())
+        })
     }
 
     /// Compares random layers on this GPU with the reference. `progress` is called after each, and stops the work if it
@@ -252,8 +305,12 @@ impl Engine {
 
     /// Measures how fast the GPU is, in a second or two; where the GPU has no clock, in up to half a minute. The planner then
     /// chooses kernels for this GPU, and for layers and networks that are made afterwards, what `tune` found here is known
-    /// again: browsers do not say which GPU they run on, so speed, limits and features tell it from others.
-    pub async fn measure(&self) -> Result<(), JsValue> {
+    /// again: browsers do not say which GPU they run on, so speed, limits and features tell it from others. `progress` is called
+    /// often, and stops the work if it returns false. Returns whether it was measured.
+    pub async fn measure(
+        &self,
+        #[wasm_bindgen(unchecked_optional_param_type = "(() => boolean | void)")] progress: Option<js_sys::Function>,
+    ) -> Result<bool, JsValue> {
         self.shared.device("measuring")?;
         let effort = Effort::Brief { factors: Dtype::F32, sums: Dtype::F32 };
         let measured = self.shared.report.borrow_mut().start("roofline");
@@ -262,8 +319,16 @@ impl Engine {
             let context = self.shared.another_device().await?;
             Ok::<_, Error>((Roofline::measure_async(&context, effort).await?, context))
         };
-        let (roofline, context) = match probe().await.map_err(failure) {
-            Ok(found) => found,
+        let found = match until_stopped(probe(), progress.as_ref()).await {
+            Ok(found) => found.transpose().map_err(failure),
+            Err(error) => Err(error),
+        };
+        let (roofline, context) = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                self.shared.report.borrow_mut().end(measured, None);
+                return Ok(false);
+            }
             Err(error) => {
                 self.shared.report.borrow_mut().end(measured, Some(&error));
                 return Err(error);
@@ -284,7 +349,7 @@ impl Engine {
         })
         .await?;
         self.shared.measured.set(true);
-        Ok(())
+        Ok(true)
     }
 
     /// Finds the fastest kernels for the layers of a network, and keeps them for this origin in the browser's local storage.
@@ -298,7 +363,7 @@ impl Engine {
     ) -> Result<usize, JsValue> {
         self.shared.device("tuning")?;
         if !self.shared.measured.get() {
-            self.measure().await?;
+            self.measure(None).await?;
         }
         let context = self.shared.device("tuning")?;
         let identity = context.identity().ok_or_else(|| refusal("the device has no identity"))?;

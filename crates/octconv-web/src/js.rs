@@ -1,5 +1,6 @@
 //! Values that go to JavaScript and come from there.
 
+use js_sys::{ArrayBuffer, Float32Array, Object, Uint8Array};
 use octconv::{Error, InputSize};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +18,7 @@ pub fn failure(error: Error) -> JsValue {
         Error::OutOfMemory { .. } => "OutOfMemoryError",
         Error::Gpu { .. } => "GpuError",
         Error::NoAdapter { .. } => "NoAdapterError",
+        Error::Limit { .. } | Error::Feature { .. } => "LimitError",
         _ => "OctconvError",
     };
     named(name, &error.to_string())
@@ -35,9 +37,15 @@ fn named(name: &str, message: &str) -> JsValue {
 
 /// What JavaScript gave, an object or its JSON. `what` names it in errors.
 pub fn from_js<T: DeserializeOwned>(value: &JsValue, what: &str) -> Result<T, JsValue> {
+    // JSON would make null of an infinity, which often means that nothing is said.
+    let finite = |_: JsValue, value: JsValue| match value.as_f64() {
+        Some(number) if !number.is_finite() => JsValue::from(number.to_string()),
+        _ => value,
+    };
+    let finite = Closure::<dyn Fn(JsValue, JsValue) -> JsValue>::new(finite);
     let text = match value.as_string() {
         Some(text) => text,
-        None => js_sys::JSON::stringify(value)
+        None => js_sys::JSON::stringify_with_replacer(value, finite.as_ref())
             .ok()
             .and_then(|text| text.as_string())
             .ok_or_else(|| refusal(format!("{what} must be an object, or its JSON")))?,
@@ -51,8 +59,27 @@ pub fn options<T: DeserializeOwned + Default>(value: &JsValue, what: &str) -> Re
 }
 
 /// Refuses what has no members. An exception there would stop the WebAssembly code, and its promise would never settle.
-pub fn check_object(value: &JsValue, what: &str) -> Result<(), JsValue> {
-    if value.is_object() { Ok(()) } else { Err(refusal(format!("{what} must be an object"))) }
+pub fn object(value: &JsValue, what: &str) -> Result<Object, JsValue> {
+    if value.is_object() {
+        Ok(value.clone().unchecked_into())
+    } else {
+        Err(refusal(format!("{what} must be an object")))
+    }
+}
+
+/// A copy of the numbers that JavaScript gave.
+pub fn floats(value: &JsValue, what: &str) -> Result<Vec<f32>, JsValue> {
+    let array = value.dyn_ref::<Float32Array>().ok_or_else(|| refusal(format!("{what} must be a Float32Array")))?;
+    Ok(array.to_vec())
+}
+
+/// A copy of the bytes that JavaScript gave, as `Uint8Array` or `ArrayBuffer`.
+pub fn bytes(value: &JsValue, what: &str) -> Result<Vec<u8>, JsValue> {
+    match (value.dyn_ref::<Uint8Array>(), value.dyn_ref::<ArrayBuffer>()) {
+        (Some(array), _) => Ok(array.to_vec()),
+        (_, Some(buffer)) => Ok(Uint8Array::new(buffer).to_vec()),
+        _ => Err(refusal(format!("{what} must be a Uint8Array or an ArrayBuffer"))),
+    }
 }
 
 /// An object for JavaScript.
@@ -71,6 +98,7 @@ pub fn goes_on(progress: Option<&js_sys::Function>, value: &impl Serialize) -> R
 
 /// Height and width of an input, and how many run together.
 #[derive(Clone, Copy, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Size {
     pub h: u32,
     pub w: u32,

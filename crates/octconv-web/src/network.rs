@@ -3,20 +3,22 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use js_sys::{Float32Array, Object, Reflect};
+use js_sys::{Float32Array, Object, Promise, Reflect};
 use octconv::network::{
     Checkpoint, Graph, Inference, Model, Network as Description, NetworkOptions, NetworkPlan, ValueShape, ValueView,
     random_input,
 };
 use octconv::reference::network::{self as reference, Value};
-use octconv::{Accuracy, Context, DeviceFacts, Dims, InputSize, Options, Spec, wgpu};
+use octconv::{Accuracy, Context, DeviceFacts, Dims, Engine, Error, InputSize, Options, Spec, wgpu};
 use serde::Deserialize;
+use serde_json::json;
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
 use web_time::Instant;
 
 use crate::clock::Clock;
 use crate::engine::Device;
-use crate::js::{Size, failure, refusal, to_js};
+use crate::js::{self, Size, failure, next_frame, refusal, to_js};
 
 /// How a network is made.
 #[derive(Default, Deserialize)]
@@ -31,6 +33,11 @@ pub struct MakeOptions {
 /// A network of one size, with its weights.
 #[wasm_bindgen]
 pub struct Network {
+    // Shared with calls under way.
+    shared: Rc<Shared>,
+}
+
+struct Shared {
     graph: Graph,
     size: InputSize,
     shapes: Vec<ValueShape>,
@@ -43,15 +50,57 @@ pub struct Network {
 type Parts = [Option<(Dims, Vec<f32>)>; 2];
 
 enum Form {
-    Device {
-        context: Rc<Device>,
-        inference: Box<Inference>,
-    },
+    Device(Box<OnDevice>),
     /// With the values of the nodes that are kept, after each run.
     Reference {
         checkpoint: Checkpoint,
         kept: RefCell<Vec<(String, Parts)>>,
     },
+}
+
+struct OnDevice {
+    context: Rc<Device>,
+    model: Model,
+    inference: Inference,
+}
+
+/// Browsers free the memory of a GPU only when they collect garbage, and do not count it as such.
+impl Drop for OnDevice {
+    fn drop(&mut self) {
+        self.inference.destroy();
+        self.model.destroy();
+    }
+}
+
+/// How long compiling keeps the page waiting at a time.
+const BUSY_SECONDS: f64 = 0.1;
+
+/// Compiles a plan, and lets the browser draw now and then. `goes_on` is told how many dispatches of how many are ready, and
+/// may end it: then there is no inference.
+pub(crate) async fn compile(
+    engine: &Engine,
+    model: &Model,
+    plan: NetworkPlan,
+    mut goes_on: impl FnMut(usize, usize) -> bool,
+) -> Result<Option<Inference>, Error> {
+    let (mut shown, mut refused) = (Instant::now(), None);
+    let made = model.compile_async(plan, async |progress| {
+        if shown.elapsed().as_secs_f64() < BUSY_SECONDS {
+            return true;
+        }
+        // What the browser's compiler is still at is not ready.
+        refused = engine.settled().await.err();
+        let goes_on = refused.is_none() && goes_on(progress.done, progress.of);
+        next_frame().await;
+        shown = Instant::now();
+        goes_on
+    });
+    let made = made.await;
+    // The browser's message says more than an error that follows from it.
+    match refused.or(engine.settled().await.err()) {
+        Some(error) => Err(error),
+        None => made,
+    }
 }
 
 impl Network {
@@ -72,10 +121,11 @@ impl Network {
         let stages = NetworkPlan::new(&graph, size, &own, &facts).map_err(failure)?.stages();
         // What cannot be planned may be too large to have weights.
         let checkpoint = match weights {
-            Some(bytes) => Checkpoint::from_safetensors(&bytes),
-            None => Checkpoint::try_random(&graph, options.seed),
+            Some(bytes) => {
+                Checkpoint::from_safetensors(&bytes).map_err(|error| refusal(format!("weights: {error}")))?
+            }
+            None => Checkpoint::try_random(&graph, options.seed).map_err(failure)?,
         };
-        let checkpoint = checkpoint.map_err(failure)?;
         let is_map = |name: &str| {
             let at = description.nodes.iter().position(|node| node.name == name);
             at.is_some_and(|at| matches!(shapes[at + 1], ValueShape::Map { .. }))
@@ -85,23 +135,22 @@ impl Network {
             Some(context) => {
                 let model = Model::new(context.engine(), graph.clone(), checkpoint).map_err(failure)?;
                 let plan = model.plan(size, &own).map_err(failure)?;
-                let compiled = model.compile(plan, |_| ());
-                // The browser's message says more than an error that follows from it.
-                context.engine().settled().await.map_err(failure)?;
-                Form::Device { inference: Box::new(compiled.map_err(failure)?), context }
+                let inference = compile(context.engine(), &model, plan, |_, _| true).await.map_err(failure)?;
+                let inference = inference.ok_or_else(|| refusal("compiling was stopped"))?;
+                Form::Device(Box::new(OnDevice { context, model, inference }))
             }
             None => {
                 let checkpoint = checkpoint.fit(&graph).map_err(failure)?;
                 Form::Reference { checkpoint, kept: RefCell::default() }
             }
         };
-        Ok(Self { graph, size, shapes, stages, options: own, form })
+        Ok(Self { shared: Rc::new(Shared { graph, size, shapes, stages, options: own, form }) })
     }
 
     /// The different layers, with their sizes and options.
     pub(crate) fn tunable(&self, context: &Context) -> Result<Vec<(Spec, InputSize, Options)>, JsValue> {
-        let facts = context.engine().facts();
-        let plan = NetworkPlan::new(&self.graph, self.size, &self.options, facts).map_err(failure)?;
+        let (facts, Shared { graph, size, options, .. }) = (context.engine().facts(), &*self.shared);
+        let plan = NetworkPlan::new(graph, *size, options, facts).map_err(failure)?;
         let mut layers: Vec<(Spec, InputSize, Options)> = Vec::new();
         for layer in plan.layers() {
             let layer = (layer.spec.clone(), layer.size, layer.options);
@@ -129,20 +178,20 @@ impl Network {
     /// Its name.
     #[wasm_bindgen(getter)]
     pub fn name(&self) -> String {
-        self.graph.network().name.clone()
+        self.shared.graph.network().name.clone()
     }
 
     /// The shape of its input, as [batch, channels, frames, rows, columns].
     #[wasm_bindgen(getter, js_name = inputShape, unchecked_return_type = "number[]")]
     pub fn input_shape(&self) -> Result<JsValue, JsValue> {
-        let InputSize { n, t, h, w } = self.size;
-        to_js(&[n, self.graph.network().input.channels, t, h, w])
+        let InputSize { n, t, h, w } = self.shared.size;
+        to_js(&[n, self.shared.graph.network().input.channels, t, h, w])
     }
 
     /// The names of the nodes that end its stages.
     #[wasm_bindgen(getter)]
     pub fn stages(&self) -> Vec<String> {
-        self.stages.clone()
+        self.shared.stages.clone()
     }
 
     /// The input that the network's description makes of a picture: its pixels as `ImageData` has them.
@@ -152,8 +201,15 @@ impl Network {
         width: u32,
         height: u32,
     ) -> Result<Float32Array, JsValue> {
-        let rule = self.graph.network().picture.as_ref();
+        let rule = self.shared.graph.network().picture.as_ref();
         let rule = rule.ok_or_else(|| refusal("the network does not say how a picture becomes its input"))?;
+        let InputSize { h, w, .. } = self.shared.size;
+        if (rule.height, rule.width) != (h, w) {
+            return Err(refusal(format!(
+                "the description makes inputs of {}x{} of pictures, and this network's are of {h}x{w}",
+                rule.height, rule.width
+            )));
+        }
         let (pixels, rest) = rgba.as_chunks();
         if !rest.is_empty() || pixels.len() as u64 != u64::from(width) * u64::from(height) {
             return Err(refusal(format!("the picture must have {width}x{height} pixels of 4 bytes")));
@@ -165,13 +221,49 @@ impl Network {
     /// An input of random numbers.
     #[wasm_bindgen(js_name = randomInput)]
     pub fn random_input(&self, seed: u32) -> Float32Array {
-        Float32Array::from(random_input(self.shapes[0].elements() as usize, seed.into()).as_slice())
+        Float32Array::from(random_input(self.shared.shapes[0].elements() as usize, seed.into()).as_slice())
     }
 
-    /// Runs it once, and gives its answer.
-    pub async fn run(&self, input: &[f32]) -> Result<Float32Array, JsValue> {
-        let answer = match &self.form {
-            Form::Device { context, inference } => inference.run_async(context, input).await.map_err(failure)?,
+    /// Runs it once, and gives its answer. Copies the input before it returns, so that it may be changed.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Float32Array>")]
+    pub fn run(&self, #[wasm_bindgen(unchecked_param_type = "Float32Array")] input: &JsValue) -> Promise {
+        let (shared, input) = (self.shared.clone(), js::floats(input, "input"));
+        future_to_promise(async move { Ok(Float32Array::from(shared.run(&input?).await?.as_slice()).into()) })
+    }
+
+    /// The maps of a node after a run. The option `keep` must have named the node when the network was made.
+    #[wasm_bindgen(unchecked_return_type = "Promise<{ high?: FeatureMap; low?: FeatureMap }>")]
+    pub fn maps(&self, #[wasm_bindgen(unchecked_param_type = "string")] node: &JsValue) -> Promise {
+        let (shared, node) = (self.shared.clone(), node.as_string().ok_or_else(|| refusal("node must be a string")));
+        future_to_promise(async move {
+            let object = Object::new();
+            for (name, part) in ["high", "low"].into_iter().zip(shared.maps(&node?).await?) {
+                let Some((dims, values)) = part else { continue };
+                let Dims { n, c, t, h, w } = dims;
+                let map = to_js(&json!({ "batch": n, "channels": c, "frames": t, "height": h, "width": w }))?;
+                Reflect::set(&map, &"values".into(), &Float32Array::from(values.as_slice()))?;
+                Reflect::set(&object, &name.into(), &map)?;
+            }
+            Ok(object.into())
+        })
+    }
+
+    /// Milliseconds of a run on the device, the median of some; null if no clock here shows any. `device` says whether the device's own clock measured
+    /// them; if not, the way there and back is measured by itself and taken off.
+    #[wasm_bindgen(unchecked_return_type = "Promise<{ ms: number | null; device: boolean }>")]
+    pub fn time(&self) -> Promise {
+        let shared = self.shared.clone();
+        future_to_promise(async move {
+            let (ms, device) = shared.time().await?;
+            to_js(&json!({ "ms": ms, "device": device }))
+        })
+    }
+}
+
+impl Shared {
+    async fn run(&self, input: &[f32]) -> Result<Vec<f32>, JsValue> {
+        match &self.form {
+            Form::Device(on) => on.inference.run_async(&on.context, input).await.map_err(failure),
             Form::Reference { checkpoint, kept } => {
                 let mut seen = Vec::new();
                 let answer = reference::run(&self.graph, checkpoint, self.size, input, &mut |name, value| {
@@ -180,20 +272,16 @@ impl Network {
                     }
                 });
                 *kept.borrow_mut() = seen;
-                answer.map_err(failure)?.to_f32()
+                Ok(answer.map_err(failure)?.to_f32())
             }
-        };
-        Ok(Float32Array::from(answer.as_slice()))
+        }
     }
 
-    /// The maps of a node after a run. The option `keep` must have named the node when the network was made.
-    #[wasm_bindgen(unchecked_return_type = "{ high?: FeatureMap; low?: FeatureMap }")]
-    pub async fn maps(&self, node: String) -> Result<JsValue, JsValue> {
+    async fn maps(&self, node: &str) -> Result<Parts, JsValue> {
         let unknown = || refusal(format!("node is {node}: must be a map that the option keep names"));
-        let mut found: Parts = [None, None];
         match &self.form {
-            Form::Device { context, inference } => {
-                let Some(ValueView::Map { high, low }) = inference.value(&node) else { return Err(unknown()) };
+            Form::Device(on) => {
+                let Some(ValueView::Map { high, low }) = on.inference.value(node) else { return Err(unknown()) };
                 let views = [high, low];
                 let reads: Vec<_> = views
                     .iter()
@@ -201,40 +289,25 @@ impl Network {
                     .map(|view| (view.buffer, view.offset, view.dims.elements(), view.dtype))
                     .collect();
                 // Both in one go, because some browsers answer slowly.
-                let read = context.run_and_read_async(|_| (), &reads).await.map_err(failure)?;
+                let read = on.context.run_and_read_async(|_| (), &reads).await.map_err(failure)?;
                 let mut read = read.into_iter();
-                found = views.map(|view| Some((view?.dims, read.next()?)));
+                Ok(views.map(|view| Some((view?.dims, read.next()?))))
             }
-            Form::Reference { kept, .. } => {
-                let kept = kept.borrow();
+            Form::Reference { kept, .. } => match kept.borrow().iter().find(|(name, _)| name == node) {
+                Some((_, parts)) => Ok(parts.clone()),
                 // Nothing is kept before the first run.
-                match kept.iter().find(|(name, _)| *name == node) {
-                    Some((_, parts)) => found = parts.clone(),
-                    None if self.options.keep.contains(&node) => {}
-                    None => return Err(unknown()),
-                }
-            }
+                None if self.options.keep.iter().any(|kept| kept == node) => Ok([None, None]),
+                None => Err(unknown()),
+            },
         }
-        let object = Object::new();
-        for (name, part) in ["high", "low"].into_iter().zip(found) {
-            let Some((dims, values)) = part else { continue };
-            let map = Object::new();
-            for (name, value) in [("channels", dims.c), ("height", dims.h), ("width", dims.w)] {
-                Reflect::set(&map, &name.into(), &value.into())?;
-            }
-            Reflect::set(&map, &"values".into(), &Float32Array::from(values.as_slice()))?;
-            Reflect::set(&object, &name.into(), &map)?;
-        }
-        Ok(object.into())
     }
 
-    /// Milliseconds of a run on the device, the median of some; null if no clock here shows any. `device` says whether the device's own clock measured
-    /// them; if not, the way there and back is measured by itself and taken off.
-    #[wasm_bindgen(unchecked_return_type = "{ ms: number | null; device: boolean }")]
-    pub async fn time(&self) -> Result<JsValue, JsValue> {
+    /// Milliseconds, and whether the device's own clock measured them.
+    async fn time(&self) -> Result<(Option<f64>, bool), JsValue> {
         let (mut times, mut device) = (Vec::new(), false);
         match &self.form {
-            Form::Device { context, inference } => {
+            Form::Device(on) => {
+                let OnDevice { context, inference, .. } = &**on;
                 let clock = Clock::new(context).await.map_err(failure)?;
                 let pass = async |runs: usize| {
                     let record = |pass: &mut wgpu::ComputePass<'_>| (0..runs).for_each(|_| inference.record(pass));
@@ -262,6 +335,6 @@ impl Network {
         }
         times.sort_by(f64::total_cmp);
         let median = times.get(times.len() / 2).copied();
-        to_js(&serde_json::json!({ "ms": median, "device": device }))
+        Ok((median, device))
     }
 }

@@ -93,7 +93,7 @@ impl Report {
         let about = if context.is_some() { about } else { "the CPU reference" };
         let adapter = json!({
             "name": about,
-            "backend": "webgpu",
+            "backend": if context.is_some() { "webgpu" } else { "cpu" },
             "device_type": format!("{device_type:?}"),
             "driver": crate::kept::browser(),
             "limits": {

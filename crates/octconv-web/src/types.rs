@@ -20,24 +20,93 @@ export interface Size {
   t?: number;
 }
 
-/** A layer: the fields that `octconv apply --help` lists, as an object or its JSON. */
-export type LayerDescription = string | {
-  input: { channels: number; alpha?: number; split?: [number, number] };
+/** The channels of a map: all high, unless `alpha` or `split` says otherwise. */
+export interface MapChannels {
+  /** High and low together. */
   channels: number;
+  /** Share of low-frequency channels, from 0 to 1 (0): there are int(alpha * channels) of them. */
   alpha?: number;
+  /** Exact channels, [high, low], instead of alpha. */
   split?: [number, number];
-  kernel?: number[];
-  padding?: number[] | "same";
-  dilation?: number[];
-  stride?: number | number[];
+}
+
+/** [h, w], or [t, h, w] with a time axis. */
+export type PerAxis = [number, number] | [number, number, number];
+
+export type ActivationName = "none" | "relu" | "relu6" | "silu" | "hard_swish" | "leaky_relu" | "sigmoid" | "tanh" | "gelu" |
+  "gelu_tanh" | "hard_sigmoid";
+
+/** A layer, as an object or its JSON. Defaults stand in parentheses. */
+export type LayerDescription = string | (MapChannels & {
+  input: MapChannels;
+  /** ([1, 1]) */
+  kernel?: PerAxis;
+  /** Zeros at each end ([0, 0]); "same" is dilation * (kernel - 1) / 2. */
+  padding?: PerAxis | "same";
+  dilation?: PerAxis;
+  /** 1 or 2 (1); with a time axis also [t, h, w], with h = w. */
+  stride?: number | [number, number, number];
+  /** The time axis, instead of three numbers elsewhere. */
+  time?: { kernel: number; stride: number; padding: number; dilation: number };
+  /** Groups on each path (1). */
   groups?: number;
+  /** One filter per channel, on the paths high to high and low to low only (false). */
   depthwise?: boolean;
+  /** Whether each output has a bias (false). */
   bias?: boolean;
+  /** Whether each output has a batch norm (false). */
   norm?: boolean;
+  /** Added to the variance of the batch norm (0.00001). */
+  norm_eps?: number;
+  /** Whether a residual is added to each output before the activation (false). */
   residual?: boolean;
-  activation?: string | Record<string, unknown>;
-  [field: string]: unknown;
-};
+  /** ("none") */
+  activation?: ActivationName | { leaky_relu: { slope: number } };
+  /** How half of an odd size is rounded ("ceil"). */
+  rounding?: "ceil" | "floor";
+  /** Pool and convolve, or convolve with a stride ("average"). */
+  downsample?: "average" | "strided";
+  /** Whether the layer has these paths (true). */
+  high_to_low?: boolean;
+  low_to_high?: boolean;
+});
+
+/** Kernels are [c_out, c_in / groups, h, w], or [c_out, c_in / groups, t, h, w]; all others have an element per output channel. */
+export interface LayerWeights {
+  /** From the high input to the high output; `w_hl`: from high to low, and so on. Those of paths that the layer has. */
+  w_hh?: Float32Array;
+  w_hl?: Float32Array;
+  w_lh?: Float32Array;
+  w_ll?: Float32Array;
+  /** For each output that there is, or for none. */
+  bias_h?: Float32Array;
+  bias_l?: Float32Array;
+  /** Batch norm: all four for each output that there is, or none. */
+  gamma_h?: Float32Array;
+  beta_h?: Float32Array;
+  mean_h?: Float32Array;
+  var_h?: Float32Array;
+  gamma_l?: Float32Array;
+  beta_l?: Float32Array;
+  mean_l?: Float32Array;
+  var_l?: Float32Array;
+}
+
+/** Exactly those that the layer reads, with the shapes that `Layer.shapes` says. */
+export interface LayerInputs {
+  /** The high frequency. */
+  x_h?: Float32Array;
+  /** The low frequency, with half of the rows and columns. */
+  x_l?: Float32Array;
+  residual_h?: Float32Array;
+  residual_l?: Float32Array;
+}
+
+/** Those that the layer has. */
+export interface LayerOutputs {
+  y_h?: Float32Array;
+  y_l?: Float32Array;
+}
 
 /** A network, as docs/networks.md describes it: an object, or its JSON. */
 export type NetworkDescription = string | { name: string; nodes: unknown[]; [field: string]: unknown };
@@ -68,9 +137,11 @@ export interface NetworkOptions {
   seed?: number;
 }
 
-/** One part of a map: `values` has channels, rows and columns. */
+/** One part of a map: `values` has the shape [batch, channels, frames, height, width]. */
 export interface FeatureMap {
+  batch: number;
   channels: number;
+  frames: number;
   height: number;
   width: number;
   values: Float32Array;

@@ -647,21 +647,130 @@ await test("a picture that cannot be loaded or read", async () => {
   await answered(page);
 });
 
-await test("arguments that are missing", async () => {
+await test("wrong arguments", async () => {
+  const said = await page.evaluate(async () => {
+    const { Engine, describe } = await octconv();
+    const engine = await Engine.open({ cpu: true });
+    const size = { h: 2, w: 2 };
+    const description = { input: { channels: 4, alpha: 0 }, channels: 4, alpha: 0 };
+    const weights = { w_hh: new Float32Array(16) };
+    const layer = await engine.layer(description, size, weights);
+    const digits = describe("cifar-resnet20", { channels: 1 });
+    const picture = { channels: 1, height: 8, width: 4, resize: "fit", mean: [0.5], std: [0.5] };
+    const own = { ...digits, picture };
+    const network = await engine.network(own, undefined, { size: { h: 4, w: 8 } });
+    const four = new Float32Array(4), [norm, all] = [{ ...description, norm: true }, { gamma_h: four, beta_h: four, mean_h: four }];
+    const calls = [
+      [() => engine.layer(description, size), "weights must be an object"],
+      [() => engine.layer(), "description must be an object"],
+      [() => engine.layer(description, { ...size, batch: 2 }, weights), "size: unknown field `batch`"],
+      [() => engine.layer(norm, size, weights), "weights.gamma_h is missing"],
+      [() => engine.layer(description, size, { ...weights, ...all }), "weights.var_h is missing: a batch norm has gamma_h, "],
+      [() => engine.layer(description, size, { ...weights, gamma_l: four }), "weights.gamma_h is missing"],
+      [() => engine.layer(norm, size, { ...weights, ...all, var_h: four, var_l: four }), "weights.var_l: the layer has no such output"],
+      [() => layer.run(), "inputs must be an object"],
+      [() => layer.run(null), "inputs must be an object"],
+      [() => layer.run({ x_h: new Float32Array(16), x_l: four }), "inputs.x_l: this layer reads x_h"],
+      [() => layer.run({ x_h: [1] }), "inputs.x_h must be a Float32Array"],
+      [() => engine.network(), "description must be an object"],
+      [() => engine.network(digits, [1]), "weights must be a Uint8Array or an ArrayBuffer"],
+      [() => engine.network(digits, new ArrayBuffer(4)), "weights: "],
+      [() => engine.network(digits, undefined, { seed: Infinity }), "options: "],
+      [() => network.run(), "input must be a Float32Array"],
+      [() => network.maps(), "node must be a string"],
+      [async () => network.picture(new Uint8Array(4), 1, 1), "inputs of 8x4 of pictures, and this network's are of 4x8"],
+    ];
+    return Promise.all(calls.map(([call, wanted]) =>
+      call().then(() => "taken", ({ name, message }) => `${name}: ${message}`).then((said) => [said, wanted])));
+  });
+  for (const [text, wanted] of said) assert.ok(text.startsWith("OctconvError: ") && text.includes(wanted), `${text}, not ${wanted}`);
+});
+
+await test("the GPU refuses the inputs that the CPU refuses", async () => {
   const said = await page.evaluate(async () => {
     const { Engine } = await octconv();
-    const engine = await Engine.open({ cpu: true });
-    const description = { input: { channels: 4, alpha: 0 }, channels: 4, alpha: 0 };
-    const layer = await engine.layer(description, { h: 2, w: 2 }, { w_hh: new Float32Array(16) });
-    const calls = [() => engine.layer(description, { h: 2, w: 2 }), () => engine.layer(), () => layer.run(), () => layer.run(null),
-      () => engine.network()];
-    return Promise.all(calls.map((call) => call().then(() => "taken", ({ name, message }) => `${name}: ${message}`)));
+    const found = [];
+    for (const cpu of [false, true]) {
+      const engine = await Engine.open({ cpu });
+      const layer = await engine.layer({ input: { channels: 1 }, channels: 1 }, { h: 2, w: 2 }, { w_hh: new Float32Array(1) });
+      const [x_h, residual_h] = [new Float32Array(4), new Float32Array(4)];
+      for (const inputs of [{ x_h, residual_h }, { x_h, x_hh: x_h }, {}, { x_h: new Float32Array(3) }]) {
+        found.push(await layer.run(inputs).then(() => "taken", ({ name }) => name));
+      }
+    }
+    return found;
   });
-  for (const [i, message] of [/weights must be an object/, /description must be an object/, /inputs must be an object/,
-    /inputs must be an object/, /description must be an object/].entries()) {
-    assert.match(said[i], message);
-    assert.match(said[i], /^OctconvError: /);
-  }
+  assert.deepEqual(said, Array(8).fill("OctconvError"));
+});
+
+await test("arrays may be changed after a call", async () => {
+  const values = await page.evaluate(async () => {
+    const { Engine } = await octconv();
+    const found = [];
+    for (const cpu of [false, true]) {
+      const engine = await Engine.open({ cpu });
+      const weights = { w_hh: new Float32Array([2]) };
+      const made = engine.layer({ input: { channels: 1 }, channels: 1 }, { h: 1, w: 1 }, weights);
+      weights.w_hh[0] = 100;
+      const layer = await made;
+      const x_h = new Float32Array([3]);
+      const first = layer.run({ x_h });
+      x_h[0] = 5;
+      const second = layer.run({ x_h });
+      // The calls that were made are answered.
+      layer.free();
+      found.push(...(await Promise.all([first, second])).map(({ y_h }) => y_h[0]));
+    }
+    return found;
+  });
+  assert.deepEqual(values, [6, 10, 6, 10]);
+});
+
+await test("what is freed gives its memory back at once", async () => {
+  const counting = await openWithoutScript(() => {
+    globalThis.bytes = 0;
+    const create = GPUDevice.prototype.createBuffer, destroy = GPUBuffer.prototype.destroy;
+    GPUDevice.prototype.createBuffer = function (descriptor) {
+      const buffer = create.call(this, descriptor);
+      bytes += buffer.size;
+      buffer.counted = true;
+      return buffer;
+    };
+    GPUBuffer.prototype.destroy = function () {
+      if (this.counted) bytes -= this.size;
+      this.counted = false;
+      destroy.call(this);
+    };
+  });
+  const { most, left } = await counting.evaluate(async () => {
+    const { Engine, describe } = await octconv();
+    const engine = await Engine.open();
+    const map = { channels: 8, alpha: 0.5 }, size = { h: 64, w: 64 };
+    const kernels = Object.fromEntries(["w_hh", "w_hl", "w_lh", "w_ll"].map((name) => [name, new Float32Array(16)]));
+    const layer = await engine.layer({ input: map, ...map }, size, kernels);
+    const inputs = { x_h: new Float32Array(4 * 64 * 64), x_l: new Float32Array(4 * 32 * 32) };
+    await layer.run(inputs);
+    const network = await engine.network(describe("cifar-resnet20", { alpha: 0.25 }), undefined, { size });
+    await network.run(network.randomInput(1));
+    const most = bytes;
+    layer.free();
+    network.free();
+    return { most, left: bytes };
+  });
+  // Uniforms are left.
+  assert.ok(most > 1e6 && left < most / 100, `${left} of ${most} bytes`);
+  await counting.context().close();
+  return `${left} of ${most} bytes are left`;
+});
+
+await test("measuring can be stopped", async () => {
+  const found = await page.evaluate(async () => {
+    const { Engine } = await octconv();
+    const engine = await Engine.open();
+    const said = [await engine.measure(() => false), engine.measured];
+    return [...said, await engine.measure(), engine.measured];
+  });
+  assert.deepEqual(found, [false, false, true, true]);
 });
 
 await test("timing keeps the maps of the last run", async () => {
