@@ -1,8 +1,11 @@
 //! Reads pictures from files, and makes inputs of networks from them.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::io::{self, Cursor};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use image::codecs::png::PngDecoder;
@@ -27,11 +30,34 @@ pub fn read(path: &Path, limits: Limits) -> Result<DynamicImage> {
 pub fn decode(bytes: &[u8], limits: Limits) -> Result<DynamicImage> {
     let (mut picture, orientation) = match image::guess_format(bytes) {
         Ok(ImageFormat::Png) => png(bytes, limits)?,
-        Ok(ImageFormat::Jpeg) => jpeg(bytes, limits)?,
+        // zune-jpeg panics at some damaged files (etemesi254/zune-image#409). Other pictures are answered all the same.
+        Ok(ImageFormat::Jpeg) => caught(|| jpeg(bytes, limits)).context("the decoder of JPEGs failed at it")??,
         _ => bail!("it is neither a PNG nor a JPEG"),
     };
     picture.apply_orientation(orientation);
     Ok(picture)
+}
+
+thread_local! {
+    /// Whether a panic of this thread is caught, and so is not told.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What `run` returns, or `None` if it panics, which is not printed.
+fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let tell = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            if !CAUGHT.get() {
+                tell(panic);
+            }
+        }));
+    });
+    CAUGHT.set(true);
+    let returned = panic::catch_unwind(AssertUnwindSafe(run));
+    CAUGHT.set(false);
+    returned.ok()
 }
 
 fn png(bytes: &[u8], limits: Limits) -> Result<(DynamicImage, Orientation)> {

@@ -255,6 +255,24 @@ fn a_cut_picture_is_refused_once() {
     }
 }
 
+/// The decoder of JPEGs panics at these. Which of them depends on the processor.
+#[test]
+fn a_picture_that_breaks_the_decoder_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = repository("assets/digits/pictures/eight.jpg");
+    let mut refused = 0;
+    for name in ["overflowing_dc", "repeated_scan", "short_stride"] {
+        let damaged = folder.path().join(name).with_extension("jpg");
+        fs::copy(repository("fuzz/corpus/picture").join(name), &damaged).unwrap();
+        let paths = [&damaged, &good].map(|path| path.to_str().unwrap());
+        let outcome = Outcome::with(&[&["classify", "--reference", "--json"], &paths[..]].concat());
+        assert!(outcome.stdout.contains("eight.jpg"), "{name}: {}", outcome.stdout);
+        assert!(!outcome.stderr.contains("panicked"), "{name}: {}", outcome.stderr);
+        refused += usize::from(outcome.stderr.contains("the decoder of JPEGs failed at it"));
+    }
+    assert!(refused > 0);
+}
+
 #[test]
 fn reasons_are_stated_once() {
     let colours = Colours::new(IDENTITY);
