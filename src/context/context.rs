@@ -24,6 +24,9 @@ use crate::precision::Dtype;
 pub struct ContextOptions {
     /// Asks for wgpu's default limits and no features, as embedders' devices often have.
     pub default_device: bool,
+    /// Asks for those of these features that the adapter has and octconv uses. `None`: all of them, or none with
+    /// `default_device`. Tuned variants are found again on devices with the same features.
+    pub features: Option<wgpu::Features>,
     /// Asks for these limits. `None`: the adapter's own, or wgpu's defaults with `default_device`.
     pub limits: Option<wgpu::Limits>,
     /// Whether kernels keep wgpu's bounds checks: see [`EngineOptions::checked`].
@@ -79,6 +82,8 @@ pub struct Context {
     pipelines: Option<KeptPipelines>,
     /// Why the device is lost, if it is.
     lost: Arc<Mutex<Option<String>>>,
+    /// Held while inputs are written, work is submitted and outputs are copied, so that threads do not mix theirs.
+    turn: Mutex<()>,
 }
 
 /// The driver's compiled pipelines, and the cache that keeps them.
@@ -196,6 +201,7 @@ impl Context {
             true => (wgpu::Features::empty(), wgpu::Limits::default()),
             false => (facts.features, facts.limits),
         };
+        let required_features = options.features.map_or(required_features, |features| features & facts.features);
         let required_limits = options.limits.clone().unwrap_or(required_limits);
         let experimental_features = match required_features.intersects(wgpu::Features::all_experimental_mask()) {
             // SAFETY: the only experimental feature in USEFUL_FEATURES is the cooperative matrix. Only this crate's
@@ -247,6 +253,7 @@ impl Context {
             #[cfg(not(target_arch = "wasm32"))]
             pipelines,
             lost,
+            turn: Mutex::default(),
         })
     }
 
@@ -445,13 +452,24 @@ impl Context {
     }
 
     /// Submits what `record` records in one compute pass, then reads tensors, each from a byte offset of a buffer on, and
-    /// waits. All is submitted before this waits for the first time: nothing else that is submitted meanwhile comes between.
+    /// waits. All is submitted before this waits for the first time: no other call of this function on this context comes between,
+    /// of any thread.
     ///
     /// # Errors
     ///
     /// Those of [`Context::read_async`].
     pub async fn run_and_read_async(
         &self,
+        record: impl FnOnce(&mut wgpu::ComputePass<'_>),
+        reads: &[(&wgpu::Buffer, u64, u64, Dtype)],
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        self.write_run_and_read_async(|| Ok(()), record, reads).await
+    }
+
+    /// The same, after `write`, which writes inputs.
+    pub(crate) async fn write_run_and_read_async(
+        &self,
+        write: impl FnOnce() -> Result<(), Error>,
         record: impl FnOnce(&mut wgpu::ComputePass<'_>),
         reads: &[(&wgpu::Buffer, u64, u64, Dtype)],
     ) -> Result<Vec<Vec<f32>>, Error> {
@@ -466,7 +484,7 @@ impl Context {
             (buffer, offset, bytes.next_multiple_of(4))
         });
         let parts: Vec<_> = parts.collect();
-        self.run_and_take(record, &parts, |i, read| {
+        self.run_and_take(write, record, &parts, |i, read| {
             let (.., elements, dtype) = reads[i];
             let mut values = with_room(elements, READING)?;
             decode_into(&read[..sizes[i] as usize], dtype, &mut values);
@@ -483,23 +501,34 @@ impl Context {
         parts: &[(&wgpu::Buffer, u64, u64)],
     ) -> Result<Vec<Vec<u8>>, Error> {
         parts.iter().try_for_each(|&(buffer, offset, size)| check_range(buffer, offset, size))?;
-        self.run_and_take(record, parts, |_, read| {
-            let mut bytes = with_room(read.len() as u64, READING)?;
-            bytes.extend_from_slice(read);
-            Ok(bytes)
-        })
+        self.run_and_take(
+            || Ok(()),
+            record,
+            parts,
+            |_, read| {
+                let mut bytes = with_room(read.len() as u64, READING)?;
+                bytes.extend_from_slice(read);
+                Ok(bytes)
+            },
+        )
         .await
     }
 
     /// The same, and returns what `take` makes of the bytes of each part.
     async fn run_and_take<T>(
         &self,
+        write: impl FnOnce() -> Result<(), Error>,
         record: impl FnOnce(&mut wgpu::ComputePass<'_>),
         parts: &[(&wgpu::Buffer, u64, u64)],
         mut take: impl FnMut(usize, &[u8]) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        self.submit(record, None)?;
-        let copies = self.copy_out(parts)?;
+        let submit = || {
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            write()?;
+            self.submit(record, None)?;
+            self.copy_out(parts)
+        };
+        let copies = submit()?;
         self.wait().await?;
         let mut all = Vec::with_capacity(copies.len());
         for (i, copied) in copies.into_iter().enumerate() {

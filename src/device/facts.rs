@@ -22,7 +22,8 @@ pub struct DeviceFacts {
     /// Whether sums of products may be taken weight by weight, the order that GPUs run fastest. OpenGL drivers of Mesa
     /// before 26 compile that order wrongly (`docs/decisions.md`).
     pub weight_by_weight: bool,
-    /// How fast it is. The estimate of plans counts with it, and nothing else does.
+    /// How fast it is. The estimate of plans counts with it, and so does the number of slices of
+    /// [`Strategy::SplitK`](crate::Strategy::SplitK): a plan for one device's rates may be refused by an engine that has others.
     pub rates: Rates,
 }
 

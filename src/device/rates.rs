@@ -95,7 +95,7 @@ impl Rates {
         }
     }
 
-    /// These rates, with others in place of those that are no positive numbers.
+    /// These rates, with others in place of those that are no positive numbers, or more threads than any device has.
     pub(crate) fn or(self, other: Self) -> Self {
         let pick = |own: f64, other: f64| if own.is_finite() && own > 0.0 { own } else { other };
         Self {
@@ -106,7 +106,7 @@ impl Rates {
             cache: pick(self.cache, other.cache),
             launch: pick(self.launch, other.launch),
             latency: pick(self.latency, other.latency),
-            threads: if self.threads > 0 { self.threads } else { other.threads },
+            threads: if (1..=MOST_THREADS).contains(&self.threads) { self.threads } else { other.threads },
         }
     }
 
@@ -131,6 +131,9 @@ impl Rates {
         (rates == rates.or(Self::NOMINAL)).then_some(rates)
     }
 }
+
+/// Some hundred times those of the largest GPU.
+const MOST_THREADS: u64 = 1 << 26;
 
 /// The numbers of vendors in `wgpu::AdapterInfo`. Metal gives none, but the device's name begins with Apple's.
 const NVIDIA: u32 = 0x10de;
@@ -179,9 +182,17 @@ mod tests {
 
     #[test]
     fn a_line_has_all_rates() {
-        let rates = Rates { packed: 1.0 / 3.0, threads: u64::MAX, ..Rates::of_kind(true) };
+        let rates = Rates { packed: 1.0 / 3.0, threads: MOST_THREADS, ..Rates::of_kind(true) };
         assert_eq!(Rates::from_line(&rates.to_line()), Some(rates));
-        for wrong in ["", "1 2 3", "1 1 1 1 1 1 1 0", "1 1 1 1 1 1 nan 1", "1 1 1 1 1 1 1 1 1", "1 1 1 1 1 1 1 -1"] {
+        for wrong in [
+            "",
+            "1 2 3",
+            "1 1 1 1 1 1 1 0",
+            "1 1 1 1 1 1 nan 1",
+            "1 1 1 1 1 1 1 1 1",
+            "1 1 1 1 1 1 1 -1",
+            "1 1 1 1 1 1 1 67108865",
+        ] {
             assert_eq!(Rates::from_line(wrong), None, "{wrong}");
         }
     }

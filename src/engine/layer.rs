@@ -73,6 +73,11 @@ pub(crate) struct Dispatch {
     pub(super) grid: [u32; 2],
 }
 
+/// Records the dispatches in a range, as far as there are any.
+pub(crate) fn record_some(dispatches: &[Dispatch], range: Range<usize>, pass: &mut wgpu::ComputePass<'_>) {
+    dispatches.iter().take(range.end).skip(range.start).for_each(|dispatch| dispatch.record(pass));
+}
+
 impl Dispatch {
     pub(crate) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);
@@ -90,9 +95,10 @@ impl Layer {
         self.dispatches.iter().for_each(|dispatch| dispatch.record(pass));
     }
 
-    /// Records a range of the dispatches, for measuring. They are in the order of [`Plan::kernels`](crate::Plan::kernels).
+    /// Records those dispatches whose numbers are in the range. They are in the order of
+    /// [`Plan::kernels`](crate::Plan::kernels). The range may reach beyond the last one.
     pub fn record_range(&self, pass: &mut wgpu::ComputePass<'_>, range: Range<usize>) {
-        self.dispatches.get(range).unwrap_or_default().iter().for_each(|dispatch| dispatch.record(pass));
+        record_some(&self.dispatches, range, pass);
     }
 
     /// Records as [`Layer::record`] does, as one span with these marks. `name` is that of its debug group.

@@ -14,6 +14,8 @@ mod textures;
 pub use engine::{Engine, EngineOptions};
 #[cfg(any(feature = "context", feature = "network"))]
 pub(crate) use layer::Dispatch;
+#[cfg(feature = "network")]
+pub(crate) use layer::record_some;
 pub use layer::{Layer, PackedWeights};
 #[cfg(feature = "network")]
 pub(crate) use marks::Marker;

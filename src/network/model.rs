@@ -8,7 +8,7 @@ use super::graph::{Graph, INPUT_ID, ValueId};
 use super::pack::pack;
 use super::plan::{NetworkOptions, NetworkPlan, Params, Part, PlannedStep};
 use crate::dims::InputSize;
-use crate::engine::{Dispatch, Engine, Marker, Marks, TensorBinding, TensorView};
+use crate::engine::{Dispatch, Engine, Marker, Marks, TensorBinding, TensorView, record_some};
 use crate::error::Error;
 use crate::kernels::job::TensorId;
 use crate::precision::Dtype;
@@ -102,6 +102,12 @@ impl Model {
         self.params.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(.., buffer)| buffer.size()).sum()
     }
 
+    /// Forgets the packed weights, so that they go with the last inference that has them. Later inferences pack again. For a program
+    /// that sees many sizes, whose weights may be packed in different ways, or that is short of memory.
+    pub fn forget_weights(&self) {
+        self.params.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Frees the packed weights on the device now. Its inferences must not be submitted afterwards; later ones pack again.
     /// For browsers: there what is dropped keeps its memory until garbage is collected, and elsewhere it does not.
     pub fn destroy(&self) {
@@ -129,7 +135,8 @@ impl Model {
     ///   weight is larger than its type holds; or if the device refuses something for a node. In browsers also for a node that
     ///   reads one map twice, with [`NetworkOptions::one_buffer`] or
     ///   [`EngineOptions::read_write`](crate::EngineOptions::read_write).
-    /// - [`Error::Gpu`] if the device refuses a buffer, [`Error::OutOfMemory`] and [`Error::DeviceLost`].
+    /// - [`Error::Gpu`] if the device refuses a buffer, [`Error::OutOfMemory`] and [`Error::DeviceLost`]. The model keeps what it has
+    ///   packed until then: see [`Model::forget_weights`].
     pub fn compile(&self, plan: NetworkPlan, progress: impl FnMut(Progress)) -> Result<Inference, Error> {
         let buffers = self.activations(&plan)?;
         self.bind(self.begin(plan, buffers, true)?, progress)
@@ -273,7 +280,12 @@ impl Model {
         let bytes = pack(&self.graph, &self.checkpoint, node, params)?;
         let label = format!("octconv weights {}", self.graph.nodes[node].name);
         let buffer = self.engine.buffer_with(&label, wgpu::BufferUsages::STORAGE, &bytes)?;
-        lock().push((node, params.clone(), buffer.clone()));
+        let mut all = lock();
+        // Another thread may have packed them meanwhile.
+        if let Some((.., theirs)) = all.iter().find(known) {
+            return Ok(theirs.clone());
+        }
+        all.push((node, params.clone(), buffer.clone()));
         Ok(buffer)
     }
 }
@@ -307,9 +319,10 @@ impl Inference {
         self.record_range(pass, 0..self.dispatches.len());
     }
 
-    /// Records a range of the dispatches, for measuring. They are in the order of [`NetworkPlan::trace`].
+    /// Records those dispatches whose numbers are in the range: for measuring, or to spread an inference over frames. They are in
+    /// the order of [`NetworkPlan::trace`]. The range may reach beyond the last one.
     pub fn record_range(&self, pass: &mut wgpu::ComputePass<'_>, range: std::ops::Range<usize>) {
-        self.dispatches.get(range).unwrap_or_default().iter().for_each(|dispatch| dispatch.record(pass));
+        record_some(&self.dispatches, range, pass);
     }
 
     /// Records as [`Inference::record`] does, with marks around the dispatches of each node: a debug group of the node's name,

@@ -15,12 +15,12 @@ impl Inference {
     /// [`Error::Length`] if `input` has another length; [`Error::Gpu`] if the device refuses something;
     /// [`Error::OutOfMemory`] and [`Error::DeviceLost`].
     pub async fn run_async(&self, context: &Context, input: &[f32]) -> Result<Vec<f32>, Error> {
-        self.write_input(context, input)?;
         let views = self.output().map(|value| value.views()).unwrap_or_default();
         let views = views.iter().flatten();
         let reads: Vec<_> = views.map(|view| (view.buffer, view.offset, view.dims.elements(), view.dtype)).collect();
-        // All in one go: a second run that is begun before this one is awaited gets its own answer.
-        Ok(context.run_and_read_async(|pass| self.record(pass), &reads).await?.concat())
+        // All in one go: a second run that begins before this one has its answer gets its own.
+        let write = || self.write_input(context, input);
+        Ok(context.write_run_and_read_async(write, |pass| self.record(pass), &reads).await?.concat())
     }
 
     /// [`Inference::run_async`], which it blocks on.

@@ -20,6 +20,7 @@ use crate::kernels::packing::Packing;
 #[cfg(feature = "network")]
 use crate::layer::{Frequency, Path};
 use crate::layer::{Shapes, Spec, Weights};
+use crate::memory::with_room;
 use crate::precision::Dtype;
 
 /// A tensor that a caller binds for a plan.
@@ -295,10 +296,10 @@ impl Plan {
     /// # Errors
     ///
     /// [`Error::Presence`] or [`Error::Length`] for weights that do not fit the layer, [`Error::Argument`] for a batch
-    /// norm's variance that is not positive and for a folded weight that its type cannot hold.
+    /// norm's variance that is not positive and for a folded weight that its type cannot hold, [`Error::OutOfMemory`].
     pub fn pack(&self, weights: &Weights) -> Result<Vec<u8>, Error> {
         weights.validate(&self.spec)?;
-        let mut bytes = Vec::new();
+        let mut bytes = with_room(self.weights_bytes(), "packing weights")?;
         for (packing, place) in self.packings().into_iter().zip(self.weights_places()) {
             bytes.resize(place.start as usize, 0);
             bytes.extend(packing.pack(&self.spec, weights)?);

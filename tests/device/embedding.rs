@@ -208,6 +208,34 @@ fn threads_share_one_octconv() {
     assert_eq!(engine.pipelines(), plan.dispatches());
 }
 
+/// A context has those of the features asked for that its adapter has.
+#[test]
+fn a_context_has_the_features_asked_for() {
+    let all = context().device().features();
+    let experimental = wgpu::Features::all_experimental_mask();
+    for features in [wgpu::Features::empty(), wgpu::Features::SHADER_F16, !experimental] {
+        let context = open(&ContextOptions { features: Some(features), ..ContextOptions::default() });
+        assert_eq!(context.device().features(), all & features);
+    }
+}
+
+/// What is the caller's stays; what is the weights' own goes.
+#[test]
+fn destroying_weights_leaves_the_callers_memory() {
+    let context = context();
+    let engine = context.engine();
+    let simple = Simple::new(context, engine, simple(), 8);
+    let own = engine.pack(&simple.plan, &simple.host.weights()).unwrap();
+    own.destroy();
+    let bytes = simple.plan.pack(&simple.host.weights()).unwrap();
+    let words: Vec<f32> = bytes.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect();
+    let buffer = context.upload(&words, Dtype::F32).unwrap();
+    let placed = engine.place_weights(&simple.plan, (&buffer).into()).unwrap();
+    placed.destroy();
+    context.run(&[&engine.bind(&simple.plan, &placed, &simple.tensors()).unwrap()]).unwrap();
+    simple.assert_outputs(context, &simple.reference(&simple.x));
+}
+
 #[test]
 fn packed_weights_serve_other_sizes() {
     let context = context();
@@ -554,7 +582,12 @@ fn a_layer_is_recorded_in_parts() {
     for i in 0..layer.dispatches() {
         context.run_pass(|pass| layer.record_range(pass, i..i + 1)).unwrap();
     }
-    context.run_pass(|pass| layer.record_range(pass, 1..99)).unwrap();
+    simple.assert_outputs(context, &simple.reference(&simple.x));
+    // What reaches beyond the end is cut, and not left out.
+    let simple = Simple::new(context, engine, self::simple(), 6);
+    let layer = engine.bind(&plan, &engine.pack(&plan, &simple.host.weights()).unwrap(), &simple.tensors()).unwrap();
+    let parts = [0..2, 2..99, 99..100];
+    context.run_pass(|pass| parts.into_iter().for_each(|range| layer.record_range(pass, range))).unwrap();
     simple.assert_outputs(context, &simple.reference(&simple.x));
     let marks = Marks { groups: true, timestamps: None };
     context.run_pass(|pass| layer.record_marked(pass, "a layer", marks).unwrap()).unwrap();

@@ -718,6 +718,8 @@ fn a_network_may_lie_in_one_buffer() {
     let InputSize { n, t, h, w } = size;
     let input = random_input((n * network.input.channels * t * h * w) as usize, 1);
     close("the caller's buffer", &inference.run(context(), &input).unwrap(), &expected);
+    // The caller's memory stays.
+    inference.destroy();
     let around = context().read(&arena, 0, words, Dtype::F32).unwrap();
     let behind = ((offset + bytes) / 4) as usize;
     assert!(around[..(offset / 4) as usize].iter().chain(&around[behind..]).all(|value| value.is_nan()));
@@ -734,6 +736,50 @@ fn a_network_may_lie_in_one_buffer() {
     let places: Vec<_> = apart.buffer_bytes().iter().map(|_| at(&large, 256)).collect();
     let message = model.compile_at(apart, &places, |_| {}).map(drop).unwrap_err().to_string();
     assert_eq!(message, "tensor activations: it overlaps with activations in their buffer");
+}
+
+/// Each thread that runs one inference gets the answer to its own input, and threads that compile one model share its weights.
+#[test]
+fn threads_share_one_network() {
+    let network = built_in("cifar-resnet20", 0.5);
+    let size = InputSize::image(1, 8, 8);
+    let graph = Graph::new(&network).unwrap();
+    let model = Model::new(context().engine(), graph.clone(), Checkpoint::random(&graph, 1)).unwrap();
+    let plan = model.plan(size, &NetworkOptions::default()).unwrap();
+    let compiled: Vec<_> = std::thread::scope(|scope| {
+        let compile = || model.compile(plan.clone(), |_| {}).unwrap();
+        let threads = [(); 2].map(|()| scope.spawn(compile));
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let alone = Model::new(context().engine(), graph.clone(), Checkpoint::random(&graph, 1)).unwrap();
+    alone.compile(plan.clone(), |_| {}).unwrap();
+    assert_eq!(model.weight_bytes(), alone.weight_bytes());
+
+    let inference = &compiled[0];
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let input = random_input((3 * size.h * size.w) as usize, thread);
+            let expected = reference::run(&graph, model.checkpoint(), size, &input, &mut |_, _| ()).unwrap().to_f32();
+            scope.spawn(move || {
+                for _ in 0..25 {
+                    close("the thread's own", &inference.run(context(), &input).unwrap(), &expected);
+                }
+            });
+        }
+    });
+
+    // What is bound keeps its weights, and later inferences have weights again.
+    let input = random_input((3 * size.h * size.w) as usize, 9);
+    let before = inference.run(context(), &input).unwrap();
+    model.forget_weights();
+    assert_eq!(model.weight_bytes(), 0);
+    assert_eq!(inference.run(context(), &input).unwrap(), before);
+    let later = model.compile(plan.clone(), |_| {}).unwrap();
+    assert_eq!(later.run(context(), &input).unwrap(), before);
+    model.destroy();
+    assert_eq!(model.weight_bytes(), 0);
+    let after = model.compile(plan, |_| {}).unwrap();
+    assert_eq!(after.run(context(), &input).unwrap(), before);
 }
 
 #[test]

@@ -650,3 +650,22 @@ fn alternatives_say_why() {
     let too_small = Plan::alternatives(&spec, InputSize::image(0, 1, 1), &Options::default(), &facts);
     assert!(too_small.is_err());
 }
+
+/// Scratch is counted in 64 bits until it is known to have no more elements than a tensor may.
+#[test]
+fn scratch_beyond_32_bits_is_refused() {
+    let mut facts = DeviceFacts::default();
+    facts.rates.threads = u64::MAX;
+    facts.limits.max_buffer_size = u64::MAX;
+    facts.limits.max_storage_buffer_binding_size = u64::MAX;
+    facts.features |= wgpu::Features::SHADER_F16;
+    let spec = Spec::builder(256, 512).alpha(0.0, 0.0).kernel([3, 3]).same_padding().build().unwrap();
+    for strategy in ["split-k/direct", "split-k/staged"] {
+        let variant = Some(strategy.parse().unwrap());
+        let options = Options { variant, precision: Precision::of(Dtype::F16), ..Options::default() };
+        match Plan::new(&spec, InputSize::image(1, 512, 525), &options, &facts) {
+            Err(Error::Limit { needs, .. }) => assert!(needs > u64::from(u32::MAX), "{needs}"),
+            other => panic!("{strategy}: {other:?}"),
+        }
+    }
+}

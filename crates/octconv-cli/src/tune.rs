@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use octconv::network::{Graph, Network, NetworkOptions, NetworkPlan};
 use octconv::tuning::{self, Dropped, Effort, Trial, TuneOutcome};
-use octconv::{Cache, ContextOptions, DeviceFacts, DeviceIdentity, InputSize, ListedLayer, Options, Spec, Tuned};
+use octconv::{Cache, ContextOptions, DeviceFacts, DeviceIdentity, InputSize, ListedLayer, Options, Spec, Tuned, wgpu};
 use serde::{Deserialize, Serialize};
 
 use crate::device::{self, Device};
@@ -51,6 +51,10 @@ pub struct Args {
     /// with --out
     #[arg(long)]
     default_device: bool,
+    /// Tune for a device without experimental features such as matrix units, as programs without unsafe code open it: give
+    /// its results to them with --out
+    #[arg(long, conflicts_with = "default_device")]
+    without_experimental: bool,
     /// Tune again what is tuned already
     #[arg(long)]
     again: bool,
@@ -131,7 +135,9 @@ pub fn run(args: &Args) -> Result<()> {
         None => (None, Tuned::default()),
     };
     let source = Listed::read(args)?;
-    let device = Device::require(&ContextOptions { default_device: args.default_device, ..device::cached() })?;
+    let features = args.without_experimental.then(|| !wgpu::Features::all_experimental_mask());
+    let options = ContextOptions { default_device: args.default_device, features, ..device::cached() };
+    let device = Device::require(&options)?;
     let context = &device.context;
     let mut jobs = source.jobs(args, &device)?.0;
     jobs.retain(|job| args.only.as_ref().is_none_or(|only| job.names.iter().any(|name| name.contains(only))));

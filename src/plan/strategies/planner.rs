@@ -115,10 +115,17 @@ impl Planner<'_> {
         Ok(source)
     }
 
-    /// Allocates scratch of `words` times 32 bits. Scratch is counted in activations. The caller checks that it fits.
-    pub(super) fn allocate_words(&mut self, words: u64) -> TensorId {
-        let elements = words * (4 / self.layer.options.precision.activations.bytes());
-        self.allocate(Dims { n: 1, c: 1, t: 1, h: 1, w: elements as u32 }).id
+    /// Allocates scratch of `words` times 32 bits. Scratch is counted in activations. The caller checks that the device has
+    /// room for it.
+    pub(super) fn allocate_words(&mut self, words: u64) -> Result<TensorId, Error> {
+        let elements = words.saturating_mul(4 / self.layer.options.precision.activations.bytes());
+        let w = u32::try_from(elements).map_err(|_| Error::Limit {
+            what: "the scratch of a plan".into(),
+            needs: elements,
+            limit: "the number of elements of a tensor",
+            allowed: u32::MAX.into(),
+        })?;
+        Ok(self.allocate(Dims { n: 1, c: 1, t: 1, h: 1, w }).id)
     }
 
     pub(super) fn allocate(&mut self, dims: Dims) -> Operand {

@@ -34,8 +34,8 @@ pub(super) fn steps(planner: &mut Planner) -> Result<Vec<Step>, Error> {
     job.activation = Activation::None;
     for output in [&mut job.high, &mut job.low].into_iter().flatten() {
         let dims = output.y.dims;
-        // Partial sums are f32. Their number cannot overflow, because large outputs have enough threads without slices.
-        let id = planner.allocate_words(dims.elements() * u64::from(slices));
+        // Partial sums are f32.
+        let id = planner.allocate_words(dims.elements().saturating_mul(u64::from(slices)))?;
         *output = OutputJob {
             y: Operand { id, dims },
             slice: Slice::whole(dims.c),

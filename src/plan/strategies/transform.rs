@@ -30,7 +30,7 @@ pub(super) fn steps(planner: &mut Planner) -> Result<Vec<Step>, Error> {
     let made = family.transform(&request, planner.scratch.len(), &mut scratch);
     let made = made.map_err(|refusal| planner.refusal(refusal))?;
     for words in scratch {
-        planner.allocate_words(words);
+        planner.allocate_words(words)?;
     }
     let mut steps = pools.steps;
     steps.extend(made);

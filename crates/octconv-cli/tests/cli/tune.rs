@@ -91,7 +91,12 @@ fn what_is_tuned_is_what_bench_runs() {
     let ours = Tuned::from_bytes(&fs::read(&shipped).unwrap()).unwrap().len();
     let default = folder.layers("tune", &[&BRIEF[..], &["--default-device", "--out", &shipped]].concat()).succeeded();
     assert!(!default.contains("before"), "{default}");
-    assert_eq!(Tuned::from_bytes(&fs::read(&shipped).unwrap()).unwrap().len(), 2 * ours);
+    let entries = || Tuned::from_bytes(&fs::read(&shipped).unwrap()).unwrap().len();
+    assert_eq!(entries(), 2 * ours);
+    // So has one without experimental features, if this device has any.
+    let flags = [&BRIEF[..], &["--without-experimental", "--out", &shipped]].concat();
+    let without = folder.layers("tune", &flags).succeeded();
+    assert_eq!(entries(), if without.contains("before") { 2 * ours } else { 3 * ours }, "{without}");
 
     // A damaged cache is ignored.
     fs::write(kept, &bytes[..bytes.len() / 2]).unwrap();
