@@ -529,7 +529,7 @@ work("bench", "Measuring.", async (goesOn) => {
 function showBench({ doing, round, rounds, parts, device }) {
   $("bench-progress").value = parts.length ? (round + 0.5) / (rounds + 1) : 0.02;
   // What comes behind the last stage is almost nothing.
-  const done = parts.filter(({ name, octaveMs, plainMs }) =>
+  const done = parts.map((part) => ({ ...part, title: title(part, parts) })).filter(({ name, octaveMs, plainMs }) =>
     name !== "end" && Math.min(octaveMs.length, plainMs.length) > 0);
   let text = doing === "measuring" ? `round ${Math.min(round + 1, rounds)} of ${rounds}` : doing;
   if (doing === "done" || doing === "stopped") {
@@ -552,14 +552,27 @@ function verdict(whole, device) {
 const ratiosOf = ({ octaveMs, plainMs }) =>
   octaveMs.slice(0, plainMs.length).map((ms, i) => plainMs[i] / ms).filter((ratio) => Number.isFinite(ratio) && ratio > 0);
 
-// Stages are named for their last nodes: "layer1.2.conv3".
-const title = ({ name }) => (name === "all" ? "whole" : name.split(".")[0]);
+// Stages are named for their last nodes: "layer1.2.conv3". The title is the shortest beginning that no other stage has.
+function title({ name }, parts) {
+  if (name === "all") return "whole";
+  const words = name.split(".");
+  const begins = words.map((_, i) => words.slice(0, i + 1).join("."));
+  return begins.find((begin) => parts.every((other) => other.name === name || !`${other.name}.`.startsWith(`${begin}.`))) ?? name;
+}
 
+let plotted = null;
+addEventListener("resize", () => { if (plotted) plot(plotted); });
+
+// In pixels of the page, so that text keeps its size on a narrow one.
 function plot(parts) {
+  plotted = parts;
   const ratios = parts.map(ratiosOf);
   const predicted = parts.map(({ macsRatio }) => 1 / macsRatio);
   const top = Math.min(8, Math.ceil(2 * Math.max(2, ...predicted.filter(Number.isFinite), ...ratios.flat()) + 0.4) / 2);
-  const [w, h, left, bottom] = [640, 260, 34, 34];
+  const [w, left] = [$("plot").clientWidth, 34];
+  // Titles that are too long to stand side by side.
+  const slanted = 7 * Math.max(...parts.map(({ title }) => title.length)) > (w - left) / parts.length;
+  const bottom = slanted ? 72 : 34, h = 226 + bottom;
   const x = (i) => left + ((i + 0.5) * (w - left)) / parts.length;
   const y = (value) => 8 + (h - bottom - 8) * (1 - Math.min(value, top) / top);
   const half = Math.min(34, (w - left) / parts.length / 2 - 4);
@@ -577,17 +590,18 @@ function plot(parts) {
       out.push(`<line class="${name}" x1="${x(i) - half}" x2="${x(i) + half}" y1="${y(value)}" y2="${y(value)}"/>`);
     line("predicted", predicted[i]);
     line("median", median(ratios[i]));
-    const whole = part.name === "all";
-    out.push(`<text x="${x(i)}" y="${h - 12}" text-anchor="middle" class="${whole ? "whole" : ""}">${title(part)}</text>`);
+    const at = slanted ? `text-anchor="end" transform="translate(${x(i) + 4} ${h - bottom + 16}) rotate(-45)"` :
+      `text-anchor="middle" x="${x(i)}" y="${h - 12}"`;
+    out.push(`<text ${at} class="${part.name === "all" ? "whole" : ""}">${part.title}</text>`);
   });
-  const label = parts.map((part, i) => `${title(part)} ${number(median(ratios[i]))}`).join(", ");
+  const label = parts.map((part, i) => `${part.title} ${number(median(ratios[i]))}`).join(", ");
   $("plot").innerHTML = `<p class="key"><span class="key-median"></span> times as fast as plain, the median of the points` +
     ` <span class="key-predicted"></span> predicted</p>` +
     `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="How many times as fast octave is: ${label}">${out.join("")}</svg>`;
   const cell = (value) => `<td>${value}</td>`;
   $("bench-table").hidden = false;
   $("bench-table").tBodies[0].innerHTML = parts.map((part, i) =>
-    `<tr><td>${title(part)}</td>` +
+    `<tr><td>${part.title}</td>` +
     [median(part.octaveMs), median(part.plainMs), median(ratios[i]), predicted[i]]
       .map((value) => cell(number(value))).join("") + "</tr>").join("");
 }

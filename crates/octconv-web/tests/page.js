@@ -83,6 +83,31 @@ async function draw(page, points) {
   await answered(page);
 }
 
+// Has the page show a result of this network, which would take too long to measure here. The stages are real, the times are not.
+async function showResult(page, network) {
+  await page.evaluate(async () => {
+    const { Engine, describe } = await octconv();
+    const { bench } = Engine.prototype;
+    const measured = Object.getOwnPropertyDescriptor(Engine.prototype, "measured");
+    Object.defineProperty(Engine.prototype, "measured", { configurable: true, get: () => true });
+    Engine.prototype.bench = async ({ network }, progress) => {
+      const times = (ms) => Array.from({ length: 9 }, (_, i) => ms * (1 + 0.03 * ((i * 7) % 5)));
+      const part = (name, i) => ({ name, macsRatio: 0.4 + 0.05 * i, octaveMs: times(1), plainMs: times(2.2 - 0.1 * i).reverse() });
+      const parts = [...describe(network).stages, "all"].map(part);
+      const told = { doing: "measuring", round: 8, rounds: 9, device: true, parts };
+      progress(told);
+      Engine.prototype.bench = bench;
+      delete Engine.prototype.measured;
+      if (measured) Object.defineProperty(Engine.prototype, "measured", measured);
+      return { ...told, doing: "done", round: 9 };
+    };
+  });
+  await page.selectOption("#network", network);
+  await page.click("#bench");
+  await page.waitForFunction(() => /times as fast/.test(document.getElementById("bench-said").textContent));
+  await page.waitForSelector("#bench:not(:disabled)");
+}
+
 // What the first page fetches until it is ready.
 const asked = [];
 const remember = (request) => asked.push(new URL(request.url()));
@@ -278,11 +303,55 @@ await test("what was tuned is known after measuring", async () => {
   assert.deepEqual(counts, { tuned: 2, kept: 1, classes: 10 });
 });
 
+await test("each stage of each network has its own short title", async () => {
+  const said = [];
+  for (const network of await page.locator("#network option").evaluateAll((all) => all.map(({ value }) => value))) {
+    await showResult(page, network);
+    const titles = await page.locator("#bench-table tbody td:first-child").allTextContents();
+    assert.equal(new Set(titles).size, titles.length, titles.join());
+    assert.ok(titles.length >= 5 && titles.every((title) => title.length <= 11), titles.join());
+    const drawn = await page.locator("#plot text").allTextContents();
+    assert.deepEqual(drawn.filter((text) => !text.endsWith("×")), titles);
+    const label = await page.locator("#plot svg").getAttribute("aria-label");
+    assert.deepEqual(label.replace(/.*: /, "").split(", ").map((part) => part.split(" ")[0]), titles);
+    said.push(titles.join(" "));
+  }
+  assert.ok(said.join().includes("features.3 "), said.join());
+  return said.at(-1);
+});
+
+await test("the plot's text keeps its size on a narrow page", async () => {
+  const before = page.viewportSize();
+  for (const network of ["mobilenet-v2", "resnet50"]) {
+    await showResult(page, network);
+    for (const width of [390, 700, before.width]) {
+      await page.setViewportSize({ ...before, width });
+      // It is drawn again for the new width.
+      await page.waitForFunction(() => Math.abs(document.querySelector("#plot svg").getScreenCTM().a - 1) < 0.01, null, { timeout: 5000 });
+      const told = await page.evaluate(() => {
+        const outer = document.getElementById("plot").getBoundingClientRect();
+        const texts = [...document.querySelectorAll("#plot text")];
+        const boxes = texts.map((text) => text.getBoundingClientRect());
+        // The boxes of slanted titles overlap, and the titles do not.
+        const titles = texts.filter((text) => text.getAttribute("text-anchor") === "middle").map((text) => text.getBoundingClientRect());
+        return {
+          out: boxes.filter(({ left, right, bottom }) => left < outer.left - 8 || right > outer.right + 8 || bottom > outer.bottom).length,
+          over: titles.filter(({ left }, i) => i > 0 && left < titles[i - 1].right + 2).length,
+        };
+      });
+      assert.deepEqual(told, { out: 0, over: 0 }, `${network} at ${width}`);
+    }
+  }
+  await page.setViewportSize(before);
+});
+
 await test("the bench's plot", async () => {
   // Smaller than the page offers, because this device is a processor.
   await page.evaluate(() => {
     document.getElementById("side").append(new Option("32 × 32", "32"));
     document.getElementById("network").append(new Option("ResNet-20", "cifar-resnet20"));
+    // Other tests have drawn there.
+    document.getElementById("plot").replaceChildren();
   });
   await page.selectOption("#network", "cifar-resnet20");
   await page.selectOption("#side", "32");
@@ -341,6 +410,7 @@ for (const [name, options] of Object.entries({
   await test(`screenshot: ${name}`, async () => {
     // The first page has results to show.
     const shown = options.viewport ? await open(options) : page;
+    if (shown !== page) await showResult(shown, options.colorScheme ? "resnet50" : "mobilenet-v2");
     await shown.emulateMedia({ colorScheme: options.colorScheme ?? "light" });
     await shown.locator("#pictures button").nth(3).click();
     await answered(shown);
