@@ -19,35 +19,47 @@ let opening = false, working = null;
 
 // ---------------------------------------------------------------- messages
 
-function say(text, { again = false } = {}) {
+// `broken`: nothing else can help any more. `passing`: the message is about one answer, and goes with the next that comes.
+let broken = false, passing = false;
+
+function say(text, { again = false, passes = false } = {}) {
+  if (broken) return;
+  passing = passes;
   $("message-text").textContent = text;
   $("message").hidden = false;
   $("again").hidden = !again;
 }
 
-// Shows what went wrong. A lost device can be opened again.
-function fail(error) {
+function forgive() {
+  if (passing) $("message").hidden = true;
+  passing = false;
+}
+
+const isLost = (error) => error?.name === "DeviceLostError";
+const messageOf = (error) => error?.message ?? String(error);
+
+// Shows what went wrong with opening or, if it `passes`, with one answer. A lost device can be opened again.
+function fail(error, { passes = false } = {}) {
   console.warn(error);
-  const message = error?.message ?? String(error);
-  if (error?.name === "DeviceLostError") {
+  if (isLost(error)) {
     $("dot").className = "dot lost";
     $("device").textContent = "The GPU is lost";
-    say(`The browser took the GPU away (${message}).`, { again: true });
+    const first = $("report").hidden ? "" : " To keep the report below, save it first.";
+    say(`The browser took the GPU away (${messageOf(error)}).${first}`, { again: true });
   } else {
-    say(message, { again: ["GpuError", "OutOfMemoryError", "FetchError"].includes(error?.name) });
+    const again = !passes && ["GpuError", "OutOfMemoryError", "FetchError"].includes(error?.name);
+    say(messageOf(error), { again, passes });
   }
 }
 
-// After what nothing catches, such as a panic in WebAssembly, some promises never settle. Only loading the page again helps.
-let broken = false;
+// After what nothing catches, such as a panic in WebAssembly, some promises never settle. Only loading the page again helps:
+// opening the GPU again would wait for them.
 function breakDown(error, message) {
-  if (broken) return;
-  broken = true;
   // A message that is there may say why.
   const before = $("message").hidden ? "" : `${$("message-text").textContent} `;
   const what = error?.message || message || error;
-  say(`${before}This page has failed (${what}). Please reload it. The browser's console may say more.`,
-    { again: before !== "" && !$("again").hidden });
+  say(`${before}This page has failed (${what}). Please reload it. The browser's console may say more.`);
+  broken = true;
 }
 addEventListener("error", (event) => breakDown(event.error, event.message));
 addEventListener("unhandledrejection", (event) => breakDown(event.reason));
@@ -72,7 +84,7 @@ function release(old) {
 
 // Opens the engine and the network, has it answer by `answerFirst`, and times it. Measuring and checking would disturb that.
 async function open(answerFirst) {
-  $("message").hidden = true;
+  $("message").hidden = !broken;
   $("again").disabled = true;
   opening = true;
   enableStarts();
@@ -119,7 +131,7 @@ async function makeNetwork() {
   try {
     network = await engine.network(description, weights, { keep });
   } catch (error) {
-    if (!onGpu || error?.name === "DeviceLostError") throw error;
+    if (!onGpu || isLost(error)) throw error;
     console.warn(error);
     onGpu = false;
     const reference = await Engine.open({ cpu: true });
@@ -334,7 +346,7 @@ function ask() {
       const spoken = `${$("answer").textContent}, ${$("sure").textContent}`;
       if (network && !blank) quiet = setTimeout(() => speak(spoken), QUIET);
     } catch (error) {
-      fail(error);
+      fail(error, { passes: true });
     } finally {
       asking = null;
       delete document.documentElement.dataset.asking;
@@ -357,6 +369,7 @@ async function answer() {
     const shares = await asked.run(asked.picture(data, width, height));
     // The GPU may have been opened again meanwhile. What the old one says no longer counts.
     if (asked !== network) return;
+    forgive();
     showAnswer(Array.from(shares), performance.now() - start);
     await showMaps();
   } catch (error) {
@@ -413,7 +426,7 @@ async function timeInference() {
 // ---------------------------------------------------------------- the maps
 
 let showing = null;
-$("stage").addEventListener("change", () => { showing = showMaps().catch(fail); });
+$("stage").addEventListener("change", () => { showing = showMaps().catch((error) => fail(error, { passes: true })); });
 
 async function showMaps() {
   const asked = network, stage = $("stage").value;
@@ -471,21 +484,23 @@ function enableStarts() {
   for (const id of ["bench", "verify"]) $(id).disabled = opening || Boolean(working) || engine?.kind !== "webgpu";
 }
 
-// Buttons that start and stop work: their ids are `name` and `name`-stop. `run` gets a function that says whether to go on.
-function work(name, begins, run) {
+// Buttons that start and stop work: their ids are `name` and `name`-stop. `doing` says what it does. `run` gets a function that
+// says whether to go on.
+function work(name, doing, run) {
   let stopped = false;
   const start = async () => {
     const used = engine;
     try {
       await run(() => !stopped);
-      speak($(`${name}-said`).textContent);
     } catch (error) {
-      $(`${name}-said`).textContent = "failed";
+      console.warn(error);
+      $(`${name}-said`).textContent = isLost(error) ? `The GPU was lost while ${doing} (${messageOf(error)}).` :
+        `This failed: ${messageOf(error)}`;
       $(`${name}-progress`).value = 0;
-      // Another engine knows nothing of it.
-      if (used === engine) fail(error);
-      else console.warn(error);
+      // Work has devices of its own. Whether that of the network is lost too, an answer tells.
+      if (isLost(error)) ask();
     } finally {
+      speak($(`${name}-said`).textContent);
       working = null;
       $(`${name}-stop`).disabled = true;
       enableStarts();
@@ -495,7 +510,9 @@ function work(name, begins, run) {
   };
   $(name).addEventListener("click", () => {
     stopped = false;
-    speak(begins);
+    forgive();
+    $(`${name}-said`).textContent = `${doing} …`;
+    speak(`${doing} …`);
     working = start();
     $(`${name}-stop`).disabled = false;
     enableStarts();
@@ -507,7 +524,7 @@ function work(name, begins, run) {
   });
 }
 
-work("bench", "Measuring.", async (goesOn) => {
+work("bench", "measuring", async (goesOn) => {
   const used = engine;
   $("bench-said").textContent = "measuring how fast the GPU is …";
   // How long that takes is not known.
@@ -608,7 +625,7 @@ function plot(parts) {
 
 // ---------------------------------------------------------------- verify
 
-work("verify", "Checking.", async (goesOn) => {
+work("verify", "checking", async (goesOn) => {
   $("verify-said").className = "verdict";
   const show = ({ cases, wrong, kernels, seconds, refused, failed }, done) => {
     $("verify-progress").value = done ? 10 : seconds;

@@ -423,6 +423,73 @@ for (const [name, options] of Object.entries({
   });
 }
 
+await test("why a check failed stands beside its button, and the next one begins anew", async () => {
+  await page.evaluate(() => {
+    const { requestDevice } = GPUAdapter.prototype;
+    globalThis.allow = () => { GPUAdapter.prototype.requestDevice = requestDevice; };
+    GPUAdapter.prototype.requestDevice = () => Promise.reject(new DOMException("no device today", "OperationError"));
+  });
+  for (const name of ["verify", "bench"]) {
+    await page.click(`#${name}`);
+    await page.waitForFunction((id) => /^This failed: .*no device today/.test(document.getElementById(id).textContent), `${name}-said`,
+      { timeout: 20_000 });
+    await page.waitForSelector(`#${name}:not(:disabled)`);
+    assert.equal(await page.locator("#message").isHidden(), true);
+    assert.match(await text(page, "spoken"), /no device today/);
+    assert.match(await text(page, "device"), /^WebGPU: /);
+  }
+  await page.evaluate(() => globalThis.allow());
+  assert.equal(await page.locator("#report").isVisible(), true);
+  await page.click("#verify");
+  assert.doesNotMatch(await text(page, "verify-said"), /failed/);
+  await page.click("#verify-stop");
+  await page.waitForSelector("#verify:not(:disabled)", { timeout: 60_000 });
+  assert.doesNotMatch(await text(page, "verify-said"), /no device/);
+});
+
+await test("a GPU that is lost while checking is not the one that answers", async () => {
+  await page.evaluate(() => {
+    const { requestDevice } = GPUAdapter.prototype;
+    GPUAdapter.prototype.requestDevice = async function (...options) {
+      GPUAdapter.prototype.requestDevice = requestDevice;
+      const device = await requestDevice.apply(this, options);
+      globalThis.lose = () => device.destroy();
+      return device;
+    };
+  });
+  await page.click("#verify");
+  await page.waitForFunction(() => /random layers/.test(document.getElementById("verify-said").textContent), null, { timeout: 60_000 });
+  await page.evaluate(() => globalThis.lose());
+  await page.waitForFunction(() => /^The GPU was lost while checking \(/.test(document.getElementById("verify-said").textContent),
+    null, { timeout: 60_000 });
+  await page.locator("#pictures button").nth(4).click();
+  await page.waitForFunction(() => document.getElementById("answer").textContent === "4");
+  await answered(page);
+  assert.equal(await page.locator("#message").isHidden(), true);
+  assert.equal(await page.locator("#dot").getAttribute("class"), "dot webgpu");
+  // The next check has another device.
+  await page.click("#verify");
+  await page.waitForFunction(() => /random layers/.test(document.getElementById("verify-said").textContent), null, { timeout: 60_000 });
+  await page.click("#verify-stop");
+  await page.waitForSelector("#verify:not(:disabled)", { timeout: 60_000 });
+});
+
+await test("an answer that failed is forgotten with the next", async () => {
+  await page.evaluate(async () => {
+    const { Network } = await octconv();
+    const { run } = Network.prototype;
+    Network.prototype.run = async () => {
+      Network.prototype.run = run;
+      throw Object.assign(new Error("no answer today"), { name: "GpuError" });
+    };
+  });
+  await page.locator("#pictures button").nth(2).click();
+  await page.waitForSelector("#message:not([hidden])");
+  assert.equal(await text(page, "message-text"), "no answer today");
+  await page.locator("#pictures button").nth(2).click();
+  await page.waitForSelector("#message[hidden]", { state: "attached" });
+});
+
 await test("a lost device", async () => {
   const lost = await open({}, () => {
     const request = GPUAdapter.prototype.requestDevice;
@@ -445,6 +512,13 @@ await test("a lost device", async () => {
     await lost.locator("#pictures button").nth(digit).click();
     await lost.waitForFunction((digit) => document.getElementById("answer").textContent === String(digit), digit);
   }
+  // With that of a check, all are lost: the page finds that by itself.
+  await answered(lost);
+  await lost.click("#verify");
+  await lost.waitForFunction(() => /random layers/.test(document.getElementById("verify-said").textContent), null, { timeout: 60_000 });
+  await lost.evaluate(() => devices.forEach((device) => device.destroy()));
+  await lost.waitForSelector("#again:not([hidden])");
+  assert.match(await text(lost, "message-text"), /took the GPU away/);
   await lost.context().close();
 });
 
@@ -699,6 +773,25 @@ await test("a device that cannot be had", async () => {
   await refused.waitForFunction(() => document.getElementById("device").textContent.startsWith("WebGPU: "));
   await refused.waitForSelector("#message[hidden]", { state: "attached" });
   await refused.context().close();
+});
+
+await test("a page that has failed does not try again", async () => {
+  const failed = await open({}, () => { GPU.prototype.requestAdapter = async () => null; });
+  assert.equal(await failed.locator("#again").isVisible(), true);
+  const says = /^There is no WebGPU here: .*This page has failed \(unreachable executed\)\. Please reload it/;
+  await failed.evaluate(() => dispatchEvent(new ErrorEvent("error", { message: "unreachable executed" })));
+  assert.match(await text(failed, "message-text"), says);
+  assert.equal(await failed.locator("#again").isVisible(), false);
+  // What fails afterwards does not replace that.
+  await failed.evaluate(async () => {
+    const { Network } = await octconv();
+    Network.prototype.run = () => Promise.reject(Object.assign(new Error("lost"), { name: "DeviceLostError" }));
+  });
+  await failed.locator("#pictures button").nth(2).click();
+  await failed.waitForFunction(() => document.getElementById("device").textContent === "The GPU is lost");
+  assert.match(await text(failed, "message-text"), says);
+  assert.equal(await failed.locator("#again").isVisible(), false);
+  await failed.context().close();
 });
 
 await test("a picture that cannot be loaded or read", async () => {
