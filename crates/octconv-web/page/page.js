@@ -65,7 +65,9 @@ addEventListener("error", (event) => breakDown(event.error, event.message));
 addEventListener("unhandledrejection", (event) => breakDown(event.reason));
 
 // What went wrong with a picture stands beside the paper, until something else is on it.
-function sayOfPicture(text = "") {
+function sayOfPicture(text = readable ? "" : HIDES) {
+  // Screen readers would say again what stays.
+  if ($("picture-said").textContent === text) return;
   $("picture-said").hidden = !text;
   $("picture-said").textContent = text;
 }
@@ -179,14 +181,33 @@ let last = null, pointer = null, pen = { x: 140, y: 140, down: false };
 let shown = null, blank = true;
 // Counts what changes the paper, so that a picture that loads slowly does not replace what came after it.
 let changes = 0;
+// Against being recognised, some browsers give noise or white for what is on a canvas. Its user may allow it at any time.
+let readable = true;
+const HIDES = "This browser hides from pages what is drawn on them, so nothing can be read here. If it asks whether this " +
+  "page may read canvases, allow it and press Clear.";
 
 function clear() {
   changes += 1;
-  sayOfPicture();
   shown = null;
   blank = true;
-  ink.fillStyle = "#fff";
-  ink.fillRect(0, 0, paper.width, paper.height);
+  fill("#fff", paper.width, paper.height);
+  readable = showsPixels();
+  sayOfPicture();
+}
+
+function fill(colour, width, height) {
+  ink.fillStyle = colour;
+  ink.fillRect(0, 0, width, height);
+}
+
+// Whether the paper, which is white, can be read with something dark on it. A browser that changes it only a little does not
+// change answers.
+function showsPixels() {
+  fill("#000", 8, 16);
+  const { data } = ink.getImageData(0, 0, 16, 16);
+  fill("#fff", 8, 16);
+  const wrong = data.reduce((sum, value, i) => sum + Math.abs(value - (i % 4 === 3 || i % 64 >= 32 ? 255 : 0)), 0);
+  return wrong / data.length < 16;
 }
 
 function stroke(from, to) {
@@ -344,7 +365,7 @@ function ask() {
         await answer();
       } while (again);
       const spoken = `${$("answer").textContent}, ${$("sure").textContent}`;
-      if (network && !blank) quiet = setTimeout(() => speak(spoken), QUIET);
+      if (network && hasDigit()) quiet = setTimeout(() => speak(spoken), QUIET);
     } catch (error) {
       fail(error, { passes: true });
     } finally {
@@ -355,10 +376,12 @@ function ask() {
   return asking;
 }
 
+const hasDigit = () => !blank && readable;
+
 async function answer() {
   const asked = network;
   if (!asked) return;
-  if (blank) {
+  if (!hasDigit()) {
     showBlank();
     return;
   }
@@ -386,7 +409,7 @@ function showBlank() {
     row.querySelector(".percent").textContent = "";
   }
   $("answer").textContent = "–";
-  $("sure").textContent = "draw a digit";
+  $("sure").textContent = readable ? "draw a digit" : "cannot be read";
   $("time").textContent = "";
   // They keep their sizes, so that nothing moves.
   for (const id of ["high", "low"]) $(id).getContext("2d").clearRect(0, 0, $(id).width, $(id).height);
@@ -430,10 +453,10 @@ $("stage").addEventListener("change", () => { showing = showMaps().catch((error)
 
 async function showMaps() {
   const asked = network, stage = $("stage").value;
-  if (!asked || blank) return;
+  if (!asked || !hasDigit()) return;
   const { high, low } = await asked.maps(stage);
   // The network or the stage may be another meanwhile.
-  if (asked !== network || blank || stage !== $("stage").value) return;
+  if (asked !== network || !hasDigit() || stage !== $("stage").value) return;
   drawMaps($("high"), $("high-size"), high, "high frequency");
   drawMaps($("low"), $("low-size"), low, "low frequency, half of the rows and columns");
 }

@@ -490,6 +490,44 @@ await test("an answer that failed is forgotten with the next", async () => {
   await page.waitForSelector("#message[hidden]", { state: "attached" });
 });
 
+await test("a browser that hides what is drawn", async () => {
+  const hidden = () => page.waitForSelector("#picture-said:not([hidden])");
+  for (const kind of ["noise", "white", "a little noise"]) {
+    await page.click("#clear");
+    await page.evaluate((kind) => {
+      const { getImageData } = CanvasRenderingContext2D.prototype;
+      globalThis.allow = () => { CanvasRenderingContext2D.prototype.getImageData = getImageData; };
+      CanvasRenderingContext2D.prototype.getImageData = function (...place) {
+        const image = getImageData.apply(this, place);
+        const change = { noise: () => 256 * Math.random(), white: () => 255, "a little noise": (value) => value ^ (Math.random() < 0.5) };
+        image.data.forEach((value, i, all) => { all[i] = change[kind](value); });
+        return image;
+      };
+    }, kind);
+    await page.click("#clear");
+    if (kind === "a little noise") {
+      await page.locator("#pictures button").nth(7).click();
+      await page.waitForFunction(() => document.getElementById("answer").textContent === "7");
+      assert.equal(await page.locator("#picture-said").isHidden(), true);
+    } else {
+      await hidden();
+      assert.match(await text(page, "picture-said"), /^This browser hides from pages what is drawn on them/);
+      await draw(page, [[50, 18], [50, 82]]);
+      await page.locator("#pictures button").nth(5).click();
+      await page.waitForTimeout(500);
+      await answered(page);
+      await hidden();
+      assert.equal(await text(page, "answer"), "–");
+      assert.equal(await page.evaluate(() => document.documentElement.dataset.shares), undefined);
+    }
+    await page.evaluate(() => globalThis.allow());
+  }
+  await page.click("#clear");
+  await page.locator("#pictures button").nth(1).click();
+  await page.waitForFunction(() => document.getElementById("answer").textContent === "1");
+  assert.equal(await page.locator("#picture-said").isHidden(), true);
+});
+
 await test("a lost device", async () => {
   const lost = await open({}, () => {
     const request = GPUAdapter.prototype.requestDevice;
