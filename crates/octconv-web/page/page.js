@@ -308,8 +308,9 @@ async function openPicture(file, change = ++changes) {
     // Larger pictures tell no more, and would take long on this thread.
     const scale = Math.min(1, 2048 / Math.max(bitmap.width, bitmap.height));
     const [w, h] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
-    const canvas = new OffscreenCanvas(w, h);
-    const pixels = canvas.getContext("2d");
+    // No OffscreenCanvas: Safari has it from 16.4 on.
+    const canvas = Object.assign(document.createElement("canvas"), { width: w, height: h });
+    const pixels = canvas.getContext("2d", { willReadFrequently: true });
     pixels.drawImage(bitmap, 0, 0, w, h);
     clear();
     own = changes;

@@ -832,6 +832,16 @@ await test("a page that has failed does not try again", async () => {
   await failed.context().close();
 });
 
+await test("a browser without OffscreenCanvas", async () => {
+  const old = await open({}, () => {
+    delete Navigator.prototype.gpu;
+    delete globalThis.OffscreenCanvas;
+  });
+  assert.equal(await text(old, "answer"), "3");
+  assert.equal(await old.locator("#picture-said").isHidden(), true);
+  await old.context().close();
+});
+
 await test("a picture that cannot be loaded or read", async () => {
   await page.route("**/pictures/six.png", (route) => route.fulfill({ status: 404 }));
   await page.locator("#pictures button").nth(6).click();
