@@ -550,10 +550,12 @@ function work(name, doing, run) {
 
 work("bench", "measuring", async (goesOn) => {
   const used = engine;
-  $("bench-said").textContent = "measuring how fast the GPU is …";
-  // How long that takes is not known.
-  $("bench-progress").removeAttribute("value");
-  await used.measure();
+  if (!used.measured) {
+    $("bench-said").textContent = "measuring how fast the GPU is …";
+    // How long that takes is not known.
+    $("bench-progress").removeAttribute("value");
+    await used.measure(goesOn);
+  }
   if (!goesOn()) {
     $("bench-said").textContent = "stopped before there was a result";
     $("bench-progress").value = 0;

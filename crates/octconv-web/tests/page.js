@@ -345,6 +345,40 @@ await test("the plot's text keeps its size on a narrow page", async () => {
   await page.setViewportSize(before);
 });
 
+await test("the GPU's speed: measuring can be stopped, and is done once", async () => {
+  await page.evaluate(async () => {
+    const { Engine } = await octconv();
+    const { prototype } = Engine;
+    const before = Object.getOwnPropertyDescriptors(prototype);
+    globalThis.measures = { begun: 0, done: false };
+    globalThis.restore = () => {
+      delete prototype.measured;
+      for (const name of ["measure", "measured"]) if (before[name]) Object.defineProperty(prototype, name, before[name]);
+    };
+    Object.defineProperty(prototype, "measured", { configurable: true, get: () => globalThis.measures.done });
+    prototype.measure = async (goesOn) => {
+      globalThis.measures.begun += 1;
+      for (let probes = 0; probes < 500; probes++) {
+        if (!(goesOn?.() ?? true)) return false;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      return true;
+    };
+  });
+  await page.click("#bench");
+  await page.waitForFunction(() => /how fast the GPU is/.test(document.getElementById("bench-said").textContent));
+  await page.click("#bench-stop");
+  await page.waitForFunction(() => document.getElementById("bench-said").textContent === "stopped before there was a result",
+    null, { timeout: 3000 });
+  await page.evaluate(() => { globalThis.measures.done = true; });
+  await page.click("#bench");
+  await page.waitForFunction(() => /^compiling/.test(document.getElementById("bench-said").textContent), null, { timeout: 8000 });
+  await page.click("#bench-stop");
+  await page.waitForSelector("#bench:not(:disabled)", { timeout: 60_000 });
+  assert.equal(await page.evaluate(() => globalThis.measures.begun), 1);
+  await page.evaluate(() => globalThis.restore());
+});
+
 await test("the bench's plot", async () => {
   // Smaller than the page offers, because this device is a processor.
   await page.evaluate(() => {
