@@ -19,41 +19,55 @@ let opening = false, working = null;
 
 // ---------------------------------------------------------------- messages
 
-function say(text, { again = false } = {}) {
+// `broken`: nothing else can help any more. `passing`: the message is about one answer, and goes with the next that comes.
+let broken = false, passing = false;
+
+function say(text, { again = false, passes = false } = {}) {
+  if (broken) return;
+  passing = passes;
   $("message-text").textContent = text;
   $("message").hidden = false;
   $("again").hidden = !again;
 }
 
-// Shows what went wrong. A lost device can be opened again.
-function fail(error) {
+function forgive() {
+  if (passing) $("message").hidden = true;
+  passing = false;
+}
+
+const isLost = (error) => error?.name === "DeviceLostError";
+const messageOf = (error) => error?.message ?? String(error);
+
+// Shows what went wrong with opening or, if it `passes`, with one answer. A lost device can be opened again.
+function fail(error, { passes = false } = {}) {
   console.warn(error);
-  const message = error?.message ?? String(error);
-  if (error?.name === "DeviceLostError") {
+  if (isLost(error)) {
     $("dot").className = "dot lost";
     $("device").textContent = "The GPU is lost";
-    say(`The browser took the GPU away (${message}).`, { again: true });
+    const first = $("report").hidden ? "" : " To keep the report below, save it first.";
+    say(`The browser took the GPU away (${messageOf(error)}).${first}`, { again: true });
   } else {
-    say(message, { again: ["GpuError", "OutOfMemoryError", "FetchError"].includes(error?.name) });
+    const again = !passes && ["GpuError", "OutOfMemoryError", "FetchError"].includes(error?.name);
+    say(messageOf(error), { again, passes });
   }
 }
 
-// After what nothing catches, such as a panic in WebAssembly, some promises never settle. Only loading the page again helps.
-let broken = false;
+// After what nothing catches, such as a panic in WebAssembly, some promises never settle. Only loading the page again helps:
+// opening the GPU again would wait for them.
 function breakDown(error, message) {
-  if (broken) return;
-  broken = true;
   // A message that is there may say why.
   const before = $("message").hidden ? "" : `${$("message-text").textContent} `;
   const what = error?.message || message || error;
-  say(`${before}This page has failed (${what}). Please reload it. The browser's console may say more.`,
-    { again: before !== "" && !$("again").hidden });
+  say(`${before}This page has failed (${what}). Please reload it. The browser's console may say more.`);
+  broken = true;
 }
 addEventListener("error", (event) => breakDown(event.error, event.message));
 addEventListener("unhandledrejection", (event) => breakDown(event.reason));
 
 // What went wrong with a picture stands beside the paper, until something else is on it.
-function sayOfPicture(text = "") {
+function sayOfPicture(text = readable ? "" : HIDES) {
+  // Screen readers would say again what stays.
+  if ($("picture-said").textContent === text) return;
   $("picture-said").hidden = !text;
   $("picture-said").textContent = text;
 }
@@ -72,7 +86,7 @@ function release(old) {
 
 // Opens the engine and the network, has it answer by `answerFirst`, and times it. Measuring and checking would disturb that.
 async function open(answerFirst) {
-  $("message").hidden = true;
+  $("message").hidden = !broken;
   $("again").disabled = true;
   opening = true;
   enableStarts();
@@ -119,7 +133,7 @@ async function makeNetwork() {
   try {
     network = await engine.network(description, weights, { keep });
   } catch (error) {
-    if (!onGpu || error?.name === "DeviceLostError") throw error;
+    if (!onGpu || isLost(error)) throw error;
     console.warn(error);
     onGpu = false;
     const reference = await Engine.open({ cpu: true });
@@ -167,14 +181,33 @@ let last = null, pointer = null, pen = { x: 140, y: 140, down: false };
 let shown = null, blank = true;
 // Counts what changes the paper, so that a picture that loads slowly does not replace what came after it.
 let changes = 0;
+// Against being recognised, some browsers give noise or white for what is on a canvas. Its user may allow it at any time.
+let readable = true;
+const HIDES = "This browser hides from pages what is drawn on them, so nothing can be read here. If it asks whether this " +
+  "page may read canvases, allow it and press Clear.";
 
 function clear() {
   changes += 1;
-  sayOfPicture();
   shown = null;
   blank = true;
-  ink.fillStyle = "#fff";
-  ink.fillRect(0, 0, paper.width, paper.height);
+  fill("#fff", paper.width, paper.height);
+  readable = showsPixels();
+  sayOfPicture();
+}
+
+function fill(colour, width, height) {
+  ink.fillStyle = colour;
+  ink.fillRect(0, 0, width, height);
+}
+
+// Whether the paper, which is white, can be read with something dark on it. A browser that changes it only a little does not
+// change answers.
+function showsPixels() {
+  fill("#000", 8, 16);
+  const { data } = ink.getImageData(0, 0, 16, 16);
+  fill("#fff", 8, 16);
+  const wrong = data.reduce((sum, value, i) => sum + Math.abs(value - (i % 4 === 3 || i % 64 >= 32 ? 255 : 0)), 0);
+  return wrong / data.length < 16;
 }
 
 function stroke(from, to) {
@@ -275,8 +308,9 @@ async function openPicture(file, change = ++changes) {
     // Larger pictures tell no more, and would take long on this thread.
     const scale = Math.min(1, 2048 / Math.max(bitmap.width, bitmap.height));
     const [w, h] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
-    const canvas = new OffscreenCanvas(w, h);
-    const pixels = canvas.getContext("2d");
+    // No OffscreenCanvas: Safari has it from 16.4 on.
+    const canvas = Object.assign(document.createElement("canvas"), { width: w, height: h });
+    const pixels = canvas.getContext("2d", { willReadFrequently: true });
     pixels.drawImage(bitmap, 0, 0, w, h);
     clear();
     own = changes;
@@ -332,9 +366,9 @@ function ask() {
         await answer();
       } while (again);
       const spoken = `${$("answer").textContent}, ${$("sure").textContent}`;
-      if (network && !blank) quiet = setTimeout(() => speak(spoken), QUIET);
+      if (network && hasDigit()) quiet = setTimeout(() => speak(spoken), QUIET);
     } catch (error) {
-      fail(error);
+      fail(error, { passes: true });
     } finally {
       asking = null;
       delete document.documentElement.dataset.asking;
@@ -343,10 +377,12 @@ function ask() {
   return asking;
 }
 
+const hasDigit = () => !blank && readable;
+
 async function answer() {
   const asked = network;
   if (!asked) return;
-  if (blank) {
+  if (!hasDigit()) {
     showBlank();
     return;
   }
@@ -357,6 +393,7 @@ async function answer() {
     const shares = await asked.run(asked.picture(data, width, height));
     // The GPU may have been opened again meanwhile. What the old one says no longer counts.
     if (asked !== network) return;
+    forgive();
     showAnswer(Array.from(shares), performance.now() - start);
     await showMaps();
   } catch (error) {
@@ -373,7 +410,7 @@ function showBlank() {
     row.querySelector(".percent").textContent = "";
   }
   $("answer").textContent = "–";
-  $("sure").textContent = "draw a digit";
+  $("sure").textContent = readable ? "draw a digit" : "cannot be read";
   $("time").textContent = "";
   // They keep their sizes, so that nothing moves.
   for (const id of ["high", "low"]) $(id).getContext("2d").clearRect(0, 0, $(id).width, $(id).height);
@@ -413,14 +450,14 @@ async function timeInference() {
 // ---------------------------------------------------------------- the maps
 
 let showing = null;
-$("stage").addEventListener("change", () => { showing = showMaps().catch(fail); });
+$("stage").addEventListener("change", () => { showing = showMaps().catch((error) => fail(error, { passes: true })); });
 
 async function showMaps() {
   const asked = network, stage = $("stage").value;
-  if (!asked || blank) return;
+  if (!asked || !hasDigit()) return;
   const { high, low } = await asked.maps(stage);
   // The network or the stage may be another meanwhile.
-  if (asked !== network || blank || stage !== $("stage").value) return;
+  if (asked !== network || !hasDigit() || stage !== $("stage").value) return;
   drawMaps($("high"), $("high-size"), high, "high frequency");
   drawMaps($("low"), $("low-size"), low, "low frequency, half of the rows and columns");
 }
@@ -471,21 +508,23 @@ function enableStarts() {
   for (const id of ["bench", "verify"]) $(id).disabled = opening || Boolean(working) || engine?.kind !== "webgpu";
 }
 
-// Buttons that start and stop work: their ids are `name` and `name`-stop. `run` gets a function that says whether to go on.
-function work(name, begins, run) {
+// Buttons that start and stop work: their ids are `name` and `name`-stop. `doing` says what it does. `run` gets a function that
+// says whether to go on.
+function work(name, doing, run) {
   let stopped = false;
   const start = async () => {
     const used = engine;
     try {
       await run(() => !stopped);
-      speak($(`${name}-said`).textContent);
     } catch (error) {
-      $(`${name}-said`).textContent = "failed";
+      console.warn(error);
+      $(`${name}-said`).textContent = isLost(error) ? `The GPU was lost while ${doing} (${messageOf(error)}).` :
+        `This failed: ${messageOf(error)}`;
       $(`${name}-progress`).value = 0;
-      // Another engine knows nothing of it.
-      if (used === engine) fail(error);
-      else console.warn(error);
+      // Work has devices of its own. Whether that of the network is lost too, an answer tells.
+      if (isLost(error)) ask();
     } finally {
+      speak($(`${name}-said`).textContent);
       working = null;
       $(`${name}-stop`).disabled = true;
       enableStarts();
@@ -495,7 +534,9 @@ function work(name, begins, run) {
   };
   $(name).addEventListener("click", () => {
     stopped = false;
-    speak(begins);
+    forgive();
+    $(`${name}-said`).textContent = `${doing} …`;
+    speak(`${doing} …`);
     working = start();
     $(`${name}-stop`).disabled = false;
     enableStarts();
@@ -507,12 +548,14 @@ function work(name, begins, run) {
   });
 }
 
-work("bench", "Measuring.", async (goesOn) => {
+work("bench", "measuring", async (goesOn) => {
   const used = engine;
-  $("bench-said").textContent = "measuring how fast the GPU is …";
-  // How long that takes is not known.
-  $("bench-progress").removeAttribute("value");
-  await used.measure();
+  if (!used.measured) {
+    $("bench-said").textContent = "measuring how fast the GPU is …";
+    // How long that takes is not known.
+    $("bench-progress").removeAttribute("value");
+    await used.measure(goesOn);
+  }
   if (!goesOn()) {
     $("bench-said").textContent = "stopped before there was a result";
     $("bench-progress").value = 0;
@@ -529,7 +572,7 @@ work("bench", "Measuring.", async (goesOn) => {
 function showBench({ doing, round, rounds, parts, device }) {
   $("bench-progress").value = parts.length ? (round + 0.5) / (rounds + 1) : 0.02;
   // What comes behind the last stage is almost nothing.
-  const done = parts.filter(({ name, octaveMs, plainMs }) =>
+  const done = parts.map((part) => ({ ...part, title: title(part, parts) })).filter(({ name, octaveMs, plainMs }) =>
     name !== "end" && Math.min(octaveMs.length, plainMs.length) > 0);
   let text = doing === "measuring" ? `round ${Math.min(round + 1, rounds)} of ${rounds}` : doing;
   if (doing === "done" || doing === "stopped") {
@@ -552,14 +595,27 @@ function verdict(whole, device) {
 const ratiosOf = ({ octaveMs, plainMs }) =>
   octaveMs.slice(0, plainMs.length).map((ms, i) => plainMs[i] / ms).filter((ratio) => Number.isFinite(ratio) && ratio > 0);
 
-// Stages are named for their last nodes: "layer1.2.conv3".
-const title = ({ name }) => (name === "all" ? "whole" : name.split(".")[0]);
+// Stages are named for their last nodes: "layer1.2.conv3". The title is the shortest beginning that no other stage has.
+function title({ name }, parts) {
+  if (name === "all") return "whole";
+  const words = name.split(".");
+  const begins = words.map((_, i) => words.slice(0, i + 1).join("."));
+  return begins.find((begin) => parts.every((other) => other.name === name || !`${other.name}.`.startsWith(`${begin}.`))) ?? name;
+}
 
+let plotted = null;
+addEventListener("resize", () => { if (plotted) plot(plotted); });
+
+// In pixels of the page, so that text keeps its size on a narrow one.
 function plot(parts) {
+  plotted = parts;
   const ratios = parts.map(ratiosOf);
   const predicted = parts.map(({ macsRatio }) => 1 / macsRatio);
   const top = Math.min(8, Math.ceil(2 * Math.max(2, ...predicted.filter(Number.isFinite), ...ratios.flat()) + 0.4) / 2);
-  const [w, h, left, bottom] = [640, 260, 34, 34];
+  const [w, left] = [$("plot").clientWidth, 34];
+  // Titles that are too long to stand side by side.
+  const slanted = 7 * Math.max(...parts.map(({ title }) => title.length)) > (w - left) / parts.length;
+  const bottom = slanted ? 72 : 34, h = 226 + bottom;
   const x = (i) => left + ((i + 0.5) * (w - left)) / parts.length;
   const y = (value) => 8 + (h - bottom - 8) * (1 - Math.min(value, top) / top);
   const half = Math.min(34, (w - left) / parts.length / 2 - 4);
@@ -577,24 +633,25 @@ function plot(parts) {
       out.push(`<line class="${name}" x1="${x(i) - half}" x2="${x(i) + half}" y1="${y(value)}" y2="${y(value)}"/>`);
     line("predicted", predicted[i]);
     line("median", median(ratios[i]));
-    const whole = part.name === "all";
-    out.push(`<text x="${x(i)}" y="${h - 12}" text-anchor="middle" class="${whole ? "whole" : ""}">${title(part)}</text>`);
+    const at = slanted ? `text-anchor="end" transform="translate(${x(i) + 4} ${h - bottom + 16}) rotate(-45)"` :
+      `text-anchor="middle" x="${x(i)}" y="${h - 12}"`;
+    out.push(`<text ${at} class="${part.name === "all" ? "whole" : ""}">${part.title}</text>`);
   });
-  const label = parts.map((part, i) => `${title(part)} ${number(median(ratios[i]))}`).join(", ");
+  const label = parts.map((part, i) => `${part.title} ${number(median(ratios[i]))}`).join(", ");
   $("plot").innerHTML = `<p class="key"><span class="key-median"></span> times as fast as plain, the median of the points` +
     ` <span class="key-predicted"></span> predicted</p>` +
     `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="How many times as fast octave is: ${label}">${out.join("")}</svg>`;
   const cell = (value) => `<td>${value}</td>`;
   $("bench-table").hidden = false;
   $("bench-table").tBodies[0].innerHTML = parts.map((part, i) =>
-    `<tr><td>${title(part)}</td>` +
+    `<tr><td>${part.title}</td>` +
     [median(part.octaveMs), median(part.plainMs), median(ratios[i]), predicted[i]]
       .map((value) => cell(number(value))).join("") + "</tr>").join("");
 }
 
 // ---------------------------------------------------------------- verify
 
-work("verify", "Checking.", async (goesOn) => {
+work("verify", "checking", async (goesOn) => {
   $("verify-said").className = "verdict";
   const show = ({ cases, wrong, kernels, seconds, refused, failed }, done) => {
     $("verify-progress").value = done ? 10 : seconds;

@@ -83,6 +83,31 @@ async function draw(page, points) {
   await answered(page);
 }
 
+// Has the page show a result of this network, which would take too long to measure here. The stages are real, the times are not.
+async function showResult(page, network) {
+  await page.evaluate(async () => {
+    const { Engine, describe } = await octconv();
+    const { bench } = Engine.prototype;
+    const measured = Object.getOwnPropertyDescriptor(Engine.prototype, "measured");
+    Object.defineProperty(Engine.prototype, "measured", { configurable: true, get: () => true });
+    Engine.prototype.bench = async ({ network }, progress) => {
+      const times = (ms) => Array.from({ length: 9 }, (_, i) => ms * (1 + 0.03 * ((i * 7) % 5)));
+      const part = (name, i) => ({ name, macsRatio: 0.4 + 0.05 * i, octaveMs: times(1), plainMs: times(2.2 - 0.1 * i).reverse() });
+      const parts = [...describe(network).stages, "all"].map(part);
+      const told = { doing: "measuring", round: 8, rounds: 9, device: true, parts };
+      progress(told);
+      Engine.prototype.bench = bench;
+      delete Engine.prototype.measured;
+      if (measured) Object.defineProperty(Engine.prototype, "measured", measured);
+      return { ...told, doing: "done", round: 9 };
+    };
+  });
+  await page.selectOption("#network", network);
+  await page.click("#bench");
+  await page.waitForFunction(() => /times as fast/.test(document.getElementById("bench-said").textContent));
+  await page.waitForSelector("#bench:not(:disabled)");
+}
+
 // What the first page fetches until it is ready.
 const asked = [];
 const remember = (request) => asked.push(new URL(request.url()));
@@ -278,11 +303,89 @@ await test("what was tuned is known after measuring", async () => {
   assert.deepEqual(counts, { tuned: 2, kept: 1, classes: 10 });
 });
 
+await test("each stage of each network has its own short title", async () => {
+  const said = [];
+  for (const network of await page.locator("#network option").evaluateAll((all) => all.map(({ value }) => value))) {
+    await showResult(page, network);
+    const titles = await page.locator("#bench-table tbody td:first-child").allTextContents();
+    assert.equal(new Set(titles).size, titles.length, titles.join());
+    assert.ok(titles.length >= 5 && titles.every((title) => title.length <= 11), titles.join());
+    const drawn = await page.locator("#plot text").allTextContents();
+    assert.deepEqual(drawn.filter((text) => !text.endsWith("×")), titles);
+    const label = await page.locator("#plot svg").getAttribute("aria-label");
+    assert.deepEqual(label.replace(/.*: /, "").split(", ").map((part) => part.split(" ")[0]), titles);
+    said.push(titles.join(" "));
+  }
+  assert.ok(said.join().includes("features.3 "), said.join());
+  return said.at(-1);
+});
+
+await test("the plot's text keeps its size on a narrow page", async () => {
+  const before = page.viewportSize();
+  for (const network of ["mobilenet-v2", "resnet50"]) {
+    await showResult(page, network);
+    for (const width of [390, 700, before.width]) {
+      await page.setViewportSize({ ...before, width });
+      // It is drawn again for the new width.
+      await page.waitForFunction(() => Math.abs(document.querySelector("#plot svg").getScreenCTM().a - 1) < 0.01, null, { timeout: 5000 });
+      const told = await page.evaluate(() => {
+        const outer = document.getElementById("plot").getBoundingClientRect();
+        const texts = [...document.querySelectorAll("#plot text")];
+        const boxes = texts.map((text) => text.getBoundingClientRect());
+        // The boxes of slanted titles overlap, and the titles do not.
+        const titles = texts.filter((text) => text.getAttribute("text-anchor") === "middle").map((text) => text.getBoundingClientRect());
+        return {
+          out: boxes.filter(({ left, right, bottom }) => left < outer.left - 8 || right > outer.right + 8 || bottom > outer.bottom).length,
+          over: titles.filter(({ left }, i) => i > 0 && left < titles[i - 1].right + 2).length,
+        };
+      });
+      assert.deepEqual(told, { out: 0, over: 0 }, `${network} at ${width}`);
+    }
+  }
+  await page.setViewportSize(before);
+});
+
+await test("the GPU's speed: measuring can be stopped, and is done once", async () => {
+  await page.evaluate(async () => {
+    const { Engine } = await octconv();
+    const { prototype } = Engine;
+    const before = Object.getOwnPropertyDescriptors(prototype);
+    globalThis.measures = { begun: 0, done: false };
+    globalThis.restore = () => {
+      delete prototype.measured;
+      for (const name of ["measure", "measured"]) if (before[name]) Object.defineProperty(prototype, name, before[name]);
+    };
+    Object.defineProperty(prototype, "measured", { configurable: true, get: () => globalThis.measures.done });
+    prototype.measure = async (goesOn) => {
+      globalThis.measures.begun += 1;
+      for (let probes = 0; probes < 500; probes++) {
+        if (!(goesOn?.() ?? true)) return false;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      return true;
+    };
+  });
+  await page.click("#bench");
+  await page.waitForFunction(() => /how fast the GPU is/.test(document.getElementById("bench-said").textContent));
+  await page.click("#bench-stop");
+  await page.waitForFunction(() => document.getElementById("bench-said").textContent === "stopped before there was a result",
+    null, { timeout: 3000 });
+  await page.evaluate(() => { globalThis.measures.done = true; });
+  await page.click("#bench");
+  await page.waitForFunction(() => /^compiling/.test(document.getElementById("bench-said").textContent), null, { timeout: 8000 });
+  await page.click("#bench-stop");
+  await page.waitForSelector("#bench:not(:disabled)", { timeout: 60_000 });
+  assert.equal(await page.evaluate(() => globalThis.measures.begun), 1);
+  await page.evaluate(() => globalThis.restore());
+});
+
 await test("the bench's plot", async () => {
   // Smaller than the page offers, because this device is a processor.
   await page.evaluate(() => {
     document.getElementById("side").append(new Option("32 × 32", "32"));
     document.getElementById("network").append(new Option("ResNet-20", "cifar-resnet20"));
+    // Other tests have drawn there.
+    document.getElementById("plot").replaceChildren();
   });
   await page.selectOption("#network", "cifar-resnet20");
   await page.selectOption("#side", "32");
@@ -341,6 +444,7 @@ for (const [name, options] of Object.entries({
   await test(`screenshot: ${name}`, async () => {
     // The first page has results to show.
     const shown = options.viewport ? await open(options) : page;
+    if (shown !== page) await showResult(shown, options.colorScheme ? "resnet50" : "mobilenet-v2");
     await shown.emulateMedia({ colorScheme: options.colorScheme ?? "light" });
     await shown.locator("#pictures button").nth(3).click();
     await answered(shown);
@@ -352,6 +456,111 @@ for (const [name, options] of Object.entries({
     if (shown !== page) await shown.context().close();
   });
 }
+
+await test("why a check failed stands beside its button, and the next one begins anew", async () => {
+  await page.evaluate(() => {
+    const { requestDevice } = GPUAdapter.prototype;
+    globalThis.allow = () => { GPUAdapter.prototype.requestDevice = requestDevice; };
+    GPUAdapter.prototype.requestDevice = () => Promise.reject(new DOMException("no device today", "OperationError"));
+  });
+  for (const name of ["verify", "bench"]) {
+    await page.click(`#${name}`);
+    await page.waitForFunction((id) => /^This failed: .*no device today/.test(document.getElementById(id).textContent), `${name}-said`,
+      { timeout: 20_000 });
+    await page.waitForSelector(`#${name}:not(:disabled)`);
+    assert.equal(await page.locator("#message").isHidden(), true);
+    assert.match(await text(page, "spoken"), /no device today/);
+    assert.match(await text(page, "device"), /^WebGPU: /);
+  }
+  await page.evaluate(() => globalThis.allow());
+  assert.equal(await page.locator("#report").isVisible(), true);
+  await page.click("#verify");
+  assert.doesNotMatch(await text(page, "verify-said"), /failed/);
+  await page.click("#verify-stop");
+  await page.waitForSelector("#verify:not(:disabled)", { timeout: 60_000 });
+  assert.doesNotMatch(await text(page, "verify-said"), /no device/);
+});
+
+await test("a GPU that is lost while checking is not the one that answers", async () => {
+  await page.evaluate(() => {
+    const { requestDevice } = GPUAdapter.prototype;
+    GPUAdapter.prototype.requestDevice = async function (...options) {
+      GPUAdapter.prototype.requestDevice = requestDevice;
+      const device = await requestDevice.apply(this, options);
+      globalThis.lose = () => device.destroy();
+      return device;
+    };
+  });
+  await page.click("#verify");
+  await page.waitForFunction(() => /random layers/.test(document.getElementById("verify-said").textContent), null, { timeout: 60_000 });
+  await page.evaluate(() => globalThis.lose());
+  await page.waitForFunction(() => /^The GPU was lost while checking \(/.test(document.getElementById("verify-said").textContent),
+    null, { timeout: 60_000 });
+  await page.locator("#pictures button").nth(4).click();
+  await page.waitForFunction(() => document.getElementById("answer").textContent === "4");
+  await answered(page);
+  assert.equal(await page.locator("#message").isHidden(), true);
+  assert.equal(await page.locator("#dot").getAttribute("class"), "dot webgpu");
+  // The next check has another device.
+  await page.click("#verify");
+  await page.waitForFunction(() => /random layers/.test(document.getElementById("verify-said").textContent), null, { timeout: 60_000 });
+  await page.click("#verify-stop");
+  await page.waitForSelector("#verify:not(:disabled)", { timeout: 60_000 });
+});
+
+await test("an answer that failed is forgotten with the next", async () => {
+  await page.evaluate(async () => {
+    const { Network } = await octconv();
+    const { run } = Network.prototype;
+    Network.prototype.run = async () => {
+      Network.prototype.run = run;
+      throw Object.assign(new Error("no answer today"), { name: "GpuError" });
+    };
+  });
+  await page.locator("#pictures button").nth(2).click();
+  await page.waitForSelector("#message:not([hidden])");
+  assert.equal(await text(page, "message-text"), "no answer today");
+  await page.locator("#pictures button").nth(2).click();
+  await page.waitForSelector("#message[hidden]", { state: "attached" });
+});
+
+await test("a browser that hides what is drawn", async () => {
+  const hidden = () => page.waitForSelector("#picture-said:not([hidden])");
+  for (const kind of ["noise", "white", "a little noise"]) {
+    await page.click("#clear");
+    await page.evaluate((kind) => {
+      const { getImageData } = CanvasRenderingContext2D.prototype;
+      globalThis.allow = () => { CanvasRenderingContext2D.prototype.getImageData = getImageData; };
+      CanvasRenderingContext2D.prototype.getImageData = function (...place) {
+        const image = getImageData.apply(this, place);
+        const change = { noise: () => 256 * Math.random(), white: () => 255, "a little noise": (value) => value ^ (Math.random() < 0.5) };
+        image.data.forEach((value, i, all) => { all[i] = change[kind](value); });
+        return image;
+      };
+    }, kind);
+    await page.click("#clear");
+    if (kind === "a little noise") {
+      await page.locator("#pictures button").nth(7).click();
+      await page.waitForFunction(() => document.getElementById("answer").textContent === "7");
+      assert.equal(await page.locator("#picture-said").isHidden(), true);
+    } else {
+      await hidden();
+      assert.match(await text(page, "picture-said"), /^This browser hides from pages what is drawn on them/);
+      await draw(page, [[50, 18], [50, 82]]);
+      await page.locator("#pictures button").nth(5).click();
+      await page.waitForTimeout(500);
+      await answered(page);
+      await hidden();
+      assert.equal(await text(page, "answer"), "–");
+      assert.equal(await page.evaluate(() => document.documentElement.dataset.shares), undefined);
+    }
+    await page.evaluate(() => globalThis.allow());
+  }
+  await page.click("#clear");
+  await page.locator("#pictures button").nth(1).click();
+  await page.waitForFunction(() => document.getElementById("answer").textContent === "1");
+  assert.equal(await page.locator("#picture-said").isHidden(), true);
+});
 
 await test("a lost device", async () => {
   const lost = await open({}, () => {
@@ -375,6 +584,13 @@ await test("a lost device", async () => {
     await lost.locator("#pictures button").nth(digit).click();
     await lost.waitForFunction((digit) => document.getElementById("answer").textContent === String(digit), digit);
   }
+  // With that of a check, all are lost: the page finds that by itself.
+  await answered(lost);
+  await lost.click("#verify");
+  await lost.waitForFunction(() => /random layers/.test(document.getElementById("verify-said").textContent), null, { timeout: 60_000 });
+  await lost.evaluate(() => devices.forEach((device) => device.destroy()));
+  await lost.waitForSelector("#again:not([hidden])");
+  assert.match(await text(lost, "message-text"), /took the GPU away/);
   await lost.context().close();
 });
 
@@ -629,6 +845,35 @@ await test("a device that cannot be had", async () => {
   await refused.waitForFunction(() => document.getElementById("device").textContent.startsWith("WebGPU: "));
   await refused.waitForSelector("#message[hidden]", { state: "attached" });
   await refused.context().close();
+});
+
+await test("a page that has failed does not try again", async () => {
+  const failed = await open({}, () => { GPU.prototype.requestAdapter = async () => null; });
+  assert.equal(await failed.locator("#again").isVisible(), true);
+  const says = /^There is no WebGPU here: .*This page has failed \(unreachable executed\)\. Please reload it/;
+  await failed.evaluate(() => dispatchEvent(new ErrorEvent("error", { message: "unreachable executed" })));
+  assert.match(await text(failed, "message-text"), says);
+  assert.equal(await failed.locator("#again").isVisible(), false);
+  // What fails afterwards does not replace that.
+  await failed.evaluate(async () => {
+    const { Network } = await octconv();
+    Network.prototype.run = () => Promise.reject(Object.assign(new Error("lost"), { name: "DeviceLostError" }));
+  });
+  await failed.locator("#pictures button").nth(2).click();
+  await failed.waitForFunction(() => document.getElementById("device").textContent === "The GPU is lost");
+  assert.match(await text(failed, "message-text"), says);
+  assert.equal(await failed.locator("#again").isVisible(), false);
+  await failed.context().close();
+});
+
+await test("a browser without OffscreenCanvas", async () => {
+  const old = await open({}, () => {
+    delete Navigator.prototype.gpu;
+    delete globalThis.OffscreenCanvas;
+  });
+  assert.equal(await text(old, "answer"), "3");
+  assert.equal(await old.locator("#picture-said").isHidden(), true);
+  await old.context().close();
 });
 
 await test("a picture that cannot be loaded or read", async () => {
