@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use octconv::network::{Graph, NetworkOptions, NetworkPlan, zoo};
+use octconv::network::{Graph, Network, NetworkOptions, NetworkPlan, zoo};
 use octconv::shaders::{Alone, Wrong};
 use octconv::wgpu::{Features, Limits};
 use octconv::{DeviceFacts, Dtype, InputSize, Options, Plan, Precision, Spec, SpecBuilder};
@@ -16,8 +16,8 @@ usage: shaders FOLDER
        shaders check [FILE.wgsl...]
 
 shaders FOLDER
-    Writes the WGSL of kernels into FOLDER, as it goes to the device: those of some typical layers and networks, and the
-    probes of the roofline. Use it to read them, or to give them to a compiler: naga, tint, or a driver's own.
+    Writes the WGSL of kernels into FOLDER, as it goes to the device: those of some typical layers and networks, for images and
+    clips, with tensors in many buffers and in one; those between textures and tensors; and the probes of the roofline. Use it to read them, or to give them to a compiler: naga, tint, or a driver's own.
 
 shaders check FILE.wgsl...
     Checks shader files of this repository. Each is assembled by itself, with all that it imports and with its default
@@ -146,6 +146,9 @@ fn write_kernels(folder: &Path) -> Result<bool, Box<dyn Error>> {
     let mut kernels = Kernels { folder: folder.to_path_buf(), seen: HashSet::new() };
     kernels.add_layers()?;
     kernels.add_networks()?;
+    for source in octconv::shaders::textures() {
+        kernels.add(|number| format!("texture-{number}"), source)?;
+    }
     println!("{} kernels in {}", kernels.seen.len(), folder.display());
     for (name, source) in octconv::roofline::sources() {
         std::fs::write(folder.join(format!("{}.wgsl", name.replace(", ", "-").replace(' ', "-"))), source)?;
@@ -179,6 +182,45 @@ fn layers() -> [(&'static str, SpecBuilder, u32); 11] {
         ("7x7", k3(64, 0.5).kernel([7, 7]), 56),
     ]
 }
+
+/// Networks that together have every operation, with the sizes of their inputs.
+fn networks() -> Result<Vec<(Network, InputSize)>, Box<dyn Error>> {
+    let image = InputSize::image(1, 224, 224);
+    let mut networks = Vec::new();
+    for (name, alpha, size) in [
+        ("resnet50", 0.5, image),
+        ("se-resnet50", 0.5, image),
+        ("densenet121", 0.25, image),
+        ("mobilenet-v2", 0.375, image),
+        ("i3d-resnet50-nl", 0.1, InputSize::video(1, 4, 64, 64)),
+    ] {
+        networks.push((zoo::build(name, &zoo::Settings { alpha, ..Default::default() })?, size));
+    }
+    for text in [include_str!("segmentation.json"), include_str!("image_to_image.json"), OTHERS] {
+        networks.push((serde_json::from_str(text)?, InputSize::image(1, 96, 96)));
+    }
+    Ok(networks)
+}
+
+/// The operations of imported networks that the other ones lack.
+const OTHERS: &str = r#"{
+  "name": "others",
+  "input": { "channels": 3 },
+  "nodes": [
+    { "name": "a", "op": "conv", "input": "input", "channels": 16, "alpha": 0.5, "kernel": [3, 3], "padding": "same" },
+    { "name": "norm", "op": "norm", "input": "a", "activation": "silu" },
+    { "name": "pool", "op": "pool", "input": "norm", "kind": "average", "kernel": [3, 3], "stride": [2, 2], "padding": [1, 1] },
+    { "name": "nearest", "op": "upsample", "input": "pool", "mode": "nearest", "factor": [2, 2] },
+    { "name": "add", "op": "add", "inputs": ["nearest", "a"], "activation": "hard_swish" },
+    { "name": "act", "op": "activation", "input": "add", "activation": "gelu" },
+    { "name": "b", "op": "conv", "input": "act", "channels": 4, "alpha": 0 },
+    { "name": "bilinear", "op": "upsample", "input": "b", "mode": "bilinear", "size": [50, 61] },
+    { "name": "mean", "op": "global_pool", "input": "bilinear" },
+    { "name": "fc", "op": "linear", "input": "mean", "outputs": 10 },
+    { "name": "prob", "op": "softmax", "input": "fc" }
+  ],
+  "output": "prob"
+}"#;
 
 /// Writes kernels to `folder`, each source once.
 struct Kernels {
@@ -215,11 +257,19 @@ impl Kernels {
     }
 
     fn add_networks(&mut self) -> Result<(), Box<dyn Error>> {
-        for (name, alpha) in [("resnet50", 0.5), ("se-resnet50", 0.5), ("densenet121", 0.25), ("mobilenet-v2", 0.375)] {
-            let graph = Graph::new(&zoo::build(name, &zoo::Settings { alpha, ..Default::default() })?)?;
-            for dtype in [Dtype::F32, Dtype::F16] {
-                let options = NetworkOptions { precision: Precision::of(dtype), ..Default::default() };
-                let plan = NetworkPlan::new(&graph, InputSize::image(1, 224, 224), &options, &facts())?;
+        for (network, size) in networks()? {
+            let (graph, name) = (Graph::new(&network)?, &network.name);
+            // Browsers have no matrix units.
+            let browsers = DeviceFacts { features: Features::SHADER_F16, matrix: None, ..facts() };
+            for (dtype, one_buffer, facts) in [
+                (Dtype::F32, false, &facts()),
+                (Dtype::F16, false, &facts()),
+                (Dtype::F16, false, &browsers),
+                (Dtype::F32, true, &browsers),
+                (Dtype::F16, true, &browsers),
+            ] {
+                let options = NetworkOptions { precision: Precision::of(dtype), one_buffer, ..Default::default() };
+                let plan = NetworkPlan::new(&graph, size, &options, facts)?;
                 for (kernel, source) in plan.sources() {
                     let kernel = kernel.replace(' ', "-");
                     self.add(|number| format!("{name}-{dtype}-{kernel}-{number}"), source)?;
