@@ -821,14 +821,14 @@ await test("compiling for the bench can be stopped", async () => {
     const { Engine } = await octconv();
     const engine = await Engine.open();
     const told = [];
-    const { doing } = await engine.bench({ network: "resnet18", side: 64 }, (benched) => {
+    const { doing } = await engine.bench({ network: "resnet18", side: 64, rounds: 1 }, (benched) => {
       told.push(benched.doing);
-      return told.length < 3;
+      // Kernels are counted about ten times a second, so how often depends on the machine.
+      return !/kernels$/.test(benched.doing);
     });
     return { told, doing };
   });
-  assert.match(told.told[2], /^compiling resnet18 with octaves: \d+ of \d+ kernels$/);
-  assert.equal(told.told.length, 3);
+  assert.match(told.told.at(-1), /^compiling resnet18 with(out)? octaves: \d+ of \d+ kernels$/);
   assert.equal(told.doing, "stopped");
 });
 
