@@ -3,7 +3,7 @@
 
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, concatenate};
 
-use super::constant::{Constant, MOST_AXES, MOST_ELEMENTS, Source, shape};
+use super::constant::{Constant, MOST_AXES, MOST_ELEMENTS, Source, counted, shape};
 use super::node::FileNode;
 use super::read::elements;
 
@@ -222,8 +222,13 @@ fn reduce(node: &FileNode, x: &Constant, axes: Option<Vec<i64>>) -> Result<Const
     }
 }
 
-/// The elements along these axes, combined: each axis has one element then. `None` if two cannot be combined.
+/// The elements along these axes, combined: each axis has one element then. `None` if two cannot be combined, or if there
+/// are none.
 fn folded<T: Copy>(mut array: ArrayD<T>, axes: &[usize], combine: impl Fn(T, T) -> Option<T>) -> Option<ArrayD<T>> {
+    // An axis may be long all the same.
+    if array.is_empty() {
+        return None;
+    }
     for &axis in axes {
         let mut lanes = array.axis_iter(Axis(axis));
         let mut all = lanes.next()?.to_owned();
@@ -263,8 +268,7 @@ pub(super) fn flatten_axis(node: &FileNode, rank: usize) -> Result<usize, Reason
 }
 
 fn bounded(sizes: &[usize]) -> Result<(), Reason> {
-    let count = sizes.iter().try_fold(1usize, |all, &d| all.checked_mul(d));
-    match count {
+    match counted(sizes) {
         Some(count) if count <= MOST_ELEMENTS => Ok(()),
         _ => Err(format!("it makes a constant of shape {sizes:?}, more than {MOST_ELEMENTS} elements")),
     }
@@ -326,6 +330,9 @@ pub(super) fn reshape_sizes(from: &[usize], to: &[i64], allow_zero: bool) -> Res
 
 fn reshape(x: &Constant, to: &[i64], allow_zero: bool) -> Result<Constant, Reason> {
     let sizes = reshape_sizes(x.shape(), to, allow_zero)?;
+    if sizes.contains(&0) {
+        bounded(&sizes)?;
+    }
     each(x, |a| reshaped(a, &sizes), |a| reshaped(a, &sizes))
 }
 
@@ -368,8 +375,10 @@ fn concat(node: &FileNode, inputs: &[Option<&Constant>]) -> Result<Constant, Rea
     let all: Vec<&Constant> = inputs.iter().copied().collect::<Option<_>>().ok_or("an input is missing")?;
     let rank = all.first().map_or(0, |first| first.shape().len());
     let at = Axis(axis(node.int("axis").unwrap_or(1), rank)?);
-    let count: usize = all.iter().map(|x| elements(x.shape())).fold(0, usize::saturating_add);
-    bounded(&[count])?;
+    let length = all.iter().filter_map(|x| x.shape().get(at.0)).fold(0, |all: usize, &d| all.saturating_add(d));
+    let mut sizes = all.first().map_or(Vec::new(), |first| first.shape().to_vec());
+    sizes[at.0] = length;
+    bounded(&sizes)?;
     let wrong = |error: ndarray::ShapeError| format!("its inputs do not fit together: {error}");
     if all.iter().all(|x| matches!(x, Constant::Int(_))) {
         let views: Vec<_> =
