@@ -179,7 +179,7 @@ impl Writer<'_> {
                 let name =
                     self.add(key, None, "norm", NodeOp::Norm { input: self.name(input), affine: true, activation });
                 for (id, letter) in affine.into_iter().zip(['h', 'l']) {
-                    let Some(Op::Affine { scale, shift }) = id.map(|id| self.graph.op(id)) else { continue };
+                    let Some(Op::Affine { scale, shift, .. }) = id.map(|id| self.graph.op(id)) else { continue };
                     let c = scale.len();
                     let [gamma, beta] = [scale, shift].map(|v| v.iter().map(|&v| v as f32).collect());
                     for (part, data) in

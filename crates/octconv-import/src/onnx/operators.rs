@@ -246,7 +246,7 @@ impl Reading<'_> {
             return Ok(id);
         }
         self.reader.take(raw[1].saturating_mul(2))?;
-        let op = Op::Affine { scale: vec![factor; raw[1]], shift: vec![shift; raw[1]] };
+        let op = Op::affine(vec![factor; raw[1]], vec![shift; raw[1]]);
         Ok(self.made(op, vec![id], raw))
     }
 
@@ -262,9 +262,9 @@ impl Reading<'_> {
         let zeros = vec![0.0; raw[1]];
         let rest = slopes.iter().map(|slope| 1.0 - slope).collect();
         let mut add = |op, id| self.made(op, vec![id], &raw);
-        let all = add(Op::Affine { scale: slopes, shift: zeros.clone() }, id);
+        let all = add(Op::affine(slopes, zeros.clone()), id);
         let positive = add(Op::Activation(Activation::Relu), id);
-        let positive = add(Op::Affine { scale: rest, shift: zeros }, positive);
+        let positive = add(Op::affine(rest, zeros), positive);
         Ok(self.reader.add(Op::Add, vec![all, positive], raw))
     }
 
@@ -430,7 +430,7 @@ impl Reading<'_> {
         }
         let scale: Vec<f64> = gamma.iter().zip(&var).map(|(gamma, var)| gamma / (var + eps).sqrt()).collect();
         let shift = (0..raw[1]).map(|c| beta[c] - mean[c] * scale[c]).collect();
-        Ok(self.reader.add(Op::Affine { scale, shift }, vec![id], raw))
+        Ok(self.reader.add(Op::affine(scale, shift), vec![id], raw))
     }
 
     fn pool(&mut self, kind: PoolKind) -> Made {
@@ -570,7 +570,7 @@ impl Reading<'_> {
             ("Div", false) => (values.iter().map(|v| 1.0 / v).collect(), vec![0.0; raw[1]]),
             _ => return Err("it divides a constant by a value".into()),
         };
-        Ok(self.reader.add(Op::Affine { scale, shift }, vec![id], raw))
+        Ok(self.reader.add(Op::affine(scale, shift), vec![id], raw))
     }
 
     fn product(&mut self) -> Made {
