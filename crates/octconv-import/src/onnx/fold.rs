@@ -256,8 +256,8 @@ pub(super) fn part_of_shape(node: &FileNode, sizes: &[i64]) -> Constant {
 
 /// An axis, counted from the end if it is negative.
 pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, Reason> {
-    let counted = if axis < 0 { axis + rank as i64 } else { axis };
-    let found = usize::try_from(counted).ok().filter(|&axis| axis < rank);
+    let counted = if axis < 0 { i64::try_from(rank).ok().and_then(|rank| axis.checked_add(rank)) } else { Some(axis) };
+    let found = counted.and_then(|axis| usize::try_from(axis).ok()).filter(|&axis| axis < rank);
     found.ok_or_else(|| format!("its axis is {axis}, of {rank}"))
 }
 
@@ -557,4 +557,17 @@ fn binary(operator: &str, a: &Constant, b: &Constant) -> Result<Constant, Reason
         };
     }
     Ok(Constant::Float(result))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_are_counted_from_the_end() {
+        assert_eq!([0, 3, -1, -4].map(|at| axis(at, 4)), [Ok(0), Ok(3), Ok(3), Ok(0)]);
+        for (at, rank) in [(4, 4), (-5, 4), (i64::MIN, 4), (i64::MIN, 1 << 63), (-1, usize::MAX)] {
+            assert_eq!(axis(at, rank), Err(format!("its axis is {at}, of {rank}")));
+        }
+    }
 }

@@ -11,6 +11,9 @@ use super::read::{MOST_SIZE, Reader, Slot, elements};
 use super::resize;
 use crate::plain::{Conv, Id, Op, Pool, Upsample};
 
+/// The most channels of a map: layers count them in 32 bits.
+const MOST_CHANNELS: usize = u32::MAX as usize;
+
 type Made = Result<Slot, String>;
 
 /// An operator that is read: its inputs, of which at least one is a value.
@@ -640,6 +643,9 @@ impl Reading<'_> {
             }
             channels = channels.saturating_add(raw[1]);
             inputs.push((id, raw));
+        }
+        if channels > MOST_CHANNELS {
+            return Err(format!("it makes {channels} channels: must be at most {MOST_CHANNELS}"));
         }
         let inputs = self.alike(inputs);
         let sizes = [&[first[0], channels], &first[2..]].concat();
