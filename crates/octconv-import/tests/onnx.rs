@@ -332,6 +332,41 @@ fn axes_of_nothing_are_bounded() {
     assert!(import(reduced, &[0, 1 << 40]).contains("c (ReduceMax): it has no result"));
 }
 
+/// What is said of a node does not grow with its name, its outputs and the constants that it reads.
+#[test]
+fn nodes_of_many_or_long_names_are_refused() {
+    let import = |nodes: &[FileNode], change: &dyn Fn(&mut NodeProto)| {
+        let mut model = model(nodes);
+        change(model.graph.as_mut().unwrap().node.last_mut().unwrap());
+        let bytes = model.write_buf().unwrap();
+        import_onnx(&bytes, &ImportOptions::default(), &mut |_, _, _| Err("none".into())).unwrap_err().to_string()
+    };
+    let foo: FileNode = ("Foo", &["x"], "y", &[]);
+    assert!(import(&[foo], &|node| node.name = Some("n".repeat(1000))).starts_with("1 node cannot"));
+    let refusal = "the name or operator of a node has 1001 bytes: must have at most 1000";
+    assert_eq!(import(&[foo], &|node| node.name = Some("n".repeat(1001))), refusal);
+    assert_eq!(import(&[foo], &|node| node.op_type = Some("n".repeat(1001))), refusal);
+    for operator in ["Foo", "Split"] {
+        let node: FileNode = (operator, &["x"], "y", &[("axis", &[1])]);
+        let many = import(&[node], &|node| node.output.resize(1 << 14, "".into()));
+        assert_eq!(many, "its nodes make more than 16384 values");
+    }
+    assert_eq!(
+        import(&[("Concat", &["x"], "y", &[])], &|node| node.input.resize(1 << 14, "x".into())),
+        "its nodes make more than 16384 values"
+    );
+    let long: &[FileNode] = &[
+        ("Constant", &[], "s", &[("value_ints", &[1 << 10, 1 << 10])]),
+        ("ConstantOfShape", &["s"], "c", &[]),
+        ("Cast", &["c"], "i", &[("to", &[7])]),
+        ("Reshape", &["x", "i"], "y", &[]),
+    ];
+    assert!(import(long, &|_| ()).contains("y (Reshape): it makes 1048576 axes: must be at most 64"));
+    let turned: &[FileNode] = &[("Transpose", &["x"], "y", &[("perm", &[7; 1000])])];
+    let refusal = import(turned, &|_| ());
+    assert!(refusal.len() < 300 && refusal.contains("7, 7] and 984 more"), "{refusal}");
+}
+
 /// A network has at most 4096 nodes, so no more are written.
 #[test]
 fn a_network_of_many_nodes_is_refused() {
