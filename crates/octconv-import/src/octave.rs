@@ -188,7 +188,11 @@ impl Values {
                     plain[class(at)] |= conv.input == INPUT && conv.stride == 2;
                     for id in [at, self.reads[at][0]] {
                         let class = class(id);
-                        multiple[class] = lcm(multiple[class], conv.groups as usize);
+                        match lcm(multiple[class], conv.groups as usize) {
+                            Some(both) => multiple[class] = both,
+                            // More than any map has.
+                            None => plain[class] = true,
+                        }
                     }
                 }
                 Op::Conv(conv) => plain[class(at)] |= conv.channels as usize != self.channels[self.reads[at][0]],
@@ -333,12 +337,13 @@ fn join(class: &mut [usize], a: usize, b: usize) {
     class[a.max(b)] = a.min(b);
 }
 
-fn lcm(a: usize, b: usize) -> usize {
+/// The least common multiple. `None` if it is too large.
+fn lcm(a: usize, b: usize) -> Option<usize> {
     let (mut x, mut y) = (a.max(1), b.max(1));
     while y != 0 {
         (x, y) = (y, x % y);
     }
-    a.max(1) / x * b.max(1)
+    (a.max(1) / x).checked_mul(b.max(1))
 }
 
 /// What a node reads and makes.
@@ -544,6 +549,32 @@ mod tests {
         assert_eq!(gated(4, 0.25), [&gates[..], &["q", "k", "v", "attended"]].concat());
         // A share of two channels is none, so the attention stays plain, and its values too.
         assert_eq!(gated(2, 0.25), gates);
+    }
+
+    /// Maps of one attention whose convolutions have groups without a common factor: no number of channels suits all.
+    #[test]
+    fn groups_without_a_common_multiple_stay_plain() {
+        let groups = [524_287, 524_269, 524_261, 524_257];
+        let convs = groups.iter().enumerate().map(|(i, g)| {
+            let c = 2 * g;
+            format!(
+                r#"{{"name": "a{i}", "op": "conv", "input": "input", "channels": {c}}},
+                {{"name": "b{i}", "op": "conv", "input": "a{i}", "channels": {c}, "groups": {g}}},"#
+            )
+        });
+        let text = format!(
+            r#"{{"name": "n", "input": {{"channels": 1}}, "output": "last", "nodes": [{}
+            {{"name": "s", "op": "attention", "queries": "b0", "keys": "b0", "values": "b1"}},
+            {{"name": "t", "op": "attention", "queries": "b2", "keys": "b2", "values": "s"}},
+            {{"name": "u", "op": "attention", "queries": "b3", "keys": "b3", "values": "t"}},
+            {{"name": "last", "op": "conv", "input": "u", "channels": 3}}]}}"#,
+            convs.collect::<String>()
+        );
+        let network: Network = serde_json::from_str(&text).unwrap();
+        let octave = to_octave(&network, None, 0.5, InputSize::image(1, 2, 2)).unwrap().network;
+        for (node, plain) in octave.nodes.iter().zip(&network.nodes).filter(|(node, _)| node.name.starts_with('b')) {
+            assert_eq!(node, plain);
+        }
     }
 
     #[test]

@@ -48,6 +48,10 @@ pub(crate) fn fuse(mut graph: PlainGraph, options: &ImportOptions) -> Result<Imp
                     return Err(ImportError::File { reason: format!("{a} and {b} cannot be told apart") });
                 }
             }
+            Err(write::Failed::Large) => {
+                let reason = format!("it makes more than {} nodes: a network has no more", write::MOST_NODES);
+                return Err(ImportError::File { reason });
+            }
             Err(write::Failed::Nodes { problems }) => return Err(ImportError::Nodes { problems }),
         }
     }

@@ -1,27 +1,32 @@
 //! The names of nodes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use octconv::network::INPUT;
 
 /// The longest name of a node.
 const LONGEST: usize = 100;
 
-/// The names that are taken.
-pub(super) struct Names(HashSet<String>);
+/// The names that are taken, each with the last number that was tried behind it.
+pub(super) struct Names(HashMap<String, usize>);
 
 impl Names {
     pub(super) fn new() -> Self {
-        Self(HashSet::from([INPUT.to_owned()]))
+        Self(HashMap::from([(INPUT.to_owned(), 1)]))
     }
 
     /// A name like the first of `wanted` that is of use, and that no other node has.
     pub(super) fn take(&mut self, wanted: &[String], otherwise: &str) -> String {
         let name = wanted.iter().map(|name| tidy(name)).find(|name| !name.is_empty());
         let name = name.unwrap_or_else(|| otherwise.to_owned());
-        let numbered = (1..).map(|n| if n == 1 { name.clone() } else { format!("{name}_{n}") });
-        let free = numbered.into_iter().find(|name| !self.0.contains(name)).unwrap_or(name);
-        self.0.insert(free.clone());
+        let mut number = self.0.get(&name).copied().unwrap_or(1);
+        let mut free = name.clone();
+        while self.0.contains_key(&free) {
+            number += 1;
+            free = format!("{name}_{number}");
+        }
+        self.0.insert(free.clone(), 1);
+        self.0.insert(name, number);
         free
     }
 }
@@ -85,5 +90,10 @@ mod tests {
         assert_eq!([0; 3].map(|_| names.take(&wanted, "x")), ["a", "a_2", "a_3"]);
         assert_eq!(names.take(&["input".to_owned()], "x"), "input_2");
         assert_eq!(names.take(&["".to_owned()], "x"), "x");
+        // Numbers go on where they were, past those that are names themselves.
+        assert_eq!(names.0["a"], 3);
+        assert_eq!(names.take(&["a_4".to_owned()], "x"), "a_4");
+        assert_eq!([0; 2].map(|_| names.take(&wanted, "x")), ["a_5", "a_6"]);
+        assert_eq!(names.take(&["a_4".to_owned()], "x"), "a_4_2");
     }
 }

@@ -21,6 +21,8 @@ pub(super) enum Failed {
     Pair { high: Id, low: Id, reason: String },
     /// Nodes without a counterpart.
     Nodes { problems: Vec<Problem> },
+    /// There are more nodes than a network may have. Without a pair there are no fewer.
+    Large,
 }
 
 /// Added to variances. Batch norms are written as a scale and a shift, with a variance of 1.
@@ -28,6 +30,9 @@ const NORM_EPS: f32 = 0.0;
 
 /// The largest factor of an upsampling in a description.
 const MOST_FACTOR: usize = 1024;
+
+/// The most nodes of a description.
+pub(super) const MOST_NODES: usize = 1 << 12;
 
 /// The weights that may be made beyond those of the file: zeros between groups and around kernels.
 const MORE_WEIGHTS: usize = 1 << 25;
@@ -118,6 +123,7 @@ impl Writer<'_> {
             open.pop();
             if let Some((layer, _)) = found.remove(&at) {
                 match self.write_layer(at, layer) {
+                    Ok(_) if self.nodes.len() > MOST_NODES => return Err(Failed::Large),
                     Ok(name) => drop(self.written.insert(at, name)),
                     Err((id, reason)) => {
                         problems.push(self.problem(id, reason));
@@ -179,7 +185,7 @@ impl Writer<'_> {
                 let name =
                     self.add(key, None, "norm", NodeOp::Norm { input: self.name(input), affine: true, activation });
                 for (id, letter) in affine.into_iter().zip(['h', 'l']) {
-                    let Some(Op::Affine { scale, shift }) = id.map(|id| self.graph.op(id)) else { continue };
+                    let Some(Op::Affine { scale, shift, .. }) = id.map(|id| self.graph.op(id)) else { continue };
                     let c = scale.len();
                     let [gamma, beta] = [scale, shift].map(|v| v.iter().map(|&v| v as f32).collect());
                     for (part, data) in

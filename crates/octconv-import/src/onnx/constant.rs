@@ -199,10 +199,16 @@ fn array<T>(shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, String> {
         .map_err(|_| format!("it has {count} elements, and the shape {shape:?}"))
 }
 
+/// The elements of a constant of this shape, where an axis of none counts as one: ndarray wants the product of the others
+/// to be a number too. `None` if they cannot be counted.
+pub(super) fn counted(sizes: &[usize]) -> Option<usize> {
+    sizes.iter().try_fold(1usize, |all, &d| all.checked_mul(d.max(1)))
+}
+
 /// A shape that the file gives, if its elements can be counted.
 pub(super) fn shape(dims: &[i64]) -> Result<Vec<usize>, String> {
     let sizes: Option<Vec<usize>> = dims.iter().map(|&d| usize::try_from(d).ok()).collect();
-    let count = sizes.as_ref().and_then(|sizes| sizes.iter().try_fold(1usize, |all, &d| all.checked_mul(d)));
+    let count = sizes.as_deref().and_then(counted);
     match (sizes, count) {
         (Some(sizes), Some(count)) if count <= 1 << 40 && sizes.len() <= MOST_AXES => Ok(sizes),
         _ if dims.len() > MOST_AXES => Err(format!("it has {} axes: must have at most {MOST_AXES}", dims.len())),

@@ -1,9 +1,11 @@
 //! Computes what depends on constants alone: sizes of maps, and weights that are cut, turned or scaled before they are
 //! used.
 
-use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, concatenate};
+use std::fmt::Debug;
 
-use super::constant::{Constant, MOST_AXES, MOST_ELEMENTS, Source, shape};
+use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice, concatenate};
+
+use super::constant::{Constant, MOST_AXES, MOST_ELEMENTS, Source, counted, shape};
 use super::node::FileNode;
 use super::read::elements;
 
@@ -93,7 +95,7 @@ fn compute(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<
             let mut sorted = order.clone();
             sorted.sort_unstable();
             if !sorted.into_iter().eq(0..rank) {
-                return Err(format!("its perm is {order:?}"));
+                return Err(format!("its perm is {}", shown(&order)));
             }
             each(
                 x,
@@ -105,8 +107,7 @@ fn compute(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<
         "Slice" => slice(node, inputs, opset),
         "Gather" => {
             let at = axis(node.int("axis").unwrap_or(0), x.shape().len())?;
-            let indices = input(1)?;
-            gather(x, at, &ints(1)?, indices.shape())
+            gather(x, at, input(1)?)
         }
         "Shape" => {
             let sizes: Vec<i64> = x.shape().iter().map(|&d| d as i64).collect();
@@ -222,8 +223,13 @@ fn reduce(node: &FileNode, x: &Constant, axes: Option<Vec<i64>>) -> Result<Const
     }
 }
 
-/// The elements along these axes, combined: each axis has one element then. `None` if two cannot be combined.
+/// The elements along these axes, combined: each axis has one element then. `None` if two cannot be combined, or if there
+/// are none.
 fn folded<T: Copy>(mut array: ArrayD<T>, axes: &[usize], combine: impl Fn(T, T) -> Option<T>) -> Option<ArrayD<T>> {
+    // An axis may be long all the same.
+    if array.is_empty() {
+        return None;
+    }
     for &axis in axes {
         let mut lanes = array.axis_iter(Axis(axis));
         let mut all = lanes.next()?.to_owned();
@@ -249,10 +255,19 @@ pub(super) fn part_of_shape(node: &FileNode, sizes: &[i64]) -> Constant {
     Constant::Int(ndarray::Array1::from(part.to_vec()).into_dyn())
 }
 
+/// A list in an error: its first numbers. A list may be as long as a constant.
+pub(super) fn shown<T: Debug>(list: &[T]) -> String {
+    const MOST: usize = 16;
+    match list.get(..MOST) {
+        Some(first) if list.len() > MOST => format!("{first:?} and {} more", list.len() - MOST),
+        _ => format!("{list:?}"),
+    }
+}
+
 /// An axis, counted from the end if it is negative.
 pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, Reason> {
-    let counted = if axis < 0 { axis + rank as i64 } else { axis };
-    let found = usize::try_from(counted).ok().filter(|&axis| axis < rank);
+    let counted = if axis < 0 { i64::try_from(rank).ok().and_then(|rank| axis.checked_add(rank)) } else { Some(axis) };
+    let found = counted.and_then(|axis| usize::try_from(axis).ok()).filter(|&axis| axis < rank);
     found.ok_or_else(|| format!("its axis is {axis}, of {rank}"))
 }
 
@@ -263,8 +278,10 @@ pub(super) fn flatten_axis(node: &FileNode, rank: usize) -> Result<usize, Reason
 }
 
 fn bounded(sizes: &[usize]) -> Result<(), Reason> {
-    let count = sizes.iter().try_fold(1usize, |all, &d| all.checked_mul(d));
-    match count {
+    match counted(sizes) {
+        _ if sizes.len() > MOST_AXES => {
+            Err(format!("it makes a constant of {} axes: must be at most {MOST_AXES}", sizes.len()))
+        }
         Some(count) if count <= MOST_ELEMENTS => Ok(()),
         _ => Err(format!("it makes a constant of shape {sizes:?}, more than {MOST_ELEMENTS} elements")),
     }
@@ -305,7 +322,10 @@ fn cast(x: &Constant, to: i64) -> Result<Constant, Reason> {
 
 /// The sizes that `Reshape` gives: 0 keeps a size, and -1 takes what is left.
 pub(super) fn reshape_sizes(from: &[usize], to: &[i64], allow_zero: bool) -> Result<Vec<usize>, Reason> {
-    let refused = || format!("it makes {to:?} of {from:?}");
+    if to.len() > MOST_AXES {
+        return Err(format!("it makes {} axes: must be at most {MOST_AXES}", to.len()));
+    }
+    let refused = || format!("it makes {} of {from:?}", shown(to));
     let mut sizes: Vec<Option<usize>> = Vec::new();
     for (i, &d) in to.iter().enumerate() {
         sizes.push(match d {
@@ -326,6 +346,9 @@ pub(super) fn reshape_sizes(from: &[usize], to: &[i64], allow_zero: bool) -> Res
 
 fn reshape(x: &Constant, to: &[i64], allow_zero: bool) -> Result<Constant, Reason> {
     let sizes = reshape_sizes(x.shape(), to, allow_zero)?;
+    if sizes.contains(&0) {
+        bounded(&sizes)?;
+    }
     each(x, |a| reshaped(a, &sizes), |a| reshaped(a, &sizes))
 }
 
@@ -356,7 +379,7 @@ pub(super) fn unsqueezed(sizes: &[usize], axes: &[i64]) -> Result<Vec<usize>, Re
     let mut rest = sizes.iter();
     let all: Vec<usize> =
         (0..rank).filter_map(|i| if added.contains(&i) { Some(1) } else { rest.next().copied() }).collect();
-    if all.len() == rank { Ok(all) } else { Err(format!("its axes are {axes:?}")) }
+    if all.len() == rank { Ok(all) } else { Err(format!("its axes are {}", shown(axes))) }
 }
 
 fn unsqueeze(x: &Constant, axes: &[i64]) -> Result<Constant, Reason> {
@@ -368,8 +391,10 @@ fn concat(node: &FileNode, inputs: &[Option<&Constant>]) -> Result<Constant, Rea
     let all: Vec<&Constant> = inputs.iter().copied().collect::<Option<_>>().ok_or("an input is missing")?;
     let rank = all.first().map_or(0, |first| first.shape().len());
     let at = Axis(axis(node.int("axis").unwrap_or(1), rank)?);
-    let count: usize = all.iter().map(|x| elements(x.shape())).fold(0, usize::saturating_add);
-    bounded(&[count])?;
+    let length = all.iter().filter_map(|x| x.shape().get(at.0)).fold(0, |all: usize, &d| all.saturating_add(d));
+    let mut sizes = all.first().map_or(Vec::new(), |first| first.shape().to_vec());
+    sizes[at.0] = length;
+    bounded(&sizes)?;
     let wrong = |error: ndarray::ShapeError| format!("its inputs do not fit together: {error}");
     if all.iter().all(|x| matches!(x, Constant::Int(_))) {
         let views: Vec<_> =
@@ -400,6 +425,14 @@ impl Cut {
     pub(super) fn indices(&self) -> impl ExactSizeIterator<Item = usize> {
         let (first, step) = (self.first as i64, self.step);
         (0..self.count).map(move |k| (first + k as i64 * step) as usize)
+    }
+
+    /// What it takes, as ndarray has it: the part from the least index on, from its end to its start if the step is negative.
+    fn part(&self) -> Slice {
+        let Some(last) = self.count.checked_sub(1) else { return Slice::new(0, Some(0), 1) };
+        let last = self.first as i64 + last as i64 * self.step;
+        let [first, last] = [self.first as isize, last as isize];
+        Slice::new(first.min(last), Some(first.max(last) + 1), self.step as isize)
     }
 }
 
@@ -453,24 +486,37 @@ fn slice(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<Co
     // A constant without elements may have axes of any length.
     cuts.iter().try_for_each(|cut| bounded(&[cut.count]))?;
     fn cut<T: Clone>(array: ArrayViewD<'_, T>, cuts: &[Cut]) -> ArrayD<T> {
-        cuts.iter()
-            .fold(array.to_owned(), |array, cut| array.select(Axis(cut.axis), &cut.indices().collect::<Vec<_>>()))
+        cuts.iter().fold(array, |array, cut| array.slice_axis_move(Axis(cut.axis), cut.part())).to_owned()
     }
     each(x, |a| Ok(cut(a, &cuts)), |a| Ok(cut(a, &cuts)))
 }
 
-fn gather(x: &Constant, at: usize, indices: &[i64], shape: &[usize]) -> Result<Constant, Reason> {
-    let size = x.shape()[at];
-    let chosen: Vec<usize> = indices.iter().map(|&i| axis(i, size)).collect::<Result<_, _>>()?;
+/// The elements of a constant with these indices along an axis.
+fn gather(x: &Constant, at: usize, indices: &Constant) -> Result<Constant, Reason> {
     let mut sizes = x.shape()[..at].to_vec();
-    sizes.extend(shape);
+    sizes.extend(indices.shape());
     sizes.extend(&x.shape()[at + 1..]);
     bounded(&sizes)?;
-    each(
-        x,
-        |a| reshaped(a.select(Axis(at), &chosen).view(), &sizes),
-        |a| reshaped(a.select(Axis(at), &chosen).view(), &sizes),
-    )
+    let Constant::Int(indices) = indices else { return Err("its input 1 must be whole numbers".into()) };
+    let chosen: Vec<usize> = indices.iter().map(|&i| axis(i, x.shape()[at])).collect::<Result<_, _>>()?;
+    each(x, |a| chosen_of(a, at, &chosen, &sizes), |a| chosen_of(a, at, &chosen, &sizes))
+}
+
+/// As `select` of ndarray, which takes much memory for each index.
+fn chosen_of<T: Copy>(
+    array: ArrayViewD<'_, T>,
+    at: usize,
+    chosen: &[usize],
+    sizes: &[usize],
+) -> Result<ArrayD<T>, Reason> {
+    let array = array.as_standard_layout();
+    let all = array.as_slice().unwrap_or_default();
+    let (length, each) = (array.shape()[at], elements(&array.shape()[at + 1..]));
+    let mut values = Vec::with_capacity(elements(sizes));
+    for part in all.chunks_exact((length * each).max(1)) {
+        chosen.iter().for_each(|&i| values.extend_from_slice(&part[i * each..(i + 1) * each]));
+    }
+    ArrayD::from_shape_vec(IxDyn(sizes), values).map_err(|_| format!("it makes {sizes:?} of {:?}", array.shape()))
 }
 
 /// The shape of two tensors that are combined element by element.
@@ -548,4 +594,44 @@ fn binary(operator: &str, a: &Constant, b: &Constant) -> Result<Constant, Reason
         };
     }
     Ok(Constant::Float(result))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_are_counted_from_the_end() {
+        assert_eq!([0, 3, -1, -4].map(|at| axis(at, 4)), [Ok(0), Ok(3), Ok(3), Ok(0)]);
+        for (at, rank) in [(4, 4), (-5, 4), (i64::MIN, 4), (i64::MIN, 1 << 63), (-1, usize::MAX)] {
+            assert_eq!(axis(at, rank), Err(format!("its axis is {at}, of {rank}")));
+        }
+    }
+
+    #[test]
+    fn lists_are_shown_by_their_first_numbers() {
+        assert_eq!(shown(&[1, -2]), "[1, -2]");
+        assert_eq!(shown(&[7; 17]), "[7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7] and 1 more");
+        assert_eq!(reshape_sizes(&[1], &[1; 65], false), Err("it makes 65 axes: must be at most 64".into()));
+        assert_eq!(bounded(&[1; 65]), Err("it makes a constant of 65 axes: must be at most 64".into()));
+    }
+
+    #[test]
+    fn elements_are_chosen_as_ndarray_selects_them() {
+        let array = ndarray::Array::from_iter(0..24i64).into_shape_with_order(IxDyn(&[2, 3, 4])).unwrap();
+        for view in [array.view(), array.view().reversed_axes()] {
+            for at in 0..3 {
+                let chosen = [1, 0, 1, 1];
+                let wanted = view.select(Axis(at), &chosen);
+                assert_eq!(chosen_of(view.view(), at, &chosen, wanted.shape()), Ok(wanted));
+                for (first, step, count) in [(0, 1, 2), (1, -1, 2), (1, 7, 1), (1, -7, 1), (0, 1, 0), (1, i64::MIN, 1)]
+                {
+                    let cut = Cut { axis: at, first, step, count };
+                    let wanted = view.select(Axis(at), &cut.indices().collect::<Vec<_>>());
+                    assert_eq!(view.slice_axis(Axis(at), cut.part()), wanted);
+                }
+            }
+        }
+        assert_eq!(chosen_of(ArrayD::<i64>::zeros(IxDyn(&[0, 2])).view(), 1, &[0; 3], &[0, 3]).unwrap().len(), 0);
+    }
 }

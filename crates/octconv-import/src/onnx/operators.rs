@@ -4,12 +4,15 @@ use octconv::Activation;
 use octconv::network::{Ends, PoolKind};
 
 use super::constant::{Constant, shape};
-use super::fold::{Cut, FRACTIONS, axis, common_shape, cuts, flatten_axis, reshape_sizes, squeezed, unsqueezed};
+use super::fold::{Cut, FRACTIONS, axis, common_shape, cuts, flatten_axis, reshape_sizes, shown, squeezed, unsqueezed};
 use super::node::FileNode;
 use super::proto::data_type;
 use super::read::{MOST_SIZE, Reader, Slot, elements};
 use super::resize;
 use crate::plain::{Conv, Id, Op, Pool, Upsample};
+
+/// The most channels of a map: layers count them in 32 bits.
+const MOST_CHANNELS: usize = u32::MAX as usize;
 
 type Made = Result<Slot, String>;
 
@@ -246,7 +249,7 @@ impl Reading<'_> {
             return Ok(id);
         }
         self.reader.take(raw[1].saturating_mul(2))?;
-        let op = Op::Affine { scale: vec![factor; raw[1]], shift: vec![shift; raw[1]] };
+        let op = Op::affine(vec![factor; raw[1]], vec![shift; raw[1]]);
         Ok(self.made(op, vec![id], raw))
     }
 
@@ -262,9 +265,9 @@ impl Reading<'_> {
         let zeros = vec![0.0; raw[1]];
         let rest = slopes.iter().map(|slope| 1.0 - slope).collect();
         let mut add = |op, id| self.made(op, vec![id], &raw);
-        let all = add(Op::Affine { scale: slopes, shift: zeros.clone() }, id);
+        let all = add(Op::affine(slopes, zeros.clone()), id);
         let positive = add(Op::Activation(Activation::Relu), id);
-        let positive = add(Op::Affine { scale: rest, shift: zeros }, positive);
+        let positive = add(Op::affine(rest, zeros), positive);
         Ok(self.reader.add(Op::Add, vec![all, positive], raw))
     }
 
@@ -430,7 +433,7 @@ impl Reading<'_> {
         }
         let scale: Vec<f64> = gamma.iter().zip(&var).map(|(gamma, var)| gamma / (var + eps).sqrt()).collect();
         let shift = (0..raw[1]).map(|c| beta[c] - mean[c] * scale[c]).collect();
-        Ok(self.reader.add(Op::Affine { scale, shift }, vec![id], raw))
+        Ok(self.reader.add(Op::affine(scale, shift), vec![id], raw))
     }
 
     fn pool(&mut self, kind: PoolKind) -> Made {
@@ -498,7 +501,8 @@ impl Reading<'_> {
         let mut axes: Vec<usize> = axes.iter().map(|&a| axis(a, raw.len())).collect::<Result<_, _>>()?;
         axes.sort_unstable();
         if !axes.iter().copied().eq(2..raw.len()) {
-            return Err(format!("it reduces axes {axes:?}: must be those behind the channels, all of them"));
+            let axes = shown(&axes);
+            return Err(format!("it reduces axes {axes}: must be those behind the channels, all of them"));
         }
         let keeps_axes = self.node.int("keepdims") != Some(0);
         if self.node.operator == "ReduceMax" { self.global_max(keeps_axes) } else { self.global_pool(keeps_axes) }
@@ -570,7 +574,7 @@ impl Reading<'_> {
             ("Div", false) => (values.iter().map(|v| 1.0 / v).collect(), vec![0.0; raw[1]]),
             _ => return Err("it divides a constant by a value".into()),
         };
-        Ok(self.reader.add(Op::Affine { scale, shift }, vec![id], raw))
+        Ok(self.reader.add(Op::affine(scale, shift), vec![id], raw))
     }
 
     fn product(&mut self) -> Made {
@@ -640,6 +644,9 @@ impl Reading<'_> {
             }
             channels = channels.saturating_add(raw[1]);
             inputs.push((id, raw));
+        }
+        if channels > MOST_CHANNELS {
+            return Err(format!("it makes {channels} channels: must be at most {MOST_CHANNELS}"));
         }
         let inputs = self.alike(inputs);
         let sizes = [&[first[0], channels], &first[2..]].concat();
@@ -793,7 +800,7 @@ impl Reading<'_> {
             }
             _ => {}
         }
-        let perm = perm.map_or("turned round".into(), |perm| format!("{perm:?}"));
+        let perm = perm.map_or("turned round".into(), |perm| shown(&perm));
         Err(format!(
             "its order of axes is {perm}: maps stay [n, c, h, w], and only a shuffle of channels has a counterpart"
         ))
@@ -833,7 +840,8 @@ impl Reading<'_> {
         let lengths: Vec<usize> = lengths.iter().map(|&l| usize::try_from(l).unwrap_or(0)).collect();
         let all = lengths.iter().try_fold(0usize, |all, &length| all.checked_add(length));
         if lengths.len() != outputs || all != Some(raw[1]) || lengths.contains(&0) {
-            return Err(format!("it splits {} channels into {lengths:?}, with {outputs} outputs", raw[1]));
+            let lengths = shown(&lengths);
+            return Err(format!("it splits {} channels into {lengths}, with {outputs} outputs", raw[1]));
         }
         let mut first = 0;
         let mut parts = Vec::new();
@@ -941,7 +949,7 @@ impl Reading<'_> {
         };
         let most = MOST_SIZE as i64;
         if pads.len() != 2 * axes.len() || !pads.iter().all(|pad| (-most..=most).contains(pad)) {
-            return Err(format!("its pads are {pads:?}: must be two for each axis, from -{most} to {most}"));
+            return Err(format!("its pads are {}: must be two for each axis, from -{most} to {most}", shown(&pads)));
         }
         let mut ends = vec![[0i64; 2]; rank];
         axes.iter().enumerate().for_each(|(i, &a)| ends[a] = [pads[i], pads[i + axes.len()]]);
@@ -949,11 +957,11 @@ impl Reading<'_> {
             return Ok(Slot::Value(id, raw));
         }
         if ends[..2] != [[0, 0]; 2] {
-            return Err(format!("its pads are {pads:?}: must leave batch and channels as they are"));
+            return Err(format!("its pads are {}: must leave batch and channels as they are", shown(&pads)));
         }
         if mode == "edge" || ends.iter().flatten().any(|&pad| pad < 0) {
             if mode != "edge" && ends.iter().flatten().any(|&pad| pad > 0) {
-                return Err(format!("its pads are {pads:?}: must be all positive or all negative"));
+                return Err(format!("its pads are {}: must be all positive or all negative", shown(&pads)));
             }
             // An axis behind the channels, and a pad, are at most MOST_SIZE long.
             return self.reindex(id, &raw, |axis, size| {
@@ -966,7 +974,7 @@ impl Reading<'_> {
         }
         let read = |[before, behind]: [i64; 2]| match (u32::try_from(before), u32::try_from(behind)) {
             (Ok(before), Ok(behind)) => Ok(Ends { before, behind }),
-            _ => Err(format!("its pads are {pads:?}")),
+            _ => Err(format!("its pads are {}", shown(&pads))),
         };
         let all: Vec<Ends> = ends[2..].iter().map(|&e| read(e)).collect::<Result<_, _>>()?;
         let padding = spread(&all, Ends::default());
@@ -1025,7 +1033,7 @@ struct Window {
 impl Window {
     fn read(node: &FileNode, axes: usize, kernel: [usize; 3]) -> Result<Self, String> {
         let list = |name: &str| match node.ints(name) {
-            Some(values) if values.len() != axes => Err(format!("its {name} are {values:?}")),
+            Some(values) if values.len() != axes => Err(format!("its {name} are {}", shown(values))),
             Some(values) => three(values, 1, name),
             None => Ok([1; 3]),
         };
@@ -1039,7 +1047,7 @@ impl Window {
                 let ends = |i: usize| Ok(Ends { before: end(pads[i])?, behind: end(pads[i + axes])? });
                 spread(&(0..axes).map(ends).collect::<Result<Vec<_>, String>>()?, Ends::default())
             }
-            Some(pads) => return Err(format!("its pads are {pads:?}")),
+            Some(pads) => return Err(format!("its pads are {}", shown(pads))),
         };
         let window = Self { kernel, stride: list("strides")?, dilation: list("dilations")?, padding };
         if [window.kernel, window.stride, window.dilation].iter().flatten().any(|&v| v > MOST_SIZE) {
@@ -1084,7 +1092,7 @@ fn three(values: &[i64], frames: usize, name: &str) -> Result<[usize; 3], String
     let all: Vec<usize> = values.iter().map(|&v| whole(v, name)).collect::<Result<_, _>>()?;
     match all.len() {
         2 | 3 => Ok(spread(&all, frames)),
-        _ => Err(format!("its {name} are {values:?}: must be 2 or 3 numbers")),
+        _ => Err(format!("its {name} are {}: must be 2 or 3 numbers", shown(values))),
     }
 }
 

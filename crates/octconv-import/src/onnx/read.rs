@@ -61,6 +61,9 @@ const MOST_NODES: usize = 1 << 15;
 /// The most values that they make. A description has at most 4096 nodes, and an octave layer is made of a dozen values.
 const MOST_VALUES: usize = 1 << 14;
 
+/// The longest name of a node, and of an operator: all values that they make have them.
+const MOST_NAME: usize = 1000;
+
 /// Reads an ONNX file. `external` gives the bytes of tensors that lie in other files.
 pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut External) -> Result<PlainGraph, ImportError> {
     let ModelProto { graph, opset_import } = file::parse(bytes)?;
@@ -71,6 +74,11 @@ pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut Externa
         return Err(ImportError::File { reason: format!("it has {} nodes: must be at most {MOST_NODES}", node.len()) });
     }
     let nodes: Vec<FileNode> = node.into_iter().map(FileNode::new).collect();
+    let lengths = nodes.iter().map(|node| node.name.len().max(node.operator.len()));
+    if let Some(length) = lengths.max().filter(|&length| length > MOST_NAME) {
+        let reason = format!("the name or operator of a node has {length} bytes: must have at most {MOST_NAME}");
+        return Err(ImportError::File { reason });
+    }
     let name = answer(&output, &nodes, options)?;
     let Needed { nodes: needed, names: wanted } = needed(&nodes, &name);
     let mut reader = Reader { graph: PlainGraph::default(), opset, slots: HashMap::new(), at: Default::default() };
@@ -103,11 +111,12 @@ pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut Externa
     }
     reader.add_input(&read, options)?;
     for (node, _) in nodes.into_iter().zip(needed).filter(|(_, needed)| *needed) {
-        reader.read_node(node, &mut source, &mut problems);
-        if reader.graph.values.len() > MOST_VALUES {
+        // A node may make a value for each input and each output.
+        if reader.graph.values.len() + node.inputs.len() + node.outputs.len() > MOST_VALUES {
             let reason = format!("its nodes make more than {MOST_VALUES} values");
             return Err(ImportError::File { reason });
         }
+        reader.read_node(node, &mut source, &mut problems);
     }
     if problems.is_empty() {
         match reader.slots.get(&name) {

@@ -109,10 +109,12 @@ pub(crate) enum Op {
     /// The mean of each channel: a vector.
     GlobalPool,
     Upsample(Upsample),
-    /// x * scale + shift, for each channel.
+    /// x * scale + shift, for each channel. Made by [`Op::affine`].
     Affine {
         scale: Vec<f64>,
         shift: Vec<f64>,
+        /// The two numbers, if they are the same for all channels. All readers ask for them, so they are kept.
+        same: Option<[f64; 2]>,
     },
     Activation(Activation),
     /// The sum of its inputs.
@@ -143,6 +145,15 @@ pub(crate) enum Op {
     Same,
     /// What could not be read. Its problem is reported where it was read.
     Unknown,
+}
+
+impl Op {
+    /// x * scale + shift, for each channel.
+    pub(crate) fn affine(scale: Vec<f64>, shift: Vec<f64>) -> Self {
+        let same = |values: &[f64]| values.first().copied().filter(|first| values.iter().all(|v| v == first));
+        let same = same(&scale).zip(same(&shift)).map(<[f64; 2]>::from);
+        Self::Affine { scale, shift, same }
+    }
 }
 
 /// A value, and what makes it.
@@ -223,5 +234,23 @@ impl PlainGraph {
         }
         self.output += usize::from(self.output >= at);
         self.values.insert(at, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_all_channels_have_are_kept() {
+        for (scale, shift, wanted) in [
+            ([2.0, 2.0], [-0.0, 0.0], Some([2.0, 0.0])),
+            ([2.0, 1.0], [0.0, 0.0], None),
+            ([2.0, 2.0], [0.0, 1.0], None),
+            ([f64::NAN, f64::NAN], [0.0, 0.0], None),
+        ] {
+            let Op::Affine { same, .. } = Op::affine(scale.into(), shift.into()) else { panic!("it is an affine") };
+            assert_eq!(same, wanted);
+        }
     }
 }

@@ -69,10 +69,7 @@ fn replace(graph: &mut PlainGraph, id: Id, op: Op, inputs: Vec<Id>) -> bool {
 /// Readers of a value that is the same as another read the other one.
 fn drop_same(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
     let same = |graph: &PlainGraph, id: Id| match graph.op(id) {
-        Op::Same => Some(graph.input(id)),
-        Op::Affine { scale, shift } if scale.iter().all(|&v| v == 1.0) && shift.iter().all(|&v| v == 0.0) => {
-            Some(graph.input(id))
-        }
+        Op::Same | Op::Affine { same: Some([1.0, 0.0]), .. } => Some(graph.input(id)),
         Op::Concat | Op::Add if graph.values[id].inputs.len() == 1 => Some(graph.input(id)),
         _ => None,
     };
@@ -139,32 +136,26 @@ fn gated(graph: &PlainGraph, x: Id, gate: Id, scale: f64) -> Option<Activation> 
 
 /// The value as factor * x + shift, with the same numbers for all channels.
 fn straight(graph: &PlainGraph, id: Id) -> (f64, f64, Id) {
-    let same = |values: &[f64]| values.iter().all(|&v| v == values[0]);
     let (mut factor, mut sum, mut at) = (1.0, 0.0, id);
-    while let Op::Affine { scale, shift } = graph.op(at) {
-        if !same(scale) || !same(shift) {
-            break;
-        }
-        (sum, factor, at) = (sum + factor * shift[0], factor * scale[0], graph.input(at));
+    while let Op::Affine { same: Some([scale, shift]), .. } = graph.op(at) {
+        (sum, factor, at) = (sum + factor * shift, factor * scale, graph.input(at));
     }
     (factor, sum, at)
 }
 
 fn constant_factor(graph: &PlainGraph, id: Id) -> Option<(f64, Id)> {
-    let Op::Affine { scale, shift } = graph.op(id) else { return None };
-    let same = scale.iter().all(|&v| v == scale[0]) && shift.iter().all(|&v| v == 0.0);
-    same.then(|| (scale[0], graph.input(id)))
+    let &Op::Affine { same: Some([factor, 0.0]), .. } = graph.op(id) else { return None };
+    Some((factor, graph.input(id)))
 }
 
 fn constant_shift(graph: &PlainGraph, id: Id) -> Option<(f64, Id)> {
-    let Op::Affine { scale, shift } = graph.op(id) else { return None };
-    let same = shift.iter().all(|&v| v == shift[0]) && scale.iter().all(|&v| v == 1.0);
-    same.then(|| (shift[0], graph.input(id)))
+    let &Op::Affine { same: Some([1.0, shift]), .. } = graph.op(id) else { return None };
+    Some((shift, graph.input(id)))
 }
 
 /// (x * a + b) * c + d becomes x * ac + (bc + d). So that activations can be found, hard sigmoids go first.
 fn merge_affines(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
-    let Op::Affine { scale, shift } = graph.op(id) else { return false };
+    let Op::Affine { scale, shift, .. } = graph.op(id) else { return false };
     let inner = graph.input(id);
     if let (Op::Activation(Activation::Relu6), Some((factor, _))) = (graph.op(inner), constant_factor(graph, id))
         && (factor - 1.0 / 6.0).abs() < 1e-6
@@ -172,14 +163,14 @@ fn merge_affines(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
     {
         return replace(graph, id, Op::Activation(Activation::HardSigmoid), vec![x]);
     }
-    let Op::Affine { scale: before, shift: from } = graph.op(inner) else { return false };
+    let Op::Affine { scale: before, shift: from, .. } = graph.op(inner) else { return false };
     if uses[inner] != 1 {
         return false;
     }
     let shift = (0..scale.len()).map(|c| from[c] * scale[c] + shift[c]).collect();
     let scale = scale.iter().zip(before).map(|(a, b)| a * b).collect();
     let x = graph.input(inner);
-    replace(graph, id, Op::Affine { scale, shift }, vec![x])
+    replace(graph, id, Op::affine(scale, shift), vec![x])
 }
 
 fn scaled(conv: &Conv, scale: &[f64], shift: Option<&[f64]>) -> Conv {
@@ -194,7 +185,7 @@ fn scaled(conv: &Conv, scale: &[f64], shift: Option<&[f64]>) -> Conv {
 
 /// conv(x) * scale + shift becomes one convolution.
 fn fold_into_conv(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
-    let Op::Affine { scale, shift } = graph.op(id) else { return false };
+    let Op::Affine { scale, shift, .. } = graph.op(id) else { return false };
     let inner = graph.input(id);
     let Op::Conv(conv) = graph.op(inner) else { return false };
     if uses[inner] != 1 || !graph.take(conv.weights.len()) {
@@ -213,7 +204,7 @@ fn keep_name(graph: &mut PlainGraph, id: Id, of: Id) {
 }
 
 fn fold_into_linear(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
-    let Op::Affine { scale, shift } = graph.op(id) else { return false };
+    let Op::Affine { scale, shift, .. } = graph.op(id) else { return false };
     let inner = graph.input(id);
     let Op::Linear { weights, outputs, bias, name } = graph.op(inner) else { return false };
     if uses[inner] != 1 || !graph.take(weights.len()) {
@@ -231,7 +222,7 @@ fn fold_into_linear(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
 /// (conv(x) + up(conv(y))) * scale + shift: the convolutions take the scale, and one of them the shift. So batch norm
 /// behind an octave layer disappears.
 fn push_through_sum(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
-    let Op::Affine { scale, shift } = graph.op(id).clone() else { return false };
+    let Op::Affine { scale, shift, .. } = graph.op(id).clone() else { return false };
     let sum = graph.input(id);
     if *graph.op(sum) != Op::Add || uses[sum] != 1 {
         return false;
@@ -356,7 +347,7 @@ fn compose_indices(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
 /// conv(x * scale + shift) becomes one convolution. Where the map has zeros around it, they get no shift.
 fn fold_into_reader(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
     let Some(&inner) = graph.values[id].inputs.first() else { return false };
-    let (Op::Conv(conv), Op::Affine { scale, shift }) = (graph.op(id), graph.op(inner)) else { return false };
+    let (Op::Conv(conv), Op::Affine { scale, shift, .. }) = (graph.op(id), graph.op(inner)) else { return false };
     let padded = conv.padding != [Ends::default(); 3];
     if uses[inner] != 1 || padded && shift.iter().any(|&shift| shift != 0.0) || !graph.take(conv.weights.len()) {
         return false;
@@ -382,7 +373,8 @@ fn fold_into_reader(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
 /// A matrix times (x * scale + shift) becomes one matrix.
 fn fold_into_matrix(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
     let Some(&inner) = graph.values[id].inputs.first() else { return false };
-    let (Op::Linear { weights, outputs, bias, name }, Op::Affine { scale, shift }) = (graph.op(id), graph.op(inner))
+    let (Op::Linear { weights, outputs, bias, name }, Op::Affine { scale, shift, .. }) =
+        (graph.op(id), graph.op(inner))
     else {
         return false;
     };
@@ -537,7 +529,7 @@ fn write_vector_sums(graph: &mut PlainGraph) -> Result<(), Id> {
         let (mut inputs, mut weights, mut bias) = (Vec::new(), vec![0.0; c * columns], vec![0.0; c]);
         for (i, &term) in terms.iter().enumerate() {
             let affine = match graph.op(term) {
-                Op::Affine { scale, shift } => Some((scale, shift)),
+                Op::Affine { scale, shift, .. } => Some((scale, shift)),
                 _ => None,
             };
             inputs.push(if affine.is_some() { graph.input(term) } else { term });
@@ -557,7 +549,7 @@ fn write_vector_sums(graph: &mut PlainGraph) -> Result<(), Id> {
 /// be too large.
 fn write_vector_scales(graph: &mut PlainGraph) -> Result<(), Id> {
     for id in graph.reached() {
-        let (Op::Affine { scale, shift }, Shape::Vector { c }) = (graph.op(id), graph.shape(id)) else { continue };
+        let (Op::Affine { scale, shift, .. }, Shape::Vector { c }) = (graph.op(id), graph.shape(id)) else { continue };
         if !graph.take(c.saturating_mul(c)) {
             return Err(id);
         }
