@@ -146,31 +146,51 @@ impl Choices {
         let (layer, limits) = (key_of_layer(spec, size, options), abilities.limits());
         let here = on(&layer, &abilities.features());
         if let Some(choice) = self.entries.get(&within(&here, &limits)) {
-            return choice.plan(spec, size, options, facts);
+            return planned(choice.variant, &[choice.kernels], spec, size, options, facts);
         }
         // What is the fastest within other limits is fast here too, if it can run.
         let starting = |start: String| {
             let entries = self.entries.range(start.clone()..);
             entries.take_while(move |(key, _)| key.starts_with(&start)).map(|(_, choice)| choice)
         };
-        let mut of_features = starting(within(&here, "")).map(|choice| choice.plan(spec, size, options, facts));
-        let Some(first) = of_features.next() else {
+        let of_features = by_variant(starting(within(&here, "")));
+        let mut plans =
+            of_features.iter().map(|(variant, kernels)| planned(*variant, kernels, spec, size, options, facts));
+        let Some(first) = plans.next() else {
             let tuned = starting(on(&layer, "")).next().is_some();
             return Err(if tuned { Tuning::OtherFeatures } else { Tuning::UnknownLayer });
         };
-        first.or_else(|why| of_features.find_map(Result::ok).ok_or(why))
+        first.or_else(|why| plans.find_map(Result::ok).ok_or(why))
     }
 }
 
-impl Choice {
-    /// The plan of its variant, or why that is not used.
-    fn plan(&self, spec: &Spec, size: InputSize, options: &Options, facts: &DeviceFacts) -> Result<Plan, Tuning> {
-        let plan = Plan::with_variant(spec, size, options, facts, self.variant).map_err(|_| Tuning::Illegal)?;
-        if checksum(&plan) != self.kernels {
-            return Err(Tuning::OtherKernels);
+/// The variants of choices, in the order in which they come, each with the checksums of its kernels. A file may choose one
+/// variant thousands of times, and planning it takes long.
+fn by_variant<'a>(choices: impl Iterator<Item = &'a Choice>) -> Vec<(Variant, Vec<u32>)> {
+    let mut variants: Vec<(Variant, Vec<u32>)> = Vec::new();
+    for &Choice { variant, kernels } in choices {
+        match variants.iter_mut().find(|(other, _)| *other == variant) {
+            Some((_, all)) => all.push(kernels),
+            None => variants.push((variant, vec![kernels])),
         }
-        Ok(Plan { tuning: Tuning::Used, ..plan })
     }
+    variants
+}
+
+/// The plan of a tuned variant, or why that is not used. `kernels`: the checksums that its kernels may have.
+fn planned(
+    variant: Variant,
+    kernels: &[u32],
+    spec: &Spec,
+    size: InputSize,
+    options: &Options,
+    facts: &DeviceFacts,
+) -> Result<Plan, Tuning> {
+    let plan = Plan::with_variant(spec, size, options, facts, variant).map_err(|_| Tuning::Illegal)?;
+    if !kernels.contains(&checksum(&plan)) {
+        return Err(Tuning::OtherKernels);
+    }
+    Ok(Plan { tuning: Tuning::Used, ..plan })
 }
 
 /// What the first line says besides the checksum of the bytes: the format, this crate's version, and a checksum of all
@@ -413,6 +433,33 @@ mod tests {
         tuned.insert(&device, &Plan::new(&spec, size, &plain, &DeviceFacts::default()).unwrap());
         let able = DeviceFacts { matrix: Some(16), features: small.features | wgpu::Features::SUBGROUP, ..small };
         assert!(tuned.choices(&device).unwrap().plan(&spec, size, &plain, &able).unwrap().is_tuned());
+    }
+
+    #[test]
+    fn a_variant_is_planned_once_however_often_it_is_chosen() {
+        let (spec, size, options) = (spec().build().unwrap(), InputSize::image(1, 12, 10), Options::default());
+        let facts = DeviceFacts::default();
+        let candidates = Plan::candidates(&spec, size, &options, &facts);
+        let [usual, other] = [1, 2].map(|i| &candidates[i]);
+        let here = on(&key_of_layer(&spec, size, &options), &usual.abilities.features());
+        let mut choices = Choices::default();
+        for i in 0..24_000 {
+            let choice = Choice { variant: usual.variant(), kernels: i };
+            choices.entries.insert(within(&here, &format!("limits {i:05}")), choice);
+        }
+        assert_eq!(choices.plan(&spec, size, &options, &facts).unwrap().tuning(), Tuning::OtherKernels);
+        let choice = Choice { variant: other.variant(), kernels: checksum(other) };
+        choices.entries.insert(within(&here, "limits 12000"), choice);
+        let grouped = by_variant(choices.entries.values());
+        let counts: Vec<_> = grouped.iter().map(|(variant, kernels)| (*variant, kernels.len())).collect();
+        assert_eq!(counts, [(usual.variant(), 23_999), (other.variant(), 1)]);
+        let plan = choices.plan(&spec, size, &options, &facts).unwrap();
+        assert_eq!((plan.variant(), plan.tuning()), (other.variant(), Tuning::Used));
+        // One of many is right.
+        let choice = Choice { variant: usual.variant(), kernels: checksum(usual) };
+        choices.entries.insert(within(&here, "limits 23999"), choice);
+        let plan = choices.plan(&spec, size, &options, &facts).unwrap();
+        assert_eq!((plan.variant(), plan.tuning()), (usual.variant(), Tuning::Used));
     }
 
     #[test]

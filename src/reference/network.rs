@@ -9,6 +9,7 @@ use super::tensor::Tensor;
 use crate::dims::{Dims, InputSize};
 use crate::error::Error;
 use crate::layer::{Activation, Fraction, Frequency, Resample, Window};
+use crate::memory::with_room;
 use crate::network::{Checkpoint, Graph, GraphNode, INPUT, PoolKind, Task, ValueId, ValueShape};
 
 /// The value of a node, in f64.
@@ -71,6 +72,7 @@ impl Value {
 /// - [`Error::Checkpoint`] if tensors are missing or have other shapes: see [`Checkpoint::fit`].
 /// - [`Error::Node`] if the variance + eps of a batch norm is not positive.
 /// - [`Error::Limit`] for values of more than 2^32 - 1 elements.
+/// - [`Error::OutOfMemory`] if there is no memory for a value.
 pub fn run(
     graph: &Graph,
     checkpoint: &Checkpoint,
@@ -94,6 +96,7 @@ pub fn run(
 
     let last_readers = last_readers(graph);
     let mut values: Vec<Option<Value>> = vec![None; shapes.len()];
+    with_room::<f64>(dims.elements(), "the reference, with an input").map(drop)?;
     values[0] = Some(Value::Map { high: Some(Tensor::new(dims, input)), low: None });
     for (index, node) in graph.nodes.iter().enumerate() {
         let id = index + 1;
@@ -159,6 +162,9 @@ impl Run<'_> {
     }
 
     fn node(&self, node: &GraphNode, id: ValueId) -> Result<Value, Error> {
+        // Attention and concatenation have what they make twice for a while. Convolutions ask for their own.
+        let times = if matches!(node.task, Task::Attention { .. } | Task::Concat) { 2 } else { 1 };
+        with_room::<f64>(self.shapes[id].elements().saturating_mul(times), "the reference, with values").map(drop)?;
         let eps = self.graph.network.norm_eps;
         let input = node.inputs[0];
         let [high, low] = self.map(input);

@@ -104,7 +104,10 @@ fn damaged_files_are_refused() {
         (&format!("{{{}}}", lists.join(",")), "tensor t0: invalid type: sequence, expected an object"),
         (square, ""),
         ("{", "its header: EOF while parsing"),
-        ("[]", "its header: invalid type: sequence, expected an object"),
+        // A space before it would hide from programs that look at the first byte how long a header is.
+        (" {}", "its header begins with ' ': must begin with '{'"),
+        ("[]", "its header begins with '[': must begin with '{'"),
+        (r#"{"x": {"dtype": 1"#, "tensor x: EOF while parsing"),
         (r#"{"x": 1}"#, "tensor x: invalid type: integer `1`, expected an object"),
         (r#"{"x": {"dtype": "F32", "shape": []}}"#, "tensor x: missing field `data_offsets`"),
     ] {
@@ -113,6 +116,21 @@ fn damaged_files_are_refused() {
         let Err(Error::File { problem }) = Checkpoint::from_safetensors(&bytes) else { panic!("{header}") };
         assert!(problem.contains(wanted), "{header}\n  gives  {problem}\n  wanted {wanted}");
     }
+    // Names are short, and so is what is told of longer ones, and of other texts.
+    let named = |name: &str, offsets: &str| {
+        let header = format!(r#"{{"{name}": {{"dtype": "F32", "shape": [1], "data_offsets": {offsets}}}}}"#);
+        let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 4]].concat();
+        Checkpoint::from_safetensors(&file).map_err(|error| error.to_string())
+    };
+    assert!(named(&"n".repeat(1000), "[0, 4]").is_ok());
+    let long = named(&"model.".repeat(10_000), "[0, 4]").unwrap_err();
+    assert!(
+        long.contains("the name model.model.model.model.model.model.mode... has 60000 bytes: must be at most 1000")
+    );
+    let text = named("x", &format!("{:?}", "t".repeat(100_000))).unwrap_err();
+    assert!(text.len() < 2100 && text.ends_with("tttt..."), "{text}");
+    let control = named(r"a\nb", "[0, 4000]").unwrap_err();
+    assert!(control.contains(r"tensor a\nb ends beyond the file") && !control.contains('\n'), "{control}");
     // Its length alone refuses a header.
     let problem = check_safetensors(&100_000_001_u64.to_le_bytes()).unwrap_err().to_string();
     assert!(problem.ends_with("its header has 100000001 bytes: must be at most 100000000"), "{problem}");
@@ -298,6 +316,14 @@ fn prefixes_are_dropped() {
         assert!(some.clone().without_prefixes() == some, "{prefix}");
     }
     assert!(Checkpoint::default().without_prefixes() == Checkpoint::default());
+    // Eight of them, and no more: a crafted name may have any number.
+    let times = |count: usize| {
+        let name = |name: &String| format!("{}{name}", "model.".repeat(count));
+        Checkpoint { tensors: ours.tensors.iter().map(|(n, tensor)| (name(n), tensor.clone())).collect() }
+    };
+    assert!(times(8).without_prefixes() == ours && times(8).fit(&graph).unwrap() == ours);
+    assert!(times(10).without_prefixes() == times(2));
+    assert!(problems(times(9).fit(&graph))[0].starts_with("model.model."));
     let twice = Checkpoint {
         tensors: [("fc.bias", 1.0), ("module.fc.bias", 2.0)].map(|(n, v)| (n.into(), tensor(&[10], &[v; 10]))).into(),
     };

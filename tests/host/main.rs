@@ -4,6 +4,8 @@ mod checkpoint;
 mod cifar;
 mod export;
 mod interpreter;
+#[cfg(target_os = "linux")]
+mod memory;
 mod networks_random;
 mod networks_reference;
 mod operations;

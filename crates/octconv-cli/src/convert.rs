@@ -75,7 +75,7 @@ impl FromStr for Rename {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let graph = graph(args)?;
     let output = Target::new(&args.output, Kind::Tensors)?.apart_from(std::slice::from_ref(&args.input))?;
-    let Tensors { kind, within, left_out, checkpoint, .. } = weights::read(&args.input, args.limits)?;
+    let Tensors { kind, within, left_out, left_out_more, checkpoint, .. } = weights::read(&args.input, args.limits)?;
     let checkpoint = renamed(args, checkpoint).with_context(|| shown_path(&args.input))?;
     let checkpoint = match &graph {
         Some(graph) => weights::fit(&args.input, checkpoint, graph, args.eps)?,
@@ -90,8 +90,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (count, values) = (checkpoint.tensors.len(), thousands(values as u128));
     let mut text = format!("{kind}{place}: {count} tensors{of}, {values} values\n");
     if !left_out.is_empty() {
-        let shown: Vec<String> = left_out.iter().take(10).map(|name| shown(name)).collect();
-        let more = if left_out.len() > 10 { format!(", and {} more", left_out.len() - 10) } else { String::new() };
+        let shown: Vec<String> = left_out.iter().map(|name| shown(name)).collect();
+        let more = if left_out_more > 0 { format!(", and {left_out_more} more") } else { String::new() };
         text += &format!("left out: {}{more}\n", shown.join(", "));
     }
     print(&text)?;

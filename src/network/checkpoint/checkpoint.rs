@@ -15,6 +15,11 @@ pub struct HostTensor {
     pub data: Vec<f32>,
 }
 
+/// The number of elements of a tensor. It saturates.
+pub(super) fn elements(shape: &[usize]) -> u64 {
+    shape.iter().fold(1, |all: u64, &size| all.saturating_mul(size as u64))
+}
+
 /// The tensors of a network by name. `docs/networks.md` lists the names.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checkpoint {
@@ -42,7 +47,7 @@ impl Checkpoint {
             let problem = match self.tensors.get(name) {
                 None => MisfitKind::Missing { expected },
                 Some(found) if found.shape != *shape => MisfitKind::Shape { found: found.shape.clone(), expected },
-                Some(found) if found.data.len() != shape.iter().product::<usize>() => {
+                Some(found) if found.data.len() as u64 != elements(shape) => {
                     MisfitKind::Length { found: found.data.len(), expected }
                 }
                 Some(_) => return None,

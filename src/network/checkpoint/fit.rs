@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::checkpoint::{Checkpoint, HostTensor};
+use super::checkpoint::{Checkpoint, HostTensor, elements};
 use super::dialects::{Alias, Block, Known, Whole, common_prefix, is_counter, is_tail, names, without_prefix};
 use super::groups::widened;
 use crate::error::{Error, Misfit, MisfitKind};
+use crate::memory::with_room;
 use crate::network::graph::Graph;
 
 impl Checkpoint {
@@ -22,7 +23,8 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::Checkpoint`] with every tensor that is missing, surplus or of another shape.
+    /// [`Error::Checkpoint`] with every tensor that is missing, surplus or of another shape. [`Error::OutOfMemory`] if there
+    /// is no memory for a tensor.
     pub fn fit(self, graph: &Graph) -> Result<Self, Error> {
         Fit::new(graph, None).run(self)
     }
@@ -45,15 +47,19 @@ impl Checkpoint {
         self
     }
 
-    /// The same tensors without the prefixes that all of their names have, such as `module.`.
+    /// The same tensors without the prefixes that all of their names have, such as `module.`: at most eight.
     pub fn without_prefixes(mut self) -> Self {
-        while let Some(prefix) = common_prefix(self.tensors.keys().map(String::as_str)) {
+        for _ in 0..MOST_PREFIXES {
+            let Some(prefix) = common_prefix(self.tensors.keys().map(String::as_str)) else { break };
             let short = |(name, tensor): (String, HostTensor)| (name[prefix.len()..].to_owned(), tensor);
             self.tensors = self.tensors.into_iter().map(short).collect();
         }
         self
     }
 }
+
+/// The most prefixes of one name. A crafted one may have as many as it is long.
+const MOST_PREFIXES: usize = 8;
 
 /// A tensor of the file: its name there, and itself.
 type Named = (String, HostTensor);
@@ -94,10 +100,10 @@ impl<'a> Fit<'a> {
 
     fn run(mut self, checkpoint: Checkpoint) -> Result<Checkpoint, Error> {
         for (name, tensor) in checkpoint.tensors {
-            self.place(name, tensor);
+            self.place(name, tensor)?;
         }
         for (target, parts) in std::mem::take(&mut self.columns) {
-            self.join(&target, parts);
+            self.join(&target, parts)?;
         }
         for (target, biases) in std::mem::take(&mut self.summands) {
             self.add_biases(&target, biases);
@@ -108,12 +114,11 @@ impl<'a> Fit<'a> {
     }
 
     /// Puts a tensor of the file where it belongs.
-    fn place(&mut self, name: String, tensor: HostTensor) {
+    fn place(&mut self, name: String, tensor: HostTensor) -> Result<(), Error> {
         let bare = self.bare(&name);
         if self.wanted.contains_key(bare) {
             let (bare, eps) = (bare.to_owned(), self.eps);
-            self.insert(bare, name, tensor, eps);
-            return;
+            return self.insert(bare, name, tensor, eps);
         }
         let Some(known) = self.names.get(bare) else {
             if is_tail(bare) {
@@ -122,11 +127,11 @@ impl<'a> Fit<'a> {
             } else if !is_counter(bare) {
                 self.misfit(name, MisfitKind::Unknown { found: tensor.shape });
             }
-            return;
+            return Ok(());
         };
         let eps = self.eps.or(known.eps);
         match known.alias.clone() {
-            Alias::Of(target) => self.insert(target, name, tensor, eps),
+            Alias::Of(target) => self.insert(target, name, tensor, eps)?,
             Alias::Summand(target) => self.summands.entry(target).or_default().push((name, tensor)),
             Alias::Columns(target, part) => {
                 if let Some((other, _)) = self.columns.entry(target).or_default().insert(part, (name, tensor)) {
@@ -139,28 +144,31 @@ impl<'a> Fit<'a> {
                     self.surplus(name, reason);
                 }
             }
-            Alias::Whole(whole) => self.slice(&whole, name, &tensor),
+            Alias::Whole(whole) => self.slice(&whole, name, &tensor)?,
         }
+        Ok(())
     }
 
     /// The name without the prefixes that keep it from being known.
     fn bare<'n>(&self, name: &'n str) -> &'n str {
         let mut bare = name;
-        while !self.wanted.contains_key(bare) && !self.names.contains_key(bare) {
-            match without_prefix(bare) {
-                Some(shorter) => bare = shorter,
-                // Then it is told as the file has it.
-                None => return if is_counter(bare) { bare } else { name },
+        for _ in 0..=MOST_PREFIXES {
+            if self.wanted.contains_key(bare) || self.names.contains_key(bare) || is_counter(bare) {
+                return bare;
             }
+            let Some(shorter) = without_prefix(bare) else { break };
+            bare = shorter;
         }
-        bare
+        // Then it is told as the file has it.
+        name
     }
 
     /// Takes `tensor` for the graph's tensor `target`. `eps`: what the file's networks add to variances.
-    fn insert(&mut self, target: String, name: String, mut tensor: HostTensor, eps: Option<f64>) {
+    fn insert(&mut self, target: String, name: String, mut tensor: HostTensor, eps: Option<f64>) -> Result<(), Error> {
         if let Some(other) = self.sources.get(&target) {
             let reason = format!("{other} is {target} already");
-            return self.surplus(name, reason);
+            self.surplus(name, reason);
+            return Ok(());
         }
         // Axes of one element behind those of a matrix are those of a 1x1 convolution.
         if let Some(wanted) = self.wanted.get(&target)
@@ -169,7 +177,9 @@ impl<'a> Fit<'a> {
         {
             tensor.shape.truncate(wanted.len());
         }
-        if let Some(wide) = self.wanted.get(&target).and_then(|wanted| widened(self.graph, &target, &tensor, wanted)) {
+        if let Some(wanted) = self.wanted.get(&target)
+            && let Some(wide) = widened(self.graph, &target, &tensor, wanted)?
+        {
             tensor = wide;
         }
         if let Some(eps) = eps.filter(|_| target.ends_with(".var")) {
@@ -178,36 +188,37 @@ impl<'a> Fit<'a> {
         }
         self.sources.insert(target.clone(), name);
         self.found.insert(target, tensor);
+        Ok(())
     }
 
     /// Cuts a weight into those of its paths.
-    fn slice(&mut self, whole: &Whole, name: String, tensor: &HostTensor) {
+    fn slice(&mut self, whole: &Whole, name: String, tensor: &HostTensor) -> Result<(), Error> {
         let expected = &whole.shape;
         if tensor.shape != *expected {
-            let problem = MisfitKind::Shape { found: tensor.shape.clone(), expected: expected.clone() };
-            return self.misfit(name, problem);
+            self.misfit(name, MisfitKind::Shape { found: tensor.shape.clone(), expected: expected.clone() });
+        } else if tensor.data.len() as u64 != elements(expected) {
+            self.misfit(name, MisfitKind::Length { found: tensor.data.len(), expected: expected.clone() });
+        } else {
+            for block in &whole.blocks {
+                self.insert(block.name.clone(), name.clone(), cut(tensor, block)?, None)?;
+            }
         }
-        if tensor.data.len() != expected.iter().product::<usize>() {
-            let problem = MisfitKind::Length { found: tensor.data.len(), expected: expected.clone() };
-            return self.misfit(name, problem);
-        }
-        for block in &whole.blocks {
-            self.insert(block.name.clone(), name.clone(), cut(tensor, block), None);
-        }
+        Ok(())
     }
 
     /// Puts the parts of a matrix side by side.
-    fn join(&mut self, target: &str, parts: BTreeMap<usize, Named>) {
+    fn join(&mut self, target: &str, parts: BTreeMap<usize, Named>) -> Result<(), Error> {
         let rows = self.wanted.get(target).map_or(0, |shape| shape[0]);
         let width = |tensor: &HostTensor| tensor.data.len() / rows.max(1);
         let wrong = parts.values().find(|(_, tensor)| tensor.shape.first() != Some(&rows) || rows == 0);
         if let Some((name, tensor)) = wrong {
             let expected = vec![rows, width(tensor)];
             let problem = MisfitKind::Shape { found: tensor.shape.clone(), expected };
-            return self.misfit(name.clone(), problem);
+            self.misfit(name.clone(), problem);
+            return Ok(());
         }
         let columns = parts.values().map(|(_, tensor)| width(tensor)).sum();
-        let mut data = Vec::with_capacity(rows * columns);
+        let mut data = with_room(elements(&[rows, columns]), &format!("making {target}"))?;
         for row in 0..rows {
             for (_, tensor) in parts.values() {
                 let width = width(tensor);
@@ -215,7 +226,7 @@ impl<'a> Fit<'a> {
             }
         }
         let names: Vec<_> = parts.into_values().map(|(name, _)| name).collect();
-        self.insert(target.to_owned(), names.join(" and "), HostTensor { shape: vec![rows, columns], data }, None);
+        self.insert(target.to_owned(), names.join(" and "), HostTensor { shape: vec![rows, columns], data }, None)
     }
 
     /// Adds up biases into the tensor `target`, or subtracts them from the running mean of the batch norm behind it,
@@ -276,13 +287,13 @@ impl<'a> Fit<'a> {
 }
 
 /// A block of a weight `[c_out, c_in, ...]`.
-fn cut(whole: &HostTensor, block: &Block) -> HostTensor {
+fn cut(whole: &HostTensor, block: &Block) -> Result<HostTensor, Error> {
     let taps = &whole.shape[2..];
     let (columns, inner) = (whole.shape[1], taps.iter().product::<usize>());
-    let part = |row: usize| {
-        let start = row * columns;
-        &whole.data[(start + block.columns.start) * inner..(start + block.columns.end) * inner]
-    };
-    let data = block.rows.clone().flat_map(part).copied().collect();
-    HostTensor { shape: [&[block.rows.len(), block.columns.len()], taps].concat(), data }
+    let shape = [&[block.rows.len(), block.columns.len()], taps].concat();
+    let mut data = with_room(elements(&shape), &format!("making {}", block.name))?;
+    for start in block.rows.clone().map(|row| row * columns) {
+        data.extend_from_slice(&whole.data[(start + block.columns.start) * inner..(start + block.columns.end) * inner]);
+    }
+    Ok(HostTensor { shape, data })
 }

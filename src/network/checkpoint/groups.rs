@@ -1,30 +1,43 @@
 //! Weights of paths that have more groups than their layer.
 
-use super::checkpoint::HostTensor;
+use super::checkpoint::{HostTensor, elements};
+use crate::error::Error;
 use crate::layer::Groups;
+use crate::memory::with_room;
 use crate::network::graph::{Graph, Task};
 
 /// The weight `[c_out, c_in / groups, ...]` of a path in the groups of its layer, `wanted` being its shape there. Groups of
 /// the path that are one in the layer get zeros for each other's inputs, which changes no sum. `None` if the layer is dense or
 /// depthwise, or if the shapes do not fit so.
-pub(super) fn widened(graph: &Graph, target: &str, tensor: &HostTensor, wanted: &[usize]) -> Option<HostTensor> {
-    let groups = groups_of(graph, target).filter(|&groups| groups > 1)?;
+///
+/// # Errors
+///
+/// [`Error::OutOfMemory`], because a small weight may be a large one there.
+pub(super) fn widened(
+    graph: &Graph,
+    target: &str,
+    tensor: &HostTensor,
+    wanted: &[usize],
+) -> Result<Option<HostTensor>, Error> {
+    let Some(groups) = groups_of(graph, target).filter(|&groups| groups > 1) else { return Ok(None) };
     let (&[n, c, ref taps @ ..], &[wanted_n, wide, ref wanted_taps @ ..]) = (&tensor.shape[..], wanted) else {
-        return None;
+        return Ok(None);
     };
-    let more = wide.checked_div(c)?;
+    let Some(more) = wide.checked_div(c) else { return Ok(None) };
     let fits = n == wanted_n && taps == wanted_taps && more > 1 && more * c == wide && n % (groups * more) == 0;
-    let area: usize = taps.iter().product();
-    if !fits || tensor.data.len() != n * c * area {
-        return None;
+    if !fits || tensor.data.len() as u64 != elements(&tensor.shape) {
+        return Ok(None);
     }
-    let mut data = vec![0.0; n * wide * area];
+    let area: usize = taps.iter().product();
+    let needs = elements(wanted);
+    let mut data = with_room(needs, &format!("making {target}"))?;
+    data.resize(needs as usize, 0.0);
     for (output, row) in tensor.data.chunks_exact(c * area).enumerate() {
         let group = output / (n / (groups * more)) % more;
         let at = (output * wide + group * c) * area;
         data[at..at + row.len()].copy_from_slice(row);
     }
-    Some(HostTensor { shape: wanted.to_vec(), data })
+    Ok(Some(HostTensor { shape: wanted.to_vec(), data }))
 }
 
 /// The groups of the layer whose weight has this name.

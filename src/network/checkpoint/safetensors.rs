@@ -10,6 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Vi
 use super::checkpoint::{Checkpoint, HostTensor};
 use super::dialects::is_counter;
 use crate::error::Error;
+use crate::memory::with_room;
 
 impl Checkpoint {
     /// Reads a safetensors file of F32, F16, BF16 or F64 tensors, and converts them to f32. Leaves out PyTorch's
@@ -17,10 +18,11 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::File`] if the bytes are no such file, or if a tensor has another type.
+    /// [`Error::File`] if the bytes are no such file, or if a tensor has another type. [`Error::OutOfMemory`] if there is no
+    /// memory for a tensor.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, Error> {
         check_safetensors(bytes)?;
-        let file = SafeTensors::deserialize(bytes).map_err(|error| Error::File { problem: error.to_string() })?;
+        let file = SafeTensors::deserialize(bytes).map_err(|error| refused(&error.to_string()))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.tensors() {
             if !is_counter(&name) {
@@ -35,25 +37,37 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::File`] if a tensor has more or fewer elements than its shape says.
+    /// [`Error::File`] if a tensor has more or fewer elements than its shape says. [`Error::OutOfMemory`] if there is no
+    /// memory for the file.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
-        let problem = |error: safetensors::SafeTensorError| Error::File { problem: error.to_string() };
-        let bytes = |tensor: &HostTensor| tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-        let data: Vec<Vec<u8>> = self.tensors.values().map(bytes).collect();
+        let problem = |error: safetensors::SafeTensorError| refused(&error.to_string());
+        let mut total = 0;
+        let bytes = |(name, tensor): (&String, &HostTensor)| {
+            let needs = tensor.data.len() as u64 * 4;
+            total += needs;
+            let mut bytes = with_room(needs, &format!("writing {name}"))?;
+            bytes.extend(tensor.data.iter().flat_map(|v| v.to_le_bytes()));
+            Ok(bytes)
+        };
+        let data: Vec<Vec<u8>> = self.tensors.iter().map(bytes).collect::<Result<_, Error>>()?;
         let views = self.tensors.iter().zip(&data).map(|((name, tensor), data)| {
             let view = TensorView::new(Dtype::F32, tensor.shape.clone(), data).map_err(problem)?;
             Ok((name, view))
         });
         let views = views.collect::<Result<Vec<_>, Error>>()?;
+        // The crate does not ask whether there is room.
+        with_room::<u8>(total, "writing a safetensors file").map(drop)?;
         safetensors::serialize(views, None).map_err(problem)
     }
 }
 
 /// The longest header that the format allows.
 const LONGEST_HEADER: u64 = 100_000_000;
+/// The most bytes of a tensor's name.
+const LONGEST_NAME: usize = 1000;
 
-/// Refuses a safetensors file whose header is too long, is not the JSON that the format wants, or has offsets beyond the
-/// end of the file.
+/// Refuses a safetensors file whose header is too long, is not the JSON object that the format wants, names a tensor in more
+/// than 1000 bytes, or has offsets beyond the end of the file.
 ///
 /// Call it before you read such a file with the safetensors crate. That crate adds offsets before it compares them, and
 /// the addition overflows on crafted files. [`Checkpoint::from_safetensors`] calls it. It keeps nothing of the header.
@@ -62,24 +76,40 @@ const LONGEST_HEADER: u64 = 100_000_000;
 ///
 /// [`Error::File`], with the name of the tensor if it concerns one.
 pub fn check_safetensors(bytes: &[u8]) -> Result<(), Error> {
-    let refused = |problem| Err(Error::File { problem });
     let Some((length, rest)) = bytes.split_first_chunk() else {
-        return refused(format!("it has {} bytes: must be at least 8", bytes.len()));
+        return Err(refused(&format!("it has {} bytes: must be at least 8", bytes.len())));
     };
     let length = u64::from_le_bytes(*length);
     if length > LONGEST_HEADER {
-        return refused(format!("its header has {length} bytes: must be at most {LONGEST_HEADER}"));
+        return Err(refused(&format!("its header has {length} bytes: must be at most {LONGEST_HEADER}")));
     }
     let Some(header) = rest.get(..length as usize) else {
-        return refused(format!("its header ends beyond the file's {} bytes", bytes.len()));
+        return Err(refused(&format!("its header ends beyond the file's {} bytes", bytes.len())));
     };
+    // The format says so. Programs tell the file by it, also to limit the header before they read it.
+    if let Some(&first) = header.first().filter(|&&first| first != b'{') {
+        return Err(refused(&format!("its header begins with {:?}: must begin with '{{'", char::from(first))));
+    }
     match serde_json::from_slice::<LastTensor>(header) {
         Ok(LastTensor { name, end }) if end > rest.len() as u64 => {
-            refused(format!("tensor {name} ends beyond the file, which is truncated or damaged"))
+            Err(refused(&format!("tensor {name} ends beyond the file, which is truncated or damaged")))
         }
         Ok(_) => Ok(()),
-        Err(error) => refused(format!("its header: {error}")),
+        Err(error) => Err(refused(&format!("its header: {error}"))),
     }
+}
+
+/// An error about a file, in one short line whatever its header has.
+fn refused(problem: &str) -> Error {
+    const MOST: usize = 2000;
+    let mut line = String::new();
+    for c in problem.chars().take(MOST) {
+        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    if problem.chars().nth(MOST).is_some() {
+        line.push_str("...");
+    }
+    Error::File { problem: line }
 }
 
 /// The tensor of a header that ends last.
@@ -111,6 +141,11 @@ impl<'de> Visitor<'de> for Header {
             if name == "__metadata__" {
                 map.next_value::<IgnoredAny>()?;
                 continue;
+            }
+            if name.len() > LONGEST_NAME {
+                let (length, start) = (name.len(), name.chars().take(40).collect::<String>());
+                let problem = format!("the name {start}... has {length} bytes: must be at most {LONGEST_NAME}");
+                return Err(A::Error::custom(problem));
             }
             let in_tensor = |error| A::Error::custom(format!("tensor {name}: {error}"));
             let Offsets(end) = map.next_value().map_err(in_tensor)?;
@@ -156,13 +191,18 @@ impl<'de> Deserialize<'de> for Offsets {
 
 fn values(name: &str, view: &TensorView) -> Result<Vec<f32>, Error> {
     let data = view.data();
-    Ok(match view.dtype() {
-        Dtype::F32 => data.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
-        Dtype::F64 => data.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes) as f32).collect(),
-        Dtype::F16 => data.as_chunks().0.iter().map(|&bytes| half::f16::from_le_bytes(bytes).to_f32()).collect(),
-        Dtype::BF16 => data.as_chunks().0.iter().map(|&bytes| half::bf16::from_le_bytes(bytes).to_f32()).collect(),
-        dtype => {
-            return Err(Error::File { problem: format!("tensor {name} is {dtype}: must be F32, F16, BF16 or F64") });
-        }
-    })
+    match view.dtype() {
+        Dtype::F32 => converted(name, data, f32::from_le_bytes),
+        Dtype::F64 => converted(name, data, |bytes| f64::from_le_bytes(bytes) as f32),
+        Dtype::F16 => converted(name, data, |bytes| half::f16::from_le_bytes(bytes).to_f32()),
+        Dtype::BF16 => converted(name, data, |bytes| half::bf16::from_le_bytes(bytes).to_f32()),
+        dtype => Err(refused(&format!("tensor {name} is {dtype}: must be F32, F16, BF16 or F64"))),
+    }
+}
+
+fn converted<const N: usize>(name: &str, data: &[u8], convert: impl Fn([u8; N]) -> f32) -> Result<Vec<f32>, Error> {
+    let (numbers, _) = data.as_chunks();
+    let mut values = with_room(numbers.len() as u64, &format!("reading {name}"))?;
+    values.extend(numbers.iter().map(|&bytes| convert(bytes)));
+    Ok(values)
 }

@@ -1,5 +1,7 @@
 //! What can be wrong with a file of tensors.
 
+use std::fmt::{self, Write as _};
+
 use super::kind::Kind;
 
 /// What is wrong with a file of tensors.
@@ -7,10 +9,10 @@ use super::kind::Kind;
 #[non_exhaustive]
 pub enum Error {
     /// The content is of no kind that is read.
-    #[error("{0}")]
+    #[error("{}", OneLine(.0))]
     Unknown(String),
     /// The file ends too early, or a number in it is too large for it.
-    #[error("{kind}: {what} needs {needs} bytes, and {left} are left: the file is truncated or damaged")]
+    #[error("{kind}: {} needs {needs} bytes, and {left} are left: the file is truncated or damaged", OneLine(what))]
     Truncated {
         /// What kind of file it is.
         kind: Kind,
@@ -22,7 +24,7 @@ pub enum Error {
         left: u64,
     },
     /// The file is not as its kind is written.
-    #[error("{kind}: {problem}")]
+    #[error("{kind}: {}", OneLine(problem))]
     Damaged {
         /// What kind of file it is.
         kind: Kind,
@@ -30,7 +32,7 @@ pub enum Error {
         problem: String,
     },
     /// The file is whole, but has something that is not read here.
-    #[error("{kind}: {problem}")]
+    #[error("{kind}: {}", OneLine(problem))]
     Unsupported {
         /// What kind of file it is.
         kind: Kind,
@@ -38,7 +40,7 @@ pub enum Error {
         problem: String,
     },
     /// The file needs more than the limits allow.
-    #[error("{what} needs {needs}, and {allowed} are allowed")]
+    #[error("{} needs {needs}, and {allowed} are allowed", OneLine(what))]
     Limit {
         /// What needs it.
         what: String,
@@ -59,5 +61,16 @@ impl Error {
 
     pub(super) fn unsupported(kind: Kind, problem: impl Into<String>) -> Self {
         Self::Unsupported { kind, problem: problem.into() }
+    }
+}
+
+/// A text in one line. Names in files may have anything.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .chars()
+            .try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) })
     }
 }

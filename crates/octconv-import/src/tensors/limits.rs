@@ -5,8 +5,9 @@ use super::error::Error;
 /// How much may be taken for the content of a file. Everything is checked before memory is taken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most bytes of all tensors as f32. It is also the most bytes of one unpacked entry of an archive. A safetensors
-    /// file is not counted, because it takes at most twice its bytes.
+    /// The most bytes of all tensors as f32. It is also the most bytes of one unpacked entry of an archive; all of them may
+    /// have twice that, and what the archive has. A safetensors file is not counted, because it takes at most twice its
+    /// bytes.
     pub bytes: u64,
     /// The most tensors.
     pub tensors: usize,
@@ -18,6 +19,19 @@ impl Default for Limits {
     fn default() -> Self {
         Self { bytes: 1 << 30, tensors: 1 << 16, values: 1 << 22 }
     }
+}
+
+/// The most bytes of a name: of a tensor, of a storage, of an entry of an archive. One that is repeated takes them each time.
+const LONGEST_NAME: usize = 1000;
+
+/// Refuses a long name.
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
+    if name.len() <= LONGEST_NAME {
+        return Ok(());
+    }
+    let start: String = name.chars().take(40).collect();
+    let (what, needs) = (format!("the name {start}..."), format!("{} bytes", name.len()));
+    Err(Error::Limit { what, needs, allowed: LONGEST_NAME as u64 })
 }
 
 /// What is left of the limits.

@@ -18,7 +18,7 @@ use super::bytes::Bytes;
 use super::element::{Element, Order};
 use super::error::Error;
 use super::kind::{Kind, MXNET_MAGIC};
-use super::limits::Budget;
+use super::limits::{Budget, check_name};
 
 const KIND: Kind = Kind::MxNet;
 const V1: u32 = 0xF993_FAC8;
@@ -48,6 +48,7 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<BTreeMap<String,
         let length = bytes.count(1, "the length of a name")?;
         let name = std::str::from_utf8(bytes.take(length, "a name")?);
         let name = name.map_err(|_| Error::damaged(KIND, "a name is not UTF-8"))?;
+        check_name(name)?;
         let name = name.strip_prefix("arg:").or(name.strip_prefix("aux:")).unwrap_or(name);
         if tensors.insert(name.to_owned(), array).is_some() {
             return Err(Error::damaged(KIND, format!("{name} is there twice")));

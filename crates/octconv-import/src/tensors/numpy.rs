@@ -22,7 +22,7 @@ pub(super) fn read_npz(archive: &Archive, budget: &mut Budget) -> Result<BTreeMa
     let mut tensors = BTreeMap::new();
     for entry in archive.names() {
         let name = entry.strip_suffix(".npy").unwrap_or(entry);
-        let bytes = archive.read(entry, budget.limits.bytes)?;
+        let bytes = archive.read(entry)?;
         if let Some(tensor) = read_npy(Kind::Npz, name, &bytes, budget)?
             && tensors.insert(name.to_owned(), tensor).is_some()
         {
@@ -59,7 +59,10 @@ pub(super) fn read_npy(kind: Kind, name: &str, bytes: &[u8], budget: &mut Budget
         }
         let problem = match header.descr.ends_with('O') {
             true => format!("{name} holds objects of Python, which are never read"),
-            false => format!("{name} has elements of type {}: numbers of up to 64 bits are read", header.descr),
+            false => {
+                let descr: String = header.descr.chars().take(100).collect();
+                format!("{name} has elements of type {descr}: numbers of up to 64 bits are read")
+            }
         };
         return Err(Error::unsupported(kind, problem));
     };

@@ -18,15 +18,17 @@ pub struct Tensors {
     pub kind: Kind,
     /// The keys of the dictionaries that the tensors were in, the outermost first, such as `state_dict`.
     pub within: Vec<String>,
-    /// What stands beside the tensors in their dictionary and is none, such as the number of an epoch.
+    /// What stands beside the tensors in their dictionary and is none, such as the number of an epoch: the first ten.
     pub left_out: Vec<String>,
+    /// How many more there are.
+    pub left_out_more: usize,
     /// The tensors under the names that they have in the file.
     pub checkpoint: Checkpoint,
 }
 
 impl Tensors {
     fn of(kind: Kind, tensors: BTreeMap<String, HostTensor>) -> Self {
-        Self { kind, within: Vec::new(), left_out: Vec::new(), checkpoint: Checkpoint { tensors } }
+        Self { kind, within: Vec::new(), left_out: Vec::new(), left_out_more: 0, checkpoint: Checkpoint { tensors } }
     }
 }
 
@@ -62,8 +64,7 @@ pub fn read(bytes: &[u8], limits: Limits) -> Result<Tensors, Error> {
 }
 
 fn read_zip(bytes: &[u8], budget: &mut Budget) -> Result<Tensors, Error> {
-    // An entry for each tensor, and some about all of them.
-    let archive = Archive::new(Kind::Npz, bytes, budget.limits.tensors.saturating_add(1000))?;
+    let archive = Archive::new(Kind::Npz, bytes, budget.limits)?;
     if archive.names().any(pytorch::is_pickle) {
         Ok(pytorch::read_zip(&archive.of_kind(Kind::PyTorch), budget)?.into())
     } else if archive.names().any(|name| name.ends_with(".npy")) {
@@ -76,7 +77,7 @@ fn read_zip(bytes: &[u8], budget: &mut Budget) -> Result<Tensors, Error> {
 
 impl From<pytorch::Found> for Tensors {
     fn from(found: pytorch::Found) -> Self {
-        let pytorch::Found { kind, within, left_out, tensors } = found;
-        Self { within, left_out, ..Self::of(kind, tensors) }
+        let pytorch::Found { kind, within, left_out, left_out_more, tensors } = found;
+        Self { within, left_out, left_out_more, ..Self::of(kind, tensors) }
     }
 }

@@ -91,6 +91,58 @@ fn archives_do_not_burst() {
     assert!(matches!(read(&archive(&entries), Limits { tensors: 49, ..few }), Err(Error::Limit { .. })));
 }
 
+/// Entries of a directory may be the same bytes.
+#[test]
+fn bytes_of_an_archive_are_not_read_again_and_again() {
+    // Not an array, and much larger than the archive.
+    let objects = b"\x93NUMPY\x01\0\x3c\0{'descr': '|O', 'fortran_order': False, 'shape': (), }        ";
+    let mut entry = objects.to_vec();
+    entry.resize(1 << 20, 0);
+    let file = archive(&[("0.npy", &entry)]);
+    let at = file.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
+    let (local, rest) = file.split_at(at);
+    let end = rest.windows(4).rposition(|window| window == b"PK\x05\x06").unwrap();
+    let (record, end) = rest.split_at(end);
+    let name = record.windows(5).position(|window| window == b"0.npy").unwrap();
+    let records: Vec<u8> = (0..50u8)
+        .flat_map(|i| {
+            let mut record = record.to_vec();
+            record[name] = b'0' + i;
+            record
+        })
+        .collect();
+    let mut end = end.to_vec();
+    end[8..12].copy_from_slice(&[50, 0, 50, 0]);
+    end[12..16].copy_from_slice(&(records.len() as u32).to_le_bytes());
+    let many = [local, &records, &end].concat();
+    assert!(many.len() < 10_000);
+    let few = Limits { bytes: 2 << 20, ..Limits::default() };
+    let refused = read(&many, few).unwrap_err().to_string();
+    let wanted = " in the archive, behind others, needs 1048576 bytes, and ";
+    assert!(refused.contains(wanted), "{refused}");
+    // There is room for four.
+    assert!(refused.starts_with("4.npy"), "{refused}");
+}
+
+#[test]
+fn messages_are_short_lines() {
+    let array = bytes("numpy/plain.npy");
+    let long = refusal(&archive(&[(&format!("{}.npy", "n".repeat(1001)), &array)]));
+    assert_eq!(long, format!("the name {}... needs 1005 bytes, and 1000 are allowed", "n".repeat(40)));
+    assert_eq!(
+        refusal(&archive(&[("a\n.npy", b"")])),
+        r"NumPy (.npz): a\n needs 6 bytes, and 0 are left: the file is truncated or damaged"
+    );
+    let header = format!("{{'descr': '{}', 'fortran_order': False, 'shape': (), }}", "x".repeat(60_000));
+    let array = [b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat();
+    assert!(refusal(&array).len() < 250, "{}", refusal(&array));
+    // Names of MXNet are as long as they say.
+    let mut names = bytes("mxnet/v2.params");
+    let at = names.windows(5).position(|window| window == b"arg:a").unwrap();
+    names.splice(at - 8..at + 5, [&2000u64.to_le_bytes()[..], &[b'n'; 2000]].concat());
+    assert!(refusal(&names).ends_with("... needs 2000 bytes, and 1000 are allowed"), "{}", refusal(&names));
+}
+
 #[test]
 fn archives_have_each_name_once_and_right_checksums() {
     let array = bytes("numpy/plain.npy");

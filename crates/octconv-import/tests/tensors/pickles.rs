@@ -18,10 +18,19 @@ pub fn legacy(object: &[u8], values: &[f32]) -> Vec<u8> {
     file
 }
 
+/// The codes of a storage "0" of one element.
+const STORAGE: &[u8] = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0\x30X\x03\0\0\0cpuK\x01tQ";
+
 /// The codes of a tensor in storage "0" that claims `elements`. `view`: codes of offset, shape and strides.
 pub fn tensor(elements: u8, view: &[u8]) -> Vec<u8> {
-    let mut codes =
-        b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0\x30".to_vec();
+    in_storage(b"0", elements, view)
+}
+
+/// The same in a storage of this name.
+fn in_storage(key: &[u8], elements: u8, view: &[u8]) -> Vec<u8> {
+    let mut codes = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX".to_vec();
+    codes.extend((key.len() as u32).to_le_bytes());
+    codes.extend(key);
     codes.extend(b"X\x03\0\0\0cpuK");
     codes.push(elements);
     codes.extend(b"tQ");
@@ -114,6 +123,29 @@ fn damaged_pickles_are_refused() {
 }
 
 #[test]
+fn long_names_are_refused() {
+    let named = |length: usize| {
+        let name = [&(length as u32).to_le_bytes()[..], &vec![b'n'; length]].concat();
+        legacy(&[b"\x80\x02}X", &name[..], &tensor(4, SQUARE), b"s."].concat(), &[1.0; 4])
+    };
+    assert!(read_bytes(&named(1000)).is_ok());
+    let wanted = format!("the name {}... needs 1001 bytes, and 1000 are allowed", "n".repeat(40));
+    assert_eq!(refusal(&named(1001)), wanted);
+    let key = legacy(&dictionary(&in_storage(&[b'n'; 1001], 4, SQUARE)), &[1.0; 4]);
+    assert_eq!(refusal(&key), wanted);
+}
+
+#[test]
+fn little_is_told_of_what_is_left_out() {
+    let other = format!("X\x01\0\0\0bq\x02c{}\nx\n)Rq\x01", "m".repeat(900));
+    let again = b"h\x02h\x01".repeat(100_000);
+    let pairs = [&b"\x80\x02}(X\x01\0\0\0a"[..], &tensor(4, SQUARE), other.as_bytes(), &again, b"u."];
+    let found = read_bytes(&legacy(&pairs.concat(), &[1.0; 4])).unwrap();
+    assert_eq!((found.left_out.len(), found.left_out_more), (10, 99_991));
+    assert!(found.left_out[9].starts_with("b (an object that mmm"), "{}", found.left_out[9]);
+}
+
+#[test]
 fn small_pickles_do_not_grow() {
     let object = |codes: &[u8]| legacy(&[b"\x80\x02", codes, b"."].concat(), &[]);
     let limit = "the pickle needs more values, and 4194304 are allowed";
@@ -123,6 +155,12 @@ fn small_pickles_do_not_grow() {
     // Names of a text that the memo keeps.
     let name = [&b"X\x84\x03\0\0"[..], &[b'm'; 900], b"q\x010X\x01\0\0\0xq\x020"].concat();
     assert!(refusal(&object(&[&name[..], &b"h\x01h\x02\x930".repeat(1 << 20)].concat())).contains(limit));
+    // Tensors of the same lists of sizes and strides.
+    let ones = [&b"("[..], &b"K\x01".repeat(64), b"t"].concat();
+    let arguments =
+        [&b"ctorch._utils\n_rebuild_tensor_v2\nq\x010("[..], STORAGE, b"K\0", &ones, &ones, b"tq\x020"].concat();
+    let many = [&arguments[..], &b"h\x01h\x02R0".repeat(100_000)].concat();
+    assert!(refusal(&object(&many)).contains(limit));
     // A list of pairs that becomes a dictionary, often.
     let pairs = [&b"]("[..], &b"NN\x86".repeat(10_000), b"e\x85q\x010"].concat();
     let often = b"ccollections\nOrderedDict\nh\x01R0".repeat(1000);

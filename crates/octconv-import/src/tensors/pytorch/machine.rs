@@ -178,6 +178,12 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// A tensor has numbers for each axis: a short pickle can make many from the same lists.
+    fn push_tensor(&mut self, tensor: Tensor, arena: &mut Arena) -> Result<(), Error> {
+        arena.charge(tensor.view.shape.len())?;
+        self.push(Value::Tensor(tensor), arena)
+    }
+
     fn top(&self, arena: &Arena) -> Result<Id, Error> {
         self.stack.last().copied().ok_or_else(|| arena.damaged("its stack is empty"))
     }
@@ -284,13 +290,13 @@ impl<'a> Machine<'a> {
             }
             "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2" => {
                 let tensor = tensor(arguments, None, arena)?;
-                self.push(Value::Tensor(tensor), arena)
+                self.push_tensor(tensor, arena)
             }
             "torch._utils._rebuild_tensor_v3" => {
                 let dtype = items(arguments, arena)?.get(6).map(|&dtype| arena.name(dtype));
                 let element = dtype.and_then(|dtype| element_of(dtype.strip_prefix("torch.")?));
                 let tensor = tensor(arguments, element, arena)?;
-                self.push(Value::Tensor(tensor), arena)
+                self.push_tensor(tensor, arena)
             }
             _ => self.push(Value::Object { made_by: function, state: None }, arena),
         }

@@ -23,6 +23,7 @@ pub(super) struct Found {
     pub(super) kind: Kind,
     pub(super) within: Vec<String>,
     pub(super) left_out: Vec<String>,
+    pub(super) left_out_more: usize,
     pub(super) tensors: BTreeMap<String, HostTensor>,
 }
 
@@ -41,13 +42,12 @@ pub(super) fn read_zip(archive: &Archive, budget: &mut Budget) -> Result<Found, 
         let problem = "a TorchScript archive, which is a program: save the state_dict() of the module in Python";
         return Err(Error::unsupported(kind, problem));
     }
-    let most = budget.limits.bytes;
     let byteorder = format!("{folder}byteorder");
-    let order = match archive.has(&byteorder) && archive.read(&byteorder, most)?.starts_with(b"big") {
+    let order = match archive.has(&byteorder) && archive.read(&byteorder)?.starts_with(b"big") {
         true => Order::Big,
         false => Order::Little,
     };
-    let pickle = archive.read(&pickle, most)?;
+    let pickle = archive.read(&pickle)?;
     let mut arena = Arena::new(kind, budget.limits.values);
     let root = Machine::new(Bytes::new(kind, &pickle)).run(&mut arena)?.0;
     drop(pickle);
@@ -62,13 +62,14 @@ pub(super) fn read_zip(archive: &Archive, budget: &mut Budget) -> Result<Found, 
     }
     let mut tensors = BTreeMap::new();
     for (key, members) in by_storage {
-        let data = archive.read(&format!("{folder}data/{key}"), most)?;
+        let data = archive.read(&format!("{folder}data/{key}"))?;
         for i in members {
-            let (name, tensor) = &content.tensors[i];
-            tensors.insert(name.clone(), build(&arena, name, tensor, &data, counts[i], order)?);
+            let (name, tensor) = content.tensors[i];
+            tensors.insert(name.to_owned(), build(&arena, name, tensor, &data, counts[i], order)?);
         }
     }
-    Ok(Found { kind, within: content.within, left_out: content.left_out, tensors })
+    let Content { within, left_out, left_out_more, .. } = content;
+    Ok(Found { kind, within, left_out, left_out_more, tensors })
 }
 
 /// The number that a file of PyTorch before 1.6 starts with, as a pickle has it.
@@ -124,9 +125,10 @@ pub(super) fn read_legacy(bytes: &[u8], budget: &mut Budget) -> Result<Found, Er
     for ((name, tensor), count) in content.tensors.iter().zip(counts) {
         let key = arena.key(arena.storage(tensor))?;
         let data = storages.get(&key).ok_or_else(|| Error::damaged(kind, format!("there is no storage {key}")))?;
-        tensors.insert(name.clone(), build(&arena, name, tensor, data, count, Order::Little)?);
+        tensors.insert((*name).to_owned(), build(&arena, name, tensor, data, count, Order::Little)?);
     }
-    Ok(Found { kind, within: content.within, left_out: content.left_out, tensors })
+    let Content { within, left_out, left_out_more, .. } = content;
+    Ok(Found { kind, within, left_out, left_out_more, tensors })
 }
 
 /// Takes all tensors from the budget. Gives the number of elements of each.

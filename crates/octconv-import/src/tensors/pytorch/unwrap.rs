@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::error::Error;
+use super::super::limits::check_name;
 use super::value::{Arena, Id, Tensor, Value};
 
 /// The keys under which programs keep the tensors of a network. The first that is there is taken.
@@ -29,18 +30,22 @@ const WRAPPERS: [&str; 14] = [
 
 /// How deep such dictionaries are in each other.
 const DEEPEST: usize = 4;
-/// Keys that an error lists.
+/// Keys that an error lists, and of what is left out.
 const LISTED: usize = 10;
 
 /// Tensors, and where they were.
-pub(super) struct Content {
+pub(super) struct Content<'a> {
     pub(super) within: Vec<String>,
+    /// The first of what is no tensor, and how many more there are. Nothing is made for each, because a short pickle may
+    /// repeat one value often.
     pub(super) left_out: Vec<String>,
-    pub(super) tensors: Vec<(String, Tensor)>,
+    pub(super) left_out_more: usize,
+    /// With their names.
+    pub(super) tensors: Vec<(&'a str, &'a Tensor)>,
 }
 
 /// The tensors of the innermost dictionary that the known keys lead to.
-pub(super) fn unwrap(arena: &Arena, root: Id) -> Result<Content, Error> {
+pub(super) fn unwrap(arena: &Arena, root: Id) -> Result<Content<'_>, Error> {
     let mut within = Vec::new();
     let mut id = root;
     while within.len() < DEEPEST {
@@ -77,25 +82,29 @@ pub(super) fn unwrap(arena: &Arena, root: Id) -> Result<Content, Error> {
     Ok(content)
 }
 
-fn tensors(arena: &Arena, pairs: &[(Id, Id)], within: Vec<String>) -> Result<Content, Error> {
-    let mut content = Content { within, left_out: Vec::new(), tensors: Vec::new() };
+fn tensors<'a>(arena: &'a Arena, pairs: &[(Id, Id)], within: Vec<String>) -> Result<Content<'a>, Error> {
+    let mut content = Content { within, left_out: Vec::new(), left_out_more: 0, tensors: Vec::new() };
     let mut names = BTreeSet::new();
     for &(key, value) in pairs {
-        let name = shown_key(arena, key);
+        let name = || shown_key(arena, key);
         match (arena.value(value), arena.text(key)) {
             (Value::Tensor(tensor), Some(text)) => {
+                check_name(text)?;
                 if !names.insert(text) {
-                    return Err(Error::damaged(arena.kind, format!("{name} is there twice")));
+                    return Err(Error::damaged(arena.kind, format!("{} is there twice", name())));
                 }
-                content.tensors.push((text.to_owned(), tensor.clone()));
+                content.tensors.push((text, tensor));
             }
             // Sparse and quantised tensors would be missed.
             (Value::Object { made_by, .. }, _) if arena.name(*made_by).contains("._rebuild_") => {
                 let made_by = arena.name(*made_by);
-                let problem = format!("{name} is made by {made_by}: only dense tensors of plain numbers are read");
+                let problem = format!("{} is made by {made_by}: only dense tensors of plain numbers are read", name());
                 return Err(Error::unsupported(arena.kind, problem));
             }
-            _ => content.left_out.push(format!("{name} ({})", described(arena, value))),
+            _ if content.left_out.len() < LISTED => {
+                content.left_out.push(format!("{} ({})", name(), described(arena, value)));
+            }
+            _ => content.left_out_more += 1,
         }
     }
     Ok(content)

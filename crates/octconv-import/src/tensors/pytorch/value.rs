@@ -3,6 +3,7 @@
 use super::super::element::{Element, View};
 use super::super::error::Error;
 use super::super::kind::Kind;
+use super::super::limits::check_name;
 
 /// The index of a value.
 pub(super) type Id = u32;
@@ -133,10 +134,10 @@ impl Arena {
         self.key_text(storage.key)
     }
 
-    /// A key, which is a text or a number, as a text.
+    /// A key, which is a short text or a number, as a text.
     pub(super) fn key_text(&self, key: Id) -> Result<String, Error> {
         match self.value(key) {
-            Value::Text(text) => Ok(text.clone()),
+            Value::Text(text) => check_name(text).map(|()| text.clone()),
             Value::Int(number) => Ok(number.to_string()),
             _ => Err(self.damaged("the key of a storage is no text")),
         }
