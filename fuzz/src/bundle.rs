@@ -25,6 +25,23 @@ pub fn bundle(data: &[u8]) {
         let is_number = manifest.example.as_ref().is_none_or(|example| example.tolerance.is_finite());
         assert!(!is_number || serde_json::from_str::<Manifest>(&text).is_ok(), "{text}");
     }
+    files(text);
+}
+
+/// The files of a manifest are those of its bundle, and so are their folders.
+fn files(text: &str) {
+    if let Err(error) = fuzzing::in_bundle(text, &[]) {
+        return printed(&error);
+    }
+    let manifest: Manifest = serde_json::from_str(text).unwrap();
+    let paths: Vec<&str> = manifest.files.iter().map(|file| file.path.as_str()).take(100).collect();
+    let folders = paths.iter().filter_map(|path| path.rfind('/').map(|end| &path[..=end]));
+    let own: Vec<&str> = paths.iter().copied().chain(folders).chain([Bundle::MANIFEST]).collect();
+    assert_eq!(fuzzing::in_bundle(text, &own).unwrap(), vec![true; own.len()], "{own:?}");
+    let is_path = |name: &str| manifest.files.iter().any(|file| file.path == name);
+    for other in paths.iter().map(|path| format!("{path}x")).filter(|other| !is_path(other)) {
+        assert_eq!(fuzzing::in_bundle(text, &[&other]).unwrap(), [false], "{other}");
+    }
 }
 
 /// Bundles of a small layer keep within the limits of the device.

@@ -76,6 +76,11 @@ pub fn device(text: &str, sides: &[u32]) -> Result<DeviceFacts, String> {
     line(export::described(text, sides))
 }
 
+/// Which of these files and folders belong to the bundle that is there, by the text of its manifest.json.
+pub fn in_bundle(manifest: &str, names: &[&str]) -> Result<Vec<bool>, String> {
+    line(export::files_of(manifest).map(|files| names.iter().map(|name| export::is_own(&files, name)).collect()))
+}
+
 /// The labels in the text of a list in CSV, and those in the text of a JSON about sheets, for a network of ten classes.
 pub fn labelled(text: &str) -> [Result<Vec<usize>, String>; 2] {
     static TRAINED: LazyLock<Result<Trained, String>> = LazyLock::new(|| {

@@ -97,7 +97,7 @@ impl Limits {
     }
 
     /// Checks the first number of a safetensors file: the length of its header, which is JSON. `start`: the first bytes of
-    /// any file.
+    /// any file. A header that does not begin with `{` is refused before it is parsed.
     fn check_header(self, start: &[u8]) -> Result<()> {
         let Some((&length, b"{")) = start.split_first_chunk() else { return Ok(()) };
         let length = u64::from_le_bytes(length);

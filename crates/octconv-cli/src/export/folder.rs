@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -96,17 +97,24 @@ impl Folder {
         }
     }
 
-    /// The files of the bundle that is there, and their folders, whose names end in `/`.
+    /// The files of the bundle that is there.
     fn files_of_bundle(&self) -> Result<BTreeSet<String>> {
-        let text = self.limits.read_text(&self.path.join(Bundle::MANIFEST))?;
-        let manifest: Manifest = serde_json::from_str(&text).context("its manifest.json is not a bundle's")?;
-        let mut own = BTreeSet::from([Bundle::MANIFEST.to_owned()]);
-        for file in manifest.files {
-            own.extend(file.path.match_indices('/').map(|(end, slash)| file.path[..end].to_owned() + slash));
-            own.insert(file.path);
-        }
-        Ok(own)
+        files_of(&self.limits.read_text(&self.path.join(Bundle::MANIFEST))?)
     }
+}
+
+/// The files of a bundle, from the text of its manifest.
+pub fn files_of(manifest: &str) -> Result<BTreeSet<String>> {
+    let manifest: Manifest = serde_json::from_str(manifest).context("its manifest.json is not a bundle's")?;
+    let paths = manifest.files.into_iter().map(|file| file.path);
+    Ok(paths.chain([Bundle::MANIFEST.to_owned()]).collect())
+}
+
+/// Whether one of the files is this one, or is in this folder, whose name ends in `/`.
+pub fn is_own(files: &BTreeSet<String>, name: &str) -> bool {
+    // What starts with a name comes right behind it. Folders are not listed: a path may have as many as it has bytes.
+    let first = files.range::<str, _>((Bound::Included(name), Bound::Unbounded)).next();
+    first.is_some_and(|first| first == name || (name.ends_with('/') && first.starts_with(name)))
 }
 
 /// A file or a folder that is not among `own`, with `/` between names. Only folders of `own` are searched.
@@ -120,7 +128,7 @@ fn stranger(folder: &Path, own: &BTreeSet<String>) -> Result<Option<String>> {
             if is_folder {
                 name.push('/');
             }
-            if !own.contains(&name) {
+            if !is_own(own, &name) {
                 return Ok(Some(name));
             }
             if is_folder {
@@ -129,4 +137,29 @@ fn stranger(folder: &Path, own: &BTreeSet<String>) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use octconv::export::File;
+
+    use super::*;
+
+    #[test]
+    fn files_are_those_of_the_manifest_and_folders_those_of_files() {
+        let paths = ["kernels/a.wgsl", "kernels/b/c.wgsl", "weights.bin", &"/".repeat(200_000)];
+        let manifest = include_str!("../../../../fuzz/corpus/bundle/manifest");
+        let mut manifest: Manifest = serde_json::from_str(manifest).unwrap();
+        let file = manifest.files[0].clone();
+        manifest.files = paths.map(|path| File { path: path.into(), ..file.clone() }).into();
+        let own = files_of(&serde_json::to_string(&manifest).unwrap()).unwrap();
+        // One for each file, and the manifest: none for a folder.
+        assert_eq!(own.len(), paths.len() + 1);
+        for name in paths.into_iter().chain(["manifest.json", "kernels/", "kernels/b/", "/", "//"]) {
+            assert!(is_own(&own, name), "{name}");
+        }
+        for name in ["", "kernels", "kernels/b", "kern", "kern/", "kernels/c/", "weights.bin/", "z", "kernels/a.wgs"] {
+            assert!(!is_own(&own, name), "{name}");
+        }
+    }
 }

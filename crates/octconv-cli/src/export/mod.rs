@@ -14,6 +14,7 @@ use octconv::{Accuracy, Dtype, InputSize};
 
 pub use self::device::parse as described;
 use self::folder::Folder;
+pub use self::folder::{files_of, is_own};
 use crate::cost::{FileForm, form};
 use crate::limits::{Holds, Limits};
 use crate::network_source::{Settings, Source};
