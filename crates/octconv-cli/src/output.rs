@@ -30,19 +30,24 @@ pub fn shown_path(path: &Path) -> String {
 
 /// `text` as one line that may be printed.
 pub fn one_line(text: &str) -> String {
-    short(text.split_whitespace().map(shown).collect::<Vec<_>>().join(" "))
+    // Words become shorter, so more is looked at than is printed, but not all of a text without end.
+    let end = text.char_indices().nth(8 * LINE).map_or(text.len(), |(end, _)| end);
+    let (text, rest) = text.split_at(end);
+    short(text.split_whitespace().map(shown).collect::<Vec<_>>().join(" "), rest.len())
 }
 
 /// `text` as lines that may be printed, with their spaces.
 fn lines(text: &str) -> String {
     let line = |line: &str| line.split(' ').map(shown).collect::<Vec<_>>().join(" ");
-    short(text.trim_end().split('\n').map(line).collect::<Vec<_>>().join("\n"))
+    short(text.trim_end().split('\n').map(line).collect::<Vec<_>>().join("\n"), 0)
 }
 
-fn short(text: String) -> String {
-    match text.char_indices().nth(LINE) {
-        Some((end, _)) => format!("{} ... and {} bytes more", &text[..end], text.len() - end),
-        None => text,
+/// The start of a text that has so many bytes more.
+fn short(text: String, more: usize) -> String {
+    let end = text.char_indices().nth(LINE).map_or(text.len(), |(end, _)| end);
+    match text.len() - end + more {
+        0 => text,
+        more => format!("{} ... and {more} bytes more", &text[..end]),
     }
 }
 
@@ -172,6 +177,9 @@ mod tests {
         assert_eq!(one_line("a\nb\t\u{1b}[1m  c\r\n"), r"a b \u{1b}[1m c");
         let long = one_line(&"word ".repeat(9999));
         assert!(long.len() < LINE + 100 && long.ends_with(" ... and 41994 bytes more"), "{long}");
+        // A word is made shorter, but what is behind it counts.
+        let long = one_line(&"x".repeat(1_000_000));
+        assert!(long.len() < 250 && long.ends_with("xxx ... and 936000 bytes more"), "{long}");
     }
 
     #[test]
