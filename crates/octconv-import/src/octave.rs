@@ -19,14 +19,17 @@ pub struct OctaveNetwork {
     pub checkpoint: Option<Checkpoint>,
 }
 
+/// The most channels of all values together, each of which is listed.
+const MOST_CHANNELS: usize = 1 << 24;
+
 /// Makes an octave network of a plain one.
 ///
 /// `alpha` is the share of low-frequency channels; `size` is the size of an input, which decides what the last stage is.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] if `alpha` is not in [0, 1]. [`Error::Description`] if the network has a low frequency already. Those
-/// of [`Graph::new`], [`Graph::shapes`] and [`Checkpoint::fit`].
+/// [`Error::Argument`] if `alpha` is not in [0, 1]. [`Error::Description`] if the network has a low frequency already,
+/// or too many channels. Those of [`Graph::new`], [`Graph::shapes`] and [`Checkpoint::fit`].
 pub fn to_octave(
     network: &Network,
     checkpoint: Option<&Checkpoint>,
@@ -128,6 +131,11 @@ impl Values {
                 _ => {}
             }
         }
+        let all = channels.iter().fold(0, |all: usize, &c| all.saturating_add(c));
+        if all > MOST_CHANNELS {
+            let problem = format!("its values have {all} channels together: must have at most {MOST_CHANNELS}");
+            return Err(Error::Description { problem });
+        }
         let mut reads = vec![Vec::new()];
         let mut all_reads = vec![Vec::new()];
         let mut class: Vec<usize> = (0..shapes.len()).collect();
@@ -220,13 +228,15 @@ impl Values {
             }
         }
         // The parts of a concatenation decide its split, so nothing else may. Plain ones have plain parts.
+        let mut class_size = vec![0; count];
+        (0..count).filter(|&id| self.makes(network, id)).for_each(|id| class_size[class(id)] += 1);
         loop {
             let before = plain.clone();
-            for (index, node) in network.nodes.iter().enumerate() {
+            // What is plain makes what it is made of plain, so the last come first.
+            for (index, node) in network.nodes.iter().enumerate().rev() {
                 let at = index + 1;
-                let class_size = (0..count).filter(|&id| class(id) == class(at) && self.makes(network, id)).count();
-                if matches!(node.op, Op::Concat { .. }) && (plain[class(at)] || class_size > 1 || makers[class(at)] > 1)
-                {
+                let alone = class_size[class(at)] <= 1 && makers[class(at)] <= 1;
+                if matches!(node.op, Op::Concat { .. }) && (plain[class(at)] || !alone) {
                     plain[class(at)] = true;
                     self.reads[at].iter().for_each(|&id| plain[class(id)] = true);
                 }
@@ -578,10 +588,22 @@ mod tests {
     }
 
     #[test]
-    fn networks_with_a_low_frequency_are_refused() {
+    fn networks_with_a_low_frequency_or_many_channels_are_refused() {
         let octave = zoo::build("cifar-resnet20", &zoo::Settings { alpha: 0.5, ..zoo::Settings::default() }).unwrap();
         let size = InputSize::image(1, 32, 32);
         assert!(to_octave(&octave, None, 0.5, size).unwrap_err().to_string().contains("low frequency already"));
+        let nodes = (0..16).map(|i| match i {
+            0 => r#"{"name": "a0", "op": "conv", "input": "input", "channels": 1048576}"#.into(),
+            _ => format!(r#"{{"name": "a{i}", "op": "add", "inputs": ["a{}", "a0"]}}"#, i - 1),
+        });
+        let nodes = nodes.collect::<Vec<_>>().join(", ");
+        let text = format!(r#"{{"name": "n", "input": {{"channels": 1}}, "output": "a15", "nodes": [{nodes}]}}"#);
+        let wide: Network = serde_json::from_str(&text).unwrap();
+        let refusal = to_octave(&wide, None, 0.5, InputSize::image(1, 1, 1)).unwrap_err().to_string();
+        assert!(
+            refusal.contains("its values have 16777217 channels together: must have at most 16777216"),
+            "{refusal}"
+        );
         assert!(to_octave(&plain("cifar-resnet20", None), None, 1.5, size).unwrap_err().to_string().contains("alpha"));
     }
 }
