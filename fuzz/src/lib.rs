@@ -19,6 +19,7 @@ mod layer_json;
 mod layer_list;
 mod network;
 mod network_json;
+mod octave;
 mod onnx;
 mod picture;
 mod report;
@@ -43,6 +44,7 @@ pub use self::layer_json::layer_json;
 pub use self::layer_list::layer_list;
 pub use self::network::network;
 pub use self::network_json::network_json;
+pub use self::octave::octave;
 pub use self::onnx::onnx;
 pub use self::picture::picture;
 pub use self::report::report;
@@ -71,6 +73,7 @@ pub const TARGETS: &[(&str, Target)] = named![
     layer_list,
     network,
     network_json,
+    octave,
     onnx,
     picture,
     report,

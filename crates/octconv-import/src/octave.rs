@@ -588,15 +588,22 @@ mod tests {
     }
 
     #[test]
-    fn networks_with_a_low_frequency_are_refused() {
+    fn networks_with_a_low_frequency_or_many_channels_are_refused() {
         let octave = zoo::build("cifar-resnet20", &zoo::Settings { alpha: 0.5, ..zoo::Settings::default() }).unwrap();
         let size = InputSize::image(1, 32, 32);
         assert!(to_octave(&octave, None, 0.5, size).unwrap_err().to_string().contains("low frequency already"));
-        let text = r#"{"name": "n", "input": {"channels": 4294967295}, "output": "a", "nodes": [
-            {"name": "a", "op": "conv", "input": "input", "channels": 1}]}"#;
-        let wide: Network = serde_json::from_str(text).unwrap();
+        let nodes = (0..16).map(|i| match i {
+            0 => r#"{"name": "a0", "op": "conv", "input": "input", "channels": 1048576}"#.into(),
+            _ => format!(r#"{{"name": "a{i}", "op": "add", "inputs": ["a{}", "a0"]}}"#, i - 1),
+        });
+        let nodes = nodes.collect::<Vec<_>>().join(", ");
+        let text = format!(r#"{{"name": "n", "input": {{"channels": 1}}, "output": "a15", "nodes": [{nodes}]}}"#);
+        let wide: Network = serde_json::from_str(&text).unwrap();
         let refusal = to_octave(&wide, None, 0.5, InputSize::image(1, 1, 1)).unwrap_err().to_string();
-        assert!(refusal.contains("its values have 4294967296 channels together: must have at most"), "{refusal}");
+        assert!(
+            refusal.contains("its values have 16777217 channels together: must have at most 16777216"),
+            "{refusal}"
+        );
         assert!(to_octave(&plain("cifar-resnet20", None), None, 1.5, size).unwrap_err().to_string().contains("alpha"));
     }
 }

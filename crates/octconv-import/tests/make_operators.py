@@ -221,21 +221,50 @@ def select_products(f):
 
 
 def split_wide(f):
-    return f("Split", doubled(f, 57), outputs=2, axis=1)[1]
+    return f("Split", doubled(f, 29), outputs=2, axis=1)[1]
 
 
 def slice_wide(f):
-    return f("Slice", doubled(f, 57), f.numbers(1), f.numbers((1 << 63) - 1), f.numbers(1))
+    return f("Slice", doubled(f, 29), f.numbers(1), f.numbers((1 << 63) - 1), f.numbers(1))
 
 
 def unsqueeze_often(f):
     return f("Add", "x", f("Unsqueeze", f.constant(1.0), f.filled(1 << 18)))
 
 
+def concat_wide(f):
+    return f("Gather", doubled(f, 61), f.numbers(-(1 << 63)), axis=1)
+
+
+def fill_nothing(f):
+    return f("Add", "x", f("ConstantOfShape", f.numbers(0, 1 << 62, 1 << 62)))
+
+
+def gather_nothing(f):
+    empty = f("ConstantOfShape", f.numbers(0, 1 << 26, 1))
+    return f("Add", "x", f("Gather", empty, f.numbers(*[0] * 8), axis=2))
+
+
+def reduce_nothing(f):
+    empty = f("ConstantOfShape", f.numbers(0, 1 << 26))
+    return f("Add", "x", f("ReduceMax", empty, axes=[1]))
+
+
+def reshape_long(f):
+    return f("Reshape", "x", f.filled(1 << 18, -(1 << 63)))
+
+
+def perm_long(f):
+    return f("Transpose", "x", perm=[-(1 << 63)] * 1000)
+
+
 HOSTILE = [
     pad_edge, pad_lowest, pad_often, slice_often, slice_nothing, select_products, split_wide, slice_wide,
-    unsqueeze_often,
+    unsqueeze_often, concat_wide, fill_nothing, gather_nothing, reduce_nothing, reshape_long, perm_long,
 ]
+
+# In front of a file of the corpus: no options (fuzz/src/onnx.rs).
+DEFAULTS = bytes(6)
 
 
 def main(chosen):
@@ -257,7 +286,7 @@ def main(chosen):
     for case in filter(is_chosen, HOSTILE):
         f = File()
         path = CORPUS / f"hostile_{case.__name__}"
-        path.write_bytes(f.model(case(f)).SerializeToString())
+        path.write_bytes(DEFAULTS + f.model(case(f)).SerializeToString())
         print(f"{path.name}: {path.stat().st_size} bytes")
 
 
