@@ -452,8 +452,8 @@ impl Context {
     }
 
     /// Submits what `record` records in one compute pass, then reads tensors, each from a byte offset of a buffer on, and
-    /// waits. All is submitted before this waits for the first time: no other call of this function on this context comes between,
-    /// of any thread.
+    /// waits. All is submitted before this waits for the first time: no other call of this function on this context comes
+    /// between, of any thread. So `record` must not call it, nor `Inference::run`, on the same context.
     ///
     /// # Errors
     ///

@@ -22,8 +22,8 @@ pub struct DeviceFacts {
     /// Whether sums of products may be taken weight by weight, the order that GPUs run fastest. OpenGL drivers of Mesa
     /// before 26 compile that order wrongly (`docs/decisions.md`).
     pub weight_by_weight: bool,
-    /// How fast it is. The estimate of plans counts with it, and so does the number of slices of
-    /// [`Strategy::SplitK`](crate::Strategy::SplitK): a plan for one device's rates may be refused by an engine that has others.
+    /// How fast it is. It decides the estimates of plans, and the number of slices of
+    /// [`Strategy::SplitK`](crate::Strategy::SplitK): an engine with other rates may refuse a plan.
     pub rates: Rates,
 }
 

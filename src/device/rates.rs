@@ -132,7 +132,7 @@ impl Rates {
     }
 }
 
-/// Some hundred times those of the largest GPU.
+/// Some hundreds of times as many as the largest GPU has.
 const MOST_THREADS: u64 = 1 << 26;
 
 /// The numbers of vendors in `wgpu::AdapterInfo`. Metal gives none, but the device's name begins with Apple's.

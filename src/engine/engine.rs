@@ -335,7 +335,7 @@ impl Engine {
 
         let places = plan.scratch_places();
         // In buffers of their own no dispatch writes to one that it reads.
-        let own: Vec<_> = match tensors.scratch {
+        let mut own: Vec<_> = match tensors.scratch {
             Some(_) => Vec::new(),
             None => places.iter().map(|place| self.scratch(place.end - place.start)).collect::<Result<_, Error>>()?,
         };
@@ -366,7 +366,8 @@ impl Engine {
                 }
             })?);
         }
-        Ok(Layer { dispatches, features: self.shared.facts.features })
+        own.push(uniforms);
+        Ok(Layer { dispatches, features: self.shared.facts.features, own })
     }
 
     /// Refuses a plan that was made for other facts, so that this device would not run it as it is: the device's own plan

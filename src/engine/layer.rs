@@ -32,9 +32,9 @@ impl PackedWeights {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 
-    /// Frees them on the device now, unless they are in the caller's buffer. Layers that are bound to them must not be submitted afterwards, and what was submitted
-    /// before is not disturbed. For browsers: there what is dropped keeps its memory until garbage is collected, and
-    /// elsewhere it does not.
+    /// Frees them on the device now, unless they are in the caller's buffer. Layers that are bound to them must not be
+    /// submitted afterwards, and what was submitted before is not disturbed. For browsers: there what is dropped keeps its
+    /// memory until garbage is collected, and elsewhere it does not.
     pub fn destroy(&self) {
         if self.own {
             self.parts.iter().for_each(|part| part.buffer.destroy());
@@ -64,6 +64,8 @@ pub struct Layer {
     pub(crate) dispatches: Vec<Dispatch>,
     /// The features of its device.
     pub(crate) features: wgpu::Features,
+    /// Scratch and uniforms that are the layer's own.
+    pub(crate) own: Vec<wgpu::Buffer>,
 }
 
 #[derive(Clone, Debug)]
@@ -87,6 +89,13 @@ impl Dispatch {
 }
 
 impl Layer {
+    /// Frees its own scratch and uniforms on the device now. It must not be submitted afterwards, and what was submitted before
+    /// is not disturbed. For browsers: there what is dropped keeps its memory until garbage is collected, and elsewhere it
+    /// does not.
+    pub fn destroy(&self) {
+        self.own.iter().for_each(wgpu::Buffer::destroy);
+    }
+
     /// Records the layer's dispatches into the caller's pass. Changes the pass's pipeline and bind group 0.
     ///
     /// The pass must be of the engine's device. wgpu reports another one where the caller finishes the encoder: nothing

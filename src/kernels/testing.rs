@@ -104,7 +104,8 @@ pub(crate) fn check_all(
         Some(wgpu::BufferBinding { buffer: buffer(id)?, offset: guard, size: None })
     });
     let features = context.engine().facts().features;
-    let layer = Layer { features, dispatches: vec![dispatch.unwrap_or_else(|error| panic!("{case}: {error}"))] };
+    let dispatches = vec![dispatch.unwrap_or_else(|error| panic!("{case}: {error}"))];
+    let layer = Layer { features, dispatches, own: Vec::new() };
     context.run(&[&layer]).unwrap_or_else(|error| panic!("{case}: {error}"));
     for &(id, wanted) in wanted {
         let read = context.read_bytes(buffer(id).unwrap(), 0, wanted.bytes() + 2 * guard);

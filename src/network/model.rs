@@ -43,14 +43,15 @@ pub struct Inference {
     buffers: Vec<(wgpu::Buffer, u64)>,
     /// Whether the buffers are the inference's own.
     own: bool,
+    /// The uniforms of all dispatches.
+    shapes: wgpu::Buffer,
     dispatches: Vec<Dispatch>,
 }
 
 /// An inference some of whose dispatches are ready.
 struct Unfinished {
     inference: Inference,
-    /// The uniforms of all dispatches, and where each begins.
-    shapes: wgpu::Buffer,
+    /// Where the uniforms of each dispatch begin.
     offsets: Vec<u64>,
 }
 
@@ -75,7 +76,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`Error::Checkpoint`] with every tensor that is missing, surplus or of another shape.
+    /// Those of [`Checkpoint::fit`].
     pub fn new(engine: &Engine, graph: Graph, checkpoint: Checkpoint) -> Result<Self, Error> {
         let checkpoint = Arc::new(checkpoint.fit(&graph)?);
         Ok(Self {
@@ -102,8 +103,8 @@ impl Model {
         self.params.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(.., buffer)| buffer.size()).sum()
     }
 
-    /// Forgets the packed weights, so that they go with the last inference that has them. Later inferences pack again. For a program
-    /// that sees many sizes, whose weights may be packed in different ways, or that is short of memory.
+    /// Forgets the packed weights, so that they go with the last inference that has them. Later inferences pack again. For a
+    /// program that sees many sizes, whose weights may be packed in different ways, or that is short of memory.
     pub fn forget_weights(&self) {
         self.params.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -172,6 +173,7 @@ impl Model {
         let mut unfinished = self.begin(plan, buffers, true)?;
         while let Some(done) = self.bind_next(&mut unfinished)? {
             if !progress(done).await {
+                unfinished.inference.destroy();
                 return Ok(None);
             }
         }
@@ -216,12 +218,16 @@ impl Model {
     fn begin(&self, plan: NetworkPlan, buffers: Vec<(wgpu::Buffer, u64)>, own: bool) -> Result<Unfinished, Error> {
         let (shapes, offsets) = self.engine.uniforms(plan.steps.iter().map(|planned| &planned.step))?;
         let dispatches = Vec::with_capacity(plan.steps.len());
-        Ok(Unfinished { inference: Inference { plan, buffers, own, dispatches }, shapes, offsets })
+        Ok(Unfinished { inference: Inference { plan, buffers, own, shapes, dispatches }, offsets })
     }
 
-    /// Makes the next dispatch. `None` if all are there.
+    /// Makes the next dispatch. `None` if all are there. If it fails, the activations are freed.
     fn bind_next(&self, unfinished: &mut Unfinished) -> Result<Option<Progress>, Error> {
-        let Unfinished { inference: Inference { plan, buffers, dispatches, .. }, shapes, offsets } = unfinished;
+        self.make_next(unfinished).inspect_err(|_| unfinished.inference.destroy())
+    }
+
+    fn make_next(&self, unfinished: &mut Unfinished) -> Result<Option<Progress>, Error> {
+        let Unfinished { inference: Inference { plan, buffers, shapes, dispatches, .. }, offsets } = unfinished;
         let next = dispatches.len();
         let (Some(planned), Some(&offset)) = (plan.steps.get(next), offsets.get(next)) else { return Ok(None) };
         let at = |index: usize| {
@@ -296,10 +302,11 @@ impl Inference {
         &self.plan
     }
 
-    /// Frees the activations on the device now, unless they are in the caller's buffers. It must not be submitted afterwards,
+    /// Frees its memory on the device now, but for activations in the caller's buffers. It must not be submitted afterwards,
     /// and what was submitted before is not disturbed. For browsers: there what is dropped keeps its memory until
     /// garbage is collected, and elsewhere it does not.
     pub fn destroy(&self) {
+        self.shapes.destroy();
         if self.own {
             self.buffers.iter().for_each(|(buffer, _)| buffer.destroy());
         }
@@ -319,8 +326,8 @@ impl Inference {
         self.record_range(pass, 0..self.dispatches.len());
     }
 
-    /// Records those dispatches whose numbers are in the range: for measuring, or to spread an inference over frames. They are in
-    /// the order of [`NetworkPlan::trace`]. The range may reach beyond the last one.
+    /// Records those dispatches whose numbers are in the range: for measuring, or to spread an inference over frames. They
+    /// are in the order of [`NetworkPlan::trace`]. The range may reach beyond the last one.
     pub fn record_range(&self, pass: &mut wgpu::ComputePass<'_>, range: std::ops::Range<usize>) {
         record_some(&self.dispatches, range, pass);
     }

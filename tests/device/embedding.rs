@@ -226,7 +226,14 @@ fn destroying_weights_leaves_the_callers_memory() {
     let engine = context.engine();
     let simple = Simple::new(context, engine, simple(), 8);
     let own = engine.pack(&simple.plan, &simple.host.weights()).unwrap();
+    let layer = engine.bind(&simple.plan, &own, &simple.tensors()).unwrap();
+    context.run(&[&layer]).unwrap();
     own.destroy();
+    let gone = |layer| assert!(matches!(context.run(&[layer]), Err(Error::Gpu { .. })));
+    gone(&layer);
+    let layer = simple.bind(engine);
+    layer.destroy();
+    gone(&layer);
     let bytes = simple.plan.pack(&simple.host.weights()).unwrap();
     let words: Vec<f32> = bytes.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect();
     let buffer = context.upload(&words, Dtype::F32).unwrap();

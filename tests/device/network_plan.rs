@@ -778,8 +778,11 @@ fn threads_share_one_network() {
     assert_eq!(later.run(context(), &input).unwrap(), before);
     model.destroy();
     assert_eq!(model.weight_bytes(), 0);
+    assert!(matches!(later.run(context(), &input), Err(Error::Gpu { .. })));
     let after = model.compile(plan, |_| {}).unwrap();
     assert_eq!(after.run(context(), &input).unwrap(), before);
+    after.destroy();
+    assert!(matches!(after.run(context(), &input), Err(Error::Gpu { .. })));
 }
 
 #[test]

@@ -832,3 +832,16 @@ fn symbol(ours: &Checkpoint, name: &str, tensor: &HostTensor, alpha: f64) -> Vec
     };
     vec![(theirs, tensor.clone())]
 }
+
+/// What is written can be read again.
+#[test]
+fn long_names_are_not_written() {
+    let named = |length: usize| {
+        let tensor = HostTensor { shape: vec![1], data: vec![1.0] };
+        Checkpoint { tensors: [("n".repeat(length), tensor)].into() }
+    };
+    let short = named(1000);
+    assert_eq!(Checkpoint::from_safetensors(&short.to_safetensors().unwrap()).unwrap(), short);
+    let error = named(1001).to_safetensors().unwrap_err().to_string();
+    assert!(error.ends_with("... has 1001 bytes: must be at most 1000"), "{error}");
+}

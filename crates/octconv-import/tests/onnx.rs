@@ -329,7 +329,9 @@ fn axes_of_nothing_are_bounded() {
         &[("Concat", &["empty", "empty"], "c", &[("axis", &[1])]), ("Add", &["x", "c"], "y", &[])];
     assert!(import(joined, &[0, 1 << 26]).contains("it makes a constant of shape [0, 134217728], more than"));
     let reduced: &[FileNode] = &[("ReduceMax", &["empty"], "c", &[("axes", &[1, 1])]), ("Add", &["x", "c"], "y", &[])];
-    assert!(import(reduced, &[0, 1 << 40]).contains("c (ReduceMax): it has no result"));
+    assert!(
+        import(reduced, &[0, 1 << 40]).contains("c (ReduceMax): it reduces [0, 1099511627776], which has no elements")
+    );
 }
 
 /// What is said of a node does not grow with its name, its outputs and the constants that it reads.
@@ -342,9 +344,10 @@ fn nodes_of_many_or_long_names_are_refused() {
         import_onnx(&bytes, &ImportOptions::default(), &mut |_, _, _| Err("none".into())).unwrap_err().to_string()
     };
     let foo: FileNode = ("Foo", &["x"], "y", &[]);
-    assert!(import(&[foo], &|node| node.name = Some("n".repeat(1000))).starts_with("1 node cannot"));
-    let refusal = "the name or operator of a node has 1001 bytes: must have at most 1000";
-    assert_eq!(import(&[foo], &|node| node.name = Some("n".repeat(1001))), refusal);
+    // Converters may join the names of many nodes.
+    let joined = import(&[foo], &|node| node.name = Some("é".repeat(1 << 19)));
+    assert!(joined.starts_with("1 node cannot") && joined.len() < 4000, "{joined}");
+    let refusal = "the operator of a node has 1001 bytes: must have at most 1000";
     assert_eq!(import(&[foo], &|node| node.op_type = Some("n".repeat(1001))), refusal);
     for operator in ["Foo", "Split"] {
         let node: FileNode = (operator, &["x"], "y", &[("axis", &[1])]);
@@ -404,7 +407,7 @@ fn hostile_files_are_refused() {
         ("concat_wide", "it makes 4294967296 channels: must be at most 4294967295"),
         ("fill_nothing", "its shape is [0, 4611686018427387904, 4611686018427387904]"),
         ("gather_nothing", "it makes a constant of shape [0, 67108864, 8], more than 67108864 elements"),
-        ("reduce_nothing", "it has no result"),
+        ("reduce_nothing", "it reduces [0, 67108864], which has no elements"),
         ("reshape_long", "it makes 262144 axes: must be at most 64"),
         ("perm_long", "-9223372036854775808] and 984 more: maps stay [n, c, h, w]"),
         ("unsqueeze_often", "it makes 262144 axes: must be at most 64"),

@@ -19,11 +19,14 @@ let opening = false, working = null;
 
 // ---------------------------------------------------------------- messages
 
-// `broken`: nothing else can help any more. `passing`: the message is about one answer, and goes with the next that comes.
-let broken = false, passing = false;
+// `broken`: nothing else can help any more. `passing`: the message is about one answer, and goes with the next that comes. Then
+// what was there before is there again.
+let broken = false, passing = false, lasting = null;
 
 function say(text, { again = false, passes = false } = {}) {
   if (broken) return;
+  if (!passes) lasting = null;
+  else if (!passing && !$("message").hidden) lasting = [$("message-text").textContent, { again: !$("again").hidden }];
   passing = passes;
   $("message-text").textContent = text;
   $("message").hidden = false;
@@ -31,8 +34,10 @@ function say(text, { again = false, passes = false } = {}) {
 }
 
 function forgive() {
-  if (passing) $("message").hidden = true;
+  if (!passing) return;
+  $("message").hidden = true;
   passing = false;
+  if (lasting) say(...lasting);
 }
 
 const isLost = (error) => error?.name === "DeviceLostError";
@@ -87,6 +92,7 @@ function release(old) {
 // Opens the engine and the network, has it answer by `answerFirst`, and times it. Measuring and checking would disturb that.
 async function open(answerFirst) {
   $("message").hidden = !broken;
+  [passing, lasting] = [false, null];
   $("again").disabled = true;
   opening = true;
   enableStarts();

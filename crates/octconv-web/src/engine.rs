@@ -355,12 +355,29 @@ impl Engine {
     /// Finds the fastest kernels for the layers of a network, and keeps them for this origin in the browser's local storage.
     /// Networks that are made afterwards have them. Measures the GPU first if that was not done. Returns how many layers
     /// were tuned.
-    pub async fn tune(
+    #[wasm_bindgen(unchecked_return_type = "Promise<number>")]
+    pub fn tune(
         &self,
         network: &network::Network,
         #[wasm_bindgen(unchecked_optional_param_type = "((progress: {done: number; of: number}) => boolean | void)")]
         progress: Option<js_sys::Function>,
-    ) -> Result<usize, JsValue> {
+    ) -> Promise {
+        // Both may be freed meanwhile.
+        let (engine, network) = (Self { shared: self.shared.clone() }, network.again());
+        future_to_promise(async move { Ok((engine.tuned(&network, progress).await? as f64).into()) })
+    }
+
+    /// What was verified, measured and timed so far, as `octconv report` writes it: the text of a report.json. `device` is
+    /// what the user calls the device, because browsers say little about it.
+    pub fn report(&self, device: Option<String>) -> Result<String, JsValue> {
+        let mut report = self.shared.report.borrow_mut();
+        report.name(device.as_deref().unwrap_or_default());
+        serde_json::to_string_pretty(&*report).map_err(refusal)
+    }
+}
+
+impl Engine {
+    async fn tuned(&self, network: &network::Network, progress: Option<js_sys::Function>) -> Result<usize, JsValue> {
         self.shared.device("tuning")?;
         if !self.shared.measured.get() {
             self.measure(None).await?;
@@ -415,14 +432,6 @@ impl Engine {
         })
         .await?;
         Ok(found)
-    }
-
-    /// What was verified, measured and timed so far, as `octconv report` writes it: the text of a report.json. `device` is
-    /// what the user calls the device, because browsers say little about it.
-    pub fn report(&self, device: Option<String>) -> Result<String, JsValue> {
-        let mut report = self.shared.report.borrow_mut();
-        report.name(device.as_deref().unwrap_or_default());
-        serde_json::to_string_pretty(&*report).map_err(refusal)
     }
 
     async fn reopen(&self, options: ContextOptions) -> Result<(), JsValue> {

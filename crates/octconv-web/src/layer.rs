@@ -35,17 +35,24 @@ struct Shared {
 
 struct OnDevice {
     context: Rc<Device>,
-    layer: octconv::Layer,
-    packed: PackedWeights,
+    memory: Memory,
+}
+
+/// What a layer has on the GPU, as far as it is made.
+#[derive(Default)]
+struct Memory {
+    packed: Option<PackedWeights>,
     /// Name, shape, whether the layer writes it, and its buffer.
     tensors: Vec<(&'static str, Dims, bool, wgpu::Buffer)>,
+    layer: Option<octconv::Layer>,
 }
 
 /// Browsers free the memory of a GPU only when they collect garbage, and do not count it as such.
-impl Drop for OnDevice {
+impl Drop for Memory {
     fn drop(&mut self) {
-        self.packed.destroy();
+        self.packed.iter().for_each(PackedWeights::destroy);
         self.tensors.iter().for_each(|(.., buffer)| buffer.destroy());
+        self.layer.iter().for_each(octconv::Layer::destroy);
     }
 }
 
@@ -142,29 +149,30 @@ impl OnDevice {
     async fn new(context: Rc<Device>, spec: &Spec, size: InputSize, weights: &Owned) -> Result<Self, octconv::Error> {
         let engine = context.engine();
         let plan = engine.plan(spec, size, &Options::default())?;
-        let bind = || {
-            let packed = engine.pack(&plan, &weights.weights())?;
-            let mut tensors = Vec::new();
+        let mut memory = Memory::default();
+        let mut make = || {
+            let packed = memory.packed.insert(engine.pack(&plan, &weights.weights())?);
             for tensor in plan.tensors() {
                 let buffer = context.tensor(tensor.dims.elements(), Dtype::F32)?;
-                tensors.push((tensor.name, tensor.dims, tensor.written, buffer));
+                memory.tensors.push((tensor.name, tensor.dims, tensor.written, buffer));
             }
-            let mut bound = Tensors::default();
-            for (name, _, _, buffer) in &tensors {
-                bound.set(name, buffer.into())?;
+            let mut tensors = Tensors::default();
+            for (name, _, _, buffer) in &memory.tensors {
+                tensors.set(name, buffer.into())?;
             }
-            let layer = engine.bind(&plan, &packed, &bound)?;
-            Ok((layer, packed, tensors))
+            memory.layer = Some(engine.bind(&plan, packed, &tensors)?);
+            Ok(())
         };
-        let bound = bind();
+        let made = make();
         // The browser's message says more than an error that follows from it.
         engine.settled().await?;
-        let (layer, packed, tensors) = bound?;
-        Ok(Self { context, layer, packed, tensors })
+        made?;
+        Ok(Self { context, memory })
     }
 
     async fn run(&self, inputs: &BTreeMap<&str, Vec<f32>>) -> Result<Vec<(&'static str, Vec<f32>)>, octconv::Error> {
-        for (name, dims, _, buffer) in self.tensors.iter().filter(|(_, _, written, _)| !written) {
+        let Memory { tensors, layer, .. } = &self.memory;
+        for (name, dims, _, buffer) in tensors.iter().filter(|(_, _, written, _)| !written) {
             let values = inputs.get(name).map(Vec::as_slice).unwrap_or_default();
             if values.len() as u64 != dims.elements() {
                 return Err(octconv::Error::Length { tensor: name, found: values.len() as u64, shape: *dims });
@@ -172,10 +180,11 @@ impl OnDevice {
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
             self.context.queue().write_buffer(buffer, 0, &bytes);
         }
-        let outputs: Vec<_> = self.tensors.iter().filter(|(_, _, written, _)| *written).collect();
+        let outputs: Vec<_> = tensors.iter().filter(|(_, _, written, _)| *written).collect();
         let reads: Vec<_> =
             outputs.iter().map(|(_, dims, _, buffer)| (buffer, 0, dims.elements(), Dtype::F32)).collect();
-        let values = self.context.run_and_read_async(|pass| self.layer.record(pass), &reads).await?;
+        let values =
+            self.context.run_and_read_async(|pass| layer.iter().for_each(|layer| layer.record(pass)), &reads).await?;
         Ok(outputs.iter().map(|(name, ..)| *name).zip(values).collect())
     }
 }

@@ -121,9 +121,10 @@ impl Network {
         let stages = NetworkPlan::new(&graph, size, &own, &facts).map_err(failure)?.stages();
         // What cannot be planned may be too large to have weights.
         let checkpoint = match weights {
-            Some(bytes) => {
-                Checkpoint::from_safetensors(&bytes).map_err(|error| refusal(format!("weights: {error}")))?
-            }
+            Some(bytes) => Checkpoint::from_safetensors(&bytes).map_err(|error| match error {
+                Error::File { .. } => refusal(format!("weights: {error}")),
+                error => failure(error),
+            })?,
             None => Checkpoint::try_random(&graph, options.seed).map_err(failure)?,
         };
         let is_map = |name: &str| {
@@ -135,8 +136,10 @@ impl Network {
             Some(context) => {
                 let model = Model::new(context.engine(), graph.clone(), checkpoint).map_err(failure)?;
                 let plan = model.plan(size, &own).map_err(failure)?;
-                let inference = compile(context.engine(), &model, plan, |_, _| true).await.map_err(failure)?;
-                let inference = inference.ok_or_else(|| refusal("compiling was stopped"))?;
+                let inference = compile(context.engine(), &model, plan, |_, _| true).await.map_err(failure);
+                let inference = inference.and_then(|made| made.ok_or_else(|| refusal("compiling was stopped")));
+                // Nobody else can free what it has packed so far.
+                let inference = inference.inspect_err(|_| model.destroy())?;
                 Form::Device(Box::new(OnDevice { context, model, inference }))
             }
             None => {
@@ -145,6 +148,11 @@ impl Network {
             }
         };
         Ok(Self { shared: Rc::new(Shared { graph, size, shapes, stages, options: own, form }) })
+    }
+
+    /// The same network, for a call that outlives what JavaScript has.
+    pub(crate) fn again(&self) -> Self {
+        Self { shared: self.shared.clone() }
     }
 
     /// The different layers, with their sizes and options.

@@ -37,10 +37,13 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::File`] if a tensor has more or fewer elements than its shape says. [`Error::OutOfMemory`] if there is no
-    /// memory for the file.
+    /// [`Error::File`] if a tensor has more or fewer elements than its shape says, or a name of more than 1000 bytes.
+    /// [`Error::OutOfMemory`] if there is no memory for the file.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         let problem = |error: safetensors::SafeTensorError| refused(&error.to_string());
+        if let Some(name) = self.tensors.keys().find(|name| name.len() > LONGEST_NAME) {
+            return Err(refused(&too_long(name)));
+        }
         let mut total = 0;
         let bytes = |(name, tensor): (&String, &HostTensor)| {
             let needs = tensor.data.len() as u64 * 4;
@@ -65,6 +68,11 @@ impl Checkpoint {
 const LONGEST_HEADER: u64 = 100_000_000;
 /// The most bytes of a tensor's name.
 const LONGEST_NAME: usize = 1000;
+
+fn too_long(name: &str) -> String {
+    let (length, start) = (name.len(), name.chars().take(40).collect::<String>());
+    format!("the name {start}... has {length} bytes: must be at most {LONGEST_NAME}")
+}
 
 /// Refuses a safetensors file whose header is too long, is not the JSON object that the format wants, names a tensor in more
 /// than 1000 bytes, or has offsets beyond the end of the file.
@@ -143,9 +151,7 @@ impl<'de> Visitor<'de> for Header {
                 continue;
             }
             if name.len() > LONGEST_NAME {
-                let (length, start) = (name.len(), name.chars().take(40).collect::<String>());
-                let problem = format!("the name {start}... has {length} bytes: must be at most {LONGEST_NAME}");
-                return Err(A::Error::custom(problem));
+                return Err(A::Error::custom(too_long(&name)));
             }
             let in_tensor = |error| A::Error::custom(format!("tensor {name}: {error}"));
             let Offsets(end) = map.next_value().map_err(in_tensor)?;

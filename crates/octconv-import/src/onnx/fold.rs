@@ -190,7 +190,7 @@ fn reduce(node: &FileNode, x: &Constant, axes: Option<Vec<i64>>) -> Result<Const
         axes = (0..rank).collect();
     }
     let count = axes.iter().map(|&axis| x.shape()[axis]).product::<usize>();
-    if count == 0 {
+    if elements(x.shape()) == 0 {
         return Err(format!("it reduces {:?}, which has no elements", x.shape()));
     }
     let kept = node.int("keepdims") != Some(0);

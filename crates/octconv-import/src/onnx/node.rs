@@ -2,9 +2,12 @@
 
 use super::proto::{AttributeProto, NodeProto, TensorProto};
 
+/// The longest name of a node, and of an operator.
+pub(super) const MOST_NAME: usize = 1000;
+
 /// A node as the file has it.
 pub(super) struct FileNode {
-    /// Its name, or what it makes if it has none.
+    /// Its name, or what it makes if it has none. Long ones are cut.
     pub(super) name: String,
     pub(super) operator: String,
     /// Names of values. An input that is left out is empty.
@@ -22,7 +25,10 @@ impl FileNode {
             Some(domain) => format!("{domain}.{operator}"),
         };
         let name = name.filter(|name| !name.is_empty());
-        let name = name.or_else(|| output.first().cloned()).unwrap_or_default();
+        let mut name = name.or_else(|| output.first().cloned()).unwrap_or_default();
+        // All values that the node makes have it. Values are known by their own names.
+        let end = (0..=MOST_NAME.min(name.len())).rev().find(|&at| name.is_char_boundary(at));
+        name.truncate(end.unwrap_or(0));
         Self { name, operator, inputs: input, outputs: output, attributes: attribute }
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::constant::{Constant, Source};
 use super::fold::{evaluate, part_of_shape};
-use super::node::FileNode;
+use super::node::{FileNode, MOST_NAME};
 use super::proto::{GraphProto, ModelProto, ValueInfoProto};
 use super::{file, operators};
 use crate::plain::{Id, Op, PlainGraph, Shape, Value};
@@ -61,9 +61,6 @@ const MOST_NODES: usize = 1 << 15;
 /// The most values that they make. A description has at most 4096 nodes, and an octave layer is made of a dozen values.
 const MOST_VALUES: usize = 1 << 14;
 
-/// The longest name of a node, and of an operator: all values that they make have them.
-const MOST_NAME: usize = 1000;
-
 /// Reads an ONNX file. `external` gives the bytes of tensors that lie in other files.
 pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut External) -> Result<PlainGraph, ImportError> {
     let ModelProto { graph, opset_import } = file::parse(bytes)?;
@@ -74,9 +71,9 @@ pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut Externa
         return Err(ImportError::File { reason: format!("it has {} nodes: must be at most {MOST_NODES}", node.len()) });
     }
     let nodes: Vec<FileNode> = node.into_iter().map(FileNode::new).collect();
-    let lengths = nodes.iter().map(|node| node.name.len().max(node.operator.len()));
-    if let Some(length) = lengths.max().filter(|&length| length > MOST_NAME) {
-        let reason = format!("the name or operator of a node has {length} bytes: must have at most {MOST_NAME}");
+    // All values that a node makes have its operator too.
+    if let Some(length) = nodes.iter().map(|node| node.operator.len()).max().filter(|&length| length > MOST_NAME) {
+        let reason = format!("the operator of a node has {length} bytes: must have at most {MOST_NAME}");
         return Err(ImportError::File { reason });
     }
     let name = answer(&output, &nodes, options)?;
