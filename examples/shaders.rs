@@ -16,8 +16,9 @@ usage: shaders FOLDER
        shaders check [FILE.wgsl...]
 
 shaders FOLDER
-    Writes the WGSL of kernels into FOLDER, as it goes to the device: those of some typical layers and networks, for images and
-    clips, with tensors in many buffers and in one; those between textures and tensors; and the probes of the roofline. Use it to read them, or to give them to a compiler: naga, tint, or a driver's own.
+    Writes the WGSL of kernels into FOLDER, as it goes to the device: those of some typical layers and networks, for
+    images and clips, with tensors in many buffers and in one; those between textures and tensors; and the probes of the
+    roofline. Use it to read them, or to give them to a compiler: naga, tint, or a driver's own.
 
 shaders check FILE.wgsl...
     Checks shader files of this repository. Each is assembled by itself, with all that it imports and with its default

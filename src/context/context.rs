@@ -158,6 +158,9 @@ fn check_range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> Result<(), Erro
 /// What [`Context::read`] does, for errors.
 const READING: &str = "reading back";
 
+/// What a failing submission is called.
+const SUBMITTING: &str = "submitting";
+
 /// What [`Context::wait`] does, for errors.
 const WAITING: &str = "waiting";
 
@@ -453,7 +456,7 @@ impl Context {
 
     /// Submits what `record` records in one compute pass, then reads tensors, each from a byte offset of a buffer on, and
     /// waits. All is submitted before this waits for the first time: no other call of this function on this context comes
-    /// between, of any thread. So `record` must not call it, nor `Inference::run`, on the same context.
+    /// between, of any thread.
     ///
     /// # Errors
     ///
@@ -522,10 +525,12 @@ impl Context {
         parts: &[(&wgpu::Buffer, u64, u64)],
         mut take: impl FnMut(usize, &[u8]) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
+        // The caller's function may submit too, so it is called before the turn begins.
+        let commands = self.engine.scoped(SUBMITTING, || self.recorded(record, None))?;
         let submit = || {
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
             write()?;
-            self.submit(record, None)?;
+            self.engine.scoped(SUBMITTING, || self.queue.submit([commands]))?;
             self.copy_out(parts)
         };
         let copies = submit()?;
@@ -604,10 +609,14 @@ impl Context {
         record: impl FnOnce(&mut wgpu::ComputePass<'_>),
         queries: Option<&wgpu::QuerySet>,
     ) -> Result<(), Error> {
-        self.engine.scoped("submitting", || self.record_and_submit(record, queries))
+        self.engine.scoped(SUBMITTING, || self.queue.submit([self.recorded(record, queries)])).map(drop)
     }
 
-    fn record_and_submit(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>), queries: Option<&wgpu::QuerySet>) {
+    fn recorded(
+        &self,
+        record: impl FnOnce(&mut wgpu::ComputePass<'_>),
+        queries: Option<&wgpu::QuerySet>,
+    ) -> wgpu::CommandBuffer {
         let mut encoder = self.encoder();
         let timestamp_writes = queries.map(|query_set| wgpu::ComputePassTimestampWrites {
             query_set,
@@ -618,7 +627,7 @@ impl Context {
         let mut pass = encoder.begin_compute_pass(&descriptor);
         record(&mut pass);
         drop(pass);
-        self.queue.submit([encoder.finish()]);
+        encoder.finish()
     }
 
     /// Waits for all that was submitted. Natively that blocks: nothing else polls the device. In a browser it yields.

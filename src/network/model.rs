@@ -136,8 +136,8 @@ impl Model {
     ///   weight is larger than its type holds; or if the device refuses something for a node. In browsers also for a node that
     ///   reads one map twice, with [`NetworkOptions::one_buffer`] or
     ///   [`EngineOptions::read_write`](crate::EngineOptions::read_write).
-    /// - [`Error::Gpu`] if the device refuses a buffer, [`Error::OutOfMemory`] and [`Error::DeviceLost`]. The model keeps what it has
-    ///   packed until then: see [`Model::forget_weights`].
+    /// - [`Error::Gpu`] if the device refuses a buffer, [`Error::OutOfMemory`] and [`Error::DeviceLost`]. The model keeps
+    ///   what it has packed until then: see [`Model::forget_weights`].
     pub fn compile(&self, plan: NetworkPlan, progress: impl FnMut(Progress)) -> Result<Inference, Error> {
         let buffers = self.activations(&plan)?;
         self.bind(self.begin(plan, buffers, true)?, progress)

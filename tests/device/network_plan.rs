@@ -768,8 +768,14 @@ fn threads_share_one_network() {
         }
     });
 
-    // What is bound keeps its weights, and later inferences have weights again.
+    // What records may itself run something, as long as it waits for that.
     let input = random_input((3 * size.h * size.w) as usize, 9);
+    let mut inner = Vec::new();
+    let record = |_: &mut wgpu::ComputePass<'_>| inner = inference.run(context(), &input).unwrap();
+    pollster::block_on(context().run_and_read_async(record, &[])).unwrap();
+    assert_eq!(inner, inference.run(context(), &input).unwrap());
+
+    // What is bound keeps its weights, and later inferences have weights again.
     let before = inference.run(context(), &input).unwrap();
     model.forget_weights();
     assert_eq!(model.weight_bytes(), 0);

@@ -44,7 +44,7 @@ const MOST_TEXT: usize = 4000;
 const MOST_LISTED: usize = 20_000;
 
 /// Text out of a file as a part of an error: one line, which is not long.
-fn line(text: &str) -> String {
+pub(crate) fn line(text: &str) -> String {
     let mut line = String::new();
     for c in text.chars() {
         if line.len() >= MOST_TEXT {

@@ -1,18 +1,17 @@
 //! What can be wrong with a file of tensors.
 
-use std::fmt::{self, Write as _};
-
 use super::kind::Kind;
+use crate::error::line;
 
 /// What is wrong with a file of tensors.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The content is of no kind that is read.
-    #[error("{}", OneLine(.0))]
+    #[error("{}", line(.0))]
     Unknown(String),
     /// The file ends too early, or a number in it is too large for it.
-    #[error("{kind}: {} needs {needs} bytes, and {left} are left: the file is truncated or damaged", OneLine(what))]
+    #[error("{kind}: {} needs {needs} bytes, and {left} are left: the file is truncated or damaged", line(what))]
     Truncated {
         /// What kind of file it is.
         kind: Kind,
@@ -24,7 +23,7 @@ pub enum Error {
         left: u64,
     },
     /// The file is not as its kind is written.
-    #[error("{kind}: {}", OneLine(problem))]
+    #[error("{kind}: {}", line(problem))]
     Damaged {
         /// What kind of file it is.
         kind: Kind,
@@ -32,7 +31,7 @@ pub enum Error {
         problem: String,
     },
     /// The file is whole, but has something that is not read here.
-    #[error("{kind}: {}", OneLine(problem))]
+    #[error("{kind}: {}", line(problem))]
     Unsupported {
         /// What kind of file it is.
         kind: Kind,
@@ -40,7 +39,7 @@ pub enum Error {
         problem: String,
     },
     /// The file needs more than the limits allow.
-    #[error("{} needs {needs}, and {allowed} are allowed", OneLine(what))]
+    #[error("{} needs {needs}, and {allowed} are allowed", line(what))]
     Limit {
         /// What needs it.
         what: String,
@@ -61,16 +60,5 @@ impl Error {
 
     pub(super) fn unsupported(kind: Kind, problem: impl Into<String>) -> Self {
         Self::Unsupported { kind, problem: problem.into() }
-    }
-}
-
-/// A text in one line. Names in files may have anything.
-struct OneLine<'a>(&'a str);
-
-impl fmt::Display for OneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .chars()
-            .try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) })
     }
 }
