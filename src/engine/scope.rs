@@ -178,9 +178,17 @@ pub(super) fn not_mapped(operation: &str, error: impl fmt::Display) -> Error {
     }
 }
 
-/// wgpu's message in one line. wgpu writes a paragraph per cause.
+/// wgpu's message in one line. wgpu writes a paragraph per cause; in a browser it may write an exception as
+/// `JsValue(NAME: MESSAGE`, and the stack in further lines.
 pub(crate) fn one_line(error: impl fmt::Display) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    let text = error.to_string();
+    let exception = text.strip_prefix("JsValue(").and_then(|text| text.lines().next());
+    exception
+        .map(|text| text.strip_suffix(')').unwrap_or(text))
+        .unwrap_or(&text)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -197,6 +205,13 @@ mod tests {
             Some(Ok(())) => "fine".into(),
             Some(Err(error)) => error.to_string(),
         }
+    }
+
+    #[test]
+    fn messages_are_one_line() {
+        assert_eq!(one_line("Validation Error\n\nCaused by:\n  too large"), "Validation Error Caused by: too large");
+        assert_eq!(one_line("JsValue(OperationError: it is lost\nat run)"), "OperationError: it is lost");
+        assert_eq!(one_line("JsValue(OperationError: it is lost)"), "OperationError: it is lost");
     }
 
     #[test]

@@ -298,7 +298,7 @@ fn small_files_take_little_memory() {
 
 /// A constant without elements may have axes whose product no number holds.
 #[test]
-fn axes_of_nothing_are_bounded() {
+fn axes_of_constants_are_checked() {
     const LONG: i64 = 1 << 62;
     let import = |nodes: &[FileNode], dims: &[i64]| {
         let mut model = model(nodes);
@@ -328,6 +328,13 @@ fn axes_of_nothing_are_bounded() {
     let joined: &[FileNode] =
         &[("Concat", &["empty", "empty"], "c", &[("axis", &[1])]), ("Add", &["x", "c"], "y", &[])];
     assert!(import(joined, &[0, 1 << 26]).contains("it makes a constant of shape [0, 134217728], more than"));
+    let ranks: &[FileNode] = &[
+        ("Constant", &[], "s", &[("value_ints", &[1, 1])]),
+        ("ConstantOfShape", &["s"], "f", &[]),
+        ("Concat", &["f", "s"], "c", &[("axis", &[0])]),
+        ("Add", &["x", "c"], "y", &[]),
+    ];
+    assert!(import(ranks, &[0]).contains("c (Concat): it concatenates [1, 1] and [2]"));
     let reduced: &[FileNode] = &[("ReduceMax", &["empty"], "c", &[("axes", &[1, 1])]), ("Add", &["x", "c"], "y", &[])];
     assert!(
         import(reduced, &[0, 1 << 40]).contains("c (ReduceMax): it reduces [0, 1099511627776], which has no elements")

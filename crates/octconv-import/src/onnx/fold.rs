@@ -391,6 +391,10 @@ fn concat(node: &FileNode, inputs: &[Option<&Constant>]) -> Result<Constant, Rea
     let all: Vec<&Constant> = inputs.iter().copied().collect::<Option<_>>().ok_or("an input is missing")?;
     let rank = all.first().map_or(0, |first| first.shape().len());
     let at = Axis(axis(node.int("axis").unwrap_or(1), rank)?);
+    // ndarray panics then.
+    if let Some(other) = all.iter().find(|x| x.shape().len() != rank) {
+        return Err(format!("it concatenates {:?} and {:?}", all[0].shape(), other.shape()));
+    }
     let length = all.iter().filter_map(|x| x.shape().get(at.0)).fold(0, |all: usize, &d| all.saturating_add(d));
     let mut sizes = all.first().map_or(Vec::new(), |first| first.shape().to_vec());
     sizes[at.0] = length;
