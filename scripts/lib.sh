@@ -16,7 +16,7 @@ readonly special=(f16 "64-bit words" "matrix units" "emulated matrix units")
 readonly checked_tests=(table::direct::pools table::direct::upsamples table::direct::adds embedding)
 # The device tests that run on a software driver of this machine if all of them run on the newest one: those that compile
 # little, three networks, and three themes of the table.
-readonly brief_tests=(activations:: embedding:: errors:: exhausted:: networks_random:: pools:: promised:: reduce:: small_kernels::
+readonly brief_tests=(activations:: embedding:: errors:: exhausted:: networks_random:: operations::pools promised:: reduce:: small_kernels::
     tune:: ::alpha ::one_pixel ::types networks::cifar_resnet44 networks::se_resnet50 networks::mobilenet_v2)
 
 say() {
@@ -59,6 +59,14 @@ install() {
     say "installing $*"
     "${as_root[@]}" apt-get update -qq &&
         "${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+}
+
+# Installs Node.js if it is missing. Debian 12 and Ubuntu 24.04 have an older one than the tests need.
+need_node() {
+    local least=20 major
+    command -v node >/dev/null && command -v npm >/dev/null || install nodejs npm || fail "node or npm is missing: install Node $least"
+    major=$(node -p 'process.versions.node.split(".")[0]')
+    [[ $major -ge $least ]] || fail "node is version $major: must be $least or later, from https://nodejs.org"
 }
 
 install_tools() {
@@ -115,7 +123,8 @@ is_software() {
 }
 
 # Sets `titles` and `runners`: the drivers that tests run on. First the machine's own; then the newest software Vulkan,
-# if that is another one. Needs the built program.
+# if that is another one. With OCTCONV_TEST_NEWEST set, a machine that cannot have it is a failure. Needs the built
+# program.
 find_drivers() {
     local own=${!runner_variable:-} own_driver newest newest_driver status=0 message
     titles=() runners=()
@@ -138,8 +147,8 @@ find_drivers() {
         if [[ $newest_driver != "$own_driver" ]]; then
             add_driver "$newest_title, $newest_driver" "$newest"
         fi
-    elif [[ $status != 3 && -n ${CI:-} ]]; then
-        fail "fetching the newest software Vulkan failed, and CI must run on it"
+    elif [[ ($status != 3 && -n ${CI:-}) || -n ${OCTCONV_TEST_NEWEST:-} ]]; then
+        fail "fetching $newest_title failed, and this run must have it"
     else
         not_run "all tests on $newest_title: $(tail -n 1 "$message")"
     fi
@@ -186,7 +195,11 @@ run_tests_on_device() {
 
 # Runs, with the runner $2 and under the title $1, the brief tests of those in tests/device, and all others.
 run_brief_tests() {
+    local filter
     run_tests_on_device "$1, the brief device tests" "$2" --test device -- "${brief_tests[@]}"
+    for filter in "${brief_tests[@]}"; do
+        grep -q "^test .*$filter" "$reports/$number.log" || fail "no device test has the name $filter"
+    done
     run_tests "$1, all other tests" "$2" --lib --bins --examples --test host --test cli --test tensors --test onnx --test corpora
     run_tests "$1, examples in the documentation" "$2" --doc
 }

@@ -12,10 +12,7 @@ export CARGO_INCREMENTAL=0
 readonly tests=crates/octconv-web/tests results=$target/web-results
 
 install_browser_and_node() {
-    local least=20 major
-    command -v node >/dev/null && command -v npm >/dev/null || install nodejs npm || fail "node or npm is missing: install Node $least"
-    major=$(node -p 'process.versions.node.split(".")[0]')
-    [[ $major -ge $least ]] || fail "node is version $major: must be $least or later"
+    need_node
     for CHROMIUM in "${CHROMIUM:-}" chromium chromium-browser google-chrome; do
         CHROMIUM=$(command -v "$CHROMIUM") && break
     done || { install chromium && CHROMIUM=$(command -v chromium); } ||

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the fixtures that `tests/reference.rs` holds the CPU reference against.
+"""Writes the fixtures that `tests/host/reference.rs` holds the CPU reference against.
 
     pip install torch safetensors numpy
     python tests/make_fixtures.py

@@ -132,7 +132,9 @@ fn part(all: &[[f32; 4]], size: Extent, Region { x, y, h, w }: Region) -> Vec<[f
 /// Whether a value is right within an absolute error, or within the steps of f16.
 fn is_near(found: f64, wanted: f64, error: f64, f16: bool) -> bool {
     let storing = if f16 { wanted.abs() / 1024.0 + 1.0 / 16384.0 } else { wanted.abs() * 4e-6 };
-    found == wanted || found.is_nan() && wanted.is_nan() || (found - wanted).abs() <= error + storing
+    // An infinity is near to nothing: its bound would be infinite.
+    let near = wanted.is_finite() && (found - wanted).abs() <= error + storing;
+    found == wanted || found.is_nan() && wanted.is_nan() || near
 }
 
 /// A texture that is read into a tensor.

@@ -26,6 +26,23 @@ fn macs(builder: SpecBuilder, size: InputSize) -> u64 {
     builder.build().unwrap().cost(size).unwrap().macs
 }
 
+/// A list that nothing derives from the library's.
+#[cfg(feature = "network")]
+#[test]
+fn the_types_for_browsers_name_each_activation() {
+    let types = include_str!("../../crates/octconv-web/src/types.rs");
+    let (_, list) = types.split_once("export type Activation =").unwrap();
+    let (list, _) = list.split_once(";\n").unwrap();
+    for activation in Activation::all() {
+        let name = match serde_json::to_value(activation).unwrap() {
+            serde_json::Value::String(name) => format!("{name:?}"),
+            parameters => format!("{{ {}: {{", parameters.as_object().unwrap().keys().next().unwrap()),
+        };
+        assert!(list.contains(&name), "{name} is not in {list}");
+    }
+    assert_eq!(list.matches(" | ").count() + list.matches(" |\n").count() + 1, Activation::all().count(), "{list}");
+}
+
 mod cost {
     use super::*;
 

@@ -15,10 +15,10 @@ use crate::weights;
 /// How a built-in network is built.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Settings {
-    /// Share of low-frequency channels, from 0 (the plain network) to 1
+    /// Share of low-frequency channels, from 0 (the plain network) to 1 (default: 0.5)
     #[arg(long, value_name = "A")]
     pub alpha: Option<f64>,
-    /// Width multiplier of a MobileNet
+    /// Width multiplier of a MobileNet (default: 1)
     #[arg(long, value_name = "W")]
     pub width: Option<f64>,
     /// How a ResNet begins: max-pool, conv, bottleneck, bottleneck-3x3 or small (default: the network's own)

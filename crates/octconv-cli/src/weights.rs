@@ -90,6 +90,7 @@ impl Misfits {
         if nodes.len() > NODES {
             lines.push(format!("and {} nodes more", nodes.len() - NODES));
         }
+        lines.push("weights of a plain network need --alpha 0, which is 0.5 by default for built-in networks".into());
         lines.push("\"octconv cost NETWORK --tensors\" lists what is wanted; convert has --rename and --ignore".into());
         lines
     }

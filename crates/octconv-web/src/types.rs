@@ -33,8 +33,8 @@ export interface MapChannels {
 /** [h, w], or [t, h, w] with a time axis. */
 export type PerAxis = [number, number] | [number, number, number];
 
-export type ActivationName = "none" | "relu" | "relu6" | "silu" | "hard_swish" | "leaky_relu" | "sigmoid" | "tanh" | "gelu" |
-  "gelu_tanh" | "hard_sigmoid";
+export type Activation = "none" | "relu" | "relu6" | "silu" | "hard_swish" | { leaky_relu: { slope: number } } | "sigmoid" |
+  "tanh" | "gelu" | "gelu_tanh" | "hard_sigmoid";
 
 /** A layer, as an object or its JSON. Defaults stand in parentheses. */
 export type LayerDescription = string | (MapChannels & {
@@ -61,7 +61,7 @@ export type LayerDescription = string | (MapChannels & {
   /** Whether a residual is added to each output before the activation (false). */
   residual?: boolean;
   /** ("none") */
-  activation?: ActivationName | { leaky_relu: { slope: number } };
+  activation?: Activation;
   /** How half of an odd size is rounded ("ceil"). */
   rounding?: "ceil" | "floor";
   /** Pool and convolve, or convolve with a stride ("average"). */
