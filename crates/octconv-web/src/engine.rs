@@ -12,7 +12,7 @@ use js_sys::Promise;
 use octconv::network::zoo;
 use octconv::roofline::{Effort, Roofline};
 use octconv::{Context, ContextOptions, DeviceIdentity, Dtype, Error, LayerDescription, Tuned};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
@@ -108,11 +108,12 @@ impl Default for ZooSettings {
 async fn until_stopped<T>(
     work: impl Future<Output = T>,
     progress: Option<&js_sys::Function>,
+    told: &impl Serialize,
 ) -> Result<Option<T>, JsValue> {
     let stopped = async {
         loop {
             next_frame().await;
-            match goes_on(progress, &()) {
+            match goes_on(progress, told) {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
                 Err(error) => return Err(error),
@@ -311,6 +312,36 @@ impl Engine {
         &self,
         #[wasm_bindgen(unchecked_optional_param_type = "(() => boolean | void)")] progress: Option<js_sys::Function>,
     ) -> Result<bool, JsValue> {
+        self.measured_by(progress.as_ref(), &()).await
+    }
+
+    /// Finds the fastest kernels for the layers of a network, and keeps them for this origin in the browser's local storage.
+    /// Networks that are made afterwards have them. Measures the GPU first if that was not done. Returns how many layers
+    /// were tuned.
+    #[wasm_bindgen(unchecked_return_type = "Promise<number>")]
+    pub fn tune(
+        &self,
+        network: &network::Network,
+        #[wasm_bindgen(unchecked_optional_param_type = "((progress: {done: number; of: number}) => boolean | void)")]
+        progress: Option<js_sys::Function>,
+    ) -> Promise {
+        // Both may be freed meanwhile.
+        let (engine, network) = (Self { shared: self.shared.clone() }, network.again());
+        future_to_promise(async move { Ok((engine.tuned(&network, progress).await? as f64).into()) })
+    }
+
+    /// What was verified, measured and timed so far, as `octconv report` writes it: the text of a report.json. `device` is
+    /// what the user calls the device, because browsers say little about it.
+    pub fn report(&self, device: Option<String>) -> Result<String, JsValue> {
+        let mut report = self.shared.report.borrow_mut();
+        report.name(device.as_deref().unwrap_or_default());
+        serde_json::to_string_pretty(&*report).map_err(refusal)
+    }
+}
+
+impl Engine {
+    /// `told` is what `progress` is called with.
+    async fn measured_by(&self, progress: Option<&js_sys::Function>, told: &impl Serialize) -> Result<bool, JsValue> {
         self.shared.device("measuring")?;
         let effort = Effort::Brief { factors: Dtype::F32, sums: Dtype::F32 };
         let measured = self.shared.report.borrow_mut().start("roofline");
@@ -319,7 +350,7 @@ impl Engine {
             let context = self.shared.another_device().await?;
             Ok::<_, Error>((Roofline::measure_async(&context, effort).await?, context))
         };
-        let found = match until_stopped(probe(), progress.as_ref()).await {
+        let found = match until_stopped(probe(), progress, told).await {
             Ok(found) => found.transpose().map_err(failure),
             Err(error) => Err(error),
         };
@@ -352,35 +383,13 @@ impl Engine {
         Ok(true)
     }
 
-    /// Finds the fastest kernels for the layers of a network, and keeps them for this origin in the browser's local storage.
-    /// Networks that are made afterwards have them. Measures the GPU first if that was not done. Returns how many layers
-    /// were tuned.
-    #[wasm_bindgen(unchecked_return_type = "Promise<number>")]
-    pub fn tune(
-        &self,
-        network: &network::Network,
-        #[wasm_bindgen(unchecked_optional_param_type = "((progress: {done: number; of: number}) => boolean | void)")]
-        progress: Option<js_sys::Function>,
-    ) -> Promise {
-        // Both may be freed meanwhile.
-        let (engine, network) = (Self { shared: self.shared.clone() }, network.again());
-        future_to_promise(async move { Ok((engine.tuned(&network, progress).await? as f64).into()) })
-    }
-
-    /// What was verified, measured and timed so far, as `octconv report` writes it: the text of a report.json. `device` is
-    /// what the user calls the device, because browsers say little about it.
-    pub fn report(&self, device: Option<String>) -> Result<String, JsValue> {
-        let mut report = self.shared.report.borrow_mut();
-        report.name(device.as_deref().unwrap_or_default());
-        serde_json::to_string_pretty(&*report).map_err(refusal)
-    }
-}
-
-impl Engine {
     async fn tuned(&self, network: &network::Network, progress: Option<js_sys::Function>) -> Result<usize, JsValue> {
         self.shared.device("tuning")?;
         if !self.shared.measured.get() {
-            self.measure(None).await?;
+            let of = network.tunable(&*self.shared.device("tuning")?)?.len();
+            if !self.measured_by(progress.as_ref(), &serde_json::json!({ "done": 0, "of": of })).await? {
+                return Ok(0);
+            }
         }
         let context = self.shared.device("tuning")?;
         let identity = context.identity().ok_or_else(|| refusal("the device has no identity"))?;

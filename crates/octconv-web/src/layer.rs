@@ -192,12 +192,15 @@ impl OnDevice {
 const INPUTS: [&str; 4] = ["x_h", "x_l", "residual_h", "residual_l"];
 
 impl Shared {
-    /// Names and shapes of the tensors: those that the layer reads, then those that it writes.
+    /// Names and shapes of the tensors: those that the layer reads, then those that it writes. The input may have a frequency
+    /// that no path reads.
     fn shapes(&self) -> Result<[Vec<(&'static str, Dims)>; 2], JsValue> {
         let shapes = self.spec.shapes(self.size).map_err(failure)?;
         let residual = |frequency, dims: Option<Dims>| dims.filter(|_| self.spec.has_residual(frequency));
         let residuals = [residual(Frequency::High, shapes.y_h), residual(Frequency::Low, shapes.y_l)];
-        let read = INPUTS.into_iter().zip([shapes.x_h, shapes.x_l].into_iter().chain(residuals));
+        let input = |frequency, dims: Option<Dims>| dims.filter(|_| self.spec.reads(frequency));
+        let inputs = [input(Frequency::High, shapes.x_h), input(Frequency::Low, shapes.x_l)];
+        let read = INPUTS.into_iter().zip(inputs.into_iter().chain(residuals));
         let written = [("y_h", shapes.y_h), ("y_l", shapes.y_l)];
         let there = |(name, dims): (_, Option<Dims>)| Some((name, dims?));
         Ok([read.filter_map(there).collect(), written.into_iter().filter_map(there).collect()])

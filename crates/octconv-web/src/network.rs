@@ -1,6 +1,6 @@
 //! A network with its weights, on the GPU or on the reference.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use js_sys::{Float32Array, Object, Promise, Reflect};
@@ -9,7 +9,7 @@ use octconv::network::{
     random_input,
 };
 use octconv::reference::network::{self as reference, Value};
-use octconv::{Accuracy, Context, DeviceFacts, Dims, Engine, Error, InputSize, Options, Spec, wgpu};
+use octconv::{Accuracy, Context, DeviceFacts, Dims, Dtype, Engine, Error, InputSize, Options, Precision, Spec, wgpu};
 use serde::Deserialize;
 use serde_json::json;
 use wasm_bindgen::prelude::*;
@@ -27,6 +27,7 @@ pub struct MakeOptions {
     size: Option<Size>,
     keep: Vec<String>,
     fast: bool,
+    f16: bool,
     seed: u64,
 }
 
@@ -44,6 +45,8 @@ struct Shared {
     stages: Vec<String>,
     options: NetworkOptions,
     form: Form,
+    /// Whether there are maps to be read.
+    ran: Cell<bool>,
 }
 
 /// The high and the low part of a map, with their shapes.
@@ -115,9 +118,13 @@ impl Network {
         let graph = Graph::new(&description).map_err(failure)?;
         let shapes = graph.shapes(size).map_err(failure)?;
         let accuracy = if options.fast { Accuracy::Fast } else { Accuracy::Exact };
-        let own = NetworkOptions { accuracy, keep: options.keep, ..NetworkOptions::default() };
+        let precision = Precision::of(if options.f16 { Dtype::F16 } else { Dtype::F32 });
+        let own = NetworkOptions { precision, accuracy, keep: options.keep, ..NetworkOptions::default() };
         // Stages have names on the reference too.
         let facts = context.as_ref().map_or_else(DeviceFacts::default, |context| context.engine().facts().clone());
+        if options.f16 && !facts.features.contains(wgpu::Features::SHADER_F16) {
+            return Err(refusal("options.f16 is true: must be false where Engine.hasF16 is"));
+        }
         let stages = NetworkPlan::new(&graph, size, &own, &facts).map_err(failure)?.stages();
         // What cannot be planned may be too large to have weights.
         let checkpoint = match weights {
@@ -147,7 +154,7 @@ impl Network {
                 Form::Reference { checkpoint, kept: RefCell::default() }
             }
         };
-        Ok(Self { shared: Rc::new(Shared { graph, size, shapes, stages, options: own, form }) })
+        Ok(Self { shared: Rc::new(Shared { graph, size, shapes, stages, options: own, form, ran: Cell::default() }) })
     }
 
     /// The same network, for a call that outlives what JavaScript has.
@@ -270,8 +277,8 @@ impl Network {
 
 impl Shared {
     async fn run(&self, input: &[f32]) -> Result<Vec<f32>, JsValue> {
-        match &self.form {
-            Form::Device(on) => on.inference.run_async(&on.context, input).await.map_err(failure),
+        let answer = match &self.form {
+            Form::Device(on) => on.inference.run_async(&on.context, input).await.map_err(failure)?,
             Form::Reference { checkpoint, kept } => {
                 let mut seen = Vec::new();
                 let answer = reference::run(&self.graph, checkpoint, self.size, input, &mut |name, value| {
@@ -279,14 +286,21 @@ impl Shared {
                         seen.push((name.to_owned(), parts(value)));
                     }
                 });
+                let answer = answer.map_err(failure)?.to_f32();
                 *kept.borrow_mut() = seen;
-                Ok(answer.map_err(failure)?.to_f32())
+                answer
             }
-        }
+        };
+        self.ran.set(true);
+        Ok(answer)
     }
 
     async fn maps(&self, node: &str) -> Result<Parts, JsValue> {
         let unknown = || refusal(format!("node is {node}: must be a map that the option keep names"));
+        let is_kept = self.options.keep.iter().any(|kept| kept == node);
+        if is_kept && !self.ran.get() {
+            return Err(refusal(format!("node {node} has no maps yet: run the network first")));
+        }
         match &self.form {
             Form::Device(on) => {
                 let Some(ValueView::Map { high, low }) = on.inference.value(node) else { return Err(unknown()) };
@@ -303,8 +317,6 @@ impl Shared {
             }
             Form::Reference { kept, .. } => match kept.borrow().iter().find(|(name, _)| name == node) {
                 Some((_, parts)) => Ok(parts.clone()),
-                // Nothing is kept before the first run.
-                None if self.options.keep.iter().any(|kept| kept == node) => Ok([None, None]),
                 None => Err(unknown()),
             },
         }

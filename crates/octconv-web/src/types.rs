@@ -133,6 +133,8 @@ export interface NetworkOptions {
   keep?: string[];
   /** Whether Winograd kernels may be chosen, which are a little less exact (false). */
   fast?: boolean;
+  /** Whether maps and weights are stored in f16, in half of the memory (false): for GPUs that have it (`engine.hasF16`). */
+  f16?: boolean;
   /** Of random weights, if none are given (0). */
   seed?: number;
 }

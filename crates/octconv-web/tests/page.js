@@ -294,8 +294,8 @@ await test("what was tuned is known after measuring", async () => {
     const description = describe("cifar-resnet20", { alpha: 0.25, channels: 1 });
     const options = { size: { h: 16, w: 16 } };
     const network = await engine.network(description, undefined, options);
-    let calls = 0;
-    const tuned = await engine.tune(network, () => ++calls <= 2);
+    // Measuring comes first, with none done.
+    const tuned = await engine.tune(network, ({ done, of }) => done < Math.min(of, 2));
     const kept = Object.keys(localStorage).filter((key) => key.startsWith("octconv tuned "));
     const answer = await (await engine.network(description, undefined, options)).run(network.randomInput(1));
     return { tuned, kept: kept.length, classes: answer.length };
@@ -904,6 +904,7 @@ await test("wrong arguments", async () => {
     const picture = { channels: 1, height: 8, width: 4, resize: "fit", mean: [0.5], std: [0.5] };
     const own = { ...digits, picture };
     const network = await engine.network(own, undefined, { size: { h: 4, w: 8 } });
+    const kept = await engine.network(own, undefined, { keep: ["layer1.0.conv1"] });
     const four = new Float32Array(4), [norm, all] = [{ ...description, norm: true }, { gamma_h: four, beta_h: four, mean_h: four }];
     const calls = [
       [() => engine.layer(description, size), "weights must be an object"],
@@ -923,6 +924,8 @@ await test("wrong arguments", async () => {
       [() => engine.network(digits, undefined, { seed: Infinity }), "options: "],
       [() => network.run(), "input must be a Float32Array"],
       [() => network.maps(), "node must be a string"],
+      [() => kept.maps("layer1.0.conv1"), "node layer1.0.conv1 has no maps yet"],
+      [() => engine.network(digits, undefined, { f16: true }), "options.f16 is true: must be false"],
       [async () => network.picture(new Uint8Array(4), 1, 1), "inputs of 8x4 of pictures, and this network's are of 4x8"],
     ];
     return Promise.all(calls.map(([call, wanted]) =>
@@ -942,10 +945,18 @@ await test("the GPU refuses the inputs that the CPU refuses", async () => {
       for (const inputs of [{ x_h, residual_h }, { x_h, x_hh: x_h }, {}, { x_h: new Float32Array(3) }]) {
         found.push(await layer.run(inputs).then(() => "taken", ({ name }) => name));
       }
+      // No path reads the high part of this one's input.
+      const low = { input: { channels: 2, split: [1, 1] }, channels: 1, alpha: 1, high_to_low: false };
+      const lowest = await engine.layer(low, { h: 2, w: 2 }, { w_ll: new Float32Array(1) });
+      found.push(Object.keys(lowest.shapes).join(" "));
+      for (const inputs of [{ x_h, x_l: new Float32Array(1) }, { x_l: new Float32Array(1) }]) {
+        found.push(await lowest.run(inputs).then(() => "taken", ({ name }) => name));
+      }
     }
     return found;
   });
-  assert.deepEqual(said, Array(8).fill("OctconvError"));
+  const each = [...Array(4).fill("OctconvError"), "x_l y_l", "OctconvError", "taken"];
+  assert.deepEqual(said, [...each, ...each]);
 });
 
 await test("arrays may be changed after a call", async () => {
