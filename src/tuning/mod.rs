@@ -1,7 +1,9 @@
 //! Measuring which variant of a layer is the fastest on the device at hand. What it finds goes into a
 //! [`Tuned`](crate::Tuned), which planners follow.
 
+mod clock;
 mod measure;
+mod race;
 mod random_layer;
 mod referee;
 
