@@ -119,11 +119,11 @@ impl TuneOutcome {
 /// Times the best candidates of a layer, and calls `progress` after each step. Ignores `options.variant`.
 ///
 /// All candidates run on the same random data. If the outputs of two differ by more than rounding can explain
-/// (`src/error_bounds.rs`), the reference says which is wrong, and that one is dropped. The rest are timed one after another in each of several
-/// rounds, so that a machine that slows down slows all of them. If one is then faster than the planner's choice, a
-/// second race follows: the planner's choice and all candidates within a tenth of the fastest are timed in as many
-/// rounds again. Without it, noise alone would often decide between many candidates of about the same speed. The planner's choice
-/// stays if no clock can tell the times of all candidates from noise.
+/// (`src/error_bounds.rs`), the reference says which is wrong, and that one is dropped. The rest are timed one after
+/// another in each of several rounds, so that a machine that slows down slows all of them. If one is then faster than the
+/// planner's choice, a second race follows: the planner's choice and all candidates within a tenth of the fastest are
+/// timed in as many rounds again. Without it, noise alone would often decide between many candidates of about the same
+/// speed. The planner's choice stays if no clock can tell the times of all candidates from noise.
 ///
 /// # Errors
 ///

@@ -2,8 +2,8 @@
 //!
 //! # What is compared
 //!
-//! A [`NetworkCase`] keeps the values of some nodes, or of all, or of none. Every kept value, and the answer, is compared
-//! element by element. Before the run, all memory of activations is NaN, so that an element shows which is read before it
+//! A [`NetworkCase`] runs in f32. It keeps the values of some nodes, or of all, or of none. Every kept value, and the
+//! answer, is compared element by element. Before the run, all memory of activations is NaN, so that an element shows which is read before it
 //! is written. Then the network runs again, in the memory that the first run has left: the answer must have the same bits.
 //!
 //! # The bound
