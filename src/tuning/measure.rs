@@ -6,33 +6,15 @@
 //! else all on the host.
 
 use super::clock::Clock;
-use super::race::{Raced, median, race};
+use super::race::{Effort, Raced, median, race};
 use super::random_layer::RandomLayer;
-use super::referee::{self, Difference};
+use super::referee::{self, Dropped};
 use crate::context::Context;
 use crate::dims::InputSize;
 use crate::engine::Layer;
 use crate::error::Error;
 use crate::layer::Spec;
 use crate::plan::{Options, Plan, Strategy};
-
-/// How many candidates [`tune_async`] tries, and how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Effort {
-    /// The most candidates. The best of each family is tried in addition, even if that makes more.
-    pub candidates: usize,
-    /// Number of rounds. Each times every candidate once.
-    pub rounds: usize,
-    /// Microseconds that a sample takes at least. The layer is repeated to fill them, up to 4096 times. By the host's clock a sample
-    /// also takes ten times what that adds to each.
-    pub sample_us: u32,
-}
-
-impl Default for Effort {
-    fn default() -> Self {
-        Self { candidates: 8, rounds: 9, sample_us: 1000 }
-    }
-}
 
 /// A candidate is left out if its estimate is more than this many times the best one, unless there are fewer than
 /// [`LEAST_CANDIDATES`] yet or it is the first of its family.
@@ -47,28 +29,6 @@ pub struct Progress {
     pub done: usize,
     /// All steps.
     pub of: usize,
-}
-
-/// Why a candidate has no time.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Dropped {
-    /// The device refused it.
-    Refused(Error),
-    /// Its outputs are wrong.
-    Wrong(Difference),
-    /// The clock cannot tell its time from noise.
-    Untimed,
-}
-
-impl std::fmt::Display for Dropped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Refused(error) => error.fmt(f),
-            Self::Wrong(difference) => difference.fmt(f),
-            Self::Untimed => f.write_str("too short for the clock"),
-        }
-    }
 }
 
 /// A candidate and its times.

@@ -9,6 +9,7 @@ mod referee;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use measure::tune;
-pub use measure::{Dropped, Effort, Progress, Trial, TuneOutcome, tune_async};
+pub use measure::{Progress, Trial, TuneOutcome, tune_async};
+pub use race::Effort;
 pub use random_layer::RandomLayer;
-pub use referee::Difference;
+pub use referee::{Difference, Dropped};

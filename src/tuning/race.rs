@@ -1,9 +1,26 @@
 //! Times candidates one after another, and finds the fastest.
 
 use super::clock::Clock;
-use super::measure::Effort;
 use crate::context::Timing;
 use crate::error::Error;
+
+/// How many candidates [`tune_async`](super::tune_async) tries, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// The most candidates. The best of each family is tried in addition, even if that makes more.
+    pub candidates: usize,
+    /// Number of rounds. Each times every candidate once.
+    pub rounds: usize,
+    /// Microseconds that a sample takes at least. The layer is repeated to fill them, up to 4096 times. By the host's clock a sample
+    /// also takes ten times what that adds to each.
+    pub sample_us: u32,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self { candidates: 8, rounds: 9, sample_us: 1000 }
+    }
+}
 
 /// After [`ROUNDS_OF_GRACE`] rounds, a candidate this many times slower than the fastest is not timed any further.
 const HOPELESS: f64 = 1.5;

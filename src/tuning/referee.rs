@@ -1,6 +1,5 @@
 //! Finds the candidates whose outputs are wrong.
 
-use super::measure::Dropped;
 use super::random_layer::RandomLayer;
 use crate::dims::Dims;
 use crate::error::Error;
@@ -32,6 +31,28 @@ impl std::fmt::Display for Difference {
             return write!(f, "{tensor}[{element}] is {found}, where nothing may be written");
         }
         write!(f, "{tensor}[{element}] is {found}, and {expected} by the reference, more than {allowed:.3e} apart")
+    }
+}
+
+/// Why a candidate has no time.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Dropped {
+    /// The device refused it.
+    Refused(Error),
+    /// Its outputs are wrong.
+    Wrong(Difference),
+    /// The clock cannot tell its time from noise.
+    Untimed,
+}
+
+impl std::fmt::Display for Dropped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(error) => error.fmt(f),
+            Self::Wrong(difference) => difference.fmt(f),
+            Self::Untimed => f.write_str("too short for the clock"),
+        }
     }
 }
 
