@@ -1,11 +1,11 @@
 //! How far a plan's outputs may be from the exact ones. `src/verify/mod.rs` derives the figures.
 
-use crate::layer::{Activation, Path};
+use crate::layer::{Activation, Frequency, Path};
 use crate::plan::Plan;
 use crate::precision::Dtype;
 use crate::winograd::Transform;
 
-/// The largest errors of a plan's outputs.
+/// The largest errors of a plan's outputs of one frequency.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     /// The error of a sum is at most `relative` times the sum of its terms' magnitudes, plus `absolute`.
@@ -20,12 +20,12 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// For inputs of which no finite one is larger than `largest`.
-    pub(crate) fn new(plan: &Plan, largest: f64) -> Self {
+    /// For the outputs of `frequency`, and inputs of which no finite one is larger than `largest`. Those of pool(Y_H) are those of Y_H.
+    pub(crate) fn new(plan: &Plan, frequency: Frequency, largest: f64) -> Self {
         let (spec, options) = (plan.spec(), plan.options());
         let terms: u32 = Path::ALL
             .into_iter()
-            .filter(|&path| spec.has(path))
+            .filter(|&path| path.output() == frequency && spec.has(path))
             .map(|path| spec.weight_shape(path)[1..].iter().product::<u32>())
             .sum();
         let by_tiles = plan.variant().transformed_outputs().is_some();
@@ -94,4 +94,32 @@ impl Bounds {
 
 fn unit(bits: i32) -> f64 {
     2f64.powi(-bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::DeviceFacts;
+    use crate::dims::InputSize;
+    use crate::layer::Spec;
+    use crate::plan::Options;
+
+    #[test]
+    fn only_the_paths_of_an_output_count() {
+        let bound = |spec: &Spec, frequency| {
+            let variant = Some("fused/direct/t4c2h2w".parse().unwrap());
+            let options = Options { variant, ..Options::default() };
+            let plan = Plan::new(spec, InputSize::image(1, 8, 8), &options, &DeviceFacts::default()).unwrap();
+            Bounds::new(&plan, frequency, 1.0).of_output(1.0, 1.0)
+        };
+        let [low, high] = [0.0, 1.0];
+        let whole = Spec::builder(16, 16).alpha(0.5, 0.5).build().unwrap();
+        let to_high = Spec::builder(16, 8).alpha(0.5, low).build().unwrap();
+        let to_low = Spec::builder(16, 8).alpha(0.5, high).build().unwrap();
+        assert_eq!(bound(&whole, Frequency::High), bound(&to_high, Frequency::High));
+        assert_eq!(bound(&whole, Frequency::Low), bound(&to_low, Frequency::Low));
+        // A sum of 16 terms.
+        let [sum, absolute] = [(8.0 * 4.0 + 16.0) * unit(24), 4.0 * 16.0 * unit(126)];
+        assert_eq!(bound(&whole, Frequency::High), sum + absolute);
+    }
 }

@@ -135,7 +135,11 @@ impl Roofline {
         }
         for (side, sums) in matrix_shapes(context) {
             if halves && (sums == Dtype::F32 || sums_of_halves) {
-                arithmetic.push(prober.matrices(side, sums).await?);
+                let matrices = prober.matrices(side, sums).await?;
+                // 0 if no configuration could be counted.
+                if matrices.rate.per_second > 0.0 {
+                    arithmetic.push(matrices);
+                }
             }
         }
         let (read, copy, buffer_bytes) = prober.memory().await?;
@@ -253,6 +257,13 @@ const MATRIX_CHAINS: [u32; 3] = [2, 4, 8];
 /// The different left matrices of multiply_matrices.wgsl. No number of chains exceeds it.
 const LEFTS: u32 = 16;
 
+/// Operations of a round of multiply_matrices.wgsl. `subgroups` of a workgroup is what the device has counted; `None` if it cannot
+/// be true.
+fn matrix_flops(side: u32, chains: u32, workgroups: u32, subgroups: u32) -> Option<u64> {
+    let products = STEPS[1] * u64::from(chains) * u64::from(workgroups) * u64::from(subgroups);
+    (1..=WORKGROUP).contains(&subgroups).then(|| 2 * products * u64::from(side).pow(3))
+}
+
 /// Elements per round and thread of read.wgsl and copy.wgsl. An element is four f32.
 const ELEMENTS_A_ROUND: u32 = 8;
 
@@ -343,8 +354,8 @@ impl<'a> Prober<'a> {
                 let rounds_a_second = self.rounds_a_second(dispatch).await?;
                 let bytes = self.context.read_bytes_async(&count, 0, 4).await?;
                 let subgroups: u32 = bytemuck::pod_read_unaligned(&bytes);
-                let products = STEPS[1] * u64::from(chains) * u64::from(workgroups * subgroups);
-                let rate = (2 * products * u64::from(side).pow(3)) as f64 * rounds_a_second;
+                let Some(flops_a_round) = matrix_flops(side, chains, workgroups, subgroups) else { continue };
+                let rate = flops_a_round as f64 * rounds_a_second;
                 best.offer(rate, || format!("{chains} chains, {workgroups} workgroups of {subgroups} subgroups"));
             }
         }
@@ -748,6 +759,15 @@ mod tests {
         let wanted = (0..3 * LOADS_A_ROUND).fold(0, |i, _| follow(i));
         for found in bytes.chunks_exact(4) {
             assert_eq!(bytemuck::pod_read_unaligned::<u32>(found), wanted);
+        }
+    }
+
+    #[test]
+    fn subgroups_that_cannot_be_are_not_counted() {
+        assert_eq!(matrix_flops(16, 8, 8192, 4), Some(2 * 4 * 8 * 8192 * 4 * 4096));
+        assert!(matrix_flops(16, 8, 8192, WORKGROUP).is_some());
+        for wrong in [0, WORKGROUP + 1, u32::MAX] {
+            assert_eq!(matrix_flops(16, 8, 8192, wrong), None);
         }
     }
 

@@ -99,7 +99,7 @@ struct KeptPipelines {
 impl KeptPipelines {
     /// Starts from the cache's data, or empty. `None` if the backend has no pipeline cache.
     fn open(cache: &Cache, device: &wgpu::Device) -> Result<Option<Self>, Error> {
-        let key = wgpu::util::pipeline_cache_key(&device.adapter_info());
+        let key = pipelines_key(&device.adapter_info());
         let Some(key) = key.filter(|_| device.features().contains(wgpu::Features::PIPELINE_CACHE)) else {
             return Ok(None);
         };
@@ -121,6 +121,14 @@ impl KeptPipelines {
             None => Ok(()),
         }
     }
+}
+
+/// The name of the file with a driver's compiled pipelines. wgpu's key has vendor and device alone, and two drivers of one adapter
+/// would replace each other's file.
+#[cfg(not(target_arch = "wasm32"))]
+fn pipelines_key(info: &wgpu::AdapterInfo) -> Option<String> {
+    let key = wgpu::util::pipeline_cache_key(info)?;
+    Some(DeviceIdentity::of(info).map_or(key.clone(), |identity| format!("{key}-{}", identity.file_stem())))
 }
 
 /// Bytes on their way to the host.
@@ -197,6 +205,12 @@ impl Context {
     /// Takes the adapter that `WGPU_ADAPTER_NAME`, `WGPU_BACKEND` and `WGPU_POWER_PREF` name, or else the default one.
     /// Unless `options` say otherwise, the device has the adapter's limits, and those of its features that octconv
     /// uses.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NoAdapter`] if there is no adapter.
+    /// - [`Error::Argument`] if no adapter has the name that `WGPU_ADAPTER_NAME` asks for.
+    /// - [`Error::Gpu`] if the adapter refuses the device, such as for limits that it does not have, or a pipeline cache.
     pub async fn open(options: &ContextOptions) -> Result<Self, Error> {
         let adapter = pick_adapter().await?;
         let facts = DeviceFacts::of_adapter(&adapter);
@@ -261,6 +275,10 @@ impl Context {
     }
 
     /// Opens a device as [`Context::open`] does. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::open`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn new(options: &ContextOptions) -> Result<Self, Error> {
         pollster::block_on(Self::open(options))
@@ -311,6 +329,10 @@ impl Context {
     }
 
     /// A buffer for a tensor of `elements`, without contents. It can be bound and read back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gpu`] if it is larger than the device's limits; [`Error::OutOfMemory`] and [`Error::DeviceLost`].
     pub fn tensor(&self, elements: u64, dtype: Dtype) -> Result<wgpu::Buffer, Error> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         self.buffer("octconv tensor", elements.saturating_mul(dtype.bytes()), usage)
@@ -324,6 +346,10 @@ impl Context {
     }
 
     /// A buffer with these elements, converted to `dtype`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::tensor`].
     pub fn upload(&self, values: &[f32], dtype: Dtype) -> Result<wgpu::Buffer, Error> {
         let buffer = self.tensor(values.len() as u64, dtype)?;
         self.write(&buffer, 0, values, dtype)?;
@@ -347,11 +373,19 @@ impl Context {
     }
 
     /// Submits the layers in order in one compute pass, and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::run_pass_async`].
     pub async fn run_async(&self, layers: &[&Layer]) -> Result<(), Error> {
         self.run_pass_async(|pass| layers.iter().for_each(|layer| layer.record(pass))).await
     }
 
     /// Submits what `record` records in one compute pass, and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gpu`] if the device refuses what is recorded; [`Error::OutOfMemory`] and [`Error::DeviceLost`].
     pub async fn run_pass_async(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<(), Error> {
         self.submit(record, None)?;
         self.wait().await
@@ -546,11 +580,19 @@ impl Context {
     }
 
     /// Runs the layers once, in one pass, and measures the time. Waits for the device.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::run_pass_async`].
     pub async fn time_async(&self, layers: &[&Layer]) -> Result<Timing, Error> {
         self.time_pass_async(|pass| layers.iter().for_each(|layer| layer.record(pass))).await
     }
 
     /// Runs what `record` records in one pass, and measures the time. Waits for the device.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::run_pass_async`].
     pub async fn time_pass_async(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<Timing, Error> {
         let descriptor =
             wgpu::QuerySetDescriptor { label: Some("octconv timestamps"), ty: wgpu::QueryType::Timestamp, count: 2 };
@@ -746,6 +788,25 @@ fn decode_into(bytes: &[u8], dtype: Dtype, values: &mut Vec<f32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn drivers_have_files_of_their_own() {
+        let info = wgpu::AdapterInfo {
+            name: "A".into(),
+            vendor: 0x1002,
+            device: 0x73bf,
+            driver: "radv".into(),
+            driver_info: "Mesa 26.1".into(),
+            ..wgpu::AdapterInfo::new(wgpu::DeviceType::DiscreteGpu, wgpu::Backend::Vulkan)
+        };
+        let own = pipelines_key(&info);
+        assert!(own.as_ref().is_some_and(|key| key.starts_with("wgpu_pipeline_cache_vulkan_4098_29631-")), "{own:?}");
+        assert_eq!(pipelines_key(&info.clone()), own);
+        for (driver, driver_info) in [("amdvlk", "Mesa 26.1"), ("radv", "Mesa 26.2")] {
+            let (driver, driver_info) = (driver.into(), driver_info.into());
+            assert_ne!(pipelines_key(&wgpu::AdapterInfo { driver, driver_info, ..info.clone() }), own);
+        }
+    }
 
     #[test]
     fn the_way_is_taken_off_the_clock_of_the_host_alone() {

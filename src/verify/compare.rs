@@ -13,6 +13,7 @@ use crate::error_bounds::Bounds;
 #[cfg(feature = "export")]
 use crate::export::{Bundle, BundleOptions};
 use crate::kernels::job::{Slice, TensorId};
+use crate::layer::Frequency;
 use crate::plan::Plan;
 use crate::precision::Dtype;
 use crate::reference::{self, Inputs, Outputs, Tensor};
@@ -113,16 +114,17 @@ impl Case {
         // Weights are drawn as their type stores them. Only folding and a transform round them again.
         let rounds_again = self.batch_norm || plan.variant().transformed_outputs().is_some() || plan.f16_terms() > 0;
         let largest = if rounds_again { self.values.largest(self.options.precision.activations) } else { 1.0 };
-        let bounds = Bounds::new(plan, largest);
-        let each = |y: &Tensor, other: &Tensor, bound: fn(&Bounds, f64, f64) -> f64| {
-            let data = y.data.iter().zip(&other.data).map(|(&y, &other)| bound(&bounds, y, other));
+        let [high, low] = [Frequency::High, Frequency::Low].map(|frequency| Bounds::new(plan, frequency, largest));
+        let each = |bounds: &Bounds, y: &Tensor, other: &Tensor, bound: fn(&Bounds, f64, f64) -> f64| {
+            let data = y.data.iter().zip(&other.data).map(|(&y, &other)| bound(bounds, y, other));
             Tensor { dims: y.dims, data: data.collect() }
         };
-        let output = |y: &Option<Tensor>, s: &Option<Tensor>| {
+        let output = |bounds, y: &Option<Tensor>, s: &Option<Tensor>| {
             let (y, s) = y.as_ref().zip(s.as_ref())?;
-            Some(each(y, &each(y, s, Bounds::of_output), Bounds::stored))
+            Some(each(bounds, y, &each(bounds, y, s, Bounds::of_output), Bounds::stored))
         };
-        let (y_h, y_l) = (output(&expected.y_h, &magnitude.y_h), output(&expected.y_l, &magnitude.y_l));
+        let y_h = output(&high, &expected.y_h, &magnitude.y_h);
+        let y_l = output(&low, &expected.y_l, &magnitude.y_l);
         // The mean of four errors, each at most its bound, and then that of storing. The bound of an error includes its
         // storing, because the unfused strategy pools stored values.
         // Where a stored value may be infinite, its mean may be too.
@@ -133,7 +135,7 @@ impl Case {
             let data = values.map(|(&bound, &y)| if overflows(y, bound) { f64::INFINITY } else { bound }).collect();
             reference::average_pool(&Tensor { dims: bounds.dims, data }, self.spec.rounding())
         });
-        let y_p = pooled.zip(expected.y_p.as_ref()).map(|(bound, y)| each(y, &bound, Bounds::stored));
+        let y_p = pooled.zip(expected.y_p.as_ref()).map(|(bound, y)| each(&high, y, &bound, Bounds::stored));
         Outputs { y_h, y_l, y_p }
     }
 }
@@ -348,7 +350,7 @@ mod tests {
                 let features = wgpu::Features::SHADER_F16;
                 let facts = DeviceFacts { features, ..DeviceFacts::default() };
                 let plan = Plan::new(&spec, InputSize::image(1, 8, 8), &options, &facts).unwrap();
-                let bounds = Bounds::new(&plan, 1.0);
+                let bounds = Bounds::new(&plan, Frequency::High, 1.0);
                 for (y, others) in [
                     (f64::NAN, [0.0, f32::INFINITY, 1.0]),
                     (f64::INFINITY, [f32::NAN, f32::NEG_INFINITY, f32::MAX]),

@@ -16,11 +16,12 @@ use crate::precision::{Accuracy, Dtype, Precision};
 /// The most multiply-adds of a case, elements of its tensors, and weights: what the reference computes in little time.
 const MOST: [u64; 3] = [4_000_000, 400_000, 200_000];
 
-/// How many random layers are tried for a family and a tile.
+/// How many random layers are tried for a device, or for a family and a tile.
 const TRIES: usize = 1000;
 
 impl Case {
-    /// A random case that the context's device can run. `seed` determines it, for a given device.
+    /// A random case that the context's device can run. `seed` determines it, for a given device. If the device cannot run any of
+    /// a thousand layers, the last of them, which is an error when it runs.
     pub fn random(context: &Context, seed: u64) -> Self {
         Self::random_on(context.engine().facts(), seed, MOST)
     }
@@ -31,13 +32,18 @@ impl Case {
     pub fn random_on(facts: &DeviceFacts, seed: u64, most: [u64; 3]) -> Self {
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
         let f16 = facts.features.contains(wgpu::Features::SHADER_F16);
+        let mut tries = 0;
         loop {
             let mut case = draw(&mut rng, f16, seed);
             if !case.has_at_most(most) {
                 continue;
             }
+            tries += 1;
             let candidates = Plan::candidates(&case.spec, case.size, &case.options, facts);
             if candidates.is_empty() {
+                if tries == TRIES {
+                    return case;
+                }
                 // The options do not fit, such as a pooled input for a layer that does not pool.
                 continue;
             }
@@ -233,5 +239,22 @@ fn draw(rng: &mut impl Rng, f16: bool, seed: u64) -> Case {
         // Not drawn, so that a seed has the layer that it had without this.
         let one_buffer = seed % 8 == 3;
         return Case { spec, size, options, batch_norm: rng.random_bool(0.3), one_buffer, values, seed };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_can_run_nothing_gets_a_case_that_it_refuses() {
+        let facts = DeviceFacts { limits: wgpu::Limits::downlevel_webgl2_defaults(), ..DeviceFacts::default() };
+        for seed in [0, 3] {
+            let case = Case::random_on(&facts, seed, MOST);
+            let refused = Plan::new(&case.spec, case.size, &case.options, &facts);
+            assert!(refused.is_err(), "{refused:?}");
+        }
+        let case = Case::random_on(&DeviceFacts::default(), 0, MOST);
+        assert!(Plan::new(&case.spec, case.size, &case.options, &DeviceFacts::default()).is_ok());
     }
 }

@@ -13,7 +13,8 @@
 //!
 //! # The bound
 //!
-//! Let u = 2^-24, the unit roundoff of f32. Let K be the number of terms in a sum, and S the sum of |w * x|, |bias| and
+//! Let u = 2^-24, the unit roundoff of f32. Let K be the number of terms in a sum, those of
+//! both paths that end in the output, and S the sum of |w * x|, |bias| and
 //! |residual| over the terms ([`magnitude`](crate::reference::magnitude)). A sum in f32 errs by at most K u S in any
 //! order. If rounding errors are independent, it errs by at most (8 sqrt(K) + 16) u S, except with a probability of
 //! 2 exp(-32) (Higham and Mary, 2019). The 16 includes the folding of batch norm, up to 15 additions of a mean, and the
@@ -79,6 +80,9 @@ pub struct Ran<'a> {
 
 /// Runs a random layer per seed: a random case of it, and up to `alike` more that run the same kernels, because it is
 /// compiling that takes long. Calls `report` after each case, and stops if it returns false.
+///
+/// After each layer the context's engine forgets its pipelines ([`Engine::forget_pipelines`](crate::Engine::forget_pipelines)):
+/// nearly every layer has kernels of its own, and thousands of layers would keep gigabytes of them.
 pub async fn run_async(
     context: &Context,
     seeds: impl IntoIterator<Item = u64>,
@@ -89,7 +93,7 @@ pub async fn run_async(
     run_cases_async(context, cases, alike, report).await;
 }
 
-/// [`run_async`], which it blocks on.
+/// [`run_async`], which it blocks on. The context's engine forgets its pipelines.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn run(
     context: &Context,
@@ -100,7 +104,7 @@ pub fn run(
     pollster::block_on(run_async(context, seeds, alike, report));
 }
 
-/// [`run_cases_async`], which it blocks on.
+/// [`run_cases_async`], which it blocks on. The context's engine forgets its pipelines.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn run_cases(
     context: &Context,
@@ -112,7 +116,7 @@ pub fn run_cases(
 }
 
 /// As [`run_async`], with the first case of each layer from the caller. [`Case::random_of`] draws one for a family of
-/// kernels.
+/// kernels. The context's engine forgets its pipelines after each.
 pub async fn run_cases_async(
     context: &Context,
     cases: impl IntoIterator<Item = Case>,
@@ -131,7 +135,6 @@ pub async fn run_cases_async(
                 return;
             }
         }
-        // Nearly every layer compiles kernels of its own. Thousands of layers would keep gigabytes of them.
         context.engine().forget_pipelines();
     }
 }

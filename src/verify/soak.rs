@@ -157,8 +157,8 @@ fn median(mut values: Vec<u64>) -> Option<u64> {
 /// Runs rounds until `duration` is over, at least [`Soak::LEAST_ROUNDS`], and calls `report` after each. Stops if
 /// `report` returns false.
 ///
-/// A round draws layers and networks, plans, packs, binds, runs, compares and drops them, and then drops the engine's
-/// pipelines. The first round runs seeds from `seed` on for an eighth of `duration`, the others the same seeds. So each
+/// A round draws layers and networks, plans, packs, binds, runs, compares and drops them, and then the context's engine
+/// forgets its pipelines, also those that it had before. The first round runs seeds from `seed` on for an eighth of `duration`, the others the same seeds. So each
 /// must leave the device and the process as the one before has left them: [`Soak::growth`]. `memory` says how much
 /// resident memory the process has.
 ///

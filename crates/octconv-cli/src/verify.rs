@@ -34,7 +34,7 @@ pub struct Args {
     /// Only layers that this family of kernels runs, with this tile if one is given, such as direct or direct/t8c4h4w
     #[arg(long, value_name = "FAMILY[/TILE]", conflicts_with_all = ["networks", "soak"])]
     kernels: Option<Kernels>,
-    /// Run this many random networks, instead of layers
+    /// Run this many random networks, in f32, instead of layers
     #[arg(long, value_name = "N", conflicts_with_all = ["cases", "seconds", "alike"],
         value_parser = clap::value_parser!(u64).range(1..))]
     networks: Option<u64>,

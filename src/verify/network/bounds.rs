@@ -185,7 +185,7 @@ impl NodeBounds<'_> {
         let planned = layer.spec.ending(residual, spec.activation());
         let plan = Plan::new(&planned, layer.size, &options, self.facts)?;
         // The size of inputs counts only in f16.
-        let bounds = Bounds::new(&plan, 1.0);
+        let bounds = [Frequency::High, Frequency::Low].map(|frequency| Bounds::new(&plan, frequency, 1.0));
         let weights = self.checkpoint.conv_weights(&node.name, self.graph.network.norm_eps);
         let magnitudes = |value: &dyn Fn(ValueId) -> Option<Value>, transform| {
             let [x_h, x_l] = parts(value(input).as_ref());
@@ -211,8 +211,8 @@ impl NodeBounds<'_> {
             // All terms but those of the errors are the same in both.
             let incoming = at(Some(&largest), part, i) - at(Some(&without_errors), part, i);
             let incoming = spec.activation().lipschitz() * incoming.max(0.0);
-            let bound = incoming + bounds.of_output(y.abs() + incoming, at(Some(&rounded), part, i));
-            bounds.stored(y, bound)
+            let bound = incoming + bounds[part].of_output(y.abs() + incoming, at(Some(&rounded), part, i));
+            bounds[part].stored(y, bound)
         }))
     }
 

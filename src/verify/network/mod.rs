@@ -2,8 +2,8 @@
 //!
 //! # What is compared
 //!
-//! A [`NetworkCase`] keeps the values of some nodes, or of all, or of none. Every kept value, and the answer, is compared
-//! element by element. Before the run, all memory of activations is NaN, so that an element shows which is read before it
+//! A [`NetworkCase`] runs in f32. It keeps the values of some nodes, or of all, or of none. Every kept value, and the
+//! answer, is compared element by element. Before the run, all memory of activations is NaN, so that an element shows which is read before it
 //! is written. Then the network runs again, in the memory that the first run has left: the answer must have the same bits.
 //!
 //! # The bound
@@ -77,7 +77,8 @@ pub struct NetworkOutcome {
 
 /// Runs one random network per seed, and calls `report(seed, case, outcome)` after each. Stops if `report` returns false.
 ///
-/// The outcome is an error if the library or the device refuses the case.
+/// The outcome is an error if the library or the device refuses the case. After each network the context's engine forgets its
+/// pipelines ([`Engine::forget_pipelines`](crate::Engine::forget_pipelines)), which would take gigabytes.
 pub async fn run_networks_async(
     context: &Context,
     seeds: impl IntoIterator<Item = u64>,
@@ -93,7 +94,7 @@ pub async fn run_networks_async(
     }
 }
 
-/// [`run_networks_async`], which it blocks on.
+/// [`run_networks_async`], which it blocks on. The context's engine forgets its pipelines.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn run_networks(
     context: &Context,
