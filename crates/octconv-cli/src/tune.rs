@@ -290,7 +290,7 @@ pub struct Tried {
     pub gain: Option<f64>,
     /// How many candidates there were.
     pub tried: usize,
-    /// Candidates whose results differ from those of the others, and by how much.
+    /// Candidates whose results differ from those of the reference, and by how much.
     pub wrong: Vec<String>,
     /// Candidates that the device refused, and why.
     pub refused: Vec<String>,

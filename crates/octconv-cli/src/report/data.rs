@@ -320,7 +320,7 @@ impl Report {
         Cases::of(&self.verify)
     }
 
-    /// Candidates whose results differ from those of the others.
+    /// Candidates whose results differ from those of the reference.
     pub fn wrong_candidates(&self) -> usize {
         self.tune.iter().map(|row| row.tried.wrong.len()).sum()
     }

@@ -110,7 +110,7 @@ pub fn verdict(report: &Report) -> Vec<Finding> {
     }
     let candidates = report.wrong_candidates();
     if candidates > 0 {
-        let what = "for tuning, whose results differ from those of the others".into();
+        let what = "for tuning, whose results differ from those of the reference".into();
         add(Some(false), format!("WRONG: {}", several(candidates, "candidate")), what);
     }
     for (steps, good, what) in [(&report.problems, Some(false), "failed"), (&report.refused, None, "refused")] {
