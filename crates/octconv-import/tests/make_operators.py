@@ -174,10 +174,25 @@ def maxima(f):
     return f.gemm(f("Flatten", f("GlobalMaxPool", "x")), 4, 3)
 
 
+def uneven_padding(f):
+    """More padding at one end than at the other, with dilations: a number that they divide, and others."""
+    f.shape = (1, 4, 9, 9)
+    answer = lambda x, size: f.gemm(f("Flatten", x), 3 * size * size, 3)
+    conv = lambda x, **attributes: f("Conv", x, f.draw(3, 4, 3, 3), f.draw(3), **attributes)
+    parts = [
+        answer(conv("x", dilations=[2, 2], strides=[2, 2], pads=[0, 0, 1, 1]), 3),
+        answer(conv("x", dilations=[2, 2], pads=[0, 0, 2, 2]), 7),
+        answer(conv(f("Pad", "x", f.numbers(0, 0, 4, 4, 0, 0, 0, 0)), dilations=[2, 2]), 9),
+        answer(conv("x", dilations=[3, 3], pads=[1, 4, 3, 0]), 7),
+        answer(f("ConvTranspose", "x", f.draw(4, 3, 3, 3), dilations=[2, 2], pads=[1, 0, 0, 1]), 12),
+    ]
+    return f("Concat", *parts, axis=1)
+
+
 CASES = [
     clip, clip_attributes, hard_sigmoid, vectors, vector_slopes, vector_slope, vector_scale, gates, single, average_padded,
     average_of_a_frame, average_of_all, flatten_negative, expanded,
-    standardised, maxima,
+    standardised, maxima, uneven_padding,
 ]
 
 
