@@ -356,7 +356,11 @@ impl<'a> Layers<'a> {
             },
         };
         let Some(last) = groups.len().checked_sub(1) else {
-            return Ok(Layer::Add { inputs: residuals, activation: high.activation });
+            return Ok(match *residuals {
+                // A repeated convolution alone.
+                [input] => Layer::Activation { input, activation: high.activation },
+                _ => Layer::Add { inputs: residuals, activation: high.activation },
+            });
         };
         // The parts in front of the convolutions: one that adds up all other values, if there are several.
         let sums = usize::from(residuals.len() > 1);

@@ -262,8 +262,12 @@ impl Writer<'_> {
                     indices.iter().enumerate().all(|(i, &at)| at == i * from / indices.len())
                 };
                 if !is_nearest(rows, from[0]) || !is_nearest(columns, from[1]) {
-                    let reason =
-                        "it copies other rows or columns than PyTorch's interpolate does, and belongs to no layer";
+                    let reason = match self.graph.values[key.high].operator.as_str() {
+                        "Pad" | "Slice" => {
+                            "it repeats or cuts rows or columns: only where a doubled map of an octave layer ends can it do so"
+                        }
+                        _ => "it copies other rows or columns than PyTorch's interpolate does, and belongs to no layer",
+                    };
                     return Err(reason.into());
                 }
                 (UpsampleMode::Nearest, false)
