@@ -437,14 +437,15 @@ impl Reading<'_> {
         if more || self.node.int("training_mode").is_some_and(|mode| mode != 0) {
             return Err(TRAINING.into());
         }
-        self.reader.take(2 * self.constant(1)?.floats().len())?;
-        let eps = f64::from(self.node.float("epsilon").unwrap_or(1e-5));
-        let all = [1, 2, 3, 4].map(|i| self.constant(i).map(|c| doubles(&c.floats())));
-        let [gamma, beta, mean, var] = all;
-        let (gamma, beta, mean, var) = (gamma?, beta?, mean?, var?);
-        if [&gamma, &beta, &mean, &var].iter().any(|part| part.len() != raw[1]) {
-            return Err(format!("its tensors have not {} elements, as many as its input has channels", raw[1]));
+        for i in 1..=4 {
+            if elements(self.constant(i)?.shape()) != raw[1] {
+                return Err(format!("its tensors have not {} elements, as many as its input has channels", raw[1]));
+            }
         }
+        self.reader.take(raw[1].saturating_mul(2))?;
+        let eps = f64::from(self.node.float("epsilon").unwrap_or(1e-5));
+        let [gamma, beta, mean, var] = [1, 2, 3, 4].map(|i| self.constant(i).map(|c| doubles(&c.floats())));
+        let (gamma, beta, mean, var) = (gamma?, beta?, mean?, var?);
         let scale: Vec<f64> = gamma.iter().zip(&var).map(|(gamma, var)| gamma / (var + eps).sqrt()).collect();
         let shift = (0..raw[1]).map(|c| beta[c] - mean[c] * scale[c]).collect();
         Ok(self.reader.add(Op::affine(scale, shift), vec![id], raw))
@@ -1152,12 +1153,12 @@ fn doubles(values: &[f32]) -> Vec<f64> {
 /// The elements of a constant that has one for each channel, or one for all.
 fn per_channel(constant: &Constant, raw: &[usize]) -> Result<Vec<f64>, String> {
     let (shape, channels) = (constant.shape(), raw[1]);
-    let values = doubles(&constant.floats());
     let at = (1 + shape.len()).checked_sub(raw.len());
     let one_axis = shape.iter().enumerate().all(|(i, &d)| d == 1 || Some(i) == at);
-    match values.len() {
-        1 if shape.len() <= raw.len() => Ok(vec![values[0]; channels]),
-        n if n == channels && one_axis && shape.len() <= raw.len() => Ok(values),
+    let values = || doubles(&constant.floats());
+    match elements(shape) {
+        1 if shape.len() <= raw.len() => Ok(vec![values()[0]; channels]),
+        n if n == channels && one_axis && shape.len() <= raw.len() => Ok(values()),
         _ => Err(format!(
             "it combines {raw:?} with a constant of {shape:?}: must be one number, or one for each channel"
         )),
