@@ -1,12 +1,12 @@
 //! Makes an octave network of a plain one: convolutions become octave convolutions, as the paper does it.
 //!
-//! The first convolution stays plain if it strides, and so does the last stage: what comes behind the last map of
+//! A convolution that no other one leads to stays plain if it strides, and so does the last stage: what comes behind the last map of
 //! another size than the last one that all paths run through. In between, a share of the channels becomes low frequency.
 //! Maps that are added up have the same split. Convolutions that stride average first, except the first one.
 
 use std::collections::BTreeMap;
 
-use octconv::network::{Attention, Checkpoint, Graph, HostTensor, INPUT, Network, Op, ValueShape};
+use octconv::network::{Attention, Checkpoint, Graph, HostTensor, Network, Op, ValueShape};
 use octconv::{Downsample, Error, InputSize, Split};
 
 /// An octave network that was made of a plain one.
@@ -56,7 +56,7 @@ pub fn to_octave(
                 ours if ours == [split.high, split.low] => (alpha, None),
                 ours => (0.0, Some(ours)),
             };
-            if conv.stride == 2 && conv.input != INPUT {
+            if conv.stride == 2 && !values.is_first[index + 1] {
                 conv.downsample = Downsample::AveragePool;
             }
         }
@@ -76,6 +76,16 @@ pub fn to_octave(
 struct Channels {
     high: Vec<usize>,
     low: Vec<usize>,
+}
+
+impl Channels {
+    /// The last channels of each of so many groups are low, `low` of them together.
+    fn shared(c: usize, low: usize, groups: usize) -> Self {
+        let groups = if low > 0 { groups } else { 1 };
+        let (each, low) = (c / groups, low / groups);
+        let (low, high) = (0..c).partition(|c| c % each >= each - low);
+        Self { high, low }
+    }
 }
 
 /// A map or a vector, by the channels of the plain network.
@@ -107,6 +117,8 @@ struct Values {
     class: Vec<usize>,
     channels: Vec<usize>,
     is_map: Vec<bool>,
+    /// Whether no convolution leads to what a value is made of.
+    is_first: Vec<bool>,
     /// The first value of the last stage.
     last_stage: usize,
 }
@@ -175,7 +187,12 @@ impl Values {
         }
         let is_map: Vec<bool> = sizes.iter().map(Option::is_some).collect();
         let last_stage = last_stage(&all_reads, &sizes, network);
-        Ok(Self { reads, class, channels, is_map, last_stage })
+        let mut is_first: Vec<bool> = Vec::new();
+        for reads in &all_reads {
+            let is_conv = |id: usize| id > 0 && matches!(network.nodes[id - 1].op, Op::Conv(_));
+            is_first.push(reads.iter().all(|&id| is_first[id] && !is_conv(id)));
+        }
+        Ok(Self { reads, class, channels, is_map, is_first, last_stage })
     }
 
     /// The order of channels of every value. A share `alpha` of a map is low, if nothing speaks against it.
@@ -193,7 +210,7 @@ impl Values {
             plain[class(at)] |= at >= self.last_stage;
             match &node.op {
                 Op::Conv(conv) if !is_depthwise(conv, self.channels[self.reads[at][0]]) => {
-                    plain[class(at)] |= conv.input == INPUT && conv.stride == 2;
+                    plain[class(at)] |= self.is_first[at] && conv.stride == 2;
                     for id in [at, self.reads[at][0]] {
                         let class = class(id);
                         match lcm(multiple[class], conv.groups as usize) {
@@ -210,6 +227,12 @@ impl Values {
         }
         let output = network.nodes.iter().position(|node| node.name == network.output).map_or(0, |index| index + 1);
         plain[class(output)] = true;
+        for id in 0..count {
+            // Each group has a share of its own, so the order of channels is that of the groups. It is another one behind a
+            // concatenation.
+            let (class, of) = (class(id), multiple[class(id)]);
+            plain[class] |= of > 1 && (makers[class] > 0 || self.is_map[id] && !self.channels[id].is_multiple_of(of));
+        }
         let low = |id: usize| {
             let (all, multiple) = ((alpha * self.channels[id] as f64) as usize, multiple[class(id)]);
             all / multiple * multiple
@@ -221,10 +244,10 @@ impl Values {
             let here = [self.channels[at] > low, low > 0];
             plain[class(at)] |= *has[class(at)].get_or_insert(here) != here;
         }
-        // Only split concatenations change the order of channels. A gate's vector would not follow.
+        // Only split concatenations and groups change the order of channels. A gate's vector would not follow.
         for (index, _) in network.nodes.iter().enumerate().filter(|(_, node)| matches!(node.op, Op::Gate { .. })) {
             for id in self.ordered_as(&self.reads[index + 1], network) {
-                plain[class(id)] |= makers[class(id)] > 0;
+                plain[class(id)] |= makers[class(id)] > 0 || multiple[class(id)] > 1;
             }
         }
         // The parts of a concatenation decide its split, so nothing else may. Plain ones have plain parts.
@@ -252,12 +275,12 @@ impl Values {
                 _ if !self.is_map[id] => self.vector(id, &orders, network),
                 Some(Op::Concat { .. }) => Order::Map(self.joined(id, &orders)),
                 Some(Op::Conv(_)) | None => {
-                    let high = c - if plain[class(id)] { 0 } else { low(id) };
+                    let low = if plain[class(id)] { 0 } else { low(id) };
                     // A convolution that adds a map has its order.
                     let same = (0..id).find(|&other| class(other) == class(id) && self.is_map[other]);
                     match same.map(|other| orders[other].clone()) {
                         Some(order) if order.all().len() == c => order,
-                        _ => Order::Map(Channels { high: (0..high).collect(), low: (high..c).collect() }),
+                        _ => Order::Map(Channels::shared(c, low, multiple[class(id)])),
                     }
                 }
                 Some(_) => orders[self.reads[id][0]].clone(),
@@ -399,15 +422,9 @@ impl Change<'_> {
                 }
                 let groups = conv.groups as usize;
                 for (path, inputs, outputs) in paths {
-                    // In a group, a path has the inputs that come first or last.
-                    let columns: Vec<usize> = match groups {
-                        1 => inputs.clone(),
-                        _ => {
-                            let each = inputs.len() / groups;
-                            let first = if path.starts_with('l') { weights.shape[1] - each } else { 0 };
-                            (first..first + each).collect()
-                        }
-                    };
+                    // All groups have their inputs in the same places.
+                    let of_first = |&c: &usize| groups == 1 || c < weights.shape[1];
+                    let columns: Vec<usize> = inputs.iter().copied().filter(of_first).collect();
                     put(format!("w_{path}"), columns_of(&rows(weights, outputs), &columns));
                 }
             }
@@ -585,6 +602,73 @@ mod tests {
         for (node, plain) in octave.nodes.iter().zip(&network.nodes).filter(|(node, _)| node.name.starts_with('b')) {
             assert_eq!(node, plain);
         }
+    }
+
+    /// Convolutions with two and with four groups, which read the same map, and a residual sum.
+    #[test]
+    fn groups_are_split_by_themselves() {
+        let text = r#"{"name": "n", "input": {"channels": 2}, "output": "last", "nodes": [
+            {"name": "a", "op": "conv", "input": "input", "channels": 16, "bias": true},
+            {"name": "b", "op": "conv", "input": "a", "channels": 16, "groups": 2, "norm": true, "activation": "relu"},
+            {"name": "c", "op": "conv", "input": "a", "channels": 8, "groups": 4, "bias": true},
+            {"name": "d", "op": "conv", "input": "b", "channels": 16, "residual": "a"},
+            {"name": "e", "op": "conv", "input": "d", "channels": 8, "groups": 2, "residual": "c"},
+            {"name": "f", "op": "conv", "input": "e", "channels": 8, "depthwise": true},
+            {"name": "g", "op": "concat", "inputs": ["f", "d"]},
+            {"name": "h", "op": "excite", "input": "g", "reduced": 4},
+            {"name": "last", "op": "conv", "input": "h", "channels": 3}]}"#;
+        let network: Network = serde_json::from_str(text).unwrap();
+        let weights = Checkpoint::random(&Graph::new(&network).unwrap(), 5);
+        let octave = to_octave(&network, Some(&weights), 0.5, InputSize::image(1, 4, 4)).unwrap();
+        answers(&network, &octave.network, [&weights.tensors, &octave.checkpoint.unwrap().tensors]);
+        let split: Vec<&str> = octave
+            .network
+            .nodes
+            .iter()
+            .filter_map(|node| match &node.op {
+                Op::Conv(conv) if conv.alpha > 0.0 || conv.split.is_some() => Some(node.name.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(split, ["a", "b", "c", "d", "e", "f"]);
+    }
+
+    /// Groups of what is concatenated, and a gate of a map with groups, have no order that suits both.
+    #[test]
+    fn groups_that_fit_no_order_stay_plain() {
+        let text = r#"{"name": "n", "input": {"channels": 2}, "output": "last", "nodes": [
+            {"name": "a", "op": "conv", "input": "input", "channels": 8},
+            {"name": "b", "op": "conv", "input": "a", "channels": 4},
+            {"name": "c", "op": "concat", "inputs": ["a", "b"]},
+            {"name": "d", "op": "conv", "input": "c", "channels": 12, "groups": 2},
+            {"name": "means", "op": "global_pool", "input": "d"},
+            {"name": "s", "op": "linear", "input": "means", "outputs": 12, "activation": "sigmoid"},
+            {"name": "e", "op": "gate", "input": "d", "by": "s"},
+            {"name": "f", "op": "conv", "input": "e", "channels": 8},
+            {"name": "last", "op": "conv", "input": "f", "channels": 3}]}"#;
+        let network: Network = serde_json::from_str(text).unwrap();
+        let weights = Checkpoint::random(&Graph::new(&network).unwrap(), 5);
+        let octave = to_octave(&network, Some(&weights), 0.5, InputSize::image(1, 4, 4)).unwrap();
+        answers(&network, &octave.network, [&weights.tensors, &octave.checkpoint.unwrap().tensors]);
+    }
+
+    /// The first convolution strides as it did, whatever stands in front of it.
+    #[test]
+    fn the_picture_is_not_averaged() {
+        let text = r#"{"name": "n", "input": {"channels": 2}, "output": "last", "nodes": [
+            {"name": "scaled", "op": "norm", "input": "input"},
+            {"name": "a", "op": "conv", "input": "scaled", "channels": 8, "stride": 2, "downsample": "strided"},
+            {"name": "b", "op": "conv", "input": "a", "channels": 8, "stride": 2, "downsample": "strided"},
+            {"name": "c", "op": "conv", "input": "b", "channels": 8, "stride": 2, "downsample": "strided"},
+            {"name": "last", "op": "conv", "input": "c", "channels": 3}]}"#;
+        let network: Network = serde_json::from_str(text).unwrap();
+        let octave = to_octave(&network, None, 0.5, InputSize::image(1, 16, 16)).unwrap().network;
+        let of = |i: usize| match &octave.nodes[i].op {
+            Op::Conv(conv) => (conv.alpha, conv.downsample),
+            _ => panic!("it is no convolution"),
+        };
+        let averages = Downsample::AveragePool;
+        assert_eq!([1, 2, 3].map(of), [(0.0, Downsample::StridedConv), (0.5, averages), (0.0, averages)]);
     }
 
     #[test]

@@ -174,10 +174,146 @@ def maxima(f):
     return f.gemm(f("Flatten", f("GlobalMaxPool", "x")), 4, 3)
 
 
+def uneven_padding(f):
+    """More padding at one end than at the other, with dilations: a number that they divide, and others."""
+    f.shape = (1, 4, 9, 9)
+    answer = lambda x, size: f.gemm(f("Flatten", x), 3 * size * size, 3)
+    conv = lambda x, **attributes: f("Conv", x, f.draw(3, 4, 3, 3), f.draw(3), **attributes)
+    parts = [
+        answer(conv("x", dilations=[2, 2], strides=[2, 2], pads=[0, 0, 1, 1]), 3),
+        answer(conv("x", dilations=[2, 2], pads=[0, 0, 2, 2]), 7),
+        answer(conv(f("Pad", "x", f.numbers(0, 0, 4, 4, 0, 0, 0, 0)), dilations=[2, 2]), 9),
+        answer(conv("x", dilations=[3, 3], pads=[1, 4, 3, 0]), 7),
+        answer(f("ConvTranspose", "x", f.draw(4, 3, 3, 3), dilations=[2, 2], pads=[1, 0, 0, 1]), 12),
+    ]
+    return f("Concat", *parts, axis=1)
+
+
+def zeros_left_out(f):
+    """Numbers of attributes that are 0: writers of proto3 leave them out, so that a name and a type are all there is."""
+    f.opset = 10
+    x = f("BatchNormalization", "x", *[f.draw(4) for _ in range(3)], f.constant(np.full(4, 1e-4)), epsilon=0.0)
+    x = f("HardSigmoid", f("LeakyRelu", f("Clip", x, min=0.0, max=30.0), alpha=0.0), alpha=0.02, beta=0.0)
+    x = f("Sub", f("LeakyRelu", f("Sub", x, f.constant([0.3])), alpha=0.0), f.constant([0.1]))
+    x = f("ReduceMean", f("Clip", x, min=0.0), axes=[2, 3], keepdims=0)
+    x = f("Gemm", x, f.draw(4, 3), f.draw(3), beta=0.0)
+    for node in f.nodes:
+        for attribute in node.attribute:
+            for field, value in attribute.ListFields():
+                if field.name in "fi" and value == 0:
+                    attribute.ClearField(field.name)
+    return x
+
+
+def folded(f):
+    """What constants make: of one and of three, remainders of both signs, and numbers cut to the bits of a type."""
+    numbers = lambda *values: f.constant(values, np.int32)
+    real = lambda x: f("Cast", x, to=TensorProto.FLOAT)
+    to = lambda kind, *values: real(f("Cast", numbers(*values), to=kind))
+    sevens = numbers(7, -7, 7, -7), numbers(3, 3, -3, -3)
+    halves = f.constant([7.5, -7.5, 7.5, -7.5]), f.constant([3, 3, -3, -3])
+    parts = [
+        f("Max", *[f.constant(v) for v in ([1, 5, 2, 0], [3, 1, 0, 2], [2, 2, 9, 1])]),
+        f("Min", *[f.constant(v) for v in ([1, 5, 2, 0], [3, 1, 0, 2], [2, 2, -9, -1])]),
+        f("Max", f.constant([0.5, 1, 2, 3])),
+        f("Sum", *[f.constant(v) for v in ([1, 5, 2, 0], [3, 1, 0, 2], [2, 2, 9, 1])]),
+        real(f("Mod", *sevens)),
+        real(f("Mod", *sevens, fmod=1)),
+        f("Mod", *halves, fmod=1),
+        to(TensorProto.UINT8, 300, -1, 255, 256),
+        to(TensorProto.INT8, 300, -129, 127, 128),
+        to(TensorProto.INT16, 70000, -40000, 32767, 32768),
+        to(TensorProto.UINT16, 70000, -1, 65535, 65536),
+    ]
+    shift = lambda x, part: f("Add", x, f("Reshape", part, f.numbers(1, 4, 1, 1)))
+    return f("Concat", *[shift("x", part) for part in parts], axis=1)
+
+
+def repeated(f):
+    """A convolution that is repeated 2x2 times and activated, as in decoders."""
+    up = lambda: f("Resize", f.conv("x", 4, 3, (1, 1)), "", f.constant([1, 1, 2, 2]), mode="nearest",
+                   coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    gated = up()
+    parts = [
+        f("Relu", up()), f("Sigmoid", up()), f("LeakyRelu", up(), alpha=0.2), f("HardSwish", up()), up(),
+        f("Mul", gated, f("Sigmoid", gated)), f("Relu", f("Relu", up())), f("Add", f("Relu", up()), up()),
+    ]
+    return f("Concat", *parts, axis=1)
+
+
+def resized_by_sizes(f):
+    """Sizes whose quotient is rounded; and antialias where the map grows, which changes nothing."""
+    f.shape, f.opset = (1, 2, 7, 7), 18
+    to = lambda h, w, **attributes: f(
+        "Resize", "x", "", "", f.numbers(1, 2, h, w), mode="linear", **attributes)
+    x = f("Add", to(29, 29), to(29, 29, antialias=1))
+    return f("Concat", f("Add", x, to(29, 29, coordinate_transformation_mode="pytorch_half_pixel")), x, axis=1)
+
+
+def averages_of_whole_maps(f):
+    """Means of all positions that are read as maps: by convolutions with larger kernels, in groups, and by pools."""
+    pool = lambda x, n: f("AveragePool", x, kernel_shape=[n, n], strides=[n, n])
+    conv = lambda x, **attributes: f("Conv", x, f.draw(4, 4 // attributes.get("group", 1), 3, 3), f.draw(4),
+                                     pads=[1] * 4, **attributes)
+    halves = pool(pool(pool("x", 2), 2), 2)
+    whole = pool("x", 8)
+    parts = [conv(halves), conv(whole), conv(pool(pool("x", 2), 4)), conv(whole, group=2)]
+    parts += [conv(f("Relu", f.conv(whole, 4, 4, (1, 1))))]
+    parts += [f("MaxPool", f("GlobalAveragePool", "x"), kernel_shape=[3, 3], pads=[1] * 4)]
+    parts += [f("Pad", whole, f.numbers(*[0] * 8)), f.conv(halves, 4, 4, (1, 1))]
+    return f.gemm(f("Flatten", f("Concat", *parts, axis=1)), 32, 5)
+
+
+def octave_of_two(f):
+    """Octave layers of 2x2 positions, whose low maps have one."""
+    f.shape = (1, 4, 2, 2)
+    conv = lambda x, c, n: f("Conv", x, f.draw(n, c, 3, 3), f.draw(n), pads=[1] * 4)
+    up = lambda x: f("Resize", x, "", f.constant([1, 1, 2, 2]), mode="nearest",
+                     coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    half = lambda x: f("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
+    high, low = f("Relu", conv("x", 4, 3)), f("Relu", conv(half("x"), 4, 2))
+    both = [f("Add", conv(high, 3, 3), up(conv(low, 2, 3))), f("Add", conv(half(high), 3, 2), conv(low, 2, 2))]
+    high, low = [f("Relu", x) for x in both]
+    x = f("Relu", f("Add", conv(high, 3, 4), up(conv(low, 2, 4))))
+    return f.gemm(f.means(x), 4, 3)
+
+
+def scaled_activations(f):
+    """Activations in several operators, of a value that was scaled or shifted by one number."""
+    number = lambda v: f.constant(np.float32(v))
+    scaled, shifted = f("Mul", "x", number(0.7)), f("Add", "x", number(0.4))
+    parts = []
+    for x in (scaled, shifted):
+        parts.append(f("Mul", x, f("Sigmoid", x)))
+        parts.append(f("Mul", x, f("Div", f("Clip", f("Add", x, number(3)), number(0), number(6)), number(6))))
+        erf = f("Add", f("Erf", f("Div", x, number(np.sqrt(2)))), number(1))
+        parts.append(f("Mul", f("Mul", x, erf), number(0.5)))
+        parts.append(f("Mul", f("Mul", x, number(0.5)), erf))
+    return f("Concat", *parts, axis=1)
+
+
+def slices_of_all_axes(f):
+    """Channels of a map and of means, by cuts that name all axes."""
+    end = (1 << 63) - 1
+    cut = lambda x, first, last, *behind: f(
+        "Slice", x, f.numbers(0, first, 0, 0), f.numbers(end, last, *behind), f.numbers(0, 1, 2, 3))
+    gate = cut(f("GlobalAveragePool", "x"), 1, 3, 1, end)
+    return f("Mul", cut("x", 0, 2, 8, end), f("Sigmoid", cut(gate, 0, 2, 1, 1)))
+
+
+def sums_of_several(f):
+    """Values and constants in one sum."""
+    x, y = f("Relu", "x"), f("Sigmoid", "x")
+    x = f("Sum", x, f.constant(np.float32(0.5)), y, f.draw(4, 1, 1))
+    means = f("Sum", f.means(x), f.draw(4), f.draw(1, 4))
+    return f.gemm(f("Sum", means), 4, 3)
+
+
 CASES = [
     clip, clip_attributes, hard_sigmoid, vectors, vector_slopes, vector_slope, vector_scale, gates, single, average_padded,
     average_of_a_frame, average_of_all, flatten_negative, expanded,
-    standardised, maxima,
+    standardised, maxima, uneven_padding, zeros_left_out, folded, repeated, resized_by_sizes, averages_of_whole_maps,
+    octave_of_two, scaled_activations, slices_of_all_axes, sums_of_several,
 ]
 
 

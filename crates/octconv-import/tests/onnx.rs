@@ -8,8 +8,8 @@ use octconv::network::{Checkpoint, Graph};
 use octconv::reference;
 use octconv_import::{ImportOptions, Imported, import_onnx};
 use rten_onnx::onnx::{
-    AttributeProto, DataLocation, DataType, Dimension, GraphProto, ModelProto, NodeProto, StringStringEntryProto,
-    TensorProto, TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
+    AttributeProto, DataLocation, DataType, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
 };
 
 fn folder() -> PathBuf {
@@ -100,7 +100,8 @@ fn operators_answer_as_onnx_runtime() {
     let failed = |name: &String| check(&format!("operators/{name}")).err().map(|error| format!("{name}: {error}"));
     let wrong: Vec<String> = names.iter().filter_map(failed).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(names.len(), 16);
+    assert_eq!(names.len(), 26);
+    assert_eq!(check("operators/octave_of_two"), Ok([3, 0]));
 }
 
 /// What makes a network take inputs of one size alone is told.
@@ -496,4 +497,93 @@ fn what_has_no_counterpart_is_told() {
     }
     // What the answer does not need is not read.
     assert_eq!(import(&[("ArgMax", &["x"], "a", &[]), ("Relu", &["x"], "y", &[])]), Ok(()));
+}
+
+/// What would be another network than the file's is refused, with what is allowed.
+#[test]
+fn what_would_change_the_answer_is_refused() {
+    let constant = |name: &str, kind, values: &[f32]| {
+        let mut tensor = TensorProto {
+            name: Some(name.into()),
+            dims: vec![values.len() as i64],
+            data_type: Some(kind),
+            ..TensorProto::default()
+        };
+        match kind {
+            DataType::FLOAT => tensor.float_data = values.to_vec(),
+            DataType::INT64 => tensor.int64_data = values.iter().map(|&v| v as i64).collect(),
+            _ => tensor.int32_data = values.iter().map(|&v| v as i32).collect(),
+        }
+        tensor
+    };
+    let constants = [
+        constant("four", DataType::FLOAT, &[0.5; 4]),
+        constant("ratio", DataType::FLOAT, &[0.5]),
+        constant("true", DataType::BOOL, &[1.0]),
+        constant("half", DataType::INT64, &[1.0, 4.0, 4.0, 4.0]),
+        constant("large", DataType::INT64, &[1.0, 4.0, 16.0, 16.0]),
+        constant("row", DataType::INT64, &[1.0, 4.0, 1.0, 8.0]),
+        constant("edge", DataType::INT64, &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]),
+        constant("cut", DataType::INT64, &[0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+        constant("limit", DataType::FLOAT, &[0.25]),
+    ];
+    let text = |name: &str, value: &str| AttributeProto {
+        name: Some(name.into()),
+        s: Some(value.into()),
+        ..AttributeProto::default()
+    };
+    let number = |name: &str, value: i64| AttributeProto {
+        name: Some(name.into()),
+        i: Some(value),
+        ..AttributeProto::default()
+    };
+    let import = |operator: &str, inputs: &[&str], outputs: &[&str], attributes: &[AttributeProto]| {
+        let mut model = model(&[]);
+        let graph = model.graph.as_mut().unwrap();
+        graph.initializer.extend(constants.clone());
+        graph.node.push(NodeProto {
+            op_type: Some(operator.into()),
+            input: inputs.iter().map(|&input| input.into()).collect(),
+            output: outputs.iter().map(|&output| output.into()).collect(),
+            attribute: attributes.to_vec(),
+            ..NodeProto::default()
+        });
+        model.opset_import = vec![OperatorSetIdProto { version: Some(13), ..OperatorSetIdProto::default() }];
+        let bytes = model.write_buf().unwrap();
+        let imported = import_onnx(&bytes, &ImportOptions::default(), &mut |_, _, _| Err("none".into()));
+        imported.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let refused = |refusal: Result<(), String>, wanted: &str| {
+        let refusal = refusal.expect_err(wanted);
+        assert!(refusal.contains(wanted), "{refusal}");
+    };
+    let norm = ["x", "four", "four", "four", "four"];
+    refused(import("BatchNormalization", &norm, &["y", "mean", "var"], &[]), "it is in training mode");
+    assert_eq!(import("BatchNormalization", &norm, &["y", "", ""], &[]), Ok(()));
+    refused(import("Dropout", &["x", "ratio", "true"], &["y"], &[]), "it is in training mode");
+    assert_eq!(import("Dropout", &["x", "ratio"], &["y"], &[]), Ok(()));
+    let linear = text("mode", "linear");
+    let smooth = [linear.clone(), number("antialias", 1)];
+    let wanted = "its antialias is 1, and it makes the map smaller: must be 0";
+    refused(import("Resize", &["x", "", "", "half"], &["y"], &smooth), wanted);
+    assert_eq!(import("Resize", &["x", "", "", "large"], &["y"], &smooth), Ok(()));
+    assert_eq!(
+        import("Resize", &["x", "", "", "half"], &["y"], &[text("mode", "nearest"), number("antialias", 1)]),
+        Ok(())
+    );
+    let first = [linear, text("coordinate_transformation_mode", "pytorch_half_pixel")];
+    refused(import("Resize", &["x", "", "", "row"], &["y"], &first), "must be half_pixel");
+    assert_eq!(import("Resize", &["x", "", "", "half"], &["y"], &first), Ok(()));
+    refused(import("ReduceMean", &["x"], &["y"], &[]), "it reduces all axes, batch and channels too");
+    assert_eq!(import("ReduceMean", &["x"], &["y"], &[number("noop_with_empty_axes", 1)]), Ok(()));
+    for (pads, mode, wanted) in [
+        ("edge", "reflect", "its mode is reflect and its value 0: must be constant and 0"),
+        ("edge", "edge", "it repeats or cuts rows or columns"),
+        ("cut", "constant", "it repeats or cuts rows or columns"),
+    ] {
+        refused(import("Pad", &["x", pads], &["y"], &[text("mode", mode)]), wanted);
+    }
+    let wanted = "it keeps values between 0.25 and 0.25: must be finite, the first less than the second";
+    refused(import("Clip", &["x", "limit", "limit"], &["y"], &[]), wanted);
+    refused(import("Div", &["x", "x"], &["y"], &[]), "it combines two values: one of them must be constant");
 }

@@ -356,7 +356,11 @@ impl<'a> Layers<'a> {
             },
         };
         let Some(last) = groups.len().checked_sub(1) else {
-            return Ok(Layer::Add { inputs: residuals, activation: high.activation });
+            return Ok(match *residuals {
+                // A repeated convolution alone.
+                [input] => Layer::Activation { input, activation: high.activation },
+                _ => Layer::Add { inputs: residuals, activation: high.activation },
+            });
         };
         // The parts in front of the convolutions: one that adds up all other values, if there are several.
         let sums = usize::from(residuals.len() > 1);
@@ -619,8 +623,28 @@ fn no_counterpart(op: &Op) -> &'static str {
     }
 }
 
-/// The padding of both ends, if they are the same; or how many zeros the kernel gets in front so that they are.
-pub(super) fn even_padding(ends: Ends) -> (u32, i64) {
-    let more = i64::from(ends.behind) - i64::from(ends.before);
-    (ends.before.max(ends.behind), more)
+/// An axis of a kernel as a node has it: with the same padding in front of the map and behind it. Where the file has another,
+/// the kernel has zeros at the end with less of it. Its dilation must divide how many they are, so it may be less than in the
+/// file, with zeros between the weights.
+pub(super) struct KernelAxis {
+    pub(super) padding: u32,
+    pub(super) dilation: usize,
+    /// Zeros in front of the first weight.
+    pub(super) front: usize,
+    /// From one weight to the next.
+    pub(super) step: usize,
+    pub(super) length: usize,
+}
+
+impl KernelAxis {
+    /// Axis 0 has frames, 1 rows and 2 columns.
+    pub(super) fn of(conv: &Conv, axis: usize) -> Self {
+        let Ends { before, behind } = conv.padding[axis];
+        let uneven = before.abs_diff(behind) as usize;
+        let dilation = gcd(conv.dilation[axis], uneven);
+        let (step, zeros) = (conv.dilation[axis] / dilation, uneven / dilation);
+        let length = step.saturating_mul(conv.shape[2 + axis] - 1).saturating_add(1 + zeros);
+        let front = if behind > before { zeros } else { 0 };
+        Self { padding: before.max(behind), dilation, front, step, length }
+    }
 }

@@ -9,7 +9,7 @@ use octconv::network::{
 };
 use octconv::{Activation, Downsample, TimeAxis};
 
-use super::layers::{ConvLayer, HH, HL, Key, LH, LL, Layer, Layers, NoLayer, even_padding};
+use super::layers::{ConvLayer, HH, HL, KernelAxis, Key, LH, LL, Layer, Layers, NoLayer};
 use super::names::{Names, common};
 use super::pairs::Pairs;
 use crate::plain::{Id, Op, PlainGraph, Shape, Upsample};
@@ -262,8 +262,12 @@ impl Writer<'_> {
                     indices.iter().enumerate().all(|(i, &at)| at == i * from / indices.len())
                 };
                 if !is_nearest(rows, from[0]) || !is_nearest(columns, from[1]) {
-                    let reason =
-                        "it copies other rows or columns than PyTorch's interpolate does, and belongs to no layer";
+                    let reason = match self.graph.values[key.high].operator.as_str() {
+                        "Pad" | "Slice" => {
+                            "it repeats or cuts rows or columns: only where a doubled map of an octave layer ends can it do so"
+                        }
+                        _ => "it copies other rows or columns than PyTorch's interpolate does, and belongs to no layer",
+                    };
                     return Err(reason.into());
                 }
                 (UpsampleMode::Nearest, false)
@@ -289,17 +293,18 @@ impl Writer<'_> {
                 || (id, "zeros between its groups or around its kernel would take too much memory".to_string());
             self.left = self.left.checked_sub(more).ok_or_else(refused)?;
         }
-        let padding = model.padding.map(even_padding);
-        let kernel = [0, 1, 2].map(|axis| model.shape[2 + axis] as u32 + padding[axis].1.unsigned_abs() as u32);
-        let dilation = model.dilation.map(|d| d as u32);
+        let axes = [0, 1, 2].map(|axis| KernelAxis::of(model, axis));
+        let padding = axes.each_ref().map(|axis| axis.padding);
+        let kernel = axes.each_ref().map(|axis| axis.length as u32);
+        let dilation = axes.each_ref().map(|axis| axis.dilation as u32);
         let [stride_t, stride, _] = model.stride.map(|s| s as u32);
-        let time = TimeAxis { kernel: kernel[0], stride: stride_t, padding: padding[0].0, dilation: dilation[0] };
+        let time = TimeAxis { kernel: kernel[0], stride: stride_t, padding: padding[0], dilation: dilation[0] };
         let bias = convs.iter().flatten().any(|conv| conv.bias.is_some());
         let node = Conv {
             split: (octave).then_some([high, low]),
             kernel: [kernel[1], kernel[2]],
             stride: if layer.halves { 2 } else { stride },
-            padding: [padding[1].0, padding[2].0],
+            padding: [padding[1], padding[2]],
             dilation: [dilation[1], dilation[2]],
             time: self.graph.video.then_some(time),
             groups: if depthwise { 1 } else { groups as u32 },
@@ -343,13 +348,13 @@ impl Writer<'_> {
         Ok(name)
     }
 
-    /// The weights of a path in so many groups, with zeros around the kernel where the padding of the two ends differs, and
-    /// between groups where the path has more of them.
+    /// The weights of a path in so many groups, with zeros where the padding of the two ends differs, and between groups
+    /// where the path has more of them.
     fn path_weights(&self, conv: &crate::plain::Conv, groups: usize) -> (Vec<usize>, Vec<f32>) {
         let [n, c, kernel @ ..] = conv.shape;
         let Some(whole) = widened(conv, groups) else { return Default::default() };
         let [_, wide, size @ ..] = whole;
-        let front = conv.padding.map(|ends| even_padding(ends).1.max(0) as usize);
+        let axes = [0, 1, 2].map(|axis| KernelAxis::of(conv, axis));
         // Groups of the path in one of the layer.
         let inner = conv.groups / groups;
         let mut data = vec![0.0; elements(&whole)];
@@ -358,8 +363,9 @@ impl Writer<'_> {
             let (output, channel) = (channel / c, channel % c);
             let group = output / (n / conv.groups) % inner;
             let of = output * wide + group * c + channel;
-            let at = ((of * size[0] + t + front[0]) * size[1] + y + front[1]) * size[2] + front[2];
-            data[at..at + kernel[2]].copy_from_slice(row);
+            let [t, y, x] = [(0, t), (1, y), (2, 0)].map(|(axis, i)| axes[axis].front + i * axes[axis].step);
+            let at = ((of * size[0] + t) * size[1] + y) * size[2] + x;
+            data[at..].iter_mut().step_by(axes[2].step).zip(row).for_each(|(to, &from)| *to = from);
         }
         let [t, h, w] = size;
         let shape = if self.graph.video { vec![n, wide, t, h, w] } else { vec![n, wide, h, w] };
@@ -441,9 +447,8 @@ impl Writer<'_> {
 
 /// The shape of the weights of a path in so many groups, with an even padding. `None` if they cannot be counted.
 fn widened(conv: &crate::plain::Conv, groups: usize) -> Option<[usize; 5]> {
-    let [n, c, kernel @ ..] = conv.shape;
-    let more = conv.padding.map(|ends| even_padding(ends).1.unsigned_abs() as usize);
-    let [t, h, w] = [0, 1, 2].map(|axis| kernel[axis] + more[axis]);
+    let [n, c, ..] = conv.shape;
+    let [t, h, w] = [0, 1, 2].map(|axis| KernelAxis::of(conv, axis).length);
     let shape = [n, conv.groups / groups * c, t, h, w];
     shape.iter().try_fold(1usize, |all, &d| all.checked_mul(d)).map(|_| shape)
 }

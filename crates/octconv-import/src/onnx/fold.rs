@@ -7,7 +7,8 @@ use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice, concatenate};
 
 use super::constant::{Constant, MOST_AXES, MOST_ELEMENTS, Source, counted, shape};
 use super::node::FileNode;
-use super::read::elements;
+use super::proto::data_type;
+use super::read::{TRAINING, elements};
 
 /// Why an operation on constants cannot be computed.
 type Reason = String;
@@ -26,6 +27,7 @@ pub(super) fn evaluate(node: &FileNode, inputs: &[Option<&Constant>], opset: i64
         "Slice",
         "Gather",
         "Add",
+        "Sum",
         "Sub",
         "Mul",
         "Div",
@@ -75,6 +77,7 @@ fn compute(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<
     };
     let x = input(0)?;
     match node.operator.as_str() {
+        "Dropout" if given(2).is_some_and(|training| training.scalar() != Some(0.0)) => Err(TRAINING.into()),
         "Identity" | "Dropout" => Ok(x.clone()),
         "Cast" => cast(x, node.int("to").unwrap_or(0)),
         "Reshape" => reshape(x, &ints(1)?, node.int("allowzero") == Some(1)),
@@ -172,6 +175,10 @@ fn compute(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<
         "Sqrt" | "Neg" | "Floor" | "Ceil" | "Exp" | "Reciprocal" | "Abs" | "Log" | "Relu" | "Sigmoid" | "Tanh" => {
             Ok(unary(&node.operator, x))
         }
+        operator @ ("Min" | "Max" | "Sum") => {
+            (1..inputs.len()).try_fold(x.clone(), |all, i| binary(operator, &all, input(i)?))
+        }
+        "Mod" if node.int("fmod").unwrap_or(0) != 0 => binary("Remainder", x, input(1)?),
         operator => binary(operator, x, input(1)?),
     }
 }
@@ -310,13 +317,35 @@ pub(super) const FRACTIONS: [i64; 4] = [1, 10, 11, 16];
 /// ONNX's number of the type of truth values.
 const BOOL: i64 = 9;
 
+/// What a type of whole numbers makes of a number: its last bits. `None` if `to` is no such type.
+fn narrowed(to: i64) -> Option<fn(i64) -> i64> {
+    Some(match i32::try_from(to).ok()? {
+        data_type::UINT8 => |v| (v as u8).into(),
+        data_type::INT8 => |v| (v as i8).into(),
+        data_type::UINT16 => |v| (v as u16).into(),
+        data_type::INT16 => |v| (v as i16).into(),
+        data_type::UINT32 => |v| (v as u32).into(),
+        data_type::INT32 => |v| (v as i32).into(),
+        data_type::INT64 => |v| v,
+        _ => return None,
+    })
+}
+
 fn cast(x: &Constant, to: i64) -> Result<Constant, Reason> {
-    Ok(match (x, FRACTIONS.contains(&to)) {
-        (Constant::Int(array), _) if to == BOOL => Constant::Int(array.mapv(|v| (v != 0).into())),
-        (Constant::Float(array), _) if to == BOOL => Constant::Int(array.mapv(|v| (v != 0.0).into())),
-        (Constant::Float(_), true) | (Constant::Int(_), false) => x.clone(),
-        (Constant::Int(array), true) => Constant::Float(array.mapv(|v| v as f32)),
-        (Constant::Float(array), false) => Constant::Int(array.mapv(|v| v as i64)),
+    Ok(match x {
+        Constant::Int(array) if to == BOOL => Constant::Int(array.mapv(|v| (v != 0).into())),
+        Constant::Float(array) if to == BOOL => Constant::Int(array.mapv(|v| (v != 0.0).into())),
+        Constant::Float(_) if FRACTIONS.contains(&to) => x.clone(),
+        Constant::Int(array) if FRACTIONS.contains(&to) => Constant::Float(array.mapv(|v| v as f32)),
+        _ => {
+            let name = || i32::try_from(to).map_or_else(|_| to.to_string(), data_type::name);
+            let whole =
+                narrowed(to).ok_or_else(|| format!("it makes {} of constants: no such type is known here", name()))?;
+            Constant::Int(match x {
+                Constant::Int(array) => array.mapv(whole),
+                Constant::Float(array) => array.mapv(|v| whole(v as i64)),
+            })
+        }
     })
 }
 
@@ -568,11 +597,13 @@ fn binary(operator: &str, a: &Constant, b: &Constant) -> Result<Constant, Reason
         let mut result = broadcast(&a.view(), &sizes)?;
         let b = broadcast(&b.view(), &sizes)?;
         let combine = |a: i64, b: i64| match operator {
-            "Add" => a.checked_add(b),
+            "Add" | "Sum" => a.checked_add(b),
             "Sub" => a.checked_sub(b),
             "Mul" => a.checked_mul(b),
             "Div" => a.checked_div(b),
-            "Mod" => a.checked_rem_euclid(b),
+            // With the sign of the divisor.
+            "Mod" => a.checked_rem(b).map(|rest| if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest }),
+            "Remainder" => a.checked_rem(b),
             "Min" => Some(a.min(b)),
             "Max" => Some(a.max(b)),
             "Equal" => Some((a == b).into()),
@@ -587,10 +618,11 @@ fn binary(operator: &str, a: &Constant, b: &Constant) -> Result<Constant, Reason
     let b = broadcast(&float_array(b).view(), &sizes)?;
     for (a, &b) in result.iter_mut().zip(&b) {
         *a = match operator {
-            "Add" => *a + b,
+            "Add" | "Sum" => *a + b,
             "Sub" => *a - b,
             "Mul" => *a * b,
             "Div" => *a / b,
+            "Remainder" => *a % b,
             "Pow" => a.powf(b),
             "Min" => a.min(b),
             "Max" => a.max(b),
@@ -618,6 +650,13 @@ mod tests {
         assert_eq!(shown(&[7; 17]), "[7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7] and 1 more");
         assert_eq!(reshape_sizes(&[1], &[1; 65], false), Err("it makes 65 axes: must be at most 64".into()));
         assert_eq!(bounded(&[1; 65]), Err("it makes a constant of 65 axes: must be at most 64".into()));
+    }
+
+    #[test]
+    fn constants_become_no_other_type() {
+        let x = Constant::Int(ArrayD::from_elem(IxDyn(&[]), 1));
+        assert_eq!(cast(&x, 8), Err("it makes string of constants: no such type is known here".into()));
+        assert_eq!(cast(&x, 1 << 40), Err(format!("it makes {} of constants: no such type is known here", 1i64 << 40)));
     }
 
     #[test]

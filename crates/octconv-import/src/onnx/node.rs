@@ -1,6 +1,6 @@
 //! A node of the file, with its attributes by name.
 
-use super::proto::{AttributeProto, NodeProto, TensorProto};
+use super::proto::{AttributeProto, NodeProto, TensorProto, attribute_type};
 
 /// The longest name of a node, and of an operator.
 pub(super) const MOST_NAME: usize = 1000;
@@ -37,11 +37,14 @@ impl FileNode {
     }
 
     pub(super) fn int(&self, name: &str) -> Option<i64> {
-        self.attribute(name)?.i
+        let attribute = self.attribute(name)?;
+        // Many writers leave out a number that is 0.
+        attribute.i.or((attribute.r#type == Some(attribute_type::INT)).then_some(0))
     }
 
     pub(super) fn float(&self, name: &str) -> Option<f32> {
-        self.attribute(name)?.f
+        let attribute = self.attribute(name)?;
+        attribute.f.or((attribute.r#type == Some(attribute_type::FLOAT)).then_some(0.0))
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {

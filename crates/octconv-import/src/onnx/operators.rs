@@ -7,7 +7,7 @@ use super::constant::{Constant, shape};
 use super::fold::{Cut, FRACTIONS, axis, common_shape, cuts, flatten_axis, reshape_sizes, shown, squeezed, unsqueezed};
 use super::node::FileNode;
 use super::proto::data_type;
-use super::read::{MOST_SIZE, Reader, Slot, elements};
+use super::read::{MOST_SIZE, Reader, Slot, TRAINING, elements};
 use super::resize;
 use crate::plain::{Conv, Id, Op, Pool, Upsample};
 
@@ -120,7 +120,8 @@ impl Reading<'_> {
             "Slice" => self.slice(),
             "Gather" => self.gather(),
             "Transpose" => self.transpose(),
-            "Identity" | "Dropout" => self.same(),
+            "Identity" => self.same(),
+            "Dropout" => self.dropout(),
             "Cast" => self.cast(),
             operator => Err(no_counterpart(operator).unwrap_or("this operator has no counterpart").into()),
         }
@@ -139,9 +140,10 @@ impl Reading<'_> {
         }
     }
 
-    fn map(&self, i: usize) -> Result<(Id, Vec<usize>), String> {
+    /// The map that is input `i`. Means of a whole map are one too where there is room for its axes.
+    fn map(&mut self, i: usize) -> Result<(Id, Vec<usize>), String> {
         let (id, raw) = self.value(i)?;
-        if self.reader.is_vector(id) { Err(format!("its input {i} is a vector: must be a map")) } else { Ok((id, raw)) }
+        if self.reader.is_vector(id) { self.as_map(id, i, &raw) } else { Ok((id, raw)) }
     }
 
     fn constant(&self, i: usize) -> Result<&Constant, String> {
@@ -161,6 +163,13 @@ impl Reading<'_> {
     fn same(&mut self) -> Made {
         let (id, raw) = self.value(0)?;
         Ok(Slot::Value(id, raw))
+    }
+
+    fn dropout(&mut self) -> Made {
+        if self.given(2) && self.constant(2)?.scalar() != Some(0.0) {
+            return Err(TRAINING.into());
+        }
+        self.same()
     }
 
     /// A network computes with one type of numbers, so a cast to another type of fractions changes nothing.
@@ -202,7 +211,11 @@ impl Reading<'_> {
         if bounds.iter().flatten().any(|limit| !limit.is_finite()) || min.zip(max).is_some_and(|(min, max)| min >= max)
         {
             let limit = |limit: Option<f64>| limit.map_or("any".into(), |limit| limit.to_string());
-            return Err(format!("it keeps values between {} and {}", limit(min), limit(max)));
+            return Err(format!(
+                "it keeps values between {} and {}: must be finite, the first less than the second",
+                limit(min),
+                limit(max)
+            ));
         }
         let value = match bounds {
             [None, None] => id,
@@ -313,14 +326,13 @@ impl Reading<'_> {
         if bias.as_ref().is_some_and(|bias| bias.len() != outputs) {
             return Err(format!("its bias has not {outputs} elements"));
         }
-        if self.reader.is_vector(id) {
-            if shape[2..] != [1, 1, 1] || groups != 1 || window.padding != [Ends::default(); 3] {
-                return Err("it reads a vector, with more than a kernel of 1x1 and one group".into());
-            }
+        let is_matrix = shape[2..] == [1, 1, 1] && groups == 1 && window.padding == [Ends::default(); 3];
+        if self.reader.is_vector(id) && is_matrix {
             let op = Op::Linear { weights, outputs, bias, name };
             let sizes = [&[raw[0], outputs], &raw[2..]].concat();
             return Ok(self.reader.add(op, vec![id], sizes));
         }
+        let (id, raw) = self.map(0)?;
         let Window { stride, dilation, .. } = window;
         let padding = window.paddings(self.node, &raw, dilation)?;
         self.convolved(id, &raw, Conv { weights, shape, bias, stride, padding, dilation, groups, name })
@@ -420,17 +432,20 @@ impl Reading<'_> {
 
     fn batch_norm(&mut self) -> Made {
         let (id, raw) = self.value(0)?;
-        if self.node.int("training_mode") == Some(1) {
-            return Err("it is in training mode: export the network for inference".into());
+        // Before opset 14 a node is in training mode if it gives the means and variances too.
+        let more = self.node.outputs.iter().skip(1).any(|name| !name.is_empty());
+        if more || self.node.int("training_mode").is_some_and(|mode| mode != 0) {
+            return Err(TRAINING.into());
         }
-        self.reader.take(2 * self.constant(1)?.floats().len())?;
+        for i in 1..=4 {
+            if elements(self.constant(i)?.shape()) != raw[1] {
+                return Err(format!("its tensors have not {} elements, as many as its input has channels", raw[1]));
+            }
+        }
+        self.reader.take(raw[1].saturating_mul(2))?;
         let eps = f64::from(self.node.float("epsilon").unwrap_or(1e-5));
-        let all = [1, 2, 3, 4].map(|i| self.constant(i).map(|c| doubles(&c.floats())));
-        let [gamma, beta, mean, var] = all;
+        let [gamma, beta, mean, var] = [1, 2, 3, 4].map(|i| self.constant(i).map(|c| doubles(&c.floats())));
         let (gamma, beta, mean, var) = (gamma?, beta?, mean?, var?);
-        if [&gamma, &beta, &mean, &var].iter().any(|part| part.len() != raw[1]) {
-            return Err(format!("its tensors have not {} elements, as many as its input has channels", raw[1]));
-        }
         let scale: Vec<f64> = gamma.iter().zip(&var).map(|(gamma, var)| gamma / (var + eps).sqrt()).collect();
         let shift = (0..raw[1]).map(|c| beta[c] - mean[c] * scale[c]).collect();
         Ok(self.reader.add(Op::affine(scale, shift), vec![id], raw))
@@ -459,10 +474,12 @@ impl Reading<'_> {
             Some(if (count - 1) * stride[axis] >= size + before { count - 1 } else { count })
         })?;
         let whole = kernel == spread(&raw[2..], 1) && padding == [Ends::default(); 3];
-        if kind == PoolKind::Average && whole && space.iter().all(|&d| d == 1) {
+        let pool = Pool { kind, kernel, stride, padding, ceil_mode, count_include_pad };
+        // Octave layers halve maps of 2x2 too.
+        let halves = pool.halves() || pool.is_mean_of(4);
+        if kind == PoolKind::Average && whole && !halves && space.iter().all(|&d| d == 1) {
             return self.global_pool(true);
         }
-        let pool = Pool { kind, kernel, stride, padding, ceil_mode, count_include_pad };
         Ok(self.reader.add(Op::Pool(pool), vec![id], [&raw[..2], space.as_slice()].concat()))
     }
 
@@ -496,8 +513,15 @@ impl Reading<'_> {
         let (_, raw) = self.value(0)?;
         let axes = match self.node.ints("axes") {
             Some(axes) => axes.to_vec(),
-            None => self.constant(1)?.ints().ok_or("its axes must be whole numbers")?,
+            None if self.given(1) => self.constant(1)?.ints().ok_or("its axes must be whole numbers")?,
+            None => Vec::new(),
         };
+        if axes.is_empty() {
+            if self.node.int("noop_with_empty_axes").is_some_and(|noop| noop != 0) {
+                return self.same();
+            }
+            return Err("it reduces all axes, batch and channels too: must be those behind the channels".into());
+        }
         let mut axes: Vec<usize> = axes.iter().map(|&a| axis(a, raw.len())).collect::<Result<_, _>>()?;
         axes.sort_unstable();
         if !axes.iter().copied().eq(2..raw.len()) {
@@ -508,21 +532,33 @@ impl Reading<'_> {
         if self.node.operator == "ReduceMax" { self.global_max(keeps_axes) } else { self.global_pool(keeps_axes) }
     }
 
+    /// The sum of values, and of constants that have a number for each channel.
     fn sum(&mut self) -> Made {
-        if self.constants.iter().any(Option::is_some) {
-            return self.with_constant();
-        }
-        let (_, raw) = self.value(0)?;
+        let values: Vec<usize> = (0..self.slots.len()).filter(|&i| self.constants[i].is_none()).collect();
+        let (_, raw) = self.value(values.first().copied().unwrap_or(0))?;
         let mut inputs = Vec::new();
-        for i in 0..self.slots.len() {
+        for i in values {
             let (id, other) = self.value(i)?;
             if other != raw {
                 return Err(format!("it adds {raw:?} and {other:?}: must be of one size"));
             }
             inputs.push((id, other));
         }
+        let constants: Vec<&Constant> = self.constants.iter().copied().flatten().collect();
+        self.reader.take(raw[1].saturating_mul(2 * constants.len()))?;
+        let mut shift = vec![0.0; raw[1]];
+        for constant in &constants {
+            per_channel(constant, &raw)?.iter().zip(&mut shift).for_each(|(value, all)| *all += value);
+        }
         let inputs = self.alike(inputs);
-        Ok(self.reader.add(Op::Add, inputs, raw))
+        let all = match inputs.as_slice() {
+            &[one] => one,
+            _ => self.made(Op::Add, inputs, &raw),
+        };
+        match constants.is_empty() {
+            true => Ok(Slot::Value(all, raw)),
+            false => Ok(self.reader.add(Op::affine(vec![1.0; raw[1]], shift), vec![all], raw)),
+        }
     }
 
     /// The values, all as vectors if one of them is a vector. The others are maps of one position then.
@@ -553,13 +589,13 @@ impl Reading<'_> {
         Ok(self.reader.add(Op::Add, inputs, raw))
     }
 
-    /// A sum, difference, product or quotient of a value and a constant per channel.
+    /// A difference, product or quotient of a value and a constant per channel.
     fn with_constant(&mut self) -> Made {
         let [left, right] = [0, 1].map(|i| self.constants.get(i).copied().flatten());
         let (at, constant) = match (left, right, self.slots.len()) {
             (None, Some(constant), 2) => (0, constant),
             (Some(constant), None, 2) => (1, constant),
-            _ => return Err("it combines two values in a way that has no counterpart".into()),
+            _ => return Err("it combines two values: one of them must be constant".into()),
         };
         let (id, raw) = self.value(at)?;
         self.reader.take(raw[1].saturating_mul(2))?;
@@ -567,7 +603,6 @@ impl Reading<'_> {
         let reverse = at == 1;
         let ones = vec![1.0; raw[1]];
         let (scale, shift) = match (self.node.operator.as_str(), reverse) {
-            ("Add" | "Sum", _) => (ones, values),
             ("Sub", false) => (ones, values.iter().map(|v| -v).collect()),
             ("Sub", true) => (vec![-1.0; raw[1]], values),
             ("Mul", _) => (values, vec![0.0; raw[1]]),
@@ -654,8 +689,7 @@ impl Reading<'_> {
     }
 
     fn resize(&mut self) -> Made {
-        let (id, raw) = self.value(0)?;
-        let (id, raw) = if self.reader.is_vector(id) { self.as_map(id)? } else { (id, raw) };
+        let (id, raw) = self.map(0)?;
         let (upsample, sizes) = resize::read(self.node, self.constants, &raw, self.reader.opset)?;
         if let Some(Upsample::Nearest { rows, columns }) = &upsample {
             self.reader.take(rows.len() + columns.len())?;
@@ -668,7 +702,7 @@ impl Reading<'_> {
 
     /// A vector that is made of means, as a map of one position: the means as a pool of the whole map, and matrices as
     /// convolutions.
-    fn as_map(&mut self, vector: Id) -> Result<(Id, Vec<usize>), String> {
+    fn as_map(&mut self, vector: Id, i: usize, raw: &[usize]) -> Result<(Id, Vec<usize>), String> {
         let (mut chain, mut count) = (Vec::new(), 0usize);
         let mut at = vector;
         let graph = &self.reader.graph;
@@ -685,23 +719,22 @@ impl Reading<'_> {
         }
         let x = (*graph.op(at) == Op::GlobalPool).then(|| graph.input(at));
         let whole = x.and_then(|x| Some((x, graph.shape(x).space()?, graph.shape(x).channels())));
-        let Some((x, kernel, channels)) = whole else {
-            return Err("its input 0 is a vector, and not of the means of a map: must be a map".into());
+        let (Some((x, kernel, channels)), 3..) = (whole, raw.len()) else {
+            return Err(format!("its input {i} is a vector, and not of the means of a map: must be a map"));
         };
         self.reader.take(count)?;
         self.reader.fix("the means that it reads become a pool of the whole map");
-        let sizes =
-            |channels: usize, video: bool| if video { vec![1, channels, 1, 1, 1] } else { vec![1, channels, 1, 1] };
-        let (video, padding) = (self.reader.graph.video, [Ends::default(); 3]);
+        let sizes = |channels: usize| [&[raw[0], channels], &raw[2..]].concat();
+        let padding = [Ends::default(); 3];
         let (kind, stride) = (PoolKind::Average, [1; 3]);
         let pool = Pool { kind, kernel, stride, padding, ceil_mode: false, count_include_pad: false };
-        let mut raw = sizes(channels, video);
+        let mut raw = sizes(channels);
         let mut id = self.made(Op::Pool(pool), vec![x], &raw);
         for at in chain.into_iter().rev() {
             let op = match self.reader.graph.op(at).clone() {
                 Op::Linear { weights, outputs, bias, name } => {
                     let shape = [outputs, weights.len() / outputs, 1, 1, 1];
-                    raw = sizes(outputs, video);
+                    raw = sizes(outputs);
                     let (stride, dilation, groups) = ([1; 3], [1; 3], 1);
                     Op::Conv(Conv { weights, shape, bias, stride, padding, dilation, groups, name })
                 }
@@ -970,7 +1003,7 @@ impl Reading<'_> {
             });
         }
         if mode != "constant" || value != 0.0 {
-            return Err(format!("its mode is {mode} and its value {value}: must be constant and 0, or edge"));
+            return Err(format!("its mode is {mode} and its value {value}: must be constant and 0"));
         }
         let read = |[before, behind]: [i64; 2]| match (u32::try_from(before), u32::try_from(behind)) {
             (Ok(before), Ok(behind)) => Ok(Ends { before, behind }),
@@ -985,15 +1018,19 @@ impl Reading<'_> {
 
     fn slice(&mut self) -> Made {
         let (id, raw) = self.value(0)?;
-        let cuts = cuts(self.node, self.constants, &raw, self.reader.opset)?;
-        let whole = |cut: &Cut| cut.first == 0 && cut.step == 1 && cut.count == raw[cut.axis];
-        if cuts.iter().any(|cut| cut.axis == 0 && !whole(cut)) {
+        let mut cuts = cuts(self.node, self.constants, &raw, self.reader.opset)?;
+        // Exporters name axes of which all is taken, too.
+        cuts.retain(|cut| cut.first != 0 || cut.step != 1 || cut.count != raw[cut.axis]);
+        if cuts.is_empty() {
+            return Ok(Slot::Value(id, raw));
+        }
+        if cuts.iter().any(|cut| cut.axis == 0) {
             return Err("it cuts axis 0, the batch".into());
         }
         if let [cut @ Cut { axis: 1, .. }] = cuts.as_slice() {
             return self.select(id, &raw, cut.indices());
         }
-        if cuts.iter().any(|cut| cut.axis == 1 && !whole(cut)) {
+        if cuts.iter().any(|cut| cut.axis == 1) {
             return Err("it cuts channels and something else at once".into());
         }
         let (id, raw) = self.map(0)?;
@@ -1116,12 +1153,12 @@ fn doubles(values: &[f32]) -> Vec<f64> {
 /// The elements of a constant that has one for each channel, or one for all.
 fn per_channel(constant: &Constant, raw: &[usize]) -> Result<Vec<f64>, String> {
     let (shape, channels) = (constant.shape(), raw[1]);
-    let values = doubles(&constant.floats());
     let at = (1 + shape.len()).checked_sub(raw.len());
     let one_axis = shape.iter().enumerate().all(|(i, &d)| d == 1 || Some(i) == at);
-    match values.len() {
-        1 if shape.len() <= raw.len() => Ok(vec![values[0]; channels]),
-        n if n == channels && one_axis && shape.len() <= raw.len() => Ok(values),
+    let values = || doubles(&constant.floats());
+    match elements(shape) {
+        1 if shape.len() <= raw.len() => Ok(vec![values()[0]; channels]),
+        n if n == channels && one_axis && shape.len() <= raw.len() => Ok(values()),
         _ => Err(format!(
             "it combines {raw:?} with a constant of {shape:?}: must be one number, or one for each channel"
         )),

@@ -68,6 +68,15 @@ pub(super) struct AttributeProto {
     pub(super) floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
     pub(super) ints: Vec<i64>,
+    /// Which of the fields it has: one of [`attribute_type`]. Old files do not say.
+    #[prost(int32, optional, tag = "20")]
+    pub(super) r#type: Option<i32>,
+}
+
+/// The `type` of an attribute.
+pub(super) mod attribute_type {
+    pub(crate) const FLOAT: i32 = 1;
+    pub(crate) const INT: i32 = 2;
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -102,11 +111,14 @@ pub(super) mod data_type {
     pub(crate) const FLOAT: i32 = 1;
     pub(crate) const UINT8: i32 = 2;
     pub(crate) const INT8: i32 = 3;
+    pub(crate) const UINT16: i32 = 4;
+    pub(crate) const INT16: i32 = 5;
     pub(crate) const INT32: i32 = 6;
     pub(crate) const INT64: i32 = 7;
     pub(crate) const BOOL: i32 = 9;
     pub(crate) const FLOAT16: i32 = 10;
     pub(crate) const DOUBLE: i32 = 11;
+    pub(crate) const UINT32: i32 = 12;
     pub(crate) const BFLOAT16: i32 = 16;
 
     /// Its name in lower case, or its number if it has none here.

@@ -46,6 +46,9 @@ pub(super) struct Reader {
     at: (String, String),
 }
 
+/// Why a node that differs while a network is trained cannot be read.
+pub(super) const TRAINING: &str = "it is in training mode: export the network for inference";
+
 /// The longest axis of a map behind its channels. What a file says must not decide how much memory is taken.
 pub(super) const MOST_SIZE: usize = 1 << 20;
 

@@ -25,6 +25,7 @@ pub(super) fn read(
         return Err("its keep_aspect_ratio_policy must be stretch".into());
     }
     let variable = "its sizes or scales depend on what runs through the network: give the size of the input";
+    let by_sizes = sizes.is_some();
     let (to, scales) = match (scales, sizes) {
         (_, Some(sizes)) if sizes.len() == raw.len() => {
             let to: Vec<usize> = sizes.iter().map(|&d| usize::try_from(d).unwrap_or(0)).collect();
@@ -65,13 +66,23 @@ pub(super) fn read(
             Upsample::Nearest { rows: rows?, columns: columns? }
         }
         "linear" | "bilinear" => {
+            // Nothing is averaged where an axis grows.
+            if node.int("antialias").unwrap_or(0) != 0 && axes.iter().any(|&axis| scales[axis] < 1.0) {
+                return Err("its antialias is 1, and it makes the map smaller: must be 0 then".into());
+            }
             let align_corners = match coordinates {
                 "align_corners" => true,
+                "pytorch_half_pixel" if axes.iter().any(|&axis| to[axis] == 1 && raw[axis] > 1) => {
+                    let other = "its coordinate_transformation_mode is pytorch_half_pixel, which takes the first of several rows \
+                                 or columns for a single one: must be half_pixel";
+                    return Err(other.into());
+                }
                 "half_pixel" | "pytorch_half_pixel" => false,
                 // The same wherever the size stays.
                 other => return Err(format!("its coordinate_transformation_mode is {other}, with mode linear")),
             };
-            let exact = axes.iter().all(|&axis| to[axis] as f64 == raw[axis] as f64 * scales[axis]);
+            // A scale that is made of sizes may be rounded.
+            let exact = by_sizes || axes.iter().all(|&axis| to[axis] as f64 == raw[axis] as f64 * scales[axis]);
             if !exact && !align_corners {
                 return Err("its scales do not give a whole number of rows and columns".into());
             }

@@ -19,7 +19,7 @@ pub(crate) fn simplify(graph: &mut PlainGraph) -> Result<(), ImportError> {
     // Each pass makes others possible. Passes change a finite number of values, but files are not to be trusted.
     for _ in 0..32 {
         let before = graph.values.len();
-        let passes: [Pass; 16] = [
+        let passes: [Pass; 17] = [
             drop_same,
             join_activation,
             merge_affines,
@@ -28,6 +28,7 @@ pub(crate) fn simplify(graph: &mut PlainGraph) -> Result<(), ImportError> {
             push_through_sum,
             join_padding,
             mean_from_conv,
+            whole_mean,
             split_mean,
             compose_indices,
             fold_into_reader,
@@ -101,9 +102,11 @@ fn join_activation(graph: &mut PlainGraph, id: Id, uses: &[usize]) -> bool {
     }
     let [a, b] = [0, 1].map(|i| graph.values[root].inputs[i]);
     for (x, gate) in [(a, b), (b, a)] {
-        let (factor, x) = constant_factor(graph, x).unwrap_or((1.0, x));
-        if let Some(activation) = gated(graph, x, gate, scale * factor) {
-            return replace(graph, id, Op::Activation(activation), vec![x]);
+        // The factor may belong to the product, or to what is activated.
+        for (factor, x) in [Some((1.0, x)), constant_factor(graph, x)].into_iter().flatten() {
+            if let Some(activation) = gated(graph, x, gate, scale * factor) {
+                return replace(graph, id, Op::Activation(activation), vec![x]);
+            }
         }
     }
     false
@@ -118,15 +121,15 @@ fn gated(graph: &PlainGraph, x: Id, gate: Id, scale: f64) -> Option<Activation> 
             Some(Activation::HardSwish)
         }
         Op::Activation(Activation::Relu6) if is(scale, 1.0 / 6.0) => {
-            let (factor, shift, inner) = straight(graph, graph.input(gate));
+            let (factor, shift, inner) = straight(graph, graph.input(gate), x);
             (is(factor, 1.0) && is(shift, 3.0) && inner == x).then_some(Activation::HardSwish)
         }
         // x * (1 + erf(x / sqrt(2))) / 2
         Op::Affine { .. } => {
-            let (factor, shift, erf) = straight(graph, gate);
+            let (factor, shift, erf) = straight(graph, gate, x);
             let half = is(factor * scale, 0.5) && is(shift * scale, 0.5);
             let (Op::Erf, true) = (graph.op(erf), half) else { return None };
-            let (factor, shift, inner) = straight(graph, graph.input(erf));
+            let (factor, shift, inner) = straight(graph, graph.input(erf), x);
             let scaled = is(factor, std::f64::consts::FRAC_1_SQRT_2) && shift == 0.0;
             (inner == x && scaled).then_some(Activation::Gelu)
         }
@@ -134,10 +137,13 @@ fn gated(graph: &PlainGraph, x: Id, gate: Id, scale: f64) -> Option<Activation> 
     }
 }
 
-/// The value as factor * x + shift, with the same numbers for all channels.
-fn straight(graph: &PlainGraph, id: Id) -> (f64, f64, Id) {
+/// The value as factor * x + shift, with the same numbers for all channels. If x is none of what it is made of, another value
+/// stands in its place.
+fn straight(graph: &PlainGraph, id: Id, x: Id) -> (f64, f64, Id) {
     let (mut factor, mut sum, mut at) = (1.0, 0.0, id);
-    while let Op::Affine { same: Some([scale, shift]), .. } = graph.op(at) {
+    while at != x
+        && let Op::Affine { same: Some([scale, shift]), .. } = graph.op(at)
+    {
         (sum, factor, at) = (sum + factor * shift, factor * scale, graph.input(at));
     }
     (factor, sum, at)
@@ -307,6 +313,21 @@ fn mean_from_conv(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
     };
     let x = graph.input(id);
     mean && replace(graph, id, Op::Pool(pool), vec![x])
+}
+
+/// The elements of a mean of a whole map are the means of its channels, which suit any size.
+fn whole_mean(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
+    if !matches!(graph.op(id), Op::Flatten | Op::GlobalPool) {
+        return false;
+    }
+    let inner = graph.input(id);
+    let Op::Pool(pool) = graph.op(inner) else { return false };
+    let x = graph.input(inner);
+    let whole = Some(pool.kernel) == graph.shape(x).space()
+        && graph.shape(inner).space() == Some([1; 3])
+        && pool.kind == PoolKind::Average
+        && pool.padding == [Ends::default(); 3];
+    whole && replace(graph, id, Op::GlobalPool, vec![x])
 }
 
 /// A mean of 4x4 positions becomes two means of 2x2, which octave layers know.

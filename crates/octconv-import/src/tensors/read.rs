@@ -57,7 +57,8 @@ pub fn read(bytes: &[u8], limits: Limits) -> Result<Tensors, Error> {
             return Err(Error::Unknown(format!("not a file of tensors of a kind that is known: {known}")));
         }
     };
-    if tensors.checkpoint.tensors.is_empty() {
+    // A network without weights has a file without tensors.
+    if tensors.checkpoint.tensors.is_empty() && tensors.kind != Kind::Safetensors {
         return Err(Error::unsupported(tensors.kind, "there are no tensors in it"));
     }
     Ok(tensors)

@@ -95,6 +95,14 @@ fn other_files_are_refused_in_plain_words() {
     assert!(names.is_empty(), "{names:?} are not tested");
 }
 
+/// `octconv import` writes one for a network without weights.
+#[test]
+fn a_safetensors_file_may_be_empty() {
+    let empty = Checkpoint::default();
+    let found = read(&empty.to_safetensors().unwrap(), Limits::default()).unwrap();
+    assert_eq!(found.checkpoint, empty);
+}
+
 #[test]
 fn limits_are_kept() {
     // Of f32: 4 tensors of 100 bytes and less.
