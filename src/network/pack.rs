@@ -18,7 +18,7 @@ use crate::precision::Dtype;
 pub(crate) fn pack(graph: &Graph, checkpoint: &Checkpoint, node: usize, params: &Params) -> Result<Vec<u8>, Error> {
     let bytes = packed(graph, checkpoint, node, params)?;
     // Kernels check no bounds.
-    check("weights", bytes.len(), packed_bytes(graph, node, params), "bytes")?;
+    check("weights", bytes.len(), params.bytes(graph, node), "bytes")?;
     Ok(bytes)
 }
 
@@ -28,26 +28,6 @@ fn check(what: &str, found: usize, wanted: u64, unit: &str) -> Result<(), Error>
         return Ok(());
     }
     Err(Error::Packing { packed: format!("{found} {unit} of {what}"), plan: format!("{wanted} {unit}") })
-}
-
-/// The number of bytes that [`pack`] makes. It saturates.
-pub(crate) fn packed_bytes(graph: &Graph, node: usize, params: &Params) -> u64 {
-    let node = &graph.nodes[node];
-    match (params, &node.task, node.kind) {
-        (Params::Conv(packing), Task::Conv { spec, .. }, _) | (Params::Doubled(packing, spec, _), ..) => {
-            packing.offsets(spec).bytes
-        }
-        // A factor and a shift.
-        (Params::Norm(frequency), _, Kind::Map(split)) => 2 * 4 * u64::from(split.of(*frequency)),
-        (Params::Excite, Task::Excite { reduced, .. }, Kind::Map(split)) => {
-            excite::packed_elements(split.channels(), *reduced).saturating_mul(4)
-        }
-        (Params::Linear(dtype), _, Kind::Vector(outputs)) => {
-            let Kind::Vector(inputs) = graph.kind(node.inputs[0]) else { return 0 };
-            linear::packed_bytes(outputs, inputs, *dtype)
-        }
-        _ => 0,
-    }
 }
 
 fn packed(graph: &Graph, checkpoint: &Checkpoint, node: usize, params: &Params) -> Result<Vec<u8>, Error> {
@@ -135,7 +115,7 @@ mod tests {
         for step in &plan.steps {
             let Some(params) = &step.params else { continue };
             let bytes = pack(&graph, &whole, step.params_of, params).unwrap();
-            assert_eq!(bytes.len() as u64, packed_bytes(&graph, step.params_of, params), "{params:?}");
+            assert_eq!(bytes.len() as u64, params.bytes(&graph, step.params_of), "{params:?}");
             let error = pack(&graph, &short, step.params_of, params).unwrap_err();
             assert!(matches!(error, Error::Length { .. } | Error::Packing { .. }), "{params:?}: {error}");
             refused += 1;
