@@ -139,7 +139,7 @@ pub enum Error {
     Node {
         /// The node's name.
         node: String,
-        /// What is wrong with it. It is not the error's source, because the message has it already.
+        /// What is wrong with it: [`Error::cause`] finds it. It is not the error's source, because the message has it already.
         error: Box<Error>,
     },
 
@@ -385,7 +385,31 @@ pub enum PlanMismatch {
 }
 
 impl Error {
+    /// What is wrong, wherever it is: the error inside of [`Error::Node`], or else this one. For a program that acts on
+    /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].
+    pub fn cause(&self) -> &Self {
+        let mut cause = self;
+        while let Self::Node { error, .. } = cause {
+            cause = error;
+        }
+        cause
+    }
+
     pub(crate) fn argument(name: &'static str, value: impl ToString, allowed: impl ToString) -> Self {
         Self::Argument { name, value: value.to_string(), allowed: allowed.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_inside_of_nodes() {
+        let lost = Error::DeviceLost { operation: "waiting".into(), message: "it was destroyed".into() };
+        let within = |error| Error::Node { node: "a".into(), error: Box::new(error) };
+        for error in [lost.clone(), within(lost.clone()), within(within(lost.clone()))] {
+            assert_eq!(error.cause(), &lost);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Pipelines, and the only place that makes shader modules.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::scope::Scopes;
 use crate::error::Error;
@@ -18,7 +18,14 @@ pub(super) struct Pipelines {
     without_aliases: bool,
     /// Makes what the device gets out of a kernel's source.
     translate: fn(String) -> String,
-    made: Mutex<HashMap<Kernel, Pipeline>>,
+    slots: Mutex<HashMap<Kernel, Arc<Slot>>>,
+}
+
+/// A pipeline that is there, or that one thread makes while others wait for it.
+#[derive(Debug, Default)]
+struct Slot {
+    made: OnceLock<Pipeline>,
+    making: Mutex<()>,
 }
 
 #[derive(Clone, Debug)]
@@ -32,7 +39,7 @@ impl Pipelines {
     pub(super) fn new(device: &wgpu::Device, checked: bool, cache: Option<wgpu::PipelineCache>) -> Self {
         let without_aliases = device.adapter_info().backend == wgpu::Backend::Dx12;
         let device = device.clone();
-        Self { device, checked, cache, without_aliases, translate: |source| source, made: Mutex::default() }
+        Self { device, checked, cache, without_aliases, translate: |source| source, slots: Mutex::default() }
     }
 
     /// Gives the device what `translate` makes of each source.
@@ -50,23 +57,36 @@ impl Pipelines {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).len()
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.values().filter(|slot| slot.made.get().is_some()).count()
     }
 
     pub(super) fn forget(&self) {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The pipeline of a kernel, which is made if it does not exist yet.
     pub(super) fn pipeline(&self, kernel: &Kernel, scopes: &Scopes) -> Result<Pipeline, Error> {
-        let lock = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = lock().get(kernel) {
+        let slot = self.slot(kernel);
+        if let Some(pipeline) = slot.made.get() {
             return Ok(pipeline.clone());
         }
-        // Compiled outside of the lock, so that threads can compile at the same time. If two make the same pipeline,
-        // both use the first one.
+        // Threads make different pipelines at the same time, and wait for one that another thread makes. If that fails, the
+        // next one tries. In browsers an engine has one thread, which finds nobody to wait for.
+        let _making = slot.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipeline) = slot.made.get() {
+            return Ok(pipeline.clone());
+        }
         let pipeline = self.create_pipeline(kernel, scopes)?;
-        Ok(lock().entry(kernel.clone()).or_insert(pipeline).clone())
+        Ok(slot.made.get_or_init(|| pipeline).clone())
+    }
+
+    fn slot(&self, kernel: &Kernel) -> Arc<Slot> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        match slots.get(kernel) {
+            Some(slot) => slot.clone(),
+            None => slots.entry(kernel.clone()).or_default().clone(),
+        }
     }
 
     fn create_pipeline(&self, kernel: &Kernel, scopes: &Scopes) -> Result<Pipeline, Error> {
@@ -150,5 +170,50 @@ fn binding_type(access: Access) -> wgpu::BindingType {
             let access = wgpu::StorageTextureAccess::WriteOnly;
             wgpu::BindingType::StorageTexture { access, format: format.wgpu(), view_dimension }
         }
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{DeviceFacts, InputSize, Options, Plan, Spec};
+
+    /// How many sources went to the device.
+    static TRANSLATED: AtomicUsize = AtomicUsize::new(0);
+
+    /// Is slow, so that others ask meanwhile. The first of all sources becomes a wrong one.
+    fn translate(source: String) -> String {
+        let first = TRANSLATED.fetch_add(1, Ordering::SeqCst) == 0;
+        std::thread::sleep(Duration::from_millis(100));
+        if first { "no shader".into() } else { source }
+    }
+
+    #[test]
+    fn threads_make_a_pipeline_once_and_again_if_it_fails() {
+        const THREADS: usize = 4;
+        let spec = Spec::builder(4, 4).build().unwrap();
+        let facts = DeviceFacts::default();
+        let plan = Plan::new(&spec, InputSize::image(1, 8, 8), &Options::default(), &facts).unwrap();
+        let kernel = &plan.steps[0].kernel;
+        let (device, _queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+        let pipelines = Pipelines { translate, ..Pipelines::new(&device, true, None) };
+        let (scopes, barrier) = (Scopes::new(&device), Barrier::new(THREADS));
+        let ask = || {
+            barrier.wait();
+            pipelines.pipeline(kernel, &scopes).map(drop)
+        };
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let threads = [(); THREADS].map(|()| scope.spawn(ask));
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let failed = answers.iter().filter(|answer| matches!(answer, Err(Error::Gpu { .. }))).count();
+        assert_eq!((failed, answers.iter().filter(|answer| answer.is_ok()).count()), (1, THREADS - 1));
+        assert_eq!((TRANSLATED.load(Ordering::SeqCst), pipelines.count()), (2, 1));
+        pipelines.forget();
+        assert_eq!(pipelines.count(), 0);
     }
 }

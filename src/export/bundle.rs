@@ -1,5 +1,7 @@
 //! A bundle in memory.
 
+use std::fmt;
+
 use super::language::ShaderLanguage;
 #[cfg(feature = "verify")]
 use super::manifest::Buffer;
@@ -19,13 +21,22 @@ pub struct BundleOptions {
 }
 
 /// A layer or a network as files.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Bundle {
     pub(super) manifest: Manifest,
     /// The manifest's JSON, which is made again after each change.
     pub(super) json: Vec<u8>,
     /// The contents of the manifest's files, in its order.
     pub(super) contents: Vec<Vec<u8>>,
+}
+
+/// Its files without their contents.
+impl fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Manifest { name, language, files, .. } = &self.manifest;
+        let mut all = f.debug_struct("Bundle");
+        all.field("name", name).field("language", language).field("files", files).finish_non_exhaustive()
+    }
 }
 
 impl Bundle {

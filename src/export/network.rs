@@ -18,7 +18,7 @@ impl Bundle {
     /// language cannot express, and in WGSL with [`NetworkOptions::one_buffer`](crate::network::NetworkOptions::one_buffer) if a
     /// node reads one map twice; [`Error::OutOfMemory`].
     pub fn of_network(plan: &NetworkPlan, checkpoint: &Checkpoint, options: BundleOptions) -> Result<Self, Error> {
-        checkpoint.check(&plan.graph)?;
+        let checkpoint = &*checkpoint.fitted(&plan.graph)?;
         let (graph, facts) = (&plan.graph, &plan.facts);
         let mut builder = Builder::new(options.language, facts);
         let bytes = plan.memory.bytes.iter().enumerate();

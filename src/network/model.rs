@@ -1,5 +1,7 @@
 //! A network on a device. Its weights are packed once; its inferences are bound to buffers.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,10 +16,12 @@ use crate::kernels::job::TensorId;
 use crate::precision::Dtype;
 
 /// A network with its weights on a device. Inferences of all sizes share weights and pipelines.
-#[derive(Debug)]
+///
+/// The weights stay on the host too, as long as the model or another one that [`Model::on`] made: 4 bytes for each element of
+/// [`Graph::tensors`].
 pub struct Model {
     engine: Engine,
-    graph: Graph,
+    graph: Arc<Graph>,
     checkpoint: Arc<Checkpoint>,
     /// The weights that are packed so far, with the index of their node.
     params: Mutex<Vec<(usize, Params, wgpu::Buffer)>>,
@@ -38,7 +42,7 @@ pub struct Progress {
 /// A network bound to buffers for one size, ready to be recorded any number of times.
 #[derive(Debug)]
 pub struct Inference {
-    plan: NetworkPlan,
+    plan: Arc<NetworkPlan>,
     /// Buffers, and where the inference's bytes begin in each.
     buffers: Vec<(wgpu::Buffer, u64)>,
     /// Whether the buffers are the inference's own.
@@ -72,20 +76,31 @@ pub enum ValueView<'a> {
 
 impl Model {
     /// Gives a network the weights of `checkpoint`, in any dialect that `docs/networks.md` lists. Puts nothing on the
-    /// device yet.
+    /// device yet. A shared checkpoint is copied unless it has exactly the network's tensors, under this project's names.
     ///
     /// # Errors
     ///
     /// Those of [`Checkpoint::fit`].
-    pub fn new(engine: &Engine, graph: Graph, checkpoint: Checkpoint) -> Result<Self, Error> {
-        let checkpoint = Arc::new(checkpoint.fit(&graph)?);
-        Ok(Self {
-            engine: engine.clone(),
-            graph,
-            checkpoint,
-            params: Mutex::default(),
-            failures: AtomicUsize::new(engine.failures()),
-        })
+    pub fn new(engine: &Engine, graph: Graph, checkpoint: impl Into<Arc<Checkpoint>>) -> Result<Self, Error> {
+        let checkpoint = match Arc::try_unwrap(checkpoint.into()) {
+            Ok(own) => Arc::new(own.fit(&graph)?),
+            Err(shared) => match shared.fitted(&graph)? {
+                Cow::Borrowed(_) => shared,
+                Cow::Owned(fitted) => Arc::new(fitted),
+            },
+        };
+        Ok(Self::with(engine, Arc::new(graph), checkpoint))
+    }
+
+    /// The same network on another engine, for example that of a new device after the loss of this one. It shares the
+    /// weights on the host, and nothing on the device.
+    pub fn on(&self, engine: &Engine) -> Self {
+        Self::with(engine, self.graph.clone(), self.checkpoint.clone())
+    }
+
+    fn with(engine: &Engine, graph: Arc<Graph>, checkpoint: Arc<Checkpoint>) -> Self {
+        let failures = AtomicUsize::new(engine.failures());
+        Self { engine: engine.clone(), graph, checkpoint, params: Mutex::default(), failures }
     }
 
     /// The network.
@@ -116,7 +131,8 @@ impl Model {
         params.drain(..).for_each(|(.., buffer)| buffer.destroy());
     }
 
-    /// Plans an inference for this device, with the variants that are tuned for it. Creates nothing on the device.
+    /// Plans an inference for this device, with the variants that are tuned for it. Creates nothing on the device. Takes
+    /// tens of milliseconds for a large network: keep plans by size.
     ///
     /// # Errors
     ///
@@ -126,7 +142,10 @@ impl Model {
     }
 
     /// Makes missing pipelines and packed weights, and buffers and bind groups. Takes milliseconds to seconds, and
-    /// calls `progress` after every dispatch.
+    /// calls `progress` after every dispatch. Inferences can share a plan in an [`Arc`]; its owner also has it if this fails.
+    ///
+    /// An inference is compiled by one thread. Threads may compile several at once, of one model or of several on one engine,
+    /// such as one for each size: a pipeline that two of them need is made by one, and the other waits for it.
     ///
     /// # Errors
     ///
@@ -136,9 +155,15 @@ impl Model {
     ///   weight is larger than its type holds; or if the device refuses something for a node. In browsers also for a node that
     ///   reads one map twice, with [`NetworkOptions::one_buffer`] or
     ///   [`EngineOptions::read_write`](crate::EngineOptions::read_write).
-    /// - [`Error::Gpu`] if the device refuses a buffer, [`Error::OutOfMemory`] and [`Error::DeviceLost`]. The model keeps
-    ///   what it has packed until then: see [`Model::forget_weights`].
-    pub fn compile(&self, plan: NetworkPlan, progress: impl FnMut(Progress)) -> Result<Inference, Error> {
+    /// - [`Error::Gpu`] if the device refuses a buffer, [`Error::OutOfMemory`] and [`Error::DeviceLost`]; inside of
+    ///   [`Error::Node`] if they come while a node is made, so ask [`Error::cause`]. The model keeps what it has packed until
+    ///   then: see [`Model::forget_weights`].
+    pub fn compile(
+        &self,
+        plan: impl Into<Arc<NetworkPlan>>,
+        progress: impl FnMut(Progress),
+    ) -> Result<Inference, Error> {
+        let plan = plan.into();
         let buffers = self.activations(&plan)?;
         self.bind(self.begin(plan, buffers, true)?, progress)
     }
@@ -164,11 +189,25 @@ impl Model {
     /// # Errors
     ///
     /// Those of [`Model::compile`]. In a browser, await [`Engine::settled`] too.
+    ///
+    /// # Examples
+    ///
+    /// An executor that moves work between threads needs a closure that is `async move`: the future is `Send` then.
+    ///
+    /// ```
+    /// use octconv::Error;
+    /// use octconv::network::{Inference, Model, NetworkPlan};
+    ///
+    /// fn compile(model: &Model, plan: NetworkPlan) -> impl Future<Output = Result<Option<Inference>, Error>> + Send {
+    ///     model.compile_async(plan, async move |progress| progress.done <= progress.of)
+    /// }
+    /// ```
     pub async fn compile_async(
         &self,
-        plan: NetworkPlan,
+        plan: impl Into<Arc<NetworkPlan>>,
         mut progress: impl AsyncFnMut(Progress) -> bool,
     ) -> Result<Option<Inference>, Error> {
+        let plan = plan.into();
         let buffers = self.activations(&plan)?;
         let mut unfinished = self.begin(plan, buffers, true)?;
         while let Some(done) = self.bind_next(&mut unfinished)? {
@@ -192,10 +231,11 @@ impl Model {
     /// for one that has no room.
     pub fn compile_at(
         &self,
-        plan: NetworkPlan,
+        plan: impl Into<Arc<NetworkPlan>>,
         places: &[TensorBinding<'_>],
         progress: impl FnMut(Progress),
     ) -> Result<Inference, Error> {
+        let plan = plan.into();
         plan.check_fits(&self.graph, self.engine.facts())?;
         let bytes = &plan.memory.bytes;
         if places.len() != bytes.len() {
@@ -215,7 +255,7 @@ impl Model {
     }
 
     /// Begins to bind a plan to its buffers, each from an offset on. `own`: whether they are this inference's alone.
-    fn begin(&self, plan: NetworkPlan, buffers: Vec<(wgpu::Buffer, u64)>, own: bool) -> Result<Unfinished, Error> {
+    fn begin(&self, plan: Arc<NetworkPlan>, buffers: Vec<(wgpu::Buffer, u64)>, own: bool) -> Result<Unfinished, Error> {
         let (shapes, offsets) = self.engine.uniforms(plan.steps.iter().map(|planned| &planned.step))?;
         let dispatches = Vec::with_capacity(plan.steps.len());
         Ok(Unfinished { inference: Inference { plan, buffers, own, shapes, dispatches }, offsets })
@@ -296,6 +336,18 @@ impl Model {
     }
 }
 
+/// Without the weights.
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut all = f.debug_struct("Model");
+        all.field("network", &self.graph.network.name);
+        all.field("nodes", &self.graph.len());
+        all.field("tensors", &self.checkpoint.tensors.len());
+        all.field("weight_bytes", &self.weight_bytes());
+        all.finish_non_exhaustive()
+    }
+}
+
 impl Inference {
     /// The plan it was compiled from.
     pub fn plan(&self) -> &NetworkPlan {
@@ -333,18 +385,19 @@ impl Inference {
     }
 
     /// Records as [`Inference::record`] does, with marks around the dispatches of each node: a debug group of the node's name,
-    /// and two timestamps. Returns the nodes that have any dispatches, in the order of their spans.
+    /// and two timestamps. Returns the nodes that have any dispatches, in the order of their spans, of which there are
+    /// [`NetworkPlan::spans`].
     ///
     /// # Errors
     ///
     /// [`Error::Feature`] for timestamps on a device without the feature; [`Error::Argument`] if the query set has no
     /// timestamps, or no room for two of each node. Then nothing is recorded.
     pub fn record_marked(&self, pass: &mut wgpu::ComputePass<'_>, marks: Marks<'_>) -> Result<Vec<&str>, Error> {
-        let spans: Vec<_> = self.plan.steps.chunk_by(|a, b| a.node == b.node).collect();
-        let mut marker = Marker::new(marks, self.plan.facts.features, spans.len(), pass)?;
+        let count = self.plan.spans();
+        let mut marker = Marker::new(marks, self.plan.facts.features, count, pass)?;
         let mut dispatches = self.dispatches.as_slice();
-        let mut names = Vec::with_capacity(spans.len());
-        for span in spans {
+        let mut names = Vec::with_capacity(count);
+        for span in self.plan.by_node() {
             let (own, rest) = dispatches.split_at(span.len().min(dispatches.len()));
             dispatches = rest;
             let name = self.plan.graph.nodes[span[0].node].name.as_str();
@@ -388,5 +441,120 @@ impl Inference {
         }
         let map = |part: Option<Part>| part.and_then(|part| tensor(part, self.plan.options.precision.activations));
         Some(ValueView::Map { high: map(place.high), low: map(place.low) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EngineOptions;
+    use crate::network::{Network, zoo};
+
+    const SIZE: InputSize = InputSize { n: 1, t: 1, h: 16, w: 16 };
+
+    /// A device that validates and executes nothing.
+    fn noop() -> (wgpu::Device, wgpu::Queue, Engine) {
+        let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+        let engine = Engine::new(&device, EngineOptions::default());
+        (device, queue, engine)
+    }
+
+    /// All kinds of weights. A convolution is planned together with the doubling in front of it.
+    fn every_kind() -> Network {
+        let description = r#"{"name": "n", "input": {"channels": 3}, "output": "f", "nodes": [
+            {"name": "a", "op": "conv", "input": "input", "channels": 8, "alpha": 0.5, "bias": true, "norm": true},
+            {"name": "b", "op": "norm", "input": "a"},
+            {"name": "c", "op": "excite", "input": "b", "reduced": 3},
+            {"name": "s", "op": "conv", "input": "input", "channels": 8, "kernel": [3, 3], "padding": "same"},
+            {"name": "u", "op": "upsample", "input": "s", "mode": "nearest", "factor": [2, 2]},
+            {"name": "v", "op": "conv", "input": "u", "channels": 4, "kernel": [3, 3], "padding": "same"},
+            {"name": "g", "op": "global_pool", "input": "v"},
+            {"name": "d", "op": "global_pool", "input": "c"},
+            {"name": "k", "op": "concat", "inputs": ["d", "g"]},
+            {"name": "e", "op": "linear", "input": "k", "outputs": 5},
+            {"name": "f", "op": "linear", "input": "e", "outputs": 5, "bias": false}]}"#;
+        serde_json::from_str(description).unwrap()
+    }
+
+    fn small() -> (Graph, Checkpoint) {
+        let graph = Graph::new(&every_kind()).unwrap();
+        let checkpoint = Checkpoint::random(&graph, 1);
+        (graph, checkpoint)
+    }
+
+    #[test]
+    fn a_loss_in_the_middle_is_the_cause() {
+        let (device, _queue, engine) = noop();
+        let (graph, checkpoint) = small();
+        let model = Model::new(&engine, graph, checkpoint).unwrap();
+        let plan = Arc::new(model.plan(SIZE, &NetworkOptions::default()).unwrap());
+        let lose = |progress: Progress| {
+            if progress.done == 1 {
+                device.destroy();
+            }
+        };
+        let error = model.compile(plan.clone(), lose).unwrap_err();
+        assert!(matches!(&error, Error::Node { .. }), "{error}");
+        assert!(matches!(error.cause(), Error::DeviceLost { .. }), "{error}");
+
+        // The plan and the weights are there for another device.
+        let (_device, _queue, engine) = noop();
+        let again = model.on(&engine);
+        assert!(std::ptr::eq(again.checkpoint(), model.checkpoint()) && std::ptr::eq(again.graph(), model.graph()));
+        assert_eq!(again.weight_bytes(), 0);
+        let [first, second] = [0; 2].map(|_| again.compile(plan.clone(), |_| {}).unwrap());
+        assert!(std::ptr::eq(first.plan(), &*plan) && std::ptr::eq(second.plan(), &*plan));
+    }
+
+    #[test]
+    fn a_shared_checkpoint_is_copied_only_if_it_has_other_names() {
+        let (_device, _queue, engine) = noop();
+        let (graph, checkpoint) = small();
+        let shared = Arc::new(checkpoint.clone());
+        let model = Model::new(&engine, graph.clone(), shared.clone()).unwrap();
+        assert!(std::ptr::eq(model.checkpoint(), &*shared));
+        let tensors = checkpoint.tensors.iter().map(|(name, tensor)| (format!("module.{name}"), tensor.clone()));
+        let other = Arc::new(Checkpoint { tensors: tensors.collect() });
+        let model = Model::new(&engine, graph.clone(), other.clone()).unwrap();
+        assert!(model.checkpoint() == &checkpoint && other.tensors.contains_key("module.f.weight"));
+        let mut more = checkpoint.clone();
+        more.tensors.insert("more".into(), Default::default());
+        let error = Model::new(&engine, graph, Arc::new(more)).unwrap_err();
+        assert!(matches!(error, Error::Checkpoint { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_plan_says_how_many_bytes_and_spans_there_will_be() {
+        let (device, _queue, engine) = noop();
+        let settings = zoo::Settings { alpha: 0.5, ..Default::default() };
+        let mut kinds = std::collections::HashSet::new();
+        for network in [every_kind(), zoo::build("cifar-resnet20", &settings).unwrap()] {
+            let graph = Graph::new(&network).unwrap();
+            let model = Model::new(&engine, graph.clone(), Checkpoint::random(&graph, 1)).unwrap();
+            let plan = model.plan(SIZE, &NetworkOptions::default()).unwrap();
+            kinds.extend(plan.steps.iter().filter_map(|step| Some(std::mem::discriminant(step.params.as_ref()?))));
+            let (weights, uniforms, spans) = (plan.weights_bytes(), plan.uniform_bytes(), plan.spans());
+            let inference = model.compile(plan, |_| {}).unwrap();
+            assert_eq!((weights, uniforms), (model.weight_bytes(), inference.shapes.size()));
+            let mut encoder = device.create_command_encoder(&Default::default());
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            assert_eq!(inference.record_marked(&mut pass, Marks::default()).unwrap().len(), spans);
+            assert!(spans < inference.plan().dispatches());
+        }
+        assert_eq!(kinds.len(), 5);
+    }
+
+    #[test]
+    fn what_is_printed_has_no_weights() {
+        let (_device, _queue, engine) = noop();
+        let graph = Graph::new(&zoo::build("cifar-resnet20", &Default::default()).unwrap()).unwrap();
+        let checkpoint = Checkpoint::random(&graph, 1);
+        let text = format!("{:?}", checkpoint.tensors["fc.weight"]);
+        assert_eq!(text, "HostTensor { shape: [10, 64], elements: 640, .. }");
+        let (text, tensors) = (format!("{checkpoint:?}"), checkpoint.tensors.len());
+        assert!(text.len() < 200 * tensors, "{text}");
+        let text = format!("{:?}", Model::new(&engine, graph, checkpoint).unwrap());
+        let wanted = "Model { network: \"cifar-resnet20\", nodes: ";
+        assert!(text.starts_with(wanted) && text.contains("weight_bytes: 0") && text.len() < 200, "{text}");
     }
 }

@@ -24,6 +24,10 @@ impl Inference {
     }
 
     /// [`Inference::run_async`], which it blocks on.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Inference::run_async`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&self, context: &Context, input: &[f32]) -> Result<Vec<f32>, Error> {
         pollster::block_on(self.run_async(context, input))
@@ -48,6 +52,10 @@ impl Inference {
 impl<'a> ValueView<'a> {
     /// Reads the elements of the vectors; or those of the map's high frequency, then those of its low frequency. Waits
     /// for the device.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gpu`] if the device refuses something; [`Error::OutOfMemory`] and [`Error::DeviceLost`].
     pub async fn read_async(&self, context: &Context) -> Result<Vec<f32>, Error> {
         let mut values = Vec::new();
         for TensorView { buffer, offset, dims, dtype, .. } in self.views().into_iter().flatten() {
@@ -67,8 +75,33 @@ impl<'a> ValueView<'a> {
     }
 
     /// [`ValueView::read_async`], which it blocks on.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ValueView::read_async`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read(&self, context: &Context) -> Result<Vec<f32>, Error> {
         pollster::block_on(self.read_async(context))
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+    use crate::network::{Model, NetworkPlan};
+
+    /// Compiles: executors that move work between threads take what waits.
+    #[expect(dead_code, reason = "it is enough that it compiles")]
+    fn what_waits_may_move_between_threads(
+        context: &Context,
+        model: &Model,
+        plan: NetworkPlan,
+        inference: &Inference,
+        value: ValueView<'_>,
+    ) {
+        fn moves<T: Send>(_: T) {}
+        moves(model.compile_async(plan, async move |progress| progress.done <= progress.of));
+        moves(inference.run_async(context, &[]));
+        moves(value.read_async(context));
     }
 }

@@ -57,7 +57,11 @@ pub fn octave_conv(spec: &Spec, size: InputSize, weights: &Weights, inputs: &Inp
 }
 
 /// Computes for every output the sum of |w * x| over its terms, plus |bias| and |residual|. Rounding errors are
-/// proportional to it. Errors are those of [`octave_conv`].
+/// proportional to it.
+///
+/// # Errors
+///
+/// Those of [`octave_conv`].
 pub fn magnitude(spec: &Spec, size: InputSize, weights: &Weights, inputs: &Inputs) -> Result<Outputs, Error> {
     Layer::new(spec, size, weights, Value::Absolute)?.outputs(inputs)
 }

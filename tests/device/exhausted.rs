@@ -118,6 +118,20 @@ fn an_inference_says_that_the_device_is_lost() {
     lost(Roofline::measure(&context, Effort::Full).map(drop));
 }
 
+#[test]
+fn a_loss_while_a_network_is_compiled_is_the_cause_of_its_error() {
+    let context = open(&ContextOptions::default());
+    let model = model(&context, &network(3, 5));
+    let plan = model.plan(InputSize::image(1, 6, 6), &NetworkOptions::default()).unwrap();
+    let compiled = model.compile(plan, |progress| {
+        if progress.done == 1 {
+            context.device().destroy();
+        }
+    });
+    let error = compiled.map(drop).unwrap_err();
+    assert!(matches!(error.cause(), Error::DeviceLost { .. }), "{error:?}");
+}
+
 /// What a soak must find, and what it must not.
 #[test]
 fn a_soak_counts_what_stays() {

@@ -115,6 +115,21 @@ fn close(what: &str, found: &[f32], expected: &[f32]) {
 mod descriptions {
     use super::*;
 
+    /// One of them would have the other's weights, which may be fewer than its kernel reads.
+    #[test]
+    fn two_nodes_with_tensors_of_one_name() {
+        let excite = Excite { input: "input".into(), reduced: 2, residual: None, activation: Activation::None };
+        let excite = Node { name: "a".into(), op: Op::Excite(excite) };
+        let pool = Node { name: "p".into(), op: Op::GlobalPool { input: "a".into() } };
+        // The input has no low frequency.
+        for (name, clashes) in [("a.squeeze", true), ("a.excite_h", true), ("a.excite_l", false), ("a.b", false)] {
+            let nodes = vec![excite.clone(), pool.clone(), linear(name, "p", 1, true)];
+            let made = Graph::new(&network(nodes)).map(drop);
+            let problem = format!("nodes a and {name} both have a tensor {name}.weight: rename one of them");
+            assert_eq!(made, if clashes { Err(Error::Description { problem }) } else { Ok(()) });
+        }
+    }
+
     #[test]
     fn unknown_fields_and_operations() {
         let read = |node: &str| {

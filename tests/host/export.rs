@@ -344,6 +344,23 @@ fn weights_that_do_not_fit_are_refused() {
     let plan = plan("mobilenet-v1", 32, &NetworkOptions::default(), &DeviceFacts::default());
     let mut checkpoint = Checkpoint::random(plan.graph(), 1);
     checkpoint.tensors.pop_first();
-    let refusal = Bundle::of_network(&plan, &checkpoint, BundleOptions::default()).unwrap_err();
-    assert!(matches!(refusal, Error::Checkpoint { .. }), "{refusal}");
+    let mut more = Checkpoint::random(plan.graph(), 1);
+    more.tensors.insert("more".into(), Default::default());
+    for checkpoint in [checkpoint, more] {
+        let refusal = Bundle::of_network(&plan, &checkpoint, BundleOptions::default()).unwrap_err();
+        assert!(matches!(refusal, Error::Checkpoint { .. }), "{refusal}");
+    }
+}
+
+#[test]
+fn weights_may_have_the_names_of_another_dialect() {
+    let plan = plan("cifar-resnet20", 32, &NetworkOptions::default(), &DeviceFacts::default());
+    let own = Checkpoint::random(plan.graph(), 1);
+    let tensors = own.tensors.iter().map(|(name, tensor)| (format!("module.{name}"), tensor.clone()));
+    let prefixed = Checkpoint { tensors: tensors.collect() };
+    let bundle = |weights: &Checkpoint| Bundle::of_network(&plan, weights, BundleOptions::default()).unwrap();
+    let prefixed = bundle(&prefixed);
+    assert!(prefixed == bundle(&own));
+    // It is printed without what is in its files.
+    assert!(format!("{prefixed:?}").len() < 20_000);
 }

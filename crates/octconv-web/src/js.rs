@@ -8,12 +8,7 @@ use wasm_bindgen::prelude::*;
 
 /// The error that JavaScript catches. Its `name` says what a program may do about it.
 pub fn failure(error: Error) -> JsValue {
-    // Where it happened does not matter here.
-    let mut cause = &error;
-    while let Error::Node { error, .. } = cause {
-        cause = error;
-    }
-    let name = match cause {
+    let name = match error.cause() {
         Error::DeviceLost { .. } => "DeviceLostError",
         Error::OutOfMemory { .. } => "OutOfMemoryError",
         Error::Gpu { .. } => "GpuError",

@@ -1,18 +1,27 @@
 //! The tensors of a network by name.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::error::{Error, Misfit, MisfitKind};
 use crate::layer::{BatchNorm, Frequency, Weights};
 use crate::network::graph::Graph;
 
 /// A tensor on the host.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct HostTensor {
     /// Its shape.
     pub shape: Vec<usize>,
     /// Its elements, contiguous, with the last axis fastest.
     pub data: Vec<f32>,
+}
+
+/// Without the elements, which may be millions.
+impl fmt::Debug for HostTensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shape, data } = self;
+        f.debug_struct("HostTensor").field("shape", shape).field("elements", &data.len()).finish_non_exhaustive()
+    }
 }
 
 /// The number of elements of a tensor. It saturates.

@@ -1,5 +1,6 @@
 //! Turns a checkpoint in any dialect into exactly the tensors that a network needs.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use super::checkpoint::{Checkpoint, HostTensor, elements};
@@ -7,7 +8,7 @@ use super::dialects::{Alias, Block, Known, Whole, common_prefix, is_counter, is_
 use super::groups::widened;
 use crate::error::{Error, Misfit, MisfitKind};
 use crate::memory::with_room;
-use crate::network::graph::Graph;
+use crate::network::graph::{Graph, TensorSpec};
 
 impl Checkpoint {
     /// Returns exactly the tensors of `graph`, under this project's names.
@@ -27,6 +28,29 @@ impl Checkpoint {
     /// is no memory for a tensor.
     pub fn fit(self, graph: &Graph) -> Result<Self, Error> {
         Fit::new(graph, None).run(self)
+    }
+
+    /// As [`Checkpoint::fit`], without a copy of a checkpoint that has exactly the tensors of `graph` already.
+    pub(crate) fn fitted(&self, graph: &Graph) -> Result<Cow<'_, Self>, Error> {
+        let wanted = graph.tensors();
+        let exactly = |tensor: &TensorSpec| {
+            let found = self.tensors.get(&tensor.name);
+            found.is_some_and(|found| found.shape == tensor.shape && found.data.len() as u64 == tensor.elements())
+        };
+        if wanted.len() == self.tensors.len() && wanted.iter().all(exactly) {
+            return Ok(Cow::Borrowed(self));
+        }
+        self.copy()?.fit(graph).map(Cow::Owned)
+    }
+
+    /// The same tensors.
+    fn copy(&self) -> Result<Self, Error> {
+        let copy = |(name, tensor): (&String, &HostTensor)| {
+            let mut data = with_room(tensor.data.len() as u64, &format!("copying {name}"))?;
+            data.extend_from_slice(&tensor.data);
+            Ok((name.clone(), HostTensor { shape: tensor.shape.clone(), data }))
+        };
+        Ok(Self { tensors: self.tensors.iter().map(copy).collect::<Result<_, Error>>()? })
     }
 
     /// As [`Checkpoint::fit`], for tensors of a network that adds `eps` to the variances of its batch norms.

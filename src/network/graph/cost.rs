@@ -19,7 +19,11 @@ pub struct NetworkCost {
 }
 
 impl Graph {
-    /// Multiply-adds of each node, for an input of `size`. Errors are those of [`Graph::shapes`].
+    /// Multiply-adds of each node, for an input of `size`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Graph::shapes`].
     pub fn macs(&self, size: InputSize) -> Result<Vec<u64>, Error> {
         let shapes = self.shapes(size)?;
         let macs = self.nodes.iter().map(|node| match (&node.task, node.kind, shapes[node.inputs[0]]) {
@@ -40,7 +44,11 @@ impl Graph {
     ///
     /// Batch norms, activations, gates, concatenations and excitations count 0, because their neighbours can do their work. An
     /// addition counts all inputs but one, because the node that makes that one can add the others. `activation`
-    /// and `weight` are bytes per element (4 or 2). Counts saturate. Errors are those of [`Graph::shapes`].
+    /// and `weight` are bytes per element (4 or 2). Counts saturate.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Graph::shapes`].
     pub fn min_bytes(&self, size: InputSize, activation: u64, weight: u64) -> Result<Vec<u64>, Error> {
         let shapes = self.shapes(size)?;
         let bytes = self.nodes.iter().zip(1..).map(|(node, id)| {
@@ -80,7 +88,11 @@ impl Graph {
         bytes.collect()
     }
 
-    /// Multiply-adds and parameters, for an input of `size`. Errors are those of [`Graph::shapes`].
+    /// Multiply-adds and parameters, for an input of `size`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Graph::shapes`].
     pub fn cost(&self, size: InputSize) -> Result<NetworkCost, Error> {
         let macs = self.macs(size)?.into_iter().fold(0, u64::saturating_add);
         let trained = |spec: &TensorSpec| !matches!(spec.role, Role::Mean | Role::Var);

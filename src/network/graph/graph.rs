@@ -63,7 +63,9 @@ impl Graph {
         if output == 0 {
             return Err(refuse("output is input: must be the name of a node"));
         }
-        Ok(Self { network: network.clone(), nodes, output })
+        let graph = Self { network: network.clone(), nodes, output };
+        graph.check_tensors()?;
+        Ok(graph)
     }
 
     /// The description.

@@ -1,8 +1,11 @@
 //! The tensors that a network needs from a checkpoint.
 
+use std::collections::HashMap;
+
 use super::graph::Graph;
-use super::node::{GraphNode, Task};
+use super::node::{Task, refuse};
 use super::value::Kind;
+use crate::error::Error;
 use crate::layer::{Frequency, Path, Split};
 use crate::network::description::Op;
 
@@ -59,11 +62,31 @@ fn matrix(fan_in: u32) -> Role {
 impl Graph {
     /// Every tensor that a checkpoint must have, in the order of the nodes.
     pub fn tensors(&self) -> Vec<TensorSpec> {
+        self.owned_tensors().into_iter().map(|(_, tensor)| tensor).collect()
+    }
+
+    /// Refuses two nodes that have tensors of one name, such as an excitation `a` and a matrix `a.squeeze`: they may want
+    /// different shapes, and only one would get its own.
+    pub(super) fn check_tensors(&self) -> Result<(), Error> {
+        let mut owners = HashMap::new();
+        for (index, TensorSpec { name, .. }) in self.owned_tensors() {
+            let node = &self.nodes[index].name;
+            if let Some(other) = owners.get(&name) {
+                return Err(refuse(format!("nodes {other} and {node} both have a tensor {name}: rename one of them")));
+            }
+            owners.insert(name, node);
+        }
+        Ok(())
+    }
+
+    /// The tensors, each with the index of its node.
+    fn owned_tensors(&self) -> Vec<(usize, TensorSpec)> {
         let mut tensors = Vec::new();
         let sums = self.sums();
-        for (node, &summed) in self.nodes.iter().zip(&sums) {
+        let described = self.network.nodes.iter().map(|node| &node.op);
+        for (index, ((node, op), &summed)) in self.nodes.iter().zip(described).zip(&sums).enumerate() {
             let mut add = |name: String, shape: Vec<usize>, role: Role| {
-                tensors.push(TensorSpec { name: format!("{}.{name}", node.name), shape, role });
+                tensors.push((index, TensorSpec { name: format!("{}.{name}", node.name), shape, role }));
             };
             let mut norm = |split: Split, affine: bool, residual: bool| {
                 for (letter, channels) in [("h", split.high), ("l", split.low)] {
@@ -81,7 +104,7 @@ impl Graph {
                     if *has_norm {
                         norm(spec.output(), true, summed);
                     }
-                    let timed = matches!(self.op(node), Some(Op::Conv(conv)) if conv.time.is_some());
+                    let timed = matches!(op, Op::Conv(conv) if conv.time.is_some());
                     for path in Path::ALL.into_iter().filter(|&path| spec.has(path)) {
                         let [n, c, kt, kh, kw] = spec.weight_shape(path).map(|d| d as usize);
                         let shape = if timed { vec![n, c, kt, kh, kw] } else { vec![n, c, kh, kw] };
@@ -140,9 +163,5 @@ impl Graph {
             }
         }
         sums
-    }
-
-    fn op(&self, node: &GraphNode) -> Option<&Op> {
-        self.network.nodes.iter().find(|other| other.name == node.name).map(|node| &node.op)
     }
 }

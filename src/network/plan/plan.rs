@@ -1,18 +1,20 @@
 //! The plan of a network at a size: every dispatch and every buffer. It touches no device, so that it can be made and
 //! inspected anywhere.
 
+use std::collections::HashMap;
+
 use super::lifetimes::lifetimes;
 use super::lower::{Lowering, PlannedLayer};
 use super::memory;
 use super::options::NetworkOptions;
 use super::place::Placement;
-use super::step::{Place, PlannedStep};
+use super::step::{Params, Place, PlannedStep};
 use crate::device::DeviceFacts;
 use crate::dims::InputSize;
 use crate::error::{Error, PlanMismatch};
 use crate::layer::Spec;
 use crate::network::graph::{Graph, INPUT_ID, ValueShape};
-use crate::plan::{Choices, Options, Tuning, Variant};
+use crate::plan::{Choices, Options, Tuning, Variant, one_after_the_other};
 use crate::precision::Dtype;
 
 /// A network at a size, cut into dispatches for a device. Make one with [`Model::plan`](crate::network::Model::plan),
@@ -50,12 +52,14 @@ pub struct NetworkLayer<'a> {
     pub options: Options,
     /// The variant that it runs.
     pub variant: Variant,
-    /// Whether the variant was chosen because it was measured to be the fastest, or why not.
+    /// Whether the variant was chosen because it was measured to be the fastest, or why not. For a convolution whose map is
+    /// made in bands of rows: whether there is such a variant. It runs its bands with another if that one cannot make them.
     pub tuning: Tuning,
 }
 
 impl NetworkPlan {
-    /// Plans `graph` for an input of `size`, by the planner's estimates.
+    /// Plans `graph` for an input of `size`, by the planner's estimates. Takes tens of milliseconds for a large network:
+    /// keep plans by size.
     ///
     /// # Errors
     ///
@@ -156,6 +160,17 @@ impl NetworkPlan {
         &self.shapes
     }
 
+    /// Number of nodes that have any dispatches: the spans of
+    /// [`Inference::record_marked`](crate::network::Inference::record_marked), which writes two timestamps for each.
+    pub fn spans(&self) -> usize {
+        self.by_node().count()
+    }
+
+    /// The steps, those of one node together.
+    pub(crate) fn by_node(&self) -> impl Iterator<Item = &[PlannedStep]> {
+        self.steps.chunk_by(|a, b| a.node == b.node)
+    }
+
     /// Number of dispatches of an inference.
     pub fn dispatches(&self) -> usize {
         self.steps.len()
@@ -184,7 +199,9 @@ impl NetworkPlan {
         NetworkLayer { node: &self.graph.nodes[node].name, spec, size, options, variant, tuning }
     }
 
-    /// For each dispatch, in order, the name of its kernel and the WGSL source that goes to the device.
+    /// For each dispatch, in order, the name of its kernel and its WGSL source. What goes to the device may differ: on
+    /// Direct3D aliases are replaced, and what is read is bound as if it were written where it shares a buffer with what is
+    /// written.
     pub fn sources(&self) -> Vec<(String, String)> {
         self.steps.iter().map(|step| (step.step.kernel.name(), step.step.kernel.source())).collect()
     }
@@ -219,6 +236,28 @@ impl NetworkPlan {
     /// Bytes of all buffers of activations, including input, answer, pooled maps and scratch.
     pub fn activation_bytes(&self) -> u64 {
         self.memory.bytes.iter().sum()
+    }
+
+    /// Bytes of the packed weights of an inference: what [`Model::weight_bytes`](crate::network::Model::weight_bytes) is after
+    /// [`Model::compile`](crate::network::Model::compile), unless the model has weights of other plans too.
+    pub fn weights_bytes(&self) -> u64 {
+        let mut packed: HashMap<usize, Vec<&Params>> = HashMap::new();
+        let mut bytes = 0u64;
+        for step in &self.steps {
+            let Some(params) = &step.params else { continue };
+            let known = packed.entry(step.params_of).or_default();
+            if !known.contains(&params) {
+                known.push(params);
+                bytes = bytes.saturating_add(params.bytes(&self.graph, step.params_of));
+            }
+        }
+        bytes
+    }
+
+    /// Bytes of the buffer of uniforms, which each inference has.
+    pub fn uniform_bytes(&self) -> u64 {
+        let places = one_after_the_other(self.steps.iter().map(|planned| planned.step.shape.len() as u64));
+        places.last().map_or(0, |place| place.end).next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT)
     }
 
     /// Bytes of each buffer of activations. [`Model::compile`](crate::network::Model::compile) makes them, and

@@ -59,7 +59,8 @@ impl Lowering<'_> {
             else {
                 return Ok(0);
             };
-            plan = direct;
+            // Tuning the layer again would find the same.
+            plan = Plan { tuning: plan.tuning(), ..direct };
         }
         let (variant, tuning) = (plan.variant(), plan.tuning());
         let spec = spec.clone();
@@ -102,5 +103,41 @@ impl Lowering<'_> {
         }
         self.pool(index + 1, y)?;
         Ok(2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::network::{Graph, Network, NetworkOptions, NetworkPlan};
+    use crate::plan::{Choices, Plan, Tuned, Tuning};
+    use crate::{DeviceFacts, DeviceIdentity, InputSize};
+
+    /// Or the command would ask for ever to tune it.
+    #[test]
+    fn a_stem_whose_tuned_variant_makes_no_bands_is_tuned() {
+        let description = r#"{"name": "n", "input": {"channels": 3}, "output": "pool", "nodes": [
+            {"name": "stem", "op": "conv", "input": "input", "channels": 24, "kernel": [7, 7], "stride": 2,
+                "padding": [3, 3], "downsample": "strided"},
+            {"name": "pool", "op": "pool", "input": "stem", "kind": "max", "kernel": [3, 3], "stride": [2, 2],
+                "padding": [1, 1]}]}"#;
+        let network: Network = serde_json::from_str(description).unwrap();
+        let graph = Graph::new(&network).unwrap();
+        let (size, facts) = (InputSize::image(2, 64, 48), DeviceFacts::default());
+        let options = NetworkOptions::default();
+        let with = |choices: &Choices| NetworkPlan::with_choices(&graph, size, &options, &facts, choices).unwrap();
+        let untuned = with(&Choices::default());
+        assert!(untuned.dispatches() >= 4, "{:?}", untuned.trace());
+        let layer = untuned.layers().next().unwrap();
+        assert_eq!(layer.tuning, Tuning::UnknownDevice);
+
+        let all = Plan::candidates(layer.spec, size, &layer.options, &facts);
+        let without = all.iter().find(|plan| !plan.makes_bands()).unwrap();
+        let (device, mut tuned) = (DeviceIdentity("a device".into()), Tuned::default());
+        tuned.insert(&device, without);
+        let plan = with(tuned.choices(&device).unwrap());
+        let layer = plan.layers().next().unwrap();
+        assert_eq!(layer.tuning, Tuning::Used);
+        assert_ne!(layer.variant, without.variant());
+        assert_eq!(plan.dispatches(), untuned.dispatches());
     }
 }

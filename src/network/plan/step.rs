@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use crate::dims::Dims;
-use crate::kernels::Step;
 use crate::kernels::job::{Slice, TensorId};
 use crate::kernels::packing::Packing;
+use crate::kernels::{Step, excite, linear};
 use crate::layer::{Frequency, Spec};
+use crate::network::graph::{Graph, Kind, Task};
 use crate::precision::Dtype;
 
 /// The packed weights that a step reads. They are made once and shared by all sizes.
@@ -22,6 +23,28 @@ pub(crate) enum Params {
     Excite,
     /// A matrix and a bias.
     Linear(Dtype),
+}
+
+impl Params {
+    /// The number of bytes that they are packed into, for a node. It saturates.
+    pub(crate) fn bytes(&self, graph: &Graph, node: usize) -> u64 {
+        let node = &graph.nodes[node];
+        match (self, &node.task, node.kind) {
+            (Self::Conv(packing), Task::Conv { spec, .. }, _) | (Self::Doubled(packing, spec, _), ..) => {
+                packing.offsets(spec).bytes
+            }
+            // A factor and a shift.
+            (Self::Norm(frequency), _, Kind::Map(split)) => 2 * 4 * u64::from(split.of(*frequency)),
+            (Self::Excite, Task::Excite { reduced, .. }, Kind::Map(split)) => {
+                excite::packed_elements(split.channels(), *reduced).saturating_mul(4)
+            }
+            (Self::Linear(dtype), _, Kind::Vector(outputs)) => {
+                let Kind::Vector(inputs) = graph.kind(node.inputs[0]) else { return 0 };
+                linear::packed_bytes(outputs, inputs, *dtype)
+            }
+            _ => 0,
+        }
+    }
 }
 
 /// A dispatch with what it binds.

@@ -23,11 +23,10 @@ pub fn is_one(error: &anyhow::Error) -> bool {
 
 /// The same for an error of the library.
 pub fn of_library(error: &Error) -> bool {
-    match error {
-        Error::Limit { .. } | Error::Feature { .. } | Error::Variant { .. } | Error::OutOfMemory { .. } => true,
-        Error::Node { error, .. } => of_library(error),
-        _ => false,
-    }
+    matches!(
+        error.cause(),
+        Error::Limit { .. } | Error::Feature { .. } | Error::Variant { .. } | Error::OutOfMemory { .. }
+    )
 }
 
 #[cfg(test)]
