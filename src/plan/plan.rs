@@ -199,8 +199,8 @@ impl Plan {
         self.variant.strategy == Strategy::Fused && self.variant.family.kernels().makes_bands()
     }
 
-    /// Microseconds that the planner expects the layer to take on a nominal device: a GPU or a software device, as
-    /// `facts` say. Use it to compare plans, not to predict times.
+    /// Microseconds that the planner expects the layer to take on a device with these facts, among them its
+    /// [`DeviceFacts::rates`]. Use it to compare plans, not to predict times.
     pub fn estimate(&self, facts: &DeviceFacts) -> f64 {
         self.steps.iter().map(|step| step.work.estimate(facts)).sum()
     }
@@ -274,7 +274,8 @@ impl Plan {
         self.steps.iter().any(|step| step.tensors.contains(&id))
     }
 
-    /// The WGSL sources in the order of their dispatches, as they go to the device.
+    /// The WGSL sources in the order of their dispatches. What goes to a device may differ in how it names and binds the
+    /// same things: Direct3D gets no aliases, and tensors that share a buffer with what is written are bound as written.
     pub fn sources(&self) -> Vec<String> {
         self.steps.iter().map(|step| step.kernel.source()).collect()
     }
@@ -286,7 +287,7 @@ impl Plan {
 
     /// The bytes of each map of scratch.
     pub(crate) fn scratch_places(&self) -> Vec<Range<u64>> {
-        one_after_the_other(self.scratch.iter().map(|&dims| self.tensor_bytes(dims)))
+        scratch_places(&self.scratch, self.options.precision.activations.bytes())
     }
 
     /// The contents of the buffer of weights: batch norm is folded into them, and they are laid out as the plan's kernels
@@ -339,7 +340,7 @@ impl Plan {
 
     /// Bytes that a tensor of this shape binds: a multiple of 4.
     pub(crate) fn tensor_bytes(&self, dims: Dims) -> u64 {
-        (dims.elements() * self.options.precision.activations.bytes()).next_multiple_of(4)
+        bound_bytes(dims, self.options.precision.activations.bytes())
     }
 
     /// The tensors that the caller binds: id, shape, and whether the layer writes it.
@@ -367,6 +368,16 @@ pub(crate) fn one_after_the_other(bytes: impl Iterator<Item = u64>) -> Vec<Range
     bytes.map(place).collect()
 }
 
-fn end_of(places: &[Range<u64>]) -> u64 {
+/// The places of maps of scratch with elements of so many bytes.
+pub(super) fn scratch_places(scratch: &[Dims], element: u64) -> Vec<Range<u64>> {
+    one_after_the_other(scratch.iter().map(|&dims| bound_bytes(dims, element)))
+}
+
+/// Bytes that a map with elements of so many bytes binds: whole words.
+fn bound_bytes(dims: Dims, element: u64) -> u64 {
+    (dims.elements() * element).next_multiple_of(4)
+}
+
+pub(super) fn end_of(places: &[Range<u64>]) -> u64 {
     places.last().map_or(0, |place| place.end)
 }
