@@ -1,7 +1,7 @@
 //! Checks what a device can bind and index, so that every plan that exists can run.
 
 use super::layer::LayerOnDevice;
-use super::plan::{end_of, scratch_places};
+use super::places::{end_of, scratch_places};
 use super::variant::Variant;
 use crate::device::check_size;
 use crate::dims::Dims;
