@@ -23,7 +23,9 @@ fn activated(x: f32, slope: f32) -> f32 {
             return clamp(x, 0.0, 6.0);
         }
         case 3u: {
-            return x / (1.0 + exp(-x));
+            // As for sigmoid.
+            let e = exp(-abs(x));
+            return x * select(e, 1.0, x >= 0.0) / (1.0 + e);
         }
         case 4u: {
             return x * clamp(x + 3.0, 0.0, 6.0) / 6.0;
@@ -52,7 +54,9 @@ fn activated(x: f32, slope: f32) -> f32 {
         }
         case 9u: {
             // (1 + tanh(a)) / 2 = 1 / (1 + exp(-2 a)), which is 0 or 1 beyond |a| = 40.
-            let a = clamp(0.7978845608 * (x + 0.044715 * x * x * x), -40.0, 40.0);
+            // The cube of a large x would overflow.
+            let z = clamp(x, -100.0, 100.0);
+            let a = clamp(0.7978845608 * (z + 0.044715 * z * z * z), -40.0, 40.0);
             return x * select(1.0 / (1.0 + exp(-2.0 * a)), 0.0, a <= -40.0);
         }
         case 10u: {

@@ -66,7 +66,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
             for (var k = 0u; k < REDUCED; k++) {
                 sum += hidden[k] * weights_load(e + k * shape.channels + c);
             }
-            y_store(row + c, 1.0 / (1.0 + exp_or_nan(-sum)));
+            // exp(-sum) would overflow if the sum is far below zero.
+            let decay = exp_or_nan(-abs(sum));
+            y_store(row + c, select(decay, 1.0, sum >= 0.0) / (1.0 + decay));
         }
     }
 }

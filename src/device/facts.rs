@@ -22,6 +22,9 @@ pub struct DeviceFacts {
     /// Whether sums of products may be taken weight by weight, the order that GPUs run fastest. OpenGL drivers of Mesa
     /// before 26 compile that order wrongly (`docs/decisions.md`).
     pub weight_by_weight: bool,
+    /// The most iterations of loops that a thread runs, all loops together, if the driver ends loops then. Mesa's software
+    /// drivers before 25 do (`docs/decisions.md`).
+    pub loop_iterations: Option<u32>,
     /// How fast it is. It decides the estimates of plans, and the number of slices of
     /// [`Strategy::SplitK`](crate::Strategy::SplitK): an engine with other rates may refuse a plan.
     pub rates: Rates,
@@ -100,6 +103,7 @@ impl Default for DeviceFacts {
             matrix: None,
             subgroup_sizes: [wgpu::MINIMUM_SUBGROUP_MIN_SIZE, wgpu::MAXIMUM_SUBGROUP_MAX_SIZE],
             weight_by_weight: true,
+            loop_iterations: None,
             rates: Rates::NOMINAL,
         }
     }
@@ -126,6 +130,7 @@ impl DeviceFacts {
             subgroup_sizes: subgroup_sizes(info),
             weight_by_weight: info.backend != wgpu::Backend::Gl
                 || mesa(&info.driver_info).is_none_or(|major| major >= 26),
+            loop_iterations: loop_iterations(info),
             rates: Rates::of_class(info),
         }
     }
@@ -164,6 +169,23 @@ impl DeviceFacts {
         }
     }
 
+    /// Refuses threads whose loops the driver would end too early. `what` is the subject of the error.
+    pub(crate) fn check_iterations(&self, what: impl std::fmt::Display, needs: u64) -> Result<(), Error> {
+        match self.loop_iterations.map(u64::from) {
+            Some(allowed) if needs > allowed => {
+                let what = format!("{what}, in iterations of a thread's loops,");
+                Err(Error::Limit { what, needs, limit: "the most that this driver runs", allowed })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether threads that share a sum of `terms`, so many each, stay well within what the driver runs.
+    #[cfg(feature = "network")]
+    pub(crate) fn runs_all(&self, terms: u32) -> bool {
+        self.loop_iterations.is_none_or(|most| terms <= most / 2)
+    }
+
     /// Threads that run in step. A GPU's wave has 32 or 64, a software device's vector 4 or 8.
     fn vector(&self) -> u32 {
         if self.software { 8 } else { 32 }
@@ -198,6 +220,12 @@ fn subgroup_sizes(info: &wgpu::AdapterInfo) -> [u32; 2] {
         wgpu::Backend::Metal if info.name.starts_with("Apple ") => [32; 2],
         _ => [info.subgroup_min_size, info.subgroup_max_size],
     }
+}
+
+/// What [`DeviceFacts::loop_iterations`] says.
+fn loop_iterations(info: &wgpu::AdapterInfo) -> Option<u32> {
+    let software = info.device_type == wgpu::DeviceType::Cpu;
+    (software && mesa(&info.driver_info).is_some_and(|major| major < 25)).then_some(65_535)
 }
 
 /// The number before the first point of the version of Mesa that a driver names, if it is Mesa.
@@ -255,7 +283,8 @@ pub(crate) enum Words {
 
 #[cfg(test)]
 mod tests {
-    use super::{mesa, subgroup_sizes};
+    use super::{DeviceFacts, loop_iterations, mesa, subgroup_sizes};
+    use crate::error::Error;
 
     #[test]
     fn subgroups_of_apples_gpus_have_32_threads() {
@@ -267,6 +296,24 @@ mod tests {
         assert_eq!(of(wgpu::Backend::Metal, "Apple M1 Pro"), [32; 2]);
         assert_eq!(of(wgpu::Backend::Metal, "AMD Radeon Pro 5500M"), [4, 64]);
         assert_eq!(of(wgpu::Backend::Vulkan, "Apple M1 Pro"), [4, 64]);
+    }
+
+    #[test]
+    fn old_software_drivers_of_mesa_end_loops() {
+        let of = |kind, backend, driver: &str| {
+            let info = wgpu::AdapterInfo::new(kind, backend);
+            loop_iterations(&wgpu::AdapterInfo { driver_info: driver.into(), ..info })
+        };
+        let (cpu, gpu) = (wgpu::DeviceType::Cpu, wgpu::DeviceType::DiscreteGpu);
+        assert_eq!(of(cpu, wgpu::Backend::Vulkan, "Mesa 22.3.6 (LLVM 15.0.6)"), Some(65_535));
+        assert_eq!(of(cpu, wgpu::Backend::Gl, "4.5 (Core Profile) Mesa 24.2.8"), Some(65_535));
+        assert_eq!(of(cpu, wgpu::Backend::Vulkan, "Mesa 25.0.7-2+deb13u1 (LLVM 19.1.7)"), None);
+        assert_eq!(of(gpu, wgpu::Backend::Vulkan, "Mesa 22.3.6"), None);
+        assert_eq!(of(cpu, wgpu::Backend::Vulkan, "SwiftShader driver-5.0.0"), None);
+        let facts = DeviceFacts { loop_iterations: Some(65_535), ..DeviceFacts::default() };
+        assert_eq!(facts.check_iterations("a sum", 65_535), Ok(()));
+        assert!(matches!(facts.check_iterations("a sum", 65_536), Err(Error::Limit { needs: 65_536, .. })));
+        assert_eq!(DeviceFacts::default().check_iterations("a sum", u64::MAX), Ok(()));
     }
 
     #[test]

@@ -239,8 +239,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Error::Plan`] for a plan of a device with other facts, [`Error::Gpu`] if the device refuses a kernel, and
-    /// [`Error::OutOfMemory`]. A device that is lost compiles nothing, and wgpu does not say so here.
+    /// [`Error::Plan`] for a plan of a device with other facts, or the error of planning it for this device;
+    /// [`Error::Gpu`] if the device refuses a kernel, and [`Error::OutOfMemory`]. A device that is lost compiles nothing, and wgpu does not say so here.
     pub fn compile(&self, plan: &Plan) -> Result<(), Error> {
         self.check_fits(plan)?;
         plan.steps.iter().try_for_each(|step| {
@@ -259,13 +259,15 @@ impl Engine {
     /// [`Error::DeviceLost`].
     pub fn pack(&self, plan: &Plan, weights: &Weights) -> Result<PackedWeights, Error> {
         weights.validate(&plan.spec)?;
-        let parts = plan.packings().into_iter().map(|packing| {
-            let bytes = packing.pack(&plan.spec, weights)?;
-            let buffer = self.buffer_with("octconv weights", wgpu::BufferUsages::STORAGE, &bytes)?;
-            Ok(PackedPart { packing: packing.clone(), offset: 0, bytes: buffer.size(), buffer })
-        });
-        let parts = parts.collect::<Result<_, Error>>()?;
-        Ok(PackedWeights { spec: plan.spec.clone(), parts, own: true })
+        let mut packed = PackedWeights { spec: plan.spec.clone(), parts: Vec::new(), own: true };
+        for packing in plan.packings() {
+            let part = packing.pack(&plan.spec, weights).and_then(|bytes| {
+                let buffer = self.buffer_with("octconv weights", wgpu::BufferUsages::STORAGE, &bytes)?;
+                Ok(PackedPart { packing: packing.clone(), offset: 0, bytes: buffer.size(), buffer })
+            });
+            packed.parts.push(part.inspect_err(|_| packed.destroy())?);
+        }
+        Ok(packed)
     }
 
     /// Weights that the caller puts on the device: the bytes of [`Plan::pack`], at a place of a buffer. The buffer must not
@@ -332,19 +334,26 @@ impl Engine {
         }
         let alignment = self.alignment();
         validate_tensors(plan, weights, tensors, alignment, self.shared.read_write)?;
+        let mut layer = Layer { dispatches: Vec::new(), features: self.shared.facts.features, own: Vec::new() };
+        self.fill(&mut layer, plan, weights, tensors).inspect_err(|_| layer.destroy())?;
+        Ok(layer)
+    }
 
+    /// Makes what a layer has of its own, and its dispatches. After an error the layer has what was made by then.
+    fn fill(&self, layer: &mut Layer, plan: &Plan, weights: &PackedWeights, tensors: &Tensors) -> Result<(), Error> {
+        let Layer { dispatches, own, .. } = layer;
         let places = plan.scratch_places();
         // In buffers of their own no dispatch writes to one that it reads.
-        let mut own: Vec<_> = match tensors.scratch {
-            Some(_) => Vec::new(),
-            None => places.iter().map(|place| self.scratch(place.end - place.start)).collect::<Result<_, Error>>()?,
-        };
+        for place in places.iter().filter(|_| tensors.scratch.is_none()) {
+            own.push(self.scratch(place.end - place.start)?);
+        }
         let shapes: HashMap<TensorId, Dims> = plan.interface().into_iter().map(|(id, dims, _)| (id, dims)).collect();
         let (uniforms, offsets) = self.uniforms(plan.steps.iter())?;
+        // Behind the scratch, whose buffers are found by their numbers.
+        own.push(uniforms.clone());
         let binding =
             |buffer, offset, bytes| Some(wgpu::BufferBinding { buffer, offset, size: NonZeroU64::new(bytes) });
         let mut packed = weights.parts.iter();
-        let mut dispatches = Vec::with_capacity(plan.steps.len());
         for (step, offset) in plan.steps.iter().zip(offsets) {
             let uniform =
                 wgpu::BufferBinding { buffer: &uniforms, offset, size: NonZeroU64::new(step.shape.len() as u64) };
@@ -366,8 +375,7 @@ impl Engine {
                 }
             })?);
         }
-        own.push(uniforms);
-        Ok(Layer { dispatches, features: self.shared.facts.features, own })
+        Ok(())
     }
 
     /// Refuses a plan that was made for other facts, so that this device would not run it as it is: the device's own plan
@@ -473,7 +481,8 @@ impl Engine {
         };
         let operation = format!("creating {label} of {} bytes", bytes.len());
         let buffer = self.scoped(&operation, || self.shared.device.create_buffer(&descriptor))?;
-        let mut view = buffer.slice(..).get_mapped_range_mut().map_err(|error| not_mapped(&operation, error))?;
+        let view = buffer.slice(..).get_mapped_range_mut().map_err(|error| not_mapped(&operation, error));
+        let mut view = view.inspect_err(|_| buffer.destroy())?;
         view.slice(..bytes.len()).copy_from_slice(bytes);
         drop(view);
         buffer.unmap();

@@ -32,9 +32,9 @@ impl PackedWeights {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 
-    /// Frees them on the device now, unless they are in the caller's buffer. Layers that are bound to them must not be
-    /// submitted afterwards, and what was submitted before is not disturbed. For browsers: there what is dropped keeps its
-    /// memory until garbage is collected, and elsewhere it does not.
+    /// Frees them on the device now, unless they are in the caller's buffer. Clones share the buffers, and end with them. Layers
+    /// that are bound to them must not be submitted afterwards, and what was submitted before is not disturbed. For
+    /// browsers: there what is dropped keeps its memory until garbage is collected, and elsewhere it does not.
     pub fn destroy(&self) {
         if self.own {
             self.parts.iter().for_each(|part| part.buffer.destroy());
@@ -89,9 +89,9 @@ impl Dispatch {
 }
 
 impl Layer {
-    /// Frees its own scratch and uniforms on the device now. It must not be submitted afterwards, and what was submitted before
-    /// is not disturbed. For browsers: there what is dropped keeps its memory until garbage is collected, and elsewhere it
-    /// does not.
+    /// Frees its own scratch and uniforms on the device now. Clones share them: none of them must be submitted afterwards. What
+    /// was submitted before is not disturbed. For browsers: there what is dropped keeps its memory until garbage is
+    /// collected, and elsewhere it does not.
     pub fn destroy(&self) {
         self.own.iter().for_each(wgpu::Buffer::destroy);
     }

@@ -95,7 +95,7 @@ impl<'a> Tensors<'a> {
     /// # Errors
     ///
     /// [`Error::Argument`] for any other name.
-    pub fn set(&mut self, name: &'static str, binding: TensorBinding<'a>) -> Result<(), Error> {
+    pub fn set(&mut self, name: &str, binding: TensorBinding<'a>) -> Result<(), Error> {
         let slot = match name {
             "x_h" => &mut self.x_h,
             "x_l" => &mut self.x_l,

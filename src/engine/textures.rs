@@ -58,16 +58,19 @@ impl Engine {
     /// May compile a kernel, for milliseconds. Makes a small uniform buffer and a view of the texture.
     ///
     /// ```no_run
-    /// # fn frame(device: &octconv::wgpu::Device, pass: &mut octconv::wgpu::ComputePass, camera: &octconv::wgpu::Texture,
-    /// #          buffer: &octconv::wgpu::Buffer) -> Result<(), octconv::Error> {
-    /// use octconv::{Dims, Dtype, Engine, EngineOptions, TensorView, TextureInput};
+    /// use octconv::{Dims, Dtype, Engine, Error, TensorView, TextureDispatch, TextureInput, wgpu};
     ///
-    /// let engine = Engine::new(device, EngineOptions::default());
-    /// let x = TensorView::new(buffer, Dims { n: 1, c: 3, t: 1, h: 224, w: 224 }, Dtype::F32);
-    /// let input = TextureInput { encode_srgb: camera.format().is_srgb(), ..TextureInput::default() };
-    /// engine.texture_input(camera, &input, x)?.record(pass);
-    /// # Ok(())
-    /// # }
+    /// /// Once, when the application loads.
+    /// fn load(engine: &Engine, camera: &wgpu::Texture, buffer: &wgpu::Buffer) -> Result<TextureDispatch, Error> {
+    ///     let x = TensorView::new(buffer, Dims { n: 1, c: 3, t: 1, h: 224, w: 224 }, Dtype::F32);
+    ///     let input = TextureInput { encode_srgb: camera.format().is_srgb(), ..TextureInput::default() };
+    ///     engine.texture_input(camera, &input, x)
+    /// }
+    ///
+    /// /// For each frame.
+    /// fn frame(from_camera: &TextureDispatch, pass: &mut wgpu::ComputePass) {
+    ///     from_camera.record(pass);
+    /// }
     /// ```
     ///
     /// # Errors
@@ -180,8 +183,9 @@ impl Engine {
         let reads_texture = usage == wgpu::TextureUsages::TEXTURE_BINDING;
         let bound = if reads_texture { vec![view, map] } else { vec![map, view] };
         let (uniform, _) = self.uniforms(std::iter::once(step))?;
-        let uniform = wgpu::BufferBinding { buffer: &uniform, offset: 0, size: None };
-        Ok(TextureDispatch { dispatch: self.dispatch_with(step, uniform, bound)? })
+        let binding = wgpu::BufferBinding { buffer: &uniform, offset: 0, size: None };
+        let dispatch = self.dispatch_with(step, binding, bound).inspect_err(|_| uniform.destroy())?;
+        Ok(TextureDispatch { dispatch })
     }
 }
 

@@ -129,6 +129,11 @@ fn recipe(types: Types, cut: Cut, [queries, keys]: [bool; 2]) -> Recipe {
 pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job) -> Result<Step, Error> {
     let cut = Cut::new(facts, job);
     let (queries, keys) = (job.queries.positions(), job.keys.positions());
+    let (own, tile) = (u64::from(FOUR), u64::from(FOUR * cut.parts));
+    // Of each tile of keys: the scores of a thread's own, the maxima of all threads, and the sums, four keys at a time.
+    let of_tile = u64::from(job.queries.c) + 2 * own + u64::from(cut.parts) + tile.min(keys) / own + own;
+    let iterations = keys.div_ceil(tile).saturating_mul(of_tile) + u64::from(cut.parts);
+    facts.check_iterations("an attention", iterations)?;
     let tiles = queries.div_ceil(u64::from(FOUR * cut.quads));
     let blocks = job.values.c.div_ceil(cut.parts * cut.channels);
     let workgroups = tiles.saturating_mul(u64::from(blocks)).saturating_mul(u64::from(job.queries.n));

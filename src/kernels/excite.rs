@@ -39,6 +39,12 @@ pub(crate) fn step(facts: &DeviceFacts, n: u32, channels: u32, reduced: u32) -> 
     }
     let workgroup = reduction_workgroup(facts, 256, 4);
     let parts = (workgroup / reduced).max(1);
+    let [threads, of_thread] = [workgroup, parts].map(u64::from);
+    let [inputs, hidden] = [channels, reduced].map(u64::from);
+    let iterations = (hidden * of_thread).div_ceil(threads) * (1 + inputs.div_ceil(of_thread))
+        + hidden.div_ceil(threads) * (1 + of_thread)
+        + inputs.div_ceil(threads) * (1 + hidden);
+    facts.check_iterations("an excitation", iterations)?;
     let grid = Grid::fold(u64::from(n), facts)?;
     let shape = Shape { n, grid_x: grid.x, channels, unused: 0 };
     Ok(Step::new(

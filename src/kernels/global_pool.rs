@@ -13,6 +13,9 @@ use crate::precision::Dtype;
 /// The fewest elements of a plane per thread: with fewer, barriers cost more than sums.
 const ELEMENTS_PER_THREAD: u32 = 16;
 
+/// More iterations than a thread makes to add up what its team has.
+const MORE: u64 = 16;
+
 uniform! {
     struct Shape {
         planes: u32,
@@ -39,8 +42,10 @@ pub(crate) fn step(facts: &DeviceFacts, activations: Dtype, x: Dims, slice: Slic
     let size = x.t * x.h * x.w;
     // On a software device a team is one vector of threads. There are no other threads that run while it waits at a
     // barrier.
-    let largest = reduction_workgroup(facts, if facts.software { 8 } else { 256 }, 4);
+    let narrow = facts.software && facts.runs_all(size / 8);
+    let largest = reduction_workgroup(facts, if narrow { 8 } else { 256 }, 4);
     let team = (size / ELEMENTS_PER_THREAD).clamp(1, largest).next_power_of_two();
+    facts.check_iterations("a mean of a plane", u64::from(size.div_ceil(team)) + MORE)?;
     let workgroup = team.max(reduction_workgroup(facts, ELEMENTWISE_WORKGROUP, 4));
     let planes = u64::from(x.n) * u64::from(x.c);
     let grid = Grid::fold(planes.div_ceil(u64::from(workgroup / team)), facts)?;
@@ -78,6 +83,19 @@ mod tests {
     }
 
     #[test]
+    fn teams_keep_within_what_a_driver_runs() {
+        let name = |side: u32, loop_iterations| {
+            let facts = DeviceFacts { software: true, loop_iterations, ..DeviceFacts::default() };
+            let dims = Dims { n: 1, c: 1, t: 1, h: side, w: side };
+            step(&facts, Dtype::F32, dims, Slice::whole(1)).map(|step| step.kernel.name())
+        };
+        assert_eq!(name(730, None).unwrap(), "global pool x8");
+        assert_eq!(name(500, Some(65_535)).unwrap(), "global pool x8");
+        assert_eq!(name(730, Some(65_535)).unwrap(), "global pool x256");
+        assert!(matches!(name(4200, Some(65_535)), Err(Error::Limit { allowed: 65_535, .. })));
+    }
+
+    #[test]
     fn means_of_planes() {
         for ([n, c, t, h, w], [first, of]) in [
             ([1, 1, 1, 1, 1], [0, 1]),
@@ -90,6 +108,8 @@ mod tests {
             ([1, 5, 1, 29, 31], [4, 9]),
             ([3, 1, 1, 56, 56], [1, 3]),
             ([1, 2, 2, 61, 67], [0, 2]),
+            // More elements than a vector of threads may loop over where `loop_iterations` is limited.
+            ([1, 1, 1, 730, 730], [0, 1]),
         ] {
             let dims = Dims { n, c, t, h, w };
             let size = t as usize * h as usize * w as usize;

@@ -22,6 +22,9 @@ const BLOCK: u32 = 8;
 /// Workgroups that are enough to fill a large GPU.
 const ENOUGH_WORKGROUPS: u64 = 128;
 
+/// More iterations than a thread makes to add up the sums of others, and to store.
+const MORE: u64 = 64;
+
 uniform! {
     struct Shape {
         n: u32,
@@ -58,10 +61,11 @@ fn recipe(weights: Dtype, words: Words, cut: Cut, activation: Activation) -> Rec
 }
 
 /// The cut for `n` samples of `lanes` vectors of outputs.
-fn cut(facts: &DeviceFacts, weights: Dtype, n: u32, lanes: u32) -> Cut {
+fn cut(facts: &DeviceFacts, weights: Dtype, n: u32, lanes: u32, inputs: u32) -> Cut {
     // 16 bytes of workgroup memory per thread. On a software device a workgroup is one vector of threads, one per
-    // column, so that threads share no sums.
-    let workgroup = reduction_workgroup(facts, if facts.software { BLOCK } else { 256 }, 16);
+    // column, so that threads share no sums, unless the driver would end the loop of one.
+    let narrow = facts.software && facts.runs_all(inputs);
+    let workgroup = reduction_workgroup(facts, if narrow { BLOCK } else { 256 }, 16);
     let samples = if n == 1 { 1 } else { 4 };
     // A GPU fetches at least two adjacent vectors of f32 at once, or four of f16.
     let least = if weights == Dtype::F16 { 4 } else { 2 };
@@ -92,8 +96,9 @@ pub(crate) struct Job {
 pub(crate) fn step(facts: &DeviceFacts, job: &Job) -> Result<Step, Error> {
     let Job { weights, n, outputs, inputs, activation } = *job;
     let lanes = outputs.div_ceil(LANES);
-    let cut = cut(facts, weights, n, lanes);
-    let Cut { columns, samples, .. } = cut;
+    let cut = cut(facts, weights, n, lanes, inputs);
+    let Cut { workgroup, columns, samples } = cut;
+    facts.check_iterations("a linear layer", u64::from(inputs.div_ceil(workgroup / columns)) + MORE)?;
     let grid = Grid::fold(workgroups(n, lanes, columns, samples), facts)?;
     let bias_bytes = padded(u64::from(outputs)) * 4;
     let shape = Shape {
@@ -186,6 +191,9 @@ mod tests {
             (9, 130, 259),
             (70, 600, 20),
             (1, 1000, 2048),
+            // More inputs than a thread may loop over where `loop_iterations` is limited.
+            (1, 3, 102_400),
+            (5, 3, 70_000),
         ] {
             let floats = |seed, elements: u32| values(seed, u64::from(elements), Dtype::F32);
             for (dtype, biased, activation) in [
@@ -221,6 +229,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn cuts_keep_within_what_a_driver_runs() {
+        let cut = |inputs, loop_iterations| {
+            let facts = DeviceFacts { software: true, loop_iterations, ..DeviceFacts::default() };
+            let job = Job { weights: Dtype::F32, n: 1, outputs: 1, inputs, activation: Activation::None };
+            let Cut { workgroup, columns, .. } = cut(&facts, job.weights, 1, 1, inputs);
+            step(&facts, &job).map(|_| workgroup / columns)
+        };
+        assert_eq!(cut(102_400, None), Ok(1));
+        assert_eq!(cut(25_088, Some(65_535)), Ok(1));
+        assert_eq!(cut(102_400, Some(65_535)), Ok(32));
+        assert!(matches!(cut(2_200_000, Some(65_535)), Err(Error::Limit { allowed: 65_535, .. })));
     }
 
     #[test]

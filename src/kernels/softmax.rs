@@ -28,6 +28,8 @@ fn recipe(workgroup: u32) -> Recipe {
 /// Writes the softmax of each of the `n` rows of X (`XH`, `[n][length]`) to Y (`YH`, of the same shape), both f32.
 pub(crate) fn step(facts: &DeviceFacts, n: u32, length: u32) -> Result<Step, Error> {
     let workgroup = reduction_workgroup(facts, length.next_power_of_two().clamp(8, 256), 4);
+    // Three loops over a thread's elements, and two that join those of all threads.
+    facts.check_iterations("a softmax", 3 * u64::from(length.div_ceil(workgroup)) + 16)?;
     let grid = Grid::fold(u64::from(n), facts)?;
     let shape = Shape { n, grid_x: grid.x, length, unused: 0 };
     Ok(Step::new(Kernel::recipe("softmax", recipe(workgroup)), &shape, vec![TensorId::XH, TensorId::YH], grid))

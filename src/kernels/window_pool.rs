@@ -155,6 +155,12 @@ fn shape(common: Shape, job: &Job, x: Dims, y: Dims) -> Shape {
 /// of whole maps, even if the job has a band. Every pool window must have an element that exists.
 pub(crate) fn step(facts: &DeviceFacts, types: Types, job: &Job, x: Operand, y: Operand) -> Result<Step, Error> {
     let constants = Constants::new(types, job, y);
+    // Only elements that exist are looped over, unless the pool window is small.
+    let [frames, down, across] = [x.dims.t, x.dims.h, x.dims.w];
+    let [frames, down, across] =
+        [(0, frames), (1, down), (2, across)].map(|(i, size)| u64::from(job.window.kernel[i].min(size)));
+    let elements = u64::from(constants.side() * constants.side());
+    facts.check_iterations("a pool window", elements * (2 + frames * (1 + down * (1 + across))))?;
     let rows = job.band.unwrap_or(Rows { first: 0, count: y.dims.h });
     let [threads_h, threads_w] = [rows.count, y.dims.w].map(|size| size.div_ceil(constants.side()));
     let planes = u64::from(y.dims.n) * u64::from(y.dims.c) * u64::from(y.dims.t);
@@ -189,6 +195,20 @@ mod tests {
                 crate::kernels::uniform::check::<Shape>(&Constants { average, small, paired }.recipe(types));
             }
         }
+    }
+
+    #[test]
+    fn windows_keep_within_what_a_driver_runs() {
+        let made = |side: u32, loop_iterations| {
+            let facts = DeviceFacts { loop_iterations, ..DeviceFacts::default() };
+            let types = Types { activations: Dtype::F32, weights: Dtype::F32, words: Words::Vectors };
+            let operand = |id, h, w| Operand { id, dims: Dims { n: 1, c: 1, t: 1, h, w } };
+            let window = window([1, side, side], [1, 1, 1], [0; 3]);
+            let job = Job { average: true, window, slice: Slice::whole(1), band: None };
+            step(&facts, types, &job, operand(TensorId::XH, 700, 700), operand(TensorId::YH, 701 - side, 701 - side))
+        };
+        assert!(made(700, None).is_ok() && made(250, Some(65_535)).is_ok());
+        assert!(matches!(made(700, Some(65_535)), Err(Error::Limit { allowed: 65_535, .. })));
     }
 
     /// The expected values, made in f64.

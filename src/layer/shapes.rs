@@ -89,8 +89,8 @@ impl Spec {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if `size` is out of range, or too small for the layer's pools or kernel.
-    /// [`Error::Resolutions`] or [`Error::Paths`] if the padding makes the two resolutions or two paths disagree.
+    /// [`Error::Argument`] if `size` is out of range, or too small for the layer's pools or kernel, or if the padding makes an
+    /// axis of an output longer than that of an input may be. [`Error::Resolutions`] or [`Error::Paths`] if the padding makes the two resolutions or two paths disagree.
     pub fn shapes(&self, size: InputSize) -> Result<Shapes, Error> {
         for (name, value) in [("n", size.n), ("t", size.t), ("h", size.h), ("w", size.w)] {
             if value == 0 || value > MAX_AXIS {
@@ -219,5 +219,30 @@ fn conv_size(
         );
         return Err(Error::argument("kernel", format!("{kernel} with dilation {dilation}, {reach} in all"), allowed));
     }
-    Ok(((padded - reach) / u64::from(stride) + 1) as u32)
+    let outputs = (padded - reach) / u64::from(stride) + 1;
+    if outputs > u64::from(MAX_AXIS) {
+        let allowed = format!("must leave the {axis} that {of} makes at most {MAX_AXIS}, not {outputs}");
+        return Err(Error::argument("padding", padding, allowed));
+    }
+    Ok(outputs as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_has_no_longer_axis_than_an_input_may_have() {
+        let shapes = |padding: [u32; 2], stride: u32| {
+            let spec = Spec::builder(1, 1).kernel([1, 1]).padding(padding).stride(stride).build().unwrap();
+            let size = InputSize::image(1, 1, 1);
+            spec.output_size(size).map(|size| spec.shapes(size).err())
+        };
+        for stride in [1, 2] {
+            let refused = shapes([0, MAX_AXIS], stride).unwrap_err();
+            assert!(matches!(refused, Error::Argument { name: "padding", .. }), "{refused}");
+        }
+        let longest = shapes([0, MAX_AXIS / 2 - 1], 1).unwrap();
+        assert!(matches!(longest, Some(Error::Argument { name: "padding", .. })), "{longest:?}");
+    }
 }

@@ -3,8 +3,9 @@
 //! ```
 //! use octconv::{Activation, InputSize, Spec};
 //!
-//! let spec = Spec::builder(64, 128).alpha(0.5, 0.5).kernel([3, 3]).padding([1,
-//! 1]).activation(Activation::Relu).build()?; let shapes = spec.shapes(InputSize::image(1, 56, 56))?;
+//! let builder = Spec::builder(64, 128).alpha(0.5, 0.5);
+//! let spec = builder.kernel([3, 3]).padding([1, 1]).activation(Activation::Relu).build()?;
+//! let shapes = spec.shapes(InputSize::image(1, 56, 56))?;
 //! assert_eq!(shapes.y_l.unwrap().to_string(), "1x64x28x28");
 //! # Ok::<(), octconv::Error>(())
 //! ```

@@ -12,7 +12,11 @@ pub struct Split {
 }
 
 impl Split {
-    /// The split of the official code: low = int(alpha * channels), high = channels - low. `alpha` must be in [0, 1].
+    /// The split of the official code: low = int(alpha * channels), high = channels - low.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for an `alpha` that is not in [0, 1].
     pub fn from_alpha(channels: u32, alpha: f64) -> Result<Self, Error> {
         Self::from_named_alpha("alpha", channels, alpha)
     }
@@ -25,9 +29,9 @@ impl Split {
         Ok(Self { high: channels - low, low })
     }
 
-    /// All channels of the map, high and low together.
+    /// All channels of the map, high and low together, or `u32::MAX` if they are more.
     pub fn channels(self) -> u32 {
-        self.high + self.low
+        self.high.saturating_add(self.low)
     }
 
     /// The channels of one frequency.
@@ -101,5 +105,15 @@ impl Path {
             Self::LH => "w_lh",
             Self::LL => "w_ll",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Split;
+
+    #[test]
+    fn too_many_channels_are_the_most() {
+        assert_eq!(Split { high: u32::MAX, low: 1 }.channels(), u32::MAX);
     }
 }

@@ -1,16 +1,12 @@
 //! Checks what a device can bind and index, so that every plan that exists can run.
 
 use super::layer::LayerOnDevice;
+use super::places::{end_of, scratch_places};
 use super::variant::Variant;
 use crate::device::check_size;
 use crate::dims::Dims;
 use crate::error::Error;
 use crate::kernels::Step;
-
-/// Bytes of scratch.
-pub(super) fn scratch_bytes(scratch: &[Dims], element: u64) -> u64 {
-    scratch.iter().map(|dims| dims.elements().saturating_mul(element)).fold(0, u64::saturating_add)
-}
 
 /// Refuses scratch, weights and bindings that exceed the device's limits. `check_interface` checks the caller's
 /// tensors.
@@ -21,14 +17,14 @@ pub(super) fn check_limits(
     scratch: &[Dims],
 ) -> Result<(), Error> {
     let element = layer.options.precision.activations.bytes();
-    let needs = scratch_bytes(scratch, element);
-    if let Some(allowed) = layer.options.scratch_limit.filter(|&most| needs > most) {
-        let what = format!("scratch of {}, in bytes,", variant.untiled());
-        return Err(Error::Limit { what, needs, limit: "scratch_limit", allowed });
-    }
     for &dims in scratch {
         let bytes = dims.elements().saturating_mul(element);
         check_size(format_args!("a scratch map of {dims}"), dims.elements(), bytes, layer.facts)?;
+    }
+    let needs = end_of(&scratch_places(scratch, element));
+    if let Some(allowed) = layer.options.scratch_limit.filter(|&most| needs > most) {
+        let what = format!("scratch of {}, in bytes,", variant.untiled());
+        return Err(Error::Limit { what, needs, limit: "scratch_limit", allowed });
     }
     for step in steps {
         if let Some(packing) = &step.packing {
@@ -44,4 +40,29 @@ pub(super) fn check_limits(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::device::DeviceFacts;
+    use crate::dims::InputSize;
+    use crate::layer::Spec;
+    use crate::plan::{Options, Plan};
+
+    #[test]
+    fn no_plan_has_more_scratch_than_its_limit() {
+        let spec = Spec::builder(6, 6).alpha(0.5, 0.5).kernel([3, 3]).same_padding().stride(2).build().unwrap();
+        let plans = |scratch_limit| {
+            let options = Options { scratch_limit, ..Options::default() };
+            Plan::candidates(&spec, InputSize::image(1, 10, 14), &options, &DeviceFacts::default())
+        };
+        let all = plans(None);
+        let several: Vec<_> = all.iter().filter(|plan| plan.scratch.len() > 1).collect();
+        assert!(!several.is_empty());
+        for plan in several {
+            let bytes = plan.scratch_bytes();
+            assert!(plans(Some(bytes)).iter().any(|other| other.variant() == plan.variant()), "{}", plan.variant());
+            assert!(plans(Some(bytes - 1)).iter().all(|other| other.scratch_bytes() < bytes), "{}", plan.variant());
+        }
+    }
 }

@@ -4,6 +4,7 @@ mod interface;
 mod layer;
 mod limits;
 mod options;
+mod places;
 #[expect(clippy::module_inception, reason = "the module is named for what it makes")]
 mod plan;
 mod strategies;
@@ -12,7 +13,7 @@ mod tuning;
 mod variant;
 
 pub use options::Options;
-pub(crate) use plan::one_after_the_other;
+pub(crate) use places::one_after_the_other;
 pub use plan::{Alternative, Plan, PlanTensor};
 pub use tuned::{Choices, Tuned};
 pub use tuning::Tuning;

@@ -8,6 +8,7 @@ use super::interface::interface;
 use super::layer::LayerOnDevice;
 use super::limits::check_limits;
 use super::options::Options;
+use super::places::{bound_bytes, end_of, one_after_the_other, scratch_places};
 use super::strategies::{self, Planner};
 use super::tuning::Tuning;
 use super::variant::{Strategy, Variant};
@@ -199,8 +200,8 @@ impl Plan {
         self.variant.strategy == Strategy::Fused && self.variant.family.kernels().makes_bands()
     }
 
-    /// Microseconds that the planner expects the layer to take on a nominal device: a GPU or a software device, as
-    /// `facts` say. Use it to compare plans, not to predict times.
+    /// Microseconds that the planner expects the layer to take on a device with these facts, among them its
+    /// [`DeviceFacts::rates`]. Use it to compare plans, not to predict times.
     pub fn estimate(&self, facts: &DeviceFacts) -> f64 {
         self.steps.iter().map(|step| step.work.estimate(facts)).sum()
     }
@@ -274,7 +275,8 @@ impl Plan {
         self.steps.iter().any(|step| step.tensors.contains(&id))
     }
 
-    /// The WGSL sources in the order of their dispatches, as they go to the device.
+    /// The WGSL sources in the order of their dispatches. What goes to a device may differ in how it names and binds the
+    /// same things: Direct3D gets no aliases, and tensors that share a buffer with what is written are bound as written.
     pub fn sources(&self) -> Vec<String> {
         self.steps.iter().map(|step| step.kernel.source()).collect()
     }
@@ -286,7 +288,7 @@ impl Plan {
 
     /// The bytes of each map of scratch.
     pub(crate) fn scratch_places(&self) -> Vec<Range<u64>> {
-        one_after_the_other(self.scratch.iter().map(|&dims| self.tensor_bytes(dims)))
+        scratch_places(&self.scratch, self.options.precision.activations.bytes())
     }
 
     /// The contents of the buffer of weights: batch norm is folded into them, and they are laid out as the plan's kernels
@@ -339,7 +341,7 @@ impl Plan {
 
     /// Bytes that a tensor of this shape binds: a multiple of 4.
     pub(crate) fn tensor_bytes(&self, dims: Dims) -> u64 {
-        (dims.elements() * self.options.precision.activations.bytes()).next_multiple_of(4)
+        bound_bytes(dims, self.options.precision.activations.bytes())
     }
 
     /// The tensors that the caller binds: id, shape, and whether the layer writes it.
@@ -351,22 +353,4 @@ impl Plan {
     pub(crate) fn packings(&self) -> Vec<&Packing> {
         self.steps.iter().filter_map(|step| step.packing.as_ref()).collect()
     }
-}
-
-/// The most that a device may want the offset of a binding to be a multiple of: wgpu's default limit, and WebGPU's.
-const ALIGNMENT: u64 = 256;
-
-/// Places of these numbers of bytes, at which every device can bind.
-pub(crate) fn one_after_the_other(bytes: impl Iterator<Item = u64>) -> Vec<Range<u64>> {
-    let mut end = 0u64;
-    let place = |bytes: u64| {
-        let start = end.next_multiple_of(ALIGNMENT);
-        end = start.saturating_add(bytes);
-        start..end
-    };
-    bytes.map(place).collect()
-}
-
-fn end_of(places: &[Range<u64>]) -> u64 {
-    places.last().map_or(0, |place| place.end)
 }

@@ -218,6 +218,9 @@ fn lanes(spec: &Spec, job: &Job) -> u32 {
     }
 }
 
+/// The most columns of a map: `shaders/direct/places.wgsl` adds to them, multiplies them, and computes with signs.
+const MOST_COLUMNS: u64 = 1 << 29;
+
 /// Whether maps can be passed as one row, because each output reads only the inputs at its own position. Tiles of one
 /// row then waste little.
 pub(super) fn is_flat(spec: &Spec, job: &Job, tiles: Tiles) -> bool {
@@ -233,7 +236,12 @@ pub(super) fn is_flat(spec: &Spec, job: &Job, tiles: Tiles) -> bool {
             tiles.of(frequency).rows == 1 && o.pooled.is_none() && o.first_row == 0 && paths.all(same)
         })
     };
+    let countable = |output: &OutputJob| {
+        let Dims { t, h, w, .. } = output.y.dims;
+        u64::from(t) * u64::from(h) * u64::from(w) <= MOST_COLUMNS
+    };
     spec.kernel() == [1, 1]
+        && job.outputs().all(countable)
         && spec.padding() == [0, 0]
         && (time.kernel, time.stride, time.padding) == (1, 1, 0)
         && job.low_sums.is_none()
@@ -269,5 +277,24 @@ mod tests {
     #[test]
     fn columns_are_cut_evenly() {
         assert_eq!([1, 7, 28, 29, 49, 56, 60].map(|columns| even_cols(columns, 28)), [2, 8, 28, 16, 26, 28, 20]);
+    }
+
+    #[test]
+    fn maps_of_too_many_positions_are_no_row() {
+        use crate::kernels::job::{Operand, Slice, TensorId};
+        let spec = Spec::builder(1, 1).kernel([1, 1]).build().unwrap();
+        let flat = |h: u32| {
+            let dims = Dims { n: 1, c: 1, t: 1, h, w: 1 << 15 };
+            let sampling = Sampling { level: 0, step: 1, upsample: false };
+            let source = Operand { id: TensorId::XH, dims };
+            let path = PathJob { source, sampling, weights: Path::HH };
+            let y = Operand { id: TensorId::YH, dims };
+            let slice = Slice::whole(1);
+            let high = OutputJob { y, groups: 1, slice, first_row: 0, bias: None, residual: None, pooled: None };
+            let job = Job { paths: [Some(path), None, None, None], high: Some(high), ..Job::default() };
+            is_flat(&spec, &job, Tiles::both(Tile::across(8, 1, 28)))
+        };
+        assert!(flat(1 << 14));
+        assert!(!flat((1 << 14) + 1));
     }
 }

@@ -27,3 +27,35 @@ pub(super) fn push(value: f64, dtype: Dtype, out: &mut Vec<u8>) {
         Dtype::F16 => out.extend(f16::from_f64(value).to_le_bytes()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::device::DeviceFacts;
+    use crate::dims::InputSize;
+    use crate::error::Error;
+    use crate::layer::{Spec, Weights};
+    use crate::plan::{Options, Plan};
+    use crate::precision::{Dtype, Precision};
+
+    #[test]
+    fn an_infinite_weight_hides_no_other() {
+        let spec = Spec::builder(1, 1).kernel([3, 3]).same_padding().build().unwrap();
+        let precision = Precision { weights: Dtype::F16, ..Precision::default() };
+        let options = Options { precision, ..Options::default() };
+        let plans = Plan::candidates(&spec, InputSize::image(1, 8, 8), &options, &DeviceFacts::default());
+        // Without Winograd kernels: all points of such a kernel are NaN.
+        assert!(!plans.is_empty());
+        for plan in plans {
+            for strange in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+                let pack = |large: f32| {
+                    let mut weights = [0.0f32; 9];
+                    (weights[0], weights[8]) = (strange, large);
+                    plan.pack(&Weights { w_hh: Some(&weights), ..Weights::default() })
+                };
+                assert!(pack(1.0).is_ok(), "{} {strange}", plan.variant());
+                let refused = pack(1e6);
+                assert!(matches!(refused, Err(Error::Argument { .. })), "{} {strange}", plan.variant());
+            }
+        }
+    }
+}
