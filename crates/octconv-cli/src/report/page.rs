@@ -411,7 +411,7 @@ fn verified(report: &Report) -> Markup {
     let heads: Vec<_> = ["family"].into_iter().chain(modes.iter().copied()).collect();
     html! {
         h2 { "Compared with the reference" }
-        p class="soft" { "Random layers, and random networks, within a bound that follows from rounding errors alone. A cell has cases, tiles, and the largest error over its bound. No case means that no layer was found that the device runs so." }
+        p class="soft" { "Random layers, and random networks, within a bound on rounding errors. A cell has cases, tiles, and the largest error over its bound. No case means that no layer was found that the device runs so." }
         (table(&heads, html! {
             @for family in &families { tr {
                 td { (family) }
