@@ -90,7 +90,11 @@ impl Misfits {
         if nodes.len() > NODES {
             lines.push(format!("and {} nodes more", nodes.len() - NODES));
         }
-        lines.push("weights of a plain network need --alpha 0, which is 0.5 by default for built-in networks".into());
+        let is_shape =
+            |misfit: &Misfit| !misfit.problem.is_surplus() && !matches!(misfit.problem, MisfitKind::Missing { .. });
+        if self.misfits.iter().any(is_shape) {
+            lines.push("weights of a plain network need \"--alpha 0\": a built-in network has 0.5 by default".into());
+        }
         lines.push("\"octconv cost NETWORK --tensors\" lists what is wanted; convert has --rename and --ignore".into());
         lines
     }
@@ -165,5 +169,17 @@ mod tests {
         assert_eq!(lines[0], "fc: bias is missing: expected [10] (near: fc.bios)");
         assert_eq!(lines[1], "fc: bios is surplus: found [10], expected no such tensor (near: fc.bias)");
         assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn weights_of_a_plain_network_are_told() {
+        let graph = |alpha| {
+            let settings = zoo::Settings { alpha, ..zoo::Settings::default() };
+            Graph::new(&zoo::build("cifar-resnet20", &settings).unwrap()).unwrap()
+        };
+        let plain = Checkpoint::random(&graph(0.0), 1);
+        let error = fit(Path::new("x"), plain, &graph(0.5), None).unwrap_err();
+        let lines = error.downcast_ref::<Misfits>().unwrap().lines();
+        assert!(lines[lines.len() - 2].contains("need \"--alpha 0\""), "{lines:#?}");
     }
 }
