@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn weights_of_a_plain_network_are_told() {
         let graph = |alpha| {
-            let settings = zoo::Settings { alpha, ..zoo::Settings::default() };
+            let settings = Settings { alpha, ..Settings::default() };
             Graph::new(&zoo::build("cifar-resnet20", &settings).unwrap()).unwrap()
         };
         let plain = Checkpoint::random(&graph(0.0), 1);
