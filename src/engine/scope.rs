@@ -182,13 +182,8 @@ pub(super) fn not_mapped(operation: &str, error: impl fmt::Display) -> Error {
 /// `JsValue(NAME: MESSAGE`, and the stack in further lines.
 pub(crate) fn one_line(error: impl fmt::Display) -> String {
     let text = error.to_string();
-    let exception = text.strip_prefix("JsValue(").and_then(|text| text.lines().next());
-    exception
-        .map(|text| text.strip_suffix(')').unwrap_or(text))
-        .unwrap_or(&text)
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    let exception = text.strip_prefix("JsValue(").and_then(|text| text.strip_suffix(')')?.lines().next());
+    exception.unwrap_or(&text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -210,7 +205,7 @@ mod tests {
     #[test]
     fn messages_are_one_line() {
         assert_eq!(one_line("Validation Error\n\nCaused by:\n  too large"), "Validation Error Caused by: too large");
-        assert_eq!(one_line("JsValue(OperationError: it is lost\nat run)"), "OperationError: it is lost");
+        assert_eq!(one_line("JsValue(OperationError: too large (4)\nat run)"), "OperationError: too large (4)");
         assert_eq!(one_line("JsValue(OperationError: it is lost)"), "OperationError: it is lost");
     }
 

@@ -69,6 +69,8 @@ pub(super) async fn judge(
     mut run: impl AsyncFnMut(usize) -> Result<Outputs, Error>,
 ) -> Result<Vec<Option<Dropped>>, Error> {
     let mut dropped: Vec<Option<Dropped>> = vec![None; plans.len()];
+    // A sum over all weights.
+    let magnitudes = [data.magnitude(Frequency::High), data.magnitude(Frequency::Low)];
     'first: loop {
         let mut first: Option<(Judge<'_>, usize, Outputs)> = None;
         for (i, plan) in plans.iter().enumerate() {
@@ -82,7 +84,7 @@ pub(super) async fn judge(
                     continue;
                 }
             };
-            let judge = Judge { plan, data };
+            let judge = Judge { plan, data, magnitudes };
             if let Some(place) = judge.spoiled(&found) {
                 dropped[i] = Some(Dropped::Wrong(judge.difference(place, &found)?.0));
                 continue;
@@ -91,21 +93,32 @@ pub(super) async fn judge(
                 first = Some((judge, i, found));
                 continue;
             };
-            let Some(place) = judge.apart(other, &found, expected) else { continue };
-            let (of_other, other_is_wrong) = other.difference(place, expected)?;
-            let (own, is_wrong) = judge.difference(place, &found)?;
-            if is_wrong || !other_is_wrong {
-                dropped[i] = Some(Dropped::Wrong(own));
-            }
-            if other_is_wrong {
-                dropped[*index] = Some(Dropped::Wrong(of_other));
-                // Those that agree with it may be wrong too.
-                continue 'first;
+            let mut from = (0, 0);
+            for _ in 0..DISPUTES {
+                let Some(place) = judge.apart(other, &found, expected, from) else { break };
+                let (of_other, other_is_wrong) = other.difference(place, expected)?;
+                let (own, is_wrong) = judge.difference(place, &found)?;
+                if is_wrong {
+                    dropped[i] = Some(Dropped::Wrong(own));
+                }
+                if other_is_wrong {
+                    dropped[*index] = Some(Dropped::Wrong(of_other));
+                    // Those that agree with it may be wrong too.
+                    continue 'first;
+                }
+                if is_wrong {
+                    break;
+                }
+                // Both are within their bounds of the reference here, and yet a little further apart.
+                from = (place.0, place.1 + 1);
             }
         }
         return Ok(dropped);
     }
 }
+
+/// The most elements of two candidates that the reference looks at, because each costs a channel.
+const DISPUTES: usize = 16;
 
 /// The number of an output, and of an element in it.
 type Place = (usize, usize);
@@ -114,6 +127,8 @@ type Place = (usize, usize);
 struct Judge<'a> {
     plan: &'a Plan,
     data: &'a RandomLayer,
+    /// Of an output of the high frequency, and of one of the low frequency.
+    magnitudes: [f64; 2],
 }
 
 impl Judge<'_> {
@@ -141,12 +156,13 @@ impl Judge<'_> {
         })
     }
 
-    /// An element in which the outputs differ by more than rounding of both explains.
-    fn apart(&self, other: &Self, found: &Outputs, expected: &Outputs) -> Option<Place> {
+    /// The first element, from one on, in which the outputs differ by more than rounding of both explains.
+    fn apart(&self, other: &Self, found: &Outputs, expected: &Outputs, from: Place) -> Option<Place> {
         let outputs = self.data.output_dims();
         let largest = |id| outputs.iter().position(|(other, _)| *other == id).map(|at| &expected[at]);
         let y_h = largest(TensorId::YH).into_iter().flatten().fold(0.0, |most: f32, v| most.max(v.abs()));
-        outputs.iter().enumerate().find_map(|(i, &(id, _))| {
+        outputs.iter().enumerate().skip(from.0).find_map(|(i, &(id, _))| {
+            let skipped = if i == from.0 { from.1 } else { 0 };
             let bounds = [self, other].map(|judge| judge.bounds(id));
             let differs = |(&found, &expected): (&f32, &f32)| {
                 let (found, expected) = (f64::from(found), f64::from(expected));
@@ -154,7 +170,8 @@ impl Judge<'_> {
                 // Both are numbers, or none is to be one.
                 (found - expected).abs() > allowed
             };
-            found[i].iter().zip(&expected[i]).position(differs).map(|element| (i, element))
+            let both = found[i].iter().zip(&expected[i]).skip(skipped);
+            both.map(differs).position(|differs| differs).map(|element| (i, skipped + element))
         })
     }
 
@@ -164,7 +181,7 @@ impl Judge<'_> {
 
     /// The bound of a value `y`. `y_h` is the largest of those whose mean it may be.
     fn allowed(&self, bounds: &Bounds, id: TensorId, y: f64, y_h: f64) -> f64 {
-        let magnitude = self.data.magnitude(frequency(id));
+        let magnitude = self.magnitudes[frequency(id) as usize];
         match id {
             // The mean of four stored elements is stored again.
             TensorId::YP => bounds.stored(y, bounds.stored(y_h, bounds.of_output(y_h, magnitude))),

@@ -166,7 +166,10 @@ pub fn run(args: &Args) -> Result<()> {
                 .with_context(|| format!("layer {}", job.name()))?;
             device.check().with_context(|| format!("layer {}", job.name()))?;
             let mut found = Tuned::default();
-            found.insert(&identity, &outcome.winner().plan);
+            // What no clock could time is the planner's choice, whatever that may be later.
+            if outcome.winner().seconds.is_ok() {
+                found.insert(&identity, &outcome.winner().plan);
+            }
             keep(&mut cache, &identity, &found, out.is_some())?;
             shipped.merge(found);
             rows.push(Row { layer: job.name(), tried: Tried::of(&outcome) });
@@ -309,7 +312,12 @@ impl Tried {
         let (mut wrong, mut refused) = (Vec::new(), Vec::new());
         for trial in &outcome.trials {
             let Err(why) = &trial.seconds else { continue };
-            let list = if matches!(why, Dropped::Wrong(_)) { &mut wrong } else { &mut refused };
+            let list = match why {
+                Dropped::Wrong(_) => &mut wrong,
+                // It has no time, and that says all.
+                Dropped::Untimed => continue,
+                _ => &mut refused,
+            };
             list.push(one_line(&format!("{}: {why}", trial.plan.variant())));
         }
         Self {

@@ -398,14 +398,6 @@ impl Engine {
         let of = layers.len();
         let effort = octconv::tuning::Effort { sample_us: SAMPLE_US, ..Default::default() };
         for (done, (spec, size, options)) in layers.iter().enumerate() {
-            match goes_on(progress.as_ref(), &serde_json::json!({ "done": done, "of": of })) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
-            }
             // One for each, because what a layer takes on the GPU goes with its device alone.
             let own = match self.shared.another_device().await {
                 Ok(own) => own,
@@ -414,8 +406,20 @@ impl Engine {
                     break;
                 }
             };
-            match octconv::tuning::tune_async(&own, spec, *size, options, &effort, |_| ()).await {
-                Ok(outcome) => tuned.insert(&identity, &outcome.winner().plan),
+            let told = serde_json::json!({ "done": done, "of": of });
+            let tuning = octconv::tuning::tune_async(&own, spec, *size, options, &effort, |_| ());
+            let outcome = match until_stopped(tuning, progress.as_ref(), &told).await {
+                Ok(Some(outcome)) => outcome,
+                Ok(None) => break,
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            };
+            match outcome {
+                // What no clock could time is the planner's choice, whatever that may be later.
+                Ok(outcome) if outcome.winner().seconds.is_ok() => tuned.insert(&identity, &outcome.winner().plan),
+                Ok(_) => {}
                 // No candidate of this layer runs here, or its device is lost. The others may run.
                 Err(Error::Tune { .. } | Error::OutOfMemory { .. } | Error::Gpu { .. } | Error::DeviceLost { .. }) => {}
                 // What was found is kept all the same.

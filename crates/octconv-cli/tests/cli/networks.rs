@@ -216,7 +216,7 @@ fn mistakes_are_refused_in_a_line() {
     let arguments = ["classify", seven, "--network", "cifar-resnet44", "--weights", weights, "--reference"];
     let outcome = Outcome::with(&arguments);
     let lines: Vec<&str> = outcome.stderr.lines().collect();
-    assert_eq!((outcome.code, outcome.stdout.as_str(), lines.len()), (1, "", 13), "{}", outcome.stderr);
+    assert_eq!((outcome.code, outcome.stdout.as_str(), lines.len()), (1, "", 14), "{}", outcome.stderr);
     let wanted = "weights.safetensors: it does not fit cifar-resnet44: ";
     assert!(lines[0].starts_with("error: ") && lines[0].contains(wanted), "{}", lines[0]);
     assert!(outcome.stderr.contains("\nlayer1.3.conv1: norm_h.beta is missing: expected ["), "{}", outcome.stderr);
