@@ -100,8 +100,16 @@ fn operators_answer_as_onnx_runtime() {
     let failed = |name: &String| check(&format!("operators/{name}")).err().map(|error| format!("{name}: {error}"));
     let wrong: Vec<String> = names.iter().filter_map(failed).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(names.len(), 26);
+    assert_eq!(names.len(), 27);
     assert_eq!(check("operators/octave_of_two"), Ok([3, 0]));
+}
+
+/// Means of 2x2 and of 4x4 positions become vectors as all others do: nothing of the network needs a size then.
+#[test]
+fn means_become_vectors_where_one_is_wanted() {
+    let Imported { network, report, .. } = import("operators/means_as_vectors").unwrap();
+    let excites = network.nodes.iter().filter(|node| matches!(node.op, octconv::network::Op::Excite(_)));
+    assert_eq!((excites.count(), report.plain_convs, report.fixed), (2, 0, Vec::new()));
 }
 
 /// What makes a network take inputs of one size alone is told.
