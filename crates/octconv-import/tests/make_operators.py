@@ -417,9 +417,15 @@ def perm_long(f):
     return f("Transpose", "x", perm=[-(1 << 63)] * 1000)
 
 
+def max_often(f):
+    few = f.constant(0.5)
+    ends = [f.constant(np.ones(shape)) for shape in ((1 << 13, 1), (1, 1 << 13))]
+    return f("Add", "x", f("ReduceMax", f("Max", *ends, *[few] * 30), keepdims=0))
+
+
 HOSTILE = [
     pad_edge, pad_lowest, pad_often, slice_often, slice_nothing, select_products, split_wide, slice_wide,
-    unsqueeze_often, concat_wide, fill_nothing, gather_nothing, reduce_nothing, reshape_long, perm_long,
+    unsqueeze_often, concat_wide, fill_nothing, gather_nothing, reduce_nothing, reshape_long, perm_long, max_often,
 ]
 
 # In front of a file of the corpus: no options (fuzz/src/onnx.rs).

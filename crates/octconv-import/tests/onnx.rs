@@ -427,6 +427,7 @@ fn hostile_files_are_refused() {
         ("reduce_nothing", "it reduces [0, 67108864], which has no elements"),
         ("reshape_long", "it makes 262144 axes: must be at most 64"),
         ("perm_long", "-9223372036854775808] and 984 more: maps stay [n, c, h, w]"),
+        ("max_often", "it needs 2080374784 numbers more than a file of this size may need"),
         ("unsqueeze_often", "it makes 262144 axes: must be at most 64"),
     ] {
         let refusal = import(name).expect_err(name);

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use super::constant::{Constant, Source};
-use super::fold::{evaluate, part_of_shape};
+use super::fold::{evaluate, part_of_shape, written};
 use super::node::{FileNode, MOST_NAME};
 use super::proto::{GraphProto, ModelProto, ValueInfoProto};
 use super::{file, operators};
@@ -275,9 +275,13 @@ impl Reader {
         // Whatever it makes of them, all of them are read.
         self.take(constants.iter().flatten().fold(0, |all, c| all.saturating_add(elements(c.shape()))))?;
         if !slots.iter().flatten().any(|slot| slot.id().is_some()) {
+            // Before anything is computed: many nodes may ask for what there is no room for.
+            let charged = written(node, &constants)?;
+            self.take(charged)?;
             let unknown = || Err("it is computed from constants, and is not known here".into());
-            let result = evaluate(node, &constants, self.opset).unwrap_or_else(unknown);
-            return self.computed(result).map(|slot| vec![slot]);
+            let constant = evaluate(node, &constants, self.opset).unwrap_or_else(unknown)?;
+            self.take(elements(constant.shape()).saturating_sub(charged))?;
+            return Ok(vec![Slot::Constant(Rc::new(constant))]);
         }
         self.graph.nodes += 1;
         operators::read(self, node, slots, &constants)
