@@ -362,7 +362,8 @@ pub(super) const FRACTIONS: [i64; 4] = [1, 10, 11, 16];
 /// ONNX's number of the type of truth values.
 const BOOL: i64 = 9;
 
-/// What a type of whole numbers makes of a number: its last bits. `None` if `to` is no such type.
+/// What a type of whole numbers makes of a number: its last bits. `None` if `to` is no such type. Numbers are kept in 63
+/// bits and a sign, so what becomes uint64 must not be negative.
 fn narrowed(to: i64) -> Option<fn(i64) -> i64> {
     Some(match i32::try_from(to).ok()? {
         data_type::UINT8 => |v| (v as u8).into(),
@@ -371,7 +372,7 @@ fn narrowed(to: i64) -> Option<fn(i64) -> i64> {
         data_type::INT16 => |v| (v as i16).into(),
         data_type::UINT32 => |v| (v as u32).into(),
         data_type::INT32 => |v| (v as i32).into(),
-        data_type::INT64 => |v| v,
+        data_type::INT64 | data_type::UINT64 => |v| v,
         _ => return None,
     })
 }
@@ -386,10 +387,16 @@ fn cast(x: &Constant, to: i64) -> Result<Constant, Reason> {
             let name = || i32::try_from(to).map_or_else(|_| to.to_string(), data_type::name);
             let whole =
                 narrowed(to).ok_or_else(|| format!("it makes {} of constants: no such type is known here", name()))?;
-            Constant::Int(match x {
+            let made = match x {
                 Constant::Int(array) => array.mapv(whole),
                 Constant::Float(array) => array.mapv(|v| whole(v as i64)),
-            })
+            };
+            match made.iter().find(|&&v| v < 0) {
+                Some(v) if to == i64::from(data_type::UINT64) => {
+                    return Err(format!("it makes uint64 of {v}: must be at least 0"));
+                }
+                _ => Constant::Int(made),
+            }
         }
     })
 }
@@ -700,6 +707,9 @@ mod tests {
     fn constants_become_no_other_type() {
         let x = Constant::Int(ArrayD::from_elem(IxDyn(&[]), 1));
         assert_eq!(cast(&x, 8), Err("it makes string of constants: no such type is known here".into()));
+        assert_eq!(cast(&x, 13), Ok(x.clone()));
+        let negative = Constant::Float(ArrayD::from_elem(IxDyn(&[]), -2.5));
+        assert_eq!(cast(&negative, 13), Err("it makes uint64 of -2: must be at least 0".into()));
         assert_eq!(cast(&x, 1 << 40), Err(format!("it makes {} of constants: no such type is known here", 1i64 << 40)));
     }
 
