@@ -279,8 +279,20 @@ fn small_files_take_little_memory() {
     // An uneven padding is a larger kernel.
     let padded = |behind| file(&[("Conv", &["x", "w"], "y", &[("pads", &[0, 0, 1, behind])])]);
     assert_eq!(import(&padded(2)), Ok(()));
-    let refusal = import(&padded((1 << 20) - 8)).unwrap_err();
-    assert!(refusal.contains("would take too much memory"), "{refusal}");
+    // 64 times as large, and one column more.
+    assert_eq!(import(&padded(141)), Ok(()));
+    for (bytes, kernel) in [
+        (padded(142), "[1, 4, 145]"),
+        (padded((1 << 20) - 8), "[1, 4, 1048571]"),
+        (
+            file(&[("Conv", &["x", "w"], "y", &[("pads", &[64, 64, 65, 65]), ("dilations", &[64, 64])])]),
+            "[1, 130, 130]",
+        ),
+    ] {
+        let refusal = import(&bytes).unwrap_err();
+        let wanted = format!("a kernel of {kernel} for one of [1, 3, 3]: must be at most 64 times as large");
+        assert!(refusal.contains(&wanted), "{refusal}");
+    }
     const AXIS: &[(&str, &[i64])] = &[("axis", &[1])];
     // Channels that double with each node, and then a number for each, or a choice of them.
     let names: Vec<String> = (0..31).map(|i| if i == 0 { "x".into() } else { format!("x{i}") }).collect();
