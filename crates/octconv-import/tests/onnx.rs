@@ -131,6 +131,27 @@ fn a_network_of_one_size_is_told() {
     assert!(fixed("networks/plain_resnet_old").is_empty());
 }
 
+/// Pads of nothing and pools of single positions leave means as they are: a vector, of any size of the map.
+#[test]
+fn what_changes_no_means_needs_no_size() {
+    let means: FileNode = ("GlobalAveragePool", &["x"], "m", &[]);
+    let nodes: [FileNode; 5] = [
+        means,
+        ("Pad", &["m"], "p", &[("pads", &[0; 8])]),
+        ("AveragePool", &["p"], "a", &[("kernel_shape", &[1, 1]), ("strides", &[2, 2])]),
+        ("Sigmoid", &["a"], "s", &[]),
+        ("Mul", &["x", "s"], "y", &[]),
+    ];
+    let import =
+        |nodes: &[FileNode]| import_onnx(&file(nodes), &ImportOptions::default(), &mut |_, _, _| Err("none".into()));
+    let Imported { network, report, .. } = import(&nodes).unwrap();
+    assert_eq!((report.fixed, network.nodes.len()), (Vec::new(), 3));
+    // Without its axes, a vector is no map.
+    let flat: FileNode = ("Flatten", &["m"], "f", &[]);
+    let refusal = import(&[means, flat, ("MaxPool", &["f"], "y", &[("kernel_shape", &[1, 1])])]).unwrap_err();
+    assert!(refusal.to_string().contains("its input 0 is a vector: must be a map"), "{refusal}");
+}
+
 #[test]
 fn cut_files_are_refused() {
     let bytes = std::fs::read(folder().join("networks/plain_mobilenet_old.onnx")).unwrap();

@@ -452,6 +452,12 @@ impl Reading<'_> {
     }
 
     fn pool(&mut self, kind: PoolKind) -> Made {
+        let (id, raw) = self.value(0)?;
+        let all = |name: &str, value: i64| self.node.ints(name).map(|ints| ints.iter().all(|&v| v == value));
+        let single = raw.len() > 2 && all("kernel_shape", 1) == Some(true) && all("pads", 0) != Some(false);
+        if single && self.reader.is_vector(id) {
+            return Ok(Slot::Value(id, raw));
+        }
         let (id, raw) = self.map(0)?;
         let kernel = self.node.ints("kernel_shape").ok_or("its kernel_shape is missing")?;
         let axes = raw.len() - 2;
@@ -692,15 +698,14 @@ impl Reading<'_> {
     }
 
     fn resize(&mut self) -> Made {
-        let (id, raw) = self.map(0)?;
+        let (id, raw) = self.value(0)?;
         let (upsample, sizes) = resize::read(self.node, self.constants, &raw, self.reader.opset)?;
-        if let Some(Upsample::Nearest { rows, columns }) = &upsample {
+        let Some(upsample) = upsample else { return Ok(Slot::Value(id, raw)) };
+        if let Upsample::Nearest { rows, columns } = &upsample {
             self.reader.take(rows.len() + columns.len())?;
         }
-        Ok(match upsample {
-            None => Slot::Value(id, raw),
-            Some(upsample) => self.reader.add(Op::Upsample(upsample), vec![id], sizes),
-        })
+        let (id, _) = self.map(0)?;
+        Ok(self.reader.add(Op::Upsample(upsample), vec![id], sizes))
     }
 
     /// A vector that is made of means, as a map of one position: the means as a pool of the whole map, and matrices as
@@ -722,7 +727,10 @@ impl Reading<'_> {
         }
         let x = (*graph.op(at) == Op::GlobalPool).then(|| graph.input(at));
         let whole = x.and_then(|x| Some((x, graph.shape(x).space()?, graph.shape(x).channels())));
-        let (Some((x, kernel, channels)), 3..) = (whole, raw.len()) else {
+        if raw.len() < 3 {
+            return Err(format!("its input {i} is a vector: must be a map"));
+        }
+        let Some((x, kernel, channels)) = whole else {
             return Err(format!("its input {i} is a vector, and not of the means of a map: must be a map"));
         };
         self.reader.take(count)?;
@@ -970,7 +978,7 @@ impl Reading<'_> {
     }
 
     fn pad(&mut self) -> Made {
-        let (id, raw) = self.map(0)?;
+        let (id, raw) = self.value(0)?;
         let mode = self.node.text("mode").unwrap_or("constant").to_owned();
         let pads = match self.node.ints("pads") {
             Some(pads) => pads.to_vec(),
@@ -998,6 +1006,7 @@ impl Reading<'_> {
         if ends.iter().all(|&ends| ends == [0, 0]) {
             return Ok(Slot::Value(id, raw));
         }
+        let (id, raw) = self.map(0)?;
         if ends[..2] != [[0, 0]; 2] {
             return Err(format!("its pads are {}: must leave batch and channels as they are", shown(&pads)));
         }
