@@ -2,7 +2,8 @@
 //!
 //! A convolution that no other one leads to stays plain if it strides, and so does the last stage: what comes behind the last map of
 //! another size than the last one that all paths run through. In between, a share of the channels becomes low frequency.
-//! Maps that are added up have the same split. Convolutions that stride average first, except the first one.
+//! Maps that are added up have the same split. Convolutions that stride average first, except those that no other one
+//! leads to.
 
 use std::collections::BTreeMap;
 
@@ -56,6 +57,10 @@ pub fn to_octave(
                 ours if ours == [split.high, split.low] => (alpha, None),
                 ours => (0.0, Some(ours)),
             };
+            // So many groups do not divide each frequency.
+            if !channels.low.is_empty() && is_depthwise(conv, values.channels[input]) {
+                (conv.depthwise, conv.groups) = (true, 1);
+            }
             if conv.stride == 2 && !values.is_first[index + 1] {
                 conv.downsample = Downsample::AveragePool;
             }
@@ -631,6 +636,26 @@ mod tests {
             })
             .collect();
         assert_eq!(split, ["a", "b", "c", "d", "e", "f"]);
+    }
+
+    /// Groups of one channel each are a depthwise convolution, whose frequencies are convolved by themselves.
+    #[test]
+    fn as_many_groups_as_channels_are_depthwise() {
+        let text = r#"{"name": "n", "input": {"channels": 2}, "output": "last", "nodes": [
+            {"name": "a", "op": "conv", "input": "input", "channels": 16, "bias": true},
+            {"name": "b", "op": "conv", "input": "a", "channels": 16, "groups": 16, "norm": true},
+            {"name": "c", "op": "conv", "input": "b", "channels": 8},
+            {"name": "d", "op": "conv", "input": "c", "channels": 16, "groups": 8},
+            {"name": "last", "op": "conv", "input": "d", "channels": 3}]}"#;
+        let network: Network = serde_json::from_str(text).unwrap();
+        let weights = Checkpoint::random(&Graph::new(&network).unwrap(), 5);
+        let octave = to_octave(&network, Some(&weights), 0.5, InputSize::image(1, 4, 4)).unwrap();
+        answers(&network, &octave.network, [&weights.tensors, &octave.checkpoint.unwrap().tensors]);
+        let of = |i: usize| match &octave.network.nodes[i].op {
+            Op::Conv(conv) => (conv.alpha, conv.depthwise, conv.groups),
+            _ => panic!("it is no convolution"),
+        };
+        assert_eq!([0, 1, 3].map(of), [(0.5, false, 1), (0.5, true, 1), (0.0, false, 8)]);
     }
 
     /// Groups of what is concatenated, and a gate of a map with groups, have no order that suits both.

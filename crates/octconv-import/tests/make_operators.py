@@ -264,6 +264,29 @@ def averages_of_whole_maps(f):
     return f.gemm(f("Flatten", f("Concat", *parts, axis=1)), 32, 5)
 
 
+def means_as_vectors(f):
+    """Means of all positions of 4x4 and of 2x2, where a vector is wanted: as excitations, in front of matrices and of
+    softmax, squeezed, and beside a vector."""
+    f.shape = (1, 4, 4, 4)
+    pool = lambda x, n: f("AveragePool", x, kernel_shape=[n, n], strides=[n, n])
+    parts = []
+    for x, n in ((f("Relu", "x"), 4), (pool("x", 2), 2)):
+        whole = pool(x, n)
+        gated = f.conv(whole, 4, 2, (1, 1))
+        for inner in (f("Relu", gated), f("Mul", gated, f("Sigmoid", gated))):
+            parts.append(f.means(f("Mul", x, f("Sigmoid", f.conv(inner, 2, 4, (1, 1))))))
+        norm = [f.draw(4), f.draw(4), f.draw(4), f.constant(f.random.uniform(0.5, 1.5, 4))]
+        parts.append(f.gemm(f("Flatten", f("BatchNormalization", whole, *norm)), 4, 3))
+        parts.append(f.gemm(f("Reshape", f("Sigmoid", whole), f.numbers(1, -1)), 4, 3))
+        parts.append(f("Flatten", f.conv(whole, 4, 3, (1, 1))))
+        parts.append(f("Flatten", f("Softmax", f.conv(whole, 4, 3, (1, 1)), axis=1)))
+        parts.append(f("Squeeze", f("Squeeze", whole, f.numbers(3)), f.numbers(2)))
+        parts.append(f("Flatten", f("Reshape", f("Tanh", whole), f.numbers(1, 4, 1))))
+        both = f("Add", f("Slice", whole, f.numbers(1), f.numbers(3), f.numbers(1)), f.conv(whole, 4, 2, (1, 1)))
+        parts.append(f.gemm(f("Flatten", f("Concat", both, whole, f("GlobalAveragePool", x), axis=1)), 10, 3))
+    return f.gemm(f("Concat", *parts, axis=1), 62, 5)
+
+
 def octave_of_two(f):
     """Octave layers of 2x2 positions, whose low maps have one."""
     f.shape = (1, 4, 2, 2)
@@ -313,7 +336,7 @@ CASES = [
     clip, clip_attributes, hard_sigmoid, vectors, vector_slopes, vector_slope, vector_scale, gates, single, average_padded,
     average_of_a_frame, average_of_all, flatten_negative, expanded,
     standardised, maxima, uneven_padding, zeros_left_out, folded, repeated, resized_by_sizes, averages_of_whole_maps,
-    octave_of_two, scaled_activations, slices_of_all_axes, sums_of_several,
+    means_as_vectors, octave_of_two, scaled_activations, slices_of_all_axes, sums_of_several,
 ]
 
 
@@ -394,9 +417,15 @@ def perm_long(f):
     return f("Transpose", "x", perm=[-(1 << 63)] * 1000)
 
 
+def max_often(f):
+    few = f.constant(0.5)
+    ends = [f.constant(np.ones(shape)) for shape in ((1 << 13, 1), (1, 1 << 13))]
+    return f("Add", "x", f("ReduceMax", f("Max", *ends, *[few] * 30), keepdims=0))
+
+
 HOSTILE = [
     pad_edge, pad_lowest, pad_often, slice_often, slice_nothing, select_products, split_wide, slice_wide,
-    unsqueeze_often, concat_wide, fill_nothing, gather_nothing, reduce_nothing, reshape_long, perm_long,
+    unsqueeze_often, concat_wide, fill_nothing, gather_nothing, reduce_nothing, reshape_long, perm_long, max_often,
 ]
 
 # In front of a file of the corpus: no options (fuzz/src/onnx.rs).

@@ -100,8 +100,16 @@ fn operators_answer_as_onnx_runtime() {
     let failed = |name: &String| check(&format!("operators/{name}")).err().map(|error| format!("{name}: {error}"));
     let wrong: Vec<String> = names.iter().filter_map(failed).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(names.len(), 26);
+    assert_eq!(names.len(), 27);
     assert_eq!(check("operators/octave_of_two"), Ok([3, 0]));
+}
+
+/// Means of 2x2 and of 4x4 positions become vectors as all others do: nothing of the network needs a size then.
+#[test]
+fn means_become_vectors_where_one_is_wanted() {
+    let Imported { network, report, .. } = import("operators/means_as_vectors").unwrap();
+    let excites = network.nodes.iter().filter(|node| matches!(node.op, octconv::network::Op::Excite(_)));
+    assert_eq!((excites.count(), report.plain_convs, report.fixed), (2, 0, Vec::new()));
 }
 
 /// What makes a network take inputs of one size alone is told.
@@ -121,6 +129,27 @@ fn a_network_of_one_size_is_told() {
     ];
     assert_eq!(resized, wanted);
     assert!(fixed("networks/plain_resnet_old").is_empty());
+}
+
+/// Pads of nothing and pools of single positions leave means as they are: a vector, of any size of the map.
+#[test]
+fn what_changes_no_means_needs_no_size() {
+    let means: FileNode = ("GlobalAveragePool", &["x"], "m", &[]);
+    let nodes: [FileNode; 5] = [
+        means,
+        ("Pad", &["m"], "p", &[("pads", &[0; 8])]),
+        ("AveragePool", &["p"], "a", &[("kernel_shape", &[1, 1]), ("strides", &[2, 2])]),
+        ("Sigmoid", &["a"], "s", &[]),
+        ("Mul", &["x", "s"], "y", &[]),
+    ];
+    let import =
+        |nodes: &[FileNode]| import_onnx(&file(nodes), &ImportOptions::default(), &mut |_, _, _| Err("none".into()));
+    let Imported { network, report, .. } = import(&nodes).unwrap();
+    assert_eq!((report.fixed, network.nodes.len()), (Vec::new(), 3));
+    // Without its axes, a vector is no map.
+    let flat: FileNode = ("Flatten", &["m"], "f", &[]);
+    let refusal = import(&[means, flat, ("MaxPool", &["f"], "y", &[("kernel_shape", &[1, 1])])]).unwrap_err();
+    assert!(refusal.to_string().contains("its input 0 is a vector: must be a map"), "{refusal}");
 }
 
 #[test]
@@ -271,8 +300,20 @@ fn small_files_take_little_memory() {
     // An uneven padding is a larger kernel.
     let padded = |behind| file(&[("Conv", &["x", "w"], "y", &[("pads", &[0, 0, 1, behind])])]);
     assert_eq!(import(&padded(2)), Ok(()));
-    let refusal = import(&padded((1 << 20) - 8)).unwrap_err();
-    assert!(refusal.contains("would take too much memory"), "{refusal}");
+    // 64 times as large, and one column more.
+    assert_eq!(import(&padded(141)), Ok(()));
+    for (bytes, kernel) in [
+        (padded(142), "[1, 4, 145]"),
+        (padded((1 << 20) - 8), "[1, 4, 1048571]"),
+        (
+            file(&[("Conv", &["x", "w"], "y", &[("pads", &[64, 64, 65, 65]), ("dilations", &[64, 64])])]),
+            "[1, 130, 130]",
+        ),
+    ] {
+        let refusal = import(&bytes).unwrap_err();
+        let wanted = format!("a kernel of {kernel} for one of [1, 3, 3]: must be at most 64 times as large");
+        assert!(refusal.contains(&wanted), "{refusal}");
+    }
     const AXIS: &[(&str, &[i64])] = &[("axis", &[1])];
     // Channels that double with each node, and then a number for each, or a choice of them.
     let names: Vec<String> = (0..31).map(|i| if i == 0 { "x".into() } else { format!("x{i}") }).collect();
@@ -419,6 +460,7 @@ fn hostile_files_are_refused() {
         ("reduce_nothing", "it reduces [0, 67108864], which has no elements"),
         ("reshape_long", "it makes 262144 axes: must be at most 64"),
         ("perm_long", "-9223372036854775808] and 984 more: maps stay [n, c, h, w]"),
+        ("max_often", "it needs 2080374784 numbers more than a file of this size may need"),
         ("unsqueeze_often", "it makes 262144 axes: must be at most 64"),
     ] {
         let refusal = import(name).expect_err(name);

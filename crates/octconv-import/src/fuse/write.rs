@@ -37,6 +37,9 @@ pub(super) const MOST_NODES: usize = 1 << 12;
 /// The weights that may be made beyond those of the file: zeros between groups and around kernels.
 const MORE_WEIGHTS: usize = 1 << 25;
 
+/// How many times as many multiply-adds a convolution may take for zeros around and between its weights.
+const MOST_TAPS: usize = 64;
+
 struct Writer<'a> {
     graph: &'a PlainGraph,
     layers: Layers<'a>,
@@ -288,9 +291,21 @@ impl Writer<'_> {
         let groups = self.layers.groups(layer);
         let groups_of = |conv: &crate::plain::Conv| if depthwise { conv.groups } else { groups };
         for (id, conv) in layer.paths.iter().zip(convs).filter_map(|(id, conv)| Some((*id)?).zip(conv)) {
+            let axes = [0, 1, 2].map(|axis| KernelAxis::of(conv, axis).length);
+            let taps = |kernel: &[usize]| kernel.iter().fold(1, |all: usize, &d| all.saturating_mul(d));
+            let [_, _, kernel @ ..] = conv.shape;
+            if taps(&axes) > taps(&kernel).saturating_mul(MOST_TAPS) {
+                let reason = format!(
+                    "its uneven pads become zeros around and between its weights, a kernel of {axes:?} for one of \
+                     {kernel:?}: must be at most {MOST_TAPS} times as large"
+                );
+                return Err((id, reason));
+            }
             let more = widened(conv, groups_of(conv)).map_or(usize::MAX, |shape| elements(&shape) - conv.weights.len());
-            let refused =
-                || (id, "zeros between its groups or around its kernel would take too much memory".to_string());
+            let refused = || {
+                let reason = "zeros between its groups, or around and between its weights, would take too much memory";
+                (id, reason.to_string())
+            };
             self.left = self.left.checked_sub(more).ok_or_else(refused)?;
         }
         let axes = [0, 1, 2].map(|axis| KernelAxis::of(model, axis));

@@ -63,6 +63,55 @@ pub(super) fn evaluate(node: &FileNode, inputs: &[Option<&Constant>], opset: i64
     known.contains(&node.operator.as_str()).then(|| compute(node, inputs, opset))
 }
 
+/// How many elements the steps of a node write that broadcast constants or repeat them, if the shapes say so. The result
+/// of any other node has about as many as its inputs.
+pub(super) fn written(node: &FileNode, inputs: &[Option<&Constant>]) -> Result<usize, Reason> {
+    let shapes: Vec<&[usize]> = inputs.iter().flatten().map(|constant| constant.shape()).collect();
+    let ints = |i: usize| inputs.get(i).copied().flatten().and_then(Constant::ints);
+    let common = || {
+        let first = shapes.first().map_or(Vec::new(), |first| first.to_vec());
+        shapes.iter().try_fold(first, |all, shape| common_shape(&all, shape))
+    };
+    let (sizes, steps) = match node.operator.as_str() {
+        "Min" | "Max" | "Sum" => (common()?, shapes.len().saturating_sub(1).max(1)),
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Equal" | "Where" => (common()?, 1),
+        "Expand" => match (shapes.first(), ints(1)) {
+            (Some(from), Some(to)) => (common_shape(from, &shape(&to)?)?, 1),
+            _ => return Ok(0),
+        },
+        "ConstantOfShape" => match ints(0) {
+            Some(sizes) => (shape(&sizes)?, 1),
+            None => return Ok(0),
+        },
+        "Gather" => match shapes.as_slice() {
+            [x, indices] => (gathered(x, axis(node.int("axis").unwrap_or(0), x.len())?, indices), 1),
+            _ => return Ok(0),
+        },
+        "Range" => match [ints(0), ints(1), ints(2)] {
+            [Some(start), Some(limit), Some(delta)] => return range(&start, &limit, &delta).map(|(count, ..)| count),
+            _ => return Ok(0),
+        },
+        _ => return Ok(0),
+    };
+    bounded(&sizes)?;
+    Ok(elements(&sizes).saturating_mul(steps))
+}
+
+/// How many numbers a `Range` has at most, its first and its last, and its step.
+fn range(start: &[i64], limit: &[i64], delta: &[i64]) -> Result<(usize, [i64; 3]), Reason> {
+    let [start, limit, delta] = [start, limit, delta].map(|v| v.first().copied().unwrap_or(0));
+    let count = limit.checked_sub(start).and_then(|length| length.checked_div(delta)).unwrap_or(i64::MAX);
+    if count >= MOST_ELEMENTS as i64 {
+        return Err(format!("its range is from {start} to {limit} in steps of {delta}"));
+    }
+    Ok((count.max(0) as usize + 1, [start, limit, delta]))
+}
+
+/// The sizes of what `Gather` makes.
+fn gathered(from: &[usize], at: usize, indices: &[usize]) -> Vec<usize> {
+    [&from[..at], indices, &from[at + 1..]].concat()
+}
+
 fn compute(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<Constant, Reason> {
     let input = |i: usize| inputs.get(i).copied().flatten().ok_or_else(|| format!("its input {i} is missing"));
     let given = |i: usize| inputs.get(i).copied().flatten();
@@ -141,12 +190,8 @@ fn compute(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<
             each(x, |a| broadcast(&a, &sizes), |a| broadcast(&a, &sizes))
         }
         "Range" => {
-            let [start, limit, delta] = [ints(0)?, ints(1)?, ints(2)?].map(|v| v.first().copied().unwrap_or(0));
-            let count = limit.checked_sub(start).and_then(|length| length.checked_div(delta)).unwrap_or(i64::MAX);
-            if count >= MOST_ELEMENTS as i64 {
-                return Err(format!("its range is from {start} to {limit} in steps of {delta}"));
-            }
-            let values = (0..=count.max(0)).filter_map(|i| start.checked_add(i.checked_mul(delta)?));
+            let (count, [start, limit, delta]) = range(&ints(0)?, &ints(1)?, &ints(2)?)?;
+            let values = (0..count as i64).filter_map(|i| start.checked_add(i.checked_mul(delta)?));
             let inside = |&v: &i64| if delta > 0 { v < limit } else { v > limit };
             Ok(Constant::Int(values.filter(inside).collect::<ndarray::Array1<i64>>().into_dyn()))
         }
@@ -317,7 +362,8 @@ pub(super) const FRACTIONS: [i64; 4] = [1, 10, 11, 16];
 /// ONNX's number of the type of truth values.
 const BOOL: i64 = 9;
 
-/// What a type of whole numbers makes of a number: its last bits. `None` if `to` is no such type.
+/// What a type of whole numbers makes of a number: its last bits. `None` if `to` is no such type. Numbers are kept in 63
+/// bits and a sign, so what becomes uint64 must not be negative.
 fn narrowed(to: i64) -> Option<fn(i64) -> i64> {
     Some(match i32::try_from(to).ok()? {
         data_type::UINT8 => |v| (v as u8).into(),
@@ -326,7 +372,7 @@ fn narrowed(to: i64) -> Option<fn(i64) -> i64> {
         data_type::INT16 => |v| (v as i16).into(),
         data_type::UINT32 => |v| (v as u32).into(),
         data_type::INT32 => |v| (v as i32).into(),
-        data_type::INT64 => |v| v,
+        data_type::INT64 | data_type::UINT64 => |v| v,
         _ => return None,
     })
 }
@@ -341,10 +387,16 @@ fn cast(x: &Constant, to: i64) -> Result<Constant, Reason> {
             let name = || i32::try_from(to).map_or_else(|_| to.to_string(), data_type::name);
             let whole =
                 narrowed(to).ok_or_else(|| format!("it makes {} of constants: no such type is known here", name()))?;
-            Constant::Int(match x {
+            let made = match x {
                 Constant::Int(array) => array.mapv(whole),
                 Constant::Float(array) => array.mapv(|v| whole(v as i64)),
-            })
+            };
+            match made.iter().find(|&&v| v < 0) {
+                Some(v) if to == i64::from(data_type::UINT64) => {
+                    return Err(format!("it makes uint64 of {v}: must be at least 0"));
+                }
+                _ => Constant::Int(made),
+            }
         }
     })
 }
@@ -526,9 +578,7 @@ fn slice(node: &FileNode, inputs: &[Option<&Constant>], opset: i64) -> Result<Co
 
 /// The elements of a constant with these indices along an axis.
 fn gather(x: &Constant, at: usize, indices: &Constant) -> Result<Constant, Reason> {
-    let mut sizes = x.shape()[..at].to_vec();
-    sizes.extend(indices.shape());
-    sizes.extend(&x.shape()[at + 1..]);
+    let sizes = gathered(x.shape(), at, indices.shape());
     bounded(&sizes)?;
     let Constant::Int(indices) = indices else { return Err("its input 1 must be whole numbers".into()) };
     let chosen: Vec<usize> = indices.iter().map(|&i| axis(i, x.shape()[at])).collect::<Result<_, _>>()?;
@@ -634,6 +684,7 @@ fn binary(operator: &str, a: &Constant, b: &Constant) -> Result<Constant, Reason
 
 #[cfg(test)]
 mod tests {
+    use super::super::proto::NodeProto;
     use super::*;
 
     #[test]
@@ -656,7 +707,26 @@ mod tests {
     fn constants_become_no_other_type() {
         let x = Constant::Int(ArrayD::from_elem(IxDyn(&[]), 1));
         assert_eq!(cast(&x, 8), Err("it makes string of constants: no such type is known here".into()));
+        assert_eq!(cast(&x, 13), Ok(x.clone()));
+        let negative = Constant::Float(ArrayD::from_elem(IxDyn(&[]), -2.5));
+        assert_eq!(cast(&negative, 13), Err("it makes uint64 of -2: must be at least 0".into()));
         assert_eq!(cast(&x, 1 << 40), Err(format!("it makes {} of constants: no such type is known here", 1i64 << 40)));
+    }
+
+    #[test]
+    fn what_is_written_is_known_before() {
+        let ints = |shape: &[usize]| Constant::Int(ArrayD::from_elem(IxDyn(shape), 2));
+        let (column, row, one) = (ints(&[3, 1]), ints(&[1, 4]), ints(&[]));
+        let node = |operator: &str| FileNode::new(NodeProto { op_type: Some(operator.into()), ..NodeProto::default() });
+        let all = [&column, &row, &one, &one].map(Some);
+        let cases = [("Max", &all[..], 36), ("Sum", &all[..1], 3), ("Add", &all[..2], 12), ("Where", &all[..3], 12)];
+        let more = [("Expand", &all[1..2], 0), ("Gather", &all[..2], 4), ("ConstantOfShape", &all[..1], 8)];
+        for (operator, inputs, wanted) in cases.into_iter().chain(more) {
+            assert_eq!(written(&node(operator), inputs), Ok(wanted), "{operator}");
+        }
+        let long = [ints(&[1 << 14, 1]), ints(&[1, 1 << 14])];
+        let refusal = written(&node("Add"), &[Some(&long[0]), Some(&long[1])]);
+        assert_eq!(refusal, Err("it makes a constant of shape [16384, 16384], more than 67108864 elements".into()));
     }
 
     #[test]

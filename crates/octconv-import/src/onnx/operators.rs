@@ -452,6 +452,12 @@ impl Reading<'_> {
     }
 
     fn pool(&mut self, kind: PoolKind) -> Made {
+        let (id, raw) = self.value(0)?;
+        let all = |name: &str, value: i64| self.node.ints(name).map(|ints| ints.iter().all(|&v| v == value));
+        let single = raw.len() > 2 && all("kernel_shape", 1) == Some(true) && all("pads", 0) != Some(false);
+        if single && self.reader.is_vector(id) {
+            return Ok(Slot::Value(id, raw));
+        }
         let (id, raw) = self.map(0)?;
         let kernel = self.node.ints("kernel_shape").ok_or("its kernel_shape is missing")?;
         let axes = raw.len() - 2;
@@ -475,7 +481,7 @@ impl Reading<'_> {
         })?;
         let whole = kernel == spread(&raw[2..], 1) && padding == [Ends::default(); 3];
         let pool = Pool { kind, kernel, stride, padding, ceil_mode, count_include_pad };
-        // Octave layers halve maps of 2x2 too.
+        // Octave layers halve maps of 2x2 too. Where a vector is wanted, such a mean becomes one.
         let halves = pool.halves() || pool.is_mean_of(4);
         if kind == PoolKind::Average && whole && !halves && space.iter().all(|&d| d == 1) {
             return self.global_pool(true);
@@ -550,7 +556,7 @@ impl Reading<'_> {
         for constant in &constants {
             per_channel(constant, &raw)?.iter().zip(&mut shift).for_each(|(value, all)| *all += value);
         }
-        let inputs = self.alike(inputs);
+        let inputs = self.alike(inputs)?;
         let all = match inputs.as_slice() {
             &[one] => one,
             _ => self.made(Op::Add, inputs, &raw),
@@ -562,18 +568,21 @@ impl Reading<'_> {
     }
 
     /// The values, all as vectors if one of them is a vector. The others are maps of one position then.
-    fn alike(&mut self, values: Vec<(Id, Vec<usize>)>) -> Vec<Id> {
+    fn alike(&mut self, values: Vec<(Id, Vec<usize>)>) -> Result<Vec<Id>, String> {
         let vectors = values.iter().any(|&(id, _)| self.reader.is_vector(id));
-        values.into_iter().map(|(id, raw)| if vectors { self.vector(id, &raw) } else { id }).collect()
+        values.into_iter().map(|(id, raw)| if vectors { self.vector(id, &raw) } else { Ok(id) }).collect()
     }
 
     /// A map of one position as a vector: its means are itself.
-    fn vector(&mut self, id: Id, raw: &[usize]) -> Id {
+    fn vector(&mut self, id: Id, raw: &[usize]) -> Result<Id, String> {
         if self.reader.is_vector(id) {
-            return id;
+            return Ok(id);
+        }
+        if let Some(vector) = self.reader.vector_of_means(id)? {
+            return Ok(vector);
         }
         self.reader.fix("it reads a map of one position as a vector");
-        self.made(Op::GlobalPool, vec![id], raw)
+        Ok(self.made(Op::GlobalPool, vec![id], raw))
     }
 
     fn difference(&mut self) -> Made {
@@ -585,7 +594,7 @@ impl Reading<'_> {
             return Err(format!("it subtracts {other:?} from {raw:?}: must be of one size"));
         }
         let negative = self.straight(b, &raw, -1.0, 0.0)?;
-        let inputs = self.alike(vec![(a, raw.clone()), (negative, other)]);
+        let inputs = self.alike(vec![(a, raw.clone()), (negative, other)])?;
         Ok(self.reader.add(Op::Add, inputs, raw))
     }
 
@@ -631,7 +640,7 @@ impl Reading<'_> {
                 "it multiplies {raw:?} and {by:?}: must be of one shape, or a map and a number for each channel"
             ));
         }
-        let mut gate = self.vector(gate, &by);
+        let mut gate = self.vector(gate, &by)?;
         if by[1] != raw[1] {
             let all = self.select(gate, &by, std::iter::repeat_n(0, raw[1]))?;
             gate = all.id().unwrap_or(gate);
@@ -683,21 +692,20 @@ impl Reading<'_> {
         if channels > MOST_CHANNELS {
             return Err(format!("it makes {channels} channels: must be at most {MOST_CHANNELS}"));
         }
-        let inputs = self.alike(inputs);
+        let inputs = self.alike(inputs)?;
         let sizes = [&[first[0], channels], &first[2..]].concat();
         Ok(self.reader.add(Op::Concat, inputs, sizes))
     }
 
     fn resize(&mut self) -> Made {
-        let (id, raw) = self.map(0)?;
+        let (id, raw) = self.value(0)?;
         let (upsample, sizes) = resize::read(self.node, self.constants, &raw, self.reader.opset)?;
-        if let Some(Upsample::Nearest { rows, columns }) = &upsample {
+        let Some(upsample) = upsample else { return Ok(Slot::Value(id, raw)) };
+        if let Upsample::Nearest { rows, columns } = &upsample {
             self.reader.take(rows.len() + columns.len())?;
         }
-        Ok(match upsample {
-            None => Slot::Value(id, raw),
-            Some(upsample) => self.reader.add(Op::Upsample(upsample), vec![id], sizes),
-        })
+        let (id, _) = self.map(0)?;
+        Ok(self.reader.add(Op::Upsample(upsample), vec![id], sizes))
     }
 
     /// A vector that is made of means, as a map of one position: the means as a pool of the whole map, and matrices as
@@ -719,7 +727,10 @@ impl Reading<'_> {
         }
         let x = (*graph.op(at) == Op::GlobalPool).then(|| graph.input(at));
         let whole = x.and_then(|x| Some((x, graph.shape(x).space()?, graph.shape(x).channels())));
-        let (Some((x, kernel, channels)), 3..) = (whole, raw.len()) else {
+        if raw.len() < 3 {
+            return Err(format!("its input {i} is a vector: must be a map"));
+        }
+        let Some((x, kernel, channels)) = whole else {
             return Err(format!("its input {i} is a vector, and not of the means of a map: must be a map"));
         };
         self.reader.take(count)?;
@@ -797,9 +808,6 @@ impl Reading<'_> {
         if self.reader.is_vector(id) && of_vector(&sizes) {
             return Ok(Slot::Value(id, sizes));
         }
-        if of_vector(&sizes) && sizes.len() == 2 {
-            return Ok(self.reader.add(Op::Flatten, vec![id], sizes));
-        }
         // Channels as a table, which may be turned: a shuffle. Or a single one without its axis.
         let space = &raw[2..];
         let splits = !self.reader.is_vector(id)
@@ -809,6 +817,14 @@ impl Reading<'_> {
             && sizes[1].checked_mul(sizes[2]) == Some(raw[1]);
         if splits {
             return Ok(Slot::View { id, raw, sizes, turned: None });
+        }
+        if of_vector(&sizes) {
+            if let Some(vector) = self.reader.vector_of_means(id)? {
+                return Ok(Slot::Value(vector, sizes));
+            }
+            if sizes.len() == 2 {
+                return Ok(self.reader.add(Op::Flatten, vec![id], sizes));
+            }
         }
         Err(format!("it makes {sizes:?} of {raw:?}: only maps can become vectors, and channels a table to be shuffled"))
     }
@@ -954,14 +970,15 @@ impl Reading<'_> {
         let (id, raw) = self.value(0)?;
         let default = if self.reader.opset < 13 { 1 } else { -1 };
         let at = axis(self.node.int("axis").unwrap_or(default), raw.len())?;
-        if !self.reader.is_vector(id) || at != 1 {
+        let vector = if self.reader.is_vector(id) { Some(id) } else { self.reader.vector_of_means(id)? };
+        let (Some(vector), 1) = (vector, at) else {
             return Err(format!("its input is {raw:?}, along axis {at}: must be a vector, along axis 1"));
-        }
-        Ok(self.reader.add(Op::Softmax, vec![id], raw))
+        };
+        Ok(self.reader.add(Op::Softmax, vec![vector], raw))
     }
 
     fn pad(&mut self) -> Made {
-        let (id, raw) = self.map(0)?;
+        let (id, raw) = self.value(0)?;
         let mode = self.node.text("mode").unwrap_or("constant").to_owned();
         let pads = match self.node.ints("pads") {
             Some(pads) => pads.to_vec(),
@@ -989,6 +1006,7 @@ impl Reading<'_> {
         if ends.iter().all(|&ends| ends == [0, 0]) {
             return Ok(Slot::Value(id, raw));
         }
+        let (id, raw) = self.map(0)?;
         if ends[..2] != [[0, 0]; 2] {
             return Err(format!("its pads are {}: must leave batch and channels as they are", shown(&pads)));
         }

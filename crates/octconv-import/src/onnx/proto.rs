@@ -119,6 +119,7 @@ pub(super) mod data_type {
     pub(crate) const FLOAT16: i32 = 10;
     pub(crate) const DOUBLE: i32 = 11;
     pub(crate) const UINT32: i32 = 12;
+    pub(crate) const UINT64: i32 = 13;
     pub(crate) const BFLOAT16: i32 = 16;
 
     /// Its name in lower case, or its number if it has none here.

@@ -1,14 +1,14 @@
 //! Turns a parsed file into a graph of plain maps.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use super::constant::{Constant, Source};
-use super::fold::{evaluate, part_of_shape};
+use super::fold::{evaluate, part_of_shape, written};
 use super::node::{FileNode, MOST_NAME};
 use super::proto::{GraphProto, ModelProto, ValueInfoProto};
 use super::{file, operators};
-use crate::plain::{Id, Op, PlainGraph, Shape, Value};
+use crate::plain::{Conv, Id, Op, PlainGraph, Shape, Value};
 use crate::{External, ImportError, ImportOptions, Problem};
 
 /// What a name of the file stands for.
@@ -44,6 +44,8 @@ pub(super) struct Reader {
     slots: HashMap<String, Slot>,
     /// The node that is read, and its operator.
     at: (String, String),
+    /// Maps of one position that are made of the means of whole maps alone, each as the vector that it was made into.
+    means: HashMap<Id, Option<Id>>,
 }
 
 /// Why a node that differs while a network is trained cannot be read.
@@ -81,7 +83,13 @@ pub(crate) fn read(bytes: &[u8], options: &ImportOptions, external: &mut Externa
     }
     let name = answer(&output, &nodes, options)?;
     let Needed { nodes: needed, names: wanted } = needed(&nodes, &name);
-    let mut reader = Reader { graph: PlainGraph::default(), opset, slots: HashMap::new(), at: Default::default() };
+    let mut reader = Reader {
+        graph: PlainGraph::default(),
+        opset,
+        slots: HashMap::new(),
+        at: Default::default(),
+        means: HashMap::new(),
+    };
     let mut problems = Vec::new();
     let mut source = Source::new(external, options.max_bytes.unwrap_or(MOST_BYTES));
     let given: HashSet<&str> = initializer.iter().filter_map(|tensor| tensor.name.as_deref()).collect();
@@ -267,9 +275,13 @@ impl Reader {
         // Whatever it makes of them, all of them are read.
         self.take(constants.iter().flatten().fold(0, |all, c| all.saturating_add(elements(c.shape()))))?;
         if !slots.iter().flatten().any(|slot| slot.id().is_some()) {
+            // Before anything is computed: many nodes may ask for what there is no room for.
+            let charged = written(node, &constants)?;
+            self.take(charged)?;
             let unknown = || Err("it is computed from constants, and is not known here".into());
-            let result = evaluate(node, &constants, self.opset).unwrap_or_else(unknown);
-            return self.computed(result).map(|slot| vec![slot]);
+            let constant = evaluate(node, &constants, self.opset).unwrap_or_else(unknown)?;
+            self.take(elements(constant.shape()).saturating_sub(charged))?;
+            return Ok(vec![Slot::Constant(Rc::new(constant))]);
         }
         self.graph.nodes += 1;
         operators::read(self, node, slots, &constants)
@@ -308,9 +320,63 @@ impl Reader {
             [_, c, t, h, w] => Shape::Map { c, space: [t, h, w] },
             _ => Shape::Vector { c },
         };
+        let of_means = match &op {
+            Op::Pool(pool) => {
+                self.graph.shape(inputs[0]).space() == Some(pool.kernel) && pool.is_mean_without_padding()
+            }
+            Op::Conv(conv) => conv.is_matrix() && self.means.contains_key(&inputs[0]),
+            Op::Affine { .. } | Op::Activation(_) | Op::Erf | Op::Add | Op::Multiply | Op::Concat | Op::Select(_) => {
+                inputs.iter().all(|id| self.means.contains_key(id))
+            }
+            _ => false,
+        };
         let (node, operator) = self.at.clone();
         self.graph.values.push(Value { op, inputs, shape, name: node.clone(), node, operator });
-        self.graph.values.len() - 1
+        let id = self.graph.values.len() - 1;
+        if of_means && shape.space() == Some([1; 3]) {
+            self.means.insert(id, None);
+        }
+        id
+    }
+
+    /// A map that is made of the means of whole maps alone, as a vector: the pools as means of any size, and 1x1
+    /// convolutions as matrices. `None` if it is made of something else.
+    pub(super) fn vector_of_means(&mut self, map: Id) -> Result<Option<Id>, String> {
+        if !self.means.contains_key(&map) {
+            return Ok(None);
+        }
+        let (mut wanted, mut open, mut count) = (BTreeSet::new(), vec![map], 0usize);
+        while let Some(at) = open.pop() {
+            if self.means.get(&at) != Some(&None) || !wanted.insert(at) {
+                continue;
+            }
+            let numbers = match self.graph.op(at) {
+                Op::Pool(_) => continue,
+                Op::Conv(conv) => conv.weights.len().saturating_add(conv.shape[0]),
+                Op::Affine { scale, .. } => scale.len().saturating_mul(2),
+                Op::Select(chosen) => chosen.len(),
+                _ => 1,
+            };
+            count = count.saturating_add(numbers);
+            open.extend(&self.graph.values[at].inputs);
+        }
+        self.take(count)?;
+        // Every value comes after those that it is made of.
+        for at in wanted {
+            let Value { op, inputs, shape, .. } = self.graph.values[at].clone();
+            let as_vector = |id: Id| self.means.get(&id).copied().flatten().unwrap_or(id);
+            let vectors = inputs.iter().copied().map(as_vector).collect();
+            let (op, inputs) = match op {
+                Op::Pool(_) => (Op::GlobalPool, inputs),
+                Op::Conv(Conv { weights, shape, bias, name, .. }) => {
+                    (Op::Linear { weights, outputs: shape[0], bias, name }, vectors)
+                }
+                op => (op, vectors),
+            };
+            let vector = self.add_value(op, inputs, &[1, shape.channels()]);
+            self.means.insert(at, Some(vector));
+        }
+        Ok(self.means.get(&map).copied().flatten())
     }
 
     pub(super) fn is_vector(&self, id: Id) -> bool {

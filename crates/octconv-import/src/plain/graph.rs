@@ -50,6 +50,13 @@ pub(crate) struct Conv {
     pub(crate) name: Option<String>,
 }
 
+impl Conv {
+    /// Whether it is a matrix for each position that it reads.
+    pub(crate) fn is_matrix(&self) -> bool {
+        self.shape[2..] == [1; 3] && self.groups == 1 && self.padding == [Ends::default(); 3]
+    }
+}
+
 /// A maximum or mean over windows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Pool {
@@ -68,8 +75,11 @@ impl Pool {
     }
 
     pub(crate) fn is_mean_of(&self, n: usize) -> bool {
-        let plain = self.padding == [Ends::default(); 3] && self.kernel == self.stride;
-        self.kind == PoolKind::Average && self.kernel == [1, n, n] && plain
+        self.is_mean_without_padding() && self.kernel == [1, n, n] && self.kernel == self.stride
+    }
+
+    pub(crate) fn is_mean_without_padding(&self) -> bool {
+        self.kind == PoolKind::Average && self.padding == [Ends::default(); 3]
     }
 }
 

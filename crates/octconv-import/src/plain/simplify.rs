@@ -325,8 +325,7 @@ fn whole_mean(graph: &mut PlainGraph, id: Id, _: &[usize]) -> bool {
     let x = graph.input(inner);
     let whole = Some(pool.kernel) == graph.shape(x).space()
         && graph.shape(inner).space() == Some([1; 3])
-        && pool.kind == PoolKind::Average
-        && pool.padding == [Ends::default(); 3];
+        && pool.is_mean_without_padding();
     whole && replace(graph, id, Op::GlobalPool, vec![x])
 }
 
