@@ -23,9 +23,10 @@ fn activated(x: f32, slope: f32) -> f32 {
             return clamp(x, 0.0, 6.0);
         }
         case 3u: {
-            // As for sigmoid.
-            let e = exp(-abs(x));
-            return x * select(e, 1.0, x >= 0.0) / (1.0 + e);
+            // exp(-x) would overflow if x is far below zero, and exp(x) lies below 2^-126, which a device may take for zero,
+            // before the product with x does.
+            let h = exp(-0.5 * abs(x));
+            return select(x * h * h, x, x >= 0.0) / (1.0 + h * h);
         }
         case 4u: {
             return x * clamp(x + 3.0, 0.0, 6.0) / 6.0;

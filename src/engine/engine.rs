@@ -240,7 +240,8 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Plan`] for a plan of a device with other facts, or the error of planning it for this device;
-    /// [`Error::Gpu`] if the device refuses a kernel, and [`Error::OutOfMemory`]. A device that is lost compiles nothing, and wgpu does not say so here.
+    /// [`Error::Gpu`] if the device refuses a kernel, and [`Error::OutOfMemory`]. A device that is lost compiles nothing,
+    /// and wgpu does not say so here.
     pub fn compile(&self, plan: &Plan) -> Result<(), Error> {
         self.check_fits(plan)?;
         plan.steps.iter().try_for_each(|step| {

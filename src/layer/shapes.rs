@@ -90,7 +90,8 @@ impl Spec {
     /// # Errors
     ///
     /// [`Error::Argument`] if `size` is out of range, or too small for the layer's pools or kernel, or if the padding makes an
-    /// axis of an output longer than that of an input may be. [`Error::Resolutions`] or [`Error::Paths`] if the padding makes the two resolutions or two paths disagree.
+    /// axis of an output longer than that of an input may be. [`Error::Resolutions`] or [`Error::Paths`] if the padding
+    /// makes the two resolutions or two paths disagree.
     pub fn shapes(&self, size: InputSize) -> Result<Shapes, Error> {
         for (name, value) in [("n", size.n), ("t", size.t), ("h", size.h), ("w", size.w)] {
             if value == 0 || value > MAX_AXIS {

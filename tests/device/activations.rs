@@ -43,3 +43,13 @@ fn all_values() {
         }
     }
 }
+
+/// Where exp(x) lies below 2^-126, which a device may take for zero, and x times it does not.
+#[test]
+fn silu_far_below_zero() {
+    let values: Vec<f32> = (0..35).map(|i| -87.3 - 0.1 * i as f32).collect();
+    for (&x, y) in values.iter().zip(run(Activation::Silu, &values)) {
+        let expected = Activation::Silu.apply(x.into());
+        assert!((f64::from(y) - expected).abs() <= 1e-4 * expected.abs(), "{x}: {y}, not {expected}");
+    }
+}

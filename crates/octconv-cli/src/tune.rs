@@ -166,7 +166,7 @@ pub fn run(args: &Args) -> Result<()> {
                 .with_context(|| format!("layer {}", job.name()))?;
             device.check().with_context(|| format!("layer {}", job.name()))?;
             let mut found = Tuned::default();
-            // What no clock could time is the planner's choice, whatever that may be later.
+            // If no clock could time it, there is nothing to keep.
             if outcome.winner().seconds.is_ok() {
                 found.insert(&identity, &outcome.winner().plan);
             }

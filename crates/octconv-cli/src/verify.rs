@@ -19,8 +19,7 @@ use crate::{verify_networks, verify_soak};
 ///
 /// Each seed draws a layer and its kernels, and several cases with them: sizes, batches and tensors. Some tensors have
 /// infinities, NaNs, subnormals, or values of very different sizes. Every element of every output must agree with the
-/// reference, within a bound that follows from rounding errors, which are independent in random layers. Exits with 1 if
-/// any case disagrees.
+/// reference, within a bound on rounding errors, which are taken to be independent. Exits with 1 if any case disagrees.
 #[derive(clap::Args)]
 pub struct Args {
     /// Cases to run

@@ -316,8 +316,8 @@ impl Engine {
     }
 
     /// Finds the fastest kernels for the layers of a network, and keeps them for this origin in the browser's local storage.
-    /// Networks that are made afterwards have them. Measures the GPU first if that was not done. Returns how many layers
-    /// were tuned.
+    /// Networks that are made afterwards have them. Measures the GPU first if that was not done. `progress` is called often,
+    /// and stops the work if it returns false: what was found by then is kept. Returns how many layers were tuned.
     #[wasm_bindgen(unchecked_return_type = "Promise<number>")]
     pub fn tune(
         &self,
@@ -417,7 +417,7 @@ impl Engine {
                 }
             };
             match outcome {
-                // What no clock could time is the planner's choice, whatever that may be later.
+                // If no clock could time it, there is nothing to keep.
                 Ok(outcome) if outcome.winner().seconds.is_ok() => tuned.insert(&identity, &outcome.winner().plan),
                 Ok(_) => {}
                 // No candidate of this layer runs here, or its device is lost. The others may run.

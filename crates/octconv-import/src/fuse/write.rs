@@ -267,7 +267,7 @@ impl Writer<'_> {
                 if !is_nearest(rows, from[0]) || !is_nearest(columns, from[1]) {
                     let reason = match self.graph.values[key.high].operator.as_str() {
                         "Pad" | "Slice" => {
-                            "it repeats or cuts rows or columns: only where a doubled map of an octave layer ends can it do so"
+                            "it repeats or cuts rows or columns: must do so at the end of a doubled map of an octave layer"
                         }
                         _ => "it copies other rows or columns than PyTorch's interpolate does, and belongs to no layer",
                     };
