@@ -375,13 +375,14 @@ struct Shape {
 /// is at most zero, or as small as its comment in the shader says.
 #[test]
 fn no_exponential_overflows() {
-    const KNOWN: [(&str, &str); 10] = [
+    const KNOWN: [(&str, &str); 11] = [
         ("activate", "exp(-0.5 * abs(x))"),
         ("activate", "exp(-abs(x))"),
         ("activate", "exp(-2.0 * abs(x))"),
         ("activate", "exp(-0.5 * z * z)"),
         ("activate", "exp(-2.0 * a)"),
         ("nan", "exp(x)"),
+        ("attention", "exp(x)"),
         ("excite", "exp_or_nan(-abs(sum))"),
         ("attention", "exp_or_nan(largest - new_largest)"),
         ("attention", "exp_or_nan(scores[i] - largest)"),
